@@ -1,10 +1,9 @@
-"""The verbs of a team: what decides, and nothing else.
+"""The verbs of a team: the supervisor checks what callers ask, holds the caps and knows who is in the team.
 
-The supervisor checks what callers ask, holds the caps and knows who is in the team; hosts and instances do the work.
-Promises: a message that was answered ``accepted`` is stored and ends with a receipt, whatever crashes; a call repeated
-with its request id is not done twice; results of a batch come in the order asked and a failing member fails alone;
-terminating never deletes work; every await below has a bound, so a dead part frees what it held. A plain class:
-``supervisor.actor`` puts it into a Ray actor. ``recover`` is called once before the first verb.
+Hosts and instances do the work; ``supervisor.actor`` puts the plain class into a Ray actor and calls ``recover`` once
+before the first verb. Promises: a message that was answered ``accepted`` is stored and ends with a receipt, whatever
+crashes; a call repeated with its request id is not done twice; results of a batch come in the order asked and a failing
+member fails alone; terminating never deletes work; every await below has a bound, so a dead part frees what it held.
 """
 
 from __future__ import annotations
@@ -15,7 +14,6 @@ import os
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from functools import partial
 
 from actors.errors import WrongStateError, from_wire
@@ -46,50 +44,47 @@ logger = logging.getLogger(__name__)
 
 GOING_DOWN = "The team is being brought down: nothing is started any more. `phalanx up` brings it up again."
 BRIEF = frozenset({"send", "send_batch", "read", "list", "status"})
-"""Verbs that wait for no agent unless they are asked to: how long they take says how the supervisor is."""
+"""Verbs that wait for no agent unless they are asked to: their duration shows how quick the supervisor is."""
 INTERRUPT_S = 10.0
 MOVED_ON_S = 2.0
 """An instance reports within milliseconds; this only bounds the wait for one that has just died."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SupervisorParts:
-    """What the supervisor decides over."""
-
-    home: Home
-    store: FencedStore
-    team: Team
-    permits: FairSemaphore
-    queries: Queries
-    spawner: Spawner
-    lifecycle: Lifecycle
-    auto_restart: AutoRestart
-    recycling: ContextRecycler
-    recovery: Recovery
-    services: Sequence[VerbService] = ()
-    on_shutdown: Callable[[], Awaitable[None]]
-    """Called when all instances have ended: the process is going to be killed."""
-
-
 class Supervisor:
-    """``call`` runs one verb. All in one event loop."""
+    """``call`` runs one verb: of its own, or of one of its services. All in one event loop."""
 
-    def __init__(self, parts: SupervisorParts) -> None:
-        self._home = parts.home
-        self._store = parts.store
-        self._team = parts.team
-        self._permits = parts.permits
-        self._sending = MessageSender(parts.team)
-        self._queries = parts.queries
-        self._spawner = parts.spawner
-        self._lifecycle = parts.lifecycle
-        self._auto_restart = parts.auto_restart
-        self._recycling = parts.recycling
-        self._recovery = parts.recovery
+    def __init__(
+        self,
+        *,
+        home: Home,
+        store: FencedStore,
+        team: Team,
+        permits: FairSemaphore,
+        queries: Queries,
+        spawner: Spawner,
+        lifecycle: Lifecycle,
+        auto_restart: AutoRestart,
+        recycling: ContextRecycler,
+        recovery: Recovery,
+        services: Sequence[VerbService],
+        on_shutdown: Callable[[], Awaitable[None]],
+    ) -> None:
+        """``on_shutdown`` is called when all instances have ended, before the process is killed."""
+        self._home = home
+        self._store = store
+        self._team = team
+        self._permits = permits
+        self._sending = MessageSender(team)
+        self._queries = queries
+        self._spawner = spawner
+        self._lifecycle = lifecycle
+        self._auto_restart = auto_restart
+        self._recycling = recycling
+        self._recovery = recovery
         self._reconciling: asyncio.Task[None] | None = None
         self._started_at = time.time()
-        self._services = parts.services
-        self._on_shutdown = parts.on_shutdown
+        self._services = services
+        self._on_shutdown = on_shutdown
         self._verbs: dict[str, Handler] = {
             "spawn": self.spawn,
             "spawn_batch": self.spawn_batch,
@@ -107,11 +102,11 @@ class Supervisor:
             "status": self.status,
             "shutdown": self.shutdown,
         }
-        for service in parts.services:
+        for service in services:
             self._verbs.update(service.verbs)
 
     async def recover(self) -> None:
-        """Takes the state over and begins to bring the team back as the store tells of it. Raises ``StoreError``."""
+        """Takes the state over and begins to bring the stored team back. Raises ``StoreError``."""
         await self._store.open()
         await self._team.load()
         for service in self._services:
@@ -119,7 +114,7 @@ class Supervisor:
         self._reconciling = asyncio.create_task(self._recovery.run(), name="reconcile")
 
     async def close(self) -> None:
-        """Follows nobody any more and lets the state go; agents and actors go on."""
+        """Stops following all instances and closes the store; agents and actors go on."""
         if self._reconciling is not None:
             self._reconciling.cancel()
             await asyncio.gather(self._reconciling, return_exceptions=True)
@@ -132,8 +127,8 @@ class Supervisor:
         await self._store.close()
 
     def warn_of(self, warning: Callable[[], str]) -> None:
-        """What else may be wrong with the team, in words; empty while it is not."""
-        self._team.further_warnings.append(warning)
+        """``warning`` says what is wrong with another part of the team, for people; empty while nothing is."""
+        self._team.add_warning(warning)
 
     async def call(self, verb: str, request: Request, caller: Caller) -> Result:
         self._store.check()
@@ -214,7 +209,7 @@ class Supervisor:
                 permission_id=request.permission_id or "",
             )
         )
-        # Whoever waits after this must not take the answered request for one that still waits.
+        # A wait after this call must not take the answered request for one that still waits.
         await self._team.changes.until(lambda: self._has_moved_on(member, before), MOVED_ON_S)
         return results.RespondResult(
             instance_id=request.instance_id,
@@ -232,7 +227,7 @@ class Supervisor:
     async def interrupt(self, request: requests.InterruptRequest, caller: Caller) -> results.InterruptResult:
         member = self._team.registry.get(request.instance_id)
         stopped = await self._team.members.port(request.instance_id).interrupt(INTERRUPT_S)
-        if stopped:  # what it worked on is not delivered again, whatever becomes of its host
+        if stopped:  # its last messages are not delivered again, even if its host is lost
             await self._team.outbox.unsynced.end(request.instance_id)
         return results.InterruptResult(
             instance_id=request.instance_id,
@@ -286,7 +281,7 @@ class Supervisor:
         )
 
     async def shutdown(self, request: requests.ShutdownRequest, caller: Caller) -> results.TerminateResult:
-        """First nothing is begun any more, then what is under way is undone, then all are ended."""
+        """Refuses new starts, undoes the spawns under way, then ends all instances."""
         await self._team.confirm()  # a supervisor that cannot store must not close its door and go on
         self._permits.close(GOING_DOWN)
         await self._auto_restart.stop()

@@ -245,7 +245,7 @@ class Screen:
     """What a person should know: why no start comes to an end (trust asked, onboarding), or what goes wrong beside an
     input box (not logged in, an API that does not answer). Empty otherwise."""
     shown: str = ""
-    """With ``composer`` ABSENT the last rows in words, for whoever has to be told: at most 12 of 160 characters."""
+    """With ``composer`` ABSENT the last rows as text for people: at most 12 of 160 characters."""
 
 
 class StatusSource(Protocol):
@@ -283,7 +283,7 @@ class Agent(Protocol):
     def status_file(self, pid: int) -> StatusSource: ...
 
     def scrub_screen(self, styled: str) -> str:
-        """A capture without what was said in the conversation, for people who are to learn from it."""
+        """A capture without the words of the conversation, to be shown as an example."""
         ...
 
     def permission_answer(self, decision: Decision) -> str:

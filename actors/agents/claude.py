@@ -1,11 +1,8 @@
 """Claude Code as an agent: how it is started, with which options and settings.
 
-Claude Code as an agent: how it is started; what it says is read by the ``claude_*`` modules.
-
-How an agent is told to be ours: its command-line options and the settings file with the hooks; pure.
-
-Claude Code and the demo program take the same options and the same settings file. Values that a caller chose are
-checked here, so that none can be taken for an option.
+``AgentCatalog`` makes a ``ClaudeAgent``; the host starts it and the instance follows it. What Claude Code says is read
+by the ``claude_*`` modules. The demo program takes the same options and the same settings file. Values that a caller
+chose are checked here, so that none can be taken for an option. Pure.
 """
 
 from __future__ import annotations
@@ -36,23 +33,58 @@ _EVENTS = (
 )
 _PERMISSION_TIMEOUT_S = 2_000_000
 """23 days; a timer of Claude Code's runtime overflows, and fires at once, a little above 24."""
-
 _NO_LEAD = [{"serverName": "phalanx"}]
 """The name under which ``phalanx mcp add`` registers."""
-
 _MODE_SETTINGS: dict[str, dict[str, object]] = {
-    # Whoever asked for a mode has been warned; at the agent's terminal nobody would answer.
+    # The caller that asked for the mode was warned; at the agent's terminal no person would answer.
     "bypassPermissions": {"skipDangerousModePermissionPrompt": True},
     "auto": {"skipAutoPermissionPrompt": True},
     # Newer versions offer at their start to make auto mode the default instead.
     "default": {"disableAutoMode": "disable"},
 }
-
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@\[\]-]{0,199}")
 _PERMISSION_MODE = re.compile(r"[A-Za-z]{1,40}")
 _LONGEST_SYSTEM_PROMPT_BYTES = 100_000
 """Linux takes at most 128 KiB in one argument."""
+
+_ENVIRONMENT = {
+    # The program must stay the one that was started, and its input box must hold only what was typed.
+    "DISABLE_AUTOUPDATER": "1",
+    "CLAUDE_CODE_ENABLE_PROMPT_SUGGESTION": "false",
+    "CLAUDE_CODE_DISABLE_FEEDBACK_SURVEY": "1",
+    # One press of Left at an empty prompt would give the conversation to a daemon, which outlives its pane.
+    "CLAUDE_CODE_DISABLE_AGENT_VIEW": "1",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ClaudeAgent(ClaudeRecord):
+    """``command`` starts Claude Code and may hold arguments; ``python`` runs the hooks."""
+
+    command: str
+    python: str
+
+    @property
+    def name(self) -> str:
+        return "claude"
+
+    def launch(self, request: LaunchRequest) -> Launch:
+        """Raises ``InvalidRequestError`` for a model or mode that is none, ``SettingsError`` for the command."""
+        return Launch(
+            argv=(*self._program(), *start_options(request)),
+            environment={**_ENVIRONMENT, **request.environment},
+            files={settings_file(request.instance_directory): settings_text(self.python, request)},
+        )
+
+    def _program(self) -> list[str]:
+        try:
+            words = shlex.split(self.command)
+        except ValueError as error:
+            raise SettingsError(f"The command {self.command!r} for Claude Code has a quote too few: {error}.") from None
+        if not words:
+            raise SettingsError("The command for Claude Code is empty: set PHALANX_CLAUDE_COMMAND, for example claude.")
+        return words
 
 
 def settings_file(instance_directory: Path) -> Path:
@@ -118,42 +150,3 @@ def _checked_system_prompt(text: str) -> str:
             "a NUL are possible. Say the rest in a message."
         )
     return text
-
-
-_ENVIRONMENT = {
-    # The program must stay the one that was started, and its input box must hold only what was typed.
-    "DISABLE_AUTOUPDATER": "1",
-    "CLAUDE_CODE_ENABLE_PROMPT_SUGGESTION": "false",
-    "CLAUDE_CODE_DISABLE_FEEDBACK_SURVEY": "1",
-    # One press of Left at an empty prompt would give the conversation to a daemon, which outlives its pane.
-    "CLAUDE_CODE_DISABLE_AGENT_VIEW": "1",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class ClaudeAgent(ClaudeRecord):
-    """``command`` starts Claude Code and may hold arguments; ``python`` runs the hooks."""
-
-    command: str
-    python: str
-
-    @property
-    def name(self) -> str:
-        return "claude"
-
-    def launch(self, request: LaunchRequest) -> Launch:
-        """Raises ``InvalidRequestError`` for a model or mode that is none, ``SettingsError`` for the command."""
-        return Launch(
-            argv=(*self._program(), *start_options(request)),
-            environment={**_ENVIRONMENT, **request.environment},
-            files={settings_file(request.instance_directory): settings_text(self.python, request)},
-        )
-
-    def _program(self) -> list[str]:
-        try:
-            words = shlex.split(self.command)
-        except ValueError as error:
-            raise SettingsError(f"The command {self.command!r} for Claude Code has a quote too few: {error}.") from None
-        if not words:
-            raise SettingsError("The command for Claude Code is empty: set PHALANX_CLAUDE_COMMAND, for example claude.")
-        return words

@@ -1,21 +1,8 @@
 """What Claude Code writes about itself: hook events, transcript, status file.
 
-What Claude Code's hook events mean, as ``hook.py`` puts them into the spool; pure.
-
-One line of JSON that Claude Code wrote, as text that can be sent on.
-
-Reading and answering as Claude Code does it, which is the same for every agent that behaves like it.
-
-What the lines of Claude Code's transcript say; pure.
-
-A transcript is the conversation as Claude Code itself keeps it, between bookkeeping that is left out here. The exact
-text is kept. A message that was typed while a tool ran stands in an attachment and nowhere else: Claude Code takes it
-into the turn under way without any hook.
-
-Claude Code's own status file: what the program itself says of its status.
-
-``<configuration>/sessions/<pid>.json`` is written by each interactive Claude Code and replaced as a whole. It is not
-documented, so it is one witness among others: whatever is missing, unknown or another process's reads as None.
+``ClaudeRecord`` is the reading half of ``ClaudeAgent`` and of ``DemoAgent``, which behaves like it; the observer calls
+it. Events, as ``hook.py`` puts them into the spool, and transcript lines are read by pure functions; ``StatusFile``
+reads a file.
 """
 
 from __future__ import annotations
@@ -40,16 +27,6 @@ from actors.agents.base import (
 from actors.agents.claude_screen import read_screen, scrubbed
 from actors.agents.permissions import decision_text
 
-
-def parse(line: bytes) -> Any:
-    """Like ``json.loads``, but with ``?`` for half of a surrogate pair: JavaScript cuts an emoji in two, and no encoder
-    of ours would take what is left."""
-    value = json.loads(line)
-    if b"\\ud" not in line and b"\\uD" not in line:
-        return value
-    return json.loads(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"))
-
-
 _KINDS = {
     "SessionStart": EventKind.SESSION_STARTED,
     "UserPromptSubmit": EventKind.PROMPT_SUBMITTED,
@@ -70,10 +47,29 @@ _TEXT_KEYS = {
 }
 _NOBODY_IS_NEEDED = frozenset({"idle_prompt", "auth_success"})
 """Notifications that come although the agent waits for nothing but its next turn."""
-
-
 _NO_WORK = frozenset({"shell", "bash", "monitor"})
 """Tasks in the background that may run for ever, as a server does."""
+
+Json = Mapping[str, Any]
+_INTERRUPTED = re.compile(r"\[Request interrupted by user(?: for tool use)?\]")
+_OWN_NOTE = re.compile(
+    r"<(?:command-name|command-message|local-command-\w+|bash-(?:input|stdout|stderr)|task-notification)>"
+)
+"""How Claude Code notes commands that a person typed, what they printed, and background work that ended."""
+_REFUSED = re.compile(r"UserPromptSubmit operation blocked by hook:\n(.*?)\n+Original prompt: (.*)", re.DOTALL)
+"""So Claude Code notes a prompt that a hook of the user's has blocked."""
+_SYNTHETIC_FILLER = "No response requested."
+
+_KNOWN = frozenset({"idle", "busy", "waiting", "shell"})
+
+
+def parse(line: bytes) -> Any:
+    """Like ``json.loads``, but with ``?`` for half of a surrogate pair: JavaScript cuts an emoji in two, and no encoder
+    of ours would take what is left."""
+    value = json.loads(line)
+    if b"\\ud" not in line and b"\\uD" not in line:
+        return value
+    return json.loads(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"))
 
 
 def read_event(line: bytes) -> AgentEvent | None:
@@ -114,18 +110,6 @@ def _works_on(tasks: object) -> bool:
 def _text(data: Mapping[str, Any], key: str) -> str:
     value = data.get(key)
     return value if isinstance(value, str) else ""
-
-
-Json = Mapping[str, Any]
-
-_INTERRUPTED = re.compile(r"\[Request interrupted by user(?: for tool use)?\]")
-_OWN_NOTE = re.compile(
-    r"<(?:command-name|command-message|local-command-\w+|bash-(?:input|stdout|stderr)|task-notification)>"
-)
-"""How Claude Code notes commands that a person typed, what they printed, and background work that ended."""
-_REFUSED = re.compile(r"UserPromptSubmit operation blocked by hook:\n(.*?)\n+Original prompt: (.*)", re.DOTALL)
-"""So Claude Code notes a prompt that a hook of the user's has blocked."""
-_SYNTHETIC_FILLER = "No response requested."
 
 
 def read_transcript(line: bytes) -> tuple[ConversationItem, ...]:
@@ -230,11 +214,12 @@ def _tokens(usage: object) -> TokenUse | None:
     )
 
 
-_KNOWN = frozenset({"idle", "busy", "waiting", "shell"})
-
-
 class StatusFile:
-    """Of one process. Reading is cheap while the file does not change: one ``stat``."""
+    """Claude Code's own status file, of one process. Reading is cheap while the file does not change: one ``stat``.
+
+    Each interactive Claude Code writes ``<configuration>/sessions/<pid>.json`` and replaces it as a whole. The file is
+    not documented, so it is one witness among others: a missing, unknown or another process's file reads as None.
+    """
 
     def __init__(self, pid: int, configuration: Path | None = None) -> None:
         """``configuration`` is Claude Code's directory; default: the one that the process's environment names."""

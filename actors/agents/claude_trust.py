@@ -1,15 +1,7 @@
 """What Claude Code keeps of a checkout: whether it is trusted, and what was approved there.
 
-Makes Claude Code trust a directory, as its trust dialog would; called by the host before a start.
-
-Claude Code keeps what it trusts, among much else, in one JSON file of the user, which every running Claude rewrites.
-So the change is made under the lock that Claude Code itself takes, in one rename, and looked at again afterwards.
-Trust covers all directories below. Blocking; bounded by about 15 seconds.
-
-What a person has approved for a checkout in Claude Code, for the agents that work in worktrees of it.
-
-Claude Code keeps such answers in ``.claude/settings.local.json`` of the checkout, which git does not carry to a
-worktree. They are given to an agent with its own settings file, so nothing is written into its worktree. Blocking.
+The host calls ``ensure_trusted`` before a start, and gives ``approvals_of`` to agents in worktrees of the checkout.
+Both block, the first for at most about 15 seconds.
 """
 
 from __future__ import annotations
@@ -30,11 +22,16 @@ _LOCK_PATIENCE_S = 15.0
 _LOCK_POLL_S = 0.02
 _TRIES = 3
 
+_APPROVALS = ("enableAllProjectMcpServers", "enabledMcpjsonServers", "disabledMcpjsonServers")
+_RULES = ("allow", "deny", "ask", "additionalDirectories")
+
 
 def ensure_trusted(parent: Path, environment: Mapping[str, str]) -> None:
     """Makes the Claude that runs with ``environment`` trust ``parent`` and all below it. Writes only when needed.
 
-    Raises ``AgentError`` when the file is not JSON, is locked for too long, or cannot be written.
+    Claude Code keeps what it trusts in one JSON file of the user, which every running Claude rewrites. So the change is
+    made under the lock that Claude Code itself takes, in one rename, and checked afterwards. Raises ``AgentError`` when
+    the file is not JSON, is locked for too long, or cannot be written.
     """
     path = config_file(environment)
     try:
@@ -140,12 +137,12 @@ def _replace(path: Path, config: Mapping[str, Any]) -> None:
     replace_file(target, json.dumps(config, indent=2), mode=mode, durable=True)
 
 
-_APPROVALS = ("enableAllProjectMcpServers", "enabledMcpjsonServers", "disabledMcpjsonServers")
-_RULES = ("allow", "deny", "ask", "additionalDirectories")
-
-
 def approvals_of(checkout: Path) -> dict[str, Any]:
-    """The settings that hold approvals; ``{}`` when there are none or they cannot be read."""
+    """The settings that hold a person's approvals; ``{}`` when there are none or they cannot be read.
+
+    Claude Code keeps approvals in ``.claude/settings.local.json`` of the checkout, which git does not carry to a
+    worktree. An agent gets them with its own settings file, so nothing is written into its worktree.
+    """
     try:
         read = json.loads((checkout / ".claude" / "settings.local.json").read_bytes())
     except (OSError, ValueError):

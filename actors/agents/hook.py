@@ -114,7 +114,7 @@ def _ask(directory: str, event_name: str, payload: bytes, child: int, agent: int
     try:
         # The reading side is open before the event can be seen, so nobody can answer too early.
         reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-        # The kernel frees the lock with this process: whoever finds it free knows that nobody waits any more.
+        # The kernel frees the lock with this process: a free lock says that no hook waits any more.
         fcntl.flock(reader, fcntl.LOCK_SH)
         if record(directory, event_name, payload, agent, request_id):
             answer = _wait_for_answer(reader, path, child, agent)

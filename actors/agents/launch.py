@@ -1,20 +1,8 @@
-"""How an agent's start is prepared on its host, from nothing, from a spare, or from an ended conversation.
+"""How an agent's start is prepared on its host: from nothing, from a spare, or from an ended conversation.
 
-Prepares an instance's private directory for the start of its agent: for the host, which then runs the launcher.
-
-The launch file says what the launcher is to start: strings that each end with a zero byte, as the kernel itself tells
-command lines and environments, because the launcher can read that without importing anything.
-
-What makes of a spare agent the one of an instance, and of an instance one with a fresh conversation; for the host.
-
-The agent was started before anybody knew for whom, so it is told who it is with its first message, by the hook that
-reports that message; one that is started again later is told with its system prompt, as any other.
-
-Whether an agent that has ended can go on with its conversation.
-
-The host asks before it starts the agent again. Claude Code writes its transcript a moment after its hooks: one that was
-killed early has left a file that holds no conversation yet. It refuses to resume such a file, and also to begin a
-session anew while the file is there, so the file is put aside.
+The host calls these functions before it runs the launcher. The launch file says what to start, as strings that each end
+with a zero byte, as the kernel itself passes command lines: the launcher reads that without importing anything. All
+functions block on files.
 """
 
 from __future__ import annotations
@@ -36,7 +24,6 @@ from actors.instance.transcript import FileTail
 
 LAUNCH_NAME = "launch"
 KNOCK_NAME = "knock"
-
 _NOT_INHERITED = (
     "AI_AGENT",
     "CLAUDECODE",
@@ -54,6 +41,8 @@ _NOT_INHERITED = (
 )
 """A Claude sets the first for what it starts; one that finds CLAUDE_CODE_CHILD_SESSION writes no transcript. Without
 the last two a ``tmux kill-server`` of an agent does not end the team."""
+
+_ASIDE = ".unfinished"
 
 
 def write_launch(
@@ -97,7 +86,12 @@ def _ended(words: Iterable[str]) -> Iterable[bytes]:
 
 
 def tell(directory: Path, request_file: Path, handover: Handover) -> None:
-    """Raises ``AgentError`` when the spare is gone, ``SettingsError`` when its directory cannot be written."""
+    """Makes of a spare agent the agent of an instance.
+
+    It was started before its instance was known, so the hook that reports its first message tells it who it is; a later
+    start tells it with its system prompt, as any other. Raises ``AgentError`` when the spare is gone, ``SettingsError``
+    when its directory cannot be written.
+    """
     try:
         saved = json.loads(request_file.read_text())
     except FileNotFoundError:
@@ -136,11 +130,12 @@ def program_mark(command: str, environment: Mapping[str, str]) -> str:
     return f"{path} {Path(path).stat().st_mtime_ns}"
 
 
-_ASIDE = ".unfinished"
-
-
 def can_resume(agent: Agent, transcript_path: str) -> bool:
-    """Whether the transcript holds a conversation; one that holds none is put aside. Raises ``OSError``."""
+    """Whether the transcript holds a conversation; one that holds none is put aside. Raises ``OSError``.
+
+    Claude Code writes its transcript a moment after its hooks: one that was killed early has left a file without a
+    conversation. It refuses to resume such a file, and also to begin a session anew while the file is there.
+    """
     path = Path(transcript_path)
     if not transcript_path or not path.is_file():
         return False

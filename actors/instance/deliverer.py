@@ -1,31 +1,8 @@
-"""The delivery of messages: the queue, the gate, the lease, and the keys that are pressed.
+"""Delivers the queued messages of one instance to its agent.
 
-Brings the queued messages of one instance into its agent, one batch at a time.
-
-The deliverer owns the inbox and is the only one that types messages. It types only when the ``TypingGate`` is open:
-between turns, into an empty input box. What it may do to the pane is decided by the pure ``Delivery``; the proof comes
-from the ``Observer``. Every queued message gets receipts as its lot changes; one that is held back says why it is so
-now.
-
-Before it pastes it notes the batch in the journal. A deliverer whose predecessor was killed goes on from there: what
-the agent's own record shows has arrived; what tmux has not pasted is pasted; for the rest the screen decides.
-
-Performs on a pane what a delivery asks for, and feeds back what came of it, until the delivery is at its end.
-
-Used by the deliverer alone. ``typing`` is held while keys go to the pane, so that no two key sequences mix. Whoever
-resumes a delivery only looks before it holds it. Whoever waits, for the proof or until what stands in the way is gone,
-holds it no more: perhaps it is for ``respond`` or ``interrupt`` to take that away. Before the next key it looks anew.
-
-Whether it is safe to begin typing into an agent's pane, and when to look again if it is not.
-
-Asked by the deliverer before each batch. The gate is open only between turns, when a fresh look shows an empty input
-box and no dialog, and when nobody has pressed a key at the agent's terminal for so long that it would show.
-
-Whether an instance on another host than the supervisor's may still be typed into.
-
-When a host is cut off, its instances are started again elsewhere after a while. The copy there must not type a
-message then that the other one gets as well: each question of the supervisor renews the lease, and without it nothing
-is typed. The supervisor waits longer than a lease lasts. The lease runs out also while its machine is suspended.
+``Deliverer`` owns the inbox and the receipts; ``Instance`` creates it and hands it messages. ``DeliveryRunner`` presses
+the keys that the pure state machine ``Delivery`` asks for. ``TypingGate`` says when typing is safe, and ``Lease``
+whether this copy of the instance may type at all. Everything runs in the event loop of the instance.
 """
 
 from __future__ import annotations
@@ -79,315 +56,14 @@ logger = logging.getLogger(__name__)
 CUT_OFF = "its host is cut off from the team: it may run elsewhere by now"
 """Why nothing is typed while the lease is not held."""
 
-
-def _since_boot_s() -> float:
-    """Of the clock that goes on while the machine is suspended, and that nobody sets."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
-
-
-class Lease:
-    def __init__(self, lasts_s: float, clock: Callable[[], float] = _since_boot_s) -> None:
-        """``lasts_s`` 0: for ever."""
-        self._lasts_s = lasts_s
-        self._clock = clock
-        self._renewed_at = clock()
-
-    def renew(self) -> None:
-        self._renewed_at = self._clock()
-
-    @property
-    def held(self) -> bool:
-        return not self._lasts_s or self._clock() - self._renewed_at < self._lasts_s
-
-
 LONGEST_RETRY_S = 0.5
 _SHORTEST_RETRY_S = 0.03
 SOMEBODY_TYPES = "someone is typing at the agent's terminal"
 _TYPING_S = 5.0
 """Attaching counts as a key, and a pause in which the message goes comes soon for most."""
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GateVerdict:
-    open: bool
-    reason: str = ""
-    """Why it is shut; empty while that may only be the end of a turn being drawn."""
-    screen: Screen = field(default_factory=lambda: Screen(composer=Composer.ABSENT))
-    last_key: LastKey | None = None
-    """The last one that a person had pressed before the look; None when it is not known."""
-
-
-def asks_for_permission(state: InstanceState) -> str:
-    """In words what the agent waits for a decision on, so that no key may go to its pane; empty when it does not."""
-    if state.status is not Status.WAITING_PERMISSION:
-        return ""
-    tool = state.permissions[0].tool if state.permissions else "a tool"
-    return f"the agent waits for permission to use {tool}: answer it with respond"
-
-
-class TypingGate:
-    """``retry_at`` is when a look is worth while again; seconds of the monotonic clock."""
-
-    def __init__(self, pane: Pane, observer: Observer) -> None:
-        self._pane = pane
-        self._observer = observer
-        self.lease = Lease(0)
-        self._shut_since: float | None = None
-        self._draft = ""
-        self._drafted_since = 0.0
-        self.retry_at = 0.0
-
-    async def look(self, attach: str) -> GateVerdict:
-        """``attach`` is what a person does to see the pane."""
-        if not self.lease.held:
-            self._shut(time.monotonic())
-            return GateVerdict(open=False, reason=CUT_OFF)
-        last_key = None
-        try:
-            last_key = await self._pane.last_key()
-            screen = await self._observer.look()
-            reason = self._unsafe(screen, attach)
-            if not reason and last_key.drawn_in_s(time.time()):
-                reason = SOMEBODY_TYPES
-        except TerminalError as error:
-            screen, reason = Screen(composer=Composer.ABSENT), f"the screen cannot be read: {error}"
-        now = time.monotonic()
-        if screen.busy:  # the end of a turn is drawn a moment after its hook
-            self._shut(now)
-            return GateVerdict(open=False, screen=screen, last_key=last_key)
-        if reason:
-            lasting_s = _TYPING_S if reason == SOMEBODY_TYPES else REDRAW_S
-            told = reason if self._shut(now) >= lasting_s else ""
-            return GateVerdict(open=False, reason=told, screen=screen, last_key=last_key)
-        self._shut_since = None
-        return GateVerdict(open=True, screen=screen, last_key=last_key)
-
-    def shut(self) -> None:
-        """Typing cannot begin for a reason that the screen does not show."""
-        self._shut(time.monotonic())
-
-    def _shut(self, now: float) -> float:
-        """For how many seconds it has been shut by now."""
-        self._shut_since = now if self._shut_since is None else self._shut_since
-        shut_s = now - self._shut_since
-        self.retry_at = now + min(max(shut_s / 2, _SHORTEST_RETRY_S), LONGEST_RETRY_S)
-        return shut_s
-
-    def _unsafe(self, screen: Screen, attach: str) -> str:
-        if screen.dialog:
-            return f"a dialog is up in the agent's pane: {attach}, and answer it"
-        if screen.composer is Composer.DRAFT:
-            return self._about_draft(screen.draft, attach)
-        if screen.composer is Composer.ABSENT:
-            return f"the agent's input box is not visible: {attach} shows what is there"
-        if not self._observer.state.typable:
-            return "the agent has just begun a turn"
-        return ""
-
-    def _about_draft(self, draft: str, attach: str) -> str:
-        """It is quoted when it stands still: while somebody types each look would give other words."""
-        now = time.monotonic()
-        if draft != self._draft:
-            self._draft, self._drafted_since = draft, now
-        if now - self._drafted_since < REDRAW_S:
-            return "someone is typing in the agent's input box"
-        return f"{quoted(draft)} stands in the agent's input box: {attach}, and send or delete it"
-
-
 _LAST_WORDS_S = 0.5
-
 Hold = Callable[[Sequence[Message], str], None]
-
-
-class DeliveryRunner:
-    """``hold`` is told why a batch is held back in the midst of its delivery, and in empty words when it is no more."""
-
-    def __init__(self, pane: Pane, observer: Observer, changes: ChangeNotifier, hold: Hold) -> None:
-        self._pane = pane
-        self._observer = observer
-        self._changes = changes
-        self._hold = hold
-        self._schedule: LookSchedule | None = None
-        self._growth: GrowthWatch | None = None
-        self._delivery: Delivery | None = None
-        self._interrupted = False
-        self._last_key: LastKey | None = None
-        self._unseen = Trouble(logger, "tmux did not do what a delivery needs, which looks again")
-        self.typing = asyncio.Lock()
-        self.lease = Lease(0)
-
-    def interrupted(self) -> None:
-        """The turn that has just begun was stopped on purpose. What had not begun one is entered later."""
-        if self._delivery is not None and self._delivery.taken:
-            self._interrupted = True
-            self._changes.announce()
-
-    async def perform(self, entry: JournalEntry, delivery: Delivery, act: Act, after: LastKey | None = None) -> End:
-        """``after``: the last key of a person before the look in answer to which is pasted.
-
-        Raises ``TerminalError`` when tmux does not say whether it has pasted.
-        """
-        paste = compose(entry.messages)
-        self._delivery, self._interrupted = delivery, False
-        async with AsyncExitStack() as keys, AsyncExitStack() as rest:
-            drawing = keys.enter_context(ExitStack())
-            self._growth = rest.enter_context(GrowthWatch(self._read_transcript))
-            typing = False
-            held = ""
-            while not isinstance(act, End):
-                if not typing and not isinstance(act, Look):
-                    await keys.enter_async_context(self.typing)
-                    typing = True
-                    self._last_key = after if isinstance(act, Paste) else None
-                if isinstance(act, PressEnter | Clear) and self._drawn_in_s() != 0.0:
-                    await self._ask_for_the_last_key()
-                    act = Look(self._drawn_in_s() or 0.0, held)  # what was seen before may be gone by now
-                if isinstance(act, Paste):
-                    drawing.enter_context(self._drawing())
-                elif isinstance(act, PressEnter):
-                    drawing.close()
-                elif isinstance(act, Look):
-                    held = act.held
-                stimulus = await self._do(act, entry, paste, delivery)
-                act = delivery.handle(stimulus, time.monotonic())
-                at_work = isinstance(stimulus, Saw) and stimulus.screen.busy
-                if typing and isinstance(act, Look) and (act.held or delivery.taken or at_work):
-                    await keys.aclose()
-                    typing = False
-        return act
-
-    def _drawn_in_s(self) -> float | None:
-        """In how many seconds a look shows all that people have typed up to the last key that is known of; None when
-        none is known. A key of ours is pressed only if none has followed that one."""
-        if self._last_key is None:
-            return None
-        return self._last_key.drawn_in_s(time.time())
-
-    async def _ask_for_the_last_key(self) -> None:
-        with suppress(TerminalError):  # the look says what is wrong
-            self._last_key = await self._pane.last_key()
-
-    def _read_transcript(self) -> None:
-        self._observer.read_transcript()
-        self._changes.announce()
-
-    @contextmanager
-    def _drawing(self) -> Iterator[None]:
-        """Inside, a look is due when the agent has drawn, which may be the draft."""
-
-        def note() -> None:
-            schedule.drawn(time.monotonic())
-            self._changes.announce()
-
-        schedule = LookSchedule(told=True)
-        schedule.looked(time.monotonic(), time.monotonic())
-        with self._pane.drawing(note) as told:
-            self._schedule = schedule if told else None
-            try:
-                yield
-            finally:
-                self._schedule = None
-
-    async def _do(self, act: Act, entry: JournalEntry, paste: str, delivery: Delivery) -> Stimulus:
-        try:
-            match act:
-                case Paste() | PressEnter() | Clear() if barred := self._barred():
-                    return Barred(barred)
-                case Paste():
-                    return await self._paste(paste, entry.paste)
-                case PressEnter() | Clear():
-                    return await self._press(act, entry.messages, paste, delivery)
-                case Look(after_s, held):
-                    self._hold(entry.messages, held)
-                    return await self._proof_or_look(entry.messages, paste, delivery, after_s)
-                case _:
-                    raise AssertionError("a finished delivery has no act left")
-        except TerminalError as error:
-            if isinstance(error, PaneGoneError) and not isinstance(error, SocketGoneError):
-                return await self._lost(entry.messages, str(error), typed=delivery.typed)
-            if isinstance(act, Paste):
-                raise
-            self._unseen.met(error)
-            return Saw(Screen(composer=Composer.ABSENT))
-
-    async def _paste(self, paste: str, name: str) -> Stimulus:
-        try:
-            self._last_key = await self._pane.paste(parts_of(paste), name, self._last_key)
-        except ValueError as error:
-            return Lost(f"it cannot be typed: {error}", typed=False)
-        return Barred(SOMEBODY_TYPES) if self._last_key is None else PasteDone()
-
-    def _barred(self) -> str:
-        """Why no key may go to the pane now, by what is known without its screen; empty when keys may."""
-        self._observer.read_spool()
-        return asks_for_permission(self._observer.state) if self.lease.held else CUT_OFF
-
-    async def _press(
-        self, act: PressEnter | Clear, batch: Sequence[Message], paste: str, delivery: Delivery
-    ) -> Stimulus:
-        enters = isinstance(act, PressEnter)
-        if enters and self._is_proved(batch):
-            return Proved()
-        if await self._pane.press("Enter" if enters else "C-c", self._last_key):
-            return Pressed() if enters else Cleared()
-        self._last_key = None  # somebody has pressed a key since the last look, so ours was not
-        return await self._proof_or_look(batch, paste, delivery, 0.0)
-
-    async def _proof_or_look(
-        self, batch: Sequence[Message], paste: str, delivery: Delivery, after_s: float
-    ) -> Stimulus:
-        def told() -> Stimulus | None:
-            return self._told(batch, paste, delivery)
-
-        await self._wait(lambda: told() is not None or not self._observer.alive, after_s)
-        self._observer.read_transcript()
-        if (stimulus := told()) is not None:
-            self._interrupted = False
-            return stimulus
-        if not self._observer.alive:
-            return await self._lost(batch, f"the agent ended meanwhile: {self._observer.state.reason}", typed=True)
-        began = time.monotonic()
-        try:
-            screen = await self._observer.look()
-        finally:
-            if self._schedule is not None:
-                self._schedule.looked(began, time.monotonic())
-        self._unseen.over()
-        draft = compare_draft(screen.draft, parts_of(paste), scrolled=screen.scrolled)
-        return Saw(screen, draft, reported=self._observer.evidence.is_reported(paste))
-
-    def _told(self, batch: Sequence[Message], paste: str, delivery: Delivery) -> Stimulus | None:
-        """What the agent's own records say, or who has stopped it."""
-        if self._is_proved(batch):
-            return Proved()
-        if (reason := self._observer.evidence.refusal(paste)) and not delivery.refused:
-            return Refused(reason)
-        if self._interrupted:
-            return Interrupted()
-        return None
-
-    async def _wait(self, settled: Callable[[], bool], after_s: float) -> None:
-        if self._schedule is None:
-            if self._growth is not None:
-                self._growth.follow(self._observer.conversation.path)
-            await self._changes.until(settled, after_s)
-            return
-        while not settled() and (left_s := self._schedule.due_at - time.monotonic()) > 0:
-            await self._changes.next(left_s)
-
-    async def _lost(self, batch: Sequence[Message], reason: str, *, typed: bool) -> Stimulus:
-        """An agent that has ended writes no more: what its transcript does not show by now is not in it."""
-        await self._changes.until(lambda: not self._observer.alive, _LAST_WORDS_S)
-        self._observer.read_spool()
-        self._observer.read_transcript()
-        if self._is_proved(batch):
-            return Proved()
-        certain = not self._observer.alive and self._observer.conversation.is_open
-        return Lost(reason, typed=typed and not certain)
-
-    def _is_proved(self, batch: Sequence[Message]) -> bool:
-        return self._observer.evidence.has_all(message.id for message in batch)
-
 
 PATIENCE_S = 20.0
 """Longest wait for the proof of what was entered."""
@@ -398,7 +74,17 @@ _SETTLE_BYTES_PER_S = 100_000
 
 
 class Deliverer:
-    """``recall`` it once, then ``run`` it: its loop ends with the agent. All in the event loop of the instance."""
+    """The only one that types messages into the agent, one batch at a time. All in the event loop of the instance.
+
+    ``recall`` it once, then ``run`` it: its loop ends with the agent. It types only when the ``TypingGate`` is open:
+    between turns, into an empty input box. ``Delivery`` decides what it may do to the pane; the proof comes from the
+    ``Observer``. Every queued message gets a receipt with each change; the receipt of a held message says why it is
+    held.
+
+    The batch stands in the journal before it is pasted. The successor of a killed deliverer goes on from there:
+    messages that the agent's own record shows have arrived; a batch that tmux has not pasted is pasted; for the rest
+    the screen decides.
+    """
 
     def __init__(
         self, pane: Pane, observer: Observer, limits: BatchLimits, changes: ChangeNotifier, receipts: ReceiptLog
@@ -662,3 +348,318 @@ class Deliverer:
 def _in_vain(times: int) -> str:
     """Once may be a person's doing."""
     return "" if times < 2 else f"it was pasted {times} times, but did not stay in the agent's input box"
+
+
+class DeliveryRunner:
+    """Performs on a pane the acts of one delivery and feeds back their outcome, until the delivery ends.
+
+    ``hold`` gets the reason when a batch is held in the midst of its delivery, and an empty text when it goes on. The
+    typing lock is held while keys go to the pane, so that no two key sequences mix. It is not held while a resumed
+    delivery only looks, nor during the wait for a proof or for an obstacle to go: ``respond`` or ``interrupt`` may have
+    to remove the obstacle. Before the next key comes a fresh look.
+    """
+
+    def __init__(self, pane: Pane, observer: Observer, changes: ChangeNotifier, hold: Hold) -> None:
+        self._pane = pane
+        self._observer = observer
+        self._changes = changes
+        self._hold = hold
+        self._schedule: LookSchedule | None = None
+        self._growth: GrowthWatch | None = None
+        self._delivery: Delivery | None = None
+        self._interrupted = False
+        self._last_key: LastKey | None = None
+        self._unseen = Trouble(logger, "tmux did not do what a delivery needs, which looks again")
+        self.typing = asyncio.Lock()
+        self.lease = Lease(0)
+
+    def interrupted(self) -> None:
+        """The turn that has just begun was stopped on purpose. What had not begun one is entered later."""
+        if self._delivery is not None and self._delivery.taken:
+            self._interrupted = True
+            self._changes.announce()
+
+    async def perform(self, entry: JournalEntry, delivery: Delivery, act: Act, after: LastKey | None = None) -> End:
+        """``after``: the last key of a person before the look in answer to which is pasted.
+
+        Raises ``TerminalError`` when tmux does not say whether it has pasted.
+        """
+        paste = compose(entry.messages)
+        self._delivery, self._interrupted = delivery, False
+        async with AsyncExitStack() as keys, AsyncExitStack() as rest:
+            drawing = keys.enter_context(ExitStack())
+            self._growth = rest.enter_context(GrowthWatch(self._read_transcript))
+            typing = False
+            held = ""
+            while not isinstance(act, End):
+                if not typing and not isinstance(act, Look):
+                    await keys.enter_async_context(self.typing)
+                    typing = True
+                    self._last_key = after if isinstance(act, Paste) else None
+                if isinstance(act, PressEnter | Clear) and self._drawn_in_s() != 0.0:
+                    await self._ask_for_the_last_key()
+                    act = Look(self._drawn_in_s() or 0.0, held)  # what was seen before may be gone by now
+                if isinstance(act, Paste):
+                    drawing.enter_context(self._drawing())
+                elif isinstance(act, PressEnter):
+                    drawing.close()
+                elif isinstance(act, Look):
+                    held = act.held
+                stimulus = await self._do(act, entry, paste, delivery)
+                act = delivery.handle(stimulus, time.monotonic())
+                at_work = isinstance(stimulus, Saw) and stimulus.screen.busy
+                if typing and isinstance(act, Look) and (act.held or delivery.taken or at_work):
+                    await keys.aclose()
+                    typing = False
+        return act
+
+    def _drawn_in_s(self) -> float | None:
+        """In how many seconds a look shows all that people have typed up to the last key that is known of; None when
+        none is known. A key of ours is pressed only if none has followed that one."""
+        if self._last_key is None:
+            return None
+        return self._last_key.drawn_in_s(time.time())
+
+    async def _ask_for_the_last_key(self) -> None:
+        with suppress(TerminalError):  # the look says what is wrong
+            self._last_key = await self._pane.last_key()
+
+    def _read_transcript(self) -> None:
+        self._observer.read_transcript()
+        self._changes.announce()
+
+    @contextmanager
+    def _drawing(self) -> Iterator[None]:
+        """Inside, a look is due when the agent has drawn, which may be the draft."""
+
+        def note() -> None:
+            schedule.drawn(time.monotonic())
+            self._changes.announce()
+
+        schedule = LookSchedule(told=True)
+        schedule.looked(time.monotonic(), time.monotonic())
+        with self._pane.drawing(note) as told:
+            self._schedule = schedule if told else None
+            try:
+                yield
+            finally:
+                self._schedule = None
+
+    async def _do(self, act: Act, entry: JournalEntry, paste: str, delivery: Delivery) -> Stimulus:
+        try:
+            match act:
+                case Paste() | PressEnter() | Clear() if barred := self._barred():
+                    return Barred(barred)
+                case Paste():
+                    return await self._paste(paste, entry.paste)
+                case PressEnter() | Clear():
+                    return await self._press(act, entry.messages, paste, delivery)
+                case Look(after_s, held):
+                    self._hold(entry.messages, held)
+                    return await self._proof_or_look(entry.messages, paste, delivery, after_s)
+                case _:
+                    raise AssertionError("a finished delivery has no act left")
+        except TerminalError as error:
+            if isinstance(error, PaneGoneError) and not isinstance(error, SocketGoneError):
+                return await self._lost(entry.messages, str(error), typed=delivery.typed)
+            if isinstance(act, Paste):
+                raise
+            self._unseen.met(error)
+            return Saw(Screen(composer=Composer.ABSENT))
+
+    async def _paste(self, paste: str, name: str) -> Stimulus:
+        try:
+            self._last_key = await self._pane.paste(parts_of(paste), name, self._last_key)
+        except ValueError as error:
+            return Lost(f"it cannot be typed: {error}", typed=False)
+        return Barred(SOMEBODY_TYPES) if self._last_key is None else PasteDone()
+
+    def _barred(self) -> str:
+        """Why no key may go to the pane now, by what is known without its screen; empty when keys may."""
+        self._observer.read_spool()
+        return asks_for_permission(self._observer.state) if self.lease.held else CUT_OFF
+
+    async def _press(
+        self, act: PressEnter | Clear, batch: Sequence[Message], paste: str, delivery: Delivery
+    ) -> Stimulus:
+        enters = isinstance(act, PressEnter)
+        if enters and self._is_proved(batch):
+            return Proved()
+        if await self._pane.press("Enter" if enters else "C-c", self._last_key):
+            return Pressed() if enters else Cleared()
+        self._last_key = None  # somebody has pressed a key since the last look, so ours was not
+        return await self._proof_or_look(batch, paste, delivery, 0.0)
+
+    async def _proof_or_look(
+        self, batch: Sequence[Message], paste: str, delivery: Delivery, after_s: float
+    ) -> Stimulus:
+        def told() -> Stimulus | None:
+            return self._told(batch, paste, delivery)
+
+        await self._wait(lambda: told() is not None or not self._observer.alive, after_s)
+        self._observer.read_transcript()
+        if (stimulus := told()) is not None:
+            self._interrupted = False
+            return stimulus
+        if not self._observer.alive:
+            return await self._lost(batch, f"the agent ended meanwhile: {self._observer.state.reason}", typed=True)
+        began = time.monotonic()
+        try:
+            screen = await self._observer.look()
+        finally:
+            if self._schedule is not None:
+                self._schedule.looked(began, time.monotonic())
+        self._unseen.over()
+        draft = compare_draft(screen.draft, parts_of(paste), scrolled=screen.scrolled)
+        return Saw(screen, draft, reported=self._observer.evidence.is_reported(paste))
+
+    def _told(self, batch: Sequence[Message], paste: str, delivery: Delivery) -> Stimulus | None:
+        """The proof or refusal in the agent's own records, or an interruption."""
+        if self._is_proved(batch):
+            return Proved()
+        if (reason := self._observer.evidence.refusal(paste)) and not delivery.refused:
+            return Refused(reason)
+        if self._interrupted:
+            return Interrupted()
+        return None
+
+    async def _wait(self, settled: Callable[[], bool], after_s: float) -> None:
+        if self._schedule is None:
+            if self._growth is not None:
+                self._growth.follow(self._observer.conversation.path)
+            await self._changes.until(settled, after_s)
+            return
+        while not settled() and (left_s := self._schedule.due_at - time.monotonic()) > 0:
+            await self._changes.next(left_s)
+
+    async def _lost(self, batch: Sequence[Message], reason: str, *, typed: bool) -> Stimulus:
+        """An agent that has ended writes no more: what its transcript does not show by now is not in it."""
+        await self._changes.until(lambda: not self._observer.alive, _LAST_WORDS_S)
+        self._observer.read_spool()
+        self._observer.read_transcript()
+        if self._is_proved(batch):
+            return Proved()
+        certain = not self._observer.alive and self._observer.conversation.is_open
+        return Lost(reason, typed=typed and not certain)
+
+    def _is_proved(self, batch: Sequence[Message]) -> bool:
+        return self._observer.evidence.has_all(message.id for message in batch)
+
+
+class TypingGate:
+    """Says whether it is safe to begin typing into an agent's pane, and when to look again if it is not.
+
+    The deliverer asks before each batch. The gate is open only between turns, when a fresh look shows an empty input
+    box and no dialog, and when no person has pressed a key at the terminal for so long that it would show. ``retry_at``
+    is when another look is worth while, in seconds of the monotonic clock.
+    """
+
+    def __init__(self, pane: Pane, observer: Observer) -> None:
+        self._pane = pane
+        self._observer = observer
+        self.lease = Lease(0)
+        self._shut_since: float | None = None
+        self._draft = ""
+        self._drafted_since = 0.0
+        self.retry_at = 0.0
+
+    async def look(self, attach: str) -> GateVerdict:
+        """``attach`` is what a person does to see the pane."""
+        if not self.lease.held:
+            self._shut(time.monotonic())
+            return GateVerdict(open=False, reason=CUT_OFF)
+        last_key = None
+        try:
+            last_key = await self._pane.last_key()
+            screen = await self._observer.look()
+            reason = self._unsafe(screen, attach)
+            if not reason and last_key.drawn_in_s(time.time()):
+                reason = SOMEBODY_TYPES
+        except TerminalError as error:
+            screen, reason = Screen(composer=Composer.ABSENT), f"the screen cannot be read: {error}"
+        now = time.monotonic()
+        if screen.busy:  # the end of a turn is drawn a moment after its hook
+            self._shut(now)
+            return GateVerdict(open=False, screen=screen, last_key=last_key)
+        if reason:
+            lasting_s = _TYPING_S if reason == SOMEBODY_TYPES else REDRAW_S
+            told = reason if self._shut(now) >= lasting_s else ""
+            return GateVerdict(open=False, reason=told, screen=screen, last_key=last_key)
+        self._shut_since = None
+        return GateVerdict(open=True, screen=screen, last_key=last_key)
+
+    def shut(self) -> None:
+        """Typing cannot begin for a reason that the screen does not show."""
+        self._shut(time.monotonic())
+
+    def _shut(self, now: float) -> float:
+        """For how many seconds it has been shut by now."""
+        self._shut_since = now if self._shut_since is None else self._shut_since
+        shut_s = now - self._shut_since
+        self.retry_at = now + min(max(shut_s / 2, _SHORTEST_RETRY_S), LONGEST_RETRY_S)
+        return shut_s
+
+    def _unsafe(self, screen: Screen, attach: str) -> str:
+        if screen.dialog:
+            return f"a dialog is up in the agent's pane: {attach}, and answer it"
+        if screen.composer is Composer.DRAFT:
+            return self._about_draft(screen.draft, attach)
+        if screen.composer is Composer.ABSENT:
+            return f"the agent's input box is not visible: {attach} shows what is there"
+        if not self._observer.state.typable:
+            return "the agent has just begun a turn"
+        return ""
+
+    def _about_draft(self, draft: str, attach: str) -> str:
+        """It is quoted when it stands still: while somebody types each look would give other words."""
+        now = time.monotonic()
+        if draft != self._draft:
+            self._draft, self._drafted_since = draft, now
+        if now - self._drafted_since < REDRAW_S:
+            return "someone is typing in the agent's input box"
+        return f"{quoted(draft)} stands in the agent's input box: {attach}, and send or delete it"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GateVerdict:
+    open: bool
+    reason: str = ""
+    """Why it is shut; empty while that may only be the end of a turn being drawn."""
+    screen: Screen = field(default_factory=lambda: Screen(composer=Composer.ABSENT))
+    last_key: LastKey | None = None
+    """The last one that a person had pressed before the look; None when it is not known."""
+
+
+def asks_for_permission(state: InstanceState) -> str:
+    """In words what the agent waits for a decision on, so that no key may go to its pane; empty when it does not."""
+    if state.status is not Status.WAITING_PERMISSION:
+        return ""
+    tool = state.permissions[0].tool if state.permissions else "a tool"
+    return f"the agent waits for permission to use {tool}: answer it with respond"
+
+
+def _since_boot_s() -> float:
+    """Of the clock that goes on while the machine is suspended, and that nobody sets."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+class Lease:
+    """Says whether an instance on another host than the supervisor's may still type.
+
+    When a host is cut off, its instances are started again elsewhere after a while. The copy there must not type a
+    message that the other one gets as well. Each question of the supervisor renews the lease; without a lease nothing
+    is typed. The supervisor waits longer than a lease lasts. The lease runs out also while its machine is suspended.
+    """
+
+    def __init__(self, lasts_s: float, clock: Callable[[], float] = _since_boot_s) -> None:
+        """``lasts_s`` 0: for ever."""
+        self._lasts_s = lasts_s
+        self._clock = clock
+        self._renewed_at = clock()
+
+    def renew(self) -> None:
+        self._renewed_at = self._clock()
+
+    @property
+    def held(self) -> bool:
+        return not self._lasts_s or self._clock() - self._renewed_at < self._lasts_s

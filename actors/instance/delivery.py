@@ -2,7 +2,7 @@
 
 One delivery brings one batch into the conversation. The deliverer performs the acts and feeds back what came of them.
 A delivery whose paste was done by an actor that is gone is resumed: how far it came is not known, so looks decide.
-Guarantees, whatever the order of stimuli and whoever else types:
+Guarantees, whatever the order of stimuli, also while a person types:
 
 - ``Paste`` is asked for at most once per delivery, and never by one that was resumed. ``NotLanded`` ends a delivery of
   which surely nothing is left, neither in the conversation nor on its way there; only then may another one paste.

@@ -1,21 +1,7 @@
-"""What shows that a message has arrived: in the agent's records, and in its input box.
+"""Recognises messages where they arrived: in the agent's records, and in its input box.
 
-What the agent's own records say of messages: its transcript proves, its hook events only tell beforehand.
-
-Kept by the observer, asked by the deliverer. A hook of the user's may refuse a prompt that our hook has reported, a
-person may take it back before it is written, and an agent that is killed loses what is not written: so a message has
-arrived when the transcript shows it and never before.
-
-A set of ids that forgets the oldest, so that what is remembered does not grow with the age of an instance.
-
-Whether the draft in an agent's input box is what we have pasted, whole and nothing else; pure.
-
-Enter is pressed on such a draft only. The agent's program shows each part of a paste as it is, wrapped at the width of
-the window, or as a mark that says how many lines it has; which of the two depends on the size of the window. A terminal
-does not show every character, so only those count that every terminal shows. Of a draft that is taller than the box
-its end is compared, with what is left out above.
-
-What a message looks like where it arrived, and what the agent's program has changed in it; pure.
+The observer feeds ``DeliveryEvidence``; the deliverer asks it. ``is_whole``, ``begins_with`` and ``changes_in`` compare
+what an agent shows or wrote with what was pasted; they are pure. Nothing here touches a file or a pane.
 """
 
 from __future__ import annotations
@@ -34,9 +20,127 @@ from actors.messages import Message
 LIMIT = 20_000
 """Ids that are remembered. What is asked for is what the supervisor has not yet taken in: some hundred at most."""
 
+_MARK = re.compile(r"\[Pastedtext#\d+(?:\+(\d+)lines?)?\]")
+"""So a long part is shown, blanks left out."""
+_OWN_CHARACTERS = frozenset("LNP")
+_SHOWN_IN_PIECES = 5_000
+"""Characters of a part that may have scrolled out of sight in part: longer ones are shown as marks."""
+_TELLING = 12
+"""So many characters at the end of a part tell it from what a person types."""
+_QUOTED = 60
+"""Characters of a draft in words for people."""
+
+_WRAPPED = re.compile(r'(?:\n\n)?<pasted_content id="(\w+)">\n(.*?)\n?</pasted_content id="\1">\n{0,2}', re.DOTALL)
+_SEPARATORS = "\u2028\u2029"
+_BETWEEN_MESSAGES = "\n\n"
+_NAMED = 4
+"""So many of the characters that were taken out are named."""
+
+_REMEMBERED = 1000
+"""Prompts that were reported or refused, and messages whose arrival is compared."""
+
+_Key = TypeVar("_Key")
+_Value = TypeVar("_Value")
+
+
+class DeliveryEvidence:
+    """What the agent's own records say of messages. Its transcript proves; its hook events only announce.
+
+    ``written`` holds the ids of all messages that the transcript shows. A message has arrived when the transcript shows
+    it and never before: a user's hook may refuse a prompt that our hook has reported, a person may take it back before
+    it is written, and an agent that is killed loses what is not written.
+    """
+
+    def __init__(self) -> None:
+        self.written = RecentIds()
+        self.last_written = ""
+        """The last prompt of ours that the transcript shows."""
+        self._reported: OrderedDict[frozenset[str], None] = OrderedDict()
+        self._refused: OrderedDict[frozenset[str], str] = OrderedDict()
+        self._expected: OrderedDict[str, Message] = OrderedDict()
+        self._changes: OrderedDict[str, tuple[str, ...]] = OrderedDict()
+        self._awaited: set[str] = set()
+
+    def begin_life(self) -> None:
+        """The agent was started anew: what was reported before and is not written is lost."""
+        self._reported.clear()
+        self._awaited.clear()
+
+    def expect(self, messages: Iterable[Message]) -> None:
+        """These are typed: what arrives of them is compared with their texts."""
+        for message in messages:
+            _remember(self._expected, message.id, message)
+
+    def begin(self, batch: Sequence[Message]) -> None:
+        """These are pasted now: what was told of an earlier paste of the same is over."""
+        ids = ids_in(compose(batch))
+        self._reported.pop(ids, None)
+        self._refused.pop(ids, None)
+        self.expect(batch)
+
+    def report(self, prompt: str) -> None:
+        """A hook has told of this prompt, which the program is about to take or to refuse."""
+        ids = ids_in(prompt)
+        if ids:
+            _remember(self._reported, ids, None)
+            self._awaited.update(one for one in ids if one not in self.written)
+
+    def write(self, prompt: str) -> None:
+        """The transcript shows this prompt."""
+        ids = ids_in(prompt)
+        self.written.add(ids)
+        self.last_written = prompt if ids else self.last_written
+        expected = [self._expected.pop(one) for one in ids if one in self._expected]
+        for message_id, changes in changes_in(prompt, expected).items():
+            _remember(self._changes, message_id, changes)
+
+    def refuse(self, prompt: str, reason: str) -> None:
+        """The transcript says that this prompt was refused."""
+        if ids := ids_in(prompt):
+            _remember(self._refused, ids, reason)
+            self._awaited.difference_update(ids)
+
+    def has(self, message_id: str) -> bool:
+        return message_id in self.written
+
+    def has_all(self, ids: Iterable[str]) -> bool:
+        return all(map(self.has, ids))
+
+    def is_reported(self, paste: str) -> bool:
+        """Whether a hook has told of the prompt of this paste."""
+        return ids_in(paste) in self._reported
+
+    def refusal(self, paste: str) -> str:
+        """Why the prompt of this paste was refused; empty when it was not."""
+        return self._refused.get(ids_in(paste), "")
+
+    def changes(self, message_id: str) -> tuple[str, ...] | None:
+        """What differs from the text that was accepted; None when it was not compared."""
+        return self._changes.get(message_id)
+
+    @property
+    def all_written(self) -> bool:
+        """Whether the transcript shows everything that hooks have reported."""
+        self._awaited = {one for one in self._awaited if one not in self.written}
+        return not self._awaited
+
+    def await_no_more(self) -> None:
+        """What is not written by now will not be: what an interrupt took back is never written."""
+        self._awaited.clear()
+
+
+def _remember(known: OrderedDict[_Key, _Value], key: _Key, value: _Value) -> None:
+    known.pop(key, None)
+    known[key] = value
+    while len(known) > _REMEMBERED:
+        known.popitem(last=False)
+
 
 class RecentIds:
-    """Holds the latest ``limit`` ids that were added; an id that is added again counts as new."""
+    """A set of the latest ``limit`` ids, so that memory does not grow with the age of an instance.
+
+    An id that is added again counts as new.
+    """
 
     def __init__(self, limit: int = LIMIT) -> None:
         self._limit = limit
@@ -60,17 +164,6 @@ class RecentIds:
 
     def __iter__(self) -> Iterator[str]:
         return iter(tuple(self._ids))
-
-
-_MARK = re.compile(r"\[Pastedtext#\d+(?:\+(\d+)lines?)?\]")
-"""So a long part is shown, blanks left out."""
-_OWN_CHARACTERS = frozenset("LNP")
-_SHOWN_IN_PIECES = 5_000
-"""Characters of a part that may have scrolled out of sight in part: longer ones are shown as marks."""
-_TELLING = 12
-"""So many characters at the end of a part tell it from what a person types."""
-_QUOTED = 60
-"""Characters of a draft in words for people."""
 
 
 class DraftMatch(Enum):
@@ -161,13 +254,6 @@ def _has_odd(text: str) -> bool:
     return not text.isascii() and any(unicodedata.category(c)[0] == "S" and ord(c) > 0x2BFF for c in text)
 
 
-_WRAPPED = re.compile(r'(?:\n\n)?<pasted_content id="(\w+)">\n(.*?)\n?</pasted_content id="\1">\n{0,2}', re.DOTALL)
-_SEPARATORS = "\u2028\u2029"
-_BETWEEN_MESSAGES = "\n\n"
-_NAMED = 4
-"""So many of the characters that were taken out are named."""
-
-
 def changes_in(prompt: str, batch: Sequence[Message]) -> dict[str, tuple[str, ...]]:
     """What differs, by id, between the messages of a batch and the prompt in which they arrived.
 
@@ -252,99 +338,3 @@ def _is_invisible(character: str) -> bool:
 
 def _count(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
-
-
-_REMEMBERED = 1000
-"""Prompts that were reported or refused, and messages whose arrival is compared."""
-
-
-class DeliveryEvidence:
-    """``written`` holds the ids of all messages that the transcript shows."""
-
-    def __init__(self) -> None:
-        self.written = RecentIds()
-        self.last_written = ""
-        """The last prompt of ours that the transcript shows."""
-        self._reported: OrderedDict[frozenset[str], None] = OrderedDict()
-        self._refused: OrderedDict[frozenset[str], str] = OrderedDict()
-        self._expected: OrderedDict[str, Message] = OrderedDict()
-        self._changes: OrderedDict[str, tuple[str, ...]] = OrderedDict()
-        self._awaited: set[str] = set()
-
-    def begin_life(self) -> None:
-        """The agent was started anew: what was reported before and is not written is lost."""
-        self._reported.clear()
-        self._awaited.clear()
-
-    def expect(self, messages: Iterable[Message]) -> None:
-        """These are typed: what arrives of them is compared with their texts."""
-        for message in messages:
-            _remember(self._expected, message.id, message)
-
-    def begin(self, batch: Sequence[Message]) -> None:
-        """These are pasted now: what was told of an earlier paste of the same is over."""
-        ids = ids_in(compose(batch))
-        self._reported.pop(ids, None)
-        self._refused.pop(ids, None)
-        self.expect(batch)
-
-    def report(self, prompt: str) -> None:
-        """A hook has told of this prompt, which the program is about to take or to refuse."""
-        ids = ids_in(prompt)
-        if ids:
-            _remember(self._reported, ids, None)
-            self._awaited.update(one for one in ids if one not in self.written)
-
-    def write(self, prompt: str) -> None:
-        """The transcript shows this prompt."""
-        ids = ids_in(prompt)
-        self.written.add(ids)
-        self.last_written = prompt if ids else self.last_written
-        expected = [self._expected.pop(one) for one in ids if one in self._expected]
-        for message_id, changes in changes_in(prompt, expected).items():
-            _remember(self._changes, message_id, changes)
-
-    def refuse(self, prompt: str, reason: str) -> None:
-        """The transcript says that this prompt was refused."""
-        if ids := ids_in(prompt):
-            _remember(self._refused, ids, reason)
-            self._awaited.difference_update(ids)
-
-    def has(self, message_id: str) -> bool:
-        return message_id in self.written
-
-    def has_all(self, ids: Iterable[str]) -> bool:
-        return all(map(self.has, ids))
-
-    def is_reported(self, paste: str) -> bool:
-        """Whether a hook has told of the prompt of this paste."""
-        return ids_in(paste) in self._reported
-
-    def refusal(self, paste: str) -> str:
-        """Why the prompt of this paste was refused; empty when it was not."""
-        return self._refused.get(ids_in(paste), "")
-
-    def changes(self, message_id: str) -> tuple[str, ...] | None:
-        """What differs from the text that was accepted; None when it was not compared."""
-        return self._changes.get(message_id)
-
-    @property
-    def all_written(self) -> bool:
-        """Whether the transcript shows everything that hooks have reported."""
-        self._awaited = {one for one in self._awaited if one not in self.written}
-        return not self._awaited
-
-    def await_no_more(self) -> None:
-        """What is not written by now will not be: what an interrupt took back is never written."""
-        self._awaited.clear()
-
-
-_Key = TypeVar("_Key")
-_Value = TypeVar("_Value")
-
-
-def _remember(known: OrderedDict[_Key, _Value], key: _Key, value: _Value) -> None:
-    known.pop(key, None)
-    known[key] = value
-    while len(known) > _REMEMBERED:
-        known.popitem(last=False)

@@ -1,17 +1,8 @@
-"""The inbox of one instance: messages gathered into batches, and how a batch looks in the conversation.
+"""The inbox of one instance: it forms batches of messages, and knows how a batch looks in the conversation.
 
-The batcher of one instance; pure, the clock is an argument.
-
-The deliverer offers every accepted message, those of one call together, and takes a batch when typing is safe. Messages
-leave in the order in which they came. The delay is waited only where more is likely to come: when the last message came
-within the delay after one before. Then a batch is due when it is full, when its oldest message has waited the delay, or
-when any queued message is immediate; otherwise at once. Because a batch is formed only when it is taken, all that
-gathers while the agent works goes in one paste.
-
-How messages look in the conversation, and how they are recognised there; pure.
-
-Every message stands under a header line with its id and sender, so no text can begin a command of the agent's program
-(``/``, ``!``, ``#``), and the header is what proves in a hook event or transcript that the message has arrived.
+The deliverer is its only user. Every message stands under a header line with its id and sender. So no text can begin a
+command of the agent's program (``/``, ``!``, ``#``), and the header proves in a hook event or transcript that the
+message has arrived. All of it is pure; the clock is an argument.
 """
 
 from __future__ import annotations
@@ -25,18 +16,32 @@ from itertools import pairwise
 
 from actors.messages import Message
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BatchLimits:
-    size: int
-    """Most messages in one paste."""
-    delay_s: float
-    """Longest wait of a message for companions, and how soon after another a message tells that more may come."""
-    bytes: int = 1_000_000
-    """Most bytes of text in one paste; a single longer message goes alone."""
+_OPENING = r"\[phalanx (msg_[0-9a-z]+) from "
+_HEADER = re.compile(rf"{_OPENING}[^\]\n]+\]$", re.MULTILINE)
+"""It ends its line, but may not begin it: there stands what a person had typed just before we pasted, or Claude Code's
+marks of attached images."""
+_IN_RECORD = re.compile(_OPENING.encode())
+_IMAGE_NAME = r"\.(?=(?:\\?p\\?n\\?g|\\?j\\?p(?:\\?e)?\\?g|\\?g\\?i\\?f|\\?w\\?e\\?b\\?p)\\?[\s\ufeff]*"
+_IMAGE_TAKEN = re.compile(rf"(?i:{_IMAGE_NAME}(?: /| [a-z]:\\|\Z)))")
+"""The dot of a name with which Claude Code lets a path end: at the end of a paste or before another path begins."""
+_IMAGE_AT_END = re.compile(rf"(?i:{_IMAGE_NAME}(?: /| [a-z]:\\|\n|\Z)))")
+"""The same, for a text that is cut at the ends of lines as well."""
+_SHOWN = 700
+"""A part that is not much longer is shown as it is, on a few lines."""
+_UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+"""Control characters but newline and tab, and halves of surrogate pairs, which are no text at all."""
 
 
 class Inbox:
+    """Queues messages and forms the batch that is pasted next.
+
+    The deliverer offers every accepted message, those of one call together, and takes a batch when typing is safe.
+    Messages leave in the order in which they came. The batch delay applies only where more messages are likely: when
+    the last one came within the delay after one before. Then a batch is due when it is full, when its oldest message
+    has waited the delay, or when a queued message is immediate; otherwise at once. A batch is formed only when it is
+    taken, so everything that gathers while the agent works goes in one paste.
+    """
+
     def __init__(self, limits: BatchLimits) -> None:
         self.limits = limits
         self._queue: deque[tuple[float, Message]] = deque()
@@ -95,20 +100,14 @@ class Inbox:
         return drained
 
 
-_OPENING = r"\[phalanx (msg_[0-9a-z]+) from "
-_HEADER = re.compile(rf"{_OPENING}[^\]\n]+\]$", re.MULTILINE)
-"""It ends its line, but may not begin it: there stands what a person had typed just before we pasted, or Claude Code's
-marks of attached images."""
-_IN_RECORD = re.compile(_OPENING.encode())
-_IMAGE_NAME = r"\.(?=(?:\\?p\\?n\\?g|\\?j\\?p(?:\\?e)?\\?g|\\?g\\?i\\?f|\\?w\\?e\\?b\\?p)\\?[\s\ufeff]*"
-_IMAGE_TAKEN = re.compile(rf"(?i:{_IMAGE_NAME}(?: /| [a-z]:\\|\Z)))")
-"""The dot of a name with which Claude Code lets a path end: at the end of a paste or before another path begins."""
-_IMAGE_AT_END = re.compile(rf"(?i:{_IMAGE_NAME}(?: /| [a-z]:\\|\n|\Z)))")
-"""The same, for a text that is cut at the ends of lines as well."""
-_SHOWN = 700
-"""A part that is not much longer is shown as it is, on a few lines."""
-_UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
-"""Control characters but newline and tab, and halves of surrogate pairs, which are no text at all."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchLimits:
+    size: int
+    """Most messages in one paste."""
+    delay_s: float
+    """Longest wait of a message for companions, and how soon after another a message tells that more may come."""
+    bytes: int = 1_000_000
+    """Most bytes of text in one paste; a single longer message goes alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +173,6 @@ def ids_in(prompt: str) -> frozenset[str]:
 def ids_in_record(line: bytes) -> frozenset[str]:
     """Ids of the messages whose headers begin anywhere in a line of any agent's transcript.
 
-    An id is told to nobody else, so who wrote it down was given the message.
+    Only the recipient learns an id, so an agent that wrote it down was given the message.
     """
     return frozenset(found.decode() for found in _IN_RECORD.findall(line))

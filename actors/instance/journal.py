@@ -1,19 +1,6 @@
 """What one instance has typed and what became of it: the journal on disk and the log of receipts.
 
-What one instance is typing or has typed, on disk, so that a killed actor's successor knows what was in flight.
-
-One file in the instance's directory, 0600, written by the deliverer before it pastes and cleared once the agent's
-transcript shows the messages and the supervisor has taken in their receipts. It is replaced as a whole by a rename, so
-it is never half-written. Nothing is forced to the disk: what a killed process has written is kept by the kernel, and a
-machine that goes down takes the agent with it, whose transcript then decides. That the paste itself was done stands not
-here but in tmux (``Pane.has_pasted``), which notes it in one step with the paste.
-
-What became of each message of one instance: receipts, and what a successor must know of them.
-
-Kept by the deliverer. Every change of a message's lot goes through ``settle``, which tells the supervisor and brings
-the journal up to date, the journal first: so no message that the journal holds as being typed was ever told to be at
-its end, unless it was submitted, which the agent's transcript shows as well. An end stays in the journal until the
-supervisor has taken it in: a killed actor's successor tells it again.
+The deliverer writes both. With them the successor of a killed actor knows which messages were in flight.
 """
 
 from __future__ import annotations
@@ -33,168 +20,21 @@ logger = logging.getLogger(__name__)
 
 JOURNAL_NAME = "typing.journal"
 
-
-class BatchStage(StrEnum):
-    TYPING = "typing"
-    """On its way into the conversation, or there and not yet seen in the transcript."""
-    DOUBTFUL = "doubtful"
-    """Its end was ``unconfirmed``: it is not typed again, but a late proof counts."""
-    FAILED = "failed"
-    SUBMITTED = "submitted"
-    """An earlier life of the agent has written it down: none of it is left to be done but to tell."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JournalEntry:
-    """One batch. ``life`` names the agent process it was typed to, ``paste`` its paste (see ``Pane.has_pasted``).
-
-    One that is at another stage than typing is kept, without its texts, until the supervisor has taken that in.
-    """
-
-    life: str
-    paste: str
-    stage: BatchStage
-    messages: tuple[Message, ...]
-    reason: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _StoredEntry:
-    life: str
-    paste: str
-    stage: str
-    messages: list[bytes]
-    reason: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _StoredJournal:
-    entries: list[bytes]
-
-
-class Journal:
-    """A message stands in one entry at most; entries stand in the order in which they were typed."""
-
-    def __init__(self, directory: Path) -> None:
-        """Reads what is there. Raises ``RecordVersionError`` for a file of another version, which is left alone."""
-        self._path = directory / JOURNAL_NAME
-        self.entries = _read(self._path)
-
-    def begin(self, entry: JournalEntry) -> None:
-        """To be called before the paste. Raises ``OSError``; then nothing has changed."""
-        entries = (*_without(self.entries, {message.id for message in entry.messages}), entry)
-        self._write(entries)
-        self.entries = entries
-
-    def end(self, ids: Collection[str], stage: BatchStage, reason: str) -> None:
-        """These have ended so, and the supervisor has yet to take that in; no-op for ids that are not here."""
-
-        def ended(entry: JournalEntry) -> JournalEntry:
-            messages = tuple(replace(message, text="") for message in entry.messages if message.id in ids)
-            return replace(entry, stage=stage, reason=reason, messages=messages)
-
-        entries = [ended(entry) for entry in self.entries if any(message.id in ids for message in entry.messages)]
-        self._change((*entries, *_without(self.entries, ids)))
-
-    def forget(self, ids: Collection[str]) -> None:
-        """These are at the end of their way; no-op for ids that are not here."""
-        self._change(_without(self.entries, ids))
-
-    def _change(self, entries: tuple[JournalEntry, ...]) -> None:
-        """A disk that is full must not stop what is at its end: a successor finds it out again from the agent."""
-        if entries == self.entries:
-            return
-        self.entries = entries
-        try:
-            self._write(entries)
-        except OSError as error:
-            logger.warning("the typing journal could not be brought up to date: %s", error)
-
-    def _write(self, entries: tuple[JournalEntry, ...]) -> None:
-        if entries:
-            replace_file(self._path, encode(_StoredJournal(entries=[_packed(entry) for entry in entries])))
-        else:
-            self._path.unlink(missing_ok=True)
-
-
-def _without(entries: tuple[JournalEntry, ...], ids: Collection[str]) -> tuple[JournalEntry, ...]:
-    left = (replace(e, messages=tuple(m for m in e.messages if m.id not in ids)) for e in entries)
-    return tuple(entry for entry in left if entry.messages)
-
-
-def _read(path: Path) -> tuple[JournalEntry, ...]:
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        return ()
-    try:
-        if data:
-            return tuple(_unpacked(entry) for entry in decode(_StoredJournal, data).entries)
-    except RecordVersionError as error:
-        raise RecordVersionError(
-            f"{path} was written by another version of Phalanx ({error}) It is left as it is, and nothing is typed to "
-            "this agent. To go on with this version move the file away: what the agent's transcript shows then decides."
-        ) from error
-    except Exception:
-        logger.exception("the typing journal cannot be read")
-    # Only a machine that went down can leave it like this, and the agent went down with it.
-    aside = _free_name(path)
-    logger.error("the typing journal is damaged: it is kept as %s, and the transcript decides", aside)
-    path.replace(aside)
-    return ()
-
-
-def _free_name(path: Path) -> Path:
-    number = 1
-    while (aside := path.with_name(f"{path.name}.damaged-{number}")).exists():
-        number += 1
-    return aside
-
-
-def _packed(entry: JournalEntry) -> bytes:
-    return encode(
-        _StoredEntry(
-            life=entry.life,
-            paste=entry.paste,
-            stage=entry.stage.value,
-            messages=[encode(message) for message in entry.messages],
-            reason=entry.reason,
-        )
-    )
-
-
-def _unpacked(data: bytes) -> JournalEntry:
-    stored = decode(_StoredEntry, data)
-    return JournalEntry(
-        life=stored.life,
-        paste=stored.paste,
-        stage=BatchStage(stored.stage),
-        messages=tuple(decode(Message, message) for message in stored.messages),
-        reason=stored.reason,
-    )
-
-
 ReceiptSink = Callable[[Receipt], None]
-
 ENDED_LIMIT = 10_000
 """Messages at their end whose receipts are kept, for a supervisor that came back and offers them again."""
-_ENDS = {MessageStatus.FAILED: BatchStage.FAILED, MessageStatus.UNCONFIRMED: BatchStage.DOUBTFUL}
-_STATUSES = {stage: status for status, stage in _ENDS.items()} | {BatchStage.SUBMITTED: MessageStatus.SUBMITTED}
+
 _AGAIN = "the agent ended before it had written this down: it is delivered again"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RecoveredMessages:
-    """What an earlier actor has left."""
-
-    unfinished: JournalEntry | None
-    """Its last batch, not in the transcript so far: perhaps pasted, perhaps entered."""
-    again: tuple[Message, ...]
-    """To be delivered before everything else, but after ``unfinished``."""
-
-
 class ReceiptLog:
-    """``life`` names the agent process that is followed now."""
+    """What became of each message of one instance. ``life`` names the agent process that is followed now.
+
+    Every change goes through ``settle``, which updates the journal first and then tells the supervisor. So no message
+    that the journal holds as being typed was ever told to be at its end, unless it was submitted, which the transcript
+    shows as well. An end stays in the journal until the supervisor has taken it in: the successor of a killed actor
+    tells it again.
+    """
 
     def __init__(self, journal: Journal, life: str, receipt_sink: ReceiptSink, evidence: DeliveryEvidence) -> None:
         self._journal = journal
@@ -310,3 +150,164 @@ class ReceiptLog:
 def _forget_oldest(known: dict[str, Receipt] | dict[str, Message], limit: int) -> None:
     while len(known) > limit:
         del known[next(iter(known))]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecoveredMessages:
+    """What an earlier actor has left."""
+
+    unfinished: JournalEntry | None
+    """Its last batch, not in the transcript so far: perhaps pasted, perhaps entered."""
+    again: tuple[Message, ...]
+    """To be delivered before everything else, but after ``unfinished``."""
+
+
+class BatchStage(StrEnum):
+    TYPING = "typing"
+    """On its way into the conversation, or there and not yet seen in the transcript."""
+    DOUBTFUL = "doubtful"
+    """Its end was ``unconfirmed``: it is not typed again, but a late proof counts."""
+    FAILED = "failed"
+    SUBMITTED = "submitted"
+    """An earlier life of the agent has written it down: none of it is left to be done but to tell."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JournalEntry:
+    """One batch. ``life`` names the agent process it was typed to, ``paste`` its paste (see ``Pane.has_pasted``).
+
+    One that is at another stage than typing is kept, without its texts, until the supervisor has taken that in.
+    """
+
+    life: str
+    paste: str
+    stage: BatchStage
+    messages: tuple[Message, ...]
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _StoredEntry:
+    life: str
+    paste: str
+    stage: str
+    messages: list[bytes]
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _StoredJournal:
+    entries: list[bytes]
+
+
+class Journal:
+    """The batches that one instance types or has typed: one file in its directory, 0600.
+
+    The deliverer writes it before it pastes, and clears it once the transcript shows the messages and the supervisor
+    has taken in their receipts. A message stands in one entry at most; entries stand in the order in which they were
+    typed. A rename replaces the file as a whole, so it is never half-written. Nothing is synced: the kernel keeps what
+    a killed process has written, and a machine that goes down takes the agent with it, whose transcript then decides.
+    Whether the paste itself was done stands in tmux (``Pane.has_pasted``), which notes it in one step with the paste.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        """Reads what is there. Raises ``RecordVersionError`` for a file of another version, which is left alone."""
+        self._path = directory / JOURNAL_NAME
+        self.entries = _read(self._path)
+
+    def begin(self, entry: JournalEntry) -> None:
+        """To be called before the paste. Raises ``OSError``; then nothing has changed."""
+        entries = (*_without(self.entries, {message.id for message in entry.messages}), entry)
+        self._write(entries)
+        self.entries = entries
+
+    def end(self, ids: Collection[str], stage: BatchStage, reason: str) -> None:
+        """These have ended so, and the supervisor has yet to take that in; no-op for ids that are not here."""
+
+        def ended(entry: JournalEntry) -> JournalEntry:
+            messages = tuple(replace(message, text="") for message in entry.messages if message.id in ids)
+            return replace(entry, stage=stage, reason=reason, messages=messages)
+
+        entries = [ended(entry) for entry in self.entries if any(message.id in ids for message in entry.messages)]
+        self._change((*entries, *_without(self.entries, ids)))
+
+    def forget(self, ids: Collection[str]) -> None:
+        """These are at the end of their way; no-op for ids that are not here."""
+        self._change(_without(self.entries, ids))
+
+    def _change(self, entries: tuple[JournalEntry, ...]) -> None:
+        """A disk that is full must not stop what is at its end: a successor finds it out again from the agent."""
+        if entries == self.entries:
+            return
+        self.entries = entries
+        try:
+            self._write(entries)
+        except OSError as error:
+            logger.warning("the typing journal could not be brought up to date: %s", error)
+
+    def _write(self, entries: tuple[JournalEntry, ...]) -> None:
+        if entries:
+            replace_file(self._path, encode(_StoredJournal(entries=[_packed(entry) for entry in entries])))
+        else:
+            self._path.unlink(missing_ok=True)
+
+
+def _without(entries: tuple[JournalEntry, ...], ids: Collection[str]) -> tuple[JournalEntry, ...]:
+    left = (replace(e, messages=tuple(m for m in e.messages if m.id not in ids)) for e in entries)
+    return tuple(entry for entry in left if entry.messages)
+
+
+def _read(path: Path) -> tuple[JournalEntry, ...]:
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return ()
+    try:
+        if data:
+            return tuple(_unpacked(entry) for entry in decode(_StoredJournal, data).entries)
+    except RecordVersionError as error:
+        raise RecordVersionError(
+            f"{path} was written by another version of Phalanx ({error}) It is left as it is, and nothing is typed to "
+            "this agent. To go on with this version move the file away: what the agent's transcript shows then decides."
+        ) from error
+    except Exception:
+        logger.exception("the typing journal cannot be read")
+    # Only a machine that went down can leave it like this, and the agent went down with it.
+    aside = _free_name(path)
+    logger.error("the typing journal is damaged: it is kept as %s, and the transcript decides", aside)
+    path.replace(aside)
+    return ()
+
+
+def _free_name(path: Path) -> Path:
+    number = 1
+    while (aside := path.with_name(f"{path.name}.damaged-{number}")).exists():
+        number += 1
+    return aside
+
+
+def _packed(entry: JournalEntry) -> bytes:
+    return encode(
+        _StoredEntry(
+            life=entry.life,
+            paste=entry.paste,
+            stage=entry.stage.value,
+            messages=[encode(message) for message in entry.messages],
+            reason=entry.reason,
+        )
+    )
+
+
+def _unpacked(data: bytes) -> JournalEntry:
+    stored = decode(_StoredEntry, data)
+    return JournalEntry(
+        life=stored.life,
+        paste=stored.paste,
+        stage=BatchStage(stored.stage),
+        messages=tuple(decode(Message, message) for message in stored.messages),
+        reason=stored.reason,
+    )
+
+
+_ENDS = {MessageStatus.FAILED: BatchStage.FAILED, MessageStatus.UNCONFIRMED: BatchStage.DOUBTFUL}
+_STATUSES = {stage: status for status, stage in _ENDS.items()} | {BatchStage.SUBMITTED: MessageStatus.SUBMITTED}

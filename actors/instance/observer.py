@@ -1,22 +1,8 @@
-"""What one instance knows of its agent.
+"""What one instance knows of its agent, from its witnesses: hook events, transcript, status file, process and screen.
 
-What one instance knows of its agent, gathered from its witnesses (see ``actors.status`` for how they are weighed).
-
-The observer follows the spool that the agent's hooks append to (woken by a knock on a FIFO, so that an idle agent
-costs next to nothing), the agent's own status file, the end of its process, and the screen where these leave a doubt.
-It survives its own death: the spool is read from its start again and tells the same story.
-
-Which events are the agent's own: those of the process whose session began first after the launch. It may change its
-conversation (``/clear``, ``/resume``, ``/branch``); a Claude that it starts itself is another process, in another
-conversation.
-
-When the screen of an agent that starts is worth a look; pure.
-
-Used by the observer. A look is due when the agent has drawn, and soon after that again, more and more seldom: tmux may
-not have taken in all of it yet. Where nobody tells what is drawn, a look is due again and again. Where many agents
-start at once and a look takes long, all looks together take a part of the time only: they would keep them from it.
-
-Waiting for the end of a process that is not our child, as the agents in tmux are not.
+``AgentSession`` runs the ``Observer``; the deliverer and the responder read from it. ``actors.status`` weighs the
+witnesses. ``LookSchedule`` says when a look at the screen is worth while; ``process_end`` waits for a process that is
+not our child, as the agents in tmux are not.
 """
 
 from __future__ import annotations
@@ -62,74 +48,17 @@ UNTOLD_S = 0.05
 _SHARE = 0.1
 _LONGEST_REST_S = 1.0
 
-
-class LookSchedule:
-    """Times are seconds of any monotonic clock. ``told``: ``drawn`` is called for what the agent draws."""
-
-    def __init__(self, *, told: bool) -> None:
-        self._longest_s = LONGEST_S if told else UNTOLD_S
-        self._pause_s = self._longest_s
-        self._rested_at = 0.0
-        self.due_at = 0.0
-
-    def drawn(self, now: float) -> None:
-        self._pause_s = SHORTEST_S
-        self.due_at = min(self.due_at, max(now, self._rested_at))
-
-    def looked(self, began: float, now: float) -> None:
-        self._rested_at = now + min((now - began) / _SHARE, _LONGEST_REST_S)
-        self.due_at = max(now + self._pause_s, self._rested_at)
-        self._pause_s = min(2 * self._pause_s, self._longest_s)
-
-
 _POLL_S = 1.0
-
-
-async def process_end(pid: int) -> None:
-    """Returns when no process ``pid`` is there any more; at once if there is none."""
-    try:
-        watched = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return
-    except OSError:  # forbidden in this container, or there is no free file descriptor
-        await _poll(pid)
-        return
-    loop = asyncio.get_running_loop()
-    ended = asyncio.Event()
-    loop.add_reader(watched, ended.set)
-    try:
-        await ended.wait()
-    finally:
-        loop.remove_reader(watched)
-        os.close(watched)
-
-
-async def _poll(pid: int) -> None:
-    while _exists(pid):  # noqa: ASYNC110 - nothing signals the end of a foreign process here
-        await asyncio.sleep(_POLL_S)
-
-
-def _exists(pid: int) -> bool:
-    """tmux now and then leaves an agent that has ended uncollected: such a process is none any more."""
-    try:
-        state = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0]
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-    except OSError:  # as without free file descriptors: it cannot be told now
-        return True
-    return state not in {b"Z", b"X"}
-
 
 LAUNCH_MARK = b'{"phalanx_launch":true}'
 """The line that the host appends to the spool before it starts the agent: what stands before is of an earlier life."""
-
 _ASK_EVERY_S = 2.0
 """How often the process and its status file are asked: two system calls."""
 _CONFIRM_S = 0.5
 """A look that contradicts the hooks is confirmed so soon."""
 _WAITING_LOOK_S = 1.0
 _DRAWN_LOOK_S = 0.2
-"""A dialog is drawn so soon after its hook, and whoever sits before it may answer within a second."""
+"""A dialog is drawn so soon after its hook, and a person before it may answer within a second."""
 _SHORTEST_WAIT_S = 0.01
 _BUSY_LOOK_S = 5.0
 _BLIND_LOOK_S = 10.0
@@ -145,7 +74,16 @@ _UNREAD_RETRY_S = 0.5
 
 
 class Observer:
-    """Follows one agent in one pane. ``run`` is its loop; everything happens in one event loop."""
+    """Follows one agent in one pane. ``run`` is its loop; everything happens in one event loop.
+
+    It follows the spool that the agent's hooks append to (a knock on a FIFO wakes it, so an idle agent costs next to
+    nothing), the agent's own status file, the end of its process, and the screen where these leave a doubt. A new
+    observer reads the spool from its start and comes to the same state.
+
+    The agent's own events are those of the process whose session began first after the launch. That process may change
+    its conversation (``/clear``, ``/resume``, ``/branch``); a Claude that the agent starts itself is another process,
+    in another conversation.
+    """
 
     def __init__(
         self, agent: Agent, pane: Pane, directory: Path, session_id: str, pid: int, changes: ChangeNotifier
@@ -269,7 +207,7 @@ class Observer:
                         await self._look_if_due()
             finally:
                 end.cancel()
-        end.result()  # who watched for the end may have failed
+        end.result()  # the wait for the end may have failed
         await self.note_end()
 
     async def _follow_start(self, end: asyncio.Task[None]) -> None:
@@ -478,6 +416,66 @@ class Observer:
         except TerminalError as error:
             return f"the agent and its tmux session are gone ({error})"
         status = "" if pane.exit_status is None else f" with exit status {pane.exit_status}"
-        # A rule or frame says nothing, and whoever leads pays for every character.
+        # A rule or frame says nothing, and the lead pays for every character.
         shown = "\n".join([line for line in lines if any(map(str.isalnum, line))][-_LAST_LINES:])
         return f"the agent ended{status}. Its last lines:\n{shown}"
+
+
+class LookSchedule:
+    """When the screen of an agent that starts is worth a look; pure. Times are seconds of any monotonic clock.
+
+    ``told``: ``drawn`` is called for what the agent draws. A look is due when the agent has drawn, and again soon
+    after, more and more seldom: tmux may not have taken in all of it yet. Without ``told`` a look is due again and
+    again. Where many agents start at once and a look takes long, all looks together take only a part of the time, so
+    that they do not delay the starts.
+    """
+
+    def __init__(self, *, told: bool) -> None:
+        self._longest_s = LONGEST_S if told else UNTOLD_S
+        self._pause_s = self._longest_s
+        self._rested_at = 0.0
+        self.due_at = 0.0
+
+    def drawn(self, now: float) -> None:
+        self._pause_s = SHORTEST_S
+        self.due_at = min(self.due_at, max(now, self._rested_at))
+
+    def looked(self, began: float, now: float) -> None:
+        self._rested_at = now + min((now - began) / _SHARE, _LONGEST_REST_S)
+        self.due_at = max(now + self._pause_s, self._rested_at)
+        self._pause_s = min(2 * self._pause_s, self._longest_s)
+
+
+async def process_end(pid: int) -> None:
+    """Returns when no process ``pid`` is there any more; at once if there is none."""
+    try:
+        watched = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    except OSError:  # forbidden in this container, or there is no free file descriptor
+        await _poll(pid)
+        return
+    loop = asyncio.get_running_loop()
+    ended = asyncio.Event()
+    loop.add_reader(watched, ended.set)
+    try:
+        await ended.wait()
+    finally:
+        loop.remove_reader(watched)
+        os.close(watched)
+
+
+async def _poll(pid: int) -> None:
+    while _exists(pid):  # noqa: ASYNC110 - nothing signals the end of a foreign process here
+        await asyncio.sleep(_POLL_S)
+
+
+def _exists(pid: int) -> bool:
+    """tmux now and then leaves an agent that has ended uncollected: such a process is none any more."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    except OSError:  # as without free file descriptors: it cannot be told now
+        return True
+    return state not in {b"Z", b"X"}

@@ -73,7 +73,7 @@ class ReportLog:
         return self._incarnation
 
     def renew(self, incarnation: str) -> None:
-        """From now on this is another incarnation, which has told nothing yet; who waits learns it at once."""
+        """Begins another incarnation, which has reported nothing yet; waiting callers learn of it at once."""
         self._incarnation = incarnation
         self._receipts.clear()
         self._publish()

@@ -63,7 +63,7 @@ _DISMISSABLE = frozenset(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """What whoever leads answers. One of ``allow`` and ``option`` is given."""
+    """The lead's answer. One of ``allow`` and ``option`` is given."""
 
     allow: bool | None = None
     option: str = ""

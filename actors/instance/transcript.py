@@ -1,28 +1,8 @@
-"""The conversation of one instance: followed, paged and shortened for reading, and what of it was read.
+"""The conversation of one instance: its transcript is followed, paged and shortened for reading.
 
-The conversation of one instance, followed in the agent's own transcript: tokens, unread answers, the proof of a
-delivery. What a lead reads of it comes from ``read_page``.
-
-How many answers of a conversation have been read: what remembers it for the actors to come.
-
-``Conversation`` keeps it, in the instance's own directory, so that after a restart of anybody only what is new counts
-as unread. It is not synced: what a power cut takes is counted as unread once more, and nothing else.
-
-Pages of a conversation, read from the agent's own transcript, also when the agent is long gone.
-
-A cursor is ``<file>:<byte offset>`` of a line's beginning; it stays good across restarts of everybody, and reading
-starts anew when the agent began another file. A page holds whole lines and is bounded in entries and characters; long
-entries are shortened, and each such entry has a reference by which it can be read in whole. Blocking file reads: call
-in a thread.
-
-Shortens what a lead reads: tools print and take far more than whoever leads needs to pay for; pure.
-
-Nothing is lost: what was cut is counted, and each entry can be read in whole.
-
-Reading files that another program appends to: the spool of hook events and the agent's transcript.
-
-Lines end with the byte ``\n`` only: transcripts hold U+2028 raw, so text splitting would tear records apart. A last
-line without its end is left for later. A file that shrank is read from its start again.
+The observer follows it with ``Conversation``; leads read it with ``read_page``, also when the agent is long gone.
+``FileTail`` reads files that another program appends to. Everything here blocks on files: call it in a thread, or where
+a file has news only.
 """
 
 from __future__ import annotations
@@ -45,8 +25,117 @@ logger = logging.getLogger(__name__)
 
 MARK_NAME = "read.json"
 
+LONGEST_SPOKEN = 20_000
+"""Most characters shown of a question or an answer."""
+LONGEST_OTHER = 2_000
+"""Most characters shown of anything else, and of a tool's input."""
+_SPOKEN = frozenset({EntryKind.QUESTION, EntryKind.ANSWER})
+
+PAGE_CHARACTERS = 40_000
+"""A page ends before the entry that would go beyond it."""
+_LATEST_BYTES = 2_000_000
+"""How far back a read without a cursor looks for the latest entries."""
+
+_PIECE_BYTES = 1 << 22
+
+_ANSWER_IDS = 100
+"""The lines of one answer stand close together; only they carry the same count of tokens again."""
+
+
+class Conversation:
+    """Follows one transcript: tokens, unread answers, proofs of delivery. ``follow`` blocks: call it only on news."""
+
+    def __init__(self, agent: Agent, mark: ReadMark, evidence: DeliveryEvidence) -> None:
+        self._agent = agent
+        self._evidence = evidence
+        self._mark = mark
+        self._tail: FileTail | None = None
+        self._trouble = Trouble(logger, "the transcript cannot be read, which is tried again")
+        self._counted = RecentIds(_ANSWER_IDS)
+        self.tokens = TokenUse()
+        self.context_tokens = 0
+        """What the latest request to the model held, with its answer: how long the conversation has grown."""
+        self.answers = 0
+        """In the transcript that is followed now."""
+        self._answers_read = 0
+        self.last_answer = ""
+
+    def open(self, path: str) -> None:
+        """Begin to follow this transcript after the end of the one before; no-op if it is followed already."""
+        if path and (self._tail is None or self._tail.path != Path(path)):
+            self.follow()
+            self._tail = FileTail(Path(path))
+            self.answers = 0
+            self._answers_read = self._mark.of(self._tail.path)
+
+    @property
+    def path(self) -> Path | None:
+        """Where the transcript is; None while that is not known."""
+        return None if self._tail is None else self._tail.path
+
+    @property
+    def unreadable(self) -> bool:
+        """There may be more than could be read."""
+        return self._trouble.lasts
+
+    @property
+    def is_open(self) -> bool:
+        return self._tail is not None
+
+    def follow(self) -> bool:
+        """Takes in what is new; whether there was anything."""
+        if self._tail is None:
+            return False
+        found = False
+        try:
+            for lines in self._tail.pieces():
+                for entry in _parse_lines(self._agent, lines):
+                    self._take_in(entry)
+                    found = True
+        except OSError as error:  # as without free file descriptors: what is there is read the next time
+            self._trouble.met(error)
+        else:
+            self._trouble.over()
+        return found
+
+    def _take_in(self, entry: ConversationItem) -> None:
+        if entry.kind is EntryKind.QUESTION:
+            self._evidence.write(entry.text)
+        if entry.refused:
+            self._evidence.refuse(entry.refused, entry.text)
+        if entry.kind is EntryKind.ANSWER:
+            self.answers += 1
+            self.last_answer = entry.text
+        if entry.tokens and entry.answer_id not in self._counted:
+            self._counted.add((entry.answer_id,))
+            used = entry.tokens
+            held = used.input_tokens + used.cache_read_tokens + used.cache_creation_tokens
+            self.context_tokens = held + used.output_tokens
+            self.tokens = TokenUse(
+                input_tokens=self.tokens.input_tokens + entry.tokens.input_tokens,
+                output_tokens=self.tokens.output_tokens + entry.tokens.output_tokens,
+                cache_read_tokens=self.tokens.cache_read_tokens + entry.tokens.cache_read_tokens,
+                cache_creation_tokens=self.tokens.cache_creation_tokens + entry.tokens.cache_creation_tokens,
+            )
+
+    @property
+    def unread(self) -> int:
+        return max(0, self.answers - self._answers_read)
+
+    def read_to(self, answers: int) -> None:
+        """The reader of pages has seen so many answers."""
+        if self._tail is not None and answers != self._answers_read:
+            self._answers_read = answers
+            self._mark.set(self._tail.path, answers)
+
 
 class ReadMark:
+    """How many answers of a conversation have been read, in the instance's own directory.
+
+    So only new answers count as unread after any restart. The file is not synced: what a power cut takes counts as
+    unread once more.
+    """
+
     def __init__(self, directory: Path) -> None:
         self._path = directory / MARK_NAME
 
@@ -68,66 +157,6 @@ class ReadMark:
             logger.warning("%s cannot be written (%s): what was read will count as unread again", self._path, error)
 
 
-LONGEST_SPOKEN = 20_000
-"""Most characters shown of a question or an answer."""
-LONGEST_OTHER = 2_000
-"""Most characters shown of anything else, and of a tool's input."""
-_SPOKEN = frozenset({EntryKind.QUESTION, EntryKind.ANSWER})
-
-
-def shortened(entry: ConversationItem) -> tuple[ConversationItem, int]:
-    """The entry as it is shown, and how many characters of its text and input are left out."""
-    longest = LONGEST_SPOKEN if entry.kind in _SPOKEN else LONGEST_OTHER
-    left_out = max(0, len(entry.text) - longest)
-    budget = _Budget(LONGEST_OTHER)
-    tool_input = budget.within(entry.tool_input)
-    if not left_out and not budget.left_out:
-        return entry, 0
-    return replace(entry, text=entry.text[:longest], tool_input=tool_input), left_out + budget.left_out
-
-
-def size_of(entry: ConversationItem) -> int:
-    """About how many characters it takes to show it."""
-    return len(entry.text) + (len(json.dumps(entry.tool_input, ensure_ascii=False)) if entry.tool_input else 0)
-
-
-class _Budget:
-    """Keeps the form of a JSON value, so that names and short values still tell what it is about."""
-
-    def __init__(self, characters: int) -> None:
-        self._rest = characters
-        self.left_out = 0
-
-    def within(self, value: Any) -> Any:
-        if isinstance(value, str):
-            kept = value[: self._rest]
-            self.left_out += len(value) - len(kept)
-            self._rest -= len(kept)
-            return kept
-        if isinstance(value, Mapping):
-            return {name: self.within(inner) for name, inner in value.items() if self._takes(f"{name}", inner)}
-        if isinstance(value, list | tuple):
-            return [self.within(inner) for inner in value if self._takes("", inner)]
-        return value
-
-    def _takes(self, name: str, value: Any) -> bool:
-        """Whether there is room for its name, and for itself where it cannot be shortened."""
-        shortens = isinstance(value, str | Mapping | list | tuple)
-        needed = len(name) + (0 if shortens else len(str(value)))
-        if needed <= self._rest and self._rest > 0:
-            self._rest -= needed
-            return True
-        self._rest = 0
-        self.left_out += len(name) + len(json.dumps(value, ensure_ascii=False))
-        return False
-
-
-PAGE_CHARACTERS = 40_000
-"""A page ends before the entry that would go beyond it."""
-_LATEST_BYTES = 2_000_000
-"""How far back a read without a cursor looks for the latest entries."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PageQuery:
     cursor: str | None
@@ -137,7 +166,7 @@ class PageQuery:
     whole: str = ""
     """The reference of one entry, which is wanted in whole and alone."""
     leaves_unread: bool = False
-    """Who asks is not the lead: what is read so counts as unread all the same."""
+    """The reader is not the lead: entries that it reads stay unread."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,6 +182,12 @@ class PageItem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TranscriptPage:
+    """Whole lines of a transcript, bounded in entries and characters; long entries are shortened.
+
+    ``cursor`` is ``<file>:<byte offset>`` of a line's beginning. It stays good across restarts; reading starts anew
+    when the agent began another file.
+    """
+
     entries: tuple[PageItem, ...]
     cursor: str
     more: bool
@@ -254,11 +289,12 @@ def _offset(path: Path, cursor: str) -> int:
     return int(offset) if mark == _place(path, 0).partition(":")[0] else 0
 
 
-_PIECE_BYTES = 1 << 22
-
-
 class FileTail:
-    """Complete lines of a growing file from ``offset`` (bytes) on; a missing file has none yet."""
+    """Complete lines of a growing file from ``offset`` (bytes) on; a missing file has none yet.
+
+    Lines end with the newline byte only: transcripts hold U+2028 raw, so text splitting would tear records apart. A
+    last line without its end is left for later. A file that shrank is read from its start again.
+    """
 
     def __init__(self, path: Path, offset: int = 0) -> None:
         self.path = path
@@ -295,10 +331,6 @@ class FileTail:
                 yield lines
 
 
-_ANSWER_IDS = 100
-"""The lines of one answer stand close together; only they carry the same count of tokens again."""
-
-
 def _parse_lines(agent: Agent, lines: Sequence[bytes]) -> list[ConversationItem]:
     entries: list[ConversationItem] = []
     for line in lines:
@@ -309,88 +341,48 @@ def _parse_lines(agent: Agent, lines: Sequence[bytes]) -> list[ConversationItem]
     return entries
 
 
-class Conversation:
-    """Follows one transcript. Blocking file reads: ``follow`` only on news."""
+def shortened(entry: ConversationItem) -> tuple[ConversationItem, int]:
+    """The entry as it is shown, and how many characters of its text and input are left out."""
+    longest = LONGEST_SPOKEN if entry.kind in _SPOKEN else LONGEST_OTHER
+    left_out = max(0, len(entry.text) - longest)
+    budget = _Budget(LONGEST_OTHER)
+    tool_input = budget.within(entry.tool_input)
+    if not left_out and not budget.left_out:
+        return entry, 0
+    return replace(entry, text=entry.text[:longest], tool_input=tool_input), left_out + budget.left_out
 
-    def __init__(self, agent: Agent, mark: ReadMark, evidence: DeliveryEvidence) -> None:
-        self._agent = agent
-        self._evidence = evidence
-        self._mark = mark
-        self._tail: FileTail | None = None
-        self._trouble = Trouble(logger, "the transcript cannot be read, which is tried again")
-        self._counted = RecentIds(_ANSWER_IDS)
-        self.tokens = TokenUse()
-        self.context_tokens = 0
-        """What the latest request to the model held, with its answer: how long the conversation has grown."""
-        self.answers = 0
-        """In the transcript that is followed now."""
-        self._answers_read = 0
-        self.last_answer = ""
 
-    def open(self, path: str) -> None:
-        """Begin to follow this transcript after the end of the one before; no-op if it is followed already."""
-        if path and (self._tail is None or self._tail.path != Path(path)):
-            self.follow()
-            self._tail = FileTail(Path(path))
-            self.answers = 0
-            self._answers_read = self._mark.of(self._tail.path)
+def size_of(entry: ConversationItem) -> int:
+    """About how many characters it takes to show it."""
+    return len(entry.text) + (len(json.dumps(entry.tool_input, ensure_ascii=False)) if entry.tool_input else 0)
 
-    @property
-    def path(self) -> Path | None:
-        """Where the transcript is; None while that is not known."""
-        return None if self._tail is None else self._tail.path
 
-    @property
-    def unreadable(self) -> bool:
-        """There may be more than could be read."""
-        return self._trouble.lasts
+class _Budget:
+    """Keeps the form of a JSON value, so that names and short values still tell what it is about."""
 
-    @property
-    def is_open(self) -> bool:
-        return self._tail is not None
+    def __init__(self, characters: int) -> None:
+        self._rest = characters
+        self.left_out = 0
 
-    def follow(self) -> bool:
-        """Takes in what is new; whether there was anything."""
-        if self._tail is None:
-            return False
-        found = False
-        try:
-            for lines in self._tail.pieces():
-                for entry in _parse_lines(self._agent, lines):
-                    self._take_in(entry)
-                    found = True
-        except OSError as error:  # as without free file descriptors: what is there is read the next time
-            self._trouble.met(error)
-        else:
-            self._trouble.over()
-        return found
+    def within(self, value: Any) -> Any:
+        if isinstance(value, str):
+            kept = value[: self._rest]
+            self.left_out += len(value) - len(kept)
+            self._rest -= len(kept)
+            return kept
+        if isinstance(value, Mapping):
+            return {name: self.within(inner) for name, inner in value.items() if self._takes(f"{name}", inner)}
+        if isinstance(value, list | tuple):
+            return [self.within(inner) for inner in value if self._takes("", inner)]
+        return value
 
-    def _take_in(self, entry: ConversationItem) -> None:
-        if entry.kind is EntryKind.QUESTION:
-            self._evidence.write(entry.text)
-        if entry.refused:
-            self._evidence.refuse(entry.refused, entry.text)
-        if entry.kind is EntryKind.ANSWER:
-            self.answers += 1
-            self.last_answer = entry.text
-        if entry.tokens and entry.answer_id not in self._counted:
-            self._counted.add((entry.answer_id,))
-            used = entry.tokens
-            held = used.input_tokens + used.cache_read_tokens + used.cache_creation_tokens
-            self.context_tokens = held + used.output_tokens
-            self.tokens = TokenUse(
-                input_tokens=self.tokens.input_tokens + entry.tokens.input_tokens,
-                output_tokens=self.tokens.output_tokens + entry.tokens.output_tokens,
-                cache_read_tokens=self.tokens.cache_read_tokens + entry.tokens.cache_read_tokens,
-                cache_creation_tokens=self.tokens.cache_creation_tokens + entry.tokens.cache_creation_tokens,
-            )
-
-    @property
-    def unread(self) -> int:
-        return max(0, self.answers - self._answers_read)
-
-    def read_to(self, answers: int) -> None:
-        """The reader of pages has seen so many answers."""
-        if self._tail is not None and answers != self._answers_read:
-            self._answers_read = answers
-            self._mark.set(self._tail.path, answers)
+    def _takes(self, name: str, value: Any) -> bool:
+        """Whether there is room for its name, and for itself where it cannot be shortened."""
+        shortens = isinstance(value, str | Mapping | list | tuple)
+        needed = len(name) + (0 if shortens else len(str(value)))
+        if needed <= self._rest and self._rest > 0:
+            self._rest -= needed
+            return True
+        self._rest = 0
+        self.left_out += len(name) + len(json.dumps(value, ensure_ascii=False))
+        return False

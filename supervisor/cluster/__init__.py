@@ -1,5 +1,5 @@
-"""A team's hosts: which there are, where an instance is placed, and how a call reaches the host that it is about.
+"""The hosts of a cluster: where an instance is placed, how a call reaches its host, how instances move between hosts.
 
-On one machine there is one host and nothing here has a part. In a cluster that was joined, ``HostRouter`` stands where
-that one host stood: the supervisor asks it as before.
+On one machine there is one host and nothing here runs. In a cluster, ``HostRouter`` stands in for that one host: the
+supervisor calls it as before.
 """

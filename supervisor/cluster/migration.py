@@ -1,25 +1,8 @@
-"""Moving instances between hosts: from lost and drained ones to others, and their work home.
+"""Moves instances between hosts and brings their work home; only in a cluster.
 
-What becomes of the instances of a host that is lost: they go on elsewhere, with what came home of them last.
-
-A host is lost when Ray has taken it for dead; whether it is without power or only cut off cannot be told. So nothing is
-started elsewhere before the lease of its instances has run out, by which they type; then at most one copy takes
-messages. When the host is back in time they are adopted in place, as after any crash. All in the supervisor's loop.
-
-Giving an instance a place on another host, from what of it is on this one. It runs nowhere while that is done.
-
-Hands the instances of drained hosts over to others: each between two turns, with branch, work and conversation.
-
-Promises: an instance that is at work is not disturbed; messages that come while it is on its way wait for it; nothing
-is started twice; what a crash cuts off is gone on with, by the record (``moving_from``). What cannot be handed over now
-stays as it is, is told of (``remaining``) and tried again. All in the supervisor's event loop.
-
-Which hosts take no new instances, kept in the home so that it outlives the supervisor. Blocks.
-
-Brings the work of instances on other hosts home by itself: when a turn ends, and at intervals what is not committed.
-
-A host that is lost for good then costs at most what was done since the last interval. All in the supervisor's event
-loop; one instance at a time is carried by itself, so a large one does not hold up the others.
+``ClusterService`` begins and ends three loops: ``Failover`` (lost hosts), ``Drainer`` (drained hosts) and ``WorkSync``
+(work of other hosts). The first two share ``Relocation``, which settles one instance on its new host. The list of
+drained hosts stands in the home, so it outlives the supervisor. All classes belong to the supervisor's event loop.
 """
 
 from __future__ import annotations
@@ -30,7 +13,6 @@ import logging
 import time
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
 from functools import partial
 
 from actors.backoff import Backoff, RetrySchedule
@@ -56,26 +38,32 @@ from supervisor.team.team import Team
 
 logger = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MoveParts:
-    """What those work with who move instances."""
-
-    team: Team
-    scheduler: HostScheduler
-    hosts: HostRouter
-    factory: InstanceFactory
-    adopter: Adopter
-    lifecycle: Lifecycle
+_FAILOVER_LOOK_S = 2.0
+_FAILOVERS_AT_ONCE = 4
+_FAILOVER_AGAIN = Backoff(first_s=30.0, longest_s=30.0)
+_DRAIN_LOOK_S = 1.0
+_DRAINS_AT_ONCE = 4
+_DRAIN_AGAIN_S = 15.0
+_ASK_S = 5.0
+_SYNC_LOOK_S = 1.0
+_WHY_NOT_YET = {
+    Status.BUSY: "is at work: it goes when its turn is done",
+    Status.WAITING_PERMISSION: "waits for permission: answer it, or terminate it",
+    Status.WAITING_INPUT: "waits for somebody at its terminal: answer it, or terminate it",
+    Status.STARTING: "is just being started",
+}
 
 
 class Relocation:
-    """All in the supervisor's event loop. Who calls holds the instance's turn, and the slot that is its from now on."""
+    """Gives an instance a place on another host, from what of it is on this one. The instance runs nowhere meanwhile.
 
-    def __init__(self, parts: MoveParts) -> None:
-        self._team = parts.team
-        self._scheduler = parts.scheduler
-        self._hosts = parts.hosts
+    The caller holds the instance's turn and its new slot.
+    """
+
+    def __init__(self, team: Team, scheduler: HostScheduler, hosts: HostRouter) -> None:
+        self._team = team
+        self._scheduler = scheduler
+        self._hosts = hosts
 
     async def settle(self, member: Member, placement: Placement, **changes: object) -> None:
         """Worktree, launch and conversation are there afterwards, and the record says so, with ``changes``.
@@ -100,29 +88,39 @@ class Relocation:
         placement.instance_id = instance_id
 
 
-_MOVE_LOOK_S = 2.0
-_MOVES_AT_ONCE = 4
-_MOVE_AGAIN = Backoff(first_s=30.0, longest_s=30.0)
-
-
 class Failover:
-    def __init__(self, parts: MoveParts) -> None:
-        self._team = parts.team
-        self._scheduler = parts.scheduler
-        self._factory = parts.factory
-        self._hosts = parts.hosts
-        self._lifecycle = parts.lifecycle
-        self._relocation = Relocation(parts)
+    """Starts the instances of a lost host again on others, with what came home of them last.
+
+    A host is lost when Ray takes it for dead; whether it is without power or only cut off cannot be told. So nothing
+    starts elsewhere before the lease by which its instances type has run out: at most one copy takes messages. When the
+    host is back in time, its instances are adopted in place, as after any crash.
+    """
+
+    def __init__(
+        self,
+        team: Team,
+        scheduler: HostScheduler,
+        hosts: HostRouter,
+        factory: InstanceFactory,
+        lifecycle: Lifecycle,
+        relocation: Relocation,
+    ) -> None:
+        self._team = team
+        self._scheduler = scheduler
+        self._hosts = hosts
+        self._factory = factory
+        self._lifecycle = lifecycle
+        self._relocation = relocation
         self._failure_detector = FailureDetector()
-        self._tries = RetrySchedule[str](_MOVE_AGAIN)
+        self._tries = RetrySchedule[str](_FAILOVER_AGAIN)
         self._moving: set[str] = set()
         self._troubles: dict[str, str] = {}
         """Why one that should go on elsewhere does not yet, by instance."""
-        self._turns = asyncio.Semaphore(_MOVES_AT_ONCE)
+        self._turns = asyncio.Semaphore(_FAILOVERS_AT_ONCE)
         self._work = TaskSet("watch the hosts")
 
     def begin(self) -> None:
-        self._work.begin(every(_MOVE_LOOK_S, self._look, "the hosts cannot be seen now"))
+        self._work.begin(every(_FAILOVER_LOOK_S, self._look, "the hosts cannot be seen now"))
 
     async def end(self) -> None:
         await self._work.end()
@@ -177,7 +175,7 @@ class Failover:
             self._work.begin(self._move(member), name=f"move {member.record.instance_id}")
 
     async def _move(self, member: Member) -> None:
-        """One that cannot be moved now is tried again later, and keeps no other from being moved."""
+        """Moves one instance. One that cannot be moved now is tried again later and holds up no other."""
         instance_id, lost, wanted = (
             member.record.instance_id,
             member.record.host,
@@ -216,11 +214,11 @@ class Failover:
         await self._relocation.settle(member, placement, moving_from=lost)
 
     def _is_still_lost(self, member: Member, lost: str) -> bool:
-        """Room may be waited for so long that there is nothing to be moved any more."""
+        """Whether there is still something to move, after a wait for room."""
         return self._may_go_on(member) and member.record.host == lost and lost not in self._scheduler.names
 
     async def _give_up(self, member: Member, lost: str) -> None:
-        """Nobody follows the copy on the lost host any more; its actor must not come back with the host."""
+        """Stops following the copy on the lost host and ends its actor, which must not come back with the host."""
         await self._team.members.leave(member.record.instance_id)
         with suppress(PhalanxError):
             await self._factory.destroy(member.record.actor_name)
@@ -241,27 +239,31 @@ def _words(host: str) -> str:
     return f"Its host {host} is lost"
 
 
-_DRAIN_LOOK_S = 1.0
-_DRAINS_AT_ONCE = 4
-_DRAIN_AGAIN_S = 15.0
-_ASK_S = 5.0
-_WHY = {
-    Status.BUSY: "is at work: it goes when its turn is done",
-    Status.WAITING_PERMISSION: "waits for permission: answer it, or terminate it",
-    Status.WAITING_INPUT: "waits for somebody at its terminal: answer it, or terminate it",
-    Status.STARTING: "is just being started",
-}
-
-
 class Drainer:
-    def __init__(self, parts: MoveParts) -> None:
-        self._team = parts.team
-        self._scheduler = parts.scheduler
-        self._hosts = parts.hosts
-        self._factory = parts.factory
-        self._adopter = parts.adopter
-        self._lifecycle = parts.lifecycle
-        self._relocation = Relocation(parts)
+    """Hands the instances of drained hosts over to others: each between two turns, with branch, work and conversation.
+
+    Promises: an instance at work is not disturbed; messages that come while it moves wait for it; nothing starts twice;
+    a hand-over that a crash cuts off goes on by the record (``moving_from``). What cannot be handed over now stays as
+    it is, is listed by ``remaining`` and tried again.
+    """
+
+    def __init__(
+        self,
+        team: Team,
+        scheduler: HostScheduler,
+        hosts: HostRouter,
+        factory: InstanceFactory,
+        adopter: Adopter,
+        lifecycle: Lifecycle,
+        relocation: Relocation,
+    ) -> None:
+        self._team = team
+        self._scheduler = scheduler
+        self._hosts = hosts
+        self._factory = factory
+        self._adopter = adopter
+        self._lifecycle = lifecycle
+        self._relocation = relocation
         self._turns = asyncio.Semaphore(_DRAINS_AT_ONCE)
         self._work = TaskSet("hand over from drained hosts")
         self._under_way: set[str] = set()
@@ -276,7 +278,7 @@ class Drainer:
         await self._work.end()
 
     def remaining(self, host: str) -> Mapping[str, str]:
-        """Who is on the host still, or on its way from it, each with why."""
+        """Instances that are still on the host or on their way from it, each with the reason."""
         members = [member for member in self._team.registry if host in (member.record.host, member.record.moving_from)]
         return {member.record.instance_id: self._why(member) for member in members if _matters(member)}
 
@@ -290,7 +292,7 @@ class Drainer:
             return "works in a directory of that host itself: it stays until it is terminated"
         if instance_id in self._troubles:
             return f"could not be handed over yet: {self._troubles[instance_id][1]}"
-        return _WHY.get(member.snapshot.status, "is handed over next")
+        return _WHY_NOT_YET.get(member.snapshot.status, "is handed over next")
 
     async def _look(self) -> None:
         if not self._scheduler.drained and not any(member.record.moving_from for member in self._team.registry):
@@ -319,11 +321,11 @@ class Drainer:
         return carried and record.wanted and (member.alive or record.resumable)
 
     def _is_leaving(self, member: Member) -> bool:
-        """It is to be handed over, if only when its turn is done."""
+        """It is to be handed over, now or after its turn."""
         return self._may_go(member) and member.record.host in self._scheduler.drained
 
     def _is_moved(self, record: InstanceRecord) -> bool:
-        """It has got to where it goes, or need not go any more, but that is not noted."""
+        """It has reached its new host, or need not move any more, but the record does not say so yet."""
         return bool(record.moving_from) and (
             record.moving_from != record.host or record.host not in self._scheduler.drained
         )
@@ -362,7 +364,7 @@ class Drainer:
 
     @asynccontextmanager
     async def _placed(self, member: Member) -> AsyncIterator[Placement]:
-        """It may take long until there is room, and meanwhile others have their turn."""
+        """A slot on another host. The wait for it may be long and holds up no other instance."""
         record = member.record
         wanted = PlacementRequest(labels=record.labels)
         self._waiting[record.instance_id] = wanted.on_another
@@ -374,7 +376,7 @@ class Drainer:
             self._waiting.pop(record.instance_id, None)
 
     async def _hand_over(self, member: Member, placement: Placement) -> None:
-        """What does not hold any more, now that it is its turn, is left alone."""
+        """Hands the instance over, if that is still to be done when its turn has come."""
         record = member.record
         if not self._goes(member) or placement.host == record.host:
             return
@@ -435,7 +437,7 @@ class Drainer:
 
 
 def _matters(member: Member) -> bool:
-    """What has ended and could go on counts, too: its work is on the host."""
+    """An ended instance that could go on counts, too: its work is on the host."""
     record = member.record
     carried = record.workspace is not None and record.workspace.home is not None
     return (
@@ -459,12 +461,15 @@ def write_drained(home: Home, hosts: Collection[str]) -> None:
     write_private(home.drained_file, json.dumps(sorted(hosts)))
 
 
-_CARRY_LOOK_S = 1.0
-
-
 class WorkSync:
+    """Brings the work of instances on other hosts home: when a turn ends, and at intervals what is not committed.
+
+    A host that is lost for good then costs at most the work since the last interval. Each instance has its own task, so
+    a large one does not hold up the others.
+    """
+
     def __init__(self, team: Team, hosts: HostRouter, every_s: float) -> None:
-        """``every_s``: how long what is not committed is on the other host alone, at most; 0: it is not carried."""
+        """``every_s``: longest time that uncommitted work is on the other host alone; 0: it is never carried."""
         self._team = team
         self._hosts = hosts
         self._every_s = every_s
@@ -474,7 +479,7 @@ class WorkSync:
         self._carrying: set[str] = set()
 
     def begin(self) -> None:
-        self._work.begin(every(_CARRY_LOOK_S, self._look, "work cannot be carried home now"))
+        self._work.begin(every(_SYNC_LOOK_S, self._look, "work cannot be carried home now"))
 
     async def end(self) -> None:
         await self._work.end()

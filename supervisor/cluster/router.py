@@ -1,15 +1,7 @@
-"""Where one host stood, all of a cluster: each call goes to the host that it is about.
+"""Routes the calls of a ``HostPort`` to the host that each call is about, in a cluster.
 
-Many hosts in the place of one: each call goes to the host that it is about.
-
-An instance's host stands in its record, that of its spares too (``InstanceRecord.names``); code goes there before its
-agent starts and comes home before its worktree is removed. What names no instance is about this machine. All in the
-supervisor's event loop.
-
-The conversations of instances on other hosts, as they came home last: copies in the team's home. Functions block,
-and raise ``WorkspaceError`` when the disk does not let them.
-
-A copy goes on growing from where it ends, so its last line may be half-written until the next time.
+``HostRouter`` takes the place of the one host of a team on one machine; the supervisor's other modules do not notice.
+``TranscriptCopies`` holds what came home of conversations on other hosts.
 """
 
 from __future__ import annotations
@@ -37,64 +29,18 @@ logger = logging.getLogger(__name__)
 
 _PIECE_BYTES = 1 << 16
 
-
-class TranscriptCopies:
-    def __init__(self, root: Path) -> None:
-        self._root = root
-
-    def path(self, place: str, transcript_path: str) -> Path:
-        """One for each conversation: an instance may begin another one."""
-        return self._root / place / Path(transcript_path).name
-
-    def shown(self, place: str, transcript_path: str, ids: Collection[str]) -> set[str]:
-        """Which of these messages stand in the copy; none while it is not known where the conversation is written."""
-        if not transcript_path:
-            return set()
-        path = self.path(place, transcript_path)
-        found: set[str] = set()
-        with _in_words(path):
-            for lines in FileTail(path).pieces():
-                found.update(*map(ids_in_record, lines))
-        return found & set(ids)
-
-    def end_whole(self, place: str, transcript_path: str) -> None:
-        """Takes away a last line that is half-written: whoever goes on by the copy would write on in it."""
-        path = self.path(place, transcript_path)
-        with _in_words(path), suppress(FileNotFoundError), path.open("r+b") as file:
-            file.truncate(_end_of_lines(file))
-
-    def forget(self, place: str) -> None:
-        shutil.rmtree(self._root / place, ignore_errors=True)
-
-
-def _end_of_lines(file: BinaryIO) -> int:
-    """Where the last whole line ends."""
-    end = file.seek(0, 2)
-    while end:
-        begin = max(0, end - _PIECE_BYTES)
-        file.seek(begin)
-        newline = file.read(end - begin).rfind(b"\n")
-        if newline >= 0:
-            return begin + newline + 1
-        end = begin
-    return 0
-
-
-@contextmanager
-def _in_words(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise WorkspaceError(f"{path} cannot be used: {error.strerror}.") from error
-
-
 _STALE_GRACE_S = 5.0
 _LOOK_S = 10.0
 _Answer = TypeVar("_Answer")
 
 
 class HostRouter:
-    """Stands for a ``Host``. What is not said here is about this machine and asked there."""
+    """A ``HostPort`` over all hosts. A method that is not defined here goes to this machine.
+
+    An instance's host stands in its record, also that of the spares that it was made of (``InstanceRecord.names``).
+    Code goes there before its agent starts and comes home before its worktree is removed. A call that names no instance
+    is about this machine. All in the supervisor's event loop.
+    """
 
     def __init__(self, scheduler: HostScheduler, conversations: Path) -> None:
         """``conversations``: where copies of those of other hosts are kept."""
@@ -111,7 +57,7 @@ class HostRouter:
         return self._scheduler.own
 
     async def agents(self) -> tuple[RunningAgent, ...]:
-        """Those of all hosts that can be asked; who runs on a host that is not its own (any more) is ended there.
+        """The agents of all hosts that can be asked. An agent on a host that is not its own (any more) is ended there.
 
         Which hosts with instances cannot be asked stands in ``HostScheduler.away`` afterwards.
         """
@@ -179,7 +125,7 @@ class HostRouter:
         return replace(bound, home=origin.git_directory, notes=(*origin.notes, *bound.notes))
 
     async def hand_over(self, handover: Handover) -> None:
-        """Also what is kept here of its start, by which it can be started elsewhere."""
+        """Also updates the launch that is kept here, with which it can be started elsewhere."""
         link, own = await self._link(handover.place), self._scheduler.own_link()
         await link.hand_over(handover)
         if link is not own:
@@ -239,7 +185,7 @@ class HostRouter:
         return await asyncio.to_thread(self._conversations.shown, place, transcript_path, ids)
 
     async def prepare_on_new_host(self, place: str, workspace: Workspace, transcript_path: str) -> Workspace:
-        """All that an instance needs to go on on its (new) host: worktree, launch and conversation.
+        """Gives the new host what the instance needs to go on: worktree, launch and conversation.
 
         Directories are named as before: the agent's own notes name them.
         """
@@ -288,7 +234,7 @@ class HostRouter:
         return pane
 
     async def renew_agent(self, place: str, session_id: str, system_prompt: str) -> None:
-        """Also what is kept here, by which it would be started elsewhere."""
+        """Also updates the launch that is kept here, with which it would be started elsewhere."""
         link, own = await self._link(place), self._scheduler.own_link()
         await link.renew_agent(place, session_id, system_prompt)
         if link is not own:
@@ -374,3 +320,59 @@ class HostRouter:
         if workspace.worktree is None or workspace.home is None:
             return self._scheduler.own_link()
         return await self._link(workspace.worktree.name.partition("-")[0])
+
+
+class TranscriptCopies:
+    """Copies of conversations on other hosts, in the team's home, as they came home last. Methods block.
+
+    A copy grows from its end, so its last line may be half-written until the next time. Methods raise
+    ``WorkspaceError`` when the disk does not allow them.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def path(self, place: str, transcript_path: str) -> Path:
+        """One for each conversation: an instance may begin another one."""
+        return self._root / place / Path(transcript_path).name
+
+    def shown(self, place: str, transcript_path: str, ids: Collection[str]) -> set[str]:
+        """Which of these messages stand in the copy; none while it is not known where the conversation is written."""
+        if not transcript_path:
+            return set()
+        path = self.path(place, transcript_path)
+        found: set[str] = set()
+        with _as_workspace_error(path):
+            for lines in FileTail(path).pieces():
+                found.update(*map(ids_in_record, lines))
+        return found & set(ids)
+
+    def end_whole(self, place: str, transcript_path: str) -> None:
+        """Cuts off a half-written last line: an agent that goes on with the copy would append to it."""
+        path = self.path(place, transcript_path)
+        with _as_workspace_error(path), suppress(FileNotFoundError), path.open("r+b") as file:
+            file.truncate(_end_of_lines(file))
+
+    def forget(self, place: str) -> None:
+        shutil.rmtree(self._root / place, ignore_errors=True)
+
+
+def _end_of_lines(file: BinaryIO) -> int:
+    """Where the last whole line ends."""
+    end = file.seek(0, 2)
+    while end:
+        begin = max(0, end - _PIECE_BYTES)
+        file.seek(begin)
+        newline = file.read(end - begin).rfind(b"\n")
+        if newline >= 0:
+            return begin + newline + 1
+        end = begin
+    return 0
+
+
+@contextmanager
+def _as_workspace_error(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise WorkspaceError(f"{path} cannot be used: {error.strerror}.") from error

@@ -1,15 +1,8 @@
-"""The hosts of a cluster: which there are, which are lost, and where an instance is placed.
+"""Places instances on the hosts of a cluster.
 
-Which hosts there are, how full they are, and the ways to them.
-
-Promises: a new instance gets a host at once when one has room, else it waits and Ray's autoscaler is told; a host is
-connected to when it is first needed. All in the supervisor's event loop.
-
-Where a new instance is placed. Pure.
-
-Which hosts are missed since when, and how long each is waited for before its instances go on elsewhere. Pure.
-
-What a spawn asks of its host.
+``HostScheduler`` holds the hosts, their slots and the links to them; the spawner, ``Lifecycle``, ``Failover`` and
+``Drainer`` ask it for slots. ``choose`` is the pure rule. ``FailureDetector`` says, pure, for how long a missing host
+is waited for.
 """
 
 from __future__ import annotations
@@ -33,10 +26,21 @@ from supervisor.ray_node.slots import slots_for
 
 logger = logging.getLogger(__name__)
 
+FENCE_S = 45.0
+"""From when Ray takes a host for dead until its instances are started elsewhere."""
+RETURN_S = 300.0
+"""The same for a host that this supervisor has not seen yet: when the head comes back with a new Ray, the other hosts
+join it one after the other, and their agents live."""
+
+PLACE_S = 900.0
+"""Longest that a spawn waits for room: a new machine of a cloud takes minutes."""
+_LOOK_S = 2.0
+_STALE_S = 1.0
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlacementRequest:
-    """What a spawn says about its host. Empty: any will do."""
+    """What a spawn demands of its host. Empty: any host will do."""
 
     host: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
@@ -48,103 +52,12 @@ class PlacementRequest:
 
     @property
     def on_another(self) -> str:
-        """For who waits for one, in words."""
+        """What a waiting caller is told it waits for."""
         return f"another host that is {self.words}" if self.words else "another host"
 
 
-def choose(
-    wanted: PlacementRequest, nodes: Sequence[Node], used: Mapping[str, int], drained: Collection[str]
-) -> Node | None:
-    """The fitting host with the greatest share of free slots; None while all that fit are full.
-
-    ``used``: instances by host. Raises ``InvalidRequestError`` when none of the hosts fits, full or not.
-    """
-    fitting = [node for node in nodes if _fits(node, wanted)]
-    if not fitting:
-        known = ", ".join(node.name for node in nodes) or "none"
-        raise InvalidRequestError(f"No host of the team is {wanted.words}. There are: {known}. See phalanx hosts.")
-    open_ones = [node for node in fitting if node.name not in drained]
-    if not open_ones:
-        who = f"Every host that is {wanted.words}" if wanted.labels else fitting[0].name
-        raise InvalidRequestError(f"{who} is drained: it takes no new instances. Choose another host.")
-    return most_free(open_ones, used)
-
-
-def most_free(nodes: Iterable[Node], used: Mapping[str, int]) -> Node | None:
-    """The one with the greatest share of free slots; None when all are full."""
-    free = [node for node in nodes if used.get(node.name, 0) < _slots(node)]
-    return max(free, key=lambda node: _order(node, used), default=None)
-
-
-def nearly_as_good(
-    wanted: PlacementRequest, nodes: Sequence[Node], used: Mapping[str, int], drained: Collection[str]
-) -> list[Node]:
-    """The fitting hosts with room, best first, of which each would be the best with one instance less on it.
-
-    So whoever is placed on one of them for another reason leaves the spread of instances uneven by one at most.
-    """
-    free = [
-        node
-        for node in nodes
-        if _fits(node, wanted) and node.name not in drained and used.get(node.name, 0) < _slots(node)
-    ]
-    best = max((_share(node, used, 0) for node in free), default=0.0)
-    near = [node for node in free if _share(node, used, 1) >= best]
-    return sorted(near, key=lambda node: _order(node, used), reverse=True)
-
-
-def _share(node: Node, used: Mapping[str, int], without: int) -> float:
-    return (_slots(node) - used.get(node.name, 0) + without) / _slots(node)
-
-
-def _order(node: Node, used: Mapping[str, int]) -> tuple[float, int, str]:
-    left = _slots(node) - used.get(node.name, 0)
-    return left / _slots(node), left, node.name
-
-
-def _slots(node: Node) -> int:
-    return node.slots or 0
-
-
-def _fits(node: Node, wanted: PlacementRequest) -> bool:
-    named = not wanted.host or wanted.host in (node.name, node.address)
-    return named and all(node.labels.get(key) == value for key, value in wanted.labels.items())
-
-
-FENCE_S = 45.0
-"""From when Ray takes a host for dead until its instances are started elsewhere."""
-RETURN_S = 300.0
-"""The same for a host that this supervisor has not seen yet: when the head comes back with a new Ray, the other hosts
-join it one after the other, and their agents live."""
-
-
-class FailureDetector:
-    def __init__(self) -> None:
-        self._seen: set[str] = set()
-        self._since: dict[str, float] = {}
-
-    def see(self, there: Collection[str]) -> list[str]:
-        """Takes down who is there; returns those that were missed until now."""
-        back = [host for host in self._since if host in there]
-        for host in back:
-            del self._since[host]
-        self._seen.update(there)
-        return back
-
-    def miss(self, host: str, now: float) -> bool:
-        """Takes down that it is not there; whether it is not waited for any more."""
-        waited_s = now - self._since.setdefault(host, now)
-        return waited_s >= (FENCE_S if host in self._seen else RETURN_S)
-
-
-PLACE_S = 900.0
-"""Longest that a spawn waits for room: a new machine of a cloud takes minutes."""
-_LOOK_S = 2.0
-_STALE_S = 1.0
-
-
 class PlacementCancelledError(Exception):
-    """Who waited for a place does not need it any more."""
+    """The caller no longer needs the slot."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -157,10 +70,16 @@ class Placement:
     """It is the supervisor's host."""
     wanted: PlacementRequest = field(default_factory=PlacementRequest)
     instance_id: str = ""
-    """Whose it is, as soon as that is known: it counts once then, however much of the instance there is already."""
+    """Its instance, once that is known: slot and instance count once together from then on."""
 
 
 class HostScheduler:
+    """The hosts of the cluster, their slots, and the links to them. All in the supervisor's event loop.
+
+    Promises: a new instance gets a host at once when one has room; otherwise it waits and Ray's autoscaler is told. A
+    host is connected to when it is first needed.
+    """
+
     def __init__(self, own: str, own_host: Host, cluster: ClusterPort, most_per_host: int) -> None:
         """``own``: name of the supervisor's host. ``most_per_host``: cap on instances of one host; 0: its slots."""
         self.own = own
@@ -183,13 +102,13 @@ class HostScheduler:
         self.places: dict[str, str] = {}
         """Host by name (``InstanceRecord.names``), of all that have one."""
         self.holders: Callable[[], Mapping[str, str]] = lambda: self.places
-        """Who takes a slot now, with the host; without those who are only promised one."""
+        """Host by instance that takes a slot now; promised slots are not among them."""
         self.place_of: Callable[[str], str] = lambda instance_id: instance_id
         """Name of the private directory of an instance, by which its processes are known."""
         self.is_worked_on: Callable[[str], bool] = lambda _branch: False
         """Whether an instance has this branch."""
         self.changes = ChangeNotifier()
-        """Announced when a slot was promised, and after each look at the hosts."""
+        """Announced when a slot was promised or moved, and after each look at the hosts."""
 
     async def nodes(self) -> tuple[Node, ...]:
         """Raises ``UnavailableError`` when Ray does not answer."""
@@ -259,7 +178,7 @@ class HostScheduler:
         return bool(self.names) and name not in self.names and (name in self._ever or waited)
 
     def left(self, hosts_by_instance: Mapping[str, str], host: str) -> int:
-        """Slots of the host that neither those ``hosts_by_instance`` nor those who are promised one take.
+        """Slots of the host that are neither taken in ``hosts_by_instance`` nor promised.
 
         One as long as the host has not been seen.
         """
@@ -287,7 +206,7 @@ class HostScheduler:
             self.changes.announce()
 
     def used(self, holders: Mapping[str, str]) -> Counter[str]:
-        """Slots that are taken, also by those who are promised one."""
+        """Slots that are taken or promised, by host."""
         coming = (placement.host for placement in self._promised if placement.instance_id not in holders)
         return Counter(holders.values()) + Counter(coming)
 
@@ -297,7 +216,7 @@ class HostScheduler:
     async def _place(
         self, wanted: PlacementRequest, closed: Callable[[], Collection[str]], still: Callable[[], bool]
     ) -> Placement:
-        """``closed``: hosts that take nobody, which may be others by the time that there is room."""
+        """``closed``: hosts that take no instances; asked again after each wait."""
         placement = self._promise(wanted, await self.nodes(), closed())
         if placement is not None:
             return placement
@@ -364,7 +283,7 @@ class HostScheduler:
         return name != self.own and name not in {*coming, *self.places.values()}
 
     async def link(self, name: str) -> Host:
-        """The way to a host. Raises ``UnavailableError`` when Ray does not run there now."""
+        """The link to a host. Raises ``UnavailableError`` when Ray does not run there now."""
         turn = self._connecting.setdefault(name, asyncio.Lock())
         async with turn:
             if name not in self._links:
@@ -399,3 +318,83 @@ def _wanted(scheduler: HostScheduler, request: SpawnRequest) -> PlacementRequest
     if request.workspace_mode == "shared" and not request.host and not request.labels:
         return PlacementRequest(host=scheduler.own)
     return PlacementRequest(host=request.host or "", labels=request.labels)
+
+
+def choose(
+    wanted: PlacementRequest, nodes: Sequence[Node], used: Mapping[str, int], drained: Collection[str]
+) -> Node | None:
+    """The fitting host with the greatest share of free slots; None while all that fit are full.
+
+    ``used``: instances by host. Raises ``InvalidRequestError`` when none of the hosts fits, full or not.
+    """
+    fitting = [node for node in nodes if _fits(node, wanted)]
+    if not fitting:
+        known = ", ".join(node.name for node in nodes) or "none"
+        raise InvalidRequestError(f"No host of the team is {wanted.words}. There are: {known}. See phalanx hosts.")
+    open_ones = [node for node in fitting if node.name not in drained]
+    if not open_ones:
+        which = f"Every host that is {wanted.words}" if wanted.labels else fitting[0].name
+        raise InvalidRequestError(f"{which} is drained: it takes no new instances. Choose another host.")
+    return most_free(open_ones, used)
+
+
+def most_free(nodes: Iterable[Node], used: Mapping[str, int]) -> Node | None:
+    """The one with the greatest share of free slots; None when all are full."""
+    free = [node for node in nodes if used.get(node.name, 0) < _slots(node)]
+    return max(free, key=lambda node: _order(node, used), default=None)
+
+
+def nearly_as_good(
+    wanted: PlacementRequest, nodes: Sequence[Node], used: Mapping[str, int], drained: Collection[str]
+) -> list[Node]:
+    """The fitting hosts with room, best first, of which each would be the best with one instance less on it.
+
+    So a placement on one of them for another reason leaves the spread of instances uneven by one at most.
+    """
+    free = [
+        node
+        for node in nodes
+        if _fits(node, wanted) and node.name not in drained and used.get(node.name, 0) < _slots(node)
+    ]
+    best = max((_share(node, used, 0) for node in free), default=0.0)
+    near = [node for node in free if _share(node, used, 1) >= best]
+    return sorted(near, key=lambda node: _order(node, used), reverse=True)
+
+
+def _share(node: Node, used: Mapping[str, int], without: int) -> float:
+    return (_slots(node) - used.get(node.name, 0) + without) / _slots(node)
+
+
+def _order(node: Node, used: Mapping[str, int]) -> tuple[float, int, str]:
+    left = _slots(node) - used.get(node.name, 0)
+    return left / _slots(node), left, node.name
+
+
+def _slots(node: Node) -> int:
+    return node.slots or 0
+
+
+def _fits(node: Node, wanted: PlacementRequest) -> bool:
+    named = not wanted.host or wanted.host in (node.name, node.address)
+    return named and all(node.labels.get(key) == value for key, value in wanted.labels.items())
+
+
+class FailureDetector:
+    """Since when hosts are missing, and whether their instances may go on elsewhere; pure."""
+
+    def __init__(self) -> None:
+        self._seen: set[str] = set()
+        self._since: dict[str, float] = {}
+
+    def see(self, there: Collection[str]) -> list[str]:
+        """Notes the hosts that are there; returns those that were missing until now."""
+        back = [host for host in self._since if host in there]
+        for host in back:
+            del self._since[host]
+        self._seen.update(there)
+        return back
+
+    def miss(self, host: str, now: float) -> bool:
+        """Notes that a host is missing; returns whether the wait for it is over."""
+        waited_s = now - self._since.setdefault(host, now)
+        return waited_s >= (FENCE_S if host in self._seen else RETURN_S)

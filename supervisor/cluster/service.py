@@ -1,12 +1,7 @@
-"""The verbs of hosts, and the connections to them.
+"""The verbs ``hosts`` and ``drain``, and the loop that connects to the hosts of a cluster.
 
-The service of the hosts: lists and drains them, and keeps going what moves instances and work between them.
-
-Connects to every host of the cluster as soon as Ray runs there: then people and Claudes there can reach the team.
-
-An elastic host is connected to only when it is needed, and let go of again when nothing of the team is on it: Ray would
-take none for idle on which an actor lives. All in the supervisor's event loop. A host that cannot be connected to is
-tried again, and holds up no other.
+The supervisor begins and ends ``ClusterService`` with its other services; the service begins and ends the loops that
+move instances and work between hosts. All in the supervisor's event loop.
 """
 
 from __future__ import annotations
@@ -15,8 +10,8 @@ import asyncio
 import logging
 import socket
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from typing import NoReturn
 
 from actors.backoff import Backoff, RetrySchedule
 from actors.concurrency import TaskSet, every
@@ -34,14 +29,21 @@ logger = logging.getLogger(__name__)
 _LOOK_S = 2.0
 _AGAIN = Backoff(first_s=30.0, longest_s=30.0)
 LET_GO_S = 60.0
-"""So long after the last that was on an elastic host."""
+"""An elastic host that has been empty for so long is released."""
+_MOST_NAMED = 3
 
 
 class HostConnector:
+    """Connects to every host as soon as Ray runs there, so that people and Claudes there can reach the team.
+
+    An elastic host is connected to only when it is needed, and released when nothing of the team is on it: Ray takes no
+    host for idle on which an actor lives. A host that cannot be connected to is tried again and holds up no other.
+    """
+
     def __init__(self, scheduler: HostScheduler) -> None:
         self._scheduler = scheduler
-        self._work = TaskSet("greet the hosts")
-        self._greeting: set[str] = set()
+        self._work = TaskSet("connect to the hosts")
+        self._connecting: set[str] = set()
         self._tries = RetrySchedule[str](_AGAIN)
         self._empty_since: dict[str, float] = {}
 
@@ -56,89 +58,87 @@ class HostConnector:
         linked = self._scheduler.linked()
         for node in await self._scheduler.nodes():
             if node.elastic:
-                await self._consider(node.name, now, linked=node.name in linked)
+                await self._release_if_empty(node.name, now, linked=node.name in linked)
                 continue
-            new = node.name not in linked and node.name not in self._greeting
+            new = node.name not in linked and node.name not in self._connecting
             if new and self._tries.may(node.name, now):
-                self._greeting.add(node.name)
-                self._work.begin(self._greet(node.name))
+                self._connecting.add(node.name)
+                self._work.begin(self._connect(node.name))
 
-    async def _consider(self, name: str, now: float, *, linked: bool) -> None:
-        """Whether an elastic host is let go of now."""
+    async def _release_if_empty(self, name: str, now: float, *, linked: bool) -> None:
+        """Releases an elastic host that has been empty for ``LET_GO_S``."""
         if not linked or not self._scheduler.is_empty(name):
             self._empty_since.pop(name, None)
         elif now - self._empty_since.setdefault(name, now) >= LET_GO_S:
-            logger.info("nothing is on %s any more: it is let go of", name)
+            logger.info("nothing is on %s any more: the host is released", name)
             await self._scheduler.release_host(name)
 
-    async def _greet(self, name: str) -> None:
+    async def _connect(self, name: str) -> None:
         try:
             await self._scheduler.link(name)
         except PhalanxError as error:
             self._tries.failed(name, asyncio.get_running_loop().time())
             logger.warning("the host %s cannot be connected to yet: %s", name, error)
         finally:
-            self._greeting.remove(name)
+            self._connecting.remove(name)
 
 
-_SHOWN = 3
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HostsParts:
-    """Of a team with many hosts."""
-
-    scheduler: HostScheduler
-    work_sync: WorkSync
-    failover: Failover
-    drainer: Drainer
-    connector: HostConnector
+class NoClusterService:
+    """Refuses the verbs of hosts: the team is on one machine."""
 
     @property
-    def running(self) -> tuple[WorkSync | Failover | Drainer | HostConnector, ...]:
-        return self.work_sync, self.failover, self.drainer, self.connector
+    def verbs(self) -> Mapping[str, Handler]:
+        return {"hosts": self._refuse, "drain": self._refuse}
+
+    async def begin(self) -> None:
+        """Nothing runs."""
+
+    async def end(self) -> None:
+        """Nothing runs."""
+
+    async def _refuse(self, request: requests.Request, caller: Caller) -> NoReturn:
+        """Raises ``InvalidRequestError``."""
+        raise InvalidRequestError(
+            f"This team is on one machine, {socket.gethostname()}. docs/cluster.md says how it gets more of them."
+        )
 
 
 class ClusterService:
-    """All in the supervisor's event loop."""
+    """Lists and drains the hosts of a cluster. All in the supervisor's event loop."""
 
-    def __init__(self, home: Home, team: Team, parts: HostsParts | None) -> None:
-        """``parts``: None on one machine."""
+    def __init__(
+        self,
+        home: Home,
+        team: Team,
+        scheduler: HostScheduler,
+        drainer: Drainer,
+        further_loops: Sequence[WorkSync | Failover | HostConnector],
+    ) -> None:
+        """The service begins and ends the drainer and the ``further_loops``."""
         self._home = home
         self._team = team
-        self._parts = parts
+        self._scheduler = scheduler
+        self._drainer = drainer
+        self._loops = (*further_loops, drainer)
 
     @property
     def verbs(self) -> Mapping[str, Handler]:
         return {"hosts": self.hosts, "drain": self.drain}
 
     async def begin(self) -> None:
-        if self._parts is None:
-            return
-        scheduler = self._parts.scheduler
-        scheduler.drained = await asyncio.to_thread(read_drained, self._home)
+        self._scheduler.drained = await asyncio.to_thread(read_drained, self._home)
         for member in self._team.registry.everyone():
             if member.record.host:
-                scheduler.places.update(dict.fromkeys(member.record.names, member.record.host))
-        for part in self._parts.running:
-            part.begin()
+                self._scheduler.places.update(dict.fromkeys(member.record.names, member.record.host))
+        for loop in self._loops:
+            loop.begin()
 
     async def end(self) -> None:
-        if self._parts is not None:
-            for part in self._parts.running:
-                await part.end()
-
-    @property
-    def _cluster(self) -> HostsParts:
-        """Raises ``InvalidRequestError`` on one machine."""
-        if self._parts is None:
-            raise InvalidRequestError(
-                f"This team is on one machine, {socket.gethostname()}. docs/cluster.md says how it gets more of them."
-            )
-        return self._parts
+        for loop in self._loops:
+            await loop.end()
 
     async def hosts(self, request: requests.HostsRequest, caller: Caller) -> results.HostsResult:
-        scheduler = self._cluster.scheduler
+        scheduler = self._scheduler
         nodes = {node.name: node for node in await scheduler.nodes()}
         counted = Counter(scheduler.holders().values())
         lost = [name for name in counted if name and name not in nodes]
@@ -146,7 +146,7 @@ class ClusterService:
         return results.HostsResult(hosts=[*found, *(_lost(name, counted[name]) for name in sorted(lost))])
 
     def _info(self, node: Node, instances: int) -> results.HostInfo:
-        scheduler = self._cluster.scheduler
+        scheduler = self._scheduler
         return results.HostInfo(
             host=node.name,
             address=node.address,
@@ -158,7 +158,7 @@ class ClusterService:
         )
 
     async def drain(self, request: requests.DrainRequest, caller: Caller) -> results.DrainResult:
-        scheduler, drainer = self._cluster.scheduler, self._cluster.drainer
+        scheduler = self._scheduler
         names = {node.name for node in await scheduler.nodes()}
         if request.host not in names | scheduler.drained:
             known = ", ".join(sorted(names))
@@ -168,7 +168,7 @@ class ClusterService:
         scheduler.drained = drained
         if request.wait and not request.undo:
             await self._until_empty(request, caller)
-        left = drainer.remaining(request.host)
+        left = self._drainer.remaining(request.host)
         return results.DrainResult(
             host=request.host,
             drained=not request.undo,
@@ -176,14 +176,13 @@ class ClusterService:
         )
 
     async def _until_empty(self, request: requests.DrainRequest, caller: Caller) -> None:
-        drainer = self._cluster.drainer
-        total = len(drainer.remaining(request.host))
+        total = len(self._drainer.remaining(request.host))
 
         def empty() -> bool:
-            left = drainer.remaining(request.host)
-            words = "; ".join(f"{instance_id} {why}" for instance_id, why in sorted(left.items())[:_SHOWN])
+            left = self._drainer.remaining(request.host)
+            words = "; ".join(f"{instance_id} {why}" for instance_id, why in sorted(left.items())[:_MOST_NAMED])
             caller.progress(max(total - len(left), 0), total, words or "nothing of the team is there any more")
-            return not left or request.host not in self._cluster.scheduler.drained
+            return not left or request.host not in self._scheduler.drained
 
         await self._team.changes.until(empty, request.timeout_seconds)
 

@@ -1,6 +1,6 @@
-"""Who takes a slot of which host, as Ray counts them too: each actor of an instance takes one, whomever it follows.
+"""Counts the slots of each host as Ray counts them: each actor of an instance takes one.
 
-Spare actors and spare agents take slots, too, but give way to instances.
+Spare actors and spare agents take slots too, but give way to instances.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ class SlotAccounting:
         self._team = team
         self._scheduler = scheduler
 
-    def tell(self, memory: MemoryAdmission) -> None:
-        """From now on the scheduler and ``memory`` go by these."""
+    def install(self, memory: MemoryAdmission) -> None:
+        """Installs these slot counts in the scheduler and in the admission by memory."""
         self._scheduler.holders = self.taken
         self._scheduler.place_of = self._place_of
         self._scheduler.is_worked_on = self._is_worked_on
         memory.slots_left = self.left
 
     def taken(self) -> Mapping[str, str]:
-        """Host by instance; who only starts counts as well, and who has failed while its actor is there."""
+        """Host by instance; a starting instance counts, and a failed one as long as its actor is there."""
         return {each.record.instance_id: each.record.host for each in self._team.registry if self._sits(each)}
 
     def left(self, host: str) -> int:

@@ -1,1 +1,1 @@
-"""How well the team works: what is measured, kept, judged and advised, and what is told to those who listen."""
+"""How well the team works: measured, kept, judged and advised, and published to listeners."""

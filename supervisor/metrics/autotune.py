@@ -1,16 +1,7 @@
-"""The spawn cap that tunes itself.
+"""The spawn cap that tunes itself: how many instances should start at the same time.
 
-Finds by itself how many instances should start at the same time; pure, the clock is in the samples.
-
-It climbs: while spawns wait it raises the cap as long as that starts more instances a second, and goes back when it
-does not. It doubles the cap as long as that pays nearly in full, then goes on in small steps. Little free memory or
-many failures lower the cap at once. Cores that are all busy are no reason by themselves: the starts per second show
-whether more at once still helps.
-
-Lets the autopilot have the spawn cap while ``auto`` is on.
-
-Woken by each spawn that ends, so it costs nothing while none do. It reads how the hosts are, asks the autopilot, and
-remembers what was done and why.
+``CapTuner`` decides, pure, from samples; ``CapTuningLoop`` takes the samples in the supervisor and applies the
+decision. ``SettingsService`` ends the loop, ``MetricsService`` shows its steps.
 """
 
 from __future__ import annotations
@@ -50,50 +41,100 @@ _SHORTEST_S = 0.001
 _PAUSE_S = 5.0
 """Between two lowerings: the first one must have had time to help."""
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SpawnEnd:
-    """One spawn that has ended, at this time."""
-
-    at: float
-    seconds: float | None
-    """How long it took once it had begun; None: it failed."""
+_STEPS_KEPT = 20
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sample:
-    """``ended`` and ``from_pool`` (how many of those were taken ready from the pool): since the last sample. Memory is
-    that of the host with the least."""
+class CapTuningLoop:
+    """Lets a ``CapTuner`` set the spawn cap while ``auto`` is on. All in the supervisor's event loop.
 
-    at: float
-    cap: int
-    waiting: int
-    ended: Sequence[SpawnEnd]
-    from_pool: int = 0
-    memory_total_bytes: int
-    memory_available_bytes: int
+    Each spawn that ends wakes it, so it costs nothing while none do. It reads the load of the hosts, asks the tuner,
+    and keeps the last steps with their reasons.
+    """
+
+    def __init__(
+        self, live_settings: LiveSettings, permits: FairSemaphore, recorder: MetricsRecorder, hosts: Hosts
+    ) -> None:
+        self._live_settings = live_settings
+        self._permits = permits
+        self._recorder = recorder
+        self._hosts = hosts
+        self._cap_tuner = CapTuner()
+        self._steps: deque[CapStep] = deque(maxlen=_STEPS_KEPT)
+        self._ended: list[SpawnEnd] = []
+        self._from_pool = 0
+        self._queries: asyncio.Task[None] | None = None
+        recorder.watch(Timing.SPAWN, self._spawn_succeeded)
+        recorder.watch(Count.SPAWNS_FAILED, self._spawn_failed)
+        recorder.watch(Count.SPAWNS_FROM_POOL, self._spare_taken)
+        live_settings.subscribe(self._tuned)
 
     @property
-    def spare_bytes(self) -> float:
-        reserve = max(SHORT_OF_MEMORY * self.memory_total_bytes, LEAST_MEMORY_BYTES)
-        return self.memory_available_bytes - reserve
+    def steps(self) -> tuple[CapStep, ...]:
+        """The last ones, oldest first."""
+        return tuple(self._steps)
 
+    async def end(self) -> None:
+        if self._queries is not None:
+            self._queries.cancel()
+            await asyncio.gather(self._queries, return_exceptions=True)
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CapStep:
-    """``at``: seconds since the epoch."""
+    def _tuned(self, before: TunableValues, after: TunableValues) -> None:
+        if (before.max_concurrent_spawns, before.auto) != (after.max_concurrent_spawns, after.auto):
+            self._cap_tuner = CapTuner()
+            self._ended.clear()
+            self._permits.resize(after.max_concurrent_spawns)
 
-    at: float
-    before: int
-    after: int
-    reason: str
+    def _spawn_succeeded(self, seconds: float) -> None:
+        self._note(SpawnEnd(at=self._recorder.clock(), seconds=seconds))
+
+    def _spawn_failed(self, _number: float) -> None:
+        self._note(SpawnEnd(at=self._recorder.clock(), seconds=None))
+
+    def _spare_taken(self, number: float) -> None:
+        self._from_pool += int(number)
+
+    def _note(self, spawned: SpawnEnd) -> None:
+        if not self._live_settings.current.auto:
+            return
+        self._ended.append(spawned)
+        if self._queries is None or self._queries.done():
+            self._queries = asyncio.create_task(self._look(), name="tune the spawn cap")
+
+    async def _look(self) -> None:
+        looks = await asyncio.gather(*(load_of(name, host) for name, host in self._hosts().items()))
+        loads = [look for look in looks if isinstance(look, HostLoad)]
+        if not loads:
+            logger.info("the spawn cap stays as it is: %s", looks)
+            return
+        ended, from_pool, self._ended, self._from_pool = self._ended, self._from_pool, [], 0
+        tightest = min(loads, key=lambda load: load.memory_available_bytes)
+        step = self._cap_tuner.step(
+            Sample(
+                at=self._recorder.clock(),
+                cap=self._permits.limit,
+                waiting=self._permits.waiting,
+                ended=ended,
+                from_pool=from_pool,
+                memory_total_bytes=tightest.memory_total_bytes,
+                memory_available_bytes=tightest.memory_available_bytes,
+            )
+        )
+        if step is not None and self._live_settings.current.auto:
+            logger.info("the spawn cap goes from %d to %d: %s", step.before, step.after, step.reason)
+            self._steps.append(step)
+            self._permits.resize(step.after)
 
 
 class CapTuner:
-    """``step`` takes a sample whenever spawns have ended; it says what to do, or None.
+    """``step`` takes a sample whenever spawns have ended and returns the change to make, or None.
+
+    It climbs: while spawns wait it raises the cap as long as that starts more instances a second, and goes back when it
+    does not. It doubles the cap as long as that pays nearly in full, then goes on in small steps. Little free memory or
+    many failures lower the cap at once. Busy cores alone are no reason: the starts per second show whether more at once
+    helps.
 
     How many instances a cap starts in a second follows from how long a start takes under it. Only starts count that
-    began under it, so what was under way when it changed does not blur the picture.
+    began under it, so starts that were under way when it changed do not blur the picture.
     """
 
     def __init__(self) -> None:
@@ -184,81 +225,39 @@ class CapTuner:
         return CapStep(at=now.at, before=now.cap, after=cap, reason=reason)
 
 
-_STEPS_KEPT = 20
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpawnEnd:
+    """One spawn that has ended, at this time."""
+
+    at: float
+    seconds: float | None
+    """How long it took once it had begun; None: it failed."""
 
 
-class CapTuningLoop:
-    """All in the supervisor's event loop."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """``ended`` and ``from_pool`` (how many of those were taken ready from the pool): since the last sample. Memory is
+    that of the host with the least."""
 
-    def __init__(
-        self, live_settings: LiveSettings, permits: FairSemaphore, recorder: MetricsRecorder, hosts: Hosts
-    ) -> None:
-        self._live_settings = live_settings
-        self._permits = permits
-        self._recorder = recorder
-        self._hosts = hosts
-        self._cap_tuner = CapTuner()
-        self._steps: deque[CapStep] = deque(maxlen=_STEPS_KEPT)
-        self._ended: list[SpawnEnd] = []
-        self._from_pool = 0
-        self._queries: asyncio.Task[None] | None = None
-        recorder.watch(Timing.SPAWN, self._spawn_succeeded)
-        recorder.watch(Count.SPAWNS_FAILED, self._spawn_failed)
-        recorder.watch(Count.SPAWNS_FROM_POOL, self._spare_taken)
-        live_settings.subscribe(self._tuned)
+    at: float
+    cap: int
+    waiting: int
+    ended: Sequence[SpawnEnd]
+    from_pool: int = 0
+    memory_total_bytes: int
+    memory_available_bytes: int
 
     @property
-    def steps(self) -> tuple[CapStep, ...]:
-        """The last ones, oldest first."""
-        return tuple(self._steps)
+    def spare_bytes(self) -> float:
+        reserve = max(SHORT_OF_MEMORY * self.memory_total_bytes, LEAST_MEMORY_BYTES)
+        return self.memory_available_bytes - reserve
 
-    async def end(self) -> None:
-        if self._queries is not None:
-            self._queries.cancel()
-            await asyncio.gather(self._queries, return_exceptions=True)
 
-    def _tuned(self, before: TunableValues, after: TunableValues) -> None:
-        if (before.max_concurrent_spawns, before.auto) != (after.max_concurrent_spawns, after.auto):
-            self._cap_tuner = CapTuner()
-            self._ended.clear()
-            self._permits.resize(after.max_concurrent_spawns)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CapStep:
+    """``at``: seconds since the epoch."""
 
-    def _spawn_succeeded(self, seconds: float) -> None:
-        self._note(SpawnEnd(at=self._recorder.clock(), seconds=seconds))
-
-    def _spawn_failed(self, _number: float) -> None:
-        self._note(SpawnEnd(at=self._recorder.clock(), seconds=None))
-
-    def _spare_taken(self, number: float) -> None:
-        self._from_pool += int(number)
-
-    def _note(self, spawned: SpawnEnd) -> None:
-        if not self._live_settings.current.auto:
-            return
-        self._ended.append(spawned)
-        if self._queries is None or self._queries.done():
-            self._queries = asyncio.create_task(self._look(), name="tune the spawn cap")
-
-    async def _look(self) -> None:
-        looks = await asyncio.gather(*(load_of(name, host) for name, host in self._hosts().items()))
-        loads = [look for look in looks if isinstance(look, HostLoad)]
-        if not loads:
-            logger.info("the spawn cap stays as it is: %s", looks)
-            return
-        ended, from_pool, self._ended, self._from_pool = self._ended, self._from_pool, [], 0
-        tightest = min(loads, key=lambda load: load.memory_available_bytes)
-        step = self._cap_tuner.step(
-            Sample(
-                at=self._recorder.clock(),
-                cap=self._permits.limit,
-                waiting=self._permits.waiting,
-                ended=ended,
-                from_pool=from_pool,
-                memory_total_bytes=tightest.memory_total_bytes,
-                memory_available_bytes=tightest.memory_available_bytes,
-            )
-        )
-        if step is not None and self._live_settings.current.auto:
-            logger.info("the spawn cap goes from %d to %d: %s", step.before, step.after, step.reason)
-            self._steps.append(step)
-            self._permits.resize(step.after)
+    at: float
+    before: int
+    after: int
+    reason: str

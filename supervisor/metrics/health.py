@@ -1,25 +1,7 @@
-"""The findings by which a team is judged, and the rules that make them.
+"""Judges a snapshot of the team: which findings lower its score, and which setting would help; pure.
 
-What a look at the team finds: each point that the score loses has one, with its reason and, where there is one, the
-setting that would help.
-
-The rules by which a team is judged; pure. Each yields what it finds, nothing when all is well.
-
-An idle team on a machine with room breaks none of them.
-
-Whether git operations wait for each other, fail, or are done again and again.
-
-Whether the instances are there, answer, and can go on.
-
-Whether the machines have room for what the team does.
-
-Whether messages arrive, how soon, and in batches where that saves turns.
-
-Whether instances start as fast as they could, and whether they start at all.
-
-Whether the state is kept well, and whether the supervisor itself is quick.
-
-How findings name durations and instances; pure.
+``MetricsService`` and ``AlertLoop`` call ``judge``. Each rule yields a finding for what is wrong and nothing when all
+is well; an idle team on a machine with room breaks none.
 """
 
 from __future__ import annotations
@@ -36,9 +18,54 @@ Severity = Literal["info", "warning", "error"]
 Category = Literal["spawning", "messages", "git", "instances", "machine", "state"]
 Priority = Literal["high", "medium", "low"]
 
+BEST = 100
+
+LARGEST_CACHE = 100_000
+_ENOUGH_GIT_TO_TELL = 20
+
+BUSY = 0.95
+CROWDED = 4.0
+OVERRUN = 10.0
+"""So many processes a core want to run, on average over a minute."""
+_GB = 1e9
+_LITTLE_MEMORY = (0.10, 1.0 * _GB)
+_HARDLY_ANY_MEMORY = (0.05, 0.5 * _GB)
+_LITTLE_DISK = 2.0 * _GB
+_HARDLY_ANY_DISK = 1.0 * _GB
+
+LONG_QUEUE = 10
+"""As the guide has it."""
+HIGHEST_CAP = 100
+_MANY = 10
+_LARGE_TEAM = 50
+
+_ENOUGH_SAMPLES_TO_TELL = 20
+_SLOW_WRITE_S = 0.1
+_SLOW_CALL_S = 0.25
+
+_MOST_NAMED = 3
+_LONGEST_WHY = 120
+_MINUTE_S = 60
+_HOUR_S = 3600
+
+LONG_ASKING_S = 600.0
+
+OLD_S = 300.0
+VERY_OLD_S = 900.0
+_PILE_EACH = 10
+"""So many go to an instance in one turn, as it is set at first."""
+_ENOUGH_MESSAGES_TO_TELL = 5
+_MANY_PASTES = 50
+_MANY_EACH = 5
+_SMALL_BATCH = 3
+"""As the guide has it."""
+_LONGER_DELAY_MS = 200
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Advice:
+    """A remedy for a finding."""
+
     suggestion: str
     impact: str
     priority: Priority = "medium"
@@ -49,6 +76,8 @@ class Advice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HealthFinding:
+    """One thing that is wrong, with the points that it costs and, where there is one, a remedy."""
+
     code: str
     """The same for the same trouble, whatever its figures."""
     category: Category
@@ -60,85 +89,16 @@ class HealthFinding:
 
 
 Rule = Callable[[TeamSnapshot], Iterator[HealthFinding]]
-BEST = 100
+
+
+def judge(snapshot: TeamSnapshot) -> list[HealthFinding]:
+    """All findings of a snapshot, the costliest first."""
+    found = [finding for rule in _RULES for finding in rule(snapshot)]
+    return sorted(found, key=lambda finding: -finding.points)
 
 
 def score(findings: Sequence[HealthFinding]) -> int:
     return max(0, BEST - sum(finding.points for finding in findings))
-
-
-LARGEST_CACHE = 100_000
-_ENOUGH_GIT_TO_TELL = 20
-
-
-def _git_failures(snapshot: TeamSnapshot) -> Iterator[HealthFinding]:
-    failed, answered = snapshot.window.counted(Count.GIT_FAILED), snapshot.window.counted(Count.GIT_ANSWERED)
-    if answered < _ENOUGH_GIT_TO_TELL or failed <= answered / 4:
-        return
-    yield HealthFinding(
-        code="git-fails",
-        category="git",
-        severity="warning",
-        points=10,
-        message=f"{failed} of {answered} git operations failed.",
-        advice=Advice(suggestion="Read their errors in the answers of git_batch.", impact="They did nothing."),
-    )
-
-
-def _git_queue(snapshot: TeamSnapshot) -> Iterator[HealthFinding]:
-    queue = snapshot.git.queue
-    if queue.waiting <= LONG_QUEUE:
-        return
-    cap = min(HIGHEST_CAP, max(5, 2 * queue.limit))
-    yield HealthFinding(
-        code="git-queue",
-        category="git",
-        severity="warning",
-        points=5,
-        message=f"{queue.waiting} git operations wait while {queue.running} run (cap {queue.limit}).",
-        advice=Advice(
-            suggestion=f"Raise maxConcurrentGitOps to {cap}, if they are for several repositories.",
-            impact="Repositories do not wait for each other; in one, only one writes at a time.",
-            setting="maxConcurrentGitOps",
-            value=cap,
-        ),
-    )
-
-
-def _cache(snapshot: TeamSnapshot) -> Iterator[HealthFinding]:
-    hits, misses = snapshot.window.counted(Count.CACHE_HITS), snapshot.window.counted(Count.CACHE_MISSES)
-    evicted, size = snapshot.window.counted(Count.CACHE_EVICTIONS), snapshot.tuning.cache_size
-    if not evicted or hits + misses < _ENOUGH_GIT_TO_TELL or hits >= misses or size >= LARGEST_CACHE:
-        return
-    larger = min(LARGEST_CACHE, max(1000, 2 * size))
-    yield HealthFinding(
-        code="small-cache",
-        category="git",
-        severity="info",
-        points=2,
-        message=f"The cache was full: {evicted} answers had to go, and {hits} of {hits + misses} were found in it.",
-        advice=Advice(
-            suggestion=f"Raise cacheSize to {larger}.",
-            impact="Answers of git that are still right need not be made again.",
-            priority="low",
-            setting="cacheSize",
-            value=larger,
-        ),
-    )
-
-
-git_rules: tuple[Rule, ...] = (_git_failures, _git_queue, _cache)
-
-
-BUSY = 0.95
-CROWDED = 4.0
-OVERRUN = 10.0
-"""So many processes a core want to run, on average over a minute."""
-_GB = 1e9
-_LITTLE_MEMORY = (0.10, 1.0 * _GB)
-_HARDLY_ANY_MEMORY = (0.05, 0.5 * _GB)
-_LITTLE_DISK = 2.0 * _GB
-_HARDLY_ANY_DISK = 1.0 * _GB
 
 
 def is_short_of_memory(host: HostSnapshot) -> bool:
@@ -241,14 +201,163 @@ def _disk(snapshot: TeamSnapshot) -> Iterator[HealthFinding]:
         )
 
 
-machine_rules: tuple[Rule, ...] = (_unanswered, _memory, _cores, _disk)
+def _store(snapshot: TeamSnapshot) -> Iterator[HealthFinding]:
+    if not snapshot.store.warning:
+        return
+    yield HealthFinding(
+        code="store",
+        category="state",
+        severity="warning",
+        points=10,
+        message=snapshot.store.warning,
+        advice=Advice(
+            suggestion="See to what it says; `phalanx doctor` looks at the Redis.",
+            impact="Until then the team's state has one copy less.",
+            priority="high",
+        ),
+    )
 
 
-LONG_QUEUE = 10
-"""As the guide has it."""
-HIGHEST_CAP = 100
-_MANY = 10
-_LARGE_TEAM = 50
+def _unreadable(snapshot: TeamSnapshot) -> Iterator[HealthFinding]:
+    if snapshot.unreadable:
+        yield HealthFinding(code="records", category="state", severity="warning", points=5, message=snapshot.unreadable)
+
+
+def _slow_writes(snapshot: TeamSnapshot) -> Iterator[HealthFinding]:
+    writes = snapshot.window.timed(Timing.STORE)
+    slow_s = writes.percentile_s(0.95)
+    if writes.count >= _ENOUGH_SAMPLES_TO_TELL and slow_s > _SLOW_WRITE_S:
+        yield HealthFinding(
+            code="slow-writes",
+            category="state",
+            severity="warning",
+            points=5,
+            message=f"One in twenty writes of the state takes longer than {slow_s * 1000:.0f} ms.",
+            advice=Advice(
+                suggestion="Put PHALANX_HOME on a faster disk.",
+                impact="Every message is written before it is accepted.",
+            ),
+        )
+
+
+def _slow_calls(snapshot: TeamSnapshot) -> Iterator[HealthFinding]:
+    calls = snapshot.window.timed(Timing.CALL)
+    slow_s = calls.percentile_s(0.95)
+    if calls.count >= _ENOUGH_SAMPLES_TO_TELL and slow_s > _SLOW_CALL_S:
+        yield HealthFinding(
+            code="slow-calls",
+            category="state",
+            severity="warning",
+            points=5,
+            message=f"One in twenty calls that wait for nobody takes longer than {slow_s * 1000:.0f} ms.",
+        )
+
+
+def duration(seconds: float) -> str:
+    """In its largest unit that shows at least two of them."""
+    if seconds < 2 * _MINUTE_S:
+        return f"{seconds:.0f} s"
+    return f"{seconds / _MINUTE_S:.0f} min" if seconds < 2 * _HOUR_S else f"{seconds / _HOUR_S:.0f} h"
+
+
+def who(waiting: Sequence[StalledItem]) -> str:
+    """At most ``_MOST_NAMED`` of the instances, the longest wait first, each once and with its reason."""
+    reasons: dict[str, str] = {}
+    for one in sorted(waiting, key=lambda one: -one.for_s):
+        reasons.setdefault(one.instance_id, " ".join(one.why.split())[:_LONGEST_WHY].rstrip(". "))
+    named = [f"{name} ({why})" if why else name for name, why in list(reasons.items())[:_MOST_NAMED]]
+    more = [f"and {len(reasons) - _MOST_NAMED} more"] if len(reasons) > _MOST_NAMED else []
+    return ", ".join([*named, *more])
+
+
+def _failed(snapshot: TeamSnapshot) -> Iterator[HealthFinding]:
+    failed = snapshot.statuses.get(Status.FAILED, 0)
+    if not failed:
+        return
+    yield HealthFinding(
+        code="instances-failed",
+        category="instances",
+        severity="warning",
+        points=min(20, 5 * failed),
+        message=f"{failed} {'instance has' if failed == 1 else 'instances have'} failed.",
+        advice=Advice(
+            suggestion="Restart or terminate them; list says why each has failed.",
+            impact="Their work stands still.",
+            priority="high",
+        ),
+    )
+
+
+def _silent(snapshot: TeamSnapshot) -> Iterator[HealthFinding]:
+    if not snapshot.silent:
+        return
+    yield HealthFinding(
+        code="instances-silent",
+        category="instances",
+        severity="warning",
+        points=min(20, 10 * snapshot.silent),
+        message=f"The actors of {snapshot.silent} instances do not answer; they are being looked for.",
+    )
+
+
+def _asking(snapshot: TeamSnapshot) -> Iterator[HealthFinding]:
+    if not snapshot.asking:
+        return
+    longest_s = max(one.for_s for one in snapshot.asking)
+    nobody_works = len(snapshot.asking) == snapshot.alive
+    yield HealthFinding(
+        code="decisions",
+        category="instances",
+        severity="error" if nobody_works or longest_s > LONG_ASKING_S else "warning",
+        points=30 if nobody_works else min(20, 5 * len(snapshot.asking)),
+        message=f"{len(snapshot.asking)} of {snapshot.alive} living instances wait for a decision, the longest for "
+        f"{duration(longest_s)}: {who(snapshot.asking)}.",
+        advice=Advice(
+            suggestion="Look at each request with list and answer it with respond.",
+            impact="They stand still until then.",
+            priority="high",
+        ),
+    )
+
+
+def _limited(snapshot: TeamSnapshot) -> Iterator[HealthFinding]:
+    if not snapshot.limited:
+        return
+    all_of_them = len(snapshot.limited) == snapshot.alive
+    yield HealthFinding(
+        code="rate-limits",
+        category="instances",
+        severity="error" if all_of_them else "warning",
+        points=30 if all_of_them else min(20, 5 * len(snapshot.limited)),
+        message=(
+            f"A rate limit holds up {len(snapshot.limited)} of {snapshot.alive} living instances: "
+            f"{who(snapshot.limited)}."
+        ),
+        advice=Advice(
+            suggestion="Let fewer work at the same time, and send them on when the limit has passed.",
+            impact="Their last turn did not come to its end, and no turn begins by itself.",
+            priority="high",
+        ),
+    )
+
+
+def _troubled(snapshot: TeamSnapshot) -> Iterator[HealthFinding]:
+    if not snapshot.troubled:
+        return
+    yield HealthFinding(
+        code="instances-in-trouble",
+        category="instances",
+        severity="warning",
+        points=min(20, 5 * len(snapshot.troubled)),
+        message=(
+            f"{len(snapshot.troubled)} of {snapshot.alive} living instances cannot go on: {who(snapshot.troubled)}."
+        ),
+        advice=Advice(
+            suggestion="Read them (list says why), see to the cause, then send them on.",
+            impact="Their work is not done.",
+            priority="high",
+        ),
+    )
 
 
 _LONGEST_REASON = 300
@@ -344,200 +453,6 @@ def _no_memory(snapshot: TeamSnapshot) -> Iterator[HealthFinding]:
             priority="high",
         ),
     )
-
-
-spawning_rules: tuple[Rule, ...] = (_spawn_failures, _spawn_queue, _no_memory, _no_spares)
-
-
-_ENOUGH_SAMPLES_TO_TELL = 20
-_SLOW_WRITE_S = 0.1
-_SLOW_CALL_S = 0.25
-
-
-def _store(snapshot: TeamSnapshot) -> Iterator[HealthFinding]:
-    if not snapshot.store.warning:
-        return
-    yield HealthFinding(
-        code="store",
-        category="state",
-        severity="warning",
-        points=10,
-        message=snapshot.store.warning,
-        advice=Advice(
-            suggestion="See to what it says; `phalanx doctor` looks at the Redis.",
-            impact="Until then the team's state has one copy less.",
-            priority="high",
-        ),
-    )
-
-
-def _unreadable(snapshot: TeamSnapshot) -> Iterator[HealthFinding]:
-    if snapshot.unreadable:
-        yield HealthFinding(code="records", category="state", severity="warning", points=5, message=snapshot.unreadable)
-
-
-def _slow_writes(snapshot: TeamSnapshot) -> Iterator[HealthFinding]:
-    writes = snapshot.window.timed(Timing.STORE)
-    slow_s = writes.percentile_s(0.95)
-    if writes.count >= _ENOUGH_SAMPLES_TO_TELL and slow_s > _SLOW_WRITE_S:
-        yield HealthFinding(
-            code="slow-writes",
-            category="state",
-            severity="warning",
-            points=5,
-            message=f"One in twenty writes of the state takes longer than {slow_s * 1000:.0f} ms.",
-            advice=Advice(
-                suggestion="Put PHALANX_HOME on a faster disk.",
-                impact="Every message is written before it is accepted.",
-            ),
-        )
-
-
-def _slow_calls(snapshot: TeamSnapshot) -> Iterator[HealthFinding]:
-    calls = snapshot.window.timed(Timing.CALL)
-    slow_s = calls.percentile_s(0.95)
-    if calls.count >= _ENOUGH_SAMPLES_TO_TELL and slow_s > _SLOW_CALL_S:
-        yield HealthFinding(
-            code="slow-calls",
-            category="state",
-            severity="warning",
-            points=5,
-            message=f"One in twenty calls that wait for nobody takes longer than {slow_s * 1000:.0f} ms.",
-        )
-
-
-state_rules: tuple[Rule, ...] = (_store, _unreadable, _slow_writes, _slow_calls)
-
-
-_MOST_NAMED = 3
-_LONGEST_WHY = 120
-_MINUTE_S = 60
-_HOUR_S = 3600
-
-
-def duration(seconds: float) -> str:
-    """In its largest unit that shows at least two of them."""
-    if seconds < 2 * _MINUTE_S:
-        return f"{seconds:.0f} s"
-    return f"{seconds / _MINUTE_S:.0f} min" if seconds < 2 * _HOUR_S else f"{seconds / _HOUR_S:.0f} h"
-
-
-def who(waiting: Sequence[StalledItem]) -> str:
-    """A few of them, who has waited longest first, each once and with its reason."""
-    reasons: dict[str, str] = {}
-    for one in sorted(waiting, key=lambda one: -one.for_s):
-        reasons.setdefault(one.instance_id, " ".join(one.why.split())[:_LONGEST_WHY].rstrip(". "))
-    named = [f"{name} ({why})" if why else name for name, why in list(reasons.items())[:_MOST_NAMED]]
-    more = [f"and {len(reasons) - _MOST_NAMED} more"] if len(reasons) > _MOST_NAMED else []
-    return ", ".join([*named, *more])
-
-
-LONG_ASKING_S = 600.0
-
-
-def _failed(snapshot: TeamSnapshot) -> Iterator[HealthFinding]:
-    failed = snapshot.statuses.get(Status.FAILED, 0)
-    if not failed:
-        return
-    yield HealthFinding(
-        code="instances-failed",
-        category="instances",
-        severity="warning",
-        points=min(20, 5 * failed),
-        message=f"{failed} {'instance has' if failed == 1 else 'instances have'} failed.",
-        advice=Advice(
-            suggestion="Restart or terminate them; list says why each has failed.",
-            impact="Their work stands still.",
-            priority="high",
-        ),
-    )
-
-
-def _silent(snapshot: TeamSnapshot) -> Iterator[HealthFinding]:
-    if not snapshot.silent:
-        return
-    yield HealthFinding(
-        code="instances-silent",
-        category="instances",
-        severity="warning",
-        points=min(20, 10 * snapshot.silent),
-        message=f"The actors of {snapshot.silent} instances do not answer; they are being looked for.",
-    )
-
-
-def _asking(snapshot: TeamSnapshot) -> Iterator[HealthFinding]:
-    if not snapshot.asking:
-        return
-    longest_s = max(one.for_s for one in snapshot.asking)
-    nobody_works = len(snapshot.asking) == snapshot.alive
-    yield HealthFinding(
-        code="decisions",
-        category="instances",
-        severity="error" if nobody_works or longest_s > LONG_ASKING_S else "warning",
-        points=30 if nobody_works else min(20, 5 * len(snapshot.asking)),
-        message=f"{len(snapshot.asking)} of {snapshot.alive} living instances wait for a decision, the longest for "
-        f"{duration(longest_s)}: {who(snapshot.asking)}.",
-        advice=Advice(
-            suggestion="Look at each request with list and answer it with respond.",
-            impact="They stand still until then.",
-            priority="high",
-        ),
-    )
-
-
-def _limited(snapshot: TeamSnapshot) -> Iterator[HealthFinding]:
-    if not snapshot.limited:
-        return
-    all_of_them = len(snapshot.limited) == snapshot.alive
-    yield HealthFinding(
-        code="rate-limits",
-        category="instances",
-        severity="error" if all_of_them else "warning",
-        points=30 if all_of_them else min(20, 5 * len(snapshot.limited)),
-        message=(
-            f"A rate limit holds up {len(snapshot.limited)} of {snapshot.alive} living instances: "
-            f"{who(snapshot.limited)}."
-        ),
-        advice=Advice(
-            suggestion="Let fewer work at the same time, and send them on when the limit has passed.",
-            impact="Their last turn did not come to its end, and no turn begins by itself.",
-            priority="high",
-        ),
-    )
-
-
-def _troubled(snapshot: TeamSnapshot) -> Iterator[HealthFinding]:
-    if not snapshot.troubled:
-        return
-    yield HealthFinding(
-        code="instances-in-trouble",
-        category="instances",
-        severity="warning",
-        points=min(20, 5 * len(snapshot.troubled)),
-        message=(
-            f"{len(snapshot.troubled)} of {snapshot.alive} living instances cannot go on: {who(snapshot.troubled)}."
-        ),
-        advice=Advice(
-            suggestion="Read them (list says why), see to the cause, then send them on.",
-            impact="Their work is not done.",
-            priority="high",
-        ),
-    )
-
-
-instance_rules: tuple[Rule, ...] = (_failed, _silent, _asking, _limited, _troubled)
-
-
-OLD_S = 300.0
-VERY_OLD_S = 900.0
-_PILE_EACH = 10
-"""So many go to an instance in one turn, as it is set at first."""
-_ENOUGH_MESSAGES_TO_TELL = 5
-_MANY_PASTES = 50
-_MANY_EACH = 5
-_SMALL_BATCH = 3
-"""As the guide has it."""
-_LONGER_DELAY_MS = 200
 
 
 def _losses(snapshot: TeamSnapshot) -> Iterator[HealthFinding]:
@@ -668,20 +583,87 @@ def _fragments(snapshot: TeamSnapshot) -> Iterator[HealthFinding]:
     )
 
 
-message_rules: tuple[Rule, ...] = (_losses, _held, _old, _pile, _slow, _fragments)
+def _git_failures(snapshot: TeamSnapshot) -> Iterator[HealthFinding]:
+    failed, answered = snapshot.window.counted(Count.GIT_FAILED), snapshot.window.counted(Count.GIT_ANSWERED)
+    if answered < _ENOUGH_GIT_TO_TELL or failed <= answered / 4:
+        return
+    yield HealthFinding(
+        code="git-fails",
+        category="git",
+        severity="warning",
+        points=10,
+        message=f"{failed} of {answered} git operations failed.",
+        advice=Advice(suggestion="Read their errors in the answers of git_batch.", impact="They did nothing."),
+    )
+
+
+def _git_queue(snapshot: TeamSnapshot) -> Iterator[HealthFinding]:
+    queue = snapshot.git.queue
+    if queue.waiting <= LONG_QUEUE:
+        return
+    cap = min(HIGHEST_CAP, max(5, 2 * queue.limit))
+    yield HealthFinding(
+        code="git-queue",
+        category="git",
+        severity="warning",
+        points=5,
+        message=f"{queue.waiting} git operations wait while {queue.running} run (cap {queue.limit}).",
+        advice=Advice(
+            suggestion=f"Raise maxConcurrentGitOps to {cap}, if they are for several repositories.",
+            impact="Repositories do not wait for each other; in one, only one writes at a time.",
+            setting="maxConcurrentGitOps",
+            value=cap,
+        ),
+    )
+
+
+def _cache(snapshot: TeamSnapshot) -> Iterator[HealthFinding]:
+    hits, misses = snapshot.window.counted(Count.CACHE_HITS), snapshot.window.counted(Count.CACHE_MISSES)
+    evicted, size = snapshot.window.counted(Count.CACHE_EVICTIONS), snapshot.tuning.cache_size
+    if not evicted or hits + misses < _ENOUGH_GIT_TO_TELL or hits >= misses or size >= LARGEST_CACHE:
+        return
+    larger = min(LARGEST_CACHE, max(1000, 2 * size))
+    yield HealthFinding(
+        code="small-cache",
+        category="git",
+        severity="info",
+        points=2,
+        message=f"The cache was full: {evicted} answers had to go, and {hits} of {hits + misses} were found in it.",
+        advice=Advice(
+            suggestion=f"Raise cacheSize to {larger}.",
+            impact="Answers of git that are still right need not be made again.",
+            priority="low",
+            setting="cacheSize",
+            value=larger,
+        ),
+    )
 
 
 _RULES: tuple[Rule, ...] = (
-    *machine_rules,
-    *state_rules,
-    *instance_rules,
-    *spawning_rules,
-    *message_rules,
-    *git_rules,
+    _unanswered,
+    _memory,
+    _cores,
+    _disk,
+    _store,
+    _unreadable,
+    _slow_writes,
+    _slow_calls,
+    _failed,
+    _silent,
+    _asking,
+    _limited,
+    _troubled,
+    _spawn_failures,
+    _spawn_queue,
+    _no_memory,
+    _no_spares,
+    _losses,
+    _held,
+    _old,
+    _pile,
+    _slow,
+    _fragments,
+    _git_failures,
+    _git_queue,
+    _cache,
 )
-
-
-def judge(snapshot: TeamSnapshot) -> list[HealthFinding]:
-    """What is to say of the team, the costliest first."""
-    found = [finding for rule in _RULES for finding in rule(snapshot)]
-    return sorted(found, key=lambda finding: -finding.points)

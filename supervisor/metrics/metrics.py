@@ -1,18 +1,8 @@
-"""What is counted and timed, and its history.
+"""Counts and times what the supervisor does, and keeps the history of it.
 
-The seam by which every part of the supervisor tells what it does: ``count`` and ``observe``, cheap at any rate.
-
-One ``MetricsRecorder`` a team, in the supervisor's event loop. Whoever keeps the history learns of the first change
-after each ``settle``, so that nothing runs while nothing happens.
-
-What is counted and timed; the names stand in stored records and must not change their meaning.
-
-Durations as counts in logarithmic buckets: any number of them in bounded memory, percentiles to a few per cent.
-
-What was counted and timed, by time: fine for the last quarter of an hour, coarse for a day, nothing beyond.
-
-Pure; the clock is an argument (seconds since the epoch). Bounded: at most 90 fine and 289 coarse slots, and a time in
-which nothing happened takes none.
+Every part of the supervisor calls ``MetricsRecorder.count`` and ``observe``, cheap at any rate. ``History`` keeps fine
+buckets for the last quarter of an hour and coarse ones for a day: at most 90 fine and 289 coarse ones, and none for a
+time in which nothing happened. ``HistoryStore`` stores the coarse ones. All but the recorder's clock is pure.
 """
 
 from __future__ import annotations
@@ -28,8 +18,21 @@ from typing import Any, Self
 from actors.errors import InvalidRequestError, PhalanxError
 from actors.messages import Message, MessageStatus, Receipt
 
+_SMALLEST_S = 1e-4
+_GROWTH = 1.1
+_LAST = 190
+"""The upper end of the last bucket is 1e-4 s * 1.1**190, about two hours."""
+
+FINE_S = 10
+COARSE_S = 300
+"""Also the span of one stored record."""
+FINE_KEPT_S = 900
+KEPT_S = 86_400
+
 
 class Count(StrEnum):
+    """What is counted. The names stand in stored records and must not change their meaning."""
+
     SPAWNS_FAILED = "spawns_failed"
     SPAWNS_FROM_POOL = "spawns_from_pool"
     AGENTS_FAILED = "agents_failed"
@@ -52,6 +55,8 @@ class Count(StrEnum):
 
 
 class Timing(StrEnum):
+    """What is timed. The names stand in stored records and must not change their meaning."""
+
     SPAWN = "spawn"
     """From the permit to the proof of the first message, of those that succeeded."""
     SPAWN_WAIT = "spawn_wait"
@@ -67,129 +72,99 @@ class Timing(StrEnum):
     """One call of a verb that does not wait for agents."""
 
 
-_SMALLEST_S = 1e-4
-_GROWTH = 1.1
-_LAST = 190
-"""The upper end of the last bucket is 1e-4 s * 1.1**190, about two hours."""
+class MetricsRecorder:
+    """One a team, in the supervisor's event loop.
 
+    Subscribers hear of the first change after each ``settle``, so nothing runs while nothing happens.
+    """
 
-class Histogram:
-    """Mutable; one event loop."""
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        """``clock``: seconds since the epoch."""
+        self.clock = clock
+        self.history = History()
+        self._changed_since = math.inf
+        self._subscribers: list[Callable[[float], None]] = []
+        self._watchers: dict[str, Callable[[float], None]] = {}
+        self.last_failures: dict[Count, str] = {}
+        """Why the latest of each kind failed, for people."""
 
-    def __init__(self) -> None:
-        self._buckets: dict[int, int] = {}
-        self.count = 0
-        self.total_s = 0.0
-        self.longest_s = 0.0
+    def subscribe(self, subscriber: Callable[[float], None]) -> None:
+        """``subscriber`` is called with the time of the first change after each ``settle``, and with the time of a
+        change that belongs before those; it must neither fail nor block."""
+        self._subscribers.append(subscriber)
 
-    def add(self, seconds: float) -> None:
-        bucket = _bucket(seconds)
-        self._buckets[bucket] = self._buckets.get(bucket, 0) + 1
-        self.count += 1
-        self.total_s += max(0.0, seconds)
-        self.longest_s = max(self.longest_s, seconds)
+    def watch(self, name: Count | Timing, watcher: Callable[[float], None]) -> None:
+        """``watcher`` is called with each number or time that is told of ``name``; it must neither fail nor block."""
+        self._watchers[name] = watcher
 
-    def merge(self, other: Histogram) -> None:
-        for bucket, number in other._buckets.items():
-            self._buckets[bucket] = self._buckets.get(bucket, 0) + number
-        self.count += other.count
-        self.total_s += other.total_s
-        self.longest_s = max(self.longest_s, other.longest_s)
-
-    @property
-    def average_s(self) -> float:
-        """0 for none."""
-        return self.total_s / self.count if self.count else 0.0
-
-    def percentile_s(self, fraction: float) -> float:
-        """The duration that this fraction of all did not exceed, at most 10 % too high; 0 for none."""
-        rank = math.ceil(fraction * self.count)
-        seen = 0
-        for bucket in sorted(self._buckets):
-            seen += self._buckets[bucket]
-            if seen >= rank:
-                return min(_upper_end_s(bucket), self.longest_s)
-        return 0.0
-
-    def to_plain(self) -> list[Any]:
-        """For msgpack."""
-        return [self.total_s, self.longest_s, [*self._buckets], [*self._buckets.values()]]
-
-    @classmethod
-    def from_plain(cls, plain: Sequence[Any]) -> Self:
-        """Raises ``ValueError`` or ``TypeError`` for what ``to_plain`` never gives."""
-        total_s, longest_s, buckets, numbers = plain
-        made = cls()
-        made._buckets = {int(bucket): int(number) for bucket, number in zip(buckets, numbers, strict=True)}
-        made.count = sum(made._buckets.values())
-        made.total_s, made.longest_s = float(total_s), float(longest_s)
-        return made
-
-
-def _bucket(seconds: float) -> int:
-    if seconds <= _SMALLEST_S:
-        return 0
-    return min(_LAST, math.ceil(math.log(seconds / _SMALLEST_S, _GROWTH)))
-
-
-def _upper_end_s(bucket: int) -> float:
-    return math.inf if bucket == _LAST else _SMALLEST_S * _GROWTH**bucket
-
-
-FINE_S = 10
-COARSE_S = 300
-"""Also the span of one stored record."""
-FINE_KEPT_S = 900
-KEPT_S = 86_400
-
-
-@dataclass(slots=True)
-class TimeBucket:
-    """What happened in one span of time that began at ``start``."""
-
-    start: float
-    counts: dict[str, int] = field(default_factory=dict)
-    timings: dict[str, Histogram] = field(default_factory=dict)
-
-    def count(self, name: Count, by: int) -> None:
-        self.counts[name] = self.counts.get(name, 0) + by
+    def count(self, name: Count, by: int = 1) -> None:
+        if by:
+            now = self.clock()
+            self.history.slot(now).count(name, by)
+            self._tell(name, by, now)
 
     def observe(self, name: Timing, seconds: float) -> None:
-        self.timings.setdefault(name, Histogram()).add(seconds)
+        now = self.clock()
+        self.history.slot(now).observe(name, seconds)
+        self._tell(name, seconds, now)
 
-    def merge(self, other: TimeBucket) -> None:
-        for name, number in other.counts.items():
-            self.counts[name] = self.counts.get(name, 0) + number
-        for name, histogram in other.timings.items():
-            self.timings.setdefault(name, Histogram()).merge(histogram)
+    @contextmanager
+    def timing(self, name: Timing, failures: Count | None = None) -> Iterator[None]:
+        """Observes how long the block takes; one that raises is counted in ``failures`` and not timed.
 
-    def counted(self, name: Count) -> int:
-        return self.counts.get(name, 0)
+        What was asked for and cannot be is no failure: it says nothing about how the team is.
+        """
+        begun = time.perf_counter()
+        try:
+            yield
+        except InvalidRequestError:
+            raise
+        except BaseException as error:
+            if failures is not None:
+                self.count(failures)
+                self.last_failures[failures] = str(error) if isinstance(error, PhalanxError) else ""
+            raise
+        self.observe(name, time.perf_counter() - begun)
 
-    def timed(self, name: Timing) -> Histogram:
-        return self.timings.get(name, Histogram())
+    def receipt(self, message: Message, receipt: Receipt, *, meant: bool = False) -> None:
+        """A message has come to the end of its way. ``meant``: it is no loss if it did not arrive, because its instance
+        is only being started (then the spawn has failed) or ends on request."""
+        if receipt.status is MessageStatus.SUBMITTED:
+            self.observe(Timing.MESSAGE, receipt.at - message.accepted_at)
+        elif receipt.status in _LOST and not meant:
+            self.count(_LOST[receipt.status])
 
-    def to_plain(self) -> dict[str, Any]:
-        timings = {str(name): histogram.to_plain() for name, histogram in self.timings.items()}
-        return {"start": self.start, "counts": {str(k): v for k, v in self.counts.items()}, "timings": timings}
+    def proved_late(self, doubted: Receipt, receipt: Receipt, accepted_at: float | None) -> None:
+        """What counted as lost with ``doubted`` has arrived. ``accepted_at``: None where it is not known any more."""
+        name = _LOST[doubted.status]
+        if self.history.take_back(name, doubted.at):
+            self._tell(name, -1, doubted.at)
+        if accepted_at is not None:
+            self.observe(Timing.MESSAGE, receipt.at - accepted_at)
 
-    @classmethod
-    def from_plain(cls, plain: Mapping[str, Any]) -> Self:
-        """Raises ``KeyError``, ``TypeError`` or ``ValueError`` for what ``to_plain`` never gives."""
-        return cls(
-            start=float(plain["start"]),
-            counts={str(name): int(number) for name, number in dict(plain["counts"]).items()},
-            timings={str(name): Histogram.from_plain(one) for name, one in dict(plain["timings"]).items()},
-        )
+    def settle(self) -> None:
+        """What was told so far has been taken care of."""
+        self._changed_since = math.inf
+
+    def _tell(self, name: Count | Timing, value: float, at: float) -> None:
+        watcher = self._watchers.get(name)
+        if watcher is not None:
+            watcher(value)
+        if at < self._changed_since:
+            self._changed_since = at
+            for subscriber in self._subscribers:
+                subscriber(at)
 
 
 class History:
+    """What was counted and timed, by time. The clock is an argument: seconds since the epoch."""
+
     def __init__(self) -> None:
         self._fine: dict[int, TimeBucket] = {}
         self._coarse: dict[int, TimeBucket] = {}
 
     def slot(self, now: float) -> TimeBucket:
-        """The one to which is added now."""
+        """The bucket to which counts are added now."""
         start = _floor(now, FINE_S)
         found = self._fine.get(start)
         if found is None:
@@ -271,76 +246,104 @@ def _floor(at: float, span_s: int) -> int:
 _LOST = {MessageStatus.FAILED: Count.MESSAGES_FAILED, MessageStatus.UNCONFIRMED: Count.MESSAGES_UNCONFIRMED}
 
 
-class MetricsRecorder:
-    def __init__(self, clock: Callable[[], float] = time.time) -> None:
-        """``clock``: seconds since the epoch."""
-        self.clock = clock
-        self.history = History()
-        self.on_change: Callable[[float], None] = lambda _: None
-        """Called with the first change after each ``settle``, and with one that belongs to an earlier time than those
-        before; its argument is that time."""
-        self._changed_since = math.inf
-        self._watchers: dict[str, Callable[[float], None]] = {}
-        self.last_failures: dict[Count, str] = {}
-        """Why the latest of each kind failed, for people."""
+@dataclass(slots=True)
+class TimeBucket:
+    """What happened in one span of time that began at ``start``."""
 
-    def watch(self, name: Count | Timing, watcher: Callable[[float], None]) -> None:
-        """``watcher`` is called with each number or time that is told of ``name``; it must neither fail nor block."""
-        self._watchers[name] = watcher
+    start: float
+    counts: dict[str, int] = field(default_factory=dict)
+    timings: dict[str, Histogram] = field(default_factory=dict)
 
-    def count(self, name: Count, by: int = 1) -> None:
-        if by:
-            now = self.clock()
-            self.history.slot(now).count(name, by)
-            self._tell(name, by, now)
+    def count(self, name: Count, by: int) -> None:
+        self.counts[name] = self.counts.get(name, 0) + by
 
     def observe(self, name: Timing, seconds: float) -> None:
-        now = self.clock()
-        self.history.slot(now).observe(name, seconds)
-        self._tell(name, seconds, now)
+        self.timings.setdefault(name, Histogram()).add(seconds)
 
-    @contextmanager
-    def timing(self, name: Timing, failures: Count | None = None) -> Iterator[None]:
-        """Observes how long the block takes; one that raises is counted in ``failures`` and not timed.
+    def merge(self, other: TimeBucket) -> None:
+        for name, number in other.counts.items():
+            self.counts[name] = self.counts.get(name, 0) + number
+        for name, histogram in other.timings.items():
+            self.timings.setdefault(name, Histogram()).merge(histogram)
 
-        What was asked for and cannot be is no failure: it says nothing about how the team is.
-        """
-        begun = time.perf_counter()
-        try:
-            yield
-        except InvalidRequestError:
-            raise
-        except BaseException as error:
-            if failures is not None:
-                self.count(failures)
-                self.last_failures[failures] = str(error) if isinstance(error, PhalanxError) else ""
-            raise
-        self.observe(name, time.perf_counter() - begun)
+    def counted(self, name: Count) -> int:
+        return self.counts.get(name, 0)
 
-    def receipt(self, message: Message, receipt: Receipt, *, meant: bool = False) -> None:
-        """A message has come to the end of its way. ``meant``: it is no loss if it did not arrive, because its instance
-        is only being started (then the spawn has failed) or ends because somebody has asked for it."""
-        if receipt.status is MessageStatus.SUBMITTED:
-            self.observe(Timing.MESSAGE, receipt.at - message.accepted_at)
-        elif receipt.status in _LOST and not meant:
-            self.count(_LOST[receipt.status])
+    def timed(self, name: Timing) -> Histogram:
+        return self.timings.get(name, Histogram())
 
-    def proved_late(self, doubted: Receipt, receipt: Receipt, accepted_at: float | None) -> None:
-        """What counted as lost with ``doubted`` has arrived. ``accepted_at``: None where it is not known any more."""
-        name = _LOST[doubted.status]
-        if self.history.take_back(name, doubted.at):
-            self._tell(name, -1, doubted.at)
-        if accepted_at is not None:
-            self.observe(Timing.MESSAGE, receipt.at - accepted_at)
+    def to_plain(self) -> dict[str, Any]:
+        timings = {str(name): histogram.to_plain() for name, histogram in self.timings.items()}
+        return {"start": self.start, "counts": {str(k): v for k, v in self.counts.items()}, "timings": timings}
 
-    def settle(self) -> None:
-        """What was told so far has been taken care of."""
-        self._changed_since = math.inf
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any]) -> Self:
+        """Raises ``KeyError``, ``TypeError`` or ``ValueError`` for what ``to_plain`` never gives."""
+        return cls(
+            start=float(plain["start"]),
+            counts={str(name): int(number) for name, number in dict(plain["counts"]).items()},
+            timings={str(name): Histogram.from_plain(one) for name, one in dict(plain["timings"]).items()},
+        )
 
-    def _tell(self, name: Count | Timing, value: float, at: float) -> None:
-        watcher = self._watchers.get(name)
-        if watcher is not None:
-            watcher(value)
-        if at < self._changed_since:
-            self._changed_since = at
-            self.on_change(at)
+
+class Histogram:
+    """Durations as counts in logarithmic buckets: bounded memory, percentiles to a few per cent. For one event loop."""
+
+    def __init__(self) -> None:
+        self._buckets: dict[int, int] = {}
+        self.count = 0
+        self.total_s = 0.0
+        self.longest_s = 0.0
+
+    def add(self, seconds: float) -> None:
+        bucket = _bucket(seconds)
+        self._buckets[bucket] = self._buckets.get(bucket, 0) + 1
+        self.count += 1
+        self.total_s += max(0.0, seconds)
+        self.longest_s = max(self.longest_s, seconds)
+
+    def merge(self, other: Histogram) -> None:
+        for bucket, number in other._buckets.items():
+            self._buckets[bucket] = self._buckets.get(bucket, 0) + number
+        self.count += other.count
+        self.total_s += other.total_s
+        self.longest_s = max(self.longest_s, other.longest_s)
+
+    @property
+    def average_s(self) -> float:
+        """0 for none."""
+        return self.total_s / self.count if self.count else 0.0
+
+    def percentile_s(self, fraction: float) -> float:
+        """The duration that this fraction of all did not exceed, at most 10 % too high; 0 for none."""
+        rank = math.ceil(fraction * self.count)
+        seen = 0
+        for bucket in sorted(self._buckets):
+            seen += self._buckets[bucket]
+            if seen >= rank:
+                return min(_upper_end_s(bucket), self.longest_s)
+        return 0.0
+
+    def to_plain(self) -> list[Any]:
+        """For msgpack."""
+        return [self.total_s, self.longest_s, [*self._buckets], [*self._buckets.values()]]
+
+    @classmethod
+    def from_plain(cls, plain: Sequence[Any]) -> Self:
+        """Raises ``ValueError`` or ``TypeError`` for what ``to_plain`` never gives."""
+        total_s, longest_s, buckets, numbers = plain
+        made = cls()
+        made._buckets = {int(bucket): int(number) for bucket, number in zip(buckets, numbers, strict=True)}
+        made.count = sum(made._buckets.values())
+        made.total_s, made.longest_s = float(total_s), float(longest_s)
+        return made
+
+
+def _bucket(seconds: float) -> int:
+    if seconds <= _SMALLEST_S:
+        return 0
+    return min(_LAST, math.ceil(math.log(seconds / _SMALLEST_S, _GROWTH)))
+
+
+def _upper_end_s(bucket: int) -> float:
+    return math.inf if bucket == _LAST else _SMALLEST_S * _GROWTH**bucket

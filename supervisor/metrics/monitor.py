@@ -1,11 +1,15 @@
-"""Looks at the team: gathers what is to be judged. It asks the hosts and nobody else; instances notice nothing."""
+"""Takes a snapshot of the team, which ``health`` judges.
+
+``MetricsService`` and ``AlertLoop`` call ``Monitor.snapshot``. It asks the hosts for their load, each for at most
+``_PATIENCE_S`` seconds; everything else stands in the supervisor already, so instances notice nothing.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from actors.errors import PhalanxError
 from actors.host.host import Host
@@ -13,7 +17,7 @@ from actors.host.load import HostLoad
 from actors.messages import MessageStatus
 from actors.status import Status
 from supervisor.metrics.metrics import Count
-from supervisor.metrics.snapshot import HostSnapshot, Queue, SnapshotSources, StalledItem, TeamSnapshot
+from supervisor.metrics.snapshot import GitSnapshot, HostSnapshot, PoolSnapshot, Queue, StalledItem, TeamSnapshot
 from supervisor.settings.live import LiveSettings
 from supervisor.spawning.admission import FairSemaphore
 from supervisor.store.guards import FencedStore
@@ -22,34 +26,44 @@ from supervisor.team.team import Team
 
 _SHORTEST_S = 2.0
 _LONGEST_S = 60.0
-"""Two readings that are so far apart, at least and at most, tell how busy a host was lately."""
-
-
+"""Two readings tell how busy a host was lately when they are at least and at most so far apart."""
 _PATIENCE_S = 5.0
+
 Hosts = Callable[[], Mapping[str, Host]]
 """The hosts that are connected to now, by name; the name may be empty for the only one."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SnapshotParts:
-    """Whom the monitor looks at."""
-
-    team: Team
-    store: FencedStore
-    permits: FairSemaphore
-    hosts: Hosts
-    slots: Callable[[], Mapping[str, int]] = dict
-    """Of each host of a cluster."""
-    live_settings: LiveSettings
-    sources: SnapshotSources
 
 
 class Monitor:
     """All in the supervisor's event loop."""
 
-    def __init__(self, watched: SnapshotParts) -> None:
-        self._watched = watched
-        self._recorder = watched.team.recorder
+    def __init__(
+        self,
+        team: Team,
+        store: FencedStore,
+        permits: FairSemaphore,
+        live_settings: LiveSettings,
+        hosts: Hosts,
+        *,
+        slots: Callable[[], Mapping[str, int]] = dict,
+        git: Callable[[], GitSnapshot] = GitSnapshot,
+        pools: Callable[[], PoolSnapshot] = PoolSnapshot,
+        no_memory: Callable[[], str] = str,
+    ) -> None:
+        """The callables are asked with every snapshot and must neither fail nor block.
+
+        ``slots``: of each host of a cluster, by name. ``no_memory``: why agents wait for memory, for people; empty
+        while none does.
+        """
+        self._team = team
+        self._store = store
+        self._permits = permits
+        self._live_settings = live_settings
+        self._hosts = hosts
+        self._slots = slots
+        self._git = git
+        self._pools = pools
+        self._no_memory = no_memory
+        self._recorder = team.recorder
         self._readings: dict[str, tuple[float, HostLoad]] = {}
 
     @property
@@ -58,16 +72,17 @@ class Monitor:
         return self._recorder.clock()
 
     async def snapshot(self, window_s: float) -> TeamSnapshot:
-        """How it is now, with what happened in the last ``window_s`` seconds."""
-        watched, now = self._watched, self._recorder.clock()
-        loads = await asyncio.gather(*(load_of(name, host) for name, host in watched.hosts().items()))
-        members = list(watched.team.registry)
+        """The team as it is now, with what happened in the last ``window_s`` seconds."""
+        team, permits, now = self._team, self._permits, self._recorder.clock()
+        loads = await asyncio.gather(*(load_of(name, host) for name, host in self._hosts().items()))
+        members = list(team.registry)
         held, queued = self._messages(members, now)
-        slots = watched.slots()
+        slots = self._slots()
         living = Counter(member.record.host for member in members if member.alive)
         return TeamSnapshot(
             window=self._recorder.history.window(now, window_s),
             window_s=window_s,
+            spawn_failure=self._recorder.last_failures.get(Count.SPAWNS_FAILED, ""),
             statuses=Counter(str(member.status) for member in members),
             alive=living.total(),
             silent=sum(bool(member.silence) for member in members),
@@ -76,12 +91,11 @@ class Monitor:
             troubled=tuple(_waiting(member, now) for member in members if _is_troubled(member)),
             held=held,
             queued=queued,
-            no_memory=watched.sources.no_memory(),
-            pending=sum(watched.team.outbox.pending(member.record.instance_id) for member in members),
-            spawns=Queue(limit=watched.permits.limit, running=watched.permits.held, waiting=watched.permits.waiting),
-            spawn_failure=self._recorder.last_failures.get(Count.SPAWNS_FAILED, ""),
-            git=watched.sources.git(),
-            pools=watched.sources.pools(),
+            no_memory=self._no_memory(),
+            pending=sum(team.outbox.pending(member.record.instance_id) for member in members),
+            spawns=Queue(limit=permits.limit, running=permits.held, waiting=permits.waiting),
+            git=self._git(),
+            pools=self._pools(),
             hosts=tuple(
                 HostSnapshot(
                     load=load,
@@ -93,22 +107,22 @@ class Monitor:
                 if isinstance(load, HostLoad)
             ),
             unanswered=tuple(load for load in loads if isinstance(load, str)),
-            store=watched.store.health,
-            unreadable=watched.team.unreadable.warning,
-            tuning=watched.live_settings.current,
+            store=self._store.health,
+            unreadable=team.unreadable.warning,
+            tuning=self._live_settings.current,
         )
 
     def _messages(
         self, members: Sequence[Member], now: float
     ) -> tuple[tuple[StalledItem, ...], tuple[StalledItem, ...]]:
-        """Those that are held back, and the others under way. Who does not live takes its messages when it lives
-        again: they are not late."""
+        """Messages that are held back, and the others under way. An instance that has ended takes its messages when it
+        runs again: they are not late."""
         held: list[StalledItem] = []
         queued: list[StalledItem] = []
         for member in members:
             if not member.alive or member.ending:
                 continue
-            for message, receipt in self._watched.team.outbox.under_way(member.record.instance_id):
+            for message, receipt in self._team.outbox.under_way(member.record.instance_id):
                 waiting = StalledItem(
                     instance_id=message.instance_id, for_s=max(0.0, now - message.accepted_at), why=receipt.reason
                 )
@@ -141,14 +155,14 @@ def _is_limited(member: Member) -> bool:
 
 
 def _is_troubled(member: Member) -> bool:
-    """Who is only being started says for a moment what it waits for."""
+    """An instance that is only being started has a reason for a moment; that is no trouble."""
     changes = member.ending or member.coming_back or member.record.stage is InstanceStage.STARTING
     told_already = _asks(member) or _is_limited(member)
     return member.alive and not (changes or told_already) and bool(member.snapshot.reason)
 
 
 async def load_of(name: str, host: Host) -> HostLoad | str:
-    """Why not, when the host does not answer."""
+    """The host's load, or why it does not answer."""
     try:
         async with asyncio.timeout(_PATIENCE_S):
             load = await host.load()

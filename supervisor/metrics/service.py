@@ -1,20 +1,8 @@
-"""The verbs ``get_performance`` and ``events``, and what goes on beside them.
+"""The verbs ``get_performance`` and ``events``, and the loops behind them.
 
-The service of ``get_performance`` and ``events``; it also keeps the history while the team runs.
-
-What the team tells of itself to those who listen: the latest events, numbered, in bounded memory.
-
-Listeners pull: each asks for what came after its cursor and waits when there is nothing. One that is slow misses the
-oldest and learns how many. A cursor of an earlier supervisor begins anew.
-
-Looks at the team now and then, as long as somebody listens, and tells what it sees as events.
-
-A ``health-check`` tells how the team is; a ``performance-alert`` tells of trouble once, when it begins or gets worse.
-Nobody listens: nothing runs.
-
-Keeps the history in the store: one small record for five minutes, written half a minute after something happened.
-
-So a team that rests writes nothing, and one that is killed loses at most half a minute of its figures.
+The supervisor begins and ends ``MetricsService`` with its other services. The service keeps the history in the store
+(``HistoryStore``) and looks at the team while somebody listens (``AlertLoop``), which publishes events in the
+``EventFeed``. All in the supervisor's event loop.
 """
 
 from __future__ import annotations
@@ -24,7 +12,7 @@ import logging
 import secrets
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from actors.concurrency import ChangeNotifier
@@ -33,7 +21,7 @@ from supervisor.api import requests, results
 from supervisor.api.results import TeamEvent
 from supervisor.api.verbs import Caller, Handler
 from supervisor.metrics import views
-from supervisor.metrics.autotune import CapStep
+from supervisor.metrics.autotune import CapStep, CapTuningLoop
 from supervisor.metrics.health import HealthFinding, judge
 from supervisor.metrics.metrics import COARSE_S, FINE_S, KEPT_S, MetricsRecorder
 from supervisor.metrics.monitor import Monitor
@@ -47,7 +35,78 @@ logger = logging.getLogger(__name__)
 
 KEPT = 256
 LISTENER_S = 90.0
-"""Who has asked lately listens, also between two asks."""
+"""A client that has asked so lately counts as a listener between two asks."""
+
+EVERY_S = 30.0
+WINDOW_S = 300.0
+_GRAVITY = {"info": 0, "warning": 1, "error": 2}
+
+SAVE_AFTER_S = 30.0
+
+_MOST_POINTS = 30
+
+
+class MetricsService:
+    """Answers ``get_performance`` and ``events``. All in the supervisor's event loop."""
+
+    def __init__(
+        self,
+        monitor: Monitor,
+        recorder: MetricsRecorder,
+        history: HistoryStore,
+        alerts: AlertLoop,
+        feed: EventFeed,
+        cap_tuning: CapTuningLoop,
+    ) -> None:
+        """The service begins and ends ``history`` and ``alerts``; ``alerts`` publishes in ``feed``."""
+        self._monitor = monitor
+        self._recorder = recorder
+        self._history = history
+        self._alerts = alerts
+        self._feed = feed
+        self._cap_tuning = cap_tuning
+
+    @property
+    def verbs(self) -> Mapping[str, Handler]:
+        return {"get_performance": self.get_performance, "events": self.events}
+
+    async def begin(self) -> None:
+        await self._history.begin()
+
+    async def end(self) -> None:
+        await self._alerts.end()
+        await self._history.end()
+
+    async def get_performance(
+        self, request: requests.GetPerformanceRequest, caller: Caller
+    ) -> results.GetPerformanceResult:
+        snapshot = await self._monitor.snapshot(request.window_seconds)
+        findings = judge(snapshot)
+        metrics = views.metrics(snapshot)
+        return results.GetPerformanceResult(
+            metrics=metrics,
+            performance=views.performance(findings),
+            recommendations=views.recommendations(findings),
+            queues=metrics.queues,
+            messages=metrics.messages,
+            settings=views.tuned(snapshot.tuning),
+            auto=[_step(step) for step in self._cap_tuning.steps],
+            history=self._points(request.window_seconds),
+        )
+
+    def _points(self, window_s: float) -> list[results.HistoryPoint]:
+        recorder, seconds = self._recorder, max(FINE_S, window_s / _MOST_POINTS)
+        points = recorder.history.points(recorder.clock(), window_s, _MOST_POINTS)
+        return [views.history_point(point, seconds) for point in points]
+
+    async def events(self, request: requests.EventsRequest, caller: Caller) -> results.EventsResult:
+        self._alerts.begin()
+        heard = await self._feed.after(request.cursor, request.kinds, request.timeout_seconds)
+        return results.EventsResult(events=list(heard.events), cursor=heard.cursor, missed=heard.missed)
+
+
+def _step(step: CapStep) -> results.AutoStep:
+    return results.AutoStep(at=iso(step.at), before=step.before, after=step.after, reason=step.reason)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +117,11 @@ class EventPage:
 
 
 class EventFeed:
-    """All in the supervisor's event loop."""
+    """The latest events of the team, numbered, in bounded memory.
+
+    Listeners pull: each asks for the events after its cursor and waits when there are none. A slow listener misses the
+    oldest and learns how many. A cursor of an earlier supervisor begins anew.
+    """
 
     def __init__(self) -> None:
         self._life = secrets.token_hex(4)
@@ -70,7 +133,7 @@ class EventFeed:
 
     @property
     def heard(self) -> bool:
-        """Somebody listens."""
+        """Whether any client listens."""
         return self._asking > 0 or time.monotonic() - self._asked_at < LISTENER_S
 
     def publish(self, event: TeamEvent) -> None:
@@ -101,23 +164,22 @@ class EventFeed:
         return self._last if cursor is None else 0
 
 
-EVERY_S = 30.0
-WINDOW_S = 300.0
-_GRAVITY = {"info": 0, "warning": 1, "error": 2}
-
-
 class AlertLoop:
-    """All in the supervisor's event loop."""
+    """Judges the team at intervals, as long as somebody listens, and publishes events.
 
-    def __init__(self, monitor: Monitor, events: EventFeed, every_s: float = EVERY_S) -> None:
+    A ``health-check`` tells how the team is; a ``performance-alert`` tells of trouble once, when it begins or gets
+    worse.
+    """
+
+    def __init__(self, monitor: Monitor, feed: EventFeed, every_s: float = EVERY_S) -> None:
         self._monitor = monitor
-        self._events = events
+        self._feed = feed
         self._every_s = every_s
         self._task: asyncio.Task[None] | None = None
         self._told: dict[str, int] = {}
 
     def begin(self) -> None:
-        """Somebody listens. No-op when it runs already; otherwise trouble that is there already is told, too."""
+        """Called when a client listens. No-op while it runs; otherwise present trouble is told, too."""
         if self._task is None or self._task.done():
             self._told = {}
             self._task = asyncio.create_task(self._run(), name="watch the team")
@@ -128,7 +190,7 @@ class AlertLoop:
             await asyncio.gather(self._task, return_exceptions=True)
 
     async def _run(self) -> None:
-        while self._events.heard:
+        while self._feed.heard:
             try:
                 await self.look()
             except Exception:
@@ -136,21 +198,21 @@ class AlertLoop:
             await asyncio.sleep(self._every_s)
 
     async def look(self) -> None:
-        """One look, and what is to tell of it."""
+        """Takes one snapshot and publishes what it shows."""
         snapshot = await self._monitor.snapshot(WINDOW_S)
         findings = judge(snapshot)
         at = iso(self._monitor.now)
         for finding in new_alerts(findings, self._told):
-            self._events.publish(TeamEvent(kind="performance-alert", at=at, alert=views.alert(finding)))
+            self._feed.publish(TeamEvent(kind="performance-alert", at=at, alert=views.alert(finding)))
         self._told = {finding.code: _GRAVITY[finding.severity] for finding in findings}
-        self._events.publish(self._health(snapshot, findings, at))
+        self._feed.publish(self._health(snapshot, findings, at))
 
     def _health(self, snapshot: TeamSnapshot, findings: Sequence[HealthFinding], at: str) -> TeamEvent:
         return TeamEvent(kind="health-check", at=at, health=views.health(snapshot, findings))
 
 
 def new_alerts(findings: Sequence[HealthFinding], told: Mapping[str, int]) -> list[HealthFinding]:
-    """Those that were not told at the last look, or were less grave then. ``told``: gravity by code."""
+    """Findings that were not told at the last look, or were less grave then. ``told``: gravity by code."""
     return [
         finding
         for finding in findings
@@ -158,34 +220,36 @@ def new_alerts(findings: Sequence[HealthFinding], told: Mapping[str, int]) -> li
     ]
 
 
-SAVE_AFTER_S = 30.0
-
-
 class HistoryStore:
-    """All in the supervisor's event loop."""
+    """Keeps the history in the store: one small record for five minutes, written half a minute after a change.
 
-    def __init__(self, recorder: MetricsRecorder, store: StateStore, save_after_s: float = SAVE_AFTER_S) -> None:
+    A team that rests writes nothing; one that is killed loses at most half a minute of its figures.
+    """
+
+    def __init__(self, recorder: MetricsRecorder, store: StateStore, unreadable: Unreadable) -> None:
         self._recorder = recorder
         self._store = store
-        self._save_after_s = save_after_s
+        self._unreadable = unreadable
+        self._keeping = False
+        recorder.subscribe(self._changed)
         self._stored: set[float] = set()
         self._since: float | None = None
         """When the first thing happened that is not stored yet; None while all is."""
         self._timer: asyncio.TimerHandle | None = None
         self._saving: asyncio.Task[None] | None = None
 
-    async def begin(self, unreadable: Unreadable) -> None:
+    async def begin(self) -> None:
         """Takes in what earlier supervisors have stored. Raises ``StoreError``."""
         stored = await self._store.load(keys.PERFORMANCE_PREFIX)
-        for _, record in unreadable.readable(stored, decode_slot):
+        for _, record in self._unreadable.readable(stored, decode_slot):
             self._recorder.history.restore(record, self._recorder.clock())
             self._stored.add(record.start)
         self._recorder.settle()
-        self._recorder.on_change = self._changed
+        self._keeping = True
 
     async def end(self) -> None:
         """Saves, and does so by itself no more."""
-        self._recorder.on_change = lambda _: None
+        self._keeping = False
         if self._saving is not None:
             await self._saving
         if self._timer is not None:
@@ -193,12 +257,14 @@ class HistoryStore:
         await self.save()
 
     def _changed(self, at: float) -> None:
+        if not self._keeping:
+            return
         if self._since is None:
             self._save_later()
         self._since = at if self._since is None else min(self._since, at)
 
     def _save_later(self) -> None:
-        self._timer = asyncio.get_running_loop().call_later(self._save_after_s, self._begin_saving)
+        self._timer = asyncio.get_running_loop().call_later(SAVE_AFTER_S, self._begin_saving)
 
     def _begin_saving(self) -> None:
         self._saving = asyncio.create_task(self._save_or_try_again(), name="save the history")
@@ -238,66 +304,3 @@ def _starts(since: float, now: float) -> list[int]:
     first, last = (int(at // COARSE_S) for at in (since, now))
     oldest = int((now - KEPT_S) // COARSE_S)
     return [number * COARSE_S for number in sorted({first, last, *range(max(first, oldest), last)})]
-
-
-_MOST_POINTS = 30
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MetricsServiceParts:
-    monitor: Monitor
-    recorder: MetricsRecorder
-    keeper: HistoryStore
-    unreadable: Unreadable
-    events: EventFeed
-    watch: AlertLoop
-    auto_steps: Callable[[], Sequence[CapStep]]
-
-
-class MetricsService:
-    """All in the supervisor's event loop."""
-
-    def __init__(self, parts: MetricsServiceParts) -> None:
-        self._parts = parts
-
-    @property
-    def verbs(self) -> Mapping[str, Handler]:
-        return {"get_performance": self.get_performance, "events": self.events}
-
-    async def begin(self) -> None:
-        await self._parts.keeper.begin(self._parts.unreadable)
-
-    async def end(self) -> None:
-        await self._parts.watch.end()
-        await self._parts.keeper.end()
-
-    async def get_performance(
-        self, request: requests.GetPerformanceRequest, caller: Caller
-    ) -> results.GetPerformanceResult:
-        snapshot = await self._parts.monitor.snapshot(request.window_seconds)
-        findings = judge(snapshot)
-        metrics = views.metrics(snapshot)
-        return results.GetPerformanceResult(
-            metrics=metrics,
-            performance=views.performance(findings),
-            recommendations=views.recommendations(findings),
-            queues=metrics.queues,
-            messages=metrics.messages,
-            settings=views.tuned(snapshot.tuning),
-            auto=[_step(step) for step in self._parts.auto_steps()],
-            history=self._history(request.window_seconds),
-        )
-
-    def _history(self, window_s: float) -> list[results.HistoryPoint]:
-        recorder, seconds = self._parts.recorder, max(FINE_S, window_s / _MOST_POINTS)
-        points = recorder.history.points(recorder.clock(), window_s, _MOST_POINTS)
-        return [views.history_point(point, seconds) for point in points]
-
-    async def events(self, request: requests.EventsRequest, caller: Caller) -> results.EventsResult:
-        self._parts.watch.begin()
-        heard = await self._parts.events.after(request.cursor, request.kinds, request.timeout_seconds)
-        return results.EventsResult(events=list(heard.events), cursor=heard.cursor, missed=heard.missed)
-
-
-def _step(step: CapStep) -> results.AutoStep:
-    return results.AutoStep(at=iso(step.at), before=step.before, after=step.after, reason=step.reason)

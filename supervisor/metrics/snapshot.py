@@ -1,11 +1,12 @@
-"""Everything that is judged, at one moment.
+"""The values of one snapshot of the team: instances, messages, queues, pools, hosts and store at one moment.
 
-What the other parts of the supervisor tell of themselves when they are asked, beside what they count.
+``Monitor`` makes a ``TeamSnapshot``; ``health`` judges it and ``views`` shows it. ``GitService`` and ``Pool`` make
+their own parts. Frozen values, no behaviour.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from actors.host.load import HostLoad
@@ -16,7 +17,7 @@ from supervisor.store.base import StoreHealth
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Queue:
-    """A cap and those who want through it."""
+    """A cap, and how many hold it or wait for it."""
 
     limit: int = 0
     running: int = 0
@@ -60,16 +61,6 @@ class PoolSnapshot:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SnapshotSources:
-    """Asked with every look at the team's performance: they must neither fail nor block."""
-
-    git: Callable[[], GitSnapshot] = GitSnapshot
-    pools: Callable[[], PoolSnapshot] = PoolSnapshot
-    no_memory: Callable[[], str] = str
-    """Who waits to be started until there is memory, for people; empty while nobody does."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class HostSnapshot:
     load: HostLoad
     busy: float
@@ -82,7 +73,7 @@ class HostSnapshot:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StalledItem:
-    """Somebody, or a message for somebody, that waits or stands still."""
+    """An instance, or a message for one, that waits."""
 
     instance_id: str
     for_s: float
@@ -104,7 +95,7 @@ class TeamSnapshot:
     limited: tuple[StalledItem, ...] = ()
     """Living instances that a rate limit holds up."""
     troubled: tuple[StalledItem, ...] = ()
-    """Other living instances that say what is wrong: the last turn failed, a dialog is up that nobody knows."""
+    """Other living instances that say what is wrong: the last turn failed, an unknown dialog is up."""
     pending: int
     """Messages under way."""
     held: tuple[StalledItem, ...] = ()

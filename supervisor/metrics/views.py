@@ -1,4 +1,7 @@
-"""A look at the team as callers see it; pure."""
+"""Shows a snapshot of the team and its findings as the results that callers get; pure.
+
+``MetricsService``, ``AlertLoop`` and ``SettingsService`` call it.
+"""
 
 from __future__ import annotations
 

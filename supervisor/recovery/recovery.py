@@ -137,7 +137,7 @@ class Recovery:
         self._compared.set()
         for member in self._team.registry:
             if member.record.stage is InstanceStage.FAILED:
-                self._team.on_failed(member)
+                self._team.announce_failure(member)
 
     async def reconcile(self) -> bool:
         """One comparison and its acts; whether nothing of it is left to be done."""

@@ -1,11 +1,7 @@
-"""The settings that can change while the team runs.
+"""The settings that can change while the team runs, and profiles for teams of each size.
 
-What applies now, and who must hear when it changes.
-
-Whoever owns something that can be tuned (a cap, the batcher, a cache, the pool) subscribes once; ``change`` tells all
-of them at once. All in the supervisor's event loop.
-
-The settings that can be changed while the team runs as one frozen value, and profiles for teams of each size.
+``SettingsService`` calls ``LiveSettings.change``; the owner of each cap, cache, pool or batcher subscribes once and
+hears of a change at once. All in the supervisor's event loop.
 """
 
 from __future__ import annotations
@@ -19,27 +15,6 @@ from supervisor.settings import Settings
 from supervisor.settings.sources import TUNABLE
 
 Profile = Literal["small", "medium", "large", "very-large"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TunableValues:
-    """Times in ms."""
-
-    max_concurrent_spawns: int
-    max_concurrent_git_ops: int
-    message_batch_size: int
-    message_batch_delay: float
-    cache_size: int
-    cache_ttl: float
-    worktree_pool_size: int
-    prewarm_instances: int
-    auto: bool = False
-    """The spawn cap tunes itself; ``max_concurrent_spawns`` is where it begins."""
-
-    @classmethod
-    def of(cls, settings: Settings) -> Self:
-        return cls(**{name: getattr(settings, name) for name in TUNABLE}, auto=settings.tuned.auto)
-
 
 _SMALL = {
     "max_concurrent_spawns": 5,
@@ -77,11 +52,33 @@ PROFILES: Mapping[Profile, Mapping[str, Any]] = MappingProxyType(
 """For teams of up to 10, 50, 100 and more instances, as the guide advises."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TunableValues:
+    """The values as they apply at one time. Times are in ms."""
+
+    max_concurrent_spawns: int
+    max_concurrent_git_ops: int
+    message_batch_size: int
+    message_batch_delay: float
+    cache_size: int
+    cache_ttl: float
+    worktree_pool_size: int
+    prewarm_instances: int
+    auto: bool = False
+    """The spawn cap tunes itself; ``max_concurrent_spawns`` is where it begins."""
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        return cls(**{name: getattr(settings, name) for name in TUNABLE}, auto=settings.tuned.auto)
+
+
 Subscriber = Callable[[TunableValues, TunableValues], None]
 """Takes what applied before and what applies now. Must neither fail nor block."""
 
 
 class LiveSettings:
+    """The values that apply now, and the subscribers that hear of a change."""
+
     def __init__(self, tuning: TunableValues) -> None:
         self._current = tuning
         self._subscribers: list[Subscriber] = []

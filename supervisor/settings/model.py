@@ -1,12 +1,8 @@
-"""The settings: what each is, its table, and the names of their variables.
+"""The settings of a team: what each is, its unit, what is allowed, and the variable that sets it.
 
-The settings themselves: each with its variable, unit, what is allowed and what it means.
-
-The settings as a table, for the documentation and ``phalanx doctor``.
-
-Where the home of a team is.
-
-Which variables of the environment are Phalanx's, so that none that is only nearly so passes in silence.
+``Settings.load`` reads them where a process begins; everything below gets values. ``describe`` is the table for the
+documentation and ``phalanx doctor``. ``home_from`` finds the home of a team. ``check_variables`` refuses misspelled
+variables, so that none passes in silence.
 """
 
 from __future__ import annotations
@@ -38,6 +34,11 @@ from supervisor.settings.sources import (
     setting,
 )
 from supervisor.store.redis_url import RedisDatabase, RedisUrl, from_parts
+
+HOME_VARIABLE = "PHALANX_HOME"
+DEFAULT_HOME = "~/.phalanx"
+
+_OURS = "PHALANX_"
 
 
 class Settings(BaseModel):
@@ -330,10 +331,6 @@ class Settings(BaseModel):
         return settings
 
 
-HOME_VARIABLE = "PHALANX_HOME"
-DEFAULT_HOME = "~/.phalanx"
-
-
 def home_from(environment: Mapping[str, str]) -> Home:
     """The home that ``PHALANX_HOME`` names, else the default one; its path is absolute."""
     given = environment.get(HOME_VARIABLE) or DEFAULT_HOME
@@ -384,13 +381,10 @@ def _row(name: str, field: FieldInfo) -> SettingInfo:
     )
 
 
-_OURS = "PHALANX_"
-
-
 def check_variables(names: Iterable[str]) -> None:
     """Raises ``SettingsError`` for variables that begin as ours do and are none: with a typo a setting has no effect.
 
-    For who brings a team up; one that is coming back must not fail because of what somebody has set meanwhile.
+    Called when a team is brought up, not when one comes back: that must not fail because of a later setting.
     """
     settings = setting_variables() | {HOME_VARIABLE}
     known = settings | DEMO_VARIABLES | MARKS

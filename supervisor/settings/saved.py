@@ -1,7 +1,7 @@
 """The settings with which a team was brought up, kept in its home (0600) as long as it lives.
 
-Whoever brings a part of it back later uses these: what somebody has edited or set meanwhile counts from the next
-``phalanx up`` on, and a fault in it harms no team that is coming back.
+The supervisor and the runtime bring a part of the team back with these: edits of the configuration count from the next
+``phalanx up`` on, and a fault in them harms no team that is coming back.
 """
 
 from __future__ import annotations

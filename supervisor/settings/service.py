@@ -1,10 +1,7 @@
-"""The verb ``optimize_settings``.
+"""The verb ``optimize_settings``: a change is checked, then kept in the home, then applied at once.
 
-The service of ``optimize_settings``: everything is checked, then kept in the home, then applied at once.
-
-A file that cannot be written changes nothing. What is kept wins over the configuration until it is reset.
-
-Settings that change while the team runs: their values, who is told, and the spawn cap that tunes itself.
+The supervisor begins and ends ``SettingsService`` with its other services; it ends the loop that tunes the spawn cap. A
+file that cannot be written changes nothing. A kept value wins over the configuration until it is reset.
 """
 
 from __future__ import annotations

@@ -1,12 +1,8 @@
 """Where the values of settings come from: ``config.toml``, the environment, changes of a running team.
 
-How a setting is declared, and the kinds of values that need more than a type.
-
-Reads values from ``config.toml`` and the environment; a fault is told with its place and what is allowed.
-
-What was changed of the settings while a team ran, kept in the home so that it holds for the next team too.
-
-``optimize_settings`` writes it; ``Settings.load`` reads it last, so it wins over the configuration until it is reset.
+``Settings`` declares its fields with ``setting`` and is read with ``read``, which reports a fault with its place and
+what is allowed. ``SettingsService`` writes the changes of a running team into the home, so that they hold for the next
+team too; they are read last and win until they are reset.
 """
 
 from __future__ import annotations
@@ -31,7 +27,24 @@ from actors.home import Home
 from supervisor.store.redis_url import WITH_REASON
 
 SECRET = frozenset({"env", "redis_url", "redis_host"})
-"""Settings whose values are never shown: whoever gets redis_host wrong may have put a password there."""
+"""Settings whose values are never shown: a wrong redis_host may hold a password."""
+
+VariableValue = Annotated[str, StringConstraints(pattern=r"^[^\x00]*$")]
+_ModelT = TypeVar("_ModelT", bound=BaseModel)
+
+TUNABLE = (
+    "max_concurrent_spawns",
+    "max_concurrent_git_ops",
+    "message_batch_size",
+    "message_batch_delay",
+    "cache_size",
+    "cache_ttl",
+    "worktree_pool_size",
+    "prewarm_instances",
+)
+"""Settings that can be changed while the team runs."""
+_AUTO = "auto"
+HOW_TO_RESET = "`phalanx tune --reset` takes it back"
 
 
 def _absolute(directory: Path) -> Path:
@@ -53,10 +66,6 @@ def extra(field: FieldInfo, key: str) -> str:
 
 
 Directory = Annotated[Path, AfterValidator(_absolute)]
-VariableValue = Annotated[str, StringConstraints(pattern=r"^[^\x00]*$")]
-
-
-_ModelT = TypeVar("_ModelT", bound=BaseModel)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,23 +151,10 @@ class _Faults:
         return variable if name in self.in_environment else f"{self.places.config}: {name}"
 
 
-TUNABLE = (
-    "max_concurrent_spawns",
-    "max_concurrent_git_ops",
-    "message_batch_size",
-    "message_batch_delay",
-    "cache_size",
-    "cache_ttl",
-    "worktree_pool_size",
-    "prewarm_instances",
-)
-"""Settings that can be changed while the team runs."""
-_AUTO = "auto"
-HOW_TO_RESET = "`phalanx tune --reset` takes it back"
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SavedChanges:
+    """What was changed of the settings while a team ran."""
+
     values: Mapping[str, Any]
     """By the names of ``TUNABLE``; only what was changed."""
     auto: bool = False

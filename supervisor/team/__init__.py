@@ -1,1 +1,1 @@
-"""Who is in the team: records, live ends, and how callers see them."""
+"""The instances of a team: their records, the links to their actors, their lives, and how callers see them."""

@@ -1,21 +1,13 @@
-"""How running agents get their actors, and their actors the settings that apply now.
+"""Connects running agents with actors, and gives actors the settings that apply now.
 
-How an agent that runs gets its actor, and how the supervisor gets its reports.
-
-The same for an agent that has just been started, for one whose actor died, and for all of them after the supervisor
-itself came back: the actor is found or made, takes the agent over (one that follows it already goes on undisturbed), is
-followed, and is handed every message that is pending.
-
-How many messages go to an instance at once, in every living instance, also after it was changed.
-
-An actor that takes its agent over is told what applies; a change is told to all who can be reached, and to the others
-once they report again.
+``Adopter`` is called for an agent that has just started, for one whose actor died, and for all agents when the
+supervisor comes back. ``Batching`` tells instances how many messages to paste at once. All in the supervisor's event
+loop.
 """
 
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
 
 from actors.concurrency import TaskSet
 from actors.errors import PhalanxError
@@ -30,9 +22,93 @@ from supervisor.team.team import Team
 
 logger = logging.getLogger(__name__)
 
+LEASE_S = 40.0
+"""How long an instance on another host types without hearing of the supervisor, which asks at least each 30 s."""
+
+
+class Adopter:
+    """Gives an agent its actor and takes in the actor's reports; listens to the links of the team.
+
+    The actor is found or made and takes the agent over (one that follows it already goes on undisturbed). Then its
+    reports are followed, and it gets every message that is pending.
+    """
+
+    def __init__(
+        self, home: Home, batching: Batching, factory: InstanceFactory, team: Team, *, auto_restart: bool
+    ) -> None:
+        """``auto_restart``: an agent that fails is started again."""
+        self._home = home
+        self._batching = batching
+        self._auto_restart = auto_restart
+        self._factory = factory
+        self._team = team
+
+    async def actor(self, record: InstanceRecord) -> Instance:
+        """The instance's actor, made if there is none; returns when it answers."""
+        return await self._factory.create(record.actor_name)
+
+    async def adopt(self, record: InstanceRecord, port: Instance) -> None:
+        """Has the actor follow the agent, and takes in its reports."""
+        incarnation = await port.adopt(self._config(record), record.pane_id, record.pid)
+        self._team.members.follow(record.instance_id, port, incarnation, self)
+        self._team.outbox.hand_over_again(record.instance_id)
+        await self._batching.tell(record.instance_id, port)  # a change during the call above is told, too
+        await self.on_unreachable(record.instance_id, "")
+
+    async def collect_last_report(self, record: InstanceRecord) -> None:
+        """Finds out what became of the messages to an agent that has ended for good and is not followed.
+
+        A new actor reads it from the agent's record and the journal and reports it.
+        """
+        await self._factory.destroy(record.actor_name)  # one that lives on may still wait for the agent's next life
+        port = await self.actor(record)
+        await self.adopt(record, port)
+
+    async def on_report(self, instance_id: str, report: Report) -> None:
+        await self._team.take_in(instance_id, report)
+        self._batching.reachable(instance_id)
+
+    async def on_unreachable(self, instance_id: str, reason: str) -> None:
+        if instance_id in self._team.registry:
+            member = self._team.registry.get(instance_id)
+            if bool(member.silence) != bool(reason):
+                member.silence = reason
+                self._team.changes.announce()
+
+    async def find_again(self, instance_id: str) -> tuple[Instance, str]:
+        record = self._team.registry.get(instance_id).record
+        port = await self.actor(record)
+        incarnation = await port.adopt(self._config(record), record.pane_id, record.pid)
+        await self._batching.tell(instance_id, port)
+        self._team.outbox.hand_over_again(instance_id)
+        return port, incarnation
+
+    def _config(self, record: InstanceRecord) -> InstanceConfig:
+        return InstanceConfig(
+            instance_id=record.instance_id,
+            agent=record.agent,
+            session_id=record.session_id,
+            directory=self._home.instance_directory(record.place),
+            tmux_socket=self._home.tmux_socket,
+            limits=self._batching.limits,
+            comes_back=self._comes_back(record),
+            lease_s=LEASE_S if "@" in record.actor_name else 0.0,
+        )
+
+    def _comes_back(self, record: InstanceRecord) -> bool:
+        """Whether what waits for it when its agent ends is kept for the agent's next life: also by an actor that was
+        killed, and has not been told so, while the agent is being ended only to be started again."""
+        known = record.instance_id in self._team.registry
+        restarting = known and self._team.registry.get(record.instance_id).coming_back
+        return record.wanted and (self._auto_restart or restarting)
+
 
 class Batching:
-    """All in the supervisor's event loop."""
+    """How many messages go to an instance at once, in every living instance, also after a change.
+
+    An actor that takes its agent over gets the limits that apply. A change goes to all instances that can be reached,
+    and to the others once they report again.
+    """
 
     def __init__(self, live_settings: LiveSettings, team: Team) -> None:
         self._team = team
@@ -74,83 +150,3 @@ class Batching:
 
 def limits_of(tuning: TunableValues) -> BatchLimits:
     return BatchLimits(size=tuning.message_batch_size, delay_s=tuning.message_batch_delay / 1000)
-
-
-LEASE_S = 40.0
-"""How long an instance on another host types without hearing of the supervisor, which asks at least each 30 s."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InstanceRules:
-    """What holds for every instance of the team."""
-
-    batching: Batching
-    comes_back: bool
-    """An agent that fails is started again."""
-
-
-class Adopter:
-    """Listens to the followers of the team. All in the supervisor's event loop."""
-
-    def __init__(self, home: Home, rules: InstanceRules, factory: InstanceFactory, team: Team) -> None:
-        self._home = home
-        self._rules = rules
-        self._factory = factory
-        self._team = team
-
-    async def actor(self, record: InstanceRecord) -> Instance:
-        """The instance's actor, made if there is none; returns when it answers."""
-        return await self._factory.create(record.actor_name)
-
-    async def adopt(self, record: InstanceRecord, port: Instance) -> None:
-        """From now on the actor follows the agent, and its reports are taken in."""
-        incarnation = await port.adopt(self._config(record), record.pane_id, record.pid)
-        self._team.members.follow(record.instance_id, port, incarnation, self)
-        self._team.outbox.hand_over_again(record.instance_id)
-        await self._rules.batching.tell(record.instance_id, port)  # who is followed is told of a change meanwhile, too
-        await self.on_unreachable(record.instance_id, "")
-
-    async def collect_last_report(self, record: InstanceRecord) -> None:
-        """The agent has ended for good and nobody follows it: an actor of its own is made, which finds in the agent's
-        record and in the journal what became of the messages that are still under way, and reports it."""
-        await self._factory.destroy(record.actor_name)  # one that lives on may still wait for the agent's next life
-        port = await self.actor(record)
-        await self.adopt(record, port)
-
-    async def on_report(self, instance_id: str, report: Report) -> None:
-        await self._team.take_in(instance_id, report)
-        self._rules.batching.reachable(instance_id)
-
-    async def on_unreachable(self, instance_id: str, reason: str) -> None:
-        if instance_id in self._team.registry:
-            member = self._team.registry.get(instance_id)
-            if bool(member.silence) != bool(reason):
-                member.silence = reason
-                self._team.changes.announce()
-
-    async def find_again(self, instance_id: str) -> tuple[Instance, str]:
-        record = self._team.registry.get(instance_id).record
-        port = await self.actor(record)
-        incarnation = await port.adopt(self._config(record), record.pane_id, record.pid)
-        await self._rules.batching.tell(instance_id, port)
-        self._team.outbox.hand_over_again(instance_id)
-        return port, incarnation
-
-    def _config(self, record: InstanceRecord) -> InstanceConfig:
-        return InstanceConfig(
-            instance_id=record.instance_id,
-            agent=record.agent,
-            session_id=record.session_id,
-            directory=self._home.instance_directory(record.place),
-            tmux_socket=self._home.tmux_socket,
-            limits=self._rules.batching.limits,
-            comes_back=self._comes_back(record),
-            lease_s=LEASE_S if "@" in record.actor_name else 0.0,
-        )
-
-    def _comes_back(self, record: InstanceRecord) -> bool:
-        """Whether what waits for it when its agent ends is kept for the agent's next life: also by an actor that was
-        killed, and has not been told so, while the agent is being ended only to be started again."""
-        known = record.instance_id in self._team.registry
-        restarting = known and self._team.registry.get(record.instance_id).coming_back
-        return record.wanted and (self._rules.comes_back or restarting)

@@ -1,7 +1,7 @@
-"""What is known on disk of the team that was brought up last.
+"""The file in the home that describes the team that was brought up last.
 
-The runtime writes it; clients and entries read it to tell a team that is only away from one that was brought down.
-Imports little: every entry does.
+The runtime writes it; clients and entries read it to tell a team that is only away from one that was brought down. It
+imports little, because every entry imports it.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ class TeamInfo:
     joined: bool = False
     """The Ray at ``ray_address`` is a cluster that was there before the team: the team's end is not its end."""
     environment: Mapping[str, str] = field(default_factory=dict)
-    """The settings, and little more, with which Ray was started last: who brings it back may have others."""
+    """The settings, and little more, with which Ray was started last; a later process may have others."""
     ending: bool = False
-    """It is being brought down, or was to be when that was cut short: nobody brings it back unasked."""
+    """It is being brought down, or that was cut short: it is not brought back unasked."""
 
 
 def write_team(home: Home, team: TeamInfo) -> None:

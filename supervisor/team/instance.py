@@ -1,6 +1,6 @@
-"""What must not be forgotten of one instance, or of a spare agent that may become one; pure.
+"""The record of one instance, or of a spare agent that may become one; pure.
 
-It is written to the store with every change. Ids keep the original's form.
+A record is written to the store with every change. Its id tells the role and the line above.
 """
 
 from __future__ import annotations
@@ -15,9 +15,8 @@ from actors.worktrees.model import Workspace
 from supervisor.api.requests import Role
 
 _ID = re.compile(r"exec_\d+|mgr_\d+_\d+|spec_\d+_\d+_\d+|spare_\d+")
-
 SPARE_PREFIX = "spare_"
-"""Names of spare agents, and of spare worktrees, begin so; those who are given one keep it."""
+"""Names of spare agents and spare worktrees begin so; an instance made of one keeps the name."""
 
 
 class InstanceStage(StrEnum):
@@ -26,7 +25,7 @@ class InstanceStage(StrEnum):
     STARTING = "starting"
     """Its spawn is under way. After a crash it is finished if its agent was given its first message, else undone."""
     SPARE = "spare"
-    """It waits at its prompt for whoever needs an instance; see ``supervisor.pool``."""
+    """It waits at its prompt to become an instance; see ``supervisor.pool``."""
     RUNNING = "running"
     ENDING = "ending"
     """It is being terminated. After a crash that is finished."""
@@ -64,7 +63,7 @@ class InstanceRecord:
     summary: str = ""
     """Of its earlier conversation, when that was recycled; see ``recycling``."""
     recipe: str = ""
-    """Of a spare only: what it was made for. Who asks for just that may have it."""
+    """Of a spare only: what it was made for. A spawn that asks for just that may take it."""
     program: str = ""
     """Of a spare only: which program it runs."""
     pane_id: str = ""
@@ -73,7 +72,7 @@ class InstanceRecord:
     moving_from: str = ""
     """The drained host from which it is just being handed over to another one; see ``cluster.migration``."""
     wanted: bool = True
-    """Nobody has terminated it: when its agent ends, it may be started again."""
+    """It was not terminated: when its agent ends, it may be started again."""
     ended_at: float = 0.0
     """Seconds since the epoch; 0 while its agent lives."""
     reason: str = ""
@@ -95,7 +94,7 @@ class InstanceRecord:
 
     @property
     def names(self) -> frozenset[str]:
-        """By which its host is asked for what belongs to it: its own, and those of spares that it was made of."""
+        """Every name its resources may carry on the host: its own, and those of the spares that it was made of."""
         worktree = self.workspace.worktree if self.workspace else None
         return frozenset({self.instance_id, self.place, worktree.name.partition("-")[0] if worktree else self.place})
 
@@ -149,5 +148,5 @@ def number_in(instance_id: str) -> int:
 
 
 def is_instance_id(name: str) -> bool:
-    """Whether an instance can be called so: what bears another name is somebody else's."""
+    """Whether ``name`` is an instance's; resources with other names do not belong to the team."""
     return _ID.fullmatch(name) is not None

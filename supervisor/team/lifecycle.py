@@ -1,19 +1,7 @@
-"""How instances end and begin again, asked or unasked, alone or several at once.
+"""How instances end and start again: on request, after a failure, alone or several at once.
 
-How instances end and begin again: terminate, restart, and all of them when the team goes down.
-
-Promises: work is never deleted; a worktree goes only when the host finds nothing in it that would be lost, or has saved
-it. That an instance is being terminated is stored before its agent is ended, so what a crash cuts off is finished.
-
-Agents that ended without having been asked to are started again with their conversation, if the settings say so.
-
-``Team`` tells of each failure, ``Recovery`` of those that a crash of the supervisor has left failed. Each next attempt
-for the same instance waits longer, and after ``limit`` in a row it stays failed until somebody restarts it. An instance
-that has run for a while has its attempts back.
-
-Calls that end or restart several instances: results come in the order asked, and each fails alone.
-
-One that is named alone is refused as a call of its own.
+``Supervisor``, ``Recovery``, ``Failover``, ``Drainer`` and ``ContextRecycler`` call ``Lifecycle``; ``AutoRestart``
+starts failed agents again. ``terminate_all`` and ``restart_all`` run one call for several instances.
 """
 
 from __future__ import annotations
@@ -59,11 +47,25 @@ _HEARD_S = 1.0
 _AT_ONCE = 10
 """Endings that run at the same time: each is a few processes on the host."""
 
+GIVEN_UP = "It is not started again by itself"
+_RESUME = Backoff(first_s=0.5, longest_s=60.0)
+_FORGIVEN_S = 600.0
+"""The count of attempts starts anew after the agent has run for so long."""
+
+Terminate = Callable[[str], Awaitable[results.TerminateResult]]
+Restart = Callable[[str], Awaitable[results.RestartResult]]
 
 _NOTHING_REMOVED = RemovalResult(removed=False, kept_reason=None, branch_deleted=False)
 
 
 class Lifecycle:
+    """Ends and restarts instances. All in the supervisor's event loop.
+
+    Promises: work is never deleted; a worktree goes only when the host finds nothing in it that would be lost, or has
+    saved it. That an instance is being terminated is stored before its agent is ended, so an end that a crash cuts off
+    is finished later.
+    """
+
     def __init__(self, team: Team, staff: Staff, adopter: Adopter, start_timeout_s: float) -> None:
         self._team = team
         self._host: Host = staff.host
@@ -76,7 +78,7 @@ class Lifecycle:
         self._ending = ""
 
     async def terminate(self, instance_id: str, *, cascade: bool) -> TerminateResult:
-        """Ends an instance, with ``cascade`` also all below it; from now on nobody is started under them."""
+        """Ends an instance, with ``cascade`` also all below it; no instance is started under them afterwards."""
         members = [self._team.registry.get(instance_id)]
         if cascade:
             members = [*self._descendants(instance_id), *members]
@@ -103,8 +105,10 @@ class Lifecycle:
             raise
 
     async def end_all(self, members: Sequence[Member], why: str) -> TerminateResult:
-        """Ends agents for the team's own end; workspaces stay as they are, and messages wait for a ``resume``. From now
-        on nobody is started again: who asks is refused in the words ``why``."""
+        """Ends agents for the team's own end; workspaces stay as they are, and messages wait for a ``resume``.
+
+        No instance is started again afterwards: such a call is refused with the text ``why``.
+        """
         self._ending = why
         await self._team.confirm()
         return _result(await asyncio.gather(*(self._alone(member, self._stop) for member in members)))
@@ -150,7 +154,7 @@ class Lifecycle:
 
         It counts as ended only when all is done, so that what is cut off before is done again.
         """
-        if member.record.wanted:  # somebody has restarted it meanwhile
+        if member.record.wanted:  # it was restarted meanwhile
             await self._begin_ending(member)
         await self._end_agent(member, coming_back=False)
         await self._collect_last_report(member)
@@ -171,7 +175,7 @@ class Lifecycle:
         await self._factory.destroy(member.record.actor_name)
 
     async def _collect_last_report(self, member: Member) -> None:
-        """A message whose receipt a crash has cut off may have arrived: what the instance has kept decides.
+        """Asks what became of messages whose receipt a crash has cut off: the instance's journal decides.
 
         Raises ``UnavailableError`` when that cannot be asked now: then the end is not finished yet.
         """
@@ -233,7 +237,7 @@ class Lifecycle:
     async def restart(self, member: Member, asked_of: InstanceRecord, tell: Tell = say_nothing) -> RestartResult:
         """Starts the agent again with the same conversation in the same workspace; returns when it is ready.
 
-        ``request_of``: its record when the caller asked, who may have waited since. ``tell``: why it waits, if it does.
+        ``asked_of``: its record when the caller asked, before any wait. ``tell``: why it waits, if it does.
         Raises ``WrongStateError`` when it was restarted or terminated meanwhile.
         """
         async with self._slot(member), self._place(member, tell, replaces=member.alive), member.turn:
@@ -255,12 +259,12 @@ class Lifecycle:
             return await self._restart(member)
 
     async def start_again(self, member: Member) -> RestartResult:
-        """As ``restart``, for who holds the member's turn and its slot."""
+        """As ``restart``; the caller holds the member's turn and its slot."""
         async with self._place(member):
             return await self._restart(member)
 
     def _slot(self, member: Member) -> AbstractAsyncContextManager[None]:
-        """In a cluster, of its host: who has ended may find that others have taken its place."""
+        """In a cluster, a slot of its host: other instances may have taken the one that it had."""
         if self._scheduler is None:
             return nullcontext()
         return self._scheduler.kept(member.record.instance_id, member.record.host)
@@ -349,14 +353,13 @@ def _result(terminated: Sequence[TerminatedInstance]) -> TerminateResult:
     return TerminateResult(success=all(one.error is None for one in terminated), terminated=list(terminated))
 
 
-GIVEN_UP = "It is not started again by itself"
-_RESUME = Backoff(first_s=0.5, longest_s=60.0)
-_FORGIVEN_S = 600.0
-"""Who fails after having run for so long starts counting anew."""
-
-
 class AutoRestart:
-    """All in the supervisor's event loop."""
+    """Starts agents again that ended without a request, with their conversation, if the settings say so.
+
+    ``Team`` tells of each failure, ``Recovery`` of those that a crash of the supervisor has left failed. Each next
+    attempt for the same instance waits longer, and after ``limit`` in a row it stays failed until it is restarted by a
+    call. An instance that has run for a while has its attempts back. All in the supervisor's event loop.
+    """
 
     def __init__(self, team: Team, lifecycle: Lifecycle, permits: FairSemaphore, limit: int) -> None:
         self._team = team
@@ -423,12 +426,11 @@ def _in_a_row(record: InstanceRecord) -> int:
     return 0 if record.ended_at - record.resumed_at > _FORGIVEN_S else record.resumes
 
 
-Terminate = Callable[[str], Awaitable[results.TerminateResult]]
-Restart = Callable[[str], Awaitable[results.RestartResult]]
-
-
 async def terminate_all(request: requests.TerminateRequest, terminate: Terminate) -> results.TerminateResult:
-    """Whoever is named twice, also by a cascade, is told once."""
+    """Results come in the order asked, and each instance fails alone; an instance named twice is told once.
+
+    A refusal of an instance that is named alone is raised.
+    """
     if request.instance_id is not None:
         return await terminate(request.instance_id)
 
@@ -454,6 +456,7 @@ async def terminate_all(request: requests.TerminateRequest, terminate: Terminate
 
 
 async def restart_all(request: requests.RestartRequest, restart: Restart) -> results.RestartsResult:
+    """As ``terminate_all``: in the order asked, each alone; a refusal of an instance named alone is raised."""
     if request.instance_id is not None:
         done = await restart(request.instance_id)
         return results.RestartsResult(

@@ -1,7 +1,8 @@
-"""The live ends of the team: for each instance the port to its actor and the loop that follows its reports.
+"""The links to the actors of instances: for each the port to call it and the loop that polls its reports.
 
-Following is a long poll, so nothing is polled in vain. An actor that was restarted is noticed by its new incarnation,
-one that stays away by its silence: in both cases whoever listens takes the agent over again with a fresh port.
+``Adopter`` begins a link; ``Team`` and the verbs call through it. The loop is a long poll, so nothing is polled in
+vain. It notices a restarted actor by its new incarnation and a lost one by its silence: in both cases the listener has
+the actor take its agent over again and returns a fresh port. All in the supervisor's event loop.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 POLL_S = 30.0
 SILENCE_S = 5.0
-"""Ray brings an actor back within about a second; who is silent for longer is looked for."""
+"""Ray brings an actor back within about a second; one that is silent for longer is searched for."""
 _RETRY_S = 0.3
 
 
@@ -67,7 +68,7 @@ class InstanceLinks:
 
     @property
     def any(self) -> bool:
-        """Whether somebody can be reached."""
+        """Whether any instance can be reached."""
         return bool(self._ends)
 
     def follow(self, instance_id: str, port: Instance, incarnation: str, listener: ReportListener) -> None:
@@ -91,7 +92,7 @@ class InstanceLinks:
 
 
 class _ReportPoller:
-    """Follows one instance for ever."""
+    """Polls the reports of one instance until it is cancelled or the supervisor is fenced."""
 
     def __init__(self, instance_id: str, end: _InstanceLink, incarnation: str, listener: ReportListener) -> None:
         self._instance_id = instance_id

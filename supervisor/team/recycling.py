@@ -1,10 +1,7 @@
-"""Hands an instance whose conversation has grown long over to a fresh one: same id, workspace and branch, a summary.
+"""Replaces the long conversation of an instance by a fresh one: same id, workspace and branch, with a summary.
 
-The old conversation is asked for the summary as its last message; the fresh one begins with it in its system prompt.
-Promises: from that question on nothing else is typed into the old conversation: what is sent to the instance waits for
-the fresh one, or for the old one where that goes on. The summary is the answer to that very question. Whatever keeps it
-from being given, or somebody from going on with something else, leaves the old conversation as it was. What a crash
-cuts off before the record names the fresh one goes on with the old one, afterwards with the fresh one.
+``Supervisor`` calls ``ContextRecycler`` for the verb ``recycle``; reports of idle instances start it unasked. The old
+conversation gives the summary as its last answer; the fresh one begins with it in its system prompt.
 """
 
 from __future__ import annotations
@@ -36,11 +33,11 @@ SUMMARY_S = 600.0
 """Longest wait for the summary."""
 FIRST_PAUSE_S = 60.0
 LONGEST_PAUSE_S = 3600.0
-"""Between tries that nobody has asked for: each costs a turn over the whole conversation."""
+"""Between unasked attempts: each costs a turn over the whole conversation."""
 _WRITTEN_S = 5.0
 """An answer is written, and a turn that no hook tells of is seen, within so long."""
 _HELD_S = 5.0
-"""What is held back for longer waits for somebody."""
+"""A message that is held for longer waits for a person."""
 _LOOK_S = 0.5
 _ASK_S = 5.0
 _ENTRIES = 200
@@ -52,63 +49,30 @@ ASK = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RecyclingRules:
-    """When it is done unasked; 0 is never."""
-
-    context_tokens: int
-    tasks: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SummaryTurn:
-    """What has come of the question for the summary so far."""
-
-    answer: tuple[PageItem, ...] = ()
-    """Its last answer, in the pieces in which it was given; empty while something else came last."""
-    trouble: str = ""
-    """Why there will be none, in words; empty while there may."""
-
-
-def turn_of(entries: Sequence[PageItem], message_id: str) -> SummaryTurn:
-    """What the conversation tells of the turn that this message began; pure."""
-    numbers = (n for n, shown in enumerate(entries) if message_id in ids_in(shown.entry.text))
-    asked = next((n for n in numbers if entries[n].entry.kind is EntryKind.QUESTION), None)
-    if asked is None:
-        return SummaryTurn()
-    answer: tuple[PageItem, ...] = ()
-    for shown in entries[asked + 1 :]:
-        entry = shown.entry
-        if entry.kind is EntryKind.QUESTION:
-            return SummaryTurn(trouble="somebody has gone on with it at its terminal")
-        if entry.interrupted:
-            return SummaryTurn(trouble="its turn was interrupted")
-        if entry.kind is EntryKind.NOTICE and entry.answer_id:
-            return SummaryTurn(trouble=f"its turn failed: {entry.text}")
-        if entry.kind in (EntryKind.TOOL_CALL, EntryKind.TOOL_RESULT):
-            answer = ()
-        elif entry.kind is EntryKind.ANSWER:
-            goes_on = bool(answer) and bool(entry.answer_id) and answer[-1].entry.answer_id == entry.answer_id
-            answer = (*answer, shown) if goes_on else (shown,)
-    return SummaryTurn(answer=answer)
-
-
 class ContextRecycler:
-    """All in the supervisor's event loop."""
+    """Subscribes to the team's reports. All in the supervisor's event loop.
 
-    def __init__(self, team: Team, lifecycle: Lifecycle, rules: RecyclingRules) -> None:
+    Promises: from the question for the summary on nothing else is typed into the old conversation; messages to the
+    instance wait for the fresh one, or for the old one where that goes on. The summary is the answer to that very
+    question. When it is not given, or somebody goes on with something else, the old conversation stays as it was. After
+    a crash the old conversation goes on until the record names the fresh one, and the fresh one afterwards.
+    """
+
+    def __init__(self, team: Team, lifecycle: Lifecycle, *, context_tokens: int, tasks: int) -> None:
+        """From how many tokens of context, or messages, on an idle instance is recycled unasked; 0: never."""
         self._team = team
         self._lifecycle = lifecycle
-        self._rules = rules
+        self._context_tokens = context_tokens
+        self._tasks = tasks
         self._under_way: set[str] = set()
         self._unasked = TaskSet("recycling")
         self._tries = RetrySchedule[str](Backoff(FIRST_PAUSE_S, LONGEST_PAUSE_S))
+        team.subscribe_reports(self.reported)
 
     def reported(self, member: Member, report: Report) -> None:
-        """Begins a recycling where the rules ask for one and the instance is idle."""
-        snapshot, rules = report.snapshot, self._rules
-        long = 0 < rules.context_tokens <= snapshot.context_tokens
-        old = 0 < rules.tasks <= report.delivered
+        """Begins to recycle an idle instance whose conversation has grown too long."""
+        long = 0 < self._context_tokens <= report.snapshot.context_tokens
+        old = 0 < self._tasks <= report.delivered
         instance_id = member.record.instance_id
         free = self._is_idle(member) and instance_id not in self._under_way
         if (long or old) and free and self._tries.may(instance_id, time.monotonic()):
@@ -238,3 +202,36 @@ def _no_summary(instance_id: str, why: str) -> AgentError:
     return AgentError(
         f"{instance_id} gave no summary: {why}. Its conversation goes on as it is, and nothing of it was thrown away."
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SummaryTurn:
+    """What has come of the question for the summary so far."""
+
+    answer: tuple[PageItem, ...] = ()
+    """Its last answer, in the pieces in which it was given; empty while something else came last."""
+    trouble: str = ""
+    """Why there will be none, in words; empty while there may."""
+
+
+def turn_of(entries: Sequence[PageItem], message_id: str) -> SummaryTurn:
+    """What the conversation tells of the turn that this message began; pure."""
+    numbers = (n for n, shown in enumerate(entries) if message_id in ids_in(shown.entry.text))
+    asked = next((n for n in numbers if entries[n].entry.kind is EntryKind.QUESTION), None)
+    if asked is None:
+        return SummaryTurn()
+    answer: tuple[PageItem, ...] = ()
+    for shown in entries[asked + 1 :]:
+        entry = shown.entry
+        if entry.kind is EntryKind.QUESTION:
+            return SummaryTurn(trouble="somebody has gone on with it at its terminal")
+        if entry.interrupted:
+            return SummaryTurn(trouble="its turn was interrupted")
+        if entry.kind is EntryKind.NOTICE and entry.answer_id:
+            return SummaryTurn(trouble=f"its turn failed: {entry.text}")
+        if entry.kind in (EntryKind.TOOL_CALL, EntryKind.TOOL_RESULT):
+            answer = ()
+        elif entry.kind is EntryKind.ANSWER:
+            goes_on = bool(answer) and bool(entry.answer_id) and answer[-1].entry.answer_id == entry.answer_id
+            answer = (*answer, shown) if goes_on else (shown,)
+    return SummaryTurn(answer=answer)

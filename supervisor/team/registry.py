@@ -1,8 +1,7 @@
-"""Who is in the team: one record an instance, and what was last heard of it.
+"""The members of the team: one record for each instance, and what was last heard of it.
 
-``InstanceRecord`` is what must not be forgotten; it is written to the store with every change. The last
-``InstanceSnapshot`` is only remembered: it can be asked for again. Ids keep the original's form and come from one
-counter of the team, so two instances never share one.
+The record is stored with every change. The last ``InstanceSnapshot`` is only remembered: it can be asked for again. Ids
+come from one counter of the team, so no two instances share one.
 """
 
 from __future__ import annotations
@@ -42,8 +41,6 @@ _PARENT_ROLES = {
     Role.SPECIALIST: frozenset({Role.EXECUTIVE, Role.MANAGER}),
 }
 COMING_BACK = "the team has just come back, and it is being asked how it is"
-
-
 _STATUS_OF = {
     InstanceStage.STARTING: Status.STARTING,
     InstanceStage.SPARE: Status.STARTING,
@@ -52,41 +49,6 @@ _STATUS_OF = {
     InstanceStage.STOPPED: Status.STOPPED,
     InstanceStage.FAILED: Status.FAILED,
 }
-
-
-@dataclass(slots=True)
-class Member:
-    """A record and what was last heard of its instance."""
-
-    record: InstanceRecord
-    snapshot: InstanceSnapshot
-    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
-    """Held by whoever starts, restarts or ends the instance: one at a time."""
-    writing: asyncio.Lock = field(default_factory=asyncio.Lock)
-    """Held while a change of the record is being stored, so that none is overwritten by an older one."""
-    ending: bool = False
-    """It is being terminated: nobody may be started under it."""
-    coming_back: bool = False
-    """Its agent is ended only to be started again: what comes for it meanwhile waits."""
-    silence: str = ""
-    """Why its actor does not answer, once that has lasted; empty while it does."""
-    shown: tuple[object, InstanceInfo] | None = None
-    """What was last shown of it, after all that it was made of; see ``queries``."""
-
-    @property
-    def status(self) -> Status:
-        """What callers are told: who comes back in a moment has not stopped."""
-        heard = self.snapshot.status
-        return Status.STARTING if self.coming_back and heard not in ALIVE else heard
-
-    @property
-    def alive(self) -> bool:
-        return self.status in ALIVE
-
-    @property
-    def terminated(self) -> bool:
-        """For good: one that only ended with the team, or failed, can go on and belongs to it."""
-        return self.record.stage is InstanceStage.STOPPED and not self.record.wanted
 
 
 class Registry:
@@ -100,7 +62,7 @@ class Registry:
         """The highest numbers that an instance and a spare of this home have ever had."""
         self._spares: dict[str, None] = {}
         self.spare_worktrees: set[str] = set()
-        """Names of worktrees that are kept for nobody yet."""
+        """Names of spare worktrees."""
 
     def __iter__(self) -> Iterator[Member]:
         return iter(tuple(member for member in self._members.values() if not member.record.is_spare))
@@ -218,9 +180,9 @@ class Registry:
         parent = self.get(request.parent_id)
         allowed = _PARENT_ROLES[request.role]
         if parent.record.role not in allowed:
-            who = " or ".join(sorted(allowed)) or "nobody"
+            leaders = " or ".join(sorted(allowed)) or "nobody"
             raise InvalidRequestError(
-                f"{request.parent_id} is a {parent.record.role}; a {request.role} is led by {who}. "
+                f"{request.parent_id} is a {parent.record.role}; a {request.role} is led by {leaders}. "
                 "Choose another parentId or leave it out."
             )
         if parent.terminated:
@@ -247,16 +209,16 @@ class Registry:
         return [member for member in self if member.record.parent_id == instance_id]
 
     def served_by(self, actor: str) -> Member | None:
-        """Whose actor has this name, be it an instance or a spare agent."""
+        """The instance or spare agent whose actor has this name."""
         return next((member for member in self.everyone() if member.record.actor_name == actor), None)
 
     def worktree_names(self, *, besides: str = "") -> set[str]:
-        """Names below the worktrees' root that belong to somebody but ``besides``, or are kept for somebody."""
+        """Names below the worktrees' root that belong to a member other than ``besides``, or to a spare worktree."""
         records = (member.record for member in self.everyone() if member.record.instance_id != besides)
         return worktree_names(records) | self.spare_worktrees
 
     def names(self) -> set[str]:
-        """All by which a host is asked for what belongs to somebody, or is kept for somebody."""
+        """Every name that resources of members and spare worktrees may carry on their hosts."""
         return {name for member in self.everyone() for name in member.record.names} | self.spare_worktrees
 
     def made_by(self, request_id: str) -> Member | None:
@@ -273,3 +235,52 @@ def _instance_id(role: Role, executive: int, manager: int, number: int) -> str:
             return f"mgr_{executive}_{number}"
         case Role.SPECIALIST:
             return f"spec_{executive}_{manager}_{number}"
+
+
+@dataclass(slots=True)
+class Member:
+    """A record and what was last heard of its instance."""
+
+    record: InstanceRecord
+    snapshot: InstanceSnapshot
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held while the instance is started, restarted or ended: one of these at a time."""
+    writing: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held while a change of the record is being stored, so that none is overwritten by an older one."""
+    ending: bool = False
+    """It is being terminated: no instance may be started under it."""
+    coming_back: bool = False
+    """Its agent is ended only to be started again: what comes for it meanwhile waits."""
+    silence: str = ""
+    """Why its actor does not answer, once that has lasted; empty while it does."""
+    shown: tuple[object, InstanceInfo] | None = None
+    """What was last shown of it, after all that it was made of; see ``queries``."""
+
+    @property
+    def status(self) -> Status:
+        """The status that callers see: an instance that is just being restarted has not stopped."""
+        heard = self.snapshot.status
+        return Status.STARTING if self.coming_back and heard not in ALIVE else heard
+
+    @property
+    def alive(self) -> bool:
+        return self.status in ALIVE
+
+    @property
+    def terminated(self) -> bool:
+        """For good: one that only ended with the team, or failed, can go on and belongs to it."""
+        return self.record.stage is InstanceStage.STOPPED and not self.record.wanted
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpareAgent:
+    """A spare agent to be; the fields as in ``InstanceRecord``."""
+
+    agent: str
+    session_id: str
+    created_at: float
+    work_dir: Path
+    recipe: str
+    host: str
+    address: str
+    """Of the host if it is not the supervisor's own; else empty."""

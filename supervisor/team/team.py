@@ -1,7 +1,7 @@
-"""The team: registry, live ends, outbox and store kept in step.
+"""The team: registry, links, outbox and store, kept in step.
 
-Whoever changes who is in the team goes through here. Everybody who waits for the team to change waits on ``changes``.
-What must not be forgotten of an instance is stored before anybody is told of it.
+Every change of who is in the team goes through ``Team``; every wait for a change of the team waits on ``changes``. A
+change of an instance is stored before anybody is told of it. All in the supervisor's event loop.
 """
 
 from __future__ import annotations
@@ -44,15 +44,24 @@ class Team:
         store = PreservingStore(store, self.unreadable)
         self.outbox = Outbox(self.registry, self.members, store, self.changes, self.recorder)
         self.idempotency = IdempotencyStore()
-        self.on_failed: Callable[[Member], None] = lambda _: None
-        """Called when an instance has failed by itself."""
-        self.on_reported: Callable[[Member, Report], None] = lambda *_: None
-        """Called with what an instance has reported."""
-        self.further_warnings: list[Callable[[], str]] = []
-        """What else may be wrong with the team, each in words; empty while it is not."""
+        self._failure_subscribers: list[Callable[[Member], None]] = []
+        self._report_subscribers: list[Callable[[Member, Report], None]] = []
+        self._warnings: list[Callable[[], str]] = []
         self._store = store
         self._pastes: dict[str, tuple[int, int]] = {}
         self._began_at = time.time()
+
+    def subscribe_failures(self, subscriber: Callable[[Member], None]) -> None:
+        """``subscriber`` is called when an instance has failed by itself; it must neither fail nor block."""
+        self._failure_subscribers.append(subscriber)
+
+    def subscribe_reports(self, subscriber: Callable[[Member, Report], None]) -> None:
+        """``subscriber`` is called with each report of an instance; it must neither fail nor block."""
+        self._report_subscribers.append(subscriber)
+
+    def add_warning(self, warning: Callable[[], str]) -> None:
+        """``warning`` says what is wrong with another part of the team, for people; empty while nothing is."""
+        self._warnings.append(warning)
 
     async def load(self) -> None:
         """Takes in what the store tells of the team. Raises ``StoreError``."""
@@ -91,7 +100,7 @@ class Team:
         return await self._save(instance_id, changes)
 
     async def save_fresh(self, instance_id: str, **changes: object) -> InstanceRecord:
-        """As ``save``, for who begins another conversation: in it nobody misses what the one before held."""
+        """As ``save``, for a fresh conversation: messages of the one before are not delivered again."""
         said = self.outbox.unsynced.of(instance_id)
         record = await self._save(instance_id, changes, [keys.message(message_id) for message_id in said])
         self.outbox.unsynced.forget(instance_id, said)
@@ -124,7 +133,7 @@ class Team:
         await self._store.save(noted.records, noted.delete)
 
     def dismissed(self, request_id: str | None, fingerprint: str) -> InstanceRecord | None:
-        """Who was made by this call and dismissed. Raises ``InvalidRequestError`` when that cannot be read any more."""
+        """The dismissed instance that this call made. Raises ``InvalidRequestError`` when its record is unreadable."""
         outcomes = self.idempotency.outcomes(request_id, fingerprint)
         return None if outcomes is None else decode_record(outcomes[0])
 
@@ -141,7 +150,7 @@ class Team:
         self.changes.announce()
 
     async def mark_ended(self, member: Member, stage: InstanceStage, reason: str) -> None:
-        """The agent is found to have ended while nobody followed it."""
+        """Notes that the agent has ended while it was not followed."""
         await self.save(member.record.instance_id, stage=stage, reason=reason, ended_at=time.time())
         status = Status.STOPPED if stage is InstanceStage.STOPPED else Status.FAILED
         member.snapshot = ended(member.snapshot, status, reason)
@@ -168,21 +177,27 @@ class Team:
             earlier, changed = member.record, _changed(member.record, report.snapshot)
             extra = self.stored_form(changed) if changed != earlier else Writes(records={})
             if earlier.transcript_path and changed.transcript_path != earlier.transcript_path:
-                # What the conversation before held was ended with it: nobody misses it in this one.
+                # Messages of the conversation before ended with it: they are not delivered again.
                 await self.outbox.unsynced.end(instance_id)
             await self.outbox.take_receipts(report.receipts, extra)
             member.record, member.snapshot = changed, _told(report.snapshot, changed)
         self._count_pastes(changed, report)
         self.changes.announce()
         if not changed.is_spare:
-            self.on_reported(member, report)
+            for subscriber in self._report_subscribers:
+                subscriber(member, report)
         self.outbox.reachable(instance_id)
         if changed.stage is InstanceStage.FAILED and earlier.stage is not InstanceStage.FAILED:
             self._has_failed(member)
 
     def _has_failed(self, member: Member) -> None:
         self.recorder.count(Count.AGENTS_FAILED)
-        self.on_failed(member)
+        self.announce_failure(member)
+
+    def announce_failure(self, member: Member) -> None:
+        """Tells the subscribers that an instance has failed; for one that failed under an earlier supervisor."""
+        for subscriber in self._failure_subscribers:
+            subscriber(member)
 
     def _count_pastes(self, record: InstanceRecord, report: Report) -> None:
         """Instances count from the start of their actor, which may be before or after the start of this supervisor."""
@@ -196,7 +211,7 @@ class Team:
     @property
     def warnings(self) -> list[str]:
         """What is wrong with the team's state, for people."""
-        told = (self._store.health.warning, self.unreadable.warning, *(warning() for warning in self.further_warnings))
+        told = (self._store.health.warning, self.unreadable.warning, *(warning() for warning in self._warnings))
         return [text for text in told if text]
 
     def needs_attention(self, member: Member) -> bool:
@@ -229,7 +244,7 @@ def _decode_number(data: bytes) -> int:
 
 
 def _changed(record: InstanceRecord, snapshot: InstanceSnapshot) -> InstanceRecord:
-    """The record as the snapshot changes it. Who starts or terminates an instance decides what becomes of it."""
+    """The record as the snapshot changes it. A start or an end under way decides the stage itself."""
     heard = replace(
         record,
         session_id=snapshot.session_id or record.session_id,

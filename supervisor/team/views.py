@@ -1,4 +1,4 @@
-"""The team as callers see it; pure."""
+"""Shows instances, messages and conversations as the results that callers get; pure."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
-"""The event loop of the demo, and the programs that it starts.
+"""The event loop of the demo, and the short-lived programs (hooks, git) that it starts.
 
-Waits for keys, signals, programs and timers; without any of them for ever.
-
-Starts short-lived programs (hooks, git) and collects what they print; never through a library that costs a start.
+``EventLoop`` waits for keys, signals, programs and timers; without any of them for ever. ``ChildProcess`` collects what
+a program prints, without a library that would cost the demo's start.
 """
 
 from __future__ import annotations
@@ -17,6 +16,8 @@ import time
 from collections.abc import Callable, Mapping
 
 Callback = Callable[[], None]
+
+_PIECE_BYTES = 65536
 
 
 class EventLoop:
@@ -81,9 +82,6 @@ class EventLoop:
         if not self._timers:
             return None
         return max(0.0, self._timers[0][0] - time.monotonic()) * 1000 + 1
-
-
-_PIECE_BYTES = 65536
 
 
 class ChildProcess:

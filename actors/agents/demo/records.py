@@ -1,12 +1,4 @@
-"""What the demo writes about itself: its transcript, and the events that its hooks get.
-
-Writes and reads the demo's transcript, in the form of Claude Code's.
-
-Runs the hooks of the demo's settings file as Claude Code does.
-
-Every event is one JSON object on the hook's standard input. To run many demos cheaply, an event of our own hook program
-is recorded in this process by that program's own code; a permission request always gets its process.
-"""
+"""What the demo writes about itself: its transcript, in the form of Claude Code's, and the events for its hooks."""
 
 from __future__ import annotations
 
@@ -24,11 +16,15 @@ from actors.agents.demo.loop import ChildProcess
 from actors.agents.demo.options import DemoOptions
 
 Json = dict[str, Any]
-
 _USAGE = {"input_tokens": 10, "output_tokens": 5, "cache_read_input_tokens": 0, "cache_creation_input_tokens": 0}
+
+_OUR_WORDS = 3
+"""Our command ends with the program's path, the directory and the event."""
 
 
 class TranscriptWriter:
+    """Writes and reads the demo's transcript."""
+
     def __init__(self, path: Path, session_id: str, cwd: Path) -> None:
         self.path = path
         self._common = {"sessionId": session_id, "cwd": str(cwd), "version": "demo", "isSidechain": False}
@@ -103,11 +99,13 @@ class TranscriptWriter:
         return said
 
 
-_OUR_WORDS = 3
-"""Our command ends with the program's path, the directory and the event."""
-
-
 class HookRunner:
+    """Runs the hooks of the demo's settings file as Claude Code does.
+
+    Every event is one JSON object on the hook's standard input. To run many demos cheaply, an event of our own hook
+    program is recorded in this process by that program's own code; a permission request always gets its process.
+    """
+
     def __init__(self, options: DemoOptions, transcript_path: Path) -> None:
         self._commands = _commands(options.settings)
         self._always_processes = options.hook_processes

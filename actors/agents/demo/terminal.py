@@ -1,13 +1,7 @@
-"""The demo's terminal: keys in, the input box, the screen out; pure.
+"""The demo's terminal: ``KeyReader`` turns bytes into keys, ``InputBuffer`` edits the draft, ``paint`` draws; all pure.
 
-Turns the bytes that a terminal sends into keys; pure.
-
-The text in the demo's input box; pure.
-
-Draws the demo's screen in the shape of Claude Code's; pure.
-
-A conversation, then either the input box between two rules with hints below, or a dialog. Everything that somebody
-wrote is indented or led in, so that only the program itself draws at the left edge.
+The screen has the shape of Claude Code's: a conversation, then either the input box between two rules with hints below,
+or a dialog. All text that somebody wrote is indented or led in, so only the program itself draws at the left edge.
 """
 
 from __future__ import annotations
@@ -23,6 +17,25 @@ _PASTE_BEGIN = "\x1b[200~"
 _PASTE_END = "\x1b[201~"
 _SEQUENCE = re.compile(r"\x1b(?:\[[0-9;?]*[ -/]*[@-~]|O[@-~])")
 _LINE_END = re.compile(r"\r\n?")
+
+_COLLAPSE_LINE_BREAKS = 3
+_COLLAPSE_CHARACTERS = 800
+_MENTION = re.compile(r"(?:^|\s)(@[\w./-]{0,30})\Z")
+_COMPLETION = "@demo-file.txt "
+
+POINTER = "\u276f"
+_NBSP = "\xa0"
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_GREY = "\x1b[38;5;246m"
+_BLUE = "\x1b[38;5;153m"
+_PINK = "\x1b[38;5;211m"
+_RULE = "\x1b[38;5;244m"
+_SPINNER = "\x1b[38;5;174m"
+_MINE = "\x1b[38;5;239m\x1b[48;5;237m"
+_PLAIN = "\x1b[39m"
+_RESET = "\x1b[0m"
+_CARET = f"\x1b[7m \x1b[0m{_PLAIN}\x1b[49m"
+_LONGEST_QUEUED = 2000
 
 
 class Key(Enum):
@@ -116,12 +129,6 @@ class KeyReader:
         return (Key.ESCAPE,)
 
 
-_COLLAPSE_LINE_BREAKS = 3
-_COLLAPSE_CHARACTERS = 800
-_MENTION = re.compile(r"(?:^|\s)(@[\w./-]{0,30})\Z")
-_COMPLETION = "@demo-file.txt "
-
-
 class _InputPart:
     """``collapsed`` is the pasted text that ``shown`` stands for; empty for text that is shown itself."""
 
@@ -195,24 +202,6 @@ class InputBuffer:
 
     def clear(self) -> None:
         self._parts = []
-
-
-POINTER = "\u276f"
-_NBSP = "\xa0"
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-
-_GREY = "\x1b[38;5;246m"
-_BLUE = "\x1b[38;5;153m"
-_PINK = "\x1b[38;5;211m"
-_RULE = "\x1b[38;5;244m"
-_SPINNER = "\x1b[38;5;174m"
-_MINE = "\x1b[38;5;239m\x1b[48;5;237m"
-_PLAIN = "\x1b[39m"
-_RESET = "\x1b[0m"
-_CARET = f"\x1b[7m \x1b[0m{_PLAIN}\x1b[49m"
-
-
-_LONGEST_QUEUED = 2000
 
 
 class DialogView(NamedTuple):

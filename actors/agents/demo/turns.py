@@ -1,13 +1,7 @@
-"""The turns of the demo: what a message asks for, what a turn does, and how it is performed.
+"""The turns of the demo: ``turn`` decides what a turn does, ``TurnRunner`` performs it.
 
-What one turn of the demo does, as a sequence of acts that the session performs; pure.
-
-A turn is a generator: it yields an act, the session carries it out, which may take a while, and sends back what came
-of it. Closing the generator interrupts the turn.
-
-Performs the demo's turns: work, tools with their permission, menus, commits; one at a time.
-
-What a message tells the demo to do: its lines ``@@demo …``; pure.
+A turn is a pure generator: it yields an act, the runner carries it out, which may take a while, and sends back what
+came of it. Closing the generator interrupts the turn. One turn runs at a time. Lines of a message decide what it does:
 
 ::
 
@@ -37,6 +31,13 @@ from actors.agents.demo.terminal import DialogView
 
 _LINE = re.compile(r"^@@demo ([a-z-]+)(?: (.*))?$", re.MULTILINE)
 _HEADER = re.compile(r"^\[phalanx msg_\S+ from [^\]\n]+\]$", re.MULTILINE)
+
+_NOTIFY_AFTER_S = 6.0
+_REJECTED = (
+    "The user doesn't want to proceed with this tool use. The tool use was rejected. STOP what you are doing and wait "
+    "for the user to tell you how to proceed."
+)
+_IDENTITY = ("-c", "user.name=demo", "-c", "user.email=demo@localhost")
 
 
 class Directive(NamedTuple):
@@ -105,7 +106,6 @@ class TurnOutcome(NamedTuple):
 
 
 Turn = Generator[Act, str, TurnOutcome]
-
 _FAILURES = {
     "rate_limit": TurnOutcome("API Error: Request rejected (429) · demo", error="rate_limit", status=429),
     "api": TurnOutcome("API Error: 500 demo", error="server_error", status=500),
@@ -159,14 +159,6 @@ _ACTS: dict[str, Callable[[str], Act]] = {
     "swallow-enter": lambda _: SwallowEnter(),
     "crash": lambda status: Crash(int(status or 1)),
 }
-
-
-_NOTIFY_AFTER_S = 6.0
-_REJECTED = (
-    "The user doesn't want to proceed with this tool use. The tool use was rejected. STOP what you are doing and wait "
-    "for the user to tell you how to proceed."
-)
-_IDENTITY = ("-c", "user.name=demo", "-c", "user.email=demo@localhost")
 
 
 class TurnRunner:
@@ -254,7 +246,7 @@ class TurnRunner:
         self._finished()
 
     def _use(self, tool: str, tool_input: dict[str, Any]) -> None:
-        """Shows the dialog and starts the hooks; whoever decides first, decides."""
+        """Shows the dialog and starts the hooks; the first decision counts."""
         display = self._display
         self._has_output = True
         call_id = display.transcript.tool_call(tool, tool_input)

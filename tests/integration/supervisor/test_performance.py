@@ -14,7 +14,7 @@ from supervisor.api import requests, results
 from supervisor.api.requests import SpawnBatchRequest
 from supervisor.api.results import Performance, TeamEvent
 from supervisor.api.validation import parse
-from supervisor.metrics.service import MetricsService, MetricsServiceParts
+from supervisor.metrics.service import MetricsService
 from supervisor.rpc.client import SupervisorClient
 from supervisor.rpc.server import Gateway
 from supervisor.supervisor import Supervisor
@@ -25,9 +25,9 @@ from tests.integration.supervisor.lives import Life, Team
 SLOW_START = {"PHALANX_DEMO_START_S": "1"}
 
 
-def parts(supervisor: Supervisor) -> MetricsServiceParts:
+def metrics_service(supervisor: Supervisor) -> MetricsService:
     (service,) = (each for each in supervisor._services if isinstance(each, MetricsService))
-    return service._parts
+    return service
 
 
 async def performance(life: Life, window_s: float = 300) -> results.GetPerformanceResult:
@@ -102,7 +102,7 @@ async def test_what_was_tuned_and_the_history_survive_a_killed_supervisor(team: 
     life = await team.live()
     instance_id = await deeds.spawn(life, team)
     await tune(life, maxConcurrentSpawns=10, messageBatchSize=2, auto=True)
-    await parts(life.supervisor).keeper.save()
+    await metrics_service(life.supervisor)._history.save()
 
     later = await team.next_life(actors_die=actors_die)
     seen = await performance(later)
@@ -166,7 +166,7 @@ async def test_events_reach_a_listener_over_the_gateway_and_trouble_is_told_once
             first = await _of_the_team(listening)
             assert (first.kind, first.health is not None) == ("health-check", True)
             supervisor._team.unreadable.keys.append("instance/spec_0_0_9")
-            watch = parts(supervisor).watch
+            watch = metrics_service(supervisor)._alerts
             await watch.look()
             await watch.look()
             heard = [await _of_the_team(listening) for _ in range(3)]

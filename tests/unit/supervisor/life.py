@@ -27,7 +27,7 @@ from supervisor.spawning.staff import Staff
 from supervisor.spawning.start import ColdStart, WarmStart
 from supervisor.store.guards import FencedStore
 from supervisor.store.memory import MemoryStore
-from supervisor.team.adoption import Adopter, Batching, InstanceRules
+from supervisor.team.adoption import Adopter, Batching
 from supervisor.team.lifecycle import Lifecycle
 from supervisor.team.registry import InstanceRecord
 from supervisor.team.team import Team
@@ -100,7 +100,7 @@ class Life:
         self.team = team = Team(store)
         live_settings = LiveSettings(TunableValues.of(settings))
         batching = Batching(live_settings, team)
-        adopter = Adopter(_HOME, InstanceRules(batching=batching, comes_back=False), factory, team)
+        adopter = Adopter(_HOME, batching, factory, team, auto_restart=False)
         rollback = SpawnRollback(team, host, factory)
         self.lifecycle = Lifecycle(team, staff, adopter, 20.0)
         policy = _AnyWorkDir(_HOME, Path("/root"), ())

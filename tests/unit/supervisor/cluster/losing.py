@@ -11,7 +11,7 @@ from typing import Any
 from actors.errors import InvalidRequestError, UnavailableError
 from actors.nodes import Node
 from actors.worktrees.model import Workspace
-from supervisor.cluster.migration import Failover, MoveParts
+from supervisor.cluster.migration import Failover, Relocation
 from supervisor.cluster.scheduler import Placement, PlacementCancelledError, PlacementRequest
 from supervisor.team.registry import InstanceStage, Member
 from supervisor.team.team import Team
@@ -42,9 +42,7 @@ class World:
         self.at_home: set[str] = set()
         """Ids of messages that the copies of conversations show."""
         this: Any = self
-        self.failover = Failover(
-            MoveParts(team=self.team, scheduler=this, hosts=this, factory=this, adopter=this, lifecycle=this)
-        )
+        self.failover = Failover(self.team, this, this, this, this, Relocation(self.team, this, this))
 
     async def do(self, deed: str) -> None:
         await asyncio.sleep(0.1)

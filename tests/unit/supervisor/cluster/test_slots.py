@@ -80,7 +80,7 @@ async def test_each_host_has_less_than_no_slot_left_while_a_spare_agent_sits_in_
 async def test_a_branch_is_worked_on_while_there_is_an_instance_that_has_it() -> None:
     team, scheduler, slots = await scene()
     memory: Any = SimpleNamespace()
-    slots.tell(memory)
+    slots.install(memory)
     directory = Path("/w/spec_0_0_1")
     workspace = Workspace(mode="isolated", directory=directory, worktree=directory, branch="phalanx/spec_0_0_1")
     await recruit(team, 1, workspace=workspace)

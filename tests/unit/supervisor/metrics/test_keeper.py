@@ -33,11 +33,11 @@ class Life:
         self.now = now
         self.store = store
         self.recorder = MetricsRecorder(lambda: self.now)
-        self.keeper = HistoryStore(self.recorder, store)
         self.unreadable = Unreadable()
+        self.keeper = HistoryStore(self.recorder, store, self.unreadable)
 
     async def begins(self) -> None:
-        await self.keeper.begin(self.unreadable)
+        await self.keeper.begin()
 
     def failures(self, seconds: float = 3600) -> int:
         return self.recorder.history.window(self.now, seconds).counted(Count.SPAWNS_FAILED)

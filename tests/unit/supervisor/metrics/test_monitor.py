@@ -10,8 +10,8 @@ from actors.messages import Message, MessageStatus
 from actors.status import PendingPermission, Status
 from supervisor.metrics.health import judge
 from supervisor.metrics.metrics import MetricsRecorder
-from supervisor.metrics.monitor import Monitor, SnapshotParts
-from supervisor.metrics.snapshot import HostSnapshot, SnapshotSources, StalledItem
+from supervisor.metrics.monitor import Monitor
+from supervisor.metrics.snapshot import HostSnapshot, StalledItem
 from supervisor.settings.live import LiveSettings
 from supervisor.spawning.admission import FairSemaphore
 from supervisor.store.guards import FencedStore
@@ -43,14 +43,11 @@ class Scene:
         store = FencedStore(MemoryStore())
         self.team = Team(store, recorder=MetricsRecorder(lambda: self.at))
         self.monitor = Monitor(
-            SnapshotParts(
-                team=self.team,
-                store=store,
-                permits=FairSemaphore(5),
-                hosts=lambda: {machine.now.host: machine for machine in machines},
-                live_settings=LiveSettings(tuning()),
-                sources=SnapshotSources(),
-            )
+            self.team,
+            store,
+            FairSemaphore(5),
+            LiveSettings(tuning()),
+            lambda: {machine.now.host: machine for machine in machines},
         )
 
     async def looks(self, later_s: float = 0.0) -> tuple[HostSnapshot, ...]:

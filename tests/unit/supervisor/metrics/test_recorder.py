@@ -66,7 +66,7 @@ def test_the_first_message_of_a_spawn_that_fails_is_no_lost_message() -> None:
 
 def test_the_first_change_after_each_settling_is_told_once() -> None:
     recorder, changes = MetricsRecorder(), list[str]()
-    recorder.on_change = lambda _: changes.append("change")
+    recorder.subscribe(lambda _: changes.append("change"))
     recorder.count(Count.PASTES, 0)
     assert changes == []
     recorder.count(Count.PASTES, 2)

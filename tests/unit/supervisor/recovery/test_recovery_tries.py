@@ -47,7 +47,7 @@ def test_who_can_never_be_adopted_is_tried_ever_less_often_and_keeps_nobody_from
         await with_two(scene, "its actor cannot be made")
         await recruit(scene.team, 3, stage=InstanceStage.FAILED)
         told: list[str] = []
-        scene.team.on_failed = lambda member: told.append(member.record.instance_id)
+        scene.team.subscribe_failures(lambda member: told.append(member.record.instance_id))
         running = asyncio.create_task(scene.recovery.run())
         assert await scene.recovery.compared()
         await turns()
@@ -136,7 +136,7 @@ def test_it_is_compared_only_once_everything_worked_and_who_has_failed_is_told_t
         await recruit(scene.team, 2, stage=InstanceStage.FAILED)
         scene.outside.live(FIRST)
         told: list[str] = []
-        scene.team.on_failed = lambda member: told.append(member.record.instance_id)
+        scene.team.subscribe_failures(lambda member: told.append(member.record.instance_id))
         scene.outside.trouble["look"] = TerminalError("tmux hangs")
         running = asyncio.create_task(scene.recovery.run())
         await asyncio.sleep(5)

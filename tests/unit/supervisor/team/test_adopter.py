@@ -8,7 +8,7 @@ from actors.instance.instance import InstanceConfig
 from supervisor.settings import Settings
 from supervisor.settings.live import LiveSettings, TunableValues
 from supervisor.store.memory import MemoryStore
-from supervisor.team.adoption import Adopter, Batching, InstanceRules
+from supervisor.team.adoption import Adopter, Batching
 from supervisor.team.team import Team
 from tests.unit.supervisor.stand_ins import StandInInstance, recruit
 
@@ -16,8 +16,8 @@ from tests.unit.supervisor.stand_ins import StandInInstance, recruit
 async def test_who_was_silent_and_is_adopted_is_silent_no_more() -> None:
     team = Team(MemoryStore())
     nobody: Any = None
-    rules = InstanceRules(batching=Batching(LiveSettings(TunableValues.of(Settings())), team), comes_back=False)
-    adopter = Adopter(Home(Path("/h")), rules, nobody, team)
+    batching = Batching(LiveSettings(TunableValues.of(Settings())), team)
+    adopter = Adopter(Home(Path("/h")), batching, nobody, team, auto_restart=False)
     member = await recruit(team, 1)
     await adopter.on_unreachable(member.record.instance_id, "it does not answer")
     assert team.needs_attention(member)
@@ -42,8 +42,8 @@ async def test_an_actor_that_comes_back_while_its_agent_is_restarted_keeps_what_
     """It was killed after it had been told, and would call messages failed that the agent's next life is to have."""
     team = Team(MemoryStore())
     nobody: Any = None
-    rules = InstanceRules(batching=Batching(LiveSettings(TunableValues.of(Settings())), team), comes_back=False)
-    adopter = Adopter(Home(Path("/h")), rules, nobody, team)
+    batching = Batching(LiveSettings(TunableValues.of(Settings())), team)
+    adopter = Adopter(Home(Path("/h")), batching, nobody, team, auto_restart=False)
     member, port = await recruit(team, 1), Keeping()
     for member.coming_back in (False, True):
         await adopter.adopt(member.record, port)

@@ -52,7 +52,7 @@ class Scene:
         self.team = Team(store)
         self.restarts = Restarts(self.team)
         self.auto_restart = AutoRestart(self.team, self.restarts, FairSemaphore(5), LIMIT)  # type: ignore[arg-type]
-        self.team.on_failed = self.auto_restart.failed
+        self.team.subscribe_failures(self.auto_restart.failed)
         self.begun = asyncio.get_running_loop().time()
 
     async def agent_fails(self, member: Member) -> None:

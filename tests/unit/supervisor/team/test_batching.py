@@ -9,7 +9,7 @@ from actors.home import Home
 from supervisor.settings import Settings
 from supervisor.settings.live import LiveSettings, TunableValues
 from supervisor.store.memory import MemoryStore
-from supervisor.team.adoption import Adopter, Batching, InstanceRules, limits_of
+from supervisor.team.adoption import Adopter, Batching, limits_of
 from supervisor.team.team import Team
 from tests.unit.supervisor.stand_ins import StandInInstance, recruit, turns
 
@@ -34,8 +34,7 @@ class Scene:
     async def adopts(self) -> None:
         member = await recruit(self.team)
         nobody: Any = None
-        rules = InstanceRules(batching=self.batching, comes_back=False)
-        adopter = Adopter(Home(Path("/home")), rules, nobody, self.team)
+        adopter = Adopter(Home(Path("/home")), self.batching, nobody, self.team, auto_restart=False)
         await adopter.adopt(member.record, self.instance)
 
     async def reports(self) -> None:

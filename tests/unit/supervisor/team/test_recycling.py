@@ -14,7 +14,7 @@ from actors.instance.reports import Report
 from actors.instance.transcript import PageItem
 from actors.status import Status
 from supervisor.team import recycling
-from supervisor.team.recycling import FIRST_PAUSE_S, ContextRecycler, RecyclingRules, turn_of
+from supervisor.team.recycling import FIRST_PAUSE_S, ContextRecycler, turn_of
 from supervisor.team.team import Team
 from tests.unit.supervisor import virtual_time
 from tests.unit.supervisor.stand_ins import READY, TroubledStore, recruit
@@ -84,7 +84,7 @@ def test_one_that_gives_no_summary_is_asked_again_unasked_only_after_pauses_that
         team = Team(TroubledStore())
         member = await recruit(team)
         lifecycle: Any = None
-        made = ContextRecycler(team, lifecycle, RecyclingRules(context_tokens=0, tasks=1))
+        made = ContextRecycler(team, lifecycle, context_tokens=0, tasks=1)
         tried: list[float] = []
 
         def port(_: str) -> None:

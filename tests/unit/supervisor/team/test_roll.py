@@ -34,7 +34,7 @@ async def stored(store: TroubledStore) -> InstanceRecord:
 class Failures:
     def __init__(self, team: Team) -> None:
         self.told: list[str] = []
-        team.on_failed = self._note
+        team.subscribe_failures(self._note)
 
     def _note(self, member: Member) -> None:
         self.told.append(member.record.reason)
