@@ -74,7 +74,9 @@ async def test_a_spawn_that_fails_is_counted_and_costs_points_with_its_reason(te
     seen = await performance(life)
     assert (seen.metrics.spawns.total, seen.metrics.spawns.failed) == (1, 1)
     assert seen.performance.score < 100
-    assert ours_of(seen.performance) == ["1 of 1 spawns failed."]
+    (lost,) = ours_of(seen.performance)
+    assert lost.startswith("1 of 1 spawns failed. The last one: The agent of ")
+    assert "the agent ended with exit status 3" in lost
 
 
 async def test_the_cap_can_be_changed_while_spawns_run_and_is_never_exceeded(team: Team) -> None:
