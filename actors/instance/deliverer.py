@@ -102,6 +102,7 @@ class Deliverer:
         """Why the gate is shut; empty while that is not known."""
         self._in_vain = 0
         self._may_have_come_back = False
+        self._clears = 0
         self._clear_again_at = 0.0
         self._alone: set[str] = set()
         self._unanswered = Trouble(logger, "what became of a paste cannot be asked now")
@@ -166,7 +167,7 @@ class Deliverer:
         """The agent's turn was stopped: what it had just taken is not delivered again, also if it is never written. An
         agent that had shown nothing of the turn puts the prompt back into its input box, in its own time."""
         self._runner.interrupted()
-        self._may_have_come_back = True
+        self._may_have_come_back, self._clears = True, 0
 
     def acknowledged(self, receipts: Iterable[Receipt]) -> None:
         """The supervisor has taken these in."""
@@ -228,24 +229,29 @@ class Deliverer:
             return
         verdict = await self._gate.look(self._attach())
         if not verdict.open:
-            self._unsafe = verdict.reason or self._unsafe
-            if self._may_have_come_back:
-                await self._clear_what_came_back(verdict)
+            if not (self._may_have_come_back and await self._clear_what_came_back(verdict)):
+                self._unsafe = verdict.reason or self._unsafe
             return
         self._unsafe = ""
         if batch := self.inbox.take(time.monotonic(), self._alone):
             await self._deliver(batch, verdict.last_key)
 
-    async def _clear_what_came_back(self, verdict: GateVerdict) -> None:
-        """What an interrupt has put back into the input box would hold up messages. Any other draft is a person's."""
-        if not self._is_ours(verdict.screen) or self.typing.locked() or time.monotonic() < self._clear_again_at:
-            return
-        if verdict.last_key is None or verdict.last_key.drawn_in_s(time.time()):
-            return
-        async with self.typing:
-            with suppress(TerminalError):  # the next look says what is wrong
-                if await self._pane.press("C-c", verdict.last_key):
-                    self._clear_again_at = time.monotonic() + CLEAR_AGAIN_S
+    async def _clear_what_came_back(self, verdict: GateVerdict) -> bool:
+        """What an interrupt has put back into the input box would hold up messages. Any other draft is a person's.
+
+        Whether it was cleared just now, for the first time: a busy agent draws that seconds later.
+        """
+        if not self._is_ours(verdict.screen):
+            return False
+        if time.monotonic() >= self._clear_again_at and not self.typing.locked():
+            if verdict.last_key is None or verdict.last_key.drawn_in_s(time.time()):
+                return False
+            async with self.typing:
+                with suppress(TerminalError):  # the next look says what is wrong
+                    if await self._pane.press("C-c", verdict.last_key):
+                        self._clears += 1
+                        self._clear_again_at = time.monotonic() + CLEAR_AGAIN_S
+        return self._clears == 1
 
     def _attach(self) -> str:
         first = next(iter(self.inbox), None) or next(iter(self._underway), None)

@@ -41,6 +41,7 @@ class Pane:
         self.drawn_for = 0
         """So many wait to be told what is drawn."""
         self.deaf = False
+        self.clears_after_s = 0.0
         """Takes no Enter."""
         self.refuses = ""
         """A prompt with this text in it is refused."""
@@ -77,11 +78,17 @@ class Pane:
         self.pressed.append(key)
         if self.deaf:
             return True
-        self.observer.screen = EMPTY
+        if key == "C-c" and self.clears_after_s:
+            asyncio.get_running_loop().call_later(self.clears_after_s, self._clear)
+            return True
+        self._clear()
         if key == "Enter":
             self.taken(self.pasted[-1])
         self.changes.announce()
         return True
+
+    def _clear(self) -> None:
+        self.observer.screen = EMPTY
 
     def taken(self, prompt: str) -> None:
         if self.refuses and self.refuses in prompt:

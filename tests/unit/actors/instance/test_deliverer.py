@@ -223,6 +223,17 @@ async def test_what_an_interrupt_gives_back_however_late_is_cleared_before_the_n
     assert rig.pane.pressed == ["Enter", "C-c", "Enter"]
 
 
+async def test_what_was_cleared_but_is_drawn_for_some_time_yet_is_no_reason_to_call_a_message_blocked(rig: Rig) -> None:
+    rig.offer("a")
+    await rig.receipt("a", SUBMITTED)
+    rig.deliverer.interrupted()
+    rig.pane.clears_after_s = 2.0
+    rig.observer.screen = Screen(composer=Composer.DRAFT, draft=rig.pane.pasted[-1].removesuffix("\n"))
+    rig.offer("b")
+    await rig.receipt("b", SUBMITTED)
+    assert MessageStatus.BLOCKED not in {receipt.status for receipt in rig.receipts}
+
+
 async def test_what_a_person_has_taken_back_is_not_cleared(rig: Rig) -> None:
     rig.offer("a")
     await rig.receipt("a", SUBMITTED)
