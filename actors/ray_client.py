@@ -164,14 +164,14 @@ async def answer_of(call: Awaitable[Any], what: str, timeout_s: float) -> Any:
     except TimeoutError:
         raise UnavailableError(f"{what} did not answer within {timeout_s:.0f} s: try again.") from None
     except RayActorError as error:
-        raise ActorAwayError(f"{what} is not running just now: try again.") from error
+        raise ActorAwayError(f"{what} is not running now: try again.") from error
     except RayTaskError as error:
         cause = getattr(error, "cause", None)
         if isinstance(cause, PhalanxError):
             raise cause from None
         raise PhalanxError(f"{what} failed: {error}") from error
     except RayError as error:
-        raise UnavailableError(f"{what} cannot be asked just now ({type(error).__name__}): try again.") from error
+        raise UnavailableError(f"{what} cannot be reached now ({type(error).__name__}): try again.") from error
 
 
 async def answer_when_back(call: Callable[[], Awaitable[Any]], what: str, timeout_s: float) -> Any:

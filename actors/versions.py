@@ -26,6 +26,6 @@ def check_protocol(theirs: int, ours_words: str, theirs_words: str, ours: int = 
     if theirs != ours:
         raise VersionError(
             f"{theirs_words} and {ours_words} do not understand each other (protocols {theirs} and {ours}): "
-            f"different versions of Phalanx. Nothing was done. {RENEW} Programs that have run since before an "
-            "installation was replaced, such as the entry of a Claude, are to be started anew."
+            f"different versions of Phalanx. Nothing was done. {RENEW} Restart programs that were started before the "
+            "installation was replaced, such as the MCP entry of a Claude."
         )

@@ -39,7 +39,6 @@ from actors.git.model import (
     Write,
     failed,
     with_time,
-    with_times,
 )
 from actors.git.process import GitOutput, GitRunner, pauses_s
 from actors.git.reads import ReadBatch
@@ -106,7 +105,7 @@ class GitExecutor:
             made[0] = replace(made[0], retries=repos[asked[numbers[0]].directory].retries)
             outcomes.update(zip(numbers, made, strict=True))
         took_s = (time.monotonic() - begun) / max(1, len(asked))
-        return with_times([outcomes[number] for number in range(len(asked))], took_s)
+        return [with_time(outcomes[number], took_s) for number in range(len(asked))]
 
     def _repo(self, directory: Path) -> Repository:
         place = find_place(directory)

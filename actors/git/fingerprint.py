@@ -17,6 +17,7 @@ import stat
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from hashlib import blake2b
+from operator import attrgetter
 from pathlib import Path
 from typing import TypeAlias
 
@@ -327,7 +328,7 @@ class FingerprintBuilder:
             here = below.pop()
             if not self.file(here):
                 continue
-            for entry in sorted(self.entries(here), key=_name):
+            for entry in sorted(self.entries(here), key=attrgetter("name")):
                 if entry.is_dir(follow_symlinks=False):
                     below.append(entry.path)
                 else:
@@ -380,7 +381,3 @@ class FingerprintBuilder:
         self._seen.append((seen.st_ino, changed_ns, seen.st_mode, 0 if is_directory else seen.st_size))
         settled_ns = changed_ns + (STEP_NS if changed_ns % _SECOND_NS else _COARSE_STEP_NS)
         self._newest_ns = max(self._newest_ns, settled_ns)
-
-
-def _name(entry: os.DirEntry[str]) -> str:
-    return entry.name

@@ -8,7 +8,7 @@ Fingerprints keep them, because they must name the same files again.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -199,9 +199,6 @@ def failed(error: Exception) -> GitResponse:
     return GitResponse.refused(PhalanxError("An error in Phalanx: see the logs of this host."))
 
 
-def with_times(outcomes: Sequence[GitResponse], took_s: float) -> list[GitResponse]:
-    return [with_time(outcome, took_s) for outcome in outcomes]
-
-
 def with_time(outcome: GitResponse, took_s: float) -> GitResponse:
+    """The response as it is sent: with its duration and valid UTF-8."""
     return replace(outcome, result=sendable(outcome.result), error=sendable(outcome.error), took_s=took_s)

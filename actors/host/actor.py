@@ -106,11 +106,9 @@ class GitHandle:
         try:
             return tuple(await self._through_socket("write", asked, WRITE_S))
         except GitCallNotSentError:
-            return await self._write_through_ray(asked)
+            pass
         except ConnectionError as error:
-            raise ActorAwayError("The host is not running just now: try again.") from error
-
-    async def _write_through_ray(self, asked: Sequence[GitRequest]) -> tuple[GitResponse | None, ...]:
+            raise ActorAwayError("The host is not running now: try again.") from error
         if asyncio.get_running_loop().time() - self._answered_at > FRESH_S:
             await answer_when_back(self._actor.name.remote, "The host", _ANSWER_S)
         responses: tuple[GitResponse | None, ...] = await answer_of(

@@ -162,7 +162,8 @@ class Host:
 
         For an agent that has ended and that no actor follows: notes on another conversation are dropped.
         """
-        await asyncio.to_thread(self._renew_agent, place, session_id, system_prompt)
+        request = self._home.instance_directory(place) / _REQUEST_NAME
+        await asyncio.to_thread(renew, request, session_id, system_prompt)
 
     @remote(timeout_s=AGENT_S, ping=True)
     async def restart_agent(
@@ -171,6 +172,17 @@ class Host:
         """Starts an ended agent again as it was first started, with this conversation if it exists."""
         self._require_environment()
         return await asyncio.to_thread(self._restart_agent, instance_id, session_name, transcript_path, session_id)
+
+    @remote(timeout_s=AGENT_S, retry=True)
+    async def keep_launch(self, start: AgentStart) -> None:
+        """Stores the launch of an agent from another host, so ``restart_agent`` works here; its environment stays
+        private."""
+        await asyncio.to_thread(self._keep_launch, start)
+
+    @remote(timeout_s=AGENT_S, retry=True)
+    async def kept_launch(self, instance_id: str) -> AgentStart:
+        """The stored launch of the instance. Raises ``AgentError`` when there is none."""
+        return await asyncio.to_thread(self._kept_launch, instance_id)
 
     @remote(timeout_s=AGENT_S, plus="grace_s", retry=True)
     async def end_agent(self, instance_id: str, session_name: str, grace_s: float) -> None:
@@ -227,29 +239,15 @@ class Host:
         saved = {**asdict(start), "request": request}
         write_private(start.request.instance_directory / _REQUEST_NAME, json.dumps(saved, default=str))
 
-    @remote(timeout_s=AGENT_S, retry=True)
-    async def keep_launch(self, start: AgentStart) -> None:
-        """Stores the launch of an agent from another host, so ``restart_agent`` works here; its environment stays
-        private."""
-        await asyncio.to_thread(self._keep_launch, start)
-
     def _keep_launch(self, start: AgentStart) -> None:
         start.request.instance_directory.mkdir(mode=0o700, exist_ok=True)
         self._trust(start)
         self._write_launch(start)
 
-    @remote(timeout_s=AGENT_S, retry=True)
-    async def kept_launch(self, instance_id: str) -> AgentStart:
-        """The stored launch of the instance. Raises ``AgentError`` when there is none."""
-        return await asyncio.to_thread(self._kept_launch, instance_id)
-
     def _hand_over(self, handover: Handover) -> None:
         directory = self._home.instance_directory(handover.place)
         tell(directory, directory / _REQUEST_NAME, handover)
         self._server.rename_session(handover.session_name, handover.instance_id)
-
-    def _renew_agent(self, place: str, session_id: str, system_prompt: str) -> None:
-        renew(self._home.instance_directory(place) / _REQUEST_NAME, session_id, system_prompt)
 
     def _restart_agent(
         self, instance_id: str, session_name: str, transcript_path: str, session_id: str

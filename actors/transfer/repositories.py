@@ -20,7 +20,7 @@ from pathlib import Path, PurePath
 from actors.errors import InvalidRequestError, WorkspaceError
 from actors.git.process import GitFailedError, GitRunner, RepositoryGit
 from actors.transfer.bundles import ImportResult, RemoteWork, StartPoint, unpack
-from actors.worktrees.create import create_branch, find_branch, is_reachable
+from actors.worktrees.create import claim_free_branch, find_branch, is_reachable
 from actors.worktrees.manager import WorktreeManager
 from actors.worktrees.model import Workspace, branch_of, name_in
 from actors.worktrees.snapshot import CAREFUL, SAVED_REFS, add_saved, list_saved
@@ -33,7 +33,6 @@ _MOST_TIPS = 500
 INSTANCE_REFS = "refs/phalanx/instances/"
 _LATEST = ".latest"
 """Suffix of the ref with the newest save while the agent works."""
-_MOST_NAMES = 50
 _AUTHOR = ("user.name", "user.email")
 _NOT_IN_A_NAME = re.compile(r"[^A-Za-z0-9._-]+")
 
@@ -41,7 +40,7 @@ _NOT_IN_A_NAME = re.compile(r"[^A-Za-z0-9._-]+")
 def origin_of(git: GitRunner, source: SourceRepository, instance_id: str) -> StartPoint:
     """The start point of an instance, with a new branch named like its worktree. Raises ``WorkspaceError``."""
     origin = origin_of_spare(git, source, instance_id)
-    branch = _claim_branch(git, source, instance_id)
+    branch = claim_free_branch(git, source, instance_id)
     return replace(origin, branch=branch, notes=describe_left_behind(git, source))
 
 
@@ -76,20 +75,6 @@ def origin_again(git: GitRunner, git_directory: Path, branch: str, prefix: PureP
         author=_author(git, git_directory),
         uncommitted=tip_of(repository, latest_ref(name)),
     )
-
-
-def _claim_branch(git: GitRunner, source: SourceRepository, instance_id: str) -> str:
-    repository = git.repository(source.git_directory)
-    for number in range(1, _MOST_NAMES):
-        branch = branch_of(instance_id if number == 1 else f"{instance_id}-{number}")
-        try:
-            create_branch(repository, branch, source.commit or "")
-        except GitFailedError:
-            if find_branch(repository, branch) is None:
-                raise
-        else:
-            return branch
-    raise WorkspaceError(f"{branch_of(instance_id)} and {_MOST_NAMES - 2} names after it are taken in {source.top}.")
 
 
 def repository_key(git_directory: Path) -> str:
@@ -264,7 +249,7 @@ def _move_branch(repository: RepositoryGit, work: RemoteWork, known: str) -> str
     try:
         _update(repository, branch.name, work.commit, branch.target)
     except GitFailedError:
-        return f"The branch {work.branch} could not be moved just now; {where}."
+        return f"The branch {work.branch} could not be moved now; {where}."
     return ""
 
 

@@ -39,9 +39,9 @@ from actors.transfer.repositories import (
     work_of,
 )
 from actors.worktrees.create import delete_branch
-from actors.worktrees.manager import WorktreeManager, usable
+from actors.worktrees.manager import WorktreeManager, usable_source
 from actors.worktrees.model import Workspace, name_in
-from actors.worktrees.source import SourceRepository, check_directory, find_source
+from actors.worktrees.source import SourceRepository
 
 ASK_S = 60.0
 PIECE_S = 60.0
@@ -63,20 +63,14 @@ class TransferService:
     @remote(timeout_s=ASK_S)
     async def origin(self, instance_id: str, work_dir: Path) -> StartPoint:
         """The start point of an instance on another host, with a new branch for it."""
-        return await asyncio.to_thread(self._origin, instance_id, work_dir)
-
-    def _origin(self, instance_id: str, work_dir: Path) -> StartPoint:
-        check_directory(work_dir)
-        return origin_of(self._git, usable(find_source(self._git, work_dir), work_dir), instance_id)
+        source = await asyncio.to_thread(usable_source, self._git, work_dir)
+        return await asyncio.to_thread(origin_of, self._git, source, instance_id)
 
     @remote(timeout_s=ASK_S, retry=True)
     async def origin_of_spare(self, name: str, work_dir: Path) -> StartPoint:
         """The start point of a spare worktree on another host."""
-        return await asyncio.to_thread(self._origin_of_spare, name, work_dir)
-
-    def _origin_of_spare(self, name: str, work_dir: Path) -> StartPoint:
-        check_directory(work_dir)
-        return origin_of_spare(self._git, usable(find_source(self._git, work_dir), work_dir), name)
+        source = await asyncio.to_thread(usable_source, self._git, work_dir)
+        return await asyncio.to_thread(origin_of_spare, self._git, source, name)
 
     @remote(timeout_s=ASK_S, retry=True)
     async def origin_again(self, git_directory: Path, branch: str, prefix: PurePath) -> StartPoint:

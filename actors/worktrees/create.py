@@ -85,13 +85,6 @@ def make_worktree_on(git: GitRunner, source: SourceRepository, target: Path, bra
     return notes
 
 
-def make_detached_worktree(git: GitRunner, source: SourceRepository, target: Path) -> None:
-    """Makes a worktree on no branch at ``source.commit``. Raises ``WorkspaceError``, with nothing left behind."""
-    clear_unfinished(git, source.git_directory, target)
-    if _retry(lambda: _attempt(git, source, target, None)) is None:
-        raise WorkspaceError(f"The name {target.name} is taken in {target.parent} or {source.git_directory}.")
-
-
 class _TransientError(WorkspaceError):
     """Another git process was in the way; a retry may work."""
 
@@ -212,8 +205,10 @@ class BranchedWorktree:
 
 
 def make_spare(git: GitRunner, source: SourceRepository, target: Path) -> None:
-    """Makes a spare in ``target``. Raises ``WorkspaceError``, with nothing left behind."""
-    make_detached_worktree(git, source, target)
+    """Makes a spare in ``target`` at ``source.commit``. Raises ``WorkspaceError``, with nothing left behind."""
+    clear_unfinished(git, source.git_directory, target)
+    if _retry(lambda: _attempt(git, source, target, None)) is None:
+        raise WorkspaceError(f"The name {target.name} is taken in {target.parent} or {source.git_directory}.")
     registration = registration_at(source.git_directory, target)
     (registration / _LISTING).write_text(f"{source.commit}\n{_listing(git, target)}", errors="surrogateescape")
 
@@ -232,7 +227,7 @@ def bind_spare(
         source = found()
         registration = registration_at(source.git_directory, worktree)
         commit = _check_untouched(registration, worktree, listing)
-        branch = _claim_free_branch(git, source, instance_id)
+        branch = claim_free_branch(git, source, instance_id)
         try:
             _put_on(git, registration, worktree, branch, anew=commit != source.commit)
         except WorkspaceError:
@@ -255,7 +250,8 @@ def _check_untouched(registration: Path, worktree: Path, listing: str) -> str:
     return commit
 
 
-def _claim_free_branch(git: GitRunner, source: SourceRepository, instance_id: str) -> str:
+def claim_free_branch(git: GitRunner, source: SourceRepository, instance_id: str) -> str:
+    """Creates the instance's branch, with ``-2``, ``-3``, … when the name is taken. Raises as ``claim_branch``."""
     for number in range(1, MOST_NAMES):
         branch = branch_of(instance_id if number == 1 else f"{instance_id}-{number}")
         if claim_branch(git, source, branch):
@@ -471,7 +467,7 @@ def claimed_existing(target: Path) -> Iterator[bool]:
         finally:
             os.close(lock)
         if time.monotonic() > deadline_s:
-            raise WorktreeKeptError("another call of Phalanx is at work in it")
+            raise WorktreeKeptError("another call of Phalanx is working in it")
         time.sleep(_POLL_S)
     yield False
 

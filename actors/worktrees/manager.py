@@ -97,12 +97,9 @@ class WorktreeManager:
 
         Raises as ``create``.
         """
-        check_directory(work_dir)
-        source = usable(find_source(self._git, work_dir), work_dir)
+        source = usable_source(self._git, work_dir)
         self._check_outside(source)
-        worktree = self._root / name
-        make_spare(self._git, source, worktree)
-        return self._placed(source, worktree, branch_of(name), ())
+        return self.create_spare_from(name, source)
 
     def create_spare_from(self, name: str, source: SourceRepository) -> Workspace:
         """``create_spare`` from the mirror ``source``."""
@@ -138,7 +135,7 @@ class WorktreeManager:
         return self._placed(finding.result(), spare.worktree, bound.branch, (*notes.result(), *bound.notes))
 
     def _source_for(self, spare: Workspace, work_dir: Path) -> SourceRepository:
-        source = usable(find_source(self._git, work_dir), work_dir)
+        source = usable_source(self._git, work_dir)
         if spare.git_directory != source.git_directory:
             raise WorkspaceError(f"The spare worktree {spare.worktree} is of another repository than {work_dir}.")
         return source
@@ -236,7 +233,7 @@ class WorktreeManager:
         )
 
     def _isolate(self, instance_id: str, work_dir: Path) -> Workspace:
-        source = usable(find_source(self._git, work_dir), work_dir)
+        source = usable_source(self._git, work_dir)
         self._check_outside(source)
         with ThreadPoolExecutor(1) as aside:  # a large tree takes long
             left_behind = aside.submit(describe_left_behind, self._git, source)
@@ -293,8 +290,10 @@ class WorktreeManager:
         )
 
 
-def usable(source: SourceRepository | None, work_dir: Path) -> SourceRepository:
-    """``source``, if it has a commit to start from. Raises ``InvalidRequestError``."""
+def usable_source(git: GitRunner, work_dir: Path) -> SourceRepository:
+    """The repository around ``work_dir``, with a commit to start from. Raises ``InvalidRequestError``."""
+    check_directory(work_dir)
+    source = find_source(git, work_dir)
     if source is None:
         raise InvalidRequestError(
             f"workDir {work_dir} is not in a git repository, and an isolated workspace is a worktree of one. Run "

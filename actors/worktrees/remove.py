@@ -53,7 +53,7 @@ from actors.worktrees.snapshot import SnapshotMaker, WorktreeState, add_saved, l
 _TRIES = 3
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 _CUT_OFF = "Its removal was cut off; nothing in it is unsaved."
-_BUSY = "another call of Phalanx is at work in it"
+_BUSY = "another call of Phalanx is working in it"
 _NOT_OURS = "it is not a worktree, so its content is unknown"
 _UNFINISHED_REMOVED = RemovalResult(removed=True, kept_reason=None, branch_deleted=True)
 _DIRECTORY_REMOVED = RemovalResult(removed=True, kept_reason=None, branch_deleted=False)
@@ -443,11 +443,11 @@ def _delete_orphan(path: Path, kind: _OrphanKind) -> None:
 def _check_nobody_inside(location: WorktreeLocation) -> None:
     if (location.registration / "index.lock").exists():
         raise WorktreeKeptError(
-            f"a git process is at work in it; if none is, delete {location.registration / 'index.lock'}"
+            f"a git process is working in it; if none is, delete {location.registration / 'index.lock'}"
         )
     insider = next(_processes_in(location.worktree), None)
     if insider is not None:
-        raise WorktreeKeptError(f"the process {insider} is at work in it")
+        raise WorktreeKeptError(f"the process {insider} is working in it")
 
 
 def _processes_in(directory: Path) -> Iterator[int]:

@@ -194,7 +194,7 @@ def test_what_a_process_works_in_is_not_collected(
         process.kill()
     lock = place.repository / ".git/worktrees/spec_1/index.lock"
     lock.touch()
-    assert "a git process is at work" in (workspaces.collect(orphan).kept_reason or "")
+    assert "a git process is working" in (workspaces.collect(orphan).kept_reason or "")
     lock.unlink()
     assert workspaces.collect(orphan).removed
 
