@@ -10,6 +10,7 @@ import asyncio
 import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -104,9 +105,8 @@ class GitHandle:
 
     async def write(self, asked: Sequence[GitRequest]) -> tuple[GitResponse | None, ...]:
         try:
-            return tuple(await self._through_socket("write", asked, WRITE_S))
-        except GitCallNotSentError:
-            pass
+            with suppress(GitCallNotSentError):
+                return tuple(await self._through_socket("write", asked, WRITE_S))
         except ConnectionError as error:
             raise ActorAwayError("The host is not running now: try again.") from error
         if asyncio.get_running_loop().time() - self._answered_at > FRESH_S:
@@ -131,28 +131,29 @@ class GitHandle:
 class _HostServer(Host):
     """Reads the agents' environment on its own machine, because it may hold secrets and must not pass through Ray.
 
-    Without it everything works except starting agents: Ray would restart an actor that fails to start for ever, and
-    no caller would learn why.
+    Without it the actor starts all the same and only cannot start agents. If it failed, Ray would restart it for ever,
+    and no caller would learn why.
     """
 
     async def __init__(  # type: ignore[misc]  # Ray awaits it
         self, home_root: str, catalog: AgentCatalog, leader: TeamIdentity | None = None
     ) -> None:
         """``leader``: the team, if its supervisor is on another machine."""
+        home = Home(Path(home_root))
         if leader is not None:
-            prepare_home(Home(Path(home_root)), leader)
-        self._begin: Callable[[Mapping[str, str]], None] = partial(super().__init__, Home(Path(home_root)), catalog)
+            prepare_home(home, leader)
+        self._begin: Callable[[Mapping[str, str]], None] = partial(super().__init__, home, catalog)
         if UMASK_MARK in os.environ:
             os.umask(int(os.environ[UMASK_MARK], 8))
         self._lacks_environment = False
         try:
-            self._begin(read_environment(Home(Path(home_root))))
+            self._begin(read_environment(home))
         except SettingsError as error:
             logger.error("%s", error)  # noqa: TRY400 - in words
             self._lacks_environment = True
             self._begin({name: os.environ[name] for name in _FALLBACK_VARIABLES if name in os.environ})
-        self._relay = None if leader is None else await _start_relay(Home(Path(home_root)), leader.address)
-        self._git_server = GitServer(self._home.git_socket, {"read": self.git_read, "write": self.git_write})
+        self._relay = None if leader is None else await _start_relay(home, leader.address)
+        self._git_server = GitServer(home.git_socket, {"read": self.git_read, "write": self.git_write})
         if leader is None:
             await _start_git(self._git_server)
 
