@@ -69,16 +69,7 @@ class Status(StrEnum):
     FAILED = "failed"
 
 
-ALIVE = frozenset(
-    {
-        Status.STARTING,
-        Status.READY,
-        Status.BUSY,
-        Status.WAITING_PERMISSION,
-        Status.WAITING_INPUT,
-        Status.RATE_LIMITED,
-    }
-)
+ALIVE = frozenset(Status) - {Status.STOPPED, Status.FAILED}
 
 
 IDLE = frozenset({Status.READY, Status.RATE_LIMITED, Status.STOPPED, Status.FAILED})
@@ -295,10 +286,7 @@ def on_screen(state: InstanceState, screen: Screen, now: float) -> InstanceState
     view, before = _view_of(screen), state.sight
     same = view is before.view and now >= before.since
     sight = ScreenObservation(
-        view=view,
-        since=before.since if same else now,
-        looks=before.looks + 1 if same else 1,
-        screen=screen,
+        view=view, since=before.since if same else now, looks=before.looks + 1 if same else 1, screen=screen
     )
     state = replace(state, sight=sight)
     if view is ScreenVerdict.DIALOG:

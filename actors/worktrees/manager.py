@@ -29,14 +29,7 @@ from actors.worktrees.model import (
     note_bound,
     registration_at,
 )
-from actors.worktrees.remove import (
-    list_orphans,
-    plan_orphan_removal,
-    plan_removal,
-    remove,
-    remove_orphan,
-    save_state,
-)
+from actors.worktrees.remove import list_orphans, plan_orphan_removal, plan_removal, remove, remove_orphan, save_state
 from actors.worktrees.source import SourceRepository, check_directory, describe_left_behind, find_source
 
 _NOTHING_REMOVED = RemovalResult(removed=False, kept_reason=None, branch_deleted=False)

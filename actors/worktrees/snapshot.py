@@ -395,12 +395,7 @@ class SnapshotMaker:
         words = ("commit-tree", "--no-gpg-sign", *parents, "-F", "-", tree)
         return self._ask(*words, stdin=message.encode(), environment=environment).strip()
 
-    def _ask(
-        self,
-        *arguments: str,
-        stdin: bytes = b"",
-        environment: Mapping[str, str] | None = None,
-    ) -> str:
+    def _ask(self, *arguments: str, stdin: bytes = b"", environment: Mapping[str, str] | None = None) -> str:
         words = (*(word for setting in CAREFUL for word in ("-c", setting)), *_PLAIN_INDEX, *arguments)
         answer = self._git.run(
             self._location.worktree,
