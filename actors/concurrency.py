@@ -1,12 +1,7 @@
-"""Waiting for a change inside one event loop, work that is done again and again, and tasks beside their caller.
+"""Event loop helpers: waiting for a change, periodic work, and background tasks.
 
-Waiting inside one event loop until something has changed, without polling.
-
-Work that goes on beside whoever began it.
-
-asyncio keeps no reference to its tasks and tells nobody how they ended: ``TaskSet`` does both, and ends them
-together. ``beside`` is for work that only its beginner needs, while it does something else. Used all over the
-supervisor and by the relay of a host; each in its event loop.
+The supervisor and the host's relay use them. asyncio keeps no reference to its tasks and reports nowhere how they
+ended: ``TaskSet`` does both and ends them together. Nothing here polls, except ``every``, which is periodic by design.
 """
 
 from __future__ import annotations
@@ -21,9 +16,11 @@ from actors.errors import FencedError, PhalanxError
 
 logger = logging.getLogger(__name__)
 
+_Result = TypeVar("_Result")
+
 
 class ChangeNotifier:
-    """``announce`` wakes everyone who waits; a waiter looks for itself whether it got what it waits for."""
+    """``announce`` wakes all waiters; each waiter checks its own condition."""
 
     def __init__(self) -> None:
         self._waiters: set[asyncio.Future[None]] = set()
@@ -66,10 +63,10 @@ def _wake(waiter: asyncio.Future[None]) -> None:
 
 
 async def every(interval_s: float, work: Callable[[], Awaitable[None]], what: str, *, at_once: bool = False) -> None:
-    """Does ``work`` again and again, ``interval_s`` after it has ended; ``at_once``: the first time without a pause.
+    """Repeats ``work`` with a pause of ``interval_s`` in between; with ``at_once`` the first run has no pause.
 
-    A failure is logged after the words ``what``, and the work goes on. Returns only when another supervisor has the
-    team (``FencedError``): then this one has nothing to do any more.
+    A failure is logged as ``what``, and the work goes on. Returns only on ``FencedError``: another supervisor has the
+    team, so there is nothing left to do.
     """
     if not at_once:
         await asyncio.sleep(interval_s)
@@ -86,14 +83,11 @@ async def every(interval_s: float, work: Callable[[], Awaitable[None]], what: st
         await asyncio.sleep(interval_s)
 
 
-_Result = TypeVar("_Result")
-
-
 class TaskSet:
-    """The tasks of one owner, who calls ``end`` when it goes."""
+    """The tasks of one owner. The owner calls ``end`` when it stops."""
 
     def __init__(self, what: str) -> None:
-        """``what``: the name of the tasks, with which their failures are told."""
+        """``what``: the name of the tasks in logged failures."""
         self._what = what
         self._tasks: set[asyncio.Task[object]] = set()
 
@@ -101,12 +95,12 @@ class TaskSet:
         self.keep(asyncio.create_task(work, name=name or self._what))
 
     def keep(self, task: asyncio.Task[Any]) -> None:
-        """One that was begun elsewhere."""
+        """Adds a task that was created elsewhere."""
         self._tasks.add(task)
         task.add_done_callback(self._ended)
 
     async def done(self) -> None:
-        """Waits until all that is under way has ended by itself."""
+        """Waits until all current tasks have ended by themselves."""
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def end(self, within_s: float | None = None) -> None:
@@ -128,7 +122,7 @@ class TaskSet:
 
 @asynccontextmanager
 async def beside(work: Coroutine[Any, Any, _Result]) -> AsyncIterator[asyncio.Task[_Result]]:
-    """``work`` begins at once, and ends with the block at the latest. Its failure is told to who awaits the task."""
+    """Runs ``work`` beside the block and cancels it at the block's end. Awaiting the task raises its failure."""
     task = asyncio.create_task(work)
     try:
         yield task

@@ -1,26 +1,25 @@
 """Every error that Phalanx raises on purpose.
 
-Each error's text is for the person or Claude who made the call: what happened, then what to do. ``code`` is the stable
-name that crosses process borders (see ``to_wire`` and ``from_wire``). Arguments are positional only, because errors
-travel through Ray by pickling.
+Each error's text tells the caller, a person or Claude, what happened and what to do. ``code`` is the stable name that
+crosses process borders (see ``to_wire`` and ``from_wire``). Arguments are positional only, because Ray pickles errors.
 
 ::
 
     PhalanxError
-    ├── InvalidRequestError        the caller asked for something that cannot be; nothing was done
+    ├── InvalidRequestError        the request cannot be fulfilled; nothing was done
     │   ├── UnknownInstanceError
-    │   └── WrongStateError        right call, wrong moment (for example a message to a stopped instance)
+    │   └── WrongStateError        the state does not allow it now (a message to a stopped instance)
     ├── SettingsError              a setting or the home is not usable
     ├── TeamNotRunningError        no supervisor answers in this home
-    ├── VersionError               the two sides are of versions that do not understand each other; nothing was done
+    ├── VersionError               the versions of the two sides are incompatible; nothing was done
     ├── WorkspaceError             git or the file system refused
     ├── TerminalError              tmux refused or does not answer
     │   └── PaneGoneError
-    │       └── SocketGoneError    tmux's socket is missing: its server may live all the same
+    │       └── SocketGoneError    tmux's socket is missing, though its server may still run
     ├── StoreError                 the team's state could not be read or written; nothing was half-written
     │   ├── StateHeldError         another supervisor has this state
-    │   ├── StateLostError         the state is gone while agents of the home live
-    │   └── FencedError            another supervisor has taken this state over; this one may write no more
+    │   ├── StateLostError         the state is gone while agents of the home still run
+    │   └── FencedError            another supervisor took the state over; this one can no longer write
     ├── AgentError                 the agent could not be started or ended unexpectedly
     └── UnavailableError           a part did not answer in time; the call may be repeated
 """

@@ -1,6 +1,6 @@
 """Private files that are written whole or not at all, and locks between processes.
 
-Every process of a team writes its files through here. Standard library only: instance processes load this module.
+Every process of a team writes its files with this module. Standard library only: instance processes load it.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from actors.errors import SettingsError
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _POLL_S = 0.05
 UNFINISHED = ".phalanx-new"
-"""Ends the name of a file that is being written; beside a file of the user's it must not be one of theirs."""
+"""Suffix of a file that is being written. It must not clash with a name of the user's."""
 
 
 def replace_file(path: Path, content: str | bytes, *, mode: int = 0o600, durable: bool = False) -> None:
     """Replaces the file in one step. Raises ``OSError``; then ``path`` is as it was before.
 
-    ``durable``: the content is on the disk before the file has its name, so that no crash of the machine leaves an
-    empty file. Several threads and processes may replace the same file; the last one wins.
+    ``durable``: the content reaches the disk before the rename, so a crash of the machine leaves no empty file. Several
+    threads and processes may replace the same file; the last one wins.
     """
     unfinished = path.with_name(path.name + UNFINISHED)
     descriptor = _open_alone(unfinished)
@@ -45,11 +45,11 @@ def replace_file(path: Path, content: str | bytes, *, mode: int = 0o600, durable
 
 
 def _open_alone(path: Path) -> int:
-    """What a killed writer has left is written anew; one that is at work is waited for, which takes milliseconds."""
+    """Takes over what a killed writer has left; waits milliseconds for a writer at work."""
     while True:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o600)
         fcntl.flock(descriptor, fcntl.LOCK_EX)
-        with suppress(FileNotFoundError):  # the other one has given it its name
+        with suppress(FileNotFoundError):  # another writer has renamed it
             if os.path.samestat(os.fstat(descriptor), path.lstat()):
                 return descriptor
         os.close(descriptor)
@@ -64,21 +64,21 @@ def write_private(path: Path, text: str) -> None:
 
 
 def append_private(path: Path, data: bytes) -> None:
-    """Appends to the file, which is made 0600 when there is none. Raises ``OSError``."""
+    """Appends to the file, created 0600 if absent. Raises ``OSError``."""
     descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     with os.fdopen(descriptor, "ab") as file:
         file.write(data)
 
 
 def in_words(error: OSError) -> str:
-    """Why it cannot be written and what to do about it."""
+    """Why a file cannot be written and what to do about it."""
     if error.errno in _FULL:
         return f"{error.strerror}. Free disk space, then try again; what was there before is unharmed."
     return f"{error.strerror}. Make it writable, or set PHALANX_HOME elsewhere."
 
 
 def try_flock(descriptor: int, *, shared: bool = False) -> bool:
-    """Whether the open file could be locked at once."""
+    """Locks the open file if that is possible at once; returns whether."""
     try:
         fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -87,10 +87,10 @@ def try_flock(descriptor: int, *, shared: bool = False) -> bool:
 
 
 class FileLock:
-    """A lock between processes on a file, which is made 0600 when there is none, or on a directory that is there.
+    """A lock between processes on a file, created 0600 if absent, or on an existing directory.
 
-    The kernel frees the lock when the last process that has it open has ended, however it ended. A child inherits it
-    only when it is given ``descriptor``. The file is never removed: two processes could then lock two files of the same
+    The kernel frees the lock when the last process that has it open ends, however it ends. A child inherits it only
+    through ``descriptor``. The file is never removed: two processes could then lock two files of the same
     name. All methods raise ``OSError`` when the file cannot be opened.
     """
 
@@ -107,7 +107,7 @@ class FileLock:
         return self._descriptor
 
     def try_acquire(self) -> bool:
-        """Whether this object holds the lock now."""
+        """Takes the lock if it is free; returns whether this object holds it now."""
         if self._descriptor is None:
             descriptor = self._open()
             try:

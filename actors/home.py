@@ -1,26 +1,14 @@
-"""The home of a team: where everything of it lives on disk, in which form, and which host leads it.
+"""The home of a team (``PHALANX_HOME``): its paths, its format on disk, its leader and the environment of its agents.
 
-Where everything of one team lives on disk.
+``Home`` knows paths, permissions and path limits. The runtime creates the home; supervisor, host and instances get it
+as a value. Two homes on one machine are two teams that never meet. Standard library only, because every client reads
+it.
 
-``Home`` only knows paths, permissions and their limits. The runtime creates the home; supervisor, host and instances
-get it as a value. Two homes on one machine are two teams that never meet.
-
-Which form a home has on disk, and how one that an earlier version made is brought to today's.
-
-``Home.create`` calls this for every home before anything in it is used. The tag file says that a directory is a home,
-so that no other directory is ever taken for one. Format 1: an empty tag. Format 2: JSON with the format and the
-home's identity, a random name of its own for what the home keeps elsewhere. A format that is not known is refused and
-left untouched.
-
-Which host leads this one: what keeps people and Claudes here from bringing up a second team.
-
-Written by whoever brings Ray or a team here from another host, read by every client. Standard library only.
-
-Makes this machine's home ready for agents of a team whose supervisor is on another one.
-
-The environment that agents run with, as the home keeps it: written by the runtime, read on the host itself.
-
-It may hold secrets, so it stays on the machine and never passes through Ray.
+- Format: the tag file says that a directory is a home, so no other directory is ever taken for one. Format 1 is an
+  empty tag. Format 2 is JSON with the format and a random identity. An unknown format is refused and left untouched.
+- Leader: on a worker host, files name the host of the supervisor, so nobody here starts a second team.
+- Environment: the runtime writes what agents run with. It may hold secrets, so it stays on its machine and never passes
+  through Ray.
 """
 
 from __future__ import annotations
@@ -42,29 +30,193 @@ TAG_NAME = "phalanx-home"
 FORMAT = 2
 _LOCK_PATIENCE_S = 10.0
 _Tag = dict[str, Any]
+_UNIX_PATH_LIMIT_BYTES = 107
+_LONGEST_SOCKET = "/ray/t/session_2026-01-01_00-00-00_000000_0000000/sockets/plasma_store"
+"""Ray makes the longest socket path below the home."""
+_RAY_PREFIXES = ("RAY_", "PHALANX_", "REDIS_", "PYTHONPATH", "OMP_NUM_THREADS", "SPT_NOENV")
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """Paths below ``root`` (``PHALANX_HOME``), all private to the user."""
+
+    root: Path
+
+    @property
+    def identity(self) -> str:
+        """A random name for what the home keeps elsewhere. Raises ``SettingsError`` before ``create``."""
+        try:
+            return str(_read_tag(self.root)["identity"])
+        except (FileNotFoundError, KeyError):
+            raise SettingsError(f"{self.root} is not the home of a team yet: `phalanx up` creates it.") from None
+
+    @property
+    def config_file(self) -> Path:
+        return self.root / "config.toml"
+
+    @property
+    def settings_file(self) -> Path:
+        """The settings of the running team, as JSON; they may hold a password."""
+        return self.root / "settings.json"
+
+    @property
+    def gateway_socket(self) -> Path:
+        return self.root / "phalanx.sock"
+
+    @property
+    def git_socket(self) -> Path:
+        """The host actor serves the supervisor's git calls on it."""
+        return self.root / "git.sock"
+
+    @property
+    def tmux_socket(self) -> Path:
+        return self.root / "tmux.sock"
+
+    @property
+    def ray_directory(self) -> Path:
+        """Inside a private directory, because Ray makes its own directories readable for everybody, whatever the
+        umask."""
+        return self.root / "ray" / "t"
+
+    @property
+    def ray_token_file(self) -> Path:
+        return self.root / "ray-token"
+
+    @property
+    def environment_file(self) -> Path:
+        """The environment of ``phalanx up``, as JSON; agents run with it."""
+        return self.root / "environment.json"
+
+    @property
+    def tuned_file(self) -> Path:
+        """Settings that were changed while a team ran, as JSON."""
+        return self.root / "tuned.json"
+
+    @property
+    def team_file(self) -> Path:
+        """What the runtime knows of the team that it started, as JSON."""
+        return self.root / "team.json"
+
+    @property
+    def lock_file(self) -> Path:
+        """Held (flock) while the team starts or stops."""
+        return self.root / "team.lock"
+
+    @property
+    def revive_lock_file(self) -> Path:
+        """Held (flock) by the entry that restores a lost team; the other entries wait for it."""
+        return self.root / "revive.lock"
+
+    @property
+    def state_file(self) -> Path:
+        """The team's records (SQLite)."""
+        return self.root / "state.db"
+
+    @property
+    def worktrees(self) -> Path:
+        return self.root / "worktrees"
+
+    @property
+    def instances(self) -> Path:
+        return self.root / "instances"
+
+    @property
+    def travel(self) -> Path:
+        """Mirrors of other hosts' repositories, and transfers in progress."""
+        return self.root / "travel"
+
+    @property
+    def leader_file(self) -> Path:
+        """On a worker host of a team: the address of the supervisor's host."""
+        return self.root / "leader"
+
+    @property
+    def node_leader_file(self) -> Path:
+        """On a worker of a launched Ray cluster, with or without a team: the address of its head."""
+        return self.node_directory / "leader"
+
+    @property
+    def node_directory(self) -> Path:
+        """Files of the Ray that the cluster launcher starts on this host; it outlives teams."""
+        return self.root / "node"
+
+    @property
+    def drained_file(self) -> Path:
+        """The hosts of a cluster that take no new instances, as JSON."""
+        return self.root / "drained-hosts.json"
+
+    @property
+    def login_file(self) -> Path:
+        """The environment of the user's login shell on a worker host of a cluster, as JSON: agents run with it."""
+        return self.root / "login-environment.json"
+
+    @property
+    def logs(self) -> Path:
+        return self.root / "logs"
+
+    def instance_directory(self, instance_id: str) -> Path:
+        return self.instances / instance_id
+
+    def create(self) -> None:
+        """Makes the directories, 0700, and brings a home of an earlier version up to date.
+
+        Raises ``SettingsError`` when the path is too long, not writable, in use by something else, or a home of a newer
+        version.
+        """
+        longest = len(str(self.root).encode()) + len(_LONGEST_SOCKET)
+        if longest > _UNIX_PATH_LIMIT_BYTES:
+            limit = _UNIX_PATH_LIMIT_BYTES - len(_LONGEST_SOCKET)
+            raise SettingsError(
+                f"PHALANX_HOME is too long for Unix sockets: {self.root} has {len(str(self.root).encode())} "
+                f"bytes, at most {limit} are possible. Set PHALANX_HOME to a shorter path."
+            )
+        try:
+            self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._claim()
+            self.root.chmod(0o700)
+            for directory in (self.worktrees, self.instances, self.logs, self.ray_directory.parent):
+                directory.mkdir(mode=0o700, exist_ok=True)
+                directory.chmod(0o700)
+        except OSError as error:
+            raise SettingsError(f"PHALANX_HOME {self.root} cannot be used: {in_words(error)}") from error
+
+    def _claim(self) -> None:
+        """Refuses a directory of something else: a home is made private, and parts of it are removed."""
+        tag = self.root / TAG_NAME
+        ours = {path.name for path in (self.config_file, self.worktrees, self.instances, self.logs)}
+        foreign = sorted(
+            path.name for path in self.root.iterdir() if path.name not in ours and not path.name.startswith(TAG_NAME)
+        )
+        # Checked after the listing: a process that claims the home at the same time writes the tag first.
+        if foreign and not tag.exists():
+            raise SettingsError(
+                f"PHALANX_HOME {self.root} is a directory of something else (it holds {foreign[0]}). "
+                "Set PHALANX_HOME to a directory of its own, or to one that does not exist yet."
+            )
+        bring_up_to_date(self.root)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TeamIdentity:
+    """A team as its worker hosts know it. ``address`` is that of the supervisor's host."""
+
+    team_id: str
+    address: str
 
 
 def bring_up_to_date(root: Path) -> None:
-    """Tags a new home, upgrades an older one; whoever else does so at the same time is waited for.
+    """Tags a new home and upgrades an older one. Waits for another process that does the same.
 
     Raises ``SettingsError`` for a home of a newer version, one whose tag is damaged, and one that cannot be written.
     """
     if _read_if_there(root).get("format") == FORMAT:
         return
-    with _alone(root):
+    with _locked(root):
         before = tag = _read_if_there(root)
         for number in range(_number(tag), FORMAT):
             tag = _UPGRADES[number](root, tag)
         if tag != before:
             write_private(root / TAG_NAME, json.dumps(tag))
-
-
-def identity(root: Path) -> str:
-    """Raises ``SettingsError`` when the home was not created."""
-    try:
-        return str(_read_tag(root)["identity"])
-    except (FileNotFoundError, KeyError):
-        raise SettingsError(f"{root} is no home of a team yet: `phalanx up` makes it one.") from None
 
 
 def _to_1(_root: Path, _tag: _Tag) -> _Tag:
@@ -76,7 +228,7 @@ def _to_2(_root: Path, tag: _Tag) -> _Tag:
 
 
 _UPGRADES: Mapping[int, Callable[[Path, _Tag], _Tag]] = {0: _to_1, 1: _to_2}
-"""By the format that each begins with. A step may be begun again after a crash: the tag is written last."""
+"""Keyed by the format that each upgrades. A step may run again after a crash, because the tag is written last."""
 
 
 def _read_if_there(root: Path) -> _Tag:
@@ -113,8 +265,8 @@ def _number(tag: Any) -> int:
 
 
 @contextmanager
-def _alone(root: Path) -> Iterator[None]:
-    """The directory itself is the lock: it is there before any file of the home."""
+def _locked(root: Path) -> Iterator[None]:
+    """Locks the directory itself, because it exists before any file of the home."""
     lock = FileLock(root, is_directory=True)
     if not lock.acquire(_LOCK_PATIENCE_S):
         raise SettingsError(
@@ -126,181 +278,20 @@ def _alone(root: Path) -> Iterator[None]:
         lock.release()
 
 
-_UNIX_PATH_LIMIT_BYTES = 107
-_LONGEST_SOCKET = "/ray/t/session_2026-01-01_00-00-00_000000_0000000/sockets/plasma_store"
-"""Ray makes the longest socket path below the home."""
-
-
-@dataclass(frozen=True, slots=True)
-class Home:
-    """Paths below ``root`` (``PHALANX_HOME``), all private to the user."""
-
-    root: Path
-
-    @property
-    def identity(self) -> str:
-        """Random, of this home only: what it keeps elsewhere goes by it. Raises ``SettingsError`` before ``create``."""
-        return identity(self.root)
-
-    @property
-    def config_file(self) -> Path:
-        return self.root / "config.toml"
-
-    @property
-    def settings_file(self) -> Path:
-        """The settings with which the team was brought up, as JSON; they may hold a password."""
-        return self.root / "settings.json"
-
-    @property
-    def gateway_socket(self) -> Path:
-        return self.root / "phalanx.sock"
-
-    @property
-    def git_socket(self) -> Path:
-        """By which the supervisor has the host's actor work with git."""
-        return self.root / "git.sock"
-
-    @property
-    def tmux_socket(self) -> Path:
-        return self.root / "tmux.sock"
-
-    @property
-    def ray_directory(self) -> Path:
-        """Inside a private one: Ray opens the directories that it makes to everybody, whatever the mask."""
-        return self.root / "ray" / "t"
-
-    @property
-    def ray_token_file(self) -> Path:
-        return self.root / "ray-token"
-
-    @property
-    def environment_file(self) -> Path:
-        """The environment in which the team was brought up, as JSON; agents run with it."""
-        return self.root / "environment.json"
-
-    @property
-    def tuned_file(self) -> Path:
-        """Settings that were changed while a team ran, as JSON."""
-        return self.root / "tuned.json"
-
-    @property
-    def team_file(self) -> Path:
-        """What the runtime knows of the team that it brought up, as JSON."""
-        return self.root / "team.json"
-
-    @property
-    def lock_file(self) -> Path:
-        """Held (flock) while the team is brought up or down."""
-        return self.root / "team.lock"
-
-    @property
-    def revive_lock_file(self) -> Path:
-        """Held (flock) by the entry that brings back a team that was lost; the others wait for it."""
-        return self.root / "revive.lock"
-
-    @property
-    def state_file(self) -> Path:
-        """The team's records (SQLite)."""
-        return self.root / "state.db"
-
-    @property
-    def worktrees(self) -> Path:
-        return self.root / "worktrees"
-
-    @property
-    def instances(self) -> Path:
-        return self.root / "instances"
-
-    @property
-    def travel(self) -> Path:
-        """Mirrors of other hosts' repositories, and what is on its way."""
-        return self.root / "travel"
-
-    @property
-    def leader_file(self) -> Path:
-        """On a host of a team whose supervisor is on another one: the address of that one."""
-        return self.root / "leader"
-
-    @property
-    def node_leader_file(self) -> Path:
-        """The same on a worker of a Ray cluster that the launcher brought up, with or without a team."""
-        return self.node_directory / "leader"
-
-    @property
-    def node_directory(self) -> Path:
-        """Of the Ray that the cluster launcher starts on this host; it outlives teams."""
-        return self.root / "node"
-
-    @property
-    def drained_file(self) -> Path:
-        """The hosts of a cluster that take no new instances, as JSON."""
-        return self.root / "drained-hosts.json"
-
-    @property
-    def login_file(self) -> Path:
-        """The environment of the user's login shell on a worker host of a cluster, as JSON: agents run with it."""
-        return self.root / "login-environment.json"
-
-    @property
-    def logs(self) -> Path:
-        return self.root / "logs"
-
-    def instance_directory(self, instance_id: str) -> Path:
-        return self.instances / instance_id
-
-    def create(self) -> None:
-        """Makes the directories, 0700, and brings a home of an earlier version up to date.
-
-        Raises ``SettingsError`` when the path is too long or not writable, is a directory of something else, or a home
-        of a newer version.
-        """
-        longest = len(str(self.root).encode()) + len(_LONGEST_SOCKET)
-        if longest > _UNIX_PATH_LIMIT_BYTES:
-            limit = _UNIX_PATH_LIMIT_BYTES - len(_LONGEST_SOCKET)
-            raise SettingsError(
-                f"PHALANX_HOME is too long for Unix sockets: {self.root} has {len(str(self.root).encode())} "
-                f"bytes, at most {limit} are possible. Set PHALANX_HOME to a shorter path."
-            )
-        try:
-            self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._claim()
-            self.root.chmod(0o700)
-            for directory in (self.worktrees, self.instances, self.logs, self.ray_directory.parent):
-                directory.mkdir(mode=0o700, exist_ok=True)
-                directory.chmod(0o700)
-        except OSError as error:
-            raise SettingsError(f"PHALANX_HOME {self.root} cannot be used: {in_words(error)}") from error
-
-    def _claim(self) -> None:
-        """A home is made private and parts of it are removed: never do that to a directory of something else."""
-        tag = self.root / TAG_NAME
-        ours = {path.name for path in (self.config_file, self.worktrees, self.instances, self.logs)}
-        foreign = sorted(
-            path.name for path in self.root.iterdir() if path.name not in ours and not path.name.startswith(TAG_NAME)
-        )
-        # Looked at after the listing: whoever claims the home at the same time writes the tag before anything else.
-        if foreign and not tag.exists():
-            raise SettingsError(
-                f"PHALANX_HOME {self.root} is a directory of something else (it holds {foreign[0]}). "
-                "Set PHALANX_HOME to a directory of its own, or to one that does not exist yet."
-            )
-        bring_up_to_date(self.root)
-
-
 def leader_of(home: Home) -> str:
-    """The address of the host on which the team's supervisor is, or would be; empty when it is this one."""
+    """The address of the host that runs, or would run, the supervisor; empty when that is this host."""
     if leader := team_leader_of(home):
         return leader
     return "" if home.team_file.exists() else _read_leader(home.node_leader_file)
 
 
 def team_leader_of(home: Home) -> str:
-    """The same, as far as a team has been brought up from there."""
+    """``leader_of`` for a team that has already run here."""
     return _read_leader(home.leader_file)
 
 
 def away_words(leader: str) -> str:
-    """What to tell when nobody answers there."""
+    """The error text when the supervisor on ``leader`` does not answer."""
     return (
         f"The team of this host is led from {leader}, and its supervisor does not answer: that host is away, or the "
         "team is down. `phalanx up` there brings it back."
@@ -308,12 +299,12 @@ def away_words(leader: str) -> str:
 
 
 def led_team_from(home: Home, address: str) -> None:
-    """A team of that host has instances here. Raises ``SettingsError``."""
+    """Notes that a team of that host has instances here. Raises ``SettingsError``."""
     write_private(home.leader_file, address)
 
 
 def led_node_from(home: Home, address: str) -> None:
-    """Ray here belongs to that host; with an empty address to nobody. Raises ``SettingsError``."""
+    """Notes that Ray here belongs to that host, or to none if ``address`` is empty. Raises ``SettingsError``."""
     if address:
         write_private(home.node_leader_file, address)
     else:
@@ -327,36 +318,24 @@ def _read_leader(path: Path) -> str:
         return ""
 
 
-_RAYS_OWN = ("RAY_", "PHALANX_", "REDIS_", "PYTHONPATH", "OMP_NUM_THREADS", "SPT_NOENV")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TeamIdentity:
-    """Whose team it is."""
-
-    team_id: str
-    address: str
-    """Of the host with the supervisor."""
-
-
 def prepare_home(home: Home, leader: TeamIdentity) -> None:
-    """Agents get the environment of the user's login shell on this machine, as far as it is known, and the team's mark.
+    """Prepares this machine's home for agents of a team whose supervisor is on another host.
 
-    Nothing of it comes from the supervisor's machine. Raises ``SettingsError``.
+    Agents get the environment of the user's login shell here, as far as it is known, and the team's mark; nothing comes
+    from the supervisor's machine. Raises ``SettingsError``.
     """
     home.create()
-    environment = {**_login(home), TEAM_MARK: leader.team_id}
-    write_private(home.environment_file, json.dumps(environment))
+    write_environment(home, {**_login_environment(home), TEAM_MARK: leader.team_id})
     led_team_from(home, leader.address)
-    home.lock_file.touch(mode=0o600)  # by which scripts/host stop sees that there is something to bring down
+    home.lock_file.touch(mode=0o600)  # scripts/host stop looks for it
 
 
-def _login(home: Home) -> dict[str, str]:
-    """What was kept when Ray was started here; else what Ray's worker has, without what is Ray's."""
+def _login_environment(home: Home) -> dict[str, str]:
+    """The environment saved when Ray was started here; else this process's own without Ray's variables."""
     try:
         return dict(json.loads(home.login_file.read_text()))
     except (OSError, ValueError, TypeError):
-        return {name: value for name, value in os.environ.items() if not name.startswith(_RAYS_OWN)}
+        return {name: value for name, value in os.environ.items() if not name.startswith(_RAY_PREFIXES)}
 
 
 def write_environment(home: Home, environment: dict[str, str]) -> None:
@@ -367,16 +346,16 @@ def write_environment(home: Home, environment: dict[str, str]) -> None:
 def read_environment(home: Home) -> dict[str, str]:
     """Raises ``SettingsError`` that says what to do when the file is missing or damaged."""
     try:
-        return _checked(json.loads(home.environment_file.read_text()))
+        return _check_variables(json.loads(home.environment_file.read_text()))
     except (OSError, ValueError, TypeError) as error:
         raise SettingsError(
-            f"{home.environment_file}, with the environment that agents run with, cannot be read: {error}. Agents that "
-            "live go on, but none can be started. Put a copy of the file back; or run phalanx down, then phalanx up "
-            "--resume: that writes it anew."
+            f"The agents' environment in {home.environment_file} cannot be read: {error}. Running agents go on, but "
+            "none can be started. Put a copy of the file back; or run phalanx down, then phalanx up --resume, which "
+            "writes it again."
         ) from error
 
 
-def _checked(found: Any) -> dict[str, str]:
+def _check_variables(found: Any) -> dict[str, str]:
     if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):
-        raise TypeError("it is no list of variables")
+        raise TypeError("it does not map names to values")
     return found

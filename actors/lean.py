@@ -1,8 +1,8 @@
-"""Keeps out of the processes of instances what Ray would load there for nobody's sake.
+"""Stops Ray from importing pydantic and starlette in instance processes.
 
-When a process of Ray first reads what it is given, Ray loads pydantic and starlette if they are installed, in case that
-values of theirs come. They are installed for the supervisor and the entry; an instance is only given plain values, and
-there are many instances: each would pay for it with a tenth of its memory and of its time to start.
+Ray imports both, if they are installed, when a process first deserializes what it was given. They are installed for the
+supervisor and the entry. An instance only gets plain values, and the imports would cost each instance a tenth of its
+memory and of its start time.
 """
 
 from __future__ import annotations
@@ -10,19 +10,19 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-LEFT_OUT = ("pydantic", "starlette")
+BLOCKED = ("pydantic", "starlette")
 
 
 class Lean:
-    """Made an attribute of an actor's class that is sent by value, it leaves the libraries out where the class is read:
-    in the actor's process, before its arguments are."""
+    """As a class attribute of an actor that is pickled by value, it blocks the imports when the actor's process
+    deserializes the class, which is before it deserializes the arguments."""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _left_out, ()
+        return _block_imports, ()
 
 
-def _left_out() -> Lean:
+def _block_imports() -> Lean:
     modules: dict[str, Any] = sys.modules
-    for name in LEFT_OUT:
-        modules.setdefault(name, None)  # an import of it fails, as if it were not installed
+    for name in BLOCKED:
+        modules.setdefault(name, None)  # makes an import fail, as if not installed
     return Lean()

@@ -1,7 +1,7 @@
-"""The frozen values of the way of a message, and their form on the wire.
+"""The frozen values of message delivery, and how they are stored.
 
-Supervisor, instance actors and stores exchange these; nobody changes one, a later state is a new value. ``encode`` and
-``decode`` turn any of them into msgpack with a leading version byte, which is how they are stored.
+Supervisor, instance actors and stores exchange them. A later state is a new value. ``encode`` and ``decode`` turn each
+into msgpack with a leading version byte.
 """
 
 from __future__ import annotations
@@ -17,25 +17,26 @@ from actors.errors import PhalanxError
 
 RECORD_VERSION = 1
 """The first byte of every encoded record."""
+Record = TypeVar("Record")
 
 
 class RecordVersionError(PhalanxError):
-    """A record was written by a version of Phalanx that this one does not know."""
+    """Another version of Phalanx wrote the record."""
 
     code = "record_version"
 
 
 class MessageStatus(StrEnum):
-    """What became of a message; ``FINAL_STATUSES`` are the ends of its way."""
+    """The state of a delivery; ``FINAL_STATUSES`` do not change any more."""
 
     ACCEPTED = "accepted"
-    """Stored, on its way: queued for the instance or being typed."""
+    """Stored: queued for the instance or being typed."""
     BLOCKED = "blocked"
-    """Held back because typing is not safe now (a dialog is up, a draft stands in the way); goes on by itself."""
+    """Waits because typing is not safe now (a dialog or somebody's draft is on the screen); continues by itself."""
     SUBMITTED = "submitted"
     """The agent's transcript shows it in the conversation."""
     UNCONFIRMED = "unconfirmed"
-    """Typed, but no proof came in time. It is not typed again; a late proof still makes it submitted."""
+    """Typed, but without proof in time. It is not typed again; late proof still makes it submitted."""
     FAILED = "failed"
     """It did not and will not reach the conversation; the reason says why."""
 
@@ -45,7 +46,7 @@ FINAL_STATUSES = frozenset({MessageStatus.SUBMITTED, MessageStatus.UNCONFIRMED, 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """One text for one instance. ``accepted_at`` is seconds since the epoch; ``number`` tells the order in the team."""
+    """One text for one instance. ``accepted_at`` is seconds since the epoch; ``number`` is its order in the team."""
 
     id: str
     instance_id: str
@@ -59,7 +60,7 @@ class Message:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Receipt:
-    """What became of one message so far. ``at`` is seconds since the epoch."""
+    """The delivery state of one message. ``at`` is seconds since the epoch."""
 
     message_id: str
     instance_id: str
@@ -67,16 +68,13 @@ class Receipt:
     at: float
     reason: str = ""
     exact: bool | None = None
-    """SUBMITTED: whether every character arrived. None when that was not compared."""
+    """For SUBMITTED: whether every character arrived; None when that was not compared."""
     changes: tuple[str, ...] = ()
-    """What the agent's program has changed in the text, in words with counts."""
+    """What the agent's program changed in the text, in words with counts."""
 
     @property
     def final(self) -> bool:
         return self.status in FINAL_STATUSES
-
-
-Record = TypeVar("Record")
 
 
 def encode(record: Any) -> bytes:

@@ -1,4 +1,4 @@
-"""The hosts of a cluster and what they offer, as values. ``actors.host.cluster`` asks Ray for them."""
+"""The hosts of a cluster and their resources, as values. ``actors.host.cluster`` gets them from Ray."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 SLOT = "claude_slot"
-"""The custom resource of which each instance takes one."""
+"""Ray's custom resource: each instance takes one."""
 HOST_LABEL = "phalanx/host"
 ELASTIC_LABEL = "phalanx/elastic"
-"""``true`` at a host that Ray's autoscaler may take away as soon as nothing runs on it."""
+"""``true`` on a host that Ray's autoscaler may remove when nothing runs on it."""
 _OF_RAY = "ray.io/"
 
 
@@ -22,7 +22,7 @@ class Node:
     name: str
     address: str
     slots: int | None
-    """Instances that it offers room for; None when it offers none of our resource."""
+    """How many instances it has room for; None when it does not offer ``SLOT``."""
     memory_bytes: int = 0
     labels: Mapping[str, str] = field(default_factory=dict)
 
@@ -32,7 +32,7 @@ class Node:
 
 
 def named(listed: Sequence[Mapping[str, Any]]) -> tuple[Node, ...]:
-    """What Ray lists, by name. Hosts of one name are told apart by their addresses."""
+    """The nodes that Ray lists, sorted by name. Hosts of the same name get their address as suffix."""
     names = Counter(map(_name, listed))
     return tuple(sorted((_node(each, unique=names[_name(each)] == 1) for each in listed), key=lambda node: node.name))
 

@@ -1,15 +1,9 @@
-"""Processes of a team: found by a mark, ended, and what they inherit of signals and limits.
+"""Processes of a team: finding them by an environment mark, ending them, and the signals and limits that they inherit.
 
-Finding processes by a mark in their environment, and ending them.
-
-Used by the runtime for everything of a team and by the host for everything of an instance. A mark is inherited by all
-that a process starts and survives a change of session or parent, which a tree of parents does not. Linux only; every
-function blocks. Promises: a process id that now belongs to another process is never signalled (processes are known by
-id and start time), and neither are the calling process and its ancestors.
-
-What a process that we start inherits of our signals.
-
-How many files a Ray may have open.
+The runtime uses this for everything of a team, the host for everything of an instance. A mark is inherited by every
+descendant and survives a change of session or parent, which a tree of parents does not. Linux only; every function
+blocks. Promises: a process id that now belongs to another process is never signalled (a process is known by its id and
+start time), and neither are the calling process and its ancestors.
 """
 
 from __future__ import annotations
@@ -26,16 +20,17 @@ import psutil
 _KILL_WAIT_S = 5.0
 _SWEEPS = 5
 _POLL_S = 0.02
+_OPEN_FILES = 65_536
 
 
 def processes_with(name: str, value: str) -> list[psutil.Process]:
-    """The processes that carry ``name=value`` in their environment, and all below them: a program that writes its own
-    title may have overwritten the environment that others can see."""
-    everyone = {process.pid: process for process in psutil.process_iter()}
-    found = {pid for pid, process in everyone.items() if mark_of(process, name) == value}
-    parents = {pid: _parent(process) for pid, process in everyone.items()}
-    children = [pid for pid in everyone if _is_below(pid, found, parents)]
-    return [everyone[pid] for pid in sorted({*found, *children})]
+    """The processes with ``name=value`` in their environment, and all their descendants: a program that writes its own
+    title may overwrite its visible environment."""
+    running = {process.pid: process for process in psutil.process_iter()}
+    found = {pid for pid, process in running.items() if mark_of(process, name) == value}
+    parents = {pid: _parent(process) for pid, process in running.items()}
+    children = [pid for pid in running if _is_below(pid, found, parents)]
+    return [running[pid] for pid in sorted({*found, *children})]
 
 
 def _parent(process: psutil.Process) -> int:
@@ -55,7 +50,7 @@ def _is_below(pid: int, found: Container[int], parents: Mapping[int, int]) -> bo
 
 
 def mark_of(process: psutil.Process, name: str) -> str | None:
-    """The variable in the environment with which the process was started; None when absent or not readable."""
+    """The variable in the process's start environment; None when absent or not readable."""
     try:
         return process.environ().get(name)
     except psutil.Error:
@@ -63,20 +58,20 @@ def mark_of(process: psutil.Process, name: str) -> str | None:
 
 
 def name_of(process: psutil.Process) -> str:
-    """Of its program; empty when it has ended."""
+    """The name of its program; empty when it has ended."""
     with suppress(psutil.Error):
         return process.name()
     return ""
 
 
 def own_umask() -> str:
-    """Of this process, in octal. Asking the system call for it would change it for a moment, for every thread."""
+    """This process's umask, in octal. The system call would change it for a moment, for every thread."""
     status = Path("/proc/self/status").read_text()
     return next((line.split()[1] for line in status.splitlines() if line.startswith("Umask:")), "0022")
 
 
 def is_running(process: psutil.Process) -> bool:
-    """Whether this very process still runs. One that only waits for its parent to notice its end does not."""
+    """Whether this very process still runs; a zombie does not."""
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
@@ -84,9 +79,9 @@ def is_running(process: psutil.Process) -> bool:
 
 
 def end_processes(processes: Iterable[psutil.Process], grace_s: float) -> list[psutil.Process]:
-    """Asks all to end (SIGTERM) and kills those that have not within ``grace_s``; 0 kills at once.
+    """Sends SIGTERM and kills what still runs after ``grace_s``; 0 kills at once.
 
-    Returns those that are still there all the same. Never touches the calling process and its ancestors.
+    Returns the survivors. Never touches the calling process and its ancestors.
     """
     ours = {psutil.Process(), *psutil.Process().parents()}
     left = [process for process in processes if process not in ours and is_running(process)]
@@ -98,8 +93,8 @@ def end_processes(processes: Iterable[psutil.Process], grace_s: float) -> list[p
 
 
 def end_all_found(find: Callable[[], Iterable[psutil.Process]], grace_s: float) -> list[psutil.Process]:
-    """``end_processes`` for what ``find`` finds until it finds nothing: a process may have started another while it was
-    being ended. Returns those that are still there all the same."""
+    """Repeats ``end_processes`` until ``find`` finds nothing, because a process may start another while it is being
+    ended. Returns the survivors."""
     left: list[psutil.Process] = []
     for _ in range(_SWEEPS):
         found = list(find())
@@ -116,7 +111,7 @@ def _signal(processes: Iterable[psutil.Process], *, kill: bool) -> None:
 
 
 def running_after(processes: Sequence[psutil.Process], timeout_s: float) -> list[psutil.Process]:
-    """Those that still run when all have ended or ``timeout_s`` has passed."""
+    """Waits until all have ended, at most ``timeout_s``; returns those that still run."""
     deadline = time.monotonic() + timeout_s
     while (left := [process for process in processes if is_running(process)]) and time.monotonic() < deadline:
         time.sleep(_POLL_S)
@@ -125,7 +120,7 @@ def running_after(processes: Sequence[psutil.Process], timeout_s: float) -> list
 
 @contextmanager
 def no_signal_blocked() -> Iterator[None]:
-    """What is started inside inherits an empty signal mask. Only this thread's mask changes."""
+    """Processes started inside inherit an empty signal mask. Only this thread's mask changes."""
     before = signal.pthread_sigmask(signal.SIG_SETMASK, ())
     try:
         yield
@@ -133,13 +128,10 @@ def no_signal_blocked() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-_OPEN_FILES = 65_536
-
-
 def allow_many_files(pid: int) -> None:
-    """Every instance costs Ray some descriptors; the usual limit of 1024 is a few hundred instances.
+    """Raises the limit of open files of ``pid`` and its future children, as far as the system permits.
 
-    As far as the system permits; what ``pid`` starts from now on inherits it.
+    Every instance costs Ray some descriptors: the usual limit of 1024 ends at a few hundred instances.
     """
     with suppress(OSError, ValueError):
         soft, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)

@@ -1,7 +1,8 @@
-"""The one way to make, call, find and end Ray actors: bounded in time, with our errors on both sides.
+"""Makes, calls, finds and ends Ray actors, with a time limit on each step and this project's errors on both sides.
 
-What Ray does in the calling thread (naming, finding and killing actors asks its control store, and hangs for a minute
-when that is gone) is done in a thread of its own here, so that no event loop stands still.
+The supervisor, the host actor and the relay call Ray only through this module. Some calls of Ray block the calling
+thread: naming, finding and killing an actor ask Ray's control store and hang for a minute when that is gone. They run
+in a thread of their own here, so no event loop stands still.
 """
 
 from __future__ import annotations
@@ -27,26 +28,26 @@ NAMESPACE = "phalanx"
 SUPERVISOR = "supervisor"
 """The name of the supervisor's actor."""
 RAY_S = 20.0
-"""Longest that Ray itself may take to make, find or end an actor."""
+"""Longest that Ray may take to make, find or end an actor."""
 AWAY_S = 20.0
-"""Longest that an actor which is just being restarted is waited for."""
+"""Longest wait for an actor that is being restarted."""
 _AWAY_POLL_S = 0.1
 PING_S = 30.0
 FRESH_S = 0.5
-"""An actor that has answered so lately is taken to be there."""
+"""An actor that has answered within this time is not pinged before a write."""
 _Answer = TypeVar("_Answer")
 _CALLS_AT_ONCE = 1000
-"""All our actors are asynchronous; a long poll must not keep other calls out."""
+"""All actors are asynchronous; a long poll must not block other calls."""
 
 
 class ActorAwayError(UnavailableError):
-    """The actor is gone or just being restarted. What it was asked may have been done or not."""
+    """The actor is gone or being restarted. The call may have been done or not."""
 
 
 def actor_class(plain: type) -> Any:
-    """``plain`` as a Ray actor that costs no cores to place and comes back after every crash.
+    """``plain`` as a Ray actor that reserves no cores and is restarted after every crash.
 
-    It answers ``ActorProxy``: it gets a method ``PART_METHOD`` for each remote method of its remote parts.
+    For ``ActorProxy`` it gets a method ``PART_METHOD`` for each remote method of its remote parts.
     """
     for part, its_class in remote_parts(plain).items():
         for name in remote_methods(its_class):
@@ -63,20 +64,20 @@ def _method_of_part(part: str, name: str) -> Callable[..., Awaitable[Any]]:
 
 
 def own_namespace() -> str:
-    """That of the team whose code this runs in."""
+    """The Ray namespace of the team that runs this code."""
     return str(ray.get_runtime_context().namespace)
 
 
 def named_actor(actor: Any, name: str, *arguments: object, **options: object) -> Any:
-    """The handle of the detached actor of this name, made if there is none. Blocks: not for an event loop."""
+    """The handle of the detached actor of this name, created if absent. Blocks: not for an event loop."""
     named = {"name": name, "namespace": own_namespace(), "lifetime": "detached", "get_if_exists": True}
     return actor.options(**named, **options).remote(*arguments)
 
 
 def on_host(address: str, slots: int = 0) -> dict[str, object]:
-    """The option that keeps an actor on the host with this address, also when Ray is started there again.
+    """The option that pins an actor to the host with this address, also after a restart of Ray there.
 
-    ``slots``: so many of the host's it takes for as long as it is there.
+    ``slots``: how many instance slots of the host the actor takes.
     """
     return {"resources": {f"node:{address}": 0.001, **({SLOT: slots} if slots else {})}}
 
@@ -87,7 +88,7 @@ async def make_actor(actor: Any, name: str, *arguments: object, **options: objec
 
 
 async def end_actor(name: str) -> None:
-    """Ends the actor of this name for good, whoever made it; no-op when there is none.
+    """Ends the actor of this name for good; no-op when there is none.
 
     Returns when Ray has been told. Raises ``UnavailableError`` when Ray does not answer.
     """
@@ -103,7 +104,7 @@ async def end_actor(name: str) -> None:
 
 
 async def actor_names(prefix: str) -> tuple[str, ...]:
-    """The names of this team's actors that begin with ``prefix``, those that are just being restarted too.
+    """The names of this team's actors that begin with ``prefix``, including those that are being restarted.
 
     Raises ``UnavailableError`` when Ray does not answer.
     """
@@ -113,9 +114,10 @@ async def actor_names(prefix: str) -> tuple[str, ...]:
 
 
 async def in_thread(function: Callable[[], _Answer], what: str) -> _Answer:
-    """What Ray answers in the calling thread. Raises ``UnavailableError`` when it does not.
+    """Runs a blocking call of Ray in a thread. Raises ``UnavailableError`` when Ray does not answer.
 
-    Not in the loop's pool: the few threads there would soon all wait for a Ray that is gone."""
+    Not in the loop's pool, whose few threads would soon all wait for a Ray that is gone.
+    """
     loop = asyncio.get_running_loop()
     answer: asyncio.Future[_Answer] = loop.create_future()
 
@@ -142,7 +144,7 @@ async def in_thread(function: Callable[[], _Answer], what: str) -> _Answer:
 
 
 async def meet(actor: Any, what: str, timeout_s: float) -> None:
-    """Returns when the actor answers. Raises ``VersionError`` when it is of a version that does not understand ours."""
+    """Returns when the actor answers. Raises ``VersionError`` when its protocol is another."""
     ask = getattr(actor, "meet", None)
     if ask is None:
         check_protocol(0, "this supervisor", what, ACTOR_PROTOCOL)
@@ -153,8 +155,8 @@ async def meet(actor: Any, what: str, timeout_s: float) -> None:
 async def answer_of(call: Awaitable[Any], what: str, timeout_s: float) -> Any:
     """Awaits the answer to a remote call.
 
-    Raises what the actor raised when it is a ``PhalanxError``, ``ActorAwayError`` when it is gone or just being
-    restarted, and ``UnavailableError`` when it does not answer within ``timeout_s`` seconds.
+    Raises the actor's ``PhalanxError``, ``ActorAwayError`` when it is gone or being restarted, and ``UnavailableError``
+    when it does not answer within ``timeout_s`` seconds.
     """
     try:
         async with asyncio.timeout(timeout_s):  # wait_for of Python 3.11 can swallow a cancellation
@@ -162,18 +164,18 @@ async def answer_of(call: Awaitable[Any], what: str, timeout_s: float) -> Any:
     except TimeoutError:
         raise UnavailableError(f"{what} did not answer within {timeout_s:.0f} s: try again.") from None
     except RayActorError as error:
-        raise ActorAwayError(f"{what} is not running just now: try again.") from error
+        raise ActorAwayError(f"{what} is not running now: try again.") from error
     except RayTaskError as error:
         cause = getattr(error, "cause", None)
         if isinstance(cause, PhalanxError):
             raise cause from None
         raise PhalanxError(f"{what} failed: {error}") from error
     except RayError as error:
-        raise UnavailableError(f"{what} cannot be asked just now ({type(error).__name__}): try again.") from error
+        raise UnavailableError(f"{what} cannot be reached now ({type(error).__name__}): try again.") from error
 
 
 async def answer_when_back(call: Callable[[], Awaitable[Any]], what: str, timeout_s: float) -> Any:
-    """``answer_of`` for a call that may be made twice: an actor that is just being restarted is waited for."""
+    """``answer_of`` for a call that may run twice: waits for an actor that is being restarted."""
     deadline = asyncio.get_running_loop().time() + AWAY_S
     while True:
         try:
@@ -187,13 +189,12 @@ async def answer_when_back(call: Callable[[], Awaitable[Any]], what: str, timeou
 class ActorProxy:
     """Calls the actor that runs a ``plain`` object: its remote methods, and those of its remote parts.
 
-    Has the methods of ``plain``, so its maker gives it out as that. Each call is bounded, and is made again or not,
-    as the method says (``actors.remote``); it raises what ``answer_of`` raises. Belongs to one event loop; may be sent
-    to another process.
+    It has the methods of ``plain`` and is cast to that type. The method's rule (``actors.remote``) says how long a call
+    may take and whether it is retried; a call raises as ``answer_of``. Belongs to one event loop; can be pickled.
     """
 
     def __init__(self, actor: Any, plain: type, called: str, prefix: str = "") -> None:
-        """``called``: the actor's name in the texts of errors. ``prefix``: before the names of the actor's methods."""
+        """``called``: the actor's name in error texts. ``prefix``: of the actor's method names."""
         self._actor = actor
         self._plain = plain
         self._called = called
@@ -212,7 +213,7 @@ class ActorProxy:
             if part is None
             else ActorProxy(self._actor, part, self._called, f"{name}_")
         )
-        setattr(self, name, made)  # the next time it is found without this method
+        setattr(self, name, made)  # cached: the next access does not come here
         return made
 
     async def _ask(self, call: RemoteCall, name: str, /, *arguments: Any, **named: Any) -> Any:

@@ -1,7 +1,7 @@
-"""How the methods of an actor may be called from another process: said once, at each method.
+"""The rules for calling an actor's methods from another process, declared at each method.
 
-The classes that run in actors mark their methods with ``remote``; ``actors.ray_client.ActorProxy`` calls them by these
-rules. Nothing here knows Ray, so the classes stay plain and tests use them as they are.
+Classes that run in actors mark their methods with ``remote``. ``actors.ray_client.ActorProxy`` calls them by these
+rules. This module does not know Ray, so the classes stay plain and tests use them directly.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _RULE = "_remote_call"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemoteCall:
-    """The rule of one method."""
+    """The rule of one method. ``plus`` and ``plus_at`` name the argument that adds to the timeout."""
 
     timeout_s: float
     plus: str
@@ -35,12 +35,12 @@ class RemoteCall:
 def remote(
     *, timeout_s: float, plus: str = "", retry: bool = False, ping: bool = False
 ) -> Callable[[_Method], _Method]:
-    """Lets a method be called from another process, for at most ``timeout_s`` seconds.
+    """Allows calls of the method from another process, for at most ``timeout_s`` seconds.
 
-    ``plus`` names an argument without a default whose seconds are added to that. ``retry``: the method may run twice,
-    so the call waits for an actor that is being restarted, and is made again. ``ping``: the method must not run twice,
-    so an actor that has not just answered is asked first whether it is there. With neither, a call to an actor that is
-    being restarted fails at once.
+    ``plus`` names an argument without a default whose seconds are added. ``retry``: the method may run twice, so the
+    call waits for an actor that is being restarted and is repeated. ``ping``: the method must not run twice, so an
+    actor that has not answered just before is pinged first. With neither, a call to an actor that is being restarted
+    fails at once.
     """
 
     def mark(method: _Method) -> _Method:
@@ -52,7 +52,7 @@ def remote(
 
 
 def remote_call(plain: type, name: str) -> RemoteCall:
-    """The rule of the method. Raises ``AttributeError`` when it may not be called from another process."""
+    """The rule of the method. Raises ``AttributeError`` for a method without one."""
     rule: RemoteCall = getattr(getattr(plain, name), _RULE)
     return rule
 
@@ -63,6 +63,6 @@ def remote_methods(plain: type) -> tuple[str, ...]:
 
 
 def remote_parts(plain: type) -> Mapping[str, type]:
-    """Attributes of an actor whose methods may be called too, with the class of each: its ``REMOTE_PARTS``."""
+    """Attributes of an actor whose methods may be called too, with the class of each (``REMOTE_PARTS``)."""
     parts: Mapping[str, type] = getattr(plain, "REMOTE_PARTS", {})
     return parts

@@ -1,15 +1,12 @@
-"""Private Unix sockets, and the frames that pass over them.
+"""Private Unix sockets and the frames on the gateway's socket.
 
-A Unix socket that nobody but its user can connect to: what the gateway listens on, and a relay of another host.
-
-Frames on the gateway's socket: four bytes of length (big-endian), then a msgpack map.
-
-Gateway and client speak these, and a relay passes them on: first the client's ``hello``, then calls, each answered by
-its id::
+The gateway, the relays of other hosts and the git server listen with ``listen``: only the user can connect. A frame is
+four bytes of length (big-endian), then a msgpack map. The client says ``hello``, then makes calls; each is answered by
+its id. A relay passes the bytes on unchanged::
 
     client                                   gateway
     {"hello": {"sender", "version",
-               "protocol"}}                  {"hello": {"version", "protocol"}}, to who names a protocol
+               "protocol"}}                  {"hello": {"version", "protocol"}}, if the client names a protocol
     {"id", "verb", "params"}                 {"id", "progress": {"done", "total", "what"}}, any number of times
                                              {"id", "result"} or {"id", "error": {"code", "message"}}
     {"cancel": id}
@@ -31,11 +28,13 @@ import msgpack
 from actors.errors import PhalanxError, SettingsError
 
 _PROBE_TIMEOUT_S = 2.0
+MAX_FRAME_BYTES = 64_000_000
+_LENGTH = struct.Struct(">I")
 
 
 def listen(path: Path) -> sockets.socket:
-    """A listening socket at ``path``: made under another name and private before it can be connected to, then renamed,
-    so that clients find the old or the new one, never none."""
+    """A listening socket at ``path``. It is made private under another name and then renamed, so that clients find the
+    old or the new socket, never none. Raises ``SettingsError``."""
     unfinished = path.with_name(f"{path.name}.{os.getpid()}")
     unfinished.unlink(missing_ok=True)
     listener = sockets.socket(sockets.AF_UNIX, sockets.SOCK_STREAM)
@@ -47,7 +46,7 @@ def listen(path: Path) -> sockets.socket:
     except OSError as error:
         listener.close()
         unfinished.unlink(missing_ok=True)
-        raise SettingsError(f"No socket can be made at {path}: {error}. Set PHALANX_HOME elsewhere.") from error
+        raise SettingsError(f"No socket can be created at {path}: {error}. Set PHALANX_HOME elsewhere.") from error
     return listener
 
 
@@ -68,12 +67,8 @@ async def is_answered(path: Path) -> bool:
     return True
 
 
-MAX_FRAME_BYTES = 64_000_000
-_LENGTH = struct.Struct(">I")
-
-
 class FrameError(PhalanxError):
-    """What came is no frame, or a frame would be longer than ``MAX_FRAME_BYTES``."""
+    """Not a frame, or a frame longer than ``MAX_FRAME_BYTES``."""
 
     code = "frame"
 
@@ -93,7 +88,7 @@ def pack(frame: Mapping[str, Any]) -> bytes:
 
 
 async def read_frame(reader: asyncio.StreamReader) -> dict[str, Any] | None:
-    """The next frame, or None at the end. Raises ``FrameError`` for what is none; nothing can be read after that."""
+    """The next frame, or None at the end. After a ``FrameError`` nothing more can be read."""
     try:
         (length,) = _LENGTH.unpack(await reader.readexactly(_LENGTH.size))
     except asyncio.IncompleteReadError as error:

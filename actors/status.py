@@ -1,9 +1,9 @@
-"""The status of an instance, weighed from what its witnesses say; pure.
+"""The status of an instance, derived from five sources of evidence; pure.
 
-Five witnesses tell about one agent, none of them everything, and each may be missing in some version of the program.
+No source tells everything about an agent, and each may be missing in some version of the program.
 
 =================  ================================  ==============================  ===============================
-witness            proves                            only suggests                   is silent or wrong
+source             proves                            only suggests                   is silent or wrong
 =================  ================================  ==============================  ===============================
 process            that the agent has ended          --                              --
 permission hook    while it waits: that a tool call  that its dialog is up (one of   waits on when a person has
@@ -18,13 +18,13 @@ screen             that a dialog or the input box    that a turn is under way; t
                    is drawn                          nothing waits                   or setting hides the signs
 =================  ================================  ==============================  ===============================
 
-So, in this order: the end of the process; a permission request that waits; a dialog (the file or
-the screen shows it); a turn that hooks began and nobody saw end; work that only file or screen show; an input box that
-cannot be seen; else the agent is ready. What contradicts the hooks must stand for ``SETTLE_S``, because hooks come
-first. The screen takes a request back only after its dialog has come up and is gone, and never a subagent's.
+The verdict is the first of these that holds: the process has ended; a permission request waits; the file or the screen
+shows a dialog; hooks began a turn and nothing showed its end; file or screen show work; the input box cannot be seen.
+Otherwise the agent is ready. Evidence against the hooks must last ``SETTLE_S``, because hooks report first. The screen
+ends a request only after its dialog was seen and is gone, and never the request of a subagent.
 
-The transcript is no witness of status: it proves what arrived (see ``actors.instance.evidence``). Times are seconds of
-a clock that is never set: the wall clock may be.
+The transcript is not used for status: it proves what arrived (see ``actors.instance.evidence``). Times are seconds of a
+monotonic clock.
 
 ::
 
@@ -44,6 +44,17 @@ from typing import Any
 
 from actors.agents.base import AgentEvent, Composer, Dialog, EventKind, ReportedStatus, Screen
 
+SETTLE_S = 2.0
+"""A hook fires before the file and the screen show its news; for this long they do not count against it."""
+UNSEEN_S = 5.0
+"""After this long a missing input box is not only being redrawn."""
+_EARLIER_S = 0.1
+"""A change of the file so soon after a hook may still be about what was before."""
+_LOOKS = 2
+"""How many looks in a row must agree."""
+_LONGEST_QUOTE = 600
+_UNSEEN = Screen(composer=Composer.ABSENT)
+
 
 class Status(StrEnum):
     STARTING = "starting"
@@ -51,38 +62,25 @@ class Status(StrEnum):
     BUSY = "busy"
     WAITING_PERMISSION = "waiting_permission"
     WAITING_INPUT = "waiting_input"
-    """Something at its terminal waits for a person: a dialog that no hook announced, a view without an input box, a
-    program that was suspended (Ctrl-Z). ``reason`` says what."""
+    """A person has to act at its terminal: a dialog without a hook, a view without an input box, a suspended program
+    (Ctrl-Z). ``reason`` says what."""
     RATE_LIMITED = "rate_limited"
     STOPPED = "stopped"
     FAILED = "failed"
 
 
-ALIVE = frozenset(
-    {
-        Status.STARTING,
-        Status.READY,
-        Status.BUSY,
-        Status.WAITING_PERMISSION,
-        Status.WAITING_INPUT,
-        Status.RATE_LIMITED,
-    }
-)
+ALIVE = frozenset(Status) - {Status.STOPPED, Status.FAILED}
+
+
 IDLE = frozenset({Status.READY, Status.RATE_LIMITED, Status.STOPPED, Status.FAILED})
 """No turn is under way and none will start by itself."""
-NEEDING_ATTENTION = frozenset({Status.WAITING_PERMISSION, Status.WAITING_INPUT, Status.RATE_LIMITED, Status.FAILED})
-TYPABLE = frozenset({Status.READY, Status.RATE_LIMITED})
-"""Between turns. Whether typing is safe now a look at the screen tells."""
 
-SETTLE_S = 2.0
-"""A hook fires before the file and the screen show what it reports; for so long they are no argument against it."""
-UNSEEN_S = 5.0
-"""An input box that cannot be made out for so long is not only being drawn."""
-_EARLIER_S = 0.1
-"""What the file is first seen to say so soon after a hook may still be about what was before."""
-_LOOKS = 2
-"""So many looks in a row must agree."""
-_LONGEST_QUOTE = 600
+
+NEEDING_ATTENTION = frozenset({Status.WAITING_PERMISSION, Status.WAITING_INPUT, Status.RATE_LIMITED, Status.FAILED})
+
+
+TYPABLE = frozenset({Status.READY, Status.RATE_LIMITED})
+"""Between turns. Only a look at the screen shows whether typing is safe."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +94,7 @@ class PendingPermission:
     """Id of the subagent that asks; empty for the agent itself."""
     subagent_type: str = ""
     shown: bool = False
-    """A dialog came up while it waited, which a person may have answered once it is gone."""
+    """A dialog appeared while it waited; once that is gone, a person may have answered it."""
 
 
 class TurnState(StrEnum):
@@ -106,7 +104,7 @@ class TurnState(StrEnum):
 
 
 class ScreenVerdict(StrEnum):
-    """What a look at the screen comes to."""
+    """The meaning of one look at the screen."""
 
     UNKNOWN = "unknown"
     FREE = "free"
@@ -116,12 +114,9 @@ class ScreenVerdict(StrEnum):
     NO_BOX = "no box"
 
 
-_UNSEEN = Screen(composer=Composer.ABSENT)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScreenObservation:
-    """What the screen has shown since ``since``, in ``looks`` looks in a row."""
+    """What the screen shows since ``since``, in ``looks`` looks in a row."""
 
     view: ScreenVerdict = ScreenVerdict.UNKNOWN
     since: float = 0.0
@@ -131,7 +126,7 @@ class ScreenObservation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InstanceState:
-    """What is known of one agent: the verdict, then what its witnesses said."""
+    """What is known of one agent: first the verdict, then the evidence."""
 
     status: Status = Status.STARTING
     reason: str = ""
@@ -139,30 +134,30 @@ class InstanceState:
 
     turn: TurnState = TurnState.NONE
     prompt_is_ahead: bool = False
-    """A prompt was told of while a turn was under way. Newer versions do so for one that they only queue, and tell no
-    more when its own turn begins; but it may have become part of that turn, or have been refused or taken back."""
+    """A hook reported a prompt during a turn. Newer versions report a queued prompt then, and not again when its own
+    turn begins; but the prompt may have joined that turn, or have been refused or taken back."""
     in_background: bool = False
-    """Subagents went on working when the last turn ended; their end starts another."""
+    """Subagents went on working after the last turn; their end starts another turn."""
     failure: str = ""
     """Why the last turn failed."""
     rate_limited: bool = False
     heard_at: float = 0.0
-    """When the last hook event was taken in."""
+    """When the last hook event was processed."""
     has_hooks: bool = False
     permissions: tuple[PendingPermission, ...] = ()
     allowed: tuple[PendingPermission, ...] = ()
-    """Requests that were allowed through us in this turn and whose tool has not run yet."""
+    """Requests that Phalanx allowed in this turn and whose tool has not run yet."""
     own: ReportedStatus | None = None
-    """What the program itself writes about its status; None where it writes nothing."""
+    """What the program's status file says; None when there is none."""
     own_since: float = 0.0
     sight: ScreenObservation = ScreenObservation()
     transcript_path: str = ""
     session_id: str = ""
-    """Of the conversation that the agent is in now."""
+    """The current conversation."""
 
     @property
     def dialog(self) -> Dialog | None:
-        """What the agent asks at its terminal, when a person has to answer there."""
+        """The dialog on the screen, if there is one."""
         return self.sight.screen.dialog if self.sight.view is ScreenVerdict.DIALOG else None
 
     @property
@@ -175,7 +170,7 @@ class InstanceState:
 
 
 def fold(state: InstanceState, event: AgentEvent, now: float) -> InstanceState:
-    """The state after a hook event. A dead agent stays dead, whatever a late event says."""
+    """The state after a hook event. An ended agent stays ended."""
     state = replace(
         state,
         heard_at=now,
@@ -204,7 +199,7 @@ def fold(state: InstanceState, event: AgentEvent, now: float) -> InstanceState:
             state = _after_turn(state, event)
         case EventKind.SESSION_STARTED:
             state = replace(state, session_id=event.session_id)
-            if event.source != "compact":  # which happens in the midst of a turn
+            if event.source != "compact":  # a compaction happens within a turn
                 state = _between_turns(state, TurnState.NONE)
                 state = replace(state, failure="", rate_limited=False, in_background=False)
         case EventKind.ATTENTION | EventKind.SESSION_ENDED:
@@ -213,10 +208,10 @@ def fold(state: InstanceState, event: AgentEvent, now: float) -> InstanceState:
 
 
 def _after_turn(state: InstanceState, event: AgentEvent) -> InstanceState:
-    """The agent's own requests end with its turn; those of its subagents in the background wait on.
+    """The agent's own requests end with its turn; those of background subagents go on.
 
-    The turn of a prompt that is ahead begins at once; where none comes, file and screen tell that soon. With subagents
-    in the background it is busy anyway, and what may be typed is to be typed.
+    A queued prompt begins its turn at once; if none follows, file and screen soon show that. With background subagents
+    the agent counts as busy anyway, and messages may still be typed.
     """
     failed = event.kind is EventKind.TURN_FAILED
     goes_on = state.prompt_is_ahead and not event.in_background
@@ -234,7 +229,7 @@ def _between_turns(state: InstanceState, turn: TurnState) -> InstanceState:
 
 
 def _after_tool(state: InstanceState, event: AgentEvent) -> InstanceState:
-    """A call that was allowed through us is matched first, so that its equal that still waits is not taken for it."""
+    """Matches allowed requests first, so that an equal request that still waits is not taken for the call that ran."""
     if not event.subagent and state.turn is TurnState.NONE:
         state = replace(state, turn=TurnState.UNDER_WAY)
     ran = _asked_before((*state.allowed, *state.permissions), event)
@@ -246,7 +241,7 @@ def _after_tool(state: InstanceState, event: AgentEvent) -> InstanceState:
 
 
 def _asked_before(asked: Collection[PendingPermission], event: AgentEvent) -> PendingPermission | None:
-    """The request for the call that has run. An event without its input matches the only one of its tool."""
+    """The request of the call that ran. An event without its input matches only a single request of its tool."""
     alike = [one for one in asked if (one.tool, one.subagent) == (event.tool, event.subagent)]
     if event.slimmed:
         return alike[0] if len(alike) == 1 else None
@@ -254,29 +249,26 @@ def _asked_before(asked: Collection[PendingPermission], event: AgentEvent) -> Pe
 
 
 def decided(state: InstanceState, request_id: str, now: float, *, allowed: bool) -> InstanceState:
-    """The state after a permission request got its answer through us; others that wait go on waiting.
-
-    Of a call that was not allowed no event follows.
-    """
+    """The state after Phalanx answered a permission request; a denied call causes no further event."""
     mine = tuple(asked for asked in state.permissions if asked.request_id == request_id and allowed)
     return without(replace(state, allowed=(*state.allowed, *mine)), {request_id}, now)
 
 
 def without(state: InstanceState, request_ids: Collection[str], now: float) -> InstanceState:
-    """The state after these requests have ended: their hooks wait no more. Their dialogs are drawn for a moment yet."""
+    """The state after the hooks of these requests ended. Their dialogs stay on the screen for another moment."""
     left = tuple(asked for asked in state.permissions if asked.request_id not in request_ids)
     return weighed(replace(state, permissions=left, heard_at=now), now)
 
 
 def interrupted(state: InstanceState, now: float) -> InstanceState:
-    """The state after a turn was stopped from outside, which no hook reports."""
+    """The state after an interrupt, which no hook reports."""
     if state.status not in ALIVE:
         return state
     return weighed(replace(_between_turns(state, TurnState.ENDED), permissions=(), heard_at=now, own=None), now)
 
 
 def on_own_status(state: InstanceState, own: ReportedStatus | None, now: float) -> InstanceState:
-    """The state after a look into the program's own status file."""
+    """The state after a look at the program's status file."""
     if own != state.own:
         dialog_came_up = own is not None and own.waiting and not (state.own is not None and state.own.waiting)
         if dialog_came_up and now - state.heard_at >= _EARLIER_S:
@@ -294,10 +286,7 @@ def on_screen(state: InstanceState, screen: Screen, now: float) -> InstanceState
     view, before = _view_of(screen), state.sight
     same = view is before.view and now >= before.since
     sight = ScreenObservation(
-        view=view,
-        since=before.since if same else now,
-        looks=before.looks + 1 if same else 1,
-        screen=screen,
+        view=view, since=before.since if same else now, looks=before.looks + 1 if same else 1, screen=screen
     )
     state = replace(state, sight=sight)
     if view is ScreenVerdict.DIALOG:
@@ -312,8 +301,7 @@ def _view_of(screen: Screen) -> ScreenVerdict:
 
 
 def _without_answered(state: InstanceState, now: float) -> InstanceState:
-    """Requests whose dialog was seen and is gone: a person has answered it. Where a subagent asks nothing is certain
-    but the end of its hook."""
+    """Drops requests whose dialog was seen and is gone: a person answered. A subagent's ends only with its hook."""
     box = _stands(state, ScreenVerdict.FREE, now) or _stands(state, ScreenVerdict.WORKING, now)
     if not box or (state.own is not None and state.own.waiting):
         return state
@@ -329,18 +317,18 @@ def on_exit(state: InstanceState, *, asked: bool, reason: str) -> InstanceState:
 
 
 def _stands(state: InstanceState, view: ScreenVerdict, now: float) -> bool:
-    """The screen has shown this in looks enough, and not only because it has not caught up with the last hook yet."""
+    """Whether enough looks agree on ``view`` and the screen had time to follow the last hook."""
     sight = state.sight
     return sight.view is view and sight.looks >= _LOOKS and now - state.heard_at >= SETTLE_S
 
 
 def _own_stands(state: InstanceState, now: float) -> ReportedStatus | None:
-    """What the program writes about itself, once it had time to follow the last hook."""
+    """The program's status file, once it had time to follow the last hook."""
     return state.own if now - max(state.heard_at, state.own_since) >= SETTLE_S else None
 
 
 def weighed(state: InstanceState, now: float) -> InstanceState:
-    """The state with the verdict that its witnesses give now. The dead stay dead."""
+    """The state with a new verdict. An ended agent stays ended."""
     if state.status not in ALIVE:
         return state
     status, reason = _verdict(state, now)
@@ -348,7 +336,7 @@ def weighed(state: InstanceState, now: float) -> InstanceState:
 
 
 def _verdict(state: InstanceState, now: float) -> tuple[Status, str]:
-    untold = state.turn is TurnState.NONE and not state.permissions  # whoever has had a turn has started
+    untold = state.turn is TurnState.NONE and not state.permissions  # a turn or a request proves that it started
     if (
         state.status is Status.STARTING
         and untold
@@ -378,7 +366,7 @@ def _is_at_work(state: InstanceState, now: float) -> bool:
 
 
 def _question(state: InstanceState, now: float) -> str:
-    """What a person is asked at the terminal without a hook that waits for the answer; empty for nothing."""
+    """What a person has to answer at the terminal because no hook waits for it; empty for nothing."""
     shown = state.dialog
     if shown is not None and _stands(state, ScreenVerdict.DIALOG, now):
         return in_words(shown)
@@ -402,7 +390,7 @@ def _why_not_started(state: InstanceState, now: float) -> str:
 
 
 def in_words(dialog: Dialog) -> str:
-    """A dialog in words for whoever leads."""
+    """A dialog in words for the lead."""
     if not dialog.question and not dialog.options:
         return "a dialog that asks for no permission is up at its terminal: attach and answer it"
     asks = " ".join(dialog.question.split())[:_LONGEST_QUOTE] or dialog.kind

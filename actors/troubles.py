@@ -1,4 +1,4 @@
-"""Says a trouble once and not each time that it is met again: a loop that tries again must not fill the log."""
+"""Logs a recurring problem once, so that a loop that retries does not fill the log."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import logging
 
 
 class Trouble:
-    """One thing that may go wrong for a while."""
+    """One problem that may last for a while. ``what`` says in the log what goes wrong."""
 
     def __init__(self, logger: logging.Logger, what: str) -> None:
         self._logger = logger
@@ -18,12 +18,13 @@ class Trouble:
         return bool(self._said)
 
     def met(self, error: BaseException) -> None:
-        """Said when it is another one than before."""
+        """Logs the error unless it is the same as before."""
         if str(error) != self._said:
             self._said = str(error)
             self._logger.warning("%s: %s", self._what, error)
 
     def over(self) -> None:
+        """Logs once that the problem is gone."""
         if self._said:
             self._said = ""
             self._logger.info("%s: no more", self._what)

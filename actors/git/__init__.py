@@ -1,4 +1,5 @@
-"""What ``git_batch`` does on a host: runs git for one operation at a time, and proves that earlier answers still hold.
+"""The host's side of ``git_batch``: runs git for single operations and checks that earlier answers still hold.
 
-The host actor calls ``executor.GitExecutor`` in threads. ``model`` imports no git, so anybody may hold an operation.
+The host actor calls ``executor.GitExecutor`` in threads. ``model`` imports no git, so any process may hold an
+operation.
 """

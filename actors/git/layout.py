@@ -1,4 +1,4 @@
-"""Finds the repository of a directory as git does, without asking git: it is needed before every operation."""
+"""Finds a directory's repository and HEAD as git does, but without git, because every operation needs them first."""
 
 from __future__ import annotations
 
@@ -12,15 +12,25 @@ from actors.git.model import RepositoryPaths
 
 _BRANCHES = "refs/heads/"
 ASK_GIT = ".invalid"
-"""Stands for the branch in HEAD where git keeps refs elsewhere (reftable)."""
+"""The branch in HEAD when git keeps refs elsewhere (reftable)."""
 _REMOVED = " (deleted)"
-"""So the kernel marks the name of a directory that is gone."""
+"""The kernel's suffix for the name of a deleted directory."""
 _SMALL_BYTES = 4096
 _HASH = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What is checked out."""
+
+    branch: str | None
+    """None when detached; ``ASK_GIT`` when only git knows it."""
+    commit: str | None
+    """None before the first commit, or when only git knows it."""
+
+
 def find_place(directory: Path) -> RepositoryPaths | None:
-    """None when the directory is in no repository, as far as can be seen."""
+    """The repository of a directory; None when it is in none."""
     candidate = _real_path(os.fspath(directory))
     while True:
         git_directory = _linked(candidate)
@@ -36,14 +46,14 @@ def find_place(directory: Path) -> RepositoryPaths | None:
 
 def _place(top: str | None, git_directory: str) -> RepositoryPaths:
     written = read_line(f"{git_directory}/commondir")
-    # Paths are costly to make, and this one often is the one before.
+    # Creating a Path is costly; often both are the same.
     own = Path(git_directory)
     common = own if not written else Path(_real_path(os.path.join(git_directory, written)))  # noqa: PTH118
     return RepositoryPaths(top=Path(top) if top else None, git_directory=own, common_directory=common)
 
 
 def _real_path(path: str) -> str:
-    """``os.path.realpath``, of a directory that is there by one question to the kernel."""
+    """``os.path.realpath``, by a single question to the kernel when the directory exists."""
     try:
         descriptor = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError:
@@ -57,15 +67,6 @@ def _real_path(path: str) -> str:
     return os.path.realpath(path) if found.endswith(_REMOVED) else found
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
-    """What is checked out. ``commit`` is None when only git can tell it, or when there is none yet; ``branch`` is
-    ``ASK_GIT`` when only git can tell it."""
-
-    branch: str | None
-    commit: str | None
-
-
 def read_head(place: RepositoryPaths) -> Head:
     written = read_line(f"{place.git_directory}/HEAD") or ""
     ref = written.removeprefix("ref: ") if written.startswith("ref: ") else None
@@ -75,14 +76,13 @@ def read_head(place: RepositoryPaths) -> Head:
 
 
 def read_line(path: str | Path) -> str | None:
-    """The only line of one of git's small files; None when it is not there."""
+    """The single line of one of git's small files; None without the file."""
     content = read_small(path)
     return None if content is None else os.fsdecode(content).removesuffix("\n")
 
 
 def read_small(path: str | Path) -> bytes | None:
-    """The bytes of a file, None when it is not there. Called for every answer, and often: room for a large file costs
-    more than to read a small one."""
+    """The bytes of a file; None without it. Hot: a buffer for a large file would cost more than reading a small one."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
@@ -99,7 +99,7 @@ def read_small(path: str | Path) -> bytes | None:
 
 
 def _linked(directory: str) -> str | None:
-    """The git directory that ``.git`` in it is or names."""
+    """The git directory that ``.git`` in the directory is or names."""
     dot_git = f"{directory}/.git"
     try:
         is_directory = stat.S_ISDIR(os.stat(dot_git).st_mode)  # noqa: PTH116 - called for every answer

@@ -1,8 +1,8 @@
-"""A private Unix socket for git between a host's actor and the supervisor on the same machine.
+"""A private Unix socket for git calls from the supervisor to the host actor on the same machine.
 
-A call through Ray costs each side more than most gits cost, and a batch makes many. One connection carries one call at
-a time; several calls take several. Promises: a connection ends with the process at its other end, so that nobody waits
-for one who has died; a call that was not sent can be made in another way.
+A call through Ray costs both sides more than most git commands, and a batch makes many. A connection carries one call
+at a time. Promises: a connection ends with either process, so no caller waits for a dead one; a call that was not sent
+raises ``GitCallNotSentError`` and may be made through Ray.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ from actors.sockets import listen
 _LENGTH = struct.Struct(">Q")
 _READ_AHEAD_BYTES = 1 << 20
 _MOST_IDLE = 8
-"""Connections that are kept for the next calls."""
+"""Idle connections kept for later calls."""
 _STOP_S = 5.0
 _WRITE_S = 30.0
 
 
 class GitCallNotSentError(Exception):
-    """Nobody has heard of the call."""
+    """The host received nothing of the call."""
 
 
 class GitServer:
-    """The host's end. All in one event loop."""
+    """The host's end, in one event loop."""
 
     def __init__(self, socket: Path, answers: Mapping[str, Callable[[Any], Awaitable[Any]]]) -> None:
-        """``answers``: what makes the answer to a call, by the call's name."""
+        """``answers``: the function that answers each call, by the call's name."""
         self._socket = socket
         self._answers = answers
         self._server: asyncio.Server | None = None
@@ -44,18 +44,18 @@ class GitServer:
         self._callers = TaskSet("a caller of git")
 
     async def start(self) -> None:
-        """Raises ``SettingsError`` when there can be no socket."""
+        """Raises ``SettingsError`` when the socket cannot be created."""
         listener = listen(self._socket)
         self._inode = self._socket.stat().st_ino
         self._server = await asyncio.start_unix_server(self._serve, sock=listener, limit=_READ_AHEAD_BYTES)
 
     async def stop(self) -> None:
-        """What runs goes on to its end, and nobody is told. No-op when not started."""
+        """Closes the socket; running operations finish without a response. No-op when not started."""
         if self._server is not None:
             self._server.close()
             self._server = None
             with suppress(FileNotFoundError):
-                if self._socket.stat().st_ino == self._inode:  # it may be a successor's
+                if self._socket.stat().st_ino == self._inode:  # not a successor's socket
                     self._socket.unlink()
         await self._callers.end(within_s=_STOP_S)
 
@@ -77,20 +77,20 @@ class GitServer:
         """The answer and None, or None and the error."""
         try:
             return await self._answers[name](given), None
-        except Exception as error:  # noqa: BLE001 - the other end must hear of it
+        except Exception as error:  # noqa: BLE001 - sent to the other end
             return None, dict(failed(error).error or {})
 
 
 class GitClient:
-    """The supervisor's end. All in one event loop."""
+    """The supervisor's end, in one event loop."""
 
     def __init__(self, socket: Path) -> None:
         self._socket = socket
         self._idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
 
     async def call(self, name: str, given: Any) -> Any:
-        """Raises ``GitCallNotSentError``, ``ConnectionError`` when the other end went away before it answered, and what
-        it raised. A call that is cut off, in time or otherwise, is done to its end."""
+        """Raises ``GitCallNotSentError``, ``ConnectionError`` when the host ended before it answered, and the host's
+        error. The host finishes a call that times out or is cancelled."""
         reader, writer = await self._connected()
         is_whole = False
         try:
@@ -110,13 +110,13 @@ class GitClient:
         return answer
 
     def close(self) -> None:
-        """Lets go of the connections that are kept; a later call opens one."""
+        """Closes the idle connections; a later call opens a new one."""
         for _, writer in self._idle:
             writer.transport.abort()
         self._idle.clear()
 
     async def _connected(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        await asyncio.sleep(0)  # an end that has come is only seen in the loop's turn
+        await asyncio.sleep(0)  # the loop must run once to notice closed connections
         while self._idle:
             reader, writer = self._idle.pop()
             if not reader.at_eof() and not writer.is_closing():
@@ -135,4 +135,4 @@ def _send(writer: asyncio.StreamWriter, what: Any) -> None:
 
 async def _receive(reader: asyncio.StreamReader) -> Any:
     (length,) = _LENGTH.unpack(await reader.readexactly(_LENGTH.size))
-    return pickle.loads(await reader.readexactly(length))  # noqa: S301 - from nobody but the other end
+    return pickle.loads(await reader.readexactly(length))  # noqa: S301 - only the user can connect

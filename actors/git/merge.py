@@ -1,9 +1,9 @@
-"""Merges a branch into the one that is checked out. A conflict is found before anything is touched.
+"""Merges a branch into the checked out one, and predicts conflicts before anything changes.
 
-Promises: a merge that conflicts is told with its files, and neither the working tree, the index nor a ref has changed;
-one that git begins and does not finish (a hook refuses or hangs, the machine is full) is taken back. What somebody else
-has under way there is left alone. No file that git does not track is overwritten: git itself asks that only of files
-that are not ignored, so here the file system is looked at.
+``GitExecutor`` and ``ReadBatch`` use it. Promises: a conflict is reported with its files, and working tree, index and
+refs are unchanged; a merge that git starts but does not finish (a hook refuses or hangs, the disk is full) is undone;
+an operation that another git has under way is left alone; no untracked file is overwritten. git protects only untracked
+files that are not ignored, so this module looks at the file system.
 """
 
 from __future__ import annotations
@@ -22,7 +22,156 @@ from actors.git.repository import Repository, refusal
 from actors.worktrees.source import some_of
 
 _SUBMODULE = "160000"
-"""A mode of git: it leaves alone what is in the directory."""
+"""git's mode of a submodule, whose directory git leaves alone."""
+_CONFLICTS = 1
+_MERGE_OPTIONS = (
+    "--commit",
+    "--no-squash",
+    "--ff",
+    "--strategy=ort",
+    "--no-autostash",
+    "--no-log",
+    "--cleanup=whitespace",
+)
+"""Whatever git's configuration says, the predicted merge is made and committed with the given message. Signing and
+hooks stay the user's."""
+_WAS_UNDER_WAY = ("MERGE_HEAD exists", "unresolved conflict")
+"""git's words about another unfinished merge."""
+
+
+class MergeConflictError(WorkspaceError):
+    """The two sides conflict in ``files``."""
+
+    def __init__(self, text: str, files: list[str]) -> None:
+        super().__init__(text)
+        self.files = files
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _PredictedMerge:
+    ours: str
+    theirs: str
+    tree: str
+    """The merged tree, with conflict markers where there are conflicts."""
+    conflicts: list[str]
+
+
+def predict(repo: Repository, branch: str) -> dict[str, Any]:
+    """What a merge of ``branch`` would do. Changes nothing."""
+    predicted = _predict(repo, branch)
+    base = repo.read("merge-base", "--is-ancestor", predicted.theirs, predicted.ours)
+    return {
+        "branch": branch,
+        "commit": predicted.theirs,
+        "conflicts": predicted.conflicts,
+        "clean": not predicted.conflicts,
+        "alreadyMerged": base.ok,
+    }
+
+
+def merge(repo: Repository, branch: str, message: str | None) -> dict[str, Any]:
+    """Raises ``MergeConflictError``, or ``WorkspaceError`` in git's words; then all is as it was."""
+    top = repo.top
+    if (what := under_way(repo.place)) is not None:
+        raise WorkspaceError(
+            f"A {what} is under way in {top}: let the member who began it finish or abort it, then merge again."
+        )
+    predicted = _predict(repo, branch)
+    if predicted.conflicts:
+        files = predicted.conflicts
+        raise MergeConflictError(
+            f"{branch} conflicts in {len(files)} file(s): {some_of(tuple(files))}; nothing was touched. Let the member "
+            "that knows the work merge the other way round and resolve them, then merge again.",
+            files,
+        )
+    _refuse_to_overwrite(repo, branch, predicted)
+    on = repo.head().branch
+    words = message or f"Merge branch '{branch}'{f' into {on}' if on else ''}"
+    _merge(repo, predicted, on, words)
+    after = repo.head().commit
+    return {
+        "branch": branch,
+        "commit": after,
+        "alreadyMerged": after == predicted.ours,
+        "fastForward": after == predicted.theirs and after != predicted.ours,
+    }
+
+
+def _predict(repo: Repository, branch: str) -> _PredictedMerge:
+    theirs = _commit(repo, branch)
+    ours = repo.head().commit
+    if ours is None:
+        raise InvalidRequestError("There is no commit yet to merge into: make a first commit.")
+    answer = repo.read("merge-tree", "--write-tree", "-z", "--name-only", "--no-messages", ours, theirs)
+    if not answer.ok and answer.status != _CONFLICTS:
+        if "usage:" in answer.error:
+            raise WorkspaceError("Merging needs git 2.38 or newer, which can tell conflicts beforehand: update git.")
+        raise refusal(answer)
+    tree, *files = answer.output.split("\0")[:-1]
+    return _PredictedMerge(
+        ours=ours, theirs=theirs, tree=tree, conflicts=[] if answer.ok else list(dict.fromkeys(files))
+    )
+
+
+def _commit(repo: Repository, branch: str) -> str:
+    """The commit of a local branch, else of any revision of that name."""
+    commit = repo.commit_of(f"refs/heads/{branch}") or repo.commit_of(branch)
+    if commit is None:
+        raise InvalidRequestError(f"There is no branch {branch!r} to merge: correct the name (type branch lists them).")
+    return commit
+
+
+def _refuse_to_overwrite(repo: Repository, branch: str, predicted: _PredictedMerge) -> None:
+    """Needed because git obeys ``--no-overwrite-ignore`` in a fast-forward only."""
+    changes = repo.read_output("diff-tree", "-r", "-z", "--raw", "--no-renames", predicted.ours, predicted.tree)
+    if files := untracked_in_the_way(repo.top, read_changed_paths(changes)):
+        raise WorkspaceError(
+            f"Merging {branch} would overwrite {len(files)} untracked file(s): "
+            f"{some_of(tuple(files))}; nothing was touched. Move them away, then merge again."
+        )
+
+
+def _merge(repo: Repository, predicted: _PredictedMerge, on: str | None, words: str) -> None:
+    command = ("merge", "--quiet", "--no-edit", "--no-overwrite-ignore", *_MERGE_OPTIONS, "-m", words, predicted.theirs)
+    # The branch's own mergeOptions could name a second strategy.
+    settings = {f"branch.{on}.mergeOptions": ""} if on else {}
+    try:
+        answer = repo.write(repo.top, *command, begun=lambda: _is_ours(repo, predicted), settings=settings)
+    except WorkspaceError as late:
+        now = repo.head().commit
+        if now != predicted.ours:
+            raise WorkspaceError(f"{late} HEAD is at {now} now: look whether the merge is made.") from late
+        _undo_unfinished(repo, predicted)
+        raise
+    if not answer.ok:
+        if _is_ours(repo, predicted) and not any(words in answer.error for words in _WAS_UNDER_WAY):
+            _undo(repo, "merge", "--abort")
+        raise refusal(answer)
+
+
+def _is_ours(repo: Repository, predicted: _PredictedMerge) -> bool:
+    """Whether the unfinished merge is this one."""
+    return read_line(repo.place.git_directory / "MERGE_HEAD") == predicted.theirs
+
+
+def _undo_unfinished(repo: Repository, predicted: _PredictedMerge) -> None:
+    """Undoes a merge whose git was ended during a hook: the result is staged, perhaps without ``MERGE_HEAD``.
+
+    git merges only with an empty stage. So the merge is undone if its tree and nothing else is staged now.
+    """
+    if under_way(repo.place) and not _is_ours(repo, predicted):
+        return
+    if repo.read("diff", "--cached", "--quiet", predicted.tree).ok:
+        _undo(repo, "reset", "--quiet", "--merge", predicted.ours)
+
+
+def _undo(repo: Repository, *command: str) -> None:
+    answer = repo.write(repo.top, *command)
+    if not answer.ok:
+        raise WorkspaceError(
+            f"The merge failed, and git could not undo it: {answer.last_words}. Inspect {repo.top} before you do "
+            "anything else there."
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +181,7 @@ class ChangedPaths:
 
 
 def read_changed_paths(raw: str) -> ChangedPaths:
-    """Of ``git diff-tree -r -z --raw --no-renames``."""
+    """Parses ``git diff-tree -r -z --raw --no-renames``."""
     fields = iter(raw.split("\0")[:-1])
     entries = [(about.split(" "), path) for about, path in zip(fields, fields, strict=True)]
     return ChangedPaths(
@@ -42,7 +191,7 @@ def read_changed_paths(raw: str) -> ChangedPaths:
 
 
 def untracked_in_the_way(top: Path, changed: ChangedPaths) -> list[str]:
-    """Of the working tree at ``top``, where nothing is staged."""
+    """Untracked files that the change would overwrite in the working tree at ``top``, where nothing is staged."""
     found: dict[str, None] = {}
     clear: set[str] = set()
     for path in changed.added:
@@ -61,7 +210,7 @@ def untracked_in_the_way(top: Path, changed: ChangedPaths) -> list[str]:
 
 
 def _kind(path: Path) -> int | None:
-    """Type bits of its mode; None when there is nothing."""
+    """The type bits of its mode; None without a file."""
     try:
         return stat.S_IFMT(path.lstat().st_mode)
     except (FileNotFoundError, NotADirectoryError):
@@ -72,154 +221,3 @@ def _files_below(directory: Path) -> Iterator[str]:
     for here, directories, files in os.walk(directory):
         links = (name for name in directories if (Path(here) / name).is_symlink())
         yield from (os.path.join(here, name) for name in (*files, *links))  # noqa: PTH118 - as os.walk gives them
-
-
-_CONFLICTS = 1
-_AS_FORESEEN = (
-    "--commit",
-    "--no-squash",
-    "--ff",
-    "--strategy=ort",
-    "--no-autostash",
-    "--no-log",
-    "--cleanup=whitespace",
-)
-"""Whatever git's configuration says: what was foreseen is made, committed, with the words that were given. Whether it
-must be signed, and what the hooks say to it, stays with the user."""
-_WAS_UNDER_WAY = ("MERGE_HEAD exists", "unresolved conflict")
-"""So git says of a merge that another has begun."""
-
-
-class MergeConflictError(WorkspaceError):
-    """Both sides changed the same."""
-
-    def __init__(self, text: str, files: list[str]) -> None:
-        super().__init__(text)
-        self.files = files
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _PredictedMerge:
-    ours: str
-    theirs: str
-    tree: str
-    """What the merge makes; with marks in it where there are conflicts."""
-    conflicts: list[str]
-
-
-def predict(repo: Repository, branch: str) -> dict[str, Any]:
-    """What a merge of ``branch`` would do; nothing is changed."""
-    foreseen = _foresee(repo, branch)
-    base = repo.ask("merge-base", "--is-ancestor", foreseen.theirs, foreseen.ours)
-    return {
-        "branch": branch,
-        "commit": foreseen.theirs,
-        "conflicts": foreseen.conflicts,
-        "clean": not foreseen.conflicts,
-        "alreadyMerged": base.ok,
-    }
-
-
-def merge(repo: Repository, branch: str, message: str | None) -> dict[str, Any]:
-    """Raises ``MergeConflictError``, or ``WorkspaceError`` in git's words; then all is as it was."""
-    top = repo.top
-    if (what := under_way(repo.place)) is not None:
-        raise WorkspaceError(
-            f"A {what} is under way in {top}: let whoever began it finish it (or abort it), then merge again."
-        )
-    foreseen = _foresee(repo, branch)
-    if foreseen.conflicts:
-        files = foreseen.conflicts
-        raise MergeConflictError(
-            f"{branch} conflicts in {len(files)} file(s): {some_of(tuple(files))}; nothing was touched. Let the member "
-            "that knows the work merge the other way round and resolve them, then merge again.",
-            files,
-        )
-    _refuse_to_overwrite(repo, branch, foreseen)
-    on = repo.head().branch
-    words = message or f"Merge branch '{branch}'{f' into {on}' if on else ''}"
-    _merge(repo, foreseen, on, words)
-    after = repo.head().commit
-    return {
-        "branch": branch,
-        "commit": after,
-        "alreadyMerged": after == foreseen.ours,
-        "fastForward": after == foreseen.theirs and after != foreseen.ours,
-    }
-
-
-def _foresee(repo: Repository, branch: str) -> _PredictedMerge:
-    theirs = _commit(repo, branch)
-    ours = repo.head().commit
-    if ours is None:
-        raise InvalidRequestError("There is no commit yet to merge into: make a first commit.")
-    answer = repo.ask("merge-tree", "--write-tree", "-z", "--name-only", "--no-messages", ours, theirs)
-    if not answer.ok and answer.status != _CONFLICTS:
-        if "usage:" in answer.error:
-            raise WorkspaceError("Merging needs git 2.38 or newer, which can tell conflicts beforehand: update git.")
-        raise refusal(answer)
-    tree, *files = answer.output.split("\0")[:-1]
-    return _PredictedMerge(
-        ours=ours, theirs=theirs, tree=tree, conflicts=[] if answer.ok else list(dict.fromkeys(files))
-    )
-
-
-def _refuse_to_overwrite(repo: Repository, branch: str, foreseen: _PredictedMerge) -> None:
-    """git heeds ``--no-overwrite-ignore`` in a fast-forward only."""
-    told = repo.told("diff-tree", "-r", "-z", "--raw", "--no-renames", foreseen.ours, foreseen.tree)
-    if files := untracked_in_the_way(repo.top, read_changed_paths(told)):
-        raise WorkspaceError(
-            f"{branch} brings what would overwrite {len(files)} file(s) that git does not track: "
-            f"{some_of(tuple(files))}; nothing was touched. Move them away, then merge again."
-        )
-
-
-def _merge(repo: Repository, foreseen: _PredictedMerge, on: str | None, words: str) -> None:
-    command = ("merge", "--quiet", "--no-edit", "--no-overwrite-ignore", *_AS_FORESEEN, "-m", words, foreseen.theirs)
-    # Options that the branch has of its own may name another strategy, which git would take as well.
-    settings = {f"branch.{on}.mergeOptions": ""} if on else {}
-    try:
-        answer = repo.act(repo.top, *command, begun=lambda: _is_ours(repo, foreseen), settings=settings)
-    except WorkspaceError as late:
-        now = repo.head().commit
-        if now != foreseen.ours:
-            raise WorkspaceError(f"{late} HEAD is at {now} now: look whether the merge is made.") from late
-        _take_back_unfinished(repo, foreseen)
-        raise
-    if not answer.ok:
-        if _is_ours(repo, foreseen) and not any(words in answer.error for words in _WAS_UNDER_WAY):
-            _take_back(repo, "merge", "--abort")
-        raise refusal(answer)
-
-
-def _commit(repo: Repository, branch: str) -> str:
-    """Of a local branch, else of whatever else is called so."""
-    commit = repo.commit_of(f"refs/heads/{branch}") or repo.commit_of(branch)
-    if commit is None:
-        raise InvalidRequestError(f"There is no branch {branch!r} to merge: correct the name (type branch lists them).")
-    return commit
-
-
-def _is_ours(repo: Repository, foreseen: _PredictedMerge) -> bool:
-    """Whether the merge that is under way is of what was to be merged."""
-    return read_line(repo.place.git_directory / "MERGE_HEAD") == foreseen.theirs
-
-
-def _take_back_unfinished(repo: Repository, foreseen: _PredictedMerge) -> None:
-    """A git that is ended while a hook runs leaves what it has merged staged, and may not have noted that it merges.
-
-    It merges only where nothing is staged. So what it left is taken back if that and nothing else is staged now.
-    """
-    if under_way(repo.place) and not _is_ours(repo, foreseen):
-        return
-    if repo.ask("diff", "--cached", "--quiet", foreseen.tree).ok:
-        _take_back(repo, "reset", "--quiet", "--merge", foreseen.ours)
-
-
-def _take_back(repo: Repository, *command: str) -> None:
-    answer = repo.act(repo.top, *command)
-    if not answer.ok:
-        raise WorkspaceError(
-            f"The merge failed, and git could not take it back: {answer.last_words}. Look into {repo.top} before "
-            "you do anything else there."
-        )

@@ -1,14 +1,14 @@
-"""The values of ``git_batch`` that travel between the supervisor and a host: operations, requests and responses.
+"""The values of ``git_batch`` between supervisor and host: operations, requests and responses.
 
-They import no git, and operations are hashable: with its directory one is the key of a kept answer. Names and contents
-of files need be no UTF-8, but messages between processes are: ``with_time`` marks every other byte. Fingerprints are
-left alone, because they must name the same files again.
+They import no git. Operations are hashable: with its directory an operation is the key of a kept answer. File names and
+contents may be invalid UTF-8, but messages between processes must be valid: ``with_time`` replaces other bytes.
+Fingerprints keep them, because they must name the same files again.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -19,6 +19,12 @@ from actors.errors import PhalanxError, WorkspaceError, to_wire
 
 logger = logging.getLogger(__name__)
 
+HEAVY_S = 300.0
+"""Longest that one writing git may take: the user's hooks run in it."""
+READ_S = 90.0
+WRITE_S = 2 * HEAVY_S + READ_S
+"""Longest that one write may take: it runs several gits, each with its own limit."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RepositoryPaths:
@@ -27,9 +33,9 @@ class RepositoryPaths:
     top: Path | None
     """Root of the working tree; None in a bare repository."""
     git_directory: Path
-    """The one of this working tree."""
+    """That of this working tree."""
     common_directory: Path
-    """What all working trees of the repository have in common: it stands for the repository."""
+    """Shared by all working trees; it identifies the repository."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +58,7 @@ class ReadLog:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadDiff:
-    """Of two commits, or of the working tree (or with ``staged`` of the index) against one; by default as git does."""
+    """Two commits, or a commit against the working tree or, with ``staged``, the index; git's defaults apply."""
 
     base: str | None
     head: str | None
@@ -99,7 +105,7 @@ class Commit:
     message: str
     files: tuple[str, ...]
     everything: bool
-    """All changes of the working tree, also new files. Without it and without ``files``: what is staged."""
+    """All changes of the working tree, including new files. Without it and ``files``: what is staged."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,25 +115,28 @@ class Merge:
 
 
 Read: TypeAlias = ReadStatus | ListRefs | ReadLog | ReadDiff | ListWorktrees | PredictMerge
+
+
 Write: TypeAlias = CreateRef | DeleteBranch | Checkout | Commit | Merge
+
+
 Operation: TypeAlias = Read | Write
+
+
 READS = (ReadStatus, ListRefs, ReadLog, ReadDiff, ListWorktrees, PredictMerge)
+
+
 WRITES = (CreateRef, DeleteBranch, Checkout, Commit, Merge)
-HEAVY_S = 300.0
-"""Longest that one git may take that changes something: hooks of the user's run in it."""
-READ_S = 90.0
-WRITE_S = 2 * HEAVY_S + READ_S
-"""Longest that one operation may take: of several gits each has a bound of its own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fingerprint:
-    """What a host saw of everything that an answer depends on. As long as it sees the same, the answer holds."""
+    """The state of all files that an answer depends on. While it is the same, the answer holds."""
 
     digest: bytes
     watched: frozenset[str]
     ignored: frozenset[str] = frozenset()
-    """Paths in the working tree that git ignores, with all that is below them."""
+    """Ignored paths in the working tree, with everything below them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,12 +146,12 @@ class GitRequest:
     directory: Path
     operation: Operation
     known: Fingerprint | None = None
-    """Of an answer that the asker has: then it is only given anew if it does not hold any more."""
+    """The caller's answer: while it holds, the response is ``unchanged``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GitResponse:
-    """What became of one operation: a result, or an error, or ``unchanged``: the known answer still holds."""
+    """A result, an error, or ``unchanged``: the known answer still holds."""
 
     result: Mapping[str, Any] | None = None
     error: Mapping[str, str] | None = None
@@ -151,7 +160,7 @@ class GitResponse:
     """None: the result must not be kept."""
     unchanged: bool = False
     retries: int = 0
-    """How often another git was in the way."""
+    """How often another git blocked it."""
     took_s: float = 0.0
 
     @classmethod
@@ -160,7 +169,7 @@ class GitResponse:
 
 
 def sendable(value: Any) -> Any:
-    """The same with a mark in place of every byte that is no UTF-8."""
+    """``value`` with U+FFFD in place of invalid UTF-8."""
     try:
         msgpack.packb(value)
     except UnicodeEncodeError:
@@ -179,20 +188,17 @@ def _marked(value: Any) -> Any:
 
 
 def failed(error: Exception) -> GitResponse:
-    """Of the operation that failed, and of no other."""
+    """The response of a failed operation."""
     if isinstance(error, PhalanxError):
         return GitResponse.refused(error)
     if isinstance(error, OSError):
         return GitResponse.refused(
-            WorkspaceError(f"The file system refused: {error}. See to its permissions and room, then try again.")
+            WorkspaceError(f"The file system refused: {error}. Check permissions and free space, then try again.")
         )
     logger.error("a git operation failed", exc_info=error)
     return GitResponse.refused(PhalanxError("An error in Phalanx: see the logs of this host."))
 
 
-def with_times(outcomes: Sequence[GitResponse], took_s: float) -> list[GitResponse]:
-    return [with_time(outcome, took_s) for outcome in outcomes]
-
-
 def with_time(outcome: GitResponse, took_s: float) -> GitResponse:
+    """The response as it is sent: with its duration and valid UTF-8."""
     return replace(outcome, result=sendable(outcome.result), error=sendable(outcome.error), took_s=took_s)

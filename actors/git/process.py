@@ -1,14 +1,13 @@
-"""Runs git: bounded processes, without a shell, a terminal or the environment of this process.
+"""Runs git: time-limited processes without a shell, a terminal or this process's environment.
 
-``GitRunner`` runs git in a directory: by ``-C``, with an environment made for it, in a process group that ends with it.
-``RepositoryGit`` is GitPython's ``Git`` for a repository, whose commands a ``GitRunner`` runs. GitPython's own way of
-running them hands on the whole environment of this process, and waits for ever when a hook leaves a child behind that
-holds git's output open. GitPython's ``Repo`` is not used: it reads refs and configuration in this process, so a pipe in
-the configuration stops it for ever, ``GIT_COMMON_DIR`` of this process misleads it, and it knows no hashes of 64 digits
-and no tables of refs.
+``GitRunner`` runs git in a directory (``-C``), in a process group that ends with it. ``RepositoryGit`` is GitPython's
+``Git`` for one repository, on top of ``GitRunner``: GitPython itself passes on the whole environment, and waits for
+ever when a hook leaves a child that holds git's output open. GitPython's ``Repo`` is not used: it reads refs and
+configuration in this process, so a pipe in the configuration blocks it for ever, this process's ``GIT_COMMON_DIR``
+misleads it, and it knows neither SHA-256 nor reftables.
 
-Output goes into a file in memory, so that nobody need be woken for it. Complaints go through a pipe: hooks write there
-too, may leave a child behind that holds it open for ever, and may open it anew, which would empty a file.
+Standard output goes to a file in memory, which needs no reader. Standard error goes to a pipe: hooks write there too
+and may reopen it, which would truncate a file, or leave a child that holds it open for ever.
 """
 
 from __future__ import annotations
@@ -32,111 +31,18 @@ from git.cmd import Git, safer_popen
 from actors.errors import WorkspaceError
 
 _LOOK_S = 0.05
-"""Between two looks at what nothing tells of by itself."""
+"""Poll interval for what the kernel does not report."""
 _PIPE_BYTES = 1 << 16
-"""All that one can hold."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PartialOutput:
-    output: bytes
-    error: bytes
-    is_cut: bool
-    """There may be more of ``output``, and the process may still run."""
-
-
-class ProcessOutput:
-    """What one process says. ``output`` and ``errors`` are for it to write to."""
-
-    def __init__(self) -> None:
-        """Raises ``OSError`` when no more files can be open, with none left open."""
-        self.output = os.memfd_create("git-output")
-        try:
-            self._heard, self.errors = os.pipe()
-        except OSError:
-            os.close(self.output)
-            raise
-        self._error = bytearray()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.hand_over()
-        os.close(self._heard)
-        os.close(self.output)
-
-    def hand_over(self) -> None:
-        """The process has started: only it and its children hold ``errors`` from now on."""
-        if self.errors >= 0:
-            os.close(self.errors)
-            self.errors = -1
-
-    def until_end(self, process: subprocess.Popen[bytes], timeout_s: float, most_bytes: int | None) -> PartialOutput:
-        """All that it has said until it has ended, even if a child that it left behind goes on.
-
-        Raises ``subprocess.TimeoutExpired``.
-        """
-        deadline_s = time.monotonic() + timeout_s
-        poll = select.poll()
-        poll.register(self._heard, select.POLLIN)
-        with _end_of(process) as end:
-            if end is not None:
-                poll.register(end, select.POLLIN)
-            looks = end is None or most_bytes is not None
-            while (left_s := deadline_s - time.monotonic()) > 0:
-                ready = {found for found, _ in poll.poll(1000 * (min(left_s, _LOOK_S) if looks else left_s))}
-                if self._heard in ready and not self._hear():
-                    poll.unregister(self._heard)
-                if end in ready or self._is_too_much(most_bytes) or (end is None and process.poll() is not None):
-                    return self._told(most_bytes)
-        raise subprocess.TimeoutExpired(process.args, timeout_s)
-
-    def _told(self, most_bytes: int | None) -> PartialOutput:
-        os.set_blocking(self._heard, False)
-        with suppress(BlockingIOError):
-            self._hear()
-        is_cut = self._is_too_much(most_bytes)
-        size = most_bytes if is_cut and most_bytes is not None else self._size()
-        return PartialOutput(output=os.pread(self.output, size, 0), error=bytes(self._error), is_cut=is_cut)
-
-    def _hear(self) -> bool:
-        """False once nobody can say anything any more."""
-        chunk = os.read(self._heard, _PIPE_BYTES)
-        self._error += chunk
-        return bool(chunk)
-
-    def _is_too_much(self, most_bytes: int | None) -> bool:
-        return most_bytes is not None and self._size() > most_bytes
-
-    def _size(self) -> int:
-        return os.fstat(self.output).st_size
-
-
-@contextmanager
-def _end_of(process: subprocess.Popen[bytes]) -> Iterator[int | None]:
-    """A descriptor that is ready once it has ended; None where that is forbidden, as in some containers."""
-    try:
-        descriptor = os.pidfd_open(process.pid)
-    except OSError:
-        yield None
-        return
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
-
-
+"""A pipe's capacity."""
 READ_TIMEOUT_S = 30.0
-_GENTLE_END_S = 3.0
+_TERM_GRACE_S = 3.0
 _PASSED_ON = ("HOME", "LANG", "LOGNAME", "PATH", "SSH_AUTH_SOCK", "TMPDIR", "TZ", "USER", "XDG_CONFIG_HOME")
-"""All that git and the user's hooks see of the team's environment: no ``GIT_*``, no keys, no tokens."""
+"""What git and the user's hooks get of the team's environment: no ``GIT_*``, no keys, no tokens."""
 _FIXED = {"GIT_TERMINAL_PROMPT": "0", "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"}
 _CONFIG = (
-    # A monitor would be one more daemon per worktree, and may call a changed file clean.
+    # A monitor would be a daemon per worktree, and may report a changed file as clean.
     *("-c", "core.fsmonitor=false"),
     *("-c", "status.showUntrackedFiles=all"),
-    # Messages go in and come out as UTF-8.
     *("-c", "i18n.commitEncoding=UTF-8"),
     *("-c", "i18n.logOutputEncoding=UTF-8"),
     *("-c", "core.filesRefLockTimeout=5000"),
@@ -146,23 +52,22 @@ _CONFIG = (
 _HALF_MADE = (
     ("failed to read", "commondir"),
     ("Invalid path", "/worktrees/"),
-    # An upkeep takes empty directories of objects away, also one in which a file is just being made.
+    # git's maintenance removes empty object directories, even when a file is just being created there.
     ("unable to create temporary file", "No such file or directory"),
 )
-
 _MOST_WORDS = (400, 200)
-"""Characters of the beginning and of the end of what git says."""
+"""Characters from the beginning and the end of git's complaint."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GitOutput:
-    """What a git process said. ``output`` is decoded like a path, so bytes that are no UTF-8 survive."""
+    """The result of a git process. ``output`` is decoded like a path, so invalid UTF-8 survives."""
 
     status: int
     output: str
     error: str
     is_cut: bool = False
-    """git had more to say than was wanted, and was ended."""
+    """git's output exceeded the limit, so git was ended."""
 
     @property
     def ok(self) -> bool:
@@ -170,14 +75,14 @@ class GitOutput:
 
     @property
     def met_half_made(self) -> bool:
-        """Another git was making or removing what this one needed at that moment, such as a worktree: many a command
-        reads all of them, and gives up when one is half made or half gone."""
+        """Another git was just making or removing something that this one read: many commands read all worktrees and
+        fail when one is incomplete."""
         return not self.ok and any(all(word in self.error for word in words) for words in _HALF_MADE)
 
     @property
     def last_words(self) -> str:
-        """What git complained about, on one line that is safe to print. Of a long complaint both ends: git begins with
-        what is wrong and what to do, and ends with why it gave up."""
+        """git's complaint on one printable line; only both ends of a long one: git begins with the problem and the
+        remedy and ends with why it gave up."""
         lines = [line.strip() for line in (self.error or self.output).splitlines() if line.strip()]
         words = "".join(c if c.isprintable() else " " for c in "; ".join(lines))
         if len(words) > sum(_MOST_WORDS):
@@ -186,7 +91,7 @@ class GitOutput:
 
 
 class GitRunner:
-    """Starts git processes. Holds no process between calls and may be used from several threads."""
+    """Starts git processes. Keeps none between calls and may be used from several threads."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         passed_on = {name: environment[name] for name in _PASSED_ON if name in environment}
@@ -202,10 +107,9 @@ class GitRunner:
         environment: Mapping[str, str] | None = None,
         most_bytes: int | None = None,
     ) -> GitOutput:
-        """Runs ``git -C directory arguments…`` to its end, again if another git was just making or removing something.
-        ``timeout_s`` is for each time.
+        """Runs ``git -C directory arguments…``, again after ``met_half_made``; ``timeout_s`` is for each run.
 
-        Raises ``WorkspaceError`` when git is missing or is not done in time; then all its processes are ended.
+        Raises ``WorkspaceError`` when git is missing or too slow; then its process group is ended.
         """
         run_once = partial(
             self.run_once, timeout_s=timeout_s, stdin=stdin, environment=environment, most_bytes=most_bytes
@@ -219,7 +123,7 @@ class GitRunner:
         return answer
 
     def repository(self, git_directory: Path) -> RepositoryGit:
-        """The repository with this common git directory, whichever worktrees it has left. Nothing is looked at."""
+        """The git commands of the repository with this common git directory. Reads nothing yet."""
         return RepositoryGit(self, git_directory)
 
     def run_once(
@@ -232,14 +136,14 @@ class GitRunner:
         environment: Mapping[str, str] | None = None,
         most_bytes: int | None = None,
     ) -> GitOutput:
-        """For what may not simply be repeated. git keeps the descriptors ``inherit`` open and gets ``environment``
-        beside the variables that it always has. It is ended once it has told ``most_bytes``."""
+        """``run`` for what must not be repeated. git inherits the descriptors ``inherit`` and gets ``environment`` in
+        addition to its usual variables. It is ended once its output exceeds ``most_bytes``."""
         command = ["git", "-C", str(directory), *_CONFIG, *arguments]
         try:
-            with ProcessOutput() as gathering, _given(stdin) as given:
+            with ProcessOutput() as collector, _input_file(stdin) as given:
                 environment = {**self._environment, **(environment or {})}
-                process = self._start(command, environment, given, gathering, inherit)
-                told = _told(process, gathering, timeout_s, most_bytes)
+                process = self._start(command, environment, given, collector, inherit)
+                done = _finish(process, collector, timeout_s, most_bytes)
         except subprocess.TimeoutExpired as late:
             raise WorkspaceError(
                 f"git {_verb(arguments)} in {directory} was not done after {timeout_s:g} s and was ended. "
@@ -252,9 +156,9 @@ class GitRunner:
             raise WorkspaceError(f"git could not be started: {error}. Try again when the host has room.") from error
         return GitOutput(
             status=process.returncode,
-            output=os.fsdecode(told.output),
-            error=told.error.decode(errors="replace"),
-            is_cut=told.is_cut,
+            output=os.fsdecode(done.output),
+            error=done.error.decode(errors="replace"),
+            is_cut=done.is_cut,
         )
 
     def _start(
@@ -262,28 +166,28 @@ class GitRunner:
         command: list[str],
         environment: Mapping[str, str],
         stdin: int,
-        gathering: ProcessOutput,
+        collector: ProcessOutput,
         inherit: tuple[int, ...],
     ) -> subprocess.Popen[bytes]:
-        """git is looked for on PATH once, and again when it is not there any more. Raises ``OSError``."""
+        """Looks up git on PATH once, and again after a failed start. Raises ``OSError``."""
         program, self._program = self._program or shutil.which("git", path=environment.get("PATH")), None
         process = safer_popen(
             command,
             executable=program,
             env=environment,
             stdin=stdin,
-            stdout=gathering.output,
-            stderr=gathering.errors,
+            stdout=collector.output,
+            stderr=collector.errors,
             start_new_session=True,
             pass_fds=inherit,
         )
         self._program = program
-        gathering.hand_over()
+        collector.hand_over()
         return process
 
 
 class GitFailedError(WorkspaceError):
-    """git was run in a repository and refused."""
+    """git ran in a repository and failed. ``answer`` is its output."""
 
     answer: GitOutput
 
@@ -291,8 +195,8 @@ class GitFailedError(WorkspaceError):
 class RepositoryGit(Git):
     """The git commands of one repository: ``update_ref("--stdin", istream=steps)`` runs ``git update-ref --stdin``.
 
-    A command gives what git printed, without the last newline. It raises ``GitFailedError`` when git refuses, otherwise
-    as ``GitRunner.run``. Of GitPython's options there are ``istream`` (bytes) and ``kill_after_timeout`` (seconds).
+    A command returns the output without the last newline. It raises ``GitFailedError`` when git fails, otherwise as
+    ``GitRunner.run``. It accepts GitPython's options ``istream`` (bytes) and ``kill_after_timeout`` (seconds).
     """
 
     def __init__(self, runner: GitRunner, directory: Path) -> None:
@@ -317,9 +221,15 @@ class RepositoryGit(Git):
         return answer.output.removesuffix("\n")
 
 
+def pauses_s() -> Iterator[float]:
+    """Pauses before each retry when another git is in the way: 3 s in all, jittered."""
+    for number in range(6):
+        yield 0.05 * 2**number * random.uniform(0.5, 1.5)  # noqa: S311  # spreads the retries
+
+
 @contextmanager
-def _given(stdin: bytes) -> Iterator[int]:
-    """What a process reads it from."""
+def _input_file(stdin: bytes) -> Iterator[int]:
+    """A descriptor for a process to read ``stdin`` from."""
     if not stdin:
         yield subprocess.DEVNULL
         return
@@ -332,44 +242,125 @@ def _given(stdin: bytes) -> Iterator[int]:
         os.close(file)
 
 
-def _told(
-    process: subprocess.Popen[bytes], gathering: ProcessOutput, timeout_s: float, most_bytes: int | None
+def _finish(
+    process: subprocess.Popen[bytes], collector: ProcessOutput, timeout_s: float, most_bytes: int | None
 ) -> PartialOutput:
-    """Raises ``subprocess.TimeoutExpired``. Either way the process has ended."""
+    """Waits for the process and ends it in any case. Raises ``subprocess.TimeoutExpired``."""
     try:
-        told = gathering.until_end(process, timeout_s, most_bytes)
+        done = collector.until_end(process, timeout_s, most_bytes)
     except BaseException:
         _end(process)
         raise
-    if told.is_cut and process.poll() is None:
+    if done.is_cut and process.poll() is None:
         _end(process)
     process.wait()
-    return told
-
-
-def pauses_s() -> Iterator[float]:
-    """How long to wait before each further try when another git process is in the way: 3 s in all, jittered."""
-    for number in range(6):
-        yield 0.05 * 2**number * random.uniform(0.5, 1.5)  # noqa: S311  # spreads those who wait
+    return done
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """Ends the process group: gently first, because then git takes its locks and half-made files away."""
+    """Ends the process group; SIGTERM first, because then git removes its locks and incomplete files."""
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGTERM)
     with suppress(subprocess.TimeoutExpired):
-        process.wait(_GENTLE_END_S)
+        process.wait(_TERM_GRACE_S)
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-    process.wait(_GENTLE_END_S)
+    process.wait(_TERM_GRACE_S)
 
 
 def _verb(arguments: tuple[str, ...]) -> str:
-    """The command of git's, behind options of git itself and their values."""
+    """The git command after git's own options and their values."""
     rest = iter(arguments)
     for argument in rest:
         if argument == "-c":
             next(rest)
         elif not argument.startswith("-"):
             return argument
-    raise ValueError("no command of git's")
+    raise ValueError("the arguments contain no git command")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartialOutput:
+    output: bytes
+    error: bytes
+    is_cut: bool
+    """There may be more of ``output``, and the process may still run."""
+
+
+class ProcessOutput:
+    """Collects a process's output. ``output`` and ``errors`` are its descriptors to write to."""
+
+    def __init__(self) -> None:
+        """Raises ``OSError`` when no more files can be opened; then none stays open."""
+        self.output = os.memfd_create("git-output")
+        try:
+            self._reader, self.errors = os.pipe()
+        except OSError:
+            os.close(self.output)
+            raise
+        self._error = bytearray()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.hand_over()
+        os.close(self._reader)
+        os.close(self.output)
+
+    def hand_over(self) -> None:
+        """Call it once the process has started: then only it and its children hold ``errors``."""
+        if self.errors >= 0:
+            os.close(self.errors)
+            self.errors = -1
+
+    def until_end(self, process: subprocess.Popen[bytes], timeout_s: float, most_bytes: int | None) -> PartialOutput:
+        """The output until the process ends, even if a child of it goes on. Raises ``subprocess.TimeoutExpired``."""
+        deadline_s = time.monotonic() + timeout_s
+        poll = select.poll()
+        poll.register(self._reader, select.POLLIN)
+        with _end_of(process) as end:
+            if end is not None:
+                poll.register(end, select.POLLIN)
+            looks = end is None or most_bytes is not None
+            while (left_s := deadline_s - time.monotonic()) > 0:
+                ready = {found for found, _ in poll.poll(1000 * (min(left_s, _LOOK_S) if looks else left_s))}
+                if self._reader in ready and not self._read_errors():
+                    poll.unregister(self._reader)
+                if end in ready or self._is_too_much(most_bytes) or (end is None and process.poll() is not None):
+                    return self._collected(most_bytes)
+        raise subprocess.TimeoutExpired(process.args, timeout_s)
+
+    def _collected(self, most_bytes: int | None) -> PartialOutput:
+        os.set_blocking(self._reader, False)
+        with suppress(BlockingIOError):
+            self._read_errors()
+        is_cut = self._is_too_much(most_bytes)
+        size = most_bytes if is_cut and most_bytes is not None else self._size()
+        return PartialOutput(output=os.pread(self.output, size, 0), error=bytes(self._error), is_cut=is_cut)
+
+    def _read_errors(self) -> bool:
+        """False at the end of the pipe."""
+        chunk = os.read(self._reader, _PIPE_BYTES)
+        self._error += chunk
+        return bool(chunk)
+
+    def _is_too_much(self, most_bytes: int | None) -> bool:
+        return most_bytes is not None and self._size() > most_bytes
+
+    def _size(self) -> int:
+        return os.fstat(self.output).st_size
+
+
+@contextmanager
+def _end_of(process: subprocess.Popen[bytes]) -> Iterator[int | None]:
+    """A descriptor that becomes ready when the process ends; None where that is forbidden, as in some containers."""
+    try:
+        descriptor = os.pidfd_open(process.pid)
+    except OSError:
+        yield None
+        return
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)

@@ -1,7 +1,7 @@
-"""The Ray actor of a host, detached and named, and the proxy by which the supervisor calls it.
+"""The Ray actor of a host, detached and named, and ``HostProxy``, through which the supervisor calls it.
 
-``HostProxy`` calls git through a private socket where the host is this machine, else through Ray. When the answer of a
-call is lost, on the socket as through Ray, what only looks is asked again; the outcome of a write is not known.
+On this machine ``HostProxy`` makes git calls through a private socket, otherwise through Ray. When an answer is lost,
+either way, a read is repeated; the outcome of a write is unknown.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import asyncio
 import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -17,13 +18,14 @@ from typing import Any, cast
 from actors.agents.catalog import AgentCatalog
 from actors.errors import PhalanxError, SettingsError, UnavailableError
 from actors.git.local import GitCallNotSentError, GitClient, GitServer
-from actors.git.model import READ_S, WRITE_S, GitRequest, GitResponse, RepositoryPaths
+from actors.git.model import READ_S, WRITE_S, GitRequest, GitResponse
 from actors.home import Home, TeamIdentity, prepare_home, read_environment
 from actors.host.host import Host
 from actors.host.relay import Relay
 from actors.host.relay_link import open_link
 from actors.marks import UMASK_MARK
 from actors.ray_client import (
+    FRESH_S,
     ActorAwayError,
     ActorProxy,
     actor_class,
@@ -38,140 +40,14 @@ from actors.versions import ACTOR_PROTOCOL, check_protocol
 
 logger = logging.getLogger(__name__)
 
-_LOOK_S = 30.0
-_GIT_FRESH_S = 0.5
-"""A host that has answered so lately is taken to be there, and not asked for that before something is written."""
-
-
-class GitHandle:
-    def __init__(self, actor: Any, link: GitClient | None) -> None:
-        """``link``: to the host of this machine."""
-        self._actor = actor
-        self._link = link
-        self._answered_at = -_GIT_FRESH_S
-
-    def close(self) -> None:
-        """The host is released."""
-        if self._link is not None:
-            self._link.close()
-
-    async def places(self, directories: Sequence[Path]) -> tuple[RepositoryPaths | None, ...]:
-        places: tuple[RepositoryPaths | None, ...] = await answer_when_back(
-            lambda: self._actor.git_places.remote(directories), "The host", _LOOK_S
-        )
-        return places
-
-    async def read(self, asked: Sequence[GitRequest]) -> tuple[GitResponse, ...]:
-        limit_s = _LOOK_S + READ_S * len(asked)
-        try:
-            told = await self._through_socket("read", asked, limit_s)
-        except (GitCallNotSentError, ConnectionError):
-            told = await answer_when_back(lambda: self._actor.git_read.remote(asked), "The host", limit_s)
-            self._answered_at = asyncio.get_running_loop().time()
-        return tuple(told)
-
-    async def write(self, asked: Sequence[GitRequest]) -> tuple[GitResponse | None, ...]:
-        try:
-            return tuple(await self._through_socket("write", asked, WRITE_S))
-        except GitCallNotSentError:
-            return await self._write_through_ray(asked)
-        except ConnectionError as error:
-            raise ActorAwayError("The host is not running just now: try again.") from error
-
-    async def _write_through_ray(self, asked: Sequence[GitRequest]) -> tuple[GitResponse | None, ...]:
-        if asyncio.get_running_loop().time() - self._answered_at > _GIT_FRESH_S:
-            await answer_when_back(self._actor.name.remote, "The host", _LOOK_S)
-        done: tuple[GitResponse | None, ...] = await answer_of(self._actor.git_write.remote(asked), "The host", WRITE_S)
-        self._answered_at = asyncio.get_running_loop().time()
-        return done
-
-    async def _through_socket(self, what: str, asked: Sequence[GitRequest], limit_s: float) -> list[Any]:
-        """Raises ``GitCallNotSentError`` and ``ConnectionError``."""
-        if self._link is None:
-            raise GitCallNotSentError
-        try:
-            async with asyncio.timeout(limit_s):
-                told: list[Any] = list(await self._link.call(what, asked))
-        except TimeoutError:
-            raise UnavailableError(f"The host did not answer within {limit_s:.0f} s: try again.") from None
-        return told
-
-
+_ANSWER_S = 30.0
 START_S = 60.0
-_WITHOUT_IT = ("HOME", "PATH", "LANG")
-"""Of the actor's own environment: enough to look, and for git."""
-
-
-class _HostServer(Host):
-    """Reads the agents' environment on its own machine: it may hold secrets and does not pass through Ray.
-
-    Without it everything works but starting agents. An actor that fails to begin would be begun again for ever, and
-    nobody would learn why.
-    """
-
-    async def __init__(  # type: ignore[misc]  # Ray awaits it
-        self, home_root: str, catalog: AgentCatalog, leader: TeamIdentity | None = None
-    ) -> None:
-        """``leader``: of a team of another machine, for which this one is made ready."""
-        if leader is not None:
-            prepare_home(Home(Path(home_root)), leader)
-        self._begin: Callable[[Mapping[str, str]], None] = partial(super().__init__, Home(Path(home_root)), catalog)
-        if UMASK_MARK in os.environ:
-            os.umask(int(os.environ[UMASK_MARK], 8))
-        self._lacks_environment = False
-        try:
-            self._begin(read_environment(Home(Path(home_root))))
-        except SettingsError as error:
-            logger.error("%s", error)  # noqa: TRY400 - in words
-            self._lacks_environment = True
-            self._begin({name: os.environ[name] for name in _WITHOUT_IT if name in os.environ})
-        self._relay = None if leader is None else await _relay(Home(Path(home_root)), leader.address)
-        self._git_door = GitServer(self._home.git_socket, {"read": self.git_read, "write": self.git_write})
-        if leader is None:
-            await _open(self._git_door)
-
-    async def meet(self, protocol: int) -> None:
-        """Raises ``VersionError`` for a supervisor of another protocol."""
-        check_protocol(protocol, "this host", "the supervisor", ACTOR_PROTOCOL)
-
-    async def release(self) -> None:
-        """Also ends the relay: from then on this machine belongs to no team."""
-        await super().release()
-        await self._git_door.stop()
-        if self._relay is not None:
-            self._home.leader_file.unlink(missing_ok=True)
-            await self._relay.stop()
-
-    def _require_environment(self) -> None:
-        """Takes it in when it is there by now. Raises ``SettingsError``."""
-        if self._lacks_environment:
-            self._begin(read_environment(self._home))
-            self._lacks_environment = False
-
-
-async def _relay(home: Home, head: str) -> Relay:
-    """Where it cannot be, agents run all the same."""
-    relay = Relay(home.gateway_socket, partial(open_link, head))
-    try:
-        await relay.start()
-    except PhalanxError as error:
-        logger.error("nobody here can reach the team: %s", error)  # noqa: TRY400 - in words
-    return relay
-
-
-async def _open(door: GitServer) -> None:
-    """Where it cannot be, git is called through Ray."""
-    try:
-        await door.start()
-    except SettingsError as error:
-        logger.error("git has no socket of its own: %s", error)  # noqa: TRY400 - in words
-
-
-HostActor = actor_class(_HostServer)
+_FALLBACK_VARIABLES = ("HOME", "PATH", "LANG")
+"""From the actor's own environment: enough for reading and for git."""
 
 
 async def start_host(home: Home, catalog: AgentCatalog, address: str = "") -> Host:
-    """The host actor of this machine; returns when it answers. ``address``: of the machine, in a cluster."""
+    """The host actor of this machine; returns when it answers. ``address``: the machine's, in a cluster."""
     options = on_host(address) if address else {}
     actor = await make_actor(HostActor, "host", str(home.root), catalog, **options)
     await meet(actor, "The host actor", START_S)
@@ -179,7 +55,7 @@ async def start_host(home: Home, catalog: AgentCatalog, address: str = "") -> Ho
 
 
 async def start_other_host(name: str, address: str, home: Home, catalog: AgentCatalog, leader: TeamIdentity) -> Host:
-    """The same for another machine of the cluster."""
+    """``start_host`` for another machine of the cluster."""
     actor = await make_actor(HostActor, name, str(home.root), catalog, leader, **on_host(address))
     await meet(actor, f"The host actor of {address}", START_S)
     return cast("Host", HostProxy(actor))
@@ -189,17 +65,133 @@ class HostProxy(ActorProxy):
     """Calls a ``HostActor``."""
 
     def __init__(self, actor: Any, home: Home | None = None) -> None:
-        """``home``: of the host of this machine."""
+        """``home``: given when the host is this machine."""
         super().__init__(actor, Host, "The host")
         self._name = ""
         self._git = GitHandle(actor, GitClient(home.git_socket) if home else None)
-        self.git_places, self.git_read, self.git_write = self._git.places, self._git.read, self._git.write
+        self.git_read, self.git_write = self._git.read, self._git.write
 
     async def name(self) -> str:
-        """Asked for once: it does not change."""
+        """Asked once, because it does not change."""
         self._name = self._name or str(await self._ask(remote_call(Host, "name"), "name"))
         return self._name
 
     async def release(self) -> None:
         await self._ask(remote_call(Host, "release"), "release")
         self._git.close()
+
+
+class GitHandle:
+    """The git calls of ``HostProxy``: through the socket where that is possible, else through Ray."""
+
+    def __init__(self, actor: Any, link: GitClient | None) -> None:
+        """``link``: the socket, if the host is this machine."""
+        self._actor = actor
+        self._link = link
+        self._answered_at = -FRESH_S
+
+    def close(self) -> None:
+        if self._link is not None:
+            self._link.close()
+
+    async def read(self, asked: Sequence[GitRequest]) -> tuple[GitResponse, ...]:
+        limit_s = _ANSWER_S + READ_S * len(asked)
+        try:
+            responses = await self._through_socket("read", asked, limit_s)
+        except (GitCallNotSentError, ConnectionError):
+            responses = await answer_when_back(lambda: self._actor.git_read.remote(asked), "The host", limit_s)
+            self._answered_at = asyncio.get_running_loop().time()
+        return tuple(responses)
+
+    async def write(self, asked: Sequence[GitRequest]) -> tuple[GitResponse | None, ...]:
+        try:
+            with suppress(GitCallNotSentError):
+                return tuple(await self._through_socket("write", asked, WRITE_S))
+        except ConnectionError as error:
+            raise ActorAwayError("The host is not running now: try again.") from error
+        if asyncio.get_running_loop().time() - self._answered_at > FRESH_S:
+            await answer_when_back(self._actor.name.remote, "The host", _ANSWER_S)
+        responses: tuple[GitResponse | None, ...] = await answer_of(
+            self._actor.git_write.remote(asked), "The host", WRITE_S
+        )
+        self._answered_at = asyncio.get_running_loop().time()
+        return responses
+
+    async def _through_socket(self, what: str, asked: Sequence[GitRequest], limit_s: float) -> list[Any]:
+        """Raises ``GitCallNotSentError`` and ``ConnectionError``."""
+        if self._link is None:
+            raise GitCallNotSentError
+        try:
+            async with asyncio.timeout(limit_s):
+                return list(await self._link.call(what, asked))
+        except TimeoutError:
+            raise UnavailableError(f"The host did not answer within {limit_s:.0f} s: try again.") from None
+
+
+class _HostServer(Host):
+    """Reads the agents' environment on its own machine, because it may hold secrets and must not pass through Ray.
+
+    Without it the actor starts all the same and only cannot start agents. If it failed, Ray would restart it for ever,
+    and no caller would learn why.
+    """
+
+    async def __init__(  # type: ignore[misc]  # Ray awaits it
+        self, home_root: str, catalog: AgentCatalog, leader: TeamIdentity | None = None
+    ) -> None:
+        """``leader``: the team, if its supervisor is on another machine."""
+        home = Home(Path(home_root))
+        if leader is not None:
+            prepare_home(home, leader)
+        self._begin: Callable[[Mapping[str, str]], None] = partial(super().__init__, home, catalog)
+        if UMASK_MARK in os.environ:
+            os.umask(int(os.environ[UMASK_MARK], 8))
+        self._lacks_environment = False
+        try:
+            self._begin(read_environment(home))
+        except SettingsError as error:
+            logger.error("%s", error)  # noqa: TRY400 - in words
+            self._lacks_environment = True
+            self._begin({name: os.environ[name] for name in _FALLBACK_VARIABLES if name in os.environ})
+        self._relay = None if leader is None else await _start_relay(home, leader.address)
+        self._git_server = GitServer(home.git_socket, {"read": self.git_read, "write": self.git_write})
+        if leader is None:
+            await _start_git(self._git_server)
+
+    async def meet(self, protocol: int) -> None:
+        """Raises ``VersionError`` for a supervisor of another protocol."""
+        check_protocol(protocol, "this host", "the supervisor", ACTOR_PROTOCOL)
+
+    async def release(self) -> None:
+        """Also ends the relay: then this machine belongs to no team."""
+        await super().release()
+        await self._git_server.stop()
+        if self._relay is not None:
+            self._home.leader_file.unlink(missing_ok=True)
+            await self._relay.stop()
+
+    def _require_environment(self) -> None:
+        """Reads the environment if it was missing. Raises ``SettingsError`` when it still is."""
+        if self._lacks_environment:
+            self._begin(read_environment(self._home))
+            self._lacks_environment = False
+
+
+async def _start_relay(home: Home, head: str) -> Relay:
+    """If it cannot start, agents run without it."""
+    relay = Relay(home.gateway_socket, partial(open_link, head))
+    try:
+        await relay.start()
+    except PhalanxError as error:
+        logger.error("clients on this host cannot reach the team: %s", error)  # noqa: TRY400 - in words
+    return relay
+
+
+async def _start_git(server: GitServer) -> None:
+    """If it cannot start, git is called through Ray."""
+    try:
+        await server.start()
+    except SettingsError as error:
+        logger.error("git has no socket of its own: %s", error)  # noqa: TRY400 - in words
+
+
+HostActor = actor_class(_HostServer)

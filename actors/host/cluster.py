@@ -1,4 +1,4 @@
-"""The door to Ray's cluster: its hosts, their actors, and its autoscaler."""
+"""Ray's view of the cluster for the supervisor: its hosts, their actors, and the autoscaler."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from actors.ray_client import end_actor, in_thread
 
 
 class RayCluster:
-    """A ``ClusterPort``."""
+    """The ``ClusterPort`` on Ray."""
 
     def __init__(self, home: Home, catalog: AgentCatalog, team_id: str) -> None:
         self._home = home
@@ -34,7 +34,7 @@ class RayCluster:
         return nodes
 
     def slots(self, address: str) -> int:
-        """How many an instance takes there: one where any are offered. As ``nodes`` saw it last."""
+        """How many slots an instance takes there: 1 if the host offered any when ``nodes`` last looked."""
         return int(address in self._offering)
 
     async def connect(self, node: Node) -> Host:
@@ -49,7 +49,7 @@ class RayCluster:
 
 
 def own_address() -> str:
-    """Of the host on which this runs, as Ray knows it."""
+    """Ray's address of this host."""
     address: Any = ray.util.get_node_ip_address
     return str(address())
 

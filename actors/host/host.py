@@ -1,8 +1,8 @@
-"""One machine of the team: starts and ends agents, keeps workspaces.
+"""One machine of the team: starts and ends agents, keeps workspaces, runs git.
 
-A plain class; ``actors.host.actor`` puts it into one Ray actor a host. It is the only part that changes tmux sessions,
-worktrees and processes on its machine, so the supervisor asks it and nobody else. Agents are children of the tmux
-server, never of an actor: they outlive this process.
+A plain class; ``actors.host.actor`` runs it in one Ray actor per host, and the supervisor calls it. It alone changes
+tmux sessions, worktrees and processes on its machine. Agents are children of the tmux server, never of an actor, so
+they outlive this process.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ from actors.worktrees.model import OrphanWorktree, RemovalResult, Workspace, Wor
 
 AGENT_S = 30.0
 GIT_S = 300.0
-"""A large repository takes its time to check out; the workspace bounds each git process itself."""
+"""The checkout of a large repository takes long; each git process has its own limit."""
 _MOST_THREADS = 128
-"""More than the supervisor ever asks at once; a thread is made only when it is needed."""
-_Made = TypeVar("_Made")
+"""More than the supervisor ever calls at once; threads start on demand."""
+_Result = TypeVar("_Result")
 _REQUEST_NAME = "launch-request.json"
 
 
@@ -82,12 +82,12 @@ class Host:
 
     @remote(timeout_s=AGENT_S, retry=True)
     async def agents(self) -> tuple[RunningAgent, ...]:
-        """Every session on the home's tmux server; empty without a server. Raises ``TerminalError`` when it hangs."""
+        """Every session on the home's tmux server; empty without a server. Raises ``TerminalError`` when tmux hangs."""
         return await asyncio.to_thread(self._server.agents)
 
     @remote(timeout_s=AGENT_S, retry=True)
     async def instance_directories(self) -> tuple[str, ...]:
-        """The ids of all instances that have a private directory here, whether they live or not."""
+        """The ids of all instances with a private directory here, running or not."""
         return await asyncio.to_thread(self._instance_directories)
 
     @remote(timeout_s=AGENT_S, retry=True)
@@ -112,17 +112,17 @@ class Host:
     async def plan_removals(
         self, what: Sequence[Workspace | OrphanWorktree]
     ) -> tuple[RemovalResult | PhalanxError, ...]:
-        """What ``retire_workspace`` or ``remove_orphan`` of each will do in this order. Changes nothing."""
+        """What ``retire_workspace`` or ``remove_orphan`` would do to each, in this order. Changes nothing."""
         return await self._in(self._workspace_threads, self._workspaces.plan_removals, what)
 
     @remote(timeout_s=GIT_S, retry=True)
     async def orphans(self, known: Collection[str]) -> tuple[OrphanWorktree, ...]:
-        """Worktrees of this home that belong to none of the instances ``known``."""
+        """Worktrees of this home other than those ``known``."""
         return await self._in(self._workspace_threads, self._workspaces.orphans, known)
 
     @remote(timeout_s=GIT_S, ping=True)
     async def remove_orphan(self, orphan: OrphanWorktree) -> RemovalResult:
-        """Removes it as far as that loses nothing."""
+        """Removes the worktree as far as no work is lost."""
         return await self._in(self._workspace_threads, self._workspaces.collect, orphan)
 
     @remote(timeout_s=AGENT_S, ping=True)
@@ -133,17 +133,17 @@ class Host:
 
     @remote(timeout_s=GIT_S, ping=True)
     async def create_spare(self, name: str, work_dir: Path) -> Workspace:
-        """A worktree for nobody so far; ``undo_workspace`` discards it."""
+        """A worktree for a later instance; ``undo_workspace`` discards it."""
         return await self._in(self._workspace_threads, self._workspaces.create_spare, name, work_dir)
 
     @remote(timeout_s=GIT_S, retry=True)
     async def is_spare(self, workspace: Workspace) -> bool:
-        """Whether it has been bound to nobody so far."""
+        """Whether it is not bound to an instance."""
         return await self._in(self._workspace_threads, self._workspaces.is_spare, workspace)
 
     @remote(timeout_s=GIT_S)
     async def bind_spare(self, spare: Workspace, instance_id: str, work_dir: Path) -> Workspace:
-        """Makes of it what ``create_workspace`` would make. Raises ``WorkspaceError``: then it is to be discarded."""
+        """Turns the spare into what ``create_workspace`` would make. After a ``WorkspaceError``, discard it."""
         return await self._in(self._workspace_threads, self._workspaces.bind_spare, spare, instance_id, work_dir)
 
     @remote(timeout_s=AGENT_S)
@@ -153,28 +153,40 @@ class Host:
 
     @remote(timeout_s=AGENT_S, retry=True)
     async def program(self, agent: str) -> str:
-        """Tells the program that is installed now from an earlier or later one."""
+        """A mark that differs between installed versions of the agent's program."""
         return await asyncio.to_thread(program_mark, self._catalog.command(agent), self._environment)
 
     @remote(timeout_s=AGENT_S, retry=True)
     async def renew_agent(self, place: str, session_id: str, system_prompt: str) -> None:
-        """Its next start begins this conversation, unless it has begun, with this system prompt. May be repeated.
+        """Lets the agent's next start begin this conversation with this system prompt. May be repeated.
 
-        Of an agent that has ended and that no actor follows: what is noted of another conversation is forgotten.
+        For an agent that has ended and that no actor follows: notes on another conversation are dropped.
         """
-        await asyncio.to_thread(self._renew_agent, place, session_id, system_prompt)
+        request = self._home.instance_directory(place) / _REQUEST_NAME
+        await asyncio.to_thread(renew, request, session_id, system_prompt)
 
     @remote(timeout_s=AGENT_S, ping=True)
     async def restart_agent(
         self, instance_id: str, session_name: str, transcript_path: str, session_id: str
     ) -> RestartedAgent:
-        """Starts an agent that has ended again, as it was started first; with this conversation if there is one."""
+        """Starts an ended agent again as it was first started, with this conversation if it exists."""
         self._require_environment()
         return await asyncio.to_thread(self._restart_agent, instance_id, session_name, transcript_path, session_id)
 
+    @remote(timeout_s=AGENT_S, retry=True)
+    async def keep_launch(self, start: AgentStart) -> None:
+        """Stores the launch of an agent from another host, so ``restart_agent`` works here; its environment stays
+        private."""
+        await asyncio.to_thread(self._keep_launch, start)
+
+    @remote(timeout_s=AGENT_S, retry=True)
+    async def kept_launch(self, instance_id: str) -> AgentStart:
+        """The stored launch of the instance. Raises ``AgentError`` when there is none."""
+        return await asyncio.to_thread(self._kept_launch, instance_id)
+
     @remote(timeout_s=AGENT_S, plus="grace_s", retry=True)
     async def end_agent(self, instance_id: str, session_name: str, grace_s: float) -> None:
-        """Ends every process of the instance, gently first, then its session. No-op when there is none."""
+        """Ends every process of the instance, first with SIGTERM, then its session. No-op when there is none."""
         await asyncio.to_thread(self._end_agent, instance_id, session_name, grace_s)
 
     @remote(timeout_s=AGENT_S, retry=True)
@@ -183,28 +195,28 @@ class Host:
         directory = self._home.instance_directory(instance_id)
         await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
 
+    @remote(timeout_s=AGENT_S, retry=True)
     async def git_places(self, directories: Sequence[Path]) -> tuple[RepositoryPaths | None, ...]:
-        """The repository of each directory; None when it is in none."""
+        """The repository of each directory; None for a directory in none."""
         return await self._in(self._git_threads, self._git.places, directories)
 
     async def git_read(self, asked: Sequence[GitRequest]) -> tuple[GitResponse, ...]:
-        """Operations that only look, one after another. May be asked again when no answer came."""
+        """Runs reads one after another. May be repeated."""
         return await self._in(self._git_threads, self._git.read, asked)
 
     async def git_write(self, asked: Sequence[GitRequest]) -> tuple[GitResponse | None, ...]:
-        """Operations that change something; git goes on to its end, whatever becomes of this process.
+        """Runs writes. git goes on to its end even if this process ends.
 
-        New branches and tags first and together, in which no ref may come twice; then all else one after another. None:
-        it was not begun, because those before it took their time. When no answer came, each may have been done or not.
+        New branches and tags come first and together, each ref at most once; then the others one after another. None
+        means not started, because the earlier ones took long. Without an answer, each may have been done or not.
         """
         return await self._in(self._git_threads, self._git.write, asked)
 
     def _require_environment(self) -> None:
-        """Raises ``SettingsError`` while the agents' environment is not known, which the host's actor may lack."""
+        """Raises ``SettingsError`` while the agents' environment is missing; only the actor can lack it."""
 
-    async def _in(self, threads: ThreadPoolExecutor, work: Callable[..., _Made], *given: object) -> _Made:
-        """In threads of its own: a hook, or the checkout of a large repository, must not keep agents from being
-        started."""
+    async def _in(self, threads: ThreadPoolExecutor, work: Callable[..., _Result], *given: object) -> _Result:
+        """Own threads, because a hook or the checkout of a large repository must not delay the start of agents."""
         return await asyncio.get_running_loop().run_in_executor(threads, work, *given)
 
     def _instance_directories(self) -> tuple[str, ...]:
@@ -227,28 +239,15 @@ class Host:
         saved = {**asdict(start), "request": request}
         write_private(start.request.instance_directory / _REQUEST_NAME, json.dumps(saved, default=str))
 
-    @remote(timeout_s=AGENT_S, retry=True)
-    async def keep_launch(self, start: AgentStart) -> None:
-        """Has ``restart_agent`` work for an agent that was started on another host; its environment stays private."""
-        await asyncio.to_thread(self._keep_launch, start)
-
     def _keep_launch(self, start: AgentStart) -> None:
         start.request.instance_directory.mkdir(mode=0o700, exist_ok=True)
         self._trust(start)
         self._write_launch(start)
 
-    @remote(timeout_s=AGENT_S, retry=True)
-    async def kept_launch(self, instance_id: str) -> AgentStart:
-        """Raises ``AgentError`` when there is none."""
-        return await asyncio.to_thread(self._kept_launch, instance_id)
-
     def _hand_over(self, handover: Handover) -> None:
         directory = self._home.instance_directory(handover.place)
         tell(directory, directory / _REQUEST_NAME, handover)
         self._server.rename_session(handover.session_name, handover.instance_id)
-
-    def _renew_agent(self, place: str, session_id: str, system_prompt: str) -> None:
-        renew(self._home.instance_directory(place) / _REQUEST_NAME, session_id, system_prompt)
 
     def _restart_agent(
         self, instance_id: str, session_name: str, transcript_path: str, session_id: str
@@ -292,7 +291,7 @@ class Host:
             raise AgentError(
                 f"{request.instance_id} was not started: {error.filename or directory}: {in_words(error)}"
             ) from error
-        self._server.start(self._environment)  # it may have died; its agents are gone with it, the next one is not
+        self._server.start(self._environment)  # the server may have ended, with its agents
         return self._server.open_session(start.session_name, command, start.working_directory)
 
     def _end_agent(self, instance_id: str, session_name: str, grace_s: float) -> None:

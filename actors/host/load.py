@@ -1,7 +1,7 @@
-"""How busy this machine is, from the files that the kernel keeps; a reading takes well under a millisecond.
+"""The load of this machine, from files of the kernel; one reading takes well under a millisecond.
 
-``Host.load`` gives it to whoever decides about starting agents or judges the team. What a memory limit of our own
-control group leaves counts when it is less than what the machine has.
+``Host.load`` gives it to admission control and metrics. A memory limit of this process's control group counts where it
+is below the machine's memory.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from pathlib import Path
 _PROC = Path("/proc")
 _CGROUPS = Path("/sys/fs/cgroup")
 _IDLE_COLUMNS = (3, 4)
-"""Of the first line of ``/proc/stat``: idle and waiting for a disk."""
+"""Columns of the first line of ``/proc/stat``: idle and waiting for a disk."""
 _GUEST_COLUMNS = 8
-"""From there on the columns are counted in earlier ones already."""
+"""Columns from here on are already counted in earlier ones."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostLoad:
-    """One reading. ``cpu_busy_s`` and ``cpu_total_s`` add up all cores since the machine's start: two readings tell
-    how busy it was between them."""
+    """One reading. ``cpu_busy_s`` and ``cpu_total_s`` sum all cores since boot: the difference of two readings is the
+    load in between."""
 
     host: str
     cpus: int
@@ -80,7 +80,7 @@ class LoadMeter:
         return found["MemTotal"], found["MemAvailable"]
 
     def _group_memory(self) -> tuple[int, int] | None:
-        """The limit of our control group (version 2) and what is left of it; None when it has none."""
+        """Limit and free memory of this process's control group (version 2); None without a limit."""
         with suppress(OSError, ValueError):
             group = self._cgroups / (self._proc / "self/cgroup").read_text().partition("::/")[2].strip()
             limit = int((group / "memory.max").read_text())  # "max" is no number
@@ -90,5 +90,5 @@ class LoadMeter:
 
 
 def _reclaimable(stat: Path) -> int:
-    """Cached files that the kernel gives up first."""
+    """Bytes of cached files, which the kernel gives up first."""
     return sum(int(line.split()[1]) for line in stat.read_text().splitlines() if line.startswith("inactive_file "))

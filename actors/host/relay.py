@@ -1,10 +1,9 @@
-"""The team's socket on a host where its supervisor is not: what comes in goes to the supervisor, its answers come back.
+"""The team's socket on a worker host: a ``Relay`` passes each client's bytes to the supervisor and back.
 
-The host's actor keeps one ``Relay``. To a client it is the gateway itself: bytes are passed on as they are, so hello,
-calls, cancels and progress are the gateway's own matter. Promises: nobody but the user can connect; a connection whose
-way to the supervisor breaks ends, as one to the gateway does when that dies, and is never mended half-way; who connects
-while the supervisor is away is told so; no piece is larger than ``PIECE_BYTES``, which Ray puts into the call itself
-rather than into its object store.
+The host's actor keeps one ``Relay``. To a client it is the gateway: the bytes are unchanged, so hello, calls, cancels
+and progress stay the gateway's matter. Promises: only the user can connect; if the supervisor link breaks, the client
+connection closes and is never resumed; a client that connects while the supervisor is away gets that as an error; no
+piece exceeds ``PIECE_BYTES``, which Ray sends in the call itself instead of through its object store.
 """
 
 from __future__ import annotations
@@ -31,9 +30,9 @@ _CLOSE_S = 5.0
 
 
 class RelayServer(ABC):
-    """Connections to the gateway for clients of other hosts, each with a name; ``supervisor.rpc.relayed`` holds them.
+    """The supervisor's side: named gateway connections for clients of other hosts (``supervisor.rpc.relayed``).
 
-    All methods raise ``PhalanxError`` when the connection, or the way to the supervisor, is broken.
+    All methods raise ``PhalanxError`` when the connection or the supervisor link is broken.
     """
 
     @remote(timeout_s=10.0)
@@ -44,17 +43,17 @@ class RelayServer(ABC):
     @remote(timeout_s=40.0)
     @abstractmethod
     async def push(self, name: str, data: bytes) -> None:
-        """Passes on what the client says."""
+        """Passes on the client's bytes."""
 
     @remote(timeout_s=30.0)
     @abstractmethod
     async def pull(self, name: str) -> bytes | None:
-        """What the gateway has sent; empty when it sent nothing for a while, None when it has closed the connection."""
+        """The gateway's bytes; empty when it sent none for a while, None when it has closed the connection."""
 
     @remote(timeout_s=10.0)
     @abstractmethod
     async def close(self, name: str) -> None:
-        """No-op for one that is closed."""
+        """No-op for a closed connection."""
 
 
 Connect = Callable[[], Awaitable[tuple[RelayServer, str]]]
@@ -62,7 +61,7 @@ Connect = Callable[[], Awaitable[tuple[RelayServer, str]]]
 
 
 class Relay:
-    """``start`` and ``stop`` belong to one event loop."""
+    """Serves the socket. ``start`` and ``stop`` belong to one event loop."""
 
     def __init__(self, socket: Path, connect: Connect) -> None:
         self._socket = socket
@@ -73,7 +72,7 @@ class Relay:
     async def start(self) -> None:
         """Returns when clients can connect.
 
-        Raises ``UnavailableError`` when somebody answers on the socket, ``SettingsError`` when it cannot be made.
+        Raises ``UnavailableError`` when the socket is in use, ``SettingsError`` when it cannot be created.
         """
         check_is_socket(self._socket)
         if await is_answered(self._socket):
@@ -81,7 +80,7 @@ class Relay:
         self._server = await asyncio.start_unix_server(self._serve, sock=listen(self._socket), limit=PIECE_BYTES)
 
     async def stop(self) -> None:
-        """Lets all clients go and takes the socket away. No-op when not started."""
+        """Closes all client connections and removes the socket. No-op when not started."""
         if self._server is None:
             return
         self._server.close()
@@ -90,28 +89,28 @@ class Relay:
         await self._clients.end(within_s=_STOP_S)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._clients.begin(self._carry(reader, writer))
+        self._clients.begin(self._relay_client(reader, writer))
 
-    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _relay_client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             server, name = await self._connect()
         except PhalanxError as error:
-            logger.warning("a client is sent away: %s", error)
+            logger.warning("a client is refused: %s", error)
             with suppress(ConnectionError):
                 writer.write(pack({"error": to_wire(error)}))
             await _close(writer)
             return
         try:
-            await _until_one_ends(_there(reader, server, name), _back(server, name, writer))
+            await _until_first_ends(_forward(reader, server, name), _return(server, name, writer))
         finally:
             await _close(writer)
             with suppress(PhalanxError):
                 await server.close(name)
 
 
-async def _until_one_ends(*halves: Awaitable[None]) -> None:
-    """What broke a half has ended the connection, which is all that its client can be told."""
-    tasks = [asyncio.ensure_future(half) for half in halves]
+async def _until_first_ends(*directions: Awaitable[None]) -> None:
+    """A failure of one direction ends the connection; the client learns no more than that."""
+    tasks = [asyncio.ensure_future(direction) for direction in directions]
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     finally:
@@ -122,13 +121,13 @@ async def _until_one_ends(*halves: Awaitable[None]) -> None:
                 logger.warning("a relayed connection is broken: %s", ended)
 
 
-async def _there(reader: asyncio.StreamReader, server: RelayServer, name: str) -> None:
+async def _forward(reader: asyncio.StreamReader, server: RelayServer, name: str) -> None:
     with suppress(ConnectionError):
         while data := await reader.read(PIECE_BYTES):
             await server.push(name, data)
 
 
-async def _back(server: RelayServer, name: str, writer: asyncio.StreamWriter) -> None:
+async def _return(server: RelayServer, name: str, writer: asyncio.StreamWriter) -> None:
     with suppress(ConnectionError, TimeoutError):
         while (data := await server.pull(name)) is not None:
             writer.write(data)

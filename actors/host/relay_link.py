@@ -1,4 +1,4 @@
-"""The door from a host to the team's supervisor, by which its relay passes on what clients say."""
+"""The relay's connection from a worker host to the team's supervisor, through Ray."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from actors.host.relay import RelayServer
 from actors.ray_client import SUPERVISOR, ActorProxy, in_thread, own_namespace
 
 PATIENCE_S = 20.0
-"""How long a new connection waits for a supervisor that is just coming back."""
+"""How long a new connection waits for a supervisor that is being restarted."""
 _POLL_S = 0.5
 
 
 async def open_link(head: str) -> tuple[RelayServer, str]:
-    """A new connection to the supervisor on the host ``head``; one that is just coming back is waited for.
+    """A new connection to the supervisor on the host ``head``; waits for one that is being restarted.
 
     Raises ``TeamNotRunningError``.
     """
@@ -30,7 +30,7 @@ async def open_link(head: str) -> tuple[RelayServer, str]:
 
 
 async def _opened() -> tuple[RelayServer, str]:
-    """Asks for the actor each time: after a restart of the head it is another one."""
+    """Looks up the actor each time, because it is another one after a restart of the head."""
     while True:
         try:
             actor = await in_thread(lambda: ray.get_actor(SUPERVISOR, namespace=own_namespace()), "Ray")

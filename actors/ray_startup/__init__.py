@@ -1,1 +1,1 @@
-"""The directory that Ray's processes have on their path first; see ``sitecustomize``."""
+"""The first directory on the path of Ray's processes; see ``sitecustomize``."""

@@ -1,9 +1,9 @@
-"""Python runs this when a process of Ray starts: what Ray loads in each and hardly ever uses is loaded when it is used.
+"""Delays imports that Ray makes in each of its processes and hardly ever uses. Python runs this at the start.
 
-Every instance has a process of Ray, and a quarter of what it costs to start one are libraries with which Ray speaks to
-its dashboard, to clouds and to runtime environments. Nothing is left out, only later. The directory of this file stands
-first in the ``PYTHONPATH`` of Ray's processes (``supervisor.runtime.environment``), hence before a ``sitecustomize`` of
-somebody else, which is run afterwards. Standard library only: it runs before anything of ours can be found.
+Every instance has a Ray process, and a quarter of its start cost are libraries with which Ray calls its dashboard,
+clouds and runtime environments. They are still loaded on first use. This directory comes first in the ``PYTHONPATH`` of
+Ray's processes (``supervisor.runtime.environment``), so another ``sitecustomize`` is hidden; ``run_next`` runs it.
+Standard library only, because it runs before the project's code can be imported.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _NAME = "sitecustomize"
 
 
 class LazyModule(ModuleType):
-    """In place of a library until something of it is used."""
+    """Stands in for a library until its first use."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._library(), name)
@@ -30,11 +30,11 @@ class LazyModule(ModuleType):
         name = self.__name__
         if sys.modules.get(name) is self:
             sys.modules.pop(name, None)
-        return importlib.import_module(name)  # waits for a thread that is just loading it
+        return importlib.import_module(name)  # waits if another thread is loading it
 
 
 class LazyRequests(LazyModule):
-    """Ray makes a session when it is loaded, for the case that its dashboard will be asked something."""
+    """Ray makes a session on import, in case it will call its dashboard."""
 
     @property
     def Session(self) -> Callable[[], Any]:  # noqa: N802 - its name there
@@ -42,7 +42,7 @@ class LazyRequests(LazyModule):
 
 
 class _Deferred:
-    """In place of what ``make`` makes until something of it is used."""
+    """Stands in for the result of ``make`` until its first use."""
 
     def __init__(self, make: Callable[[], Any]) -> None:
         self._make = make
@@ -55,7 +55,7 @@ class _Deferred:
 
 
 def put_off(name: str, kind: type[LazyModule] = LazyModule) -> None:
-    """From now on the library is loaded when it is used; one that is not installed, or loaded already, is left so."""
+    """Delays the library's import until its first use. No-op when it is not installed or already imported."""
     spec = PathFinder.find_spec(name)
     if spec is not None and name not in sys.modules:
         later = kind(name)
@@ -64,7 +64,7 @@ def put_off(name: str, kind: type[LazyModule] = LazyModule) -> None:
 
 
 def run_next() -> None:
-    """The ``sitecustomize`` that Python would have run without this one."""
+    """Runs the ``sitecustomize`` that this one hides."""
     own = os.path.dirname(__file__)  # noqa: PTH120 - pathlib costs more than all that is done here
     spec = PathFinder.find_spec(_NAME, [entry for entry in sys.path if entry != own])
     if spec is not None and spec.loader is not None:

@@ -1,1 +1,1 @@
-"""All that is known of tmux: its protocol, the server and its sessions, typing into a pane."""
+"""Everything about tmux: its protocol, the server and its sessions, typing into a pane."""

@@ -1,32 +1,13 @@
-"""Calling tmux: over its server's socket, or by its own program.
+"""Runs chains of tmux commands: through the server's socket, or with tmux's own program.
 
-How tmux is called: which program, with which options and environment, and what its refusals mean.
+``TmuxClient`` is asynchronous; ``pane``, and so every instance actor, uses it. ``ask`` does the same blocking, for
+``server`` on the host. The socket comes first, because starting a process for each chain is most of what a message
+costs. ``ProcessClient`` runs the program when the server speaks another protocol or sends what ``protocol`` does not
+know. Standard library only.
 
-Shared by ``pane`` (asynchronous, imported by every instance actor) and ``server`` (blocking, on the host). Imports the
-standard library only. Promises: a client started this way never starts a server of its own, never carries a variable of
-the calling process to tmux, and speaks UTF-8 whatever the locale.
-
-Calling tmux without its program: a connection to the server's socket for each chain of commands.
-
-Used by ``TmuxClient``. To the server this is a client like the program: ``protocol`` says what that would say. Owns the
-connections it makes: each is bounded by a timeout, and closed when the timeout passes or the caller is cancelled. None
-outlives the process that made it, and what is typed is asked of the client in the midst of the chain (see
-``never_late``). Standard library only.
-
-Calling tmux by its own program: a process for each chain of commands.
-
-Used by ``TmuxClient`` when the server cannot be spoken to directly. Owns the processes it starts: each is bounded by a
-timeout, killed and reaped when the timeout passes or the caller is cancelled. Standard library only.
-
-Running one chain of tmux commands and reading what it prints.
-
-Used by ``pane``. The server is spoken to directly, because starting tmux's own program for each chain is what a message
-would mostly cost; the program is used when the server speaks another protocol than ``protocol`` or says what that does
-not know. Promises: no chain is given to tmux twice. Standard library only.
-
-What ``SocketClient`` does, for a thread: calling tmux without its program, one connection for a chain of commands.
-
-Used by ``server``. Owns the connection: it is bounded by a timeout and closed in any case.
+Promises: no chain is given to tmux twice; each connection and process is bounded by a timeout and is closed, or killed
+and reaped, on timeout and cancellation; a client never starts a server, never passes on a variable of the calling
+process, and uses UTF-8 whatever the locale.
 """
 
 from __future__ import annotations
@@ -53,103 +34,68 @@ from actors.tmux.protocol import (
 logger = logging.getLogger(__name__)
 
 _SOCKET_PATH_LIMIT_BYTES = 107
-
 CLIENT_ENVIRONMENT = {"LANG": "C.UTF-8", "TERM": "dumb"}
-"""All that a client gets. No PATH on purpose: tmux gives a new pane the PATH of the client that opened it, not the one
-of the server's environment. No TMUX either, so that nothing is looked up in the tmux around the caller."""
-
+"""A client's whole environment. Without PATH, because tmux gives a new pane the PATH of its client instead of the
+server's. Without TMUX, so that nothing is looked up in a tmux around the caller."""
 NO_SESSION = "no current target"
-"""What tmux says to a command about panes when the server has no session at all."""
-
-
-def tmux_program() -> str:
-    """The absolute path of tmux. Raises ``TerminalError`` when there is none."""
-    program = shutil.which("tmux")
-    if program is None:
-        raise TerminalError(
-            "tmux not found: install it with your system's package manager, for example apt-get install tmux"
-        )
-    return program
-
-
-def client_command(socket: Path) -> tuple[str, ...]:
-    """The words before the tmux command itself. ``-N``: a client must never bring up a server with its environment.
-
-    Raises ``SettingsError`` for a socket path that no Unix socket can have, ``TerminalError`` without tmux.
-    """
-    check_socket_path(socket)
-    return (tmux_program(), "-N", "-u", "-S", str(socket))
-
-
-def check_socket_path(socket: Path) -> None:
-    length_bytes = len(str(socket).encode())
-    if length_bytes > _SOCKET_PATH_LIMIT_BYTES:
-        raise SettingsError(
-            f"the path of the tmux socket is too long for a Unix socket: {socket} has {length_bytes} bytes, at most "
-            f"{_SOCKET_PATH_LIMIT_BYTES} are possible. Set PHALANX_HOME to a shorter path."
-        )
-
-
-def never_late(buffer: str = "phalanx-none") -> tuple[str, ...]:
-    """The beginning of a chain that must not be carried out after its client was given up.
-
-    A server that hung answers what waits on its socket when it wakes, though nobody wants it any more: a key would go
-    into whatever the pane shows by then. Loading a buffer asks the client for the content, so the chain of a client
-    that is gone ends here. A client whose standard input is empty loads nothing: then there is no buffer.
-    """
-    return ("load-buffer", "-b", buffer, "-", ";")
-
-
-def content_file(content: bytes) -> int:
-    """An open file in memory that holds ``content``.
-
-    Not a pipe: when we are killed while we write into it, tmux would take its first part for the whole.
-    """
-    descriptor = os.memfd_create("phalanx")
-    rest = memoryview(content)
-    while rest:
-        rest = rest[os.write(descriptor, rest) :]
-    os.lseek(descriptor, 0, os.SEEK_SET)
-    return descriptor
-
-
-def refusal(stderr: str) -> TerminalError:
-    """The error for what tmux wrote. ``PaneGoneError`` when there was nobody to give the command to, so that surely
-    nothing of it happened."""
-    said = stderr.strip()
-    if "can't find pane" in said or said == NO_SESSION:
-        return PaneGoneError(f"the pane is gone ({said}): its agent has to be started again")
-    if said.startswith("error connecting") and "No such file" in said:
-        return SocketGoneError(
-            f"the tmux server's socket is gone ({said}): one that lives is told to make it, and phalanx up starts one"
-        )
-    if said.startswith("no server running"):
-        again = "`phalanx up --resume` starts the agents again with their conversations"
-        return PaneGoneError(f"the tmux server is gone with all its panes: {again}")
-    return TerminalError(f"tmux refused: {said or 'it gave no reason'}")
-
-
-def no_answer(timeout_s: float) -> TerminalError:
-    return TerminalError(f"tmux did not answer within {timeout_s:g} s: its server hangs or the machine is overloaded")
-
-
+"""tmux's answer to a command about panes when the server has no session."""
 _BUSY_POLL_S = 0.01
 _NO_SERVER = b"no server running on "
 _REFUSED = 1
 PIECE_BYTES = 1 << 16
 
 
+class TmuxClient:
+    """Runs commands on the server of one socket. Holds no connection; may be used concurrently.
+
+    ``inherited``: see ``ProcessClient``.
+    """
+
+    def __init__(self, socket: Path, timeout_s: float = 10.0, inherited: tuple[int, ...] = ()) -> None:
+        self._program = ProcessClient(client_command(socket), timeout_s, inherited)
+        self._client: SocketClient | ProcessClient = SocketClient(socket, timeout_s)
+        self.socket = socket
+
+    async def run(self, *args: str, stdin: bytes | None = None) -> str:
+        """The output of a chain. A separate argument ``;`` separates commands; the first failure ends the chain.
+
+        Raises ``PaneGoneError`` without the pane or the server, ``TerminalError`` for everything else.
+        """
+        answer = await self._ask(args, stdin)
+        if answer.status:
+            raise refusal(answer.errors.decode(errors="replace"))
+        return answer.output.decode(errors="replace")
+
+    async def _ask(self, command: tuple[str, ...], content: bytes | None) -> TmuxReply:
+        try:
+            return await self._client.ask(command, content)
+        except OtherProtocolError as error:
+            self.call_the_program(f"its server speaks another protocol ({error})")
+            return await self._client.ask(command, content)
+        except TmuxFrameError as error:
+            self.call_the_program(f"its server sent {error}")
+            # Not this chain again: it may have run in part.
+            raise TerminalError(f"tmux did not answer: its server sent {error}") from error
+
+    def call_the_program(self, reason: str) -> None:
+        """Uses tmux's own program from now on."""
+        logger.warning("tmux's own program is used, which is slower: %s", reason)
+        self._client = self._program
+
+
 class SocketClient:
+    """Opens one connection to the server's socket for each chain."""
+
     def __init__(self, socket: Path, timeout_s: float) -> None:
         self._socket = str(socket)
         self._timeout_s = timeout_s
         self._identification = identification()
 
     async def ask(self, command: tuple[str, ...], content: bytes | None) -> TmuxReply:
-        """A server that is not there is answered for in the words of the program.
+        """The reply to one chain; without a server the reply has the program's error text.
 
-        Raises ``OtherProtocolError`` when the server cannot be spoken to, with nothing done; ``TerminalError`` when
-        there is no answer and ``TmuxFrameError`` for one that is not understood, with nothing certain.
+        Raises ``OtherProtocolError`` for a server of another version, with nothing done; ``TerminalError`` without an
+        answer and ``TmuxFrameError`` for an unknown one, when the chain may have run.
         """
         protocol = ClientProtocol(content or b"")
         opening = self._identification + command_frame(command)
@@ -171,21 +117,13 @@ class SocketClient:
             while True:
                 try:
                     line.connect(self._socket)
-                except BlockingIOError:  # many call at once, or the server hangs
+                except BlockingIOError:  # many clients at once, or the server hangs
                     await asyncio.sleep(_BUSY_POLL_S)
                 else:
                     return line
         except BaseException:
             line.close()
             raise
-
-
-def no_server(socket: str, error: OSError) -> TmuxReply:
-    where = os.fsencode(socket)
-    reason = os.strerror(error.errno or 0).encode()
-    absent = isinstance(error, ConnectionRefusedError)
-    errors = _NO_SERVER + where if absent else b"error connecting to %s (%s)" % (where, reason)
-    return TmuxReply(status=_REFUSED, output=b"", errors=errors)
 
 
 async def _converse(line: sockets.socket, protocol: ClientProtocol, opening: bytes) -> TmuxReply:
@@ -203,8 +141,11 @@ async def _converse(line: sockets.socket, protocol: ClientProtocol, opening: byt
 
 
 class ProcessClient:
-    """Every process inherits the open files ``inherited``: so a lock stays held as long as one of ours may still type,
-    even when we are killed meanwhile."""
+    """Starts tmux's program for each chain.
+
+    The process inherits the open files ``inherited``, so a lock stays held while a client may still type, even when the
+    caller is killed.
+    """
 
     def __init__(self, program: tuple[str, ...], timeout_s: float, inherited: tuple[int, ...]) -> None:
         self._program = program
@@ -212,7 +153,7 @@ class ProcessClient:
         self._inherited = inherited
 
     async def ask(self, command: tuple[str, ...], content: bytes | None) -> TmuxReply:
-        """Raises ``TerminalError`` when there is no answer, with the process ended and reaped in any case."""
+        """Raises ``TerminalError`` without an answer. The process is reaped in any case."""
         transport, client = await self._start(command, content)
         try:
             async with asyncio.timeout(self._timeout_s):
@@ -249,10 +190,10 @@ class ProcessClient:
 
 
 class _OutputCollector(asyncio.SubprocessProtocol):
-    """Gathers what one client prints. ``ended`` is set when it is reaped and its pipes are closed.
+    """Collects the output of one client. ``ended`` is set when it is reaped and its pipes are closed.
 
-    Not ``asyncio.subprocess.Process``: a client hands its standard files on to the server, so the pipes of a killed
-    client have no end as long as the server hangs, and only the transports can close our side of them.
+    ``asyncio.subprocess.Process`` does not fit: a client passes its standard files to the server, so a killed client's
+    pipes stay open while the server hangs, and only the transports can close this side.
     """
 
     def __init__(self) -> None:
@@ -268,52 +209,11 @@ class _OutputCollector(asyncio.SubprocessProtocol):
         self.ended.set()
 
 
-class TmuxClient:
-    """Runs commands against the server on one socket. Holds no connection; may be shared and used concurrently.
-
-    A program that is started inherits the open files ``inherited``; see ``ProcessClient``.
-    """
-
-    def __init__(self, socket: Path, timeout_s: float = 10.0, inherited: tuple[int, ...] = ()) -> None:
-        self._program = ProcessClient(client_command(socket), timeout_s, inherited)
-        self._client: SocketClient | ProcessClient = SocketClient(socket, timeout_s)
-        self.socket = socket
-
-    async def run(self, *args: str, stdin: bytes | None = None) -> str:
-        """What the command printed. ``;`` as an argument of its own separates commands; the first that fails ends all.
-
-        Raises ``PaneGoneError`` for a pane or server that is not there, ``TerminalError`` for all else.
-        """
-        answer = await self._ask(args, stdin)
-        if answer.status:
-            raise refusal(answer.errors.decode(errors="replace"))
-        return answer.output.decode(errors="replace")
-
-    async def _ask(self, command: tuple[str, ...], content: bytes | None) -> TmuxReply:
-        try:
-            return await self._client.ask(command, content)
-        except OtherProtocolError as error:
-            self.call_the_program(f"its server speaks another protocol ({error})")
-            return await self._client.ask(command, content)
-        except TmuxFrameError as error:
-            self.call_the_program(f"its server sent {error}")
-            # But not this chain again: how far it came is not known.
-            raise TerminalError(f"tmux did not answer: its server sent {error}") from error
-
-    def call_the_program(self, reason: str) -> None:
-        """From now on tmux's own program is started for each chain."""
-        logger.warning("tmux's own program is used, which takes longer: %s", reason)
-        self._client = self._program
-
-
 def ask(socket: Path, command: tuple[str, ...], cwd: Path, timeout_s: float) -> TmuxReply:
-    """The client works in ``cwd``. A server that is not there is answered for in the words of the program.
-
-    Raises as ``SocketClient.ask``.
-    """
+    """``SocketClient.ask`` for a thread, with a client that works in ``cwd``."""
     opening = identification(cwd) + command_frame(command)
     with sockets.socket(sockets.AF_UNIX, sockets.SOCK_STREAM) as line:
-        # The kernel's own limit: with Python's, a connect fails at once while the server's queue is full.
+        # The kernel's timeout: with Python's, connect fails at once while the server's queue is full.
         line.setsockopt(sockets.SOL_SOCKET, sockets.SO_SNDTIMEO, _timeval(timeout_s))
         try:
             line.connect(str(socket))
@@ -323,11 +223,6 @@ def ask(socket: Path, command: tuple[str, ...], cwd: Path, timeout_s: float) -> 
             return no_server(str(socket), error)
         line.settimeout(timeout_s)
         return _converse_blocking(line, ClientProtocol(b""), opening, timeout_s)
-
-
-def _timeval(seconds: float) -> bytes:
-    whole = int(seconds)
-    return struct.pack("@ll", whole, int((seconds - whole) * 1e6))
 
 
 def _converse_blocking(line: sockets.socket, protocol: ClientProtocol, opening: bytes, timeout_s: float) -> TmuxReply:
@@ -348,3 +243,85 @@ def _converse_blocking(line: sockets.socket, protocol: ClientProtocol, opening: 
         raise no_answer(timeout_s) from None
     except OSError as error:
         raise TerminalError(f"tmux did not answer: its server has ended ({error})") from error
+
+
+def _timeval(seconds: float) -> bytes:
+    whole = int(seconds)
+    return struct.pack("@ll", whole, int((seconds - whole) * 1e6))
+
+
+def no_server(socket: str, error: OSError) -> TmuxReply:
+    where = os.fsencode(socket)
+    reason = os.strerror(error.errno or 0).encode()
+    absent = isinstance(error, ConnectionRefusedError)
+    errors = _NO_SERVER + where if absent else b"error connecting to %s (%s)" % (where, reason)
+    return TmuxReply(status=_REFUSED, output=b"", errors=errors)
+
+
+def tmux_program() -> str:
+    """The absolute path of tmux. Raises ``TerminalError`` when there is none."""
+    program = shutil.which("tmux")
+    if program is None:
+        raise TerminalError(
+            "tmux not found: install it with your system's package manager, for example apt-get install tmux"
+        )
+    return program
+
+
+def client_command(socket: Path) -> tuple[str, ...]:
+    """The words before the tmux command. ``-N`` keeps a client from starting a server with its environment.
+
+    Raises ``SettingsError`` for a socket path that is too long, ``TerminalError`` without tmux.
+    """
+    check_socket_path(socket)
+    return (tmux_program(), "-N", "-u", "-S", str(socket))
+
+
+def check_socket_path(socket: Path) -> None:
+    length_bytes = len(str(socket).encode())
+    if length_bytes > _SOCKET_PATH_LIMIT_BYTES:
+        raise SettingsError(
+            f"the path of the tmux socket is too long for a Unix socket: {socket} has {length_bytes} bytes, at most "
+            f"{_SOCKET_PATH_LIMIT_BYTES} are possible. Set PHALANX_HOME to a shorter path."
+        )
+
+
+def never_late(buffer: str = "phalanx-none") -> tuple[str, ...]:
+    """The beginning of a chain that must not run after its client has gone.
+
+    A server that hung runs the waiting chains when it wakes: a key would go into whatever the pane shows by then.
+    Loading a buffer asks the client for the content, so the chain of a client that has gone ends here. With an empty
+    standard input no buffer is made.
+    """
+    return ("load-buffer", "-b", buffer, "-", ";")
+
+
+def content_file(content: bytes) -> int:
+    """An open file in memory with ``content``. After a kill during a write to a pipe, tmux would take a part for
+    all."""
+    descriptor = os.memfd_create("phalanx")
+    rest = memoryview(content)
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    return descriptor
+
+
+def refusal(stderr: str) -> TerminalError:
+    """The error for tmux's error output. ``PaneGoneError`` means that no pane or server was there, so nothing was
+    done."""
+    said = stderr.strip()
+    if "can't find pane" in said or said == NO_SESSION:
+        return PaneGoneError(f"the pane is gone ({said}): its agent has to be started again")
+    if said.startswith("error connecting") and "No such file" in said:
+        return SocketGoneError(
+            f"the tmux server's socket is gone ({said}): a running server restores it, and phalanx up starts a new one"
+        )
+    if said.startswith("no server running"):
+        again = "`phalanx up --resume` starts the agents again with their conversations"
+        return PaneGoneError(f"the tmux server is gone with all its panes: {again}")
+    return TerminalError(f"tmux refused: {said or 'it gave no reason'}")
+
+
+def no_answer(timeout_s: float) -> TerminalError:
+    return TerminalError(f"tmux did not answer within {timeout_s:g} s: its server hangs or the machine is overloaded")

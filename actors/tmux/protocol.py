@@ -1,19 +1,13 @@
-"""The protocol between tmux's server and its clients; pure.
+"""The protocol between tmux's server and its clients, as a client needs it; pure: bytes in, bytes out.
 
-The frames in which tmux and its clients speak (OpenBSD's imsg), and the parts of them that a client needs; pure.
+``client`` uses ``ClientProtocol`` for one chain of commands. It does what the ``tmux`` program does when it neither
+attaches nor is in control mode: it identifies itself, sends the command, gives the server its standard input on
+request, collects the output, and gets the exit status.
 
-Used by ``ClientProtocol`` alone. A frame is a header of sixteen bytes (kind, length with the header, protocol version,
-process id) and its data. Kinds and data are those of tmux's ``tmux-protocol.h``, the same from tmux 3.2 to 3.7; who
-changes them there raises the version. Promises: what is packed has exactly the size that tmux expects, because up to
-tmux 3.5 the server ends itself, with every agent, when it does not.
-
-What a tmux client says and hears for one chain of commands; pure: bytes in, bytes out.
-
-Used by ``client``. This is what the ``tmux`` program does when it neither attaches nor is in control mode: it
-says who it is and what it wants, gives the server its standard input when asked, takes what is printed, and is told how
-the chain ended.
-
-What came of one chain of commands, whichever way tmux was called.
+A frame (OpenBSD's imsg) is a header of 16 bytes (kind, length with the header, protocol version, process id) and its
+data. Kinds and data are those of ``tmux-protocol.h``, unchanged from tmux 3.2 to 3.7; a change there raises the
+version. Promise: packed data has exactly the size that tmux expects. Up to tmux 3.5 the server exits, with every agent,
+when it has not.
 """
 
 from __future__ import annotations
@@ -34,6 +28,7 @@ _HEADER = struct.Struct("=IIII")
 _INT = struct.Struct("=i")
 _TWO_INTS = struct.Struct("=ii")
 _UTF8_CLIENT = struct.pack("=Q", 0x10000)
+_STDIN, _STDOUT, _STDERR = 0, 1, 2
 
 
 class FrameKind(IntEnum):
@@ -59,34 +54,100 @@ class FrameKind(IntEnum):
     READ_CANCEL = 307
 
 
+_KINDS = frozenset(FrameKind)
+
+
+_IGNORED_KINDS = frozenset({FrameKind.FLAGS, FrameKind.WRITE_CLOSE, FrameKind.READ_CANCEL})
+
+
 class TmuxFrameError(Exception):
-    """What came is nothing that a server says to a client of this version."""
+    """A server of this version sends no such frame."""
 
 
 class OtherProtocolError(Exception):
-    """The server speaks another version, so it read no command and closes the connection."""
+    """The server has another version: it read no command and closes the connection."""
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
-    kind: FrameKind
-    data: bytes
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TmuxReply:
+    """The result of one chain. ``status`` is 0 when every command ran; else ``errors`` is the first failure's text."""
 
-    def integer(self, position: int) -> int:
-        """The field at ``position``, counted in integers. Raises ``TmuxFrameError`` when the data is too short."""
+    status: int
+    output: bytes
+    errors: bytes
+
+
+class ClientProtocol:
+    """Send ``identification`` and ``command_frame``, then feed ``hear`` until there is an ``answer``."""
+
+    def __init__(self, content: bytes) -> None:
+        """``content``: the standard input, which the server can read once."""
+        self._content: bytes | None = content
+        self._reader = FrameReader()
+        self._printed: dict[int, bytearray] = {}
+        self._output = bytearray()
+        self._errors = bytearray()
+        self._heard = False
+        self.answer: TmuxReply | None = None
+
+    def hear(self, data: bytes) -> bytes:
+        """The bytes to send in return.
+
+        Raises ``OtherProtocolError`` when the server read nothing, so that nothing was done; ``TmuxFrameError`` for an
+        unexpected frame; ``TerminalError`` when the server ends.
+        """
+        replies = []
         try:
-            return int(_INT.unpack_from(self.data, position * _INT.size)[0])
-        except struct.error:
-            raise TmuxFrameError(f"a {self.kind.name} of {len(self.data)} bytes is too short") from None
+            for frame in self._reader.feed(data):
+                self._heard = True
+                replies.append(self._reply(frame))
+                if self.answer is not None:
+                    break
+        except OtherProtocolError as error:
+            if self._heard:
+                raise TmuxFrameError(f"another protocol within an answer ({error})") from None
+            raise
+        return b"".join(replies)
 
-    def rest(self, position: int) -> bytes:
-        """What follows ``position`` integers."""
-        self.integer(position - 1)
-        return self.data[position * _INT.size :]
+    def _reply(self, frame: Frame) -> bytes:
+        match frame.kind:
+            case FrameKind.READ_OPEN:
+                return self._read(frame.integer(0), frame.integer(1))
+            case FrameKind.WRITE_OPEN:
+                return self._open(frame.integer(0), frame.integer(1))
+            case FrameKind.WRITE:
+                self._printed_to(frame.integer(0)).extend(frame.rest(1))
+            case FrameKind.EXIT:
+                status = frame.integer(0) if frame.data else 0
+                self.answer = TmuxReply(status=status, output=bytes(self._output), errors=bytes(self._errors))
+            case FrameKind.SHUTDOWN:
+                raise TerminalError("tmux did not answer: its server has ended")
+            case kind if kind not in _IGNORED_KINDS:
+                raise TmuxFrameError(f"an unexpected {kind.name}")
+        return b""
+
+    def _read(self, stream: int, descriptor: int) -> bytes:
+        """Gives only the standard input, never a file of this process."""
+        content, self._content = self._content, None
+        if descriptor != _STDIN or content is None:
+            return read_done(stream, errno.EBADF)
+        return content_frames(stream, content)
+
+    def _open(self, stream: int, descriptor: int) -> bytes:
+        printed = {_STDOUT: self._output, _STDERR: self._errors}.get(descriptor)
+        if printed is None or stream in self._printed:
+            return write_ready(stream, errno.EBADF)
+        self._printed[stream] = printed
+        return write_ready(stream, 0)
+
+    def _printed_to(self, stream: int) -> bytearray:
+        if stream not in self._printed:
+            raise TmuxFrameError(f"text for the stream {stream}, which it has not opened")
+        return self._printed[stream]
 
 
 def identification(cwd: Path = Path("/")) -> bytes:
-    """All that a client says of itself: it has no terminal, no environment and works in ``cwd``."""
+    """The frames that identify a client without terminal and environment that works in ``cwd``."""
     return b"".join(
         (
             _frame(FrameKind.IDENTIFY_LONGFLAGS, _UTF8_CLIENT),
@@ -111,7 +172,7 @@ def command_frame(command: tuple[str, ...]) -> bytes:
 
 
 def content_frames(stream: int, content: bytes) -> bytes:
-    """A whole file that the server reads from its client, and its end."""
+    """The whole standard input as the server reads it, and its end."""
     piece_bytes = _LONGEST_BYTES - _HEADER.size - _INT.size
     pieces = (content[at : at + piece_bytes] for at in range(0, len(content), piece_bytes))
     frames = [_frame(FrameKind.READ, _INT.pack(stream) + piece) for piece in pieces]
@@ -130,15 +191,32 @@ def _frame(kind: FrameKind, data: bytes = b"") -> bytes:
     return _HEADER.pack(kind, _HEADER.size + len(data), PROTOCOL_VERSION, os.getpid()) + data
 
 
+@dataclass(frozen=True, slots=True)
+class Frame:
+    kind: FrameKind
+    data: bytes
+
+    def integer(self, position: int) -> int:
+        """The field at ``position``, counted in integers. Raises ``TmuxFrameError`` when the data is too short."""
+        try:
+            return int(_INT.unpack_from(self.data, position * _INT.size)[0])
+        except struct.error:
+            raise TmuxFrameError(f"a {self.kind.name} of {len(self.data)} bytes is too short") from None
+
+    def rest(self, position: int) -> bytes:
+        """What follows ``position`` integers."""
+        self.integer(position - 1)
+        return self.data[position * _INT.size :]
+
+
 class FrameReader:
-    """Cuts what is received into frames, however it was torn on the way."""
+    """Splits received bytes into frames, wherever the reads split them."""
 
     def __init__(self) -> None:
         self._received = bytearray()
 
     def feed(self, data: bytes) -> Iterator[Frame]:
-        """The frames that are whole now. Raises ``TmuxFrameError``, and ``OtherProtocolError`` for a refusal to
-        speak."""
+        """The frames that are complete now. Raises ``TmuxFrameError`` and ``OtherProtocolError``."""
         self._received += data
         while len(self._received) >= _HEADER.size:
             number, length, version, _ = _HEADER.unpack_from(self._received)
@@ -156,87 +234,3 @@ def _known(number: int, length: int, version: int) -> FrameKind:
     if version != PROTOCOL_VERSION or not _HEADER.size <= length <= _LONGEST_BYTES or number not in _KINDS:
         raise TmuxFrameError(f"a frame of kind {number}, version {version} and {length} bytes")
     return FrameKind(number)
-
-
-_KINDS = frozenset(FrameKind)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TmuxReply:
-    """``status`` is 0 when every command was carried out; otherwise ``errors`` says what the first one that was not
-    met with."""
-
-    status: int
-    output: bytes
-    errors: bytes
-
-
-_STDIN, _STDOUT, _STDERR = 0, 1, 2
-_OF_NO_USE = frozenset({FrameKind.FLAGS, FrameKind.WRITE_CLOSE, FrameKind.READ_CANCEL})
-
-
-class ClientProtocol:
-    """Say ``identification`` and ``command_frame``, then ``hear`` until there is an ``answer``."""
-
-    def __init__(self, content: bytes) -> None:
-        """``content`` is the standard input, which a chain can read once."""
-        self._content: bytes | None = content
-        self._reader = FrameReader()
-        self._printed: dict[int, bytearray] = {}
-        self._output = bytearray()
-        self._errors = bytearray()
-        self._heard = False
-        self.answer: TmuxReply | None = None
-
-    def hear(self, data: bytes) -> bytes:
-        """What to send in return. Raises ``OtherProtocolError`` when the server reads nothing of what was said, so that
-        surely nothing was done, ``TmuxFrameError`` for what no server says to such a client, ``TerminalError`` when the
-        server ends."""
-        replies = []
-        try:
-            for frame in self._reader.feed(data):
-                self._heard = True
-                replies.append(self._reply(frame))
-                if self.answer is not None:
-                    break
-        except OtherProtocolError as error:
-            if self._heard:
-                raise TmuxFrameError(f"another protocol in the midst of an answer ({error})") from None
-            raise
-        return b"".join(replies)
-
-    def _reply(self, frame: Frame) -> bytes:
-        match frame.kind:
-            case FrameKind.READ_OPEN:
-                return self._read(frame.integer(0), frame.integer(1))
-            case FrameKind.WRITE_OPEN:
-                return self._open(frame.integer(0), frame.integer(1))
-            case FrameKind.WRITE:
-                self._printed_to(frame.integer(0)).extend(frame.rest(1))
-            case FrameKind.EXIT:
-                status = frame.integer(0) if frame.data else 0
-                self.answer = TmuxReply(status=status, output=bytes(self._output), errors=bytes(self._errors))
-            case FrameKind.SHUTDOWN:
-                raise TerminalError("tmux did not answer: its server has ended")
-            case kind if kind not in _OF_NO_USE:
-                raise TmuxFrameError(f"an unexpected {kind.name}")
-        return b""
-
-    def _read(self, stream: int, descriptor: int) -> bytes:
-        """Only what stands for standard input is given, never a file of ours."""
-        content, self._content = self._content, None
-        if descriptor != _STDIN or content is None:
-            return read_done(stream, errno.EBADF)
-        return content_frames(stream, content)
-
-    def _open(self, stream: int, descriptor: int) -> bytes:
-        printed = {_STDOUT: self._output, _STDERR: self._errors}.get(descriptor)
-        if printed is None or stream in self._printed:
-            return write_ready(stream, errno.EBADF)
-        self._printed[stream] = printed
-        return write_ready(stream, 0)
-
-    def _printed_to(self, stream: int) -> bytearray:
-        if stream not in self._printed:
-            raise TmuxFrameError(f"text for the stream {stream}, which it has not opened")
-        return self._printed[stream]

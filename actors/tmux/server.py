@@ -1,19 +1,14 @@
-"""The tmux server of one home: started, found, asked, and its sessions.
+"""The tmux server of one home and its sessions, one session per agent.
 
-The tmux server of one home and its sessions, one session per agent.
+The host actor and the runtime use ``TmuxServer``. Every method blocks, up to ``timeout_s`` for each tmux call: use
+``asyncio.to_thread`` in an event loop. No state is kept between calls, so every process with the socket's path reaches
+the same server. Linux only. libtmux creates, finds, renames and ends the sessions; ``TimeoutServer`` replaces parts of
+it.
 
-Used by the host actor and the runtime. Every method blocks, up to ``timeout_s`` for each tmux process: call them with
-``asyncio.to_thread`` from an event loop. Nothing is remembered between calls: whoever holds the socket's path, in any
-process, speaks to the same server. Linux only. Promises: the server and the agents get exactly the environment that
-``start`` was given (tmux adds its own TMUX, TMUX_PANE, TERM, since 3.8 COLORTERM, and the like), with no signal
-blocked; an agent is its pane's own process, never a shell's child; ``stop`` ends this server only.
-
-Closing a session or stopping the server hangs up on the programs in the panes (SIGHUP). A program that ignores this
-lives on: who must be sure, ends the agent's processes first.
-
-libtmux makes, finds, names and ends the sessions. ``TimeoutServer`` says which parts of it are replaced and why.
-
-Who listens on a Unix socket, and whether one can connect to it. Blocking; used by ``server``.
+Promises: server and agents get exactly the environment given to ``start`` (tmux adds TMUX, TMUX_PANE, TERM, since 3.8
+COLORTERM, and the like), with no signal blocked; an agent is its pane's own process, never a shell's child; ``stop``
+ends this server only. Closing a session or stopping the server sends SIGHUP to the programs in the panes. A program may
+ignore that, so end an agent's processes first to be sure.
 """
 
 from __future__ import annotations
@@ -55,159 +50,12 @@ from actors.tmux.pane import COLUMNS, ROWS, PaneInfo, own_size
 from actors.tmux.protocol import OtherProtocolError, TmuxFrameError, TmuxReply
 
 _PANE_FORMAT = "#{pane_id}:#{pane_pid}:#{pane_dead}:#{session_name}"
-"""The name stands last: whatever it holds, it ends no other field."""
-
-
-class TimeoutServer(libtmux.Server):
-    """A ``libtmux.Server`` that raises ``TerminalError`` when tmux does not answer within ``timeout_s``.
-
-    Replaced are the parts of libtmux that the host cannot use:
-
-    - ``cmd`` starts a tmux process without a time limit and with the whole environment of the caller: a server that
-      hangs would hold a thread for ever, and TMUX or PATH of the caller would reach tmux. Here the server's socket is
-      asked. tmux's own program is used for a server of another protocol.
-    - ``panes`` starts such a process too, and asks for 125 fields of each pane. One of them is the title, which the
-      agent writes, and one its directory: a separator or a newline in either breaks the listing. ``sessions`` and
-      ``refresh`` have the same faults and are not used.
-    - ``new_session`` takes the program as one string, which tmux hands to the user's shell, and expands formats, even
-      ``#(command)``, in the directory. ``new_pane`` takes words and any directory.
-    """
-
-    def __init__(self, socket: Path, timeout_s: float, cwd: Path = Path("/")) -> None:
-        """``cwd`` is where the clients work; it becomes the directory of a new pane."""
-        super().__init__(socket_path=socket)
-        self._socket = socket
-        self._timeout_s = timeout_s
-        self._cwd = cwd
-
-    def cmd(self, cmd: str, *args: Any, target: str | int | None = None) -> tmux_cmd:
-        addressed = () if target is None else ("-t", str(target))
-        words = (cmd, *addressed, *map(str, args))
-        command = [*client_command(self._socket), *words]
-        try:
-            return _FinishedCommand(command, ask(self._socket, words, self._cwd, self._timeout_s))
-        except OtherProtocolError:
-            return _FinishedCommand(command, _run_program(command, self._cwd, self._timeout_s))
-        except (TmuxFrameError, ValueError) as error:
-            raise TerminalError(f"tmux could not be called: {error}") from error
-
-    @property
-    def panes(self) -> QueryList[libtmux.Pane]:
-        """Id, process, end and session only. Raises ``PaneGoneError`` without a server."""
-        listing = self.cmd("list-panes", "-a", "-F", _PANE_FORMAT)
-        if listing.returncode and NO_SESSION in listing.stderr:
-            return QueryList()
-        return QueryList(map(self._pane, printed(listing)))
-
-    def new_pane(self, session_name: str, program: Sequence[str], columns: int, rows: int) -> libtmux.Pane:
-        """The only pane of a new session, in which ``program`` runs."""
-        size = ("-x", str(columns), "-y", str(rows))
-        new = ("new-session", "-d", "-P", "-F", _PANE_FORMAT, "-s", session_name, *size, "--", *program)
-        return self._pane(printed(self.cmd(*never_late(), *new))[0])
-
-    def _pane(self, row: str) -> libtmux.Pane:
-        number, pid, dead, name = row.split(":", 3)
-        return libtmux.Pane(server=self, pane_id=number, pane_pid=pid, pane_dead=dead, session_name=name)
-
-
-def printed(done: tmux_cmd) -> list[str]:
-    """The lines that it has printed. Raises as ``refusal``."""
-    if done.returncode:
-        raise refusal("\n".join(done.stderr))
-    return done.stdout
-
-
-class _FinishedCommand(tmux_cmd):
-    """What libtmux reads of a tmux process that has ended; its own constructor, which starts one, is not used."""
-
-    def __init__(self, command: list[str], answer: TmuxReply) -> None:
-        self.cmd = command
-        self.returncode = answer.status
-        self.stdout = _lines(answer.output)
-        self.stderr = _lines(answer.errors)
-
-
-def _run_program(command: Sequence[str], cwd: Path, timeout_s: float) -> TmuxReply:
-    try:
-        ended = subprocess.run(
-            command,
-            cwd=cwd,
-            env=CLIENT_ENVIRONMENT,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=timeout_s,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        raise no_answer(timeout_s) from None
-    except (OSError, ValueError) as error:
-        raise TerminalError(f"tmux could not be started: {error}") from error
-    return TmuxReply(status=ended.returncode, output=ended.stdout, errors=ended.stderr)
-
-
-def _lines(output: bytes) -> list[str]:
-    return [line for line in output.decode(errors="replace").split("\n") if line]
-
-
+"""The name comes last, so a separator in it breaks no other field."""
 _POLL_S = 0.01
-
-
-def listener(socket: Path) -> int | None:
-    """The process that listens there, as the kernel knows it: also when the file has lost its name.
-
-    A child that the process has forked and that runs no program yet holds the socket as well: the parent is told.
-    """
-    inodes = _inodes_of(os.fsencode(socket))
-    holders = {pid for pid in psutil.pids() if inodes and _holds(pid, inodes)}
-    return next((pid for pid in sorted(holders) if _parent_of(pid) not in holders), None)
-
-
-def _inodes_of(socket: bytes) -> set[bytes]:
-    """As in the links of ``/proc/PID/fd``."""
-    rows = (line.split(maxsplit=7) for line in Path("/proc/net/unix").read_bytes().splitlines())
-    return {b"socket:[%b]" % row[6] for row in rows if len(row) == 8 and row[7] == socket}
-
-
-def _holds(pid: int, inodes: set[bytes]) -> bool:
-    with suppress(OSError):  # it has ended, or is another user's
-        for descriptor in os.listdir(b"/proc/%d/fd" % pid):  # noqa: PTH208 - of every process
-            with suppress(OSError):
-                if os.readlink(b"/proc/%d/fd/%b" % (pid, descriptor)) in inodes:  # noqa: PTH115
-                    return True
-    return False
-
-
-def _parent_of(pid: int) -> int | None:
-    try:
-        return psutil.Process(pid).ppid()
-    except psutil.NoSuchProcess:
-        return None
-
-
-def is_reachable_within(socket: Path, patience_s: float, pid: int | None = None) -> bool:
-    """Whether somebody can connect before the time, or the process ``pid``, has ended."""
-    deadline = time.monotonic() + patience_s
-    while time.monotonic() < deadline and (pid is None or psutil.pid_exists(pid)):
-        if _connects(socket):
-            return True
-        time.sleep(_POLL_S)
-    return False
-
-
-def _connects(socket: Path) -> bool:
-    with sockets.socket(sockets.AF_UNIX, sockets.SOCK_STREAM) as probe:
-        try:
-            probe.connect(str(socket))
-        except OSError:
-            return False
-    return True
-
-
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
 _PEER_CREDENTIALS = struct.Struct("3i")
 _ABSENT = ("can't find session", NO_SESSION, "no server running", "No such file or directory")
 _REMAKE_S = 0.2
-
 _CONFIG = f"""\
 # Written by Phalanx at every start of its tmux server; changes here are lost.
 set -sq exit-empty off
@@ -230,13 +78,13 @@ bind -n C-z display-message "Ctrl-Z is not passed on: it would stop the agent, a
 set-hook -g client-detached {{ if-shell -F '#{{==:#{{session_attached}},0}}' {{ {own_size()} }} }}
 """
 # remain-on-exit-format: the note about the dead pane would push the first line, perhaps the reason, off the screen.
-# window-size: a window has the size of who looks, of several the one who typed last. When the last one has gone it gets
-# its own back, or an agent would be left with a window that is too small for its dialogs. As a global option "manual"
-# makes tmux 3.3a die at its first new-session.
+# window-size latest: a window has the size of the attached client that typed last. client-detached: without clients it
+# gets its own size back, or it could stay too small for the agent's dialogs. A global "manual" crashes tmux 3.3a at its
+# first new-session.
 
 
 class TmuxServer:
-    """One tmux server, known by its socket."""
+    """One tmux server, identified by its socket."""
 
     def __init__(self, socket: Path, timeout_s: float = 10.0) -> None:
         check_socket_path(socket)
@@ -246,10 +94,10 @@ class TmuxServer:
         self._tmux = TimeoutServer(socket, timeout_s)
 
     def start(self, environment: Mapping[str, str]) -> int:
-        """Brings the server up with ``environment`` and nothing else, as a daemon in ``/``; returns its process id.
+        """Starts the server as a daemon in ``/`` with exactly ``environment``; returns its process id.
 
-        Does nothing but return the id when it already runs (then with the environment that it has).
-        Raises ``TerminalError`` when tmux is missing or the server does not come up.
+        A running server keeps its environment; then this only returns the id. Raises ``TerminalError`` when tmux is
+        missing or the server does not come up.
         """
         running = self.pid()
         if running is not None:
@@ -259,11 +107,11 @@ class TmuxServer:
         pid = self.pid()
         if pid is None:
             raise TerminalError(f"the tmux server on {self._socket} ended as soon as it was started")
-        _restore_standing(pid)
+        _reset_priority(pid)
         return pid
 
     def stop(self) -> None:
-        """Ends this server and with it every session; returns when the process is gone. No-op when it does not run."""
+        """Ends this server with every session; returns when the process is gone. No-op when it does not run."""
         pid = self.pid()
         if pid is not None:
             with suppress(psutil.NoSuchProcess):
@@ -277,16 +125,15 @@ class TmuxServer:
     def pid(self) -> int | None:
         """The process that listens on the socket, even if it hangs; None when there is none.
 
-        A server whose socket was removed is not taken for one that is gone: it is told to make it again. Raises
-        ``TerminalError`` when it does not.
+        A server whose socket was deleted is told to create it again. Raises ``TerminalError`` when it does not.
         """
         with sockets.socket(sockets.AF_UNIX, sockets.SOCK_STREAM) as probe:
             probe.settimeout(self._timeout_s)
             try:
                 probe.connect(str(self._socket))
             except (FileNotFoundError, ConnectionRefusedError):
-                return self._made_reachable()
-            except BlockingIOError:  # one that hangs, with a full queue of callers that have given up
+                return self._restore_socket()
+            except BlockingIOError:  # it hangs, with a full queue of callers that have given up
                 return listener(self._socket)
             except OSError as error:
                 raise TerminalError(f"the tmux server on {self._socket} cannot be reached: {error}") from error
@@ -298,11 +145,10 @@ class TmuxServer:
     ) -> PaneInfo:
         """Starts ``argv`` in ``cwd`` as the only pane of the new session ``name``.
 
-        The size changes to that of who attaches, and to the window's own when the last one has gone.
-
-        A program that cannot be started shows as a dead pane. Raises ``InvalidRequestError`` for a bad name, command or
-        directory, ``TerminalError`` for a name in use and when tmux fails. When tmux did not answer, close the session
-        before it is opened again: in rare cases it is there.
+        An attached client changes the size; without one the window gets its own size back. A program that cannot be
+        started leaves a dead pane. Raises ``InvalidRequestError`` for a bad name, command or directory,
+        ``TerminalError`` for a name in use and when tmux fails. When tmux did not answer, close the session before you
+        open it again: in rare cases it exists.
         """
         _check_name(name)
         if not cwd.is_dir():
@@ -323,23 +169,23 @@ class TmuxServer:
                 raise TerminalError(f"tmux could not close the session {name}: {error}") from error
 
     def rename_session(self, name: str, new_name: str) -> None:
-        """Raises ``TerminalError`` when there is no such session, or one that has the new name."""
+        """Raises ``TerminalError`` when there is no such session or the new name is in use."""
         _check_name(name)
         _check_name(new_name)
-        # Session.rename_session reads all of its fields again afterwards, with the faults of such a listing.
+        # Session.rename_session would then read all fields, with the faults of libtmux's listing.
         printed(self._session(name).cmd("rename-session", "--", new_name))
 
     def agents(self) -> tuple[RunningAgent, ...]:
         """Every session with its first pane, by name; empty when no server runs. Raises ``TerminalError``.
 
-        Panes that somebody has added to a session are not its agent's.
+        Ignores panes that somebody has added to a session.
         """
         try:
             panes = self._tmux.panes
         except PaneGoneError:
             if not self.is_running():
                 return ()
-            panes = self._tmux.panes  # its socket, or a new server, may just have been made
+            panes = self._tmux.panes  # the socket or a new server may just have appeared
         first: dict[str, RunningAgent] = {}
         for pane in sorted(panes, key=lambda pane: int((pane.pane_id or "%0")[1:])):
             name, number, pid = pane.session_name or "", pane.pane_id or "", int(pane.pane_pid or 0)
@@ -348,14 +194,14 @@ class TmuxServer:
         return tuple(agent for _, agent in sorted(first.items()))
 
     def _session(self, name: str) -> libtmux.Session:
-        """The session with exactly this name, which tmux looks for with each command."""
+        """The session with exactly this name; tmux looks it up with each command."""
         return libtmux.Session(server=self._tmux, session_id=f"={name}")
 
-    def _made_reachable(self) -> int | None:
-        """tmux makes its socket again on SIGUSR1. The kernel still knows who listens on one that has lost its name."""
+    def _restore_socket(self) -> int | None:
+        """Has the server restore its socket (SIGUSR1). The kernel still knows the listener of a deleted socket."""
         pid = listener(self._socket)
         if pid is None:
-            # One that is just making its socket again listens nowhere for a moment.
+            # A server that is just restoring its socket listens nowhere for a moment.
             return self.pid() if is_reachable_within(self._socket, _REMAKE_S) else None
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGUSR1)
@@ -364,8 +210,8 @@ class TmuxServer:
         if not psutil.pid_exists(pid):
             return None
         raise TerminalError(
-            f"the tmux server (process {pid}) lives, but its socket {self._socket} is gone and it does not make it "
-            "again. No other one is started beside it. End that process, with its agents, or free it if it hangs"
+            f"the tmux server (process {pid}) runs, but its socket {self._socket} is gone and it does not restore it. "
+            "No second server is started. End that process with its agents, or resume it if it hangs"
         )
 
     def _write_config(self) -> None:
@@ -399,7 +245,7 @@ class TmuxServer:
             raise refusal(stderr.decode(errors="replace"))
 
     def _end(self, server: psutil.Process) -> None:
-        with suppress(TerminalError, LibTmuxException):  # one that hangs is killed below
+        with suppress(TerminalError, LibTmuxException):  # a server that hangs is killed below
             self._tmux.kill()
         if running_after([server], self._timeout_s) and end_processes([server], grace_s=0):
             raise TerminalError(f"the tmux server (process {server.pid}) does not end even when killed")
@@ -411,22 +257,22 @@ def _check_name(name: str) -> None:
 
 
 def _pane_command(argv: Sequence[str]) -> tuple[str, ...]:
-    """``argv`` as words that tmux executes as they are."""
+    """``argv`` as words that tmux runs unchanged. Raises ``InvalidRequestError``."""
     if not argv or not argv[0] or argv[0].startswith("-") or "=" in argv[0]:
         raise InvalidRequestError(f"the command must begin with the name of a program, this one is {list(argv)!r}")
-    # tmux hands a single word to the user's shell, several words to exec; env replaces itself by the program.
+    # tmux gives a single word to the user's shell, several words to exec; env replaces itself with the program.
     words = argv if len(argv) > 1 else ("/usr/bin/env", *argv)
-    return tuple(_unseparated(word) for word in words)
+    return tuple(_escaped(word) for word in words)
 
 
-def _unseparated(word: str) -> str:
-    """tmux takes a semicolon that ends a word for the end of the command, unless a backslash stands before it."""
+def _escaped(word: str) -> str:
+    """tmux ends a command at a semicolon that ends a word, unless a backslash precedes it."""
     return f"{word[:-1]}\\;" if word.endswith(";") else word
 
 
-def _restore_standing(pid: int) -> None:
-    """Takes back, as far as the system permits, the niceness and the place before the out-of-memory killer that a
-    worker process hands down; the agents inherit both from the server."""
+def _reset_priority(pid: int) -> None:
+    """Resets the niceness and the out-of-memory score that a worker process passed on, as far as the system permits.
+    The agents inherit both from the server."""
     adjustment = Path(f"/proc/{pid}/oom_score_adj")
     with suppress(OSError):
         if os.getpriority(os.PRIO_PROCESS, pid) > 0:
@@ -434,3 +280,145 @@ def _restore_standing(pid: int) -> None:
     with suppress(OSError):
         if int(adjustment.read_text()) > 0:
             adjustment.write_text("0")
+
+
+class TimeoutServer(libtmux.Server):
+    """A ``libtmux.Server`` that raises ``TerminalError`` when tmux does not answer within ``timeout_s``.
+
+    It replaces the parts of libtmux that the host cannot use:
+
+    - libtmux's ``cmd`` starts a process without a time limit and with the caller's environment: a server that hangs
+      would block a thread for ever, and the caller's TMUX or PATH would reach tmux. Here it uses the server's socket,
+      and tmux's program only for a server of another protocol.
+    - libtmux's ``panes`` does the same and reads 125 fields of each pane. A separator or newline in the title, which
+      the agent writes, or in the directory breaks the listing. ``sessions`` and ``refresh`` have the same faults and
+      are not used.
+    - libtmux's ``new_session`` takes the program as one string, which tmux gives to the user's shell, and expands
+      formats, even ``#(command)``, in the directory. ``new_pane`` takes words and any directory.
+    """
+
+    def __init__(self, socket: Path, timeout_s: float, cwd: Path = Path("/")) -> None:
+        """``cwd``: the clients' directory, which becomes that of a new pane."""
+        super().__init__(socket_path=socket)
+        self._socket = socket
+        self._timeout_s = timeout_s
+        self._cwd = cwd
+
+    def cmd(self, cmd: str, *args: Any, target: str | int | None = None) -> tmux_cmd:
+        addressed = () if target is None else ("-t", str(target))
+        words = (cmd, *addressed, *map(str, args))
+        command = [*client_command(self._socket), *words]
+        try:
+            return _FinishedCommand(command, ask(self._socket, words, self._cwd, self._timeout_s))
+        except OtherProtocolError:
+            return _FinishedCommand(command, _run_program(command, self._cwd, self._timeout_s))
+        except (TmuxFrameError, ValueError) as error:
+            raise TerminalError(f"tmux could not be called: {error}") from error
+
+    @property
+    def panes(self) -> QueryList[libtmux.Pane]:
+        """Panes with id, process, end and session only. Raises ``PaneGoneError`` without a server."""
+        listing = self.cmd("list-panes", "-a", "-F", _PANE_FORMAT)
+        if listing.returncode and NO_SESSION in listing.stderr:
+            return QueryList()
+        return QueryList(map(self._pane, printed(listing)))
+
+    def new_pane(self, session_name: str, program: Sequence[str], columns: int, rows: int) -> libtmux.Pane:
+        """Runs ``program`` in the only pane of a new session."""
+        size = ("-x", str(columns), "-y", str(rows))
+        new = ("new-session", "-d", "-P", "-F", _PANE_FORMAT, "-s", session_name, *size, "--", *program)
+        return self._pane(printed(self.cmd(*never_late(), *new))[0])
+
+    def _pane(self, row: str) -> libtmux.Pane:
+        number, pid, dead, name = row.split(":", 3)
+        return libtmux.Pane(server=self, pane_id=number, pane_pid=pid, pane_dead=dead, session_name=name)
+
+
+def printed(done: tmux_cmd) -> list[str]:
+    """The output's lines. Raises as ``refusal``."""
+    if done.returncode:
+        raise refusal("\n".join(done.stderr))
+    return done.stdout
+
+
+class _FinishedCommand(tmux_cmd):
+    """A finished ``tmux_cmd``. Its own constructor would start a process, so it is not called."""
+
+    def __init__(self, command: list[str], answer: TmuxReply) -> None:
+        self.cmd = command
+        self.returncode = answer.status
+        self.stdout = _lines(answer.output)
+        self.stderr = _lines(answer.errors)
+
+
+def _run_program(command: Sequence[str], cwd: Path, timeout_s: float) -> TmuxReply:
+    try:
+        ended = subprocess.run(
+            command,
+            cwd=cwd,
+            env=CLIENT_ENVIRONMENT,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=timeout_s,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise no_answer(timeout_s) from None
+    except (OSError, ValueError) as error:
+        raise TerminalError(f"tmux could not be started: {error}") from error
+    return TmuxReply(status=ended.returncode, output=ended.stdout, errors=ended.stderr)
+
+
+def _lines(output: bytes) -> list[str]:
+    return [line for line in output.decode(errors="replace").split("\n") if line]
+
+
+def listener(socket: Path) -> int | None:
+    """The process that listens on the socket, from the kernel's tables: also when the file has been deleted.
+
+    A forked child that runs no program yet holds the socket too; then the parent is returned.
+    """
+    inodes = _inodes_of(os.fsencode(socket))
+    holders = {pid for pid in psutil.pids() if inodes and _holds(pid, inodes)}
+    return next((pid for pid in sorted(holders) if _parent_of(pid) not in holders), None)
+
+
+def _inodes_of(socket: bytes) -> set[bytes]:
+    """The sockets with this path, as written in the links of ``/proc/PID/fd``."""
+    rows = (line.split(maxsplit=7) for line in Path("/proc/net/unix").read_bytes().splitlines())
+    return {b"socket:[%b]" % row[6] for row in rows if len(row) == 8 and row[7] == socket}
+
+
+def _holds(pid: int, inodes: set[bytes]) -> bool:
+    with suppress(OSError):  # ended, or of another user
+        for descriptor in os.listdir(b"/proc/%d/fd" % pid):  # noqa: PTH208 - of every process
+            with suppress(OSError):
+                if os.readlink(b"/proc/%d/fd/%b" % (pid, descriptor)) in inodes:  # noqa: PTH115
+                    return True
+    return False
+
+
+def _parent_of(pid: int) -> int | None:
+    try:
+        return psutil.Process(pid).ppid()
+    except psutil.NoSuchProcess:
+        return None
+
+
+def is_reachable_within(socket: Path, patience_s: float, pid: int | None = None) -> bool:
+    """Whether a connection succeeds before ``patience_s`` has passed or the process ``pid`` has ended."""
+    deadline = time.monotonic() + patience_s
+    while time.monotonic() < deadline and (pid is None or psutil.pid_exists(pid)):
+        if _connects(socket):
+            return True
+        time.sleep(_POLL_S)
+    return False
+
+
+def _connects(socket: Path) -> bool:
+    with sockets.socket(sockets.AF_UNIX, sockets.SOCK_STREAM) as probe:
+        try:
+            probe.connect(str(socket))
+        except OSError:
+            return False
+    return True

@@ -1,6 +1,6 @@
-"""How code gets to hosts that do not have it, and work comes back from them.
+"""Moves code to hosts without the repository, and work back.
 
-A host packs what another one lacks into a bundle, a git bundle in a file (``bundles``); the other asks for it piece by
-piece (the same module), so no more than a piece is ever in memory, and takes it in: on a worker into a bare mirror of
-the repository (``repositories``), on the host of the repository into refs and the instance's branch.
+The sending host packs what the other lacks into a git bundle file (``bundles``). The other downloads it piece by piece,
+so only one piece is in memory, and unpacks it: on a worker into a bare mirror of the repository, on the repository's
+host into refs and the instance's branch (``repositories``). ``service`` is the host's interface.
 """

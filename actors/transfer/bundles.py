@@ -1,19 +1,9 @@
-"""Code on its way between hosts: git bundles in files, sent piece by piece, and files that are copied.
+"""The values of a transfer, git bundle files, and files that are copied along.
 
-bundles of a host: git bundles in files, from which any piece can be read again until they are discarded.
-
-Promises: what is packed is complete for who has ``haves``; packing changes nothing in the repository that is there
-afterwards; a bundle that nobody has discarded goes after a while. Every method blocks.
-
-Fetching a bundle from another host, piece by piece, into a file. Knows no Ray: it is given what to ask.
-
-Taking a bundle into a repository.
-
-Files that go along with an instance: its conversation, as the agent has written it. Every function blocks.
-
-Such a file only grows. A copy is brought up to date by asking for what comes after its end.
-
-The values that travel with code. They import no git.
+``service`` packs a bundle on one host and downloads it on another, piece by piece; nothing here knows Ray. Promises: a
+bundle holds all that a repository with ``haves`` lacks; packing leaves the repository unchanged; a bundle that was
+never discarded is deleted after an hour. An instance's transcript goes along as a copy: the file only grows, so a copy
+is updated from its end on. All functions but ``download`` block.
 """
 
 from __future__ import annotations
@@ -32,43 +22,35 @@ from typing import BinaryIO, Protocol
 from actors.errors import InvalidRequestError, PhalanxError, UnavailableError, WorkspaceError
 from actors.git.process import GitFailedError, GitRunner, RepositoryGit
 
-UNPACK_TIMEOUT_S = 900.0
-
-
-def unpack(repository: RepositoryGit, bundle: Path, commits: Sequence[str]) -> None:
-    """Afterwards the repository has ``commits`` with all that belongs to them; no ref is changed.
-
-    Raises ``WorkspaceError``; what was taken in then is of no harm, git's own clean-up removes it some day.
-    """
-    repository.bundle("unbundle", bundle, kill_after_timeout=UNPACK_TIMEOUT_S)
-    # As git fetch does: what came must be whole before a ref says that it is.
-    repository.rev_list("--objects", "--quiet", *commits, "--not", "--all", kill_after_timeout=UNPACK_TIMEOUT_S)
-
-
+BUNDLE_TIMEOUT_S = 900.0
+"""Longest that git may pack or unpack a bundle."""
 PIECE_BYTES = 8 << 20
-"""Most that is in memory of a bundle at one time, on either side."""
+"""Largest part of a bundle in memory, on either side."""
+_FORGOTTEN_S = 3600.0
+_ID = re.compile(r"[0-9a-f]{32}")
+_REFS = "refs/phalanx/travel/"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StartPoint:
-    """Where an isolated workspace begins: one commit of a repository on the host that has it."""
+    """Where an isolated workspace starts: one commit of a repository, and what a worker must know of that."""
 
     key: str
-    """Of the repository, the same for all its worktrees; names its mirrors."""
+    """Identifies the repository for all its worktrees; names its mirrors."""
     git_directory: Path
     top: Path
     prefix: PurePath
     """The directory to work in, relative to ``top``."""
     commit: str
     branch: str
-    """Made in the repository for the instance, at ``commit``; of a spare it is not made."""
+    """Created in the repository for the instance, at ``commit``; not created for a spare."""
     directory: str = ""
-    """Name of the worktree's directory; empty: as the branch."""
+    """Name of the worktree's directory; empty: named like the branch."""
     author: Mapping[str, str] = field(default_factory=dict)
-    """``user.name`` and ``user.email`` as they hold in the repository."""
+    """``user.name`` and ``user.email`` of the repository."""
     notes: tuple[str, ...] = ()
     uncommitted: str = ""
-    """A save of what was not committed, to be laid over ``commit``; empty: there is none."""
+    """The commit with saved uncommitted work on top of ``commit``; empty: none."""
 
     @property
     def commits(self) -> tuple[str, ...]:
@@ -77,7 +59,7 @@ class StartPoint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bundle:
-    """What one host lacks of another's repository, ready to be asked for. Empty (``size`` 0): it lacks nothing."""
+    """A packed bundle, ready for download. ``size`` 0: the other host lacks nothing."""
 
     bundle_id: str
     size: int
@@ -85,15 +67,15 @@ class Bundle:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemoteWork:
-    """What an instance on another host has made so far, by its refs there."""
+    """The work of an instance on another host so far, by its refs there."""
 
     name: str
-    """Of the instance, as its branch says; a worktree that was a spare has another one."""
+    """The instance's, from its branch; a worktree that was a spare has another name."""
     branch: str
     commit: str
     """The tip of its branch."""
     saved: Mapping[str, str] = field(default_factory=dict)
-    """Further refs below ``refs/phalanx/saved/`` and their commits: work that was not committed."""
+    """Refs below ``refs/phalanx/saved/`` and their commits: uncommitted work."""
 
     @property
     def commits(self) -> tuple[str, ...]:
@@ -102,28 +84,24 @@ class RemoteWork:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImportResult:
-    """What became of work that came home. ``note`` says why the branch was not moved; empty when it was."""
+    """The imported work. ``note`` says why the branch was not moved; empty when it was."""
 
     work: RemoteWork
     note: str
 
 
-PACK_TIMEOUT_S = 900.0
-_FORGOTTEN_S = 3600.0
-_ID = re.compile(r"[0-9a-f]{32}")
-_REFS = "refs/phalanx/travel/"
-
-
 class BundleStore:
+    """The bundle files of a host. Any piece can be read again until the bundle is discarded."""
+
     def __init__(self, directory: Path, git: GitRunner) -> None:
-        """``directory`` is made (0700) when it is needed."""
+        """``directory`` is created (0700) on demand."""
         self._directory = directory
         self._git = git
 
     def pack(self, git_directory: Path, commits: Sequence[str], haves: Collection[str]) -> Bundle:
-        """All that is needed for ``commits`` by who has ``haves``, of which some may not be known here.
+        """Packs ``commits`` for a repository that has ``haves``, of which some may be unknown here.
 
-        Raises ``WorkspaceError`` in git's words, and for a repository that is itself incomplete.
+        Raises ``WorkspaceError`` in git's words, and for a shallow clone.
         """
         self._clear_forgotten()
         repository = self._git.repository(git_directory)
@@ -137,7 +115,7 @@ class BundleStore:
             with self._named(repository, bundle_id, commits) as refs:
                 lines = _lines([*refs, *(f"^{commit}" for commit in sorted(known))])
                 options = ("--quiet", path, "--stdin")
-                repository.bundle("create", *options, istream=lines, kill_after_timeout=PACK_TIMEOUT_S)
+                repository.bundle("create", *options, istream=lines, kill_after_timeout=BUNDLE_TIMEOUT_S)
         except GitFailedError as error:
             path.unlink(missing_ok=True)
             if "empty bundle" in error.answer.error:
@@ -146,7 +124,7 @@ class BundleStore:
         return Bundle(bundle_id=bundle_id, size=path.stat().st_size)
 
     def piece(self, bundle_id: str, offset: int) -> bytes:
-        """At most ``PIECE_BYTES`` from ``offset``; may be asked for again. Raises ``InvalidRequestError``."""
+        """At most ``PIECE_BYTES`` from ``offset``. Raises ``InvalidRequestError``."""
         try:
             with self._path(bundle_id).open("rb") as bundle:
                 bundle.seek(offset)
@@ -160,7 +138,7 @@ class BundleStore:
 
     def _path(self, bundle_id: str) -> Path:
         if _ID.fullmatch(bundle_id) is None:
-            raise InvalidRequestError(f"{bundle_id!r} is no bundle.")
+            raise InvalidRequestError(f"{bundle_id!r} is not a bundle: pack one first.")
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         return self._directory / f"{bundle_id}.bundle"
 
@@ -179,7 +157,7 @@ class BundleStore:
 
     @contextmanager
     def _named(self, repository: RepositoryGit, bundle_id: str, commits: Sequence[str]) -> Iterator[list[str]]:
-        """Bundles are made of refs; these keep the commits from a clean-up meanwhile, too."""
+        """Temporary refs, because git bundles refs; they also protect the commits from a clean-up."""
         refs = {f"{_REFS}{bundle_id}/{number}": commit for number, commit in enumerate(commits)}
         repository.update_ref("--stdin", istream=_lines(f"create {ref} {commit}" for ref, commit in refs.items()))
         try:
@@ -188,13 +166,13 @@ class BundleStore:
             repository.update_ref("--stdin", istream=_lines(f"delete {ref}" for ref in refs))
 
     def _clear_forgotten(self) -> None:
-        """Of transfers that died with a host."""
+        """Deletes the bundles of transfers that ended with a host."""
         if not self._directory.is_dir():
             return
         for left in self._directory.glob("*.bundle"):
             try:
                 if time.time() - left.stat().st_mtime > _FORGOTTEN_S:
-                    os.unlink(left)  # noqa: PTH108 - may be gone meanwhile
+                    os.unlink(left)  # noqa: PTH108 - another call may delete it
             except FileNotFoundError:
                 continue
 
@@ -204,7 +182,7 @@ def _lines(lines: Iterable[str]) -> bytes:
 
 
 class BundleSource(Protocol):
-    """The host that has packed the bundle."""
+    """The host that packed the bundle."""
 
     async def piece(self, bundle_id: str, offset: int) -> bytes: ...
     async def discard(self, bundle_id: str) -> None: ...
@@ -212,9 +190,9 @@ class BundleSource(Protocol):
 
 @asynccontextmanager
 async def download(sender: BundleSource, bundle: Bundle, directory: Path) -> AsyncIterator[Path]:
-    """The bundle as a file below ``directory`` (made if need be), there until the block ends.
+    """The bundle as a file below ``directory`` (created if absent), until the block ends.
 
-    Raises ``PhalanxError`` when it cannot be had whole. The sender's copy is discarded in any case.
+    Raises ``PhalanxError`` when it cannot be downloaded whole. The sender's copy is discarded in any case.
     """
     path = _path_in(directory)
     try:
@@ -244,8 +222,18 @@ async def _copy(sender: BundleSource, bundle: Bundle, file: BinaryIO) -> None:
         at += len(piece)
 
 
+def unpack(repository: RepositoryGit, bundle: Path, commits: Sequence[str]) -> None:
+    """Adds ``commits`` and all their objects to the repository; no ref is changed.
+
+    After a ``WorkspaceError`` unused objects may stay, until git's own clean-up removes them.
+    """
+    repository.bundle("unbundle", bundle, kill_after_timeout=BUNDLE_TIMEOUT_S)
+    # As git fetch does: the objects must be complete before a ref points to them.
+    repository.rev_list("--objects", "--quiet", *commits, "--not", "--all", kill_after_timeout=BUNDLE_TIMEOUT_S)
+
+
 def read_from(path: Path, offset: int) -> bytes:
-    """At most ``PIECE_BYTES`` from ``offset``; empty at the end, and when there is no such file."""
+    """At most ``PIECE_BYTES`` from ``offset``; empty at the end and without the file."""
     try:
         with path.open("rb") as file:
             file.seek(offset)
@@ -255,7 +243,7 @@ def read_from(path: Path, offset: int) -> bytes:
 
 
 def size_of(path: Path) -> int:
-    """0 when there is no such file."""
+    """0 without the file."""
     try:
         return path.stat().st_size
     except FileNotFoundError:
@@ -263,7 +251,7 @@ def size_of(path: Path) -> int:
 
 
 def write_at(path: Path, offset: int, piece: bytes) -> None:
-    """Raises ``WorkspaceError`` when the file cannot be written. It is for its user alone."""
+    """Writes ``piece`` at ``offset`` of a file that only the user can read. Raises ``WorkspaceError``."""
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with path.open("r+b" if path.exists() else "xb") as file:

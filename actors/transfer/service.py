@@ -1,10 +1,8 @@
-"""All of a host that has to do with code that travels. Blocking work runs in threads.
+"""A host's interface for moving code: a remote part of the host's actor. Blocking work runs in threads.
 
-A remote part of the host's actor. The supervisor hands the proxy of one host's service to another host, so the two
-hosts speak to each other and no code passes through the supervisor.
-
-On the host of the repository: ``origin``, ``import_work``, ``drop_branch``; on a worker: ``settle`` (a worktree from
-what it fetches), the same for spares, ``work``; on both: ``pack``, ``piece``, ``discard``.
+The supervisor passes the proxy of one host's service to another host, so the two talk directly and no code passes
+through the supervisor. On the repository's host: ``origin``, ``import_work``, ``drop_branch``. On a worker: ``settle``
+(a worktree from what it downloads), the same for spares, ``work``. On both: ``pack``, ``piece``, ``discard``.
 """
 
 from __future__ import annotations
@@ -41,14 +39,14 @@ from actors.transfer.repositories import (
     work_of,
 )
 from actors.worktrees.create import delete_branch
-from actors.worktrees.manager import WorktreeManager, usable
+from actors.worktrees.manager import WorktreeManager, usable_source
 from actors.worktrees.model import Workspace, name_in
-from actors.worktrees.source import SourceRepository, check_directory, find_source
+from actors.worktrees.source import SourceRepository
 
 ASK_S = 60.0
 PIECE_S = 60.0
 CARRY_S = 1800.0
-"""A large repository on a slow line; each step of it is bounded by itself."""
+"""For a large repository on a slow line; each step has its instance_lock limit."""
 
 
 class TransferService:
@@ -59,30 +57,24 @@ class TransferService:
         self._arriving = root / "parcels"
         self._bundles = BundleStore(root / "parcels", self._git)
         self._mirrors = Mirrors(root / "mirrors", self._git)
-        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
-        """Kept while somebody has or awaits them."""
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        """One lock per repository or instance, kept while a call holds or awaits it."""
 
     @remote(timeout_s=ASK_S)
     async def origin(self, instance_id: str, work_dir: Path) -> StartPoint:
-        """What another host must know to begin, with a branch that is the instance's from now on."""
-        return await asyncio.to_thread(self._origin, instance_id, work_dir)
-
-    def _origin(self, instance_id: str, work_dir: Path) -> StartPoint:
-        check_directory(work_dir)
-        return origin_of(self._git, usable(find_source(self._git, work_dir), work_dir), instance_id)
+        """The start point of an instance on another host, with a new branch for it."""
+        source = await asyncio.to_thread(usable_source, self._git, work_dir)
+        return await asyncio.to_thread(origin_of, self._git, source, instance_id)
 
     @remote(timeout_s=ASK_S, retry=True)
     async def origin_of_spare(self, name: str, work_dir: Path) -> StartPoint:
-        """What another host must know to make a spare worktree."""
-        return await asyncio.to_thread(self._origin_of_spare, name, work_dir)
-
-    def _origin_of_spare(self, name: str, work_dir: Path) -> StartPoint:
-        check_directory(work_dir)
-        return origin_of_spare(self._git, usable(find_source(self._git, work_dir), work_dir), name)
+        """The start point of a spare worktree on another host."""
+        source = await asyncio.to_thread(usable_source, self._git, work_dir)
+        return await asyncio.to_thread(origin_of_spare, self._git, source, name)
 
     @remote(timeout_s=ASK_S, retry=True)
     async def origin_again(self, git_directory: Path, branch: str, prefix: PurePath) -> StartPoint:
-        """To go on elsewhere with what came home of an instance last."""
+        """The start point to continue an instance elsewhere from its last imported work."""
         return await asyncio.to_thread(origin_again, self._git, git_directory, branch, prefix)
 
     @remote(timeout_s=PIECE_S, retry=True)
@@ -91,9 +83,9 @@ class TransferService:
 
     @remote(timeout_s=CARRY_S, retry=True)
     async def copy_file(self, path: Path, other: TransferService, at_other: Path, *, anew: bool = False) -> None:
-        """Brings the copy ``path`` of the other host's file up to date. No-op when there is no such file.
+        """Updates ``path``, the copy of the other host's file. No-op without that file.
 
-        ``anew``: what is here is no earlier state of it, and goes.
+        ``anew``: deletes the copy first, because it is not an earlier state of the file.
         """
         if anew:
             await asyncio.to_thread(path.unlink, missing_ok=True)
@@ -104,7 +96,7 @@ class TransferService:
 
     @remote(timeout_s=ASK_S, retry=True)
     async def drop_branch(self, git_directory: Path, branch: str, made_at: str | None) -> str | None:
-        """Deletes an instance's branch here if that loses nothing, or if it is still at ``made_at``; else why not."""
+        """Deletes an instance's branch if no commit is lost or it is still at ``made_at``; else returns why not."""
         return await asyncio.to_thread(self._drop_branch, git_directory, branch, made_at)
 
     def _drop_branch(self, git_directory: Path, branch: str, made_at: str | None) -> str | None:
@@ -129,30 +121,30 @@ class TransferService:
 
     @remote(timeout_s=CARRY_S)
     async def settle(self, origin: StartPoint, home: TransferService) -> Workspace:
-        """A worktree on this host; what it lacks of the repository is fetched from ``home``, by one call for all."""
-        source = await self._fetched(origin, home)
+        """A worktree on this host. Calls for one repository share the download from ``home``."""
+        source = await self._fetch(origin, home)
         return await asyncio.to_thread(self._worktree, origin, source)
 
     @remote(timeout_s=CARRY_S)
     async def settle_spare(self, name: str, origin: StartPoint, home: TransferService) -> Workspace:
-        """A spare worktree on this host. What it lacks of the repository now need not travel when it is bound."""
-        source = await self._fetched(origin, home)
+        """A spare worktree on this host. The download happens now instead of when it is bound."""
+        source = await self._fetch(origin, home)
         return await asyncio.to_thread(self._workspaces.create_spare_from, name, source)
 
     @remote(timeout_s=CARRY_S)
     async def bind_spare(self, spare: Workspace, origin: StartPoint, home: TransferService) -> Workspace:
-        """Makes of a spare what ``settle`` would make. Raises ``WorkspaceError``: then it is to be discarded."""
-        source = await self._fetched(origin, home)
+        """Turns a spare into what ``settle`` would make. After a ``WorkspaceError``, discard it."""
+        source = await self._fetch(origin, home)
         return await asyncio.to_thread(self._workspaces.bind_spare_from, spare, name_in(origin.branch), source)
 
     @remote(timeout_s=ASK_S, retry=True)
     async def bound(self, workspace: Workspace) -> str:
-        """The branch that a spare of this host was bound to; empty: none so far, or it is gone."""
+        """The branch that a spare of this host is bound to; empty: none, or the spare is gone."""
         return await asyncio.to_thread(self._workspaces.bound_branch, workspace)
 
-    async def _fetched(self, origin: StartPoint, home: TransferService) -> SourceRepository:
-        turn = self._turns.setdefault(origin.key, asyncio.Lock())
-        async with turn:
+    async def _fetch(self, origin: StartPoint, home: TransferService) -> SourceRepository:
+        lock = self._locks.setdefault(origin.key, asyncio.Lock())
+        async with lock:
             haves = await asyncio.to_thread(self._mirrors.tips, origin)
             if set(origin.commits) <= set(haves):
                 return await asyncio.to_thread(self._mirrors.take_in, origin, None)
@@ -171,7 +163,7 @@ class TransferService:
 
     @remote(timeout_s=CARRY_S, retry=True)
     async def work(self, workspace: Workspace, *, uncommitted: bool) -> RemoteWork:
-        """What there is to carry home; with ``uncommitted`` also what the agent has not committed, saved just now."""
+        """The instance's work; with ``uncommitted`` also a save of what is not committed now."""
         if uncommitted:
             await asyncio.to_thread(save_latest, self._git, self._workspaces, workspace)
         return await asyncio.to_thread(work_of, self._git, workspace)
@@ -180,18 +172,19 @@ class TransferService:
     async def import_work(
         self, git_directory: Path, work: RemoteWork, mirror: Path, away: TransferService
     ) -> ImportResult:
-        """Fetches from ``away``, where it was done in ``mirror``, what is not here yet, and takes it in.
+        """Downloads from ``mirror`` on the host ``away`` what is missing here, and imports it.
 
-        One after the other for each instance, and in the repository; a host that is silent holds up no other's work.
+        One call at a time per instance, and one import at a time per repository; a silent host does not delay the work
+        of other hosts.
         """
-        own = self._turns.setdefault(f"{git_directory} {work.name}", asyncio.Lock())
-        turn = self._turns.setdefault(f"{git_directory}", asyncio.Lock())
+        instance_lock = self._locks.setdefault(f"{git_directory} {work.name}", asyncio.Lock())
+        lock = self._locks.setdefault(f"{git_directory}", asyncio.Lock())
         repository = self._git.repository(git_directory)
-        async with own:
+        async with instance_lock:
             tips = await asyncio.to_thread(tips_at_home, repository, work)
             bundle = await away.pack(mirror, work.commits, tips)
             if not bundle.size:
-                async with turn:
+                async with lock:
                     return await asyncio.to_thread(import_commits, repository, work, None)
-            async with download(away, bundle, self._arriving) as path, turn:
+            async with download(away, bundle, self._arriving) as path, lock:
                 return await asyncio.to_thread(import_commits, repository, work, path)

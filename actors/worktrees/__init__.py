@@ -1,5 +1,5 @@
-"""Where an instance works: the only package that knows git.
+"""The workspaces of instances: worktrees, their branches and saved work.
 
-The host actor calls ``manager.WorktreeManager`` in a thread. ``model`` imports no git, so anybody may hold a
-``Workspace``; that is why nothing is imported here.
+The host actor calls ``manager.WorktreeManager`` in a thread. ``model`` imports no git, so any process may hold a
+``Workspace``; therefore this file imports nothing.
 """

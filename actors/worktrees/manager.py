@@ -1,16 +1,15 @@
-"""Makes and retires the workspaces of a host's instances. The host actor calls it through ``asyncio.to_thread``.
+"""Makes and removes the workspaces of a host's instances. The host actor calls it with ``asyncio.to_thread``.
 
-What it promises: work is never deleted; nothing that exists is reused or reset; a call that raises has left nothing
-behind; calls may run at the same time, in several threads and processes, on one repository or several. Every call
-blocks and ends by itself: the longest wait is for a checkout (``CHECKOUT_TIMEOUT_S``).
+Promises: work is never deleted; nothing that exists is reused or reset; a call that raises leaves nothing behind; calls
+may run at the same time, in several threads and processes, on one repository or several. Every call blocks and ends by
+itself; the longest wait is for a checkout (``CHECKOUT_TIMEOUT_S``).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,14 +29,7 @@ from actors.worktrees.model import (
     note_bound,
     registration_at,
 )
-from actors.worktrees.remove import (
-    list_leftovers,
-    plan_orphan_removal,
-    plan_removal,
-    remove,
-    remove_orphan,
-    save_state,
-)
+from actors.worktrees.remove import list_orphans, plan_orphan_removal, plan_removal, remove, remove_orphan, save_state
 from actors.worktrees.source import SourceRepository, check_directory, describe_left_behind, find_source
 
 _NOTHING_REMOVED = RemovalResult(removed=False, kept_reason=None, branch_deleted=False)
@@ -48,19 +40,21 @@ class WorktreeManager:
     """The worktrees below one directory, ``$PHALANX_HOME/worktrees``."""
 
     def __init__(self, worktrees_root: Path, environment: Mapping[str, str]) -> None:
-        """Makes ``worktrees_root`` (0700). Of ``environment``, the team's, git sees ``HOME``, ``PATH`` and the like."""
+        """Creates ``worktrees_root`` (0700). git gets ``HOME``, ``PATH`` and the like of the team's ``environment``."""
         try:
             worktrees_root.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
-            raise WorkspaceError(f"{worktrees_root} cannot be made: {error.strerror}. Set it right.") from error
+            raise WorkspaceError(
+                f"{worktrees_root} cannot be created: {error.strerror}. Make its parent writable."
+            ) from error
         self._root = worktrees_root.resolve()
         self._git = GitRunner(environment)
 
     def create(self, instance_id: str, work_dir: Path, mode: WorkspaceMode) -> Workspace:
-        """The place where an instance can begin to work.
+        """Makes the workspace of an instance.
 
-        Raises ``InvalidRequestError`` when ``work_dir`` cannot be worked on in this mode, ``WorkspaceError`` when git
-        or the file system refuses; both say what to do, and nothing is left behind.
+        Raises ``InvalidRequestError`` when ``work_dir`` does not allow this mode, ``WorkspaceError`` when git or the
+        file system refuses; both say what to do, and nothing is left behind.
         """
         check_directory(work_dir)
         if mode == "shared":
@@ -70,10 +64,9 @@ class WorktreeManager:
         return self._isolate(instance_id, work_dir)
 
     def create_from(self, name: str, source: SourceRepository, directory: str = "") -> Workspace:
-        """A worktree of the mirror ``source`` on the branch ``phalanx/<name>``, and no other.
+        """A worktree of the mirror ``source`` on exactly the branch ``phalanx/<name>``.
 
-        ``directory``: its name, where that is another one. Raises ``WorkspaceError`` as ``create`` does, also when a
-        name is taken here.
+        ``directory``: the name of its directory, if not ``name``. Raises ``WorkspaceError`` also when a name is taken.
         """
         worktree, branch = self._root / (directory or name), branch_of(name)
         notes = make_worktree_on(self._git, source, worktree, branch)
@@ -83,7 +76,7 @@ class WorktreeManager:
         return made
 
     def _note_bound(self, made: Workspace) -> None:
-        """Whoever clears away later shall know whose it was."""
+        """Notes the branch for a later clean-up."""
         if made.git_directory is None or made.worktree is None or made.branch is None:
             return
         try:
@@ -93,58 +86,55 @@ class WorktreeManager:
             raise WorkspaceError(f"{made.git_directory} cannot be written: {error.strerror}.") from error
 
     def create_spare(self, name: str, work_dir: Path) -> Workspace:
-        """A worktree as ``create`` makes one, but for nobody so far and on no branch. ``name`` names its directory.
+        """A worktree for a later instance, on no branch, in the directory ``name``. ``undo`` discards it.
 
-        Raises as ``create``. ``undo`` discards it.
+        Raises as ``create``.
         """
-        check_directory(work_dir)
-        source = usable(find_source(self._git, work_dir), work_dir)
+        source = usable_source(self._git, work_dir)
         self._check_outside(source)
-        worktree = self._root / name
-        make_spare(self._git, source, worktree)
-        return self._placed(source, worktree, branch_of(name), ())
+        return self.create_spare_from(name, source)
 
     def create_spare_from(self, name: str, source: SourceRepository) -> Workspace:
-        """The same as a worktree of the mirror ``source``."""
+        """``create_spare`` from the mirror ``source``."""
         worktree = self._root / name
         make_spare(self._git, source, worktree)
         return self._placed(source, worktree, branch_of(name), ())
 
     def bound_branch(self, workspace: Workspace) -> str:
-        """The branch that a spare was bound to; empty: none so far, or it is gone."""
+        """The branch that a spare is bound to; empty: none, or the spare is gone."""
         if workspace.worktree is None or workspace.git_directory is None:
             return ""
         return bound_to(registration_at(workspace.git_directory, workspace.worktree)) or ""
 
     def is_spare(self, workspace: Workspace) -> bool:
-        """Whether it has been bound to nobody so far."""
+        """Whether it exists and is not bound."""
         if workspace.worktree is None or workspace.git_directory is None:
             return False
         registration = registration_at(workspace.git_directory, workspace.worktree)
         return workspace.worktree.is_dir() and bound_to(registration) is None
 
     def bind_spare(self, spare: Workspace, instance_id: str, work_dir: Path) -> Workspace:
-        """Makes of a spare what ``create`` would have made for the instance, at the last commit of ``work_dir`` now.
+        """Turns a spare into what ``create`` would make for the instance now, at the last commit of ``work_dir``.
 
-        Raises ``WorkspaceError`` when the spare is no longer as it was made, or is of another repository: discard it.
+        Raises ``WorkspaceError`` when the spare was touched or is of another repository: then discard it.
         """
         check_directory(work_dir)
         if spare.worktree is None:
             raise WorkspaceError(f"There is no spare worktree for {work_dir}.")
-        with ThreadPoolExecutor(2) as aside:  # the spare and its repository are looked at side by side
+        with ThreadPoolExecutor(2) as aside:  # reads the spare and its repository at the same time
             finding = aside.submit(self._source_for, spare, work_dir)
             notes = aside.submit(lambda: describe_left_behind(self._git, finding.result()))
             bound = bind_spare(self._git, spare.worktree, instance_id, finding.result)
         return self._placed(finding.result(), spare.worktree, bound.branch, (*notes.result(), *bound.notes))
 
     def _source_for(self, spare: Workspace, work_dir: Path) -> SourceRepository:
-        source = usable(find_source(self._git, work_dir), work_dir)
+        source = usable_source(self._git, work_dir)
         if spare.git_directory != source.git_directory:
             raise WorkspaceError(f"The spare worktree {spare.worktree} is of another repository than {work_dir}.")
         return source
 
     def bind_spare_from(self, spare: Workspace, name: str, source: SourceRepository) -> Workspace:
-        """The same for a spare of the mirror ``source``: on the branch ``phalanx/<name>`` and no other."""
+        """``bind_spare`` for a spare of the mirror ``source``, on exactly the branch ``phalanx/<name>``."""
         if spare.worktree is None or spare.git_directory != source.git_directory:
             raise WorkspaceError(f"The spare worktree {spare.worktree} is of another repository than {source.top}.")
         bound = bind_spare(self._git, spare.worktree, name, lambda: source)
@@ -153,28 +143,25 @@ class WorktreeManager:
         return self._placed(source, spare.worktree, bound.branch, bound.notes)
 
     def retire(self, workspace: Workspace) -> RemovalResult:
-        """Removes the worktree; what of it is nowhere else is saved under ``refs/phalanx/saved/<name>`` before.
+        """Removes the worktree, after saving what is nowhere else under ``refs/phalanx/saved/<name>``.
 
-        What cannot be saved as it is keeps the worktree, and the branch stays while no other one has its commits: the
-        answer says why and where. Call it when the instance's agent has ended. May be repeated, also to finish what
-        was cut off. Raises ``WorkspaceError`` when git cannot tell.
+        The worktree stays when it cannot be saved unchanged, and the branch while no other branch has its commits; the
+        result says why and where. Call it when the instance's agent has ended. May be repeated, also after a cut-off
+        call. Raises ``WorkspaceError`` when git fails.
         """
         return self._remove(workspace, made_at=None)
 
     def undo(self, workspace: Workspace) -> RemovalResult:
-        """As if ``create`` had never been: also a branch at a commit that no other branch has goes, if it began there.
-
-        An agent may have worked in the meantime; its work stays, as in ``retire``.
-        """
+        """``retire``, but also deletes a branch that still is where ``create`` made it, whatever holds that commit."""
         return self._remove(workspace, made_at=workspace.base_commit)
 
     def save(self, workspace: Workspace) -> str | None:
-        """Saves what is in the worktree as ``retire`` does, and removes nothing: the ref, or None if all is held.
+        """Saves the worktree as ``retire`` does and removes nothing; returns the ref, or None if all is held elsewhere.
 
-        The agent may be at work. The same state is saved once only. Raises ``WorkspaceError`` with the reason when it
-        cannot be saved as it is.
+        The agent may be working. The same state is saved only once. Raises ``WorkspaceError`` with the reason when it
+        cannot be saved unchanged.
         """
-        location = self._site_of(workspace)
+        location = self._location_of(workspace)
         if location is None:
             return None
         try:
@@ -187,28 +174,24 @@ class WorktreeManager:
         return saved.ref if saved else None
 
     def orphans(self, known: Collection[str]) -> tuple[OrphanWorktree, ...]:
-        """The directories below the root that belong to none of ``known``; those of which a call is at work are left
-        out. Changes nothing.
+        """The directories below the root other than ``known`` and those that a call is working in. Changes nothing.
 
         ``known`` are names of worktrees (``Workspace.worktree.name``), not of instances: they differ when a name was
-        taken. A worktree that is just being spawned for must be among them.
+        taken. It must include the worktrees of running spawns.
         """
-        return list_leftovers(self._git, self._root, frozenset(known))
+        return list_orphans(self._git, self._root, frozenset(known))
 
     def collect(self, orphan: OrphanWorktree) -> RemovalResult:
-        """Removes a leftover as ``retire`` does a workspace, and finishes what was cut off.
+        """``retire`` for an orphan, also to finish a cut-off removal or creation.
 
-        It stays, with the reason, when it is no worktree or some process is at work in it. What was found when it was
-        listed is looked at again. Raises ``InvalidRequestError`` when it is not below the root.
+        It stays, with the reason, when it is not a worktree or a process works in it. Its state is read again. Raises
+        ``InvalidRequestError`` when it is not below the root.
         """
         self._check_is_below(orphan.path)
         return remove_orphan(self._git, orphan.path)
 
     def plan_removals(self, what: Sequence[Workspace | OrphanWorktree]) -> tuple[RemovalResult | PhalanxError, ...]:
-        """What ``retire`` or ``collect`` of each will answer, or raise, when they are called in this order.
-
-        Changes nothing.
-        """
+        """The results or errors of ``retire`` or ``collect`` for each, in this order. Changes nothing."""
         earlier = PlannedRemovals()
         return tuple(self._plan_removal(each, earlier) for each in what)
 
@@ -217,7 +200,7 @@ class WorktreeManager:
             if isinstance(what, OrphanWorktree):
                 self._check_is_below(what.path)
                 return plan_orphan_removal(self._git, what.path, earlier)
-            location = self._site_of(what)
+            location = self._location_of(what)
             return _NOTHING_REMOVED if location is None else plan_removal(self._git, location, earlier)
         except PhalanxError as error:
             return error
@@ -231,7 +214,7 @@ class WorktreeManager:
         try:
             source = find_source(self._git, work_dir)
         except PhalanxError as error:
-            return replace(shared, notes=(f"What git knows of workDir could not be read: {error}",))
+            return replace(shared, notes=(f"git could not read workDir: {error}",))
         if source is None:
             return shared
         return replace(
@@ -243,24 +226,19 @@ class WorktreeManager:
         )
 
     def _isolate(self, instance_id: str, work_dir: Path) -> Workspace:
-        source = usable(find_source(self._git, work_dir), work_dir)
+        source = usable_source(self._git, work_dir)
         self._check_outside(source)
-        with self._looked_over(source) as left_behind:
+        with ThreadPoolExecutor(1) as aside:  # a large tree takes long
+            left_behind = aside.submit(describe_left_behind, self._git, source)
             worktree, branch, notes = make_worktree(self._git, source, self._root, instance_id)
         return self._placed(source, worktree, branch, (*left_behind.result(), *notes))
-
-    @contextmanager
-    def _looked_over(self, source: SourceRepository) -> Iterator[Future[tuple[str, ...]]]:
-        """What is left behind, found out beside the block, which it does not outlive: a large tree takes long."""
-        with ThreadPoolExecutor(1) as aside:
-            yield aside.submit(describe_left_behind, self._git, source)
 
     def _placed(self, source: SourceRepository, worktree: Path, branch: str, more: tuple[str, ...]) -> Workspace:
         directory = (worktree / source.prefix).resolve()
         if not (directory.is_dir() and directory.is_relative_to(worktree)):
             more = (
                 *more,
-                f"{source.prefix} is no directory of the last commit, so the agent works in the worktree's root.",
+                f"{source.prefix} is not a directory in the last commit, so the agent works in the worktree's root.",
             )
             directory = worktree
         if source.branch is None:
@@ -277,7 +255,7 @@ class WorktreeManager:
         )
 
     def _check_outside(self, source: SourceRepository) -> None:
-        """Worktrees inside the repository's own tree would show up in it as untracked files."""
+        """Worktrees inside the repository's own tree would appear there as untracked files."""
         trees = (source.top, source.git_directory.parent if source.git_directory.name == ".git" else source.top)
         inside = next((tree for tree in trees if self._root.is_relative_to(tree)), None)
         if inside is not None:
@@ -287,12 +265,12 @@ class WorktreeManager:
             )
 
     def _remove(self, workspace: Workspace, *, made_at: str | None) -> RemovalResult:
-        location = self._site_of(workspace)
+        location = self._location_of(workspace)
         if location is None:
             return _NOTHING_REMOVED
         return remove(self._git, location, made_at=made_at)
 
-    def _site_of(self, workspace: Workspace) -> WorktreeLocation | None:
+    def _location_of(self, workspace: Workspace) -> WorktreeLocation | None:
         """None when shared. Raises ``InvalidRequestError`` when the worktree is not below the root."""
         worktree, git_directory, branch = workspace.worktree, workspace.git_directory, workspace.branch
         if workspace.mode == "shared" or worktree is None or git_directory is None or branch is None:
@@ -305,8 +283,10 @@ class WorktreeManager:
         )
 
 
-def usable(source: SourceRepository | None, work_dir: Path) -> SourceRepository:
-    """Raises ``InvalidRequestError`` unless there is something to make a worktree from."""
+def usable_source(git: GitRunner, work_dir: Path) -> SourceRepository:
+    """The repository around ``work_dir``, with a commit to start from. Raises ``InvalidRequestError``."""
+    check_directory(work_dir)
+    source = find_source(git, work_dir)
     if source is None:
         raise InvalidRequestError(
             f"workDir {work_dir} is not in a git repository, and an isolated workspace is a worktree of one. Run "

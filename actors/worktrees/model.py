@@ -1,12 +1,7 @@
-"""The values of worktrees: what travels, where one is, and removals that are only planned.
+"""The values of worktrees: workspaces and results that travel to the supervisor and its store, locations, planned
+removals.
 
-The values of this package that travel: to the supervisor, into its store and back.
-
-They import no git, so an instance actor may hold them without paying for it.
-
-The place that retiring is about, and the error that keeps it.
-
-What planned removals would change for those that are planned after them.
+They import no git, so an instance actor may hold them.
 """
 
 from __future__ import annotations
@@ -20,6 +15,9 @@ from typing import Literal
 from actors.errors import WorkspaceError
 
 WorkspaceMode = Literal["isolated", "shared"]
+_SET_ASIDE = ".removing-"
+_OURS = "phalanx/"
+_BOUND = "phalanx-branch"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,84 +32,79 @@ class Workspace:
     repository: Path | None = None
     """Top level of the repository (or worktree) that ``workDir`` is in; None outside git."""
     git_directory: Path | None = None
-    """The git directory that all worktrees of the repository have in common. It outlives ``repository`` when that is
-    another instance's worktree."""
+    """The common git directory of the repository's worktrees. It outlives ``repository`` when that is another
+    instance's worktree."""
     home: Path | None = None
-    """The repository on the supervisor's host whose mirror ``git_directory`` is; None for a workspace of that host."""
+    """The repository on the supervisor's host that ``git_directory`` mirrors; None for a workspace on that host."""
     branch: str | None = None
-    """The instance's own branch; when shared the one that is checked out, None if detached."""
+    """The instance's own branch; when shared, the checked out one, None if detached."""
     base_commit: str | None = None
-    """Full hash of the commit that the work starts from; None outside git or before the first commit."""
+    """Full hash of the commit where the work starts; None outside git or before the first commit."""
     notes: tuple[str, ...] = ()
-    """What the caller should know, in sentences."""
+    """Sentences for the caller."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemovalResult:
-    """What became of a workspace whose instance is gone."""
+    """The result of removing a workspace."""
 
     removed: bool
-    """The worktree is no longer there. Always False when shared: ``workDir`` is never touched."""
+    """The worktree is gone. Always False when shared: ``workDir`` is never touched."""
     kept_reason: str | None
-    """What of the instance's work stays, why and where; None when nothing does."""
+    """Which work stays, why and where; None when none does."""
     branch_deleted: bool
     saved_ref: str | None = None
-    """The ref in the repository under which the state of the worktree was saved; None when there was nothing to save
-    that is not held elsewhere. It may be set although the worktree stays."""
+    """The ref with the saved state of the worktree; None when everything is held elsewhere. It may be set although the
+    worktree stays."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OrphanWorktree:
-    """A directory below the worktrees' root that belongs to no instance which the caller knows."""
+    """A directory below the worktrees' root that belongs to no known instance."""
 
     path: Path
     git_directory: Path | None
-    """The common git directory of its repository; None when it is no worktree or that is gone."""
+    """The common git directory of its repository; None when it is not a worktree or the repository is gone."""
     branch: str | None
-    """The branch that was made for it; None when that is not there (any more)."""
+    """The branch that was made for it; None when that is gone."""
     unfinished: bool
-    """It was cut off while it was being made, so that no agent has ever run in it."""
+    """Its creation was cut off, so no agent has ever run in it."""
     state: str
-    """What work is in it, or why that cannot be told: a sentence."""
+    """A sentence on its work, or why that is unknown."""
     age_s: float
-    """How long ago it was made."""
+    """Seconds since its creation."""
     host: str = ""
-    """Where it is; empty: on the host that was asked."""
-
-
-_SET_ASIDE = ".removing-"
-_OURS = "phalanx/"
-_BOUND = "phalanx-branch"
+    """Its host; empty: the host that was asked."""
 
 
 class WorktreeKeptError(WorkspaceError):
-    """The worktree stays as it is. The text is a reason that ends a sentence: "… is kept: " comes before it."""
+    """The worktree stays. The text is a reason that follows "… is kept: "."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorktreeLocation:
-    """One worktree of ours: a directory below the worktrees' root, which need not be there any more."""
+    """One worktree of ours: a directory below the worktrees' root, which may be gone."""
 
     worktree: Path
     git_directory: Path
     branch: str
-    """The one that was made for the instance; another may be checked out."""
+    """The branch made for the instance; another may be checked out."""
     base_commit: str | None
-    """Where the branch began; None when nobody knows any more."""
+    """The branch's first commit; None when unknown."""
 
     @property
     def name(self) -> str:
-        """The instance's, under which its work is saved. A spare worktree that it was given keeps a name of its own."""
+        """The instance's name, under which its work is saved. A former spare's directory has another name."""
         return name_in(self.branch)
 
     @property
     def registration(self) -> Path:
-        """Where git keeps what it knows of the worktree: under the directory's name if that is free, and we insist."""
+        """git's directory for the worktree. It has the directory's name, because creation insists on that."""
         return registration_at(self.git_directory, self.worktree)
 
     @property
     def set_aside(self) -> Path:
-        """Where the directory goes, in one step, once nothing in it can be lost. What is found there may be deleted."""
+        """Where the directory is renamed to once nothing in it can be lost. What is there may be deleted."""
         return self.worktree.with_name(_SET_ASIDE + self.worktree.name)
 
 
@@ -121,7 +114,7 @@ def branch_of(name: str) -> str:
 
 
 def name_in(branch: str) -> str:
-    """Of the instance whose branch it is."""
+    """The name of the instance with this branch."""
     return branch.removeprefix(_OURS)
 
 
@@ -130,17 +123,17 @@ def registration_at(git_directory: Path, worktree: Path) -> Path:
 
 
 def note_bound(registration: Path, branch: str) -> None:
-    """From now on the spare worktree counts as the one of ``branch``. Raises ``OSError``."""
+    """Notes that the spare worktree belongs to ``branch``. Raises ``OSError``."""
     (registration / _BOUND).write_text(branch)
 
 
 def forget_bound(registration: Path) -> None:
-    """The branch is gone: another worktree may be made for the instance. Raises ``OSError``."""
+    """Deletes the note, once the branch is gone. Raises ``OSError``."""
     (registration / _BOUND).unlink(missing_ok=True)
 
 
 def bound_to(registration: Path) -> str | None:
-    """The branch for which a spare worktree was taken; None for one that is still spare, or never was one."""
+    """The branch that a spare worktree is bound to; None when it is unbound or never was a spare."""
     try:
         return (registration / _BOUND).read_text() or None
     except OSError:
@@ -148,13 +141,13 @@ def bound_to(registration: Path) -> str | None:
 
 
 def original_of(directory: Path) -> Path | None:
-    """The worktree that was set aside as ``directory``; None when it is no such directory."""
+    """The worktree that was renamed to ``directory``; None when none was."""
     name = directory.name
     return directory.with_name(name.removeprefix(_SET_ASIDE)) if name.startswith(_SET_ASIDE) else None
 
 
 def registration_of(directory: Path) -> Path | None:
-    """Where the ``.git`` file points. Reading it asks no git that might find a repository further up."""
+    """Where the ``.git`` file points. Read without git, which might find a repository further up."""
     try:
         content = (directory / ".git").read_text(errors="surrogateescape")
     except OSError:
@@ -163,7 +156,7 @@ def registration_of(directory: Path) -> Path | None:
 
 
 def directory_of(registration: Path) -> Path | None:
-    """The worktree that it is of; None when that is not written there (any more, or yet)."""
+    """The registered worktree; None when that is not written there."""
     try:
         git_file = os.fsdecode((registration / "gitdir").read_bytes()).removesuffix("\n")
     except OSError:
@@ -173,7 +166,7 @@ def directory_of(registration: Path) -> Path | None:
 
 @dataclass(slots=True)
 class PlannedRemovals:
-    """Each pair begins with the repository's common git directory."""
+    """What earlier planned removals will have changed. Each pair begins with the common git directory."""
 
     gone: set[tuple[Path, str]] = field(default_factory=set)
     """Branches that will have been deleted."""
@@ -184,5 +177,5 @@ class PlannedRemovals:
         return frozenset(branch for place, branch in self.gone if place == git_directory)
 
     def holds(self, git_directory: Path, is_below: Callable[[str], bool]) -> bool:
-        """``is_below``: whether what is asked for can be reached from this commit."""
+        """Whether ``is_below`` is true for a saved commit: whether that reaches the commit in question."""
         return any(is_below(commit) for place, commit in self.held if place == git_directory)

@@ -1,19 +1,11 @@
-"""Removing worktrees: only when their work is merged or saved, and what is left of them.
+"""Removes worktrees once their work is held elsewhere or saved, and clears directories without an instance.
 
-Saves what is in a worktree, and takes the worktree away once nothing in it can be lost.
+``manager`` calls it. Promises: a worktree that is not understood, or cannot be saved unchanged, is kept, with the
+reason. The steps are ordered so that each may be the last: save, rename (set aside), unregister, delete. So a killed
+process leaves either the whole worktree or a directory whose content refs hold, and the next call finishes the removal.
 
-It never decides for loss: whatever is not understood, or cannot be saved as it is, is kept, with the reason. The
-directory goes in one step, by its name; only then it is deleted. So a process that is killed leaves either the whole
-worktree or a directory whose content is held by refs, and the next call finishes what is left.
-
-The steps of a removal, in an order in which each can be the last: save, set aside, unregister, delete.
-
-While a directory that was set aside is there, the removal is not finished; whoever meets it goes on from where it is.
-
-Finds and clears directories below the worktrees' root that no instance has any more.
-
-It goes by what is on the disk alone, so it also works when the team's state is lost. A directory in which a process is
-at work, or that another call holds, is left alone.
+Orphans are found from the disk alone, so this also works when the team's state is lost. A directory in which a process
+works, or which another call holds, is left alone.
 """
 
 from __future__ import annotations
@@ -59,49 +51,103 @@ from actors.worktrees.model import (
 from actors.worktrees.snapshot import SnapshotMaker, WorktreeState, add_saved, list_saved, next_saved, take_inventory
 
 _TRIES = 3
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+_CUT_OFF = "Its removal was cut off; nothing in it is unsaved."
+_BUSY = "another call of Phalanx is working in it"
+_NOT_OURS = "it is not a worktree, so its content is unknown"
+_UNFINISHED_REMOVED = RemovalResult(removed=True, kept_reason=None, branch_deleted=True)
+_DIRECTORY_REMOVED = RemovalResult(removed=True, kept_reason=None, branch_deleted=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SavedWork:
+    """A save that a removal makes or finds."""
+
     ref: str
     what: str
-    """Words that end a sentence: what would be nowhere else."""
+    """Ends a sentence: the work that would be nowhere else."""
     is_there: bool = False
-    """The ref was made before."""
+    """The ref existed before."""
+
+
+def remove(git: GitRunner, location: WorktreeLocation, *, made_at: str | None = None) -> RemovalResult:
+    """Removes worktree and branch as far as no work is lost. ``made_at`` as in ``delete_branch``."""
+    if not location.git_directory.is_dir():
+        return _repository_gone(location)
+    saved = None
+    try:
+        with claimed_existing(location.worktree) as there:
+            if there:
+                saved = set_aside(git, location)
+                return _finish(git, location, saved, made_at)
+        with claimed_existing(location.set_aside):
+            return _finish(git, location, _saved_before(git, location), made_at)
+    except WorktreeKeptError as reason:
+        return _kept(location, reason, saved)
+
+
+def plan_removal(git: GitRunner, location: WorktreeLocation, earlier: PlannedRemovals) -> RemovalResult:
+    """The result of ``remove`` after ``earlier``, to which it adds this removal. Changes nothing else."""
+    if not location.git_directory.is_dir():
+        return _repository_gone(location)
+    try:
+        with claimed_existing(location.worktree) as there:
+            saved = _plan_saving(git, location, earlier) if there else _saved_before(git, location)
+            return _removed(saved, plan_deletion(git.repository(location.git_directory), location, earlier))
+    except WorktreeKeptError as reason:
+        return _kept(location, reason, None)
+
+
+def _finish(git: GitRunner, location: WorktreeLocation, saved: SavedWork | None, made_at: str | None) -> RemovalResult:
+    unregister(git, location)
+    branch_kept = delete_branch(git.repository(location.git_directory), location.branch, made_at=made_at)
+    try:
+        delete_directory(location.set_aside)
+    except OSError as error:
+        left = f"{location.set_aside} cannot be deleted ({error.strerror}); nothing in it is unsaved."
+        return _removed(saved, branch_kept, left)
+    return _removed(saved, branch_kept)
+
+
+def _removed(saved: SavedWork | None, branch_kept: str | None, left: str | None = None) -> RemovalResult:
+    saved_first = f"What was only in its worktree was saved first: {saved.what}." if saved else None
+    return RemovalResult(
+        removed=True,
+        kept_reason=" ".join(filter(None, (saved_first, branch_kept, left))) or None,
+        branch_deleted=branch_kept is None,
+        saved_ref=saved.ref if saved else None,
+    )
+
+
+def _kept(location: WorktreeLocation, reason: WorktreeKeptError, saved: SavedWork | None) -> RemovalResult:
+    return RemovalResult(
+        removed=False,
+        kept_reason=f"The worktree {location.worktree} (branch {location.branch}) is kept: {reason}.",
+        branch_deleted=False,
+        saved_ref=saved.ref if saved else None,
+    )
+
+
+def _repository_gone(location: WorktreeLocation) -> RemovalResult:
+    gone = f"The repository {location.git_directory} is gone; what is left in {location.worktree} is kept."
+    return RemovalResult(removed=False, kept_reason=gone, branch_deleted=False)
+
+
+def _saved_before(git: GitRunner, location: WorktreeLocation) -> SavedWork | None:
+    saves = list_saved(git.repository(location.git_directory), location.name)
+    return SavedWork(ref=saves[-1].name, what="see its commit message") if saves else None
 
 
 def save_state(git: GitRunner, location: WorktreeLocation) -> SavedWork | None:
-    """Saves all that is in the worktree; None when there is nothing that is not held elsewhere.
+    """Saves the worktree; None when everything is held elsewhere.
 
-    The caller holds the worktree's lock. Raises ``WorktreeKeptError`` when it cannot be saved as it is.
+    The caller holds the worktree's lock. Raises ``WorktreeKeptError`` when it cannot be saved unchanged.
     """
     return _save(git, location)[0]
 
 
-def _plan_saving(git: GitRunner, location: WorktreeLocation, earlier: PlannedRemovals) -> SavedWork | None:
-    """What ``set_aside`` will save; notes it in ``earlier``. Raises ``WorktreeKeptError`` as it will."""
-    inventory = take_inventory(git, location)
-    with tempfile.TemporaryDirectory(prefix="phalanx-") as objects:
-        saved = _to_save(git, location, inventory, SnapshotMaker(git, location, Path(objects)), earlier)
-    if saved is not None:
-        earlier.held.add((location.git_directory, inventory.commit))
-    return saved
-
-
-def _to_save(
-    git: GitRunner, location: WorktreeLocation, inventory: WorktreeState, maker: SnapshotMaker, earlier: PlannedRemovals
-) -> SavedWork | None:
-    uncommitted = inventory.describe()
-    if uncommitted is not None:
-        snapshot = maker.take(inventory)
-        if not snapshot.adds_nothing:
-            ref = maker.find(snapshot) or next_saved(git.repository(location.git_directory), location.name)
-            return SavedWork(ref=ref, what=uncommitted)
-    return _commit_to_save(git, location, inventory.commit, earlier)
-
-
 def set_aside(git: GitRunner, location: WorktreeLocation) -> SavedWork | None:
-    """Saves the worktree's state as ``save_state`` does, then moves the directory to ``site.set_aside``.
+    """Saves the worktree as ``save_state`` does, then renames it to ``location.set_aside``.
 
     Raises ``WorktreeKeptError`` when it stays.
     """
@@ -119,9 +165,9 @@ def set_aside(git: GitRunner, location: WorktreeLocation) -> SavedWork | None:
 
 
 def unregister(git: GitRunner, location: WorktreeLocation) -> None:
-    """Lets git forget the worktree that was set aside; one that somebody else moved away stays registered.
+    """Unregisters the renamed worktree; one that somebody else moved stays registered.
 
-    Raises ``WorktreeKeptError``, with the worktree back in its place, when it was locked at the last moment.
+    Raises ``WorktreeKeptError``, with the worktree back in its place, when it was just locked.
     """
     registration = location.registration
     if os.path.lexists(location.worktree) or not location.set_aside.exists() or not _is_of(registration, location):
@@ -133,7 +179,7 @@ def unregister(git: GitRunner, location: WorktreeLocation) -> None:
             with suppress(OSError):
                 location.set_aside.rename(location.worktree)
             raise WorktreeKeptError(f"git does not remove it: {error.answer.last_words}") from error
-    # Git gives up in the middle when another one, such as a clean-up, writes there at that moment.
+    # git stops halfway when another git, such as a clean-up, writes there at that moment.
     for pause_s in pauses_s():
         shutil.rmtree(registration, ignore_errors=True)
         if not registration.exists():
@@ -143,7 +189,7 @@ def unregister(git: GitRunner, location: WorktreeLocation) -> None:
 
 
 def _is_of(registration: Path, location: WorktreeLocation) -> bool:
-    """Whether it is there and of this worktree, also if half of it is gone: another home may have taken the name."""
+    """Whether the registration, perhaps incomplete, is of this worktree and not of another home with the same name."""
     directory = directory_of(registration)
     return directory == location.worktree or (
         directory is None and registration.exists() and not (registration / "locked").exists()
@@ -151,27 +197,15 @@ def _is_of(registration: Path, location: WorktreeLocation) -> bool:
 
 
 def delete_directory(directory: Path) -> None:
-    """Raises ``OSError`` when something of it stays. No-op when it is not there."""
+    """Raises ``OSError`` when some of it stays. No-op without it."""
     if not os.path.lexists(directory):
         return
     shutil.rmtree(directory, ignore_errors=True)
     if os.path.lexists(directory):
-        # Some programs take the write permission from their directories.
+        # Some programs make their directories read-only.
         for place, _, _ in os.walk(directory):
             os.chmod(place, 0o700)  # noqa: PTH101  # the name may be no UTF-8
         shutil.rmtree(directory)
-
-
-def describe_work(git: GitRunner, location: WorktreeLocation) -> str:
-    """A sentence on what is in the worktree and nowhere else. Changes nothing."""
-    try:
-        inventory = take_inventory(git, location)
-    except WorktreeKeptError as reason:
-        return f"It cannot be saved: {reason}."
-    held = _is_held(git, location, inventory.commit, PlannedRemovals())
-    unmerged = None if held else _unmerged(location, inventory.commit)
-    found = [words for words in (inventory.describe(), unmerged) if words is not None]
-    return f"Work that is nowhere else: {', and '.join(found)}." if found else "It is clean and merged."
 
 
 def _save(git: GitRunner, location: WorktreeLocation) -> tuple[SavedWork | None, WorktreeState]:
@@ -180,7 +214,7 @@ def _save(git: GitRunner, location: WorktreeLocation) -> tuple[SavedWork | None,
         try:
             return _save_once(git, location, inventory), inventory
         except WorktreeKeptError:
-            # What failed because somebody wrote in the meantime may work in a moment.
+            # A failure because of a concurrent write may not repeat.
             if take_inventory(git, location) == inventory:
                 raise
     inventory = take_inventory(git, location)
@@ -202,10 +236,32 @@ def _save_once(git: GitRunner, location: WorktreeLocation, inventory: WorktreeSt
     )
 
 
+def _plan_saving(git: GitRunner, location: WorktreeLocation, earlier: PlannedRemovals) -> SavedWork | None:
+    """What ``set_aside`` would save; adds it to ``earlier``. Raises as ``set_aside``."""
+    inventory = take_inventory(git, location)
+    with tempfile.TemporaryDirectory(prefix="phalanx-") as objects:
+        saved = _to_save(git, location, inventory, SnapshotMaker(git, location, Path(objects)), earlier)
+    if saved is not None:
+        earlier.held.add((location.git_directory, inventory.commit))
+    return saved
+
+
+def _to_save(
+    git: GitRunner, location: WorktreeLocation, inventory: WorktreeState, maker: SnapshotMaker, earlier: PlannedRemovals
+) -> SavedWork | None:
+    uncommitted = inventory.describe()
+    if uncommitted is not None:
+        snapshot = maker.take(inventory)
+        if not snapshot.adds_nothing:
+            ref = maker.find(snapshot) or next_saved(git.repository(location.git_directory), location.name)
+            return SavedWork(ref=ref, what=uncommitted)
+    return _commit_to_save(git, location, inventory.commit, earlier)
+
+
 def _commit_to_save(
     git: GitRunner, location: WorktreeLocation, commit: str, earlier: PlannedRemovals
 ) -> SavedWork | None:
-    """Under which ref the worktree's commit is saved, or has to be; None when something else holds it."""
+    """The ref that holds, or has to hold, the worktree's commit; None when another ref holds it."""
     unmerged = _unmerged(location, commit)
     repository = git.repository(location.git_directory)
     own = [saved for saved in list_saved(repository, location.name) if saved.commit == commit]
@@ -230,106 +286,83 @@ def _unmerged(location: WorktreeLocation, commit: str) -> str:
     return f"its commit {commit[:12]} is not merged: no branch or tag but {location.branch} has it"
 
 
-def remove(git: GitRunner, location: WorktreeLocation, *, made_at: str | None = None) -> RemovalResult:
-    """Removes worktree and branch as far as that loses nothing. ``made_at`` as in ``delete_branch``."""
-    if not location.git_directory.is_dir():
-        return _repository_gone(location)
-    saved = None
-    try:
-        with claimed_existing(location.worktree) as there:
-            if there:
-                saved = set_aside(git, location)
-                return _finish(git, location, saved, made_at)
-        with claimed_existing(location.set_aside):
-            return _finish(git, location, _saved_before(git, location), made_at)
-    except WorktreeKeptError as reason:
-        return _kept(location, reason, saved)
+class _OrphanKind(Enum):
+    WORKTREE = auto()
+    """Removed like the worktree of an instance."""
+    UNFINISHED = auto()
+    """Its creation was cut off."""
+    SET_ASIDE = auto()
+    """Its removal was cut off, and another worktree may have its name: only the directory is deleted."""
+    STRANGE = auto()
+    """Not a worktree. In an empty one a worktree may just be made; then it is locked."""
 
 
-def plan_removal(git: GitRunner, location: WorktreeLocation, earlier: PlannedRemovals) -> RemovalResult:
-    """What ``remove`` will answer when ``earlier`` is done, to which this removal is added. Changes nothing else."""
-    if not location.git_directory.is_dir():
-        return _repository_gone(location)
-    try:
-        with claimed_existing(location.worktree) as there:
-            saved = _plan_saving(git, location, earlier) if there else _saved_before(git, location)
-            return _removed(saved, plan_deletion(git.repository(location.git_directory), location, earlier))
-    except WorktreeKeptError as reason:
-        return _kept(location, reason, None)
-
-
-def _repository_gone(location: WorktreeLocation) -> RemovalResult:
-    gone = f"The repository {location.git_directory} is gone; what is left in {location.worktree} is kept."
-    return RemovalResult(removed=False, kept_reason=gone, branch_deleted=False)
-
-
-def _kept(location: WorktreeLocation, reason: WorktreeKeptError, saved: SavedWork | None) -> RemovalResult:
-    return RemovalResult(
-        removed=False,
-        kept_reason=f"The worktree {location.worktree} (branch {location.branch}) is kept: {reason}.",
-        branch_deleted=False,
-        saved_ref=saved.ref if saved else None,
-    )
-
-
-def _saved_before(git: GitRunner, location: WorktreeLocation) -> SavedWork | None:
-    saves = list_saved(git.repository(location.git_directory), location.name)
-    return SavedWork(ref=saves[-1].name, what="see its commit message") if saves else None
-
-
-def _finish(git: GitRunner, location: WorktreeLocation, saved: SavedWork | None, made_at: str | None) -> RemovalResult:
-    unregister(git, location)
-    branch_kept = delete_branch(git.repository(location.git_directory), location.branch, made_at=made_at)
-    try:
-        delete_directory(location.set_aside)
-    except OSError as error:
-        left = f"{location.set_aside} cannot be deleted ({error.strerror}); nothing in it is unsaved."
-        return _removed(saved, branch_kept, left)
-    return _removed(saved, branch_kept)
-
-
-def _removed(saved: SavedWork | None, branch_kept: str | None, left: str | None = None) -> RemovalResult:
-    saved_first = f"What was only in its worktree was saved first: {saved.what}." if saved else None
-    return RemovalResult(
-        removed=True,
-        kept_reason=" ".join(filter(None, (saved_first, branch_kept, left))) or None,
-        branch_deleted=branch_kept is None,
-        saved_ref=saved.ref if saved else None,
-    )
-
-
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
-_CUT_OFF = "Its removal was cut off; nothing in it is unsaved."
-
-
-def list_leftovers(git: GitRunner, root: Path, known: frozenset[str]) -> tuple[OrphanWorktree, ...]:
+def list_orphans(git: GitRunner, root: Path, known: frozenset[str]) -> tuple[OrphanWorktree, ...]:
     found = []
     for path in sorted(root.iterdir()):
         name = (original_of(path) or path).name
         if _is_ours(path) and name not in known and not is_claimed(path):
-            # It may be collected while it is looked at.
+            # Another call may remove it meanwhile.
             with suppress(FileNotFoundError):
                 found.append(_look_at(git, path))
     return tuple(found)
 
 
-class _OrphanKind(Enum):
-    WORKTREE = auto()
-    """It is removed as the worktree of an instance is."""
-    UNFINISHED = auto()
-    """Its making was cut off."""
-    SET_ASIDE = auto()
-    """Its removal was cut off, and another worktree may have its name by now: only the directory goes."""
-    STRANGE = auto()
-    """It is no worktree. When it is empty a worktree may just be made in it; then it is locked."""
+def _look_at(git: GitRunner, path: Path) -> OrphanWorktree:
+    try:
+        return _describe(git, path)
+    except PermissionError as error:
+        return _orphan(path, state=f"It cannot be read ({error.strerror}).")
 
 
-_BUSY = "another call of Phalanx is at work in it"
-_NOT_OURS = "it is no worktree, so nobody knows what is in it"
+def _describe(git: GitRunner, path: Path) -> OrphanWorktree:
+    location = _location_of(path)
+    if location is not None and not location.git_directory.is_dir():
+        return _orphan(path, state=f"The repository {location.git_directory} is gone.")
+    if original_of(path) is not None:
+        return _orphan(path, git_directory=location.git_directory if location else None, state=_CUT_OFF)
+    if location is None:
+        empty = not any(path.iterdir())
+        return _orphan(path, state="It is empty." if empty else "It is not a worktree, so its content is unknown.")
+    try:
+        unfinished = is_unfinished(location.git_directory, path)
+        state = "It was never finished." if unfinished else describe_work(git, location)
+        branch = location.branch if find_branch(git.repository(location.git_directory), location.branch) else None
+    except WorkspaceError as error:
+        return _orphan(path, git_directory=location.git_directory, state=str(error))
+    return _orphan(path, git_directory=location.git_directory, branch=branch, unfinished=unfinished, state=state)
+
+
+def _orphan(
+    path: Path, *, state: str, git_directory: Path | None = None, branch: str | None = None, unfinished: bool = False
+) -> OrphanWorktree:
+    # git writes .git once, when it makes the worktree.
+    git_file = path / ".git"
+    made = git_file if os.access(path, os.X_OK) and git_file.is_file() else path
+    return OrphanWorktree(
+        path=path,
+        git_directory=git_directory,
+        branch=branch,
+        unfinished=unfinished,
+        state=state,
+        age_s=max(0.0, time.time() - made.stat().st_mtime),
+    )
+
+
+def describe_work(git: GitRunner, location: WorktreeLocation) -> str:
+    """A sentence on the work that is in the worktree and nowhere else. Changes nothing."""
+    try:
+        inventory = take_inventory(git, location)
+    except WorktreeKeptError as reason:
+        return f"It cannot be saved: {reason}."
+    held = _is_held(git, location, inventory.commit, PlannedRemovals())
+    unmerged = None if held else _unmerged(location, inventory.commit)
+    found = [words for words in (inventory.describe(), unmerged) if words is not None]
+    return f"Work that is nowhere else: {', and '.join(found)}." if found else "It is clean and merged."
 
 
 def remove_orphan(git: GitRunner, path: Path) -> RemovalResult:
-    """What was listed may have changed since; it is looked at again."""
+    """Removes an orphan. Reads its state again, which may have changed since it was listed."""
     try:
         return _remove_orphan(git, path)
     except WorktreeKeptError as reason:
@@ -352,7 +385,7 @@ def _remove_orphan(git: GitRunner, path: Path) -> RemovalResult:
 
 
 def plan_orphan_removal(git: GitRunner, path: Path, earlier: PlannedRemovals) -> RemovalResult:
-    """What ``remove_orphan`` will answer; ``earlier`` as in ``plan_removal``."""
+    """The result of ``remove_orphan``; ``earlier`` as in ``plan_removal``."""
     try:
         return _plan_orphan_removal(git, path, earlier)
     except WorktreeKeptError as reason:
@@ -374,19 +407,15 @@ def _plan_orphan_removal(git: GitRunner, path: Path, earlier: PlannedRemovals) -
             return _DIRECTORY_REMOVED
 
 
-_UNFINISHED_REMOVED = RemovalResult(removed=True, kept_reason=None, branch_deleted=True)
-_DIRECTORY_REMOVED = RemovalResult(removed=True, kept_reason=None, branch_deleted=False)
-
-
 def _kept_orphan(path: Path, reason: WorktreeKeptError) -> RemovalResult:
     return RemovalResult(removed=False, kept_reason=f"{path} is kept: {reason}.", branch_deleted=False)
 
 
 def _examine(path: Path) -> tuple[_OrphanKind, WorktreeLocation | None]:
-    """Raises ``WorktreeKeptError`` for what is not ours or in which a process is at work."""
+    """Raises ``WorktreeKeptError`` when it is not ours or a process works in it."""
     if not _is_ours(path):
-        raise WorktreeKeptError("it is no directory that was made here")
-    location = _site_of(path)
+        raise WorktreeKeptError("it is not a directory that was made here")
+    location = _location_of(path)
     whole = location is not None and location.git_directory.is_dir()
     if original_of(path) is not None:
         free = whole and location is not None and not os.path.lexists(location.worktree)
@@ -414,11 +443,11 @@ def _delete_orphan(path: Path, kind: _OrphanKind) -> None:
 def _check_nobody_inside(location: WorktreeLocation) -> None:
     if (location.registration / "index.lock").exists():
         raise WorktreeKeptError(
-            f"a git process is at work in it; if none is, delete {location.registration / 'index.lock'}"
+            f"a git process is working in it; if none is, delete {location.registration / 'index.lock'}"
         )
     insider = next(_processes_in(location.worktree), None)
     if insider is not None:
-        raise WorktreeKeptError(f"the process {insider} is at work in it")
+        raise WorktreeKeptError(f"the process {insider} is working in it")
 
 
 def _processes_in(directory: Path) -> Iterator[int]:
@@ -428,49 +457,8 @@ def _processes_in(directory: Path) -> Iterator[int]:
             yield process.pid
 
 
-def _look_at(git: GitRunner, path: Path) -> OrphanWorktree:
-    try:
-        return _describe(git, path)
-    except PermissionError as error:
-        return _orphan(path, state=f"It cannot be read ({error.strerror}).")
-
-
-def _describe(git: GitRunner, path: Path) -> OrphanWorktree:
-    location = _site_of(path)
-    if location is not None and not location.git_directory.is_dir():
-        return _orphan(path, state=f"The repository {location.git_directory} is gone.")
-    if original_of(path) is not None:
-        return _orphan(path, git_directory=location.git_directory if location else None, state=_CUT_OFF)
-    if location is None:
-        empty = not any(path.iterdir())
-        return _orphan(path, state="It is empty." if empty else "It is no worktree, so nobody knows what is in it.")
-    try:
-        unfinished = is_unfinished(location.git_directory, path)
-        state = "It was never finished." if unfinished else describe_work(git, location)
-        branch = location.branch if find_branch(git.repository(location.git_directory), location.branch) else None
-    except WorkspaceError as error:
-        return _orphan(path, git_directory=location.git_directory, state=str(error))
-    return _orphan(path, git_directory=location.git_directory, branch=branch, unfinished=unfinished, state=state)
-
-
-def _orphan(
-    path: Path, *, state: str, git_directory: Path | None = None, branch: str | None = None, unfinished: bool = False
-) -> OrphanWorktree:
-    # Git writes the file once, when it makes the worktree.
-    git_file = path / ".git"
-    made = git_file if os.access(path, os.X_OK) and git_file.is_file() else path
-    return OrphanWorktree(
-        path=path,
-        git_directory=git_directory,
-        branch=branch,
-        unfinished=unfinished,
-        state=state,
-        age_s=max(0.0, time.time() - made.stat().st_mtime),
-    )
-
-
-def _site_of(path: Path) -> WorktreeLocation | None:
-    """The worktree at ``path``, or that was set aside there; None when it is none of ours."""
+def _location_of(path: Path) -> WorktreeLocation | None:
+    """The worktree at ``path``, or renamed to it; None when it is not ours."""
     worktree = original_of(path) or path
     registration = registration_of(path)
     if registration is None or registration.parent.name != "worktrees" or registration.name != worktree.name:

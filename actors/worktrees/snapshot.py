@@ -1,19 +1,12 @@
-"""Saving work: what of a worktree is nowhere else, as a commit under a ref of its own.
+"""Saves a worktree's state as a commit under a ref of its own, without touching the agent's index and files.
 
-Writes the state of a worktree as a commit, beside the agent's index and files, and checks what was written.
+``remove`` calls it: ``take_inventory`` lists the work that is nowhere else and checks that a commit can hold it;
+``SnapshotMaker`` writes the commit and verifies it. Two equal inventories mean that nothing was written in between.
+Files are stored byte for byte: no filter, line end rule or hook applies. What was staged but differs from the files is
+the second parent, so ``git stash apply --index`` understands the commit.
 
-Files are stored as they are, byte for byte: no filter, end-of-line rule or hook of the repository has a say. What
-differs from the files but was staged is the second parent, so ``git stash apply --index`` understands the commit.
-
-The refs under which work is kept: ``refs/phalanx/saved/<name>``, then ``<name>.2``, ``<name>.3``, …
-
-Each save stands alone and is only ever added, never moved: it can be looked at, merged or deleted by itself, and what
-was saved before does not become part of its history. A worktree's name has no dot, so the numbers cannot be mistaken.
-
-Takes stock of a worktree without changing anything: what of it is nowhere else, and whether a commit could hold it.
-
-Retiring and saving call it before they do anything, and once more before a directory goes: two inventories that are
-equal mean that nobody wrote in between.
+The refs are ``refs/phalanx/saved/<name>``, then ``<name>.2``, ``<name>.3``, …. Each save stands alone and never moves,
+so it can be viewed, merged or deleted by itself. A worktree's name has no dot, so the numbers are unambiguous.
 """
 
 from __future__ import annotations
@@ -36,67 +29,9 @@ from actors.worktrees.source import WorktreeStatus, is_rebuilt, read_index, read
 
 SAVED_REFS = "refs/phalanx/saved/"
 CAREFUL = ("core.hooksPath=/dev/null", "core.fsync=all")
-"""Settings for what must be there after a crash, whatever hooks say."""
+"""git settings for writes that must survive a crash and skip hooks."""
 _MOST_TRIES = 5
 _FIELDS = "--format=%(refname) %(objectname) %(tree) %(parent)"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SavedRef:
-    name: str
-    number: int
-    commit: str
-    tree: str
-    parents: tuple[str, ...]
-
-
-def list_saved(repository: RepositoryGit, name: str) -> list[SavedRef]:
-    """The saves of the worktree ``name``, oldest first."""
-    listing: str = repository.for_each_ref(_FIELDS, "--", SAVED_REFS + name, f"{SAVED_REFS}{name}.*")
-    found = []
-    for line in listing.splitlines():
-        ref, commit, tree, *parents = line.split(" ")
-        number = ref.removeprefix(SAVED_REFS + name).removeprefix(".") or "1"
-        if number.isdecimal():
-            parents = [parent for parent in parents if parent]
-            found.append(SavedRef(name=ref, number=int(number), commit=commit, tree=tree, parents=tuple(parents)))
-    return sorted(found, key=lambda saved: saved.number)
-
-
-def next_saved(repository: RepositoryGit, name: str) -> str:
-    """The ref that ``add_saved`` would make."""
-    return _named(name, _last_number(repository, name) + 1)
-
-
-def _last_number(repository: RepositoryGit, name: str) -> int:
-    return max((saved.number for saved in list_saved(repository, name)), default=0)
-
-
-def _named(name: str, number: int) -> str:
-    return f"{SAVED_REFS}{name}" if number == 1 else f"{SAVED_REFS}{name}.{number}"
-
-
-def add_saved(repository: RepositoryGit, name: str, commit_for: Callable[[str], str]) -> str:
-    """Makes the next ref of ``name`` and returns it. ``commit_for`` gets the ref's name and gives the commit.
-
-    Raises ``WorktreeKeptError`` when git does not make it.
-    """
-    number = _last_number(repository, name)
-    for tries_left in reversed(range(_MOST_TRIES - 1)):
-        number += 1
-        ref = _named(name, number)
-        commit = commit_for(ref)
-        try:
-            repository(c=CAREFUL).update_ref("-m", "Saved by phalanx", ref, commit, "0" * len(commit))
-        except GitFailedError as error:
-            # Somebody else took the number in the meantime, or a git that was killed has left its lock on it.
-            if not tries_left or "exists" not in error.answer.error:
-                raise WorktreeKeptError(f"git does not make {ref}: {error.answer.last_words}") from error
-        else:
-            break
-    return ref
-
-
 MOST_FILES = 20_000
 MOST_FILE_BYTES = 100_000_000
 MOST_BYTES = 500_000_000
@@ -116,12 +51,14 @@ _STRICT = (
     *("-c", "core.fileMode=true"),
     *("-c", "core.ignoreCase=false"),
 )
-"""A file is only taken for unchanged when all that git noted about it is: some settings make it look less closely."""
+"""Makes git compare all metadata of a file; some settings would make it look less closely."""
+_WRITE_TIMEOUT_S = 120.0
+_PLAIN_INDEX = ("-c", "core.splitIndex=false", "-c", "index.sparse=false", "-c", "core.sparseCheckout=false")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileState:
-    """A regular file or a symbolic link. Whoever writes to it changes this."""
+    """The metadata of a regular file or symbolic link. Every write changes it."""
 
     mode: int
     size_bytes: int
@@ -138,23 +75,25 @@ class FileState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorktreeState:
+    """What a worktree holds that a commit does not."""
+
     commit: str
-    """What HEAD is at."""
+    """HEAD's commit."""
     status: WorktreeStatus
     hidden: tuple[str, ...]
-    """Files of which git was told not to look at their changes. They may have none."""
+    """Files whose changes git was told to ignore; they may have none."""
     ignored: tuple[str, ...]
-    """Files that git ignores and that no program makes anew."""
+    """Ignored files that no program rebuilds."""
     converted: tuple[str, ...]
-    """Files that git calls unchanged and would not give back as they are."""
+    """Files that git calls unchanged but would not give back unchanged."""
     empty: tuple[str, ...]
-    """Directories without a file, which no commit can hold."""
+    """Empty directories, which no commit can hold."""
     files: dict[str, FileState | None]
-    """All that may differ from what the index has, by path; None for a file that is not there (any more)."""
+    """All files that may differ from the index, by path; None for a missing file."""
     index: FileState | None
 
     def describe(self) -> str | None:
-        """What is not committed, in words; None when everything is."""
+        """The uncommitted work in words; None without any."""
         if self.status.changed:
             changes = "change is" if len(self.status.changed) == 1 else "changes are"
             return f"{len(self.status.changed)} uncommitted {changes} in it ({some_of(self.status.changed)})"
@@ -168,7 +107,7 @@ class WorktreeState:
 
 
 def take_inventory(git: GitRunner, location: WorktreeLocation) -> WorktreeState:
-    """Raises ``WorktreeKeptError`` when a commit could not hold all of it, ``WorkspaceError`` when git cannot tell."""
+    """Raises ``WorktreeKeptError`` when a commit cannot hold all of it, ``WorkspaceError`` when git fails."""
     registration = registration_of(location.worktree)
     if registration is None or registration != location.registration.resolve():
         raise WorktreeKeptError(
@@ -217,7 +156,7 @@ def _check_idle(registration: Path) -> None:
 
 
 def _walk(worktree: Path) -> dict[str, list[str] | None]:
-    """The names of the files and links in every directory, None when that is empty. Git does not look everywhere."""
+    """The names of the files and links in every directory, None for an empty one. git does not list all of them."""
     device = worktree.lstat().st_dev
     tree: dict[str, list[str] | None] = {}
     for place, below, files in os.walk(worktree, onerror=_refuse):
@@ -234,8 +173,7 @@ def _walk(worktree: Path) -> dict[str, list[str] | None]:
 
 
 def _check_all_listed(worktree: Path, tree: dict[str, list[str] | None], listed: Container[str]) -> None:
-    """Raises ``WorktreeKeptError`` when there are files of which git says nothing, as in the directory of a
-    submodule."""
+    """Raises ``WorktreeKeptError`` for files that git does not list, as in the directory of a submodule."""
     for directory, names in tree.items():
         parents = (directory, *map(str, Path(directory).parents))
         if not names or any(f"{parent}/" in listed for parent in parents):
@@ -247,7 +185,7 @@ def _check_all_listed(worktree: Path, tree: dict[str, list[str] | None], listed:
 
 
 def _spread(worktree: Path, ignored: Iterator[str]) -> Iterator[str]:
-    """Each file of what git lists as one directory. Sockets and pipes hold nothing that could be lost."""
+    """The files in directories that git lists as one entry, without sockets and pipes, which hold no work."""
     for path in ignored:
         if not path.endswith("/"):
             yield path
@@ -271,7 +209,7 @@ def _look_at(worktree: Path, paths: tuple[str, ...], tree: Container[str]) -> di
     places = tuple(path for path in paths if path.endswith("/"))
     if places:
         raise WorktreeKeptError(f"git does not look into directories in it ({some_of(places)})")
-    # A path below a link that was once a directory leads to somebody else's file.
+    # A path below a link that once was a directory leads to a file elsewhere.
     files = {path: _state(worktree / path) if _parent(path) in tree else None for path in paths}
     large = tuple(path for path, state in files.items() if state is not None and state.size_bytes > MOST_FILE_BYTES)
     if large:
@@ -286,7 +224,7 @@ def _parent(path: str) -> str:
 
 
 def _state(path: Path) -> FileState | None:
-    """None when there is no file. Raises ``WorktreeKeptError`` for what is no plain file."""
+    """None without a file. Raises ``WorktreeKeptError`` for anything but a plain file or link."""
     try:
         found = path.lstat()
     except (FileNotFoundError, NotADirectoryError):
@@ -321,26 +259,22 @@ def _read(git: GitRunner, location: WorktreeLocation, *arguments: str) -> str:
     answer = git.run(location.worktree, *arguments)
     if not answer.ok:
         raise WorkspaceError(
-            f"git cannot tell whether {location.worktree} holds work, so nothing was removed: {answer.last_words}. "
-            f"Look at it by hand."
+            f"git cannot list the work in {location.worktree}, so nothing was removed: {answer.last_words}. "
+            "Inspect it by hand."
         )
     return answer.output
 
 
-_WRITE_TIMEOUT_S = 120.0
-_PLAIN_INDEX = ("-c", "core.splitIndex=false", "-c", "index.sparse=false", "-c", "core.sparseCheckout=false")
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TreeSnapshot:
-    """The trees of one moment. They are in the repository, but nothing refers to them yet."""
+    """The trees of one moment. They are in the repository, but no ref holds them yet."""
 
     commit: str
-    """What HEAD is at."""
+    """HEAD's commit."""
     committed: str
     staged: str
     whole: str
-    """Everything that was in the worktree."""
+    """Everything in the worktree."""
 
     @property
     def adds_nothing(self) -> bool:
@@ -352,10 +286,10 @@ class TreeSnapshot:
 
 
 class SnapshotMaker:
-    """Makes the snapshots of one worktree. It writes below the worktree's registration, which goes with it."""
+    """Makes snapshots of one worktree. Scratch files are in its registration, which is removed with it."""
 
     def __init__(self, git: GitRunner, location: WorktreeLocation, objects: Path | None = None) -> None:
-        """``objects``: an empty directory for what it writes, when nothing may come into the repository."""
+        """``objects``: an empty directory for new objects, when the repository must not change."""
         self._git = git
         self._location = location
         own = str(location.git_directory / "objects")
@@ -364,7 +298,7 @@ class SnapshotMaker:
         )
 
     def take(self, inventory: WorktreeState) -> TreeSnapshot:
-        """Raises ``WorktreeKeptError`` when git cannot hold it, or somebody wrote in the meantime."""
+        """Writes the trees. Raises ``WorktreeKeptError`` when git cannot store them, or files changed meanwhile."""
         committed = self._ask("rev-parse", "--verify", f"{inventory.commit}^{{tree}}").strip()
         try:
             with tempfile.TemporaryDirectory(prefix="phalanx-", dir=self._location.registration) as directory:
@@ -373,15 +307,15 @@ class SnapshotMaker:
             raise WorktreeKeptError(f"its state cannot be written down ({error.strerror})") from error
 
     def keep(self, snapshot: TreeSnapshot, inventory: WorktreeState) -> str:
-        """The ref that holds the snapshot: one that was made before, or a new one. Everything is there when it is."""
+        """The ref that holds the snapshot, existing or new. Its objects are checked to be complete."""
         repository, name = self._git.repository(self._location.git_directory), self._location.name
         ref = self.find(snapshot) or add_saved(repository, name, lambda ref: self._commit(snapshot, inventory, ref))
-        # Whatever a clean-up of the repository took away before the ref was there shows now.
+        # A clean-up may have removed objects before the ref existed; this finds out.
         self._ask("rev-list", "--objects", "--quiet", ref, "--not", inventory.commit)
         return ref
 
     def find(self, snapshot: TreeSnapshot) -> str | None:
-        """The ref that holds it already."""
+        """An existing ref with this snapshot."""
         parents = (snapshot.commit, *((self._commit_staged(snapshot),) if snapshot.needs_second_parent else ()))
         saves = list_saved(self._git.repository(self._location.git_directory), self._location.name)
         return next((saved.name for saved in saves if (saved.tree, saved.parents) == (snapshot.whole, parents)), None)
@@ -405,7 +339,7 @@ class SnapshotMaker:
         return TreeSnapshot(commit=inventory.commit, committed=committed, staged=staged, whole=whole)
 
     def _write_blobs(self, inventory: WorktreeState, scratch: Path) -> dict[str, tuple[str, str]]:
-        """Mode and hash of each file that is there."""
+        """Writes each file as a blob; returns mode and hash by path."""
         there = {path: state.git_mode for path, state in inventory.files.items() if state is not None}
         sources = []
         for number, (path, mode) in enumerate(there.items()):
@@ -422,7 +356,7 @@ class SnapshotMaker:
         return {path: (mode, blob) for (path, mode), blob in zip(there.items(), written, strict=True)}
 
     def _verify(self, inventory: WorktreeState, staged: str, whole: str) -> None:
-        """Reads the tree back and compares it with the files, without git: each by its own hash and mode."""
+        """Compares the written tree with the files by hash and mode, computed without git."""
         kind = kind_of(whole)
         expected = self._list(staged)
         for path, state in inventory.files.items():
@@ -450,7 +384,7 @@ class SnapshotMaker:
         return self._commit_tree(snapshot.whole, parents, message, f"@{int(time.time())} +0000")
 
     def _commit_staged(self, snapshot: TreeSnapshot) -> str:
-        """The same for the same state, whenever it is made: by that an earlier save is recognised."""
+        """Deterministic: the same state gives the same commit, which identifies an earlier save."""
         date = self._ask("show", "--no-patch", "--format=%ct", snapshot.commit, "--").split()[-1]
         message = f"What was staged by {self._location.name}\n"
         return self._commit_tree(snapshot.staged, ["-p", snapshot.commit], message, f"@{date} +0000")
@@ -461,12 +395,7 @@ class SnapshotMaker:
         words = ("commit-tree", "--no-gpg-sign", *parents, "-F", "-", tree)
         return self._ask(*words, stdin=message.encode(), environment=environment).strip()
 
-    def _ask(
-        self,
-        *arguments: str,
-        stdin: bytes = b"",
-        environment: Mapping[str, str] | None = None,
-    ) -> str:
+    def _ask(self, *arguments: str, stdin: bytes = b"", environment: Mapping[str, str] | None = None) -> str:
         words = (*(word for setting in CAREFUL for word in ("-c", setting)), *_PLAIN_INDEX, *arguments)
         answer = self._git.run(
             self._location.worktree,
@@ -510,5 +439,63 @@ def _message(location: WorktreeLocation, snapshot: TreeSnapshot, inventory: Work
 
 
 def _quoted(path: str) -> bytes:
-    """As git takes any name in a list that has a name on each line."""
+    """Quoted as git reads any name in a list with one name per line."""
     return b'"' + b"".join(b"\\%03o" % byte for byte in os.fsencode(path)) + b'"'
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SavedRef:
+    """One save. ``name`` is the full ref."""
+
+    name: str
+    number: int
+    commit: str
+    tree: str
+    parents: tuple[str, ...]
+
+
+def list_saved(repository: RepositoryGit, name: str) -> list[SavedRef]:
+    """The saves of the worktree ``name``, oldest first."""
+    listing: str = repository.for_each_ref(_FIELDS, "--", SAVED_REFS + name, f"{SAVED_REFS}{name}.*")
+    found = []
+    for line in listing.splitlines():
+        ref, commit, tree, *parents = line.split(" ")
+        number = ref.removeprefix(SAVED_REFS + name).removeprefix(".") or "1"
+        if number.isdecimal():
+            parents = [parent for parent in parents if parent]
+            found.append(SavedRef(name=ref, number=int(number), commit=commit, tree=tree, parents=tuple(parents)))
+    return sorted(found, key=lambda saved: saved.number)
+
+
+def next_saved(repository: RepositoryGit, name: str) -> str:
+    """The ref that ``add_saved`` would create."""
+    return _named(name, _last_number(repository, name) + 1)
+
+
+def add_saved(repository: RepositoryGit, name: str, commit_for: Callable[[str], str]) -> str:
+    """Creates and returns the next ref of ``name``. ``commit_for`` makes the commit for the ref's name.
+
+    Raises ``WorktreeKeptError`` when git does not create it.
+    """
+    number = _last_number(repository, name)
+    for tries_left in reversed(range(_MOST_TRIES - 1)):
+        number += 1
+        ref = _named(name, number)
+        commit = commit_for(ref)
+        try:
+            repository(c=CAREFUL).update_ref("-m", "Saved by phalanx", ref, commit, "0" * len(commit))
+        except GitFailedError as error:
+            # Another call took the number, or a killed git has left its lock.
+            if not tries_left or "exists" not in error.answer.error:
+                raise WorktreeKeptError(f"git does not make {ref}: {error.answer.last_words}") from error
+        else:
+            break
+    return ref
+
+
+def _last_number(repository: RepositoryGit, name: str) -> int:
+    return max((saved.number for saved in list_saved(repository, name)), default=0)
+
+
+def _named(name: str, number: int) -> str:
+    return f"{SAVED_REFS}{name}" if number == 1 else f"{SAVED_REFS}{name}.{number}"

@@ -1,8 +1,7 @@
-"""What the directory is that an instance shall work on, before anything is made.
+"""Reads ``workDir`` before anything is made: its repository, commit and branch, and what is not committed.
 
-Reads what ``workDir`` is before anything is made: which repository, commit and branch, and what is not committed.
-
-Reads what git lists: pure, so that what counts as work is decided (and tested) without git.
+``manager`` and ``transfer`` call ``find_source``. The parsers of git's listings are pure, so what counts as work is
+decided and tested without git.
 """
 
 from __future__ import annotations
@@ -27,62 +26,7 @@ _REBUILT = frozenset(
         ".gradle",
     }
 )
-"""Directories that programs fill and fill again. Everything else that git ignores (a ``.env``, a database, ``build/``)
-may be somebody's work."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WorktreeStatus:
-    """Paths relative to the root of the worktree, as git lists them: a directory ends in a slash."""
-
-    changed: tuple[str, ...]
-    """Modified, staged, in conflict or untracked."""
-    ignored: tuple[str, ...]
-    differing: tuple[str, ...] = ()
-    """Those of ``changed`` whose file is not what the index has: modified, deleted or untracked."""
-    in_conflict: tuple[str, ...] = ()
-
-
-def read_status(listing: str) -> WorktreeStatus:
-    """Parses ``git status --porcelain=v1 -z --no-renames``."""
-    entries = [(entry[:2], entry[3:]) for entry in listing.split("\0") if entry]
-    return WorktreeStatus(
-        changed=tuple(path for state, path in entries if state != "!!"),
-        ignored=tuple(path for state, path in entries if state == "!!"),
-        differing=tuple(path for state, path in entries if state != "!!" and state[1:] != " "),
-        in_conflict=tuple(path for state, path in entries if "U" in state or state in {"AA", "DD"}),
-    )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IndexListing:
-    paths: tuple[str, ...]
-    unwatched: tuple[str, ...]
-    """Those marked as assumed to be unchanged."""
-    skipped: tuple[str, ...]
-    """Those marked to be skipped in the worktree. Status does not look at either."""
-
-
-def read_index(listing: str) -> IndexListing:
-    """Parses ``git ls-files -v -z``."""
-    entries = [(entry[:1], entry[2:]) for entry in listing.split("\0") if entry]
-    return IndexListing(
-        paths=tuple(path for _, path in entries),
-        unwatched=tuple(path for tag, path in entries if tag.islower()),
-        skipped=tuple(path for tag, path in entries if tag == "S"),
-    )
-
-
-def is_rebuilt(path: str) -> bool:
-    """Whether an ignored path is, or lies in, a directory that its program makes anew."""
-    return any(part in _REBUILT for part in PurePath(path).parts)
-
-
-def some_of(paths: tuple[str, ...]) -> str:
-    """The first paths for a sentence, quoted so that any name is safe to print."""
-    return ", ".join(map(ascii, paths[:3])) + (f" and {len(paths) - 3} more" if len(paths) > 3 else "")
-
-
+"""Directories that programs rebuild. Other ignored paths (a ``.env``, a database, ``build/``) may be work."""
 _BRANCHES = "refs/heads/"
 
 
@@ -91,7 +35,7 @@ class SourceRepository:
     """The repository around ``workDir``."""
 
     top: Path
-    """Root of the worktree that ``workDir`` is in, or of the bare repository."""
+    """Root of the worktree around ``workDir``, or of the bare repository."""
     git_directory: Path
     prefix: PurePath
     """``workDir`` relative to ``top``."""
@@ -101,7 +45,7 @@ class SourceRepository:
 
 
 def check_directory(work_dir: Path) -> None:
-    """Raises ``InvalidRequestError`` unless ``work_dir`` is absolute, there, a directory and readable."""
+    """Raises ``InvalidRequestError`` unless ``work_dir`` is absolute and a readable directory."""
     if not work_dir.is_absolute():
         raise InvalidRequestError(f"workDir must be an absolute path, not {str(work_dir)!r}.")
     try:
@@ -118,12 +62,12 @@ def check_directory(work_dir: Path) -> None:
 
 
 def find_source(git: GitRunner, work_dir: Path) -> SourceRepository | None:
-    """The repository around ``work_dir``; None when there is none. Raises ``WorkspaceError`` when git refuses it."""
+    """The repository around ``work_dir``; None without one. Raises ``WorkspaceError`` when git refuses it."""
     return _plain_source(git, work_dir) or source_fact_by_fact(git, work_dir)
 
 
 def _plain_source(git: GitRunner, work_dir: Path) -> SourceRepository | None:
-    """By one git alone; None for all that is not a working tree with a commit on a branch and paths of one line."""
+    """By one git; None unless it is a working tree with a commit on a branch and paths without newlines."""
     facts = ("--git-common-dir", "--show-toplevel", "HEAD^{commit}", "--symbolic-full-name", "HEAD")
     answer = git.run(work_dir, "rev-parse", "--path-format=absolute", *facts)
     lines = answer.output.removesuffix("\n").split("\n")
@@ -140,13 +84,8 @@ def _plain_source(git: GitRunner, work_dir: Path) -> SourceRepository | None:
     )
 
 
-def _prefix(work_dir: Path, top: Path) -> PurePath:
-    here = work_dir.resolve()
-    return here.relative_to(top) if here.is_relative_to(top) else PurePath()
-
-
 def source_fact_by_fact(git: GitRunner, work_dir: Path) -> SourceRepository | None:
-    """By one git for each fact."""
+    """By one git per fact, for all cases."""
     answer = git.run(
         work_dir,
         "rev-parse",
@@ -182,8 +121,27 @@ def source_fact_by_fact(git: GitRunner, work_dir: Path) -> SourceRepository | No
     )
 
 
+def _prefix(work_dir: Path, top: Path) -> PurePath:
+    here = work_dir.resolve()
+    return here.relative_to(top) if here.is_relative_to(top) else PurePath()
+
+
+def _refusal(work_dir: Path, answer: GitOutput) -> str:
+    if "dubious ownership" in answer.error:
+        return (
+            f"git does not trust {work_dir}, because another user owns it. If you do, run "
+            f"`git config --global --add safe.directory <the repository's directory>`, then try again. "
+            f"git says: {answer.last_words}"
+        )
+    return f"git cannot read the repository of {work_dir}: {answer.last_words}. Repair it, or use a shared workspace."
+
+
+def _line(answer: GitOutput) -> str:
+    return answer.output.removesuffix("\n")
+
+
 def describe_left_behind(git: GitRunner, source: SourceRepository) -> tuple[str, ...]:
-    """Sentences on what of ``source`` a new worktree does not have."""
+    """Sentences on what a new worktree of ``source`` lacks."""
     if source.bare:
         return ()
     notes = []
@@ -204,15 +162,55 @@ def describe_left_behind(git: GitRunner, source: SourceRepository) -> tuple[str,
     return tuple(notes)
 
 
-def _refusal(work_dir: Path, answer: GitOutput) -> str:
-    if "dubious ownership" in answer.error:
-        return (
-            f"git does not trust {work_dir}, because another user owns it. If you do, run "
-            f"`git config --global --add safe.directory <the repository's directory>`, then try again. "
-            f"git says: {answer.last_words}"
-        )
-    return f"git cannot read the repository of {work_dir}: {answer.last_words}. Repair it, or use a shared workspace."
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorktreeStatus:
+    """Paths relative to the root of the worktree, as git lists them: a directory ends in a slash."""
+
+    changed: tuple[str, ...]
+    """Modified, staged, in conflict or untracked."""
+    ignored: tuple[str, ...]
+    differing: tuple[str, ...] = ()
+    """Those of ``changed`` whose file differs from the index: modified, deleted or untracked."""
+    in_conflict: tuple[str, ...] = ()
 
 
-def _line(answer: GitOutput) -> str:
-    return answer.output.removesuffix("\n")
+def read_status(listing: str) -> WorktreeStatus:
+    """Parses ``git status --porcelain=v1 -z --no-renames``."""
+    entries = [(entry[:2], entry[3:]) for entry in listing.split("\0") if entry]
+    return WorktreeStatus(
+        changed=tuple(path for state, path in entries if state != "!!"),
+        ignored=tuple(path for state, path in entries if state == "!!"),
+        differing=tuple(path for state, path in entries if state != "!!" and state[1:] != " "),
+        in_conflict=tuple(path for state, path in entries if "U" in state or state in {"AA", "DD"}),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IndexListing:
+    """The paths in the index. ``git status`` does not check those in ``unwatched`` and ``skipped``."""
+
+    paths: tuple[str, ...]
+    unwatched: tuple[str, ...]
+    """Marked assume-unchanged."""
+    skipped: tuple[str, ...]
+    """Marked skip-worktree."""
+
+
+def read_index(listing: str) -> IndexListing:
+    """Parses ``git ls-files -v -z``."""
+    entries = [(entry[:1], entry[2:]) for entry in listing.split("\0") if entry]
+    return IndexListing(
+        paths=tuple(path for _, path in entries),
+        unwatched=tuple(path for tag, path in entries if tag.islower()),
+        skipped=tuple(path for tag, path in entries if tag == "S"),
+    )
+
+
+def is_rebuilt(path: str) -> bool:
+    """Whether an ignored path is, or is in, a directory that a program rebuilds."""
+    return any(part in _REBUILT for part in PurePath(path).parts)
+
+
+def some_of(paths: tuple[str, ...]) -> str:
+    """The first paths for a sentence, escaped so that any name is safe to print."""
+    return ", ".join(map(ascii, paths[:3])) + (f" and {len(paths) - 3} more" if len(paths) > 3 else "")

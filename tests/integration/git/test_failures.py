@@ -160,8 +160,8 @@ def test_where_refs_are_kept_in_tables_git_is_asked_for_the_branch(project: Proj
     assert place is not None
     repo = Repository(GitRunner(project.environment), place, project.repository, {})
     (project.repository / ".git/HEAD").write_text("ref: refs/heads/.invalid\n")
-    asked = repo.ask
-    repo.ask = lambda *words, **more: (  # type: ignore[method-assign]
+    asked = repo.read
+    repo.read = lambda *words, **more: (  # type: ignore[method-assign]
         GitOutput(status=0, output="main\n", error="") if words[0] == "symbolic-ref" else asked(*words, **more)
     )
 

@@ -54,7 +54,7 @@ def test_of_many_new_branches_the_impossible_fail_alone(project: Project) -> Non
     made = project.create(*(branch(name, "nowhere" if name == "d" else None) for name in names))
 
     assert [each.error is None for each in made] == [True, False, False, False, False, True]
-    assert "is there already" in refusal(made[1])
+    assert "exists already" in refusal(made[1])
     assert "cannot create" in refusal(made[2])
     assert "There is no commit 'nowhere'" in refusal(made[3])
     assert set(project.git("branch", "--format=%(refname:short)").split()) == {"a", "c", "e", "main", "member"}

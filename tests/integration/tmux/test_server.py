@@ -177,7 +177,7 @@ def test_a_server_that_hangs_without_its_socket_is_told_of_and_not_doubled(serve
     os.kill(pid, signal.SIGSTOP)
     try:
         for ask in (impatient.pid, lambda: impatient.start({}), impatient.agents):
-            with pytest.raises(TerminalError, match=f"process {pid}.*No other one is started"):
+            with pytest.raises(TerminalError, match=f"process {pid}.*No second server is started"):
                 ask()
     finally:
         os.kill(pid, signal.SIGCONT)

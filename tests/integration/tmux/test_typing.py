@@ -203,7 +203,7 @@ async def test_a_key_is_not_pressed_when_a_person_has_pressed_one_since(
     async with looking(home, tmux) as person:
         before = await reader.pane.paste("ours")
         assert before is not None
-        assert before.looks
+        assert before.attached
         await asyncio.to_thread(time.sleep, max(before.at + 1 - time.time(), 0))  # tmux counts whole seconds
         person.type("theirs")
         await until(lambda: reader.received().endswith(b"theirs"))
@@ -236,7 +236,7 @@ async def test_keys_of_ours_are_none_of_a_person(open_reader: OpenReader) -> Non
     reader = await open_reader("agent").ready()
     before = await reader.pane.paste("ours")
     assert before is not None
-    assert not before.looks
+    assert not before.attached
     for key in ("Up", "Down", "Enter"):
         assert await reader.pane.press(key, before)
     await until(lambda: reader.received().endswith(b"\r"))

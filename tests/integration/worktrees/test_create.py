@@ -53,7 +53,7 @@ def test_a_sub_directory_that_is_not_committed_leaves_the_root(workspaces: Workt
     (place.repository / "new").mkdir()
     workspace = workspaces.create("a", place.repository / "new", "isolated")
     assert workspace.directory == workspace.worktree
-    assert any("new is no directory of the last commit" in note for note in workspace.notes)
+    assert any("new is not a directory in the last commit" in note for note in workspace.notes)
 
 
 def test_a_committed_link_does_not_lead_the_agent_out_of_its_worktree(

@@ -146,7 +146,7 @@ def test_an_empty_directory_goes_and_a_strange_one_stays(workspaces: WorktreeMan
     (place.worktrees / "strange").mkdir()
     (place.worktrees / "strange/file").write_text("whose?")
     found = workspaces.orphans(())
-    assert [one.state.split(",")[0] for one in found] == ["It is empty.", "It is no worktree"]
+    assert [one.state.split(",")[0] for one in found] == ["It is empty.", "It is not a worktree"]
     assert [workspaces.collect(one).removed for one in found] == [True, False]
     assert [path.name for path in place.worktrees.iterdir()] == ["strange"]
 
@@ -194,7 +194,7 @@ def test_what_a_process_works_in_is_not_collected(
         process.kill()
     lock = place.repository / ".git/worktrees/spec_1/index.lock"
     lock.touch()
-    assert "a git process is at work" in (workspaces.collect(orphan).kept_reason or "")
+    assert "a git process is working" in (workspaces.collect(orphan).kept_reason or "")
     lock.unlink()
     assert workspaces.collect(orphan).removed
 

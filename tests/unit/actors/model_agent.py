@@ -120,7 +120,7 @@ class ModelAgent:
         if self._now.death_at_paste is Death.AFTER:
             self._die()
         await asyncio.sleep(0)
-        return LastKey(looks=False, at=0)
+        return LastKey(attached=False, at=0)
 
     async def has_pasted(self, name: str) -> bool:
         if not self.alive:
@@ -130,7 +130,7 @@ class ModelAgent:
     async def last_key(self) -> LastKey:
         if not self.alive:
             raise PaneGoneError("gone")
-        return LastKey(looks=False, at=0)
+        return LastKey(attached=False, at=0)
 
     def _land(self, text: str) -> None:
         if not self.dialog:

@@ -98,7 +98,7 @@ def test_a_damaged_tag_is_told_and_left_as_it_is(home: Home, content: str) -> No
 
 
 def test_an_identity_is_asked_of_a_home_only(short_tmp: Path) -> None:
-    with pytest.raises(SettingsError, match="no home of a team yet"):
+    with pytest.raises(SettingsError, match="not the home of a team yet"):
         assert Home(short_tmp).identity
 
 

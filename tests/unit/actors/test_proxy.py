@@ -106,7 +106,7 @@ async def test_of_what_may_not_be_done_twice_the_outcome_is_not_known(
 ) -> None:
     actor.is_away(name, times=1)
 
-    with pytest.raises(UnavailableError, match="The machine is not running just now"):
+    with pytest.raises(UnavailableError, match="The machine is not running now"):
         await getattr(machine, name)("a")
     assert actor.calls.count((name, "a")) == 1
 
@@ -193,7 +193,7 @@ async def test_the_proxy_of_a_part_can_be_sent_to_another_process() -> None:
 @pytest.mark.parametrize(
     ("plain", "otherwise"),
     [
-        (Host, {"git_places", "git_read", "git_write"}),  # by ``GitHandle``
+        (Host, {"git_read", "git_write"}),  # by ``GitHandle``
         (Instance, {"meet", "leave"}),  # by ``ray_client.meet``; within its own process only
         (TransferService, set()),
     ],

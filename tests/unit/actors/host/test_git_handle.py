@@ -85,6 +85,6 @@ async def test_a_write_that_was_not_sent_goes_through_ray_once_the_host_is_known
 async def test_a_write_whose_answer_was_lost_is_not_made_again() -> None:
     actor = Actor()
 
-    with pytest.raises(UnavailableError, match="not running just now"):
+    with pytest.raises(UnavailableError, match="not running now"):
         await handle(actor, ConnectionResetError()).write(WRITE)
     assert actor.calls == []

@@ -27,7 +27,7 @@ def message(name: str) -> Message:
     return Message(id=f"msg_{name}", instance_id="i", sender="lead", text=name, immediate=True, accepted_at=0.0)
 
 
-NOBODY = LastKey(looks=False, at=0)
+NOBODY = LastKey(attached=False, at=0)
 
 
 class Pane:

@@ -322,7 +322,7 @@ async def test_nothing_is_pasted_while_a_person_types_and_it_is_told_when_that_l
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(deliverer, "_TYPING_S", 0.0)
-    rig.pane.last_pressed = LastKey(looks=True, at=int(time.time()) + 1)
+    rig.pane.last_pressed = LastKey(attached=True, at=int(time.time()) + 1)
     rig.offer("a")
     held = await rig.receipt("a", MessageStatus.BLOCKED)
     assert (held.reason, rig.pane.pasted) == ("someone is typing at the agent's terminal", [])
@@ -335,7 +335,7 @@ async def test_what_a_person_has_begun_to_type_since_the_look_gets_no_paste_into
 
     async def paste(data: tuple[str, ...], name: str, after: LastKey | None = None) -> LastKey | None:
         rig.pane.paste = plain  # type: ignore[method-assign]
-        rig.pane.last_pressed = LastKey(looks=True, at=int(time.time()))
+        rig.pane.last_pressed = LastKey(attached=True, at=int(time.time()))
         return await plain(data, name, after)
 
     rig.pane.paste = paste  # type: ignore[method-assign]
