@@ -27,7 +27,7 @@ from supervisor.api.requests import PrewarmRequest, SpawnRequest
 from supervisor.pool.placement import SparePlacement
 from supervisor.pool.pool import Spare, SpareMaker
 from supervisor.spawning.admission import MemoryAdmission
-from supervisor.spawning.agent import LaunchOptions, agent_start, spare_prompt
+from supervisor.spawning.agent import agent_start, spare_prompt
 from supervisor.spawning.rollback import SpawnRollback
 from supervisor.team.adoption import Adopter
 from supervisor.team.registry import InstanceStage, Member
@@ -223,13 +223,15 @@ class AgentMaker(SpareMaker[str, Member]):
             workspace = await self._host.create_spare(name, spec.work_dir)
             self._team.registry.change(name, workspace=workspace)
             record = await self._team.save(name, host=member.record.host or await self._host.name())
-            options = LaunchOptions(
+            start = agent_start(
+                self._home,
+                record,
                 system_prompt=spare_prompt(),
                 model=spec.model,
                 permission_mode=spec.permission_mode,
                 environment=dict(spec.environment),
             )
-            pane = await self._host.start_agent(agent_start(self._home, record, options))
+            pane = await self._host.start_agent(start)
             record = self._team.registry.change(name, pane_id=pane.pane_id, pid=pane.pid)
             port = await coming
         await self._adopter.adopt(record, port)
