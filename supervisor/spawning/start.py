@@ -70,7 +70,7 @@ class ColdStart:
         if workspace is None:
             workspace = await self._host.create_workspace(record.instance_id, record.work_dir, request.workspace_mode)
         self._team.registry.change(record.instance_id, workspace=workspace)
-        self._pools.works(request, record.work_dir, workspace)
+        self._pools.note_cold_start(request, record.work_dir, workspace)
         await self._team.save(record.instance_id, host=record.host or await self._host.name())
 
     async def _from_pool(self, record: InstanceRecord, request: SpawnRequest) -> Workspace | None:
@@ -98,7 +98,7 @@ class ColdStart:
         )
         pane = await self._host.start_agent(start)
         outgoing = OutgoingMessage(instance_id=member.record.instance_id, text=request.context, immediate=True)
-        message = self._team.outbox.first(outgoing, sender, time.time())
+        message = self._team.outbox.make_message(outgoing, sender, time.time())
         async with member.writing:
             record = self._team.registry.change(member.record.instance_id, pane_id=pane.pane_id, pid=pane.pid)
             (receipt,) = await self._team.outbox.accept([message], self._team.stored_form(record))
@@ -177,7 +177,7 @@ class WarmStart:
     async def _bind(self, member: Member, spare: Member, request: SpawnRequest, sender: str) -> Receipt:
         instance_id, spare_id = member.record.instance_id, spare.record.instance_id
         outgoing = OutgoingMessage(instance_id=instance_id, text=request.context, immediate=True)
-        message = self._team.outbox.first(outgoing, sender, time.time())
+        message = self._team.outbox.make_message(outgoing, sender, time.time())
         async with spare.writing, member.writing:
             stored = self._team.stored_form(member.record).records
             extra = Writes(records=stored, delete=[keys.instance(spare_id)])
