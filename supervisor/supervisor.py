@@ -1,10 +1,11 @@
-"""The verbs of a team: what decides, and nothing else.
+"""The verbs of a team. The gateway calls ``Supervisor.call``; hosts and instances do the work.
 
-The supervisor checks what callers ask, holds the caps and knows who is in the team; hosts and instances do the work.
-Promises: a message that was answered ``accepted`` is stored and ends with a receipt, whatever crashes; a call repeated
-with its request id is not done twice; results of a batch come in the order asked and a failing member fails alone;
-terminating never deletes work; every await below has a bound, so a dead part frees what it held. A plain class:
-``supervisor.actor`` puts it into a Ray actor. ``recover`` is called once before the first verb.
+The supervisor checks what callers ask, holds the caps and knows which instances the team has. A plain class:
+``supervisor.actor`` puts it into a Ray actor, and calls ``recover`` once before the first verb.
+
+Promises: a message that was answered ``accepted`` is stored and ends with a receipt, whatever crashes. A call repeated
+with its request id is not done twice. Results of a batch come in the order asked, and a failing member fails alone.
+Terminating never deletes work. Every await below has a bound, so a dead part frees what it held.
 """
 
 from __future__ import annotations
@@ -46,15 +47,15 @@ logger = logging.getLogger(__name__)
 
 GOING_DOWN = "The team is being brought down: nothing is started any more. `phalanx up` brings it up again."
 BRIEF = frozenset({"send", "send_batch", "read", "list", "status"})
-"""Verbs that wait for no agent unless they are asked to: how long they take says how the supervisor is."""
+"""Verbs that wait for no agent unless they are asked to, so their times show how the supervisor does."""
 INTERRUPT_S = 10.0
 MOVED_ON_S = 2.0
-"""An instance reports within milliseconds; this only bounds the wait for one that has just died."""
+"""An instance reports within milliseconds. This only bounds the wait for one that has just died."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SupervisorParts:
-    """What the supervisor decides over."""
+    """What ``build`` makes a supervisor of."""
 
     home: Home
     store: FencedStore
@@ -68,11 +69,11 @@ class SupervisorParts:
     recovery: Recovery
     services: Sequence[VerbService] = ()
     on_shutdown: Callable[[], Awaitable[None]]
-    """Called when all instances have ended: the process is going to be killed."""
+    """Called when all instances have ended, because the process will be killed."""
 
 
 class Supervisor:
-    """``call`` runs one verb. All in one event loop."""
+    """``call`` runs one verb. All of it runs in one event loop."""
 
     def __init__(self, parts: SupervisorParts) -> None:
         self._home = parts.home
@@ -111,7 +112,7 @@ class Supervisor:
             self._verbs.update(service.verbs)
 
     async def recover(self) -> None:
-        """Takes the state over and begins to bring the team back as the store tells of it. Raises ``StoreError``."""
+        """Takes the state over and begins to bring back the stored team. Raises ``StoreError``."""
         await self._store.open()
         await self._team.load()
         for service in self._services:
@@ -119,7 +120,7 @@ class Supervisor:
         self._reconciling = asyncio.create_task(self._recovery.run(), name="reconcile")
 
     async def close(self) -> None:
-        """Follows nobody any more and lets the state go; agents and actors go on."""
+        """Stops following instances and releases the state; agents and actors go on."""
         if self._reconciling is not None:
             self._reconciling.cancel()
             await asyncio.gather(self._reconciling, return_exceptions=True)
@@ -132,7 +133,7 @@ class Supervisor:
         await self._store.close()
 
     def warn_of(self, warning: Callable[[], str]) -> None:
-        """What else may be wrong with the team, in words; empty while it is not."""
+        """Adds to the team's warnings. ``warning`` returns a text for people, empty while all is well."""
         self._team.further_warnings.append(warning)
 
     async def call(self, verb: str, request: Request, caller: Caller) -> Result:
@@ -214,7 +215,7 @@ class Supervisor:
                 permission_id=request.permission_id or "",
             )
         )
-        # Whoever waits after this must not take the answered request for one that still waits.
+        # A later ``wait`` must not take the answered request for one that still waits.
         await self._team.changes.until(lambda: self._has_moved_on(member, before), MOVED_ON_S)
         return results.RespondResult(
             instance_id=request.instance_id,
@@ -232,7 +233,7 @@ class Supervisor:
     async def interrupt(self, request: requests.InterruptRequest, caller: Caller) -> results.InterruptResult:
         member = self._team.registry.get(request.instance_id)
         stopped = await self._team.members.port(request.instance_id).interrupt(INTERRUPT_S)
-        if stopped:  # what it worked on is not delivered again, whatever becomes of its host
+        if stopped:  # the interrupted message must not be delivered again, even if the host is lost
             await self._team.outbox.unsynced.end(request.instance_id)
         return results.InterruptResult(
             instance_id=request.instance_id,
@@ -253,7 +254,7 @@ class Supervisor:
         asked_of = member.record
         async with AsyncExitStack() as waiting:
             await waiting.enter_async_context(self._permits.hold(caller.client))
-            # A caller who goes away in the middle must not leave an agent that has ended and was not started again.
+            # A caller that goes away must not leave an agent that has ended and is not started again.
             restarting = asyncio.create_task(self._restart_holding(waiting.pop_all(), member, asked_of, caller))
         return await asyncio.shield(restarting)
 
@@ -265,7 +266,7 @@ class Supervisor:
 
     async def recycle(self, request: requests.RecycleRequest, caller: Caller) -> results.RecycleResult:
         member = self._team.registry.get(request.instance_id)
-        # An agent that was told that its conversation ends must not go on with it because its caller went away.
+        # It goes on when the caller goes away: the agent was told already that its conversation ends.
         return await asyncio.shield(asyncio.create_task(self._recycling.recycle(member)))
 
     async def status(self, request: requests.StatusRequest, caller: Caller) -> results.StatusResult:
@@ -286,8 +287,8 @@ class Supervisor:
         )
 
     async def shutdown(self, request: requests.ShutdownRequest, caller: Caller) -> results.TerminateResult:
-        """First nothing is begun any more, then what is under way is undone, then all are ended."""
-        await self._team.confirm()  # a supervisor that cannot store must not close its door and go on
+        """Begins nothing any more, then undoes what is under way, then ends all instances."""
+        await self._team.confirm()  # a supervisor that cannot store must not refuse spawns and then go on
         self._permits.close(GOING_DOWN)
         await self._auto_restart.stop()
         await self._recycling.stop()

@@ -34,7 +34,7 @@ from pydantic.alias_generators import to_camel
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from actors.errors import InvalidRequestError
-from supervisor.api.validation import tell_all
+from supervisor.api.validation import fault_lines
 
 MAX_MESSAGE_BYTES = 1_000_000
 """Longest message or context, in bytes of UTF-8. The supervisor checks it, so that one long message fails alone."""
@@ -173,7 +173,7 @@ class FailsAlone:
         try:
             return validate(value)
         except ValidationError as error:
-            return Malformed(value, "\n".join(["The arguments are wrong:", *tell_all(self.model, error)]))
+            return Malformed(value, "\n".join(["The arguments are wrong:", *fault_lines(self.model, error)]))
 
 
 def _serialize(member: Any, serialize: SerializerFunctionWrapHandler) -> Any:
