@@ -1,1 +1,1 @@
-"""What decides: the verbs, the caps, and who lives where."""
+"""The supervisor of a team: its verbs, caps and placement, and what it is built of."""

@@ -1,4 +1,4 @@
-"""The door of the supervisor: its detached, named Ray actor with the gateway, and how it is put together."""
+"""The supervisor's Ray actor: detached, named, and with the gateway. ``boot`` creates it by ``create_supervisor``."""
 
 from __future__ import annotations
 
@@ -36,28 +36,27 @@ _LOG_BYTES = 2_000_000
 
 
 class _SupervisorServer:
-    """A supervisor with its gateway. It starts by itself, so that one that Ray starts again after a crash is back
-    without anybody's help."""
+    """A supervisor with its gateway. Its constructor begins the start, because Ray calls nothing else after a crash."""
 
     REMOTE_PARTS: ClassVar[Mapping[str, type]] = {"relay": RelayServer}
 
     async def __init__(self, home_root: str) -> None:  # type: ignore[misc]  # Ray awaits it
         os.umask(0o077)
         self._home = Home(Path(home_root))
-        _keep_log(self._home.logs / LOG_NAME)
+        _log_to(self._home.logs / LOG_NAME)
         self.relay = RelayedConnections(self._home.gateway_socket)
-        self._own_start = StartupRetrier(self._begin)
-        self._own_start.begin()
+        self._startup = StartupRetrier(self._begin)
+        self._startup.begin()
 
     async def start(self) -> int:
-        """Returns the process id once the gateway answers. Raises why it does not; the next call tries again."""
-        await self._own_start.done()
+        """Returns the process id once the gateway answers. Raises the error of a failed start; then call it again."""
+        await self._startup.done()
         return os.getpid()
 
     async def _begin(self) -> None:
         team = read_team(self._home)
         joined = team if team is not None and team.joined else None
-        # The Ray of a cluster was not started with the settings of the team that joined it.
+        # A cluster's Ray was not started with the settings of the team that joined it.
         settings = kept_settings(self._home) or Settings.load(self._home, joined.environment if joined else os.environ)
         catalog = AgentCatalog(
             claude_command=settings.claude_command, python=sys.executable, demo_start_s=settings.demo_start_s
@@ -84,25 +83,25 @@ class _SupervisorServer:
         logging.getLogger(__name__).info("the supervisor of %s is ready", self._home.root)
 
 
+SupervisorActor = actor_class(_SupervisorServer)
+
+
+def create_supervisor(home_root: str) -> Any:
+    """The handle of the team's supervisor actor, created if there is none. In a cluster it stays on this host."""
+    team = read_team(Home(Path(home_root)))
+    options = on_host(own_address()) if team is not None and team.joined else {}
+    return named_actor(SupervisorActor, SUPERVISOR, home_root, **options)
+
+
 async def _scheduler(own: Host, address: str, cluster: ClusterPort, settings: Settings) -> HostScheduler:
     """The hosts of the cluster that was joined."""
     name = next((node.name for node in await cluster.nodes() if node.address == address), address)
     return HostScheduler(name, own, cluster, settings.host_instances)
 
 
-def _keep_log(path: Path) -> None:
-    """In the home, because Ray's own logs go with each Ray."""
+def _log_to(path: Path) -> None:
+    """Logs to a file of the home, because Ray's own logs go with each Ray."""
     handler = RotatingFileHandler(path, maxBytes=_LOG_BYTES, backupCount=1)
     logging.basicConfig(
         handlers=[handler], level=logging.INFO, format="%(asctime)s %(process)d %(levelname)s %(name)s: %(message)s"
     )
-
-
-SupervisorActor = actor_class(_SupervisorServer)
-
-
-def create_supervisor(home_root: str) -> Any:
-    """The handle of the team's supervisor actor, made if there is none yet; in a cluster it stays on this host."""
-    team = read_team(Home(Path(home_root)))
-    options = on_host(own_address()) if team is not None and team.joined else {}
-    return named_actor(SupervisorActor, SUPERVISOR, home_root, **options)

@@ -1,13 +1,12 @@
 """A short-lived program that connects to the local Ray and starts the supervisor in it.
 
-The runtime starts it, so that no other program of ours pays for importing Ray. It is started together with Ray's head
-and waits for it. Its answer is one line of JSON on a descriptor of its own, since Ray prints on stdout and stderr
-whatever it is told::
+The runtime starts it together with Ray's head, so that no other program of ours pays for importing Ray; it waits for
+the head. Its answer is one line of JSON on a descriptor of its own, because Ray prints on stdout and stderr::
 
     {"ok": true, "address": "127.0.0.1:40211", "steps": {"Ray was up": 1.5, ...}}
     {"ok": false, "message": "...", "lost": true}
 
-``lost``: the supervisor itself gave no reason, so it is Ray that failed.
+``lost``: the supervisor itself gave no reason, so Ray failed.
 """
 
 from __future__ import annotations
@@ -32,24 +31,24 @@ from actors.home import Home
 from actors.ray_client import NAMESPACE
 
 _POLL_S = 0.02
-_AGAIN_S = 15.0
-_LONGEST_REASON = 4000
-_OUR_OWN = (ImportError, AttributeError, SettingsError)
-"""Faults that no other Ray would mend."""
+_RETRY_FOR_S = 15.0
+_REASON_CHARACTERS = 4000
+_NOT_RAYS_FAULT = (ImportError, AttributeError, SettingsError)
+"""Faults that another Ray would not repair."""
 _REGISTERED = "logs/debug_state.txt"
-"""The raylet writes it once it is registered; who connects earlier pauses for a second. The head tells its address only
-some time later."""
+"""The raylet writes it once it is registered; a driver that connects earlier pauses for a second. The head writes its
+own address file only some time later."""
 
 
 def namespace_of(home: Home, *, joined: bool) -> str:
-    """Ray's namespace of the team: in a cluster of others there may be more than one."""
+    """Ray's namespace of the team: several teams may share a cluster."""
     return f"{NAMESPACE}-{home.identity}" if joined else NAMESPACE
 
 
 def start_supervisor(home: Home, factory: str, timeout_s: float, cluster: str = "") -> dict[str, Any]:
-    """Connects, to ``cluster`` or else to the home's own Ray, and starts the supervisor; it may run already.
+    """Connects to ``cluster``, or else to the home's own Ray, and starts the supervisor; it may run already.
 
-    Raises whatever keeps it from that.
+    Raises any error.
     """
     begun = time.monotonic()
     module, _, name = factory.partition(":")
@@ -69,8 +68,7 @@ def start_supervisor(home: Home, factory: str, timeout_s: float, cluster: str = 
 
 
 def _until_started(supervisor: Any, deadline: float) -> None:
-    """Ray makes an actor that was killed anew, and a host that was killed under the supervisor comes back: it is asked
-    again. Raises the reason that it gives."""
+    """Asks again while Ray restarts the killed actor of supervisor or host. Raises the supervisor's reason."""
     first_refused_at = math.inf
     while True:
         try:
@@ -82,7 +80,7 @@ def _until_started(supervisor: Any, deadline: float) -> None:
         except RayTaskError as error:
             first_refused_at = min(first_refused_at, time.monotonic())
             may_change = isinstance(error.cause, UnavailableError)
-            if not may_change or time.monotonic() > min(deadline, first_refused_at + _AGAIN_S):
+            if not may_change or time.monotonic() > min(deadline, first_refused_at + _RETRY_FOR_S):
                 raise
             time.sleep(_POLL_S)
         else:
@@ -90,7 +88,7 @@ def _until_started(supervisor: Any, deadline: float) -> None:
 
 
 def find_address(ray_directory: Path) -> str | None:
-    """The address of the head that was started in this directory, as soon as it takes drivers; None before."""
+    """The address of the head that was started in this directory; None until it accepts drivers."""
     session = ray_directory / "session_latest"
     port = _port(session) if (session / _REGISTERED).exists() else None
     if port is not None:
@@ -102,7 +100,7 @@ def find_address(ray_directory: Path) -> str | None:
 
 
 def _port(session: Path) -> str | None:
-    """Ray writes the file under another name, ``….tmp``, which may be half written and is gone in a moment."""
+    """Skips ``….tmp``: Ray writes the file under that name first, which may be half written and is soon gone."""
     for file in session.glob("gcs_server_port_*"):
         with suppress(FileNotFoundError):
             if file.suffix != ".tmp" and (text := file.read_text().strip()):
@@ -120,7 +118,7 @@ def _wait_for_address(ray_directory: Path, deadline: float) -> str:
 
 def _failure(error: Exception) -> dict[str, Any]:
     cause = error.cause if isinstance(error, RayTaskError) else error
-    lost = not isinstance(error, (RayTaskError, *_OUR_OWN))
+    lost = not isinstance(error, (RayTaskError, *_NOT_RAYS_FAULT))
     if isinstance(cause, PhalanxError):
         text = str(cause)
     elif isinstance(cause, GetTimeoutError):
@@ -129,7 +127,7 @@ def _failure(error: Exception) -> dict[str, Any]:
         text = f"Ray did not start it ({type(error).__name__})"
     else:
         text = f"{type(cause).__name__}: {cause}".split("\n", maxsplit=1)[0]
-    return {"ok": False, "message": text[:_LONGEST_REASON], "lost": lost}
+    return {"ok": False, "message": text[:_REASON_CHARACTERS], "lost": lost}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -142,7 +140,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     try:
         answer = start_supervisor(Home(given.home), given.factory, given.timeout, given.cluster)
-    except Exception as error:  # noqa: BLE001 - the outermost frame: whoever waits must learn of it
+    except Exception as error:  # noqa: BLE001 - the outermost frame: the runtime waits for an answer
         traceback.print_exc()
         answer = _failure(error)
     os.write(given.report_fd, json.dumps(answer).encode() + b"\n")
@@ -150,5 +148,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    # Ray's own farewell imports much and takes long; the head notices that we are gone all the same.
+    # Ray's own exit imports much and takes long; the head notices the end without it.
     os._exit(main())

@@ -1,6 +1,6 @@
 """A short-lived program that ends a team's actors in a Ray cluster that goes on: ``phalanx down`` runs it.
 
-Agents are not touched; the host actors have ended those of their machines before.
+It does not touch agents: the host actors have ended those of their machines before.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ _RELEASE_S = 20.0
 
 
 def end_actors(home: Home, address: str) -> int:
-    """The number of actors that were ended."""
+    """Returns the number of actors that it ended."""
     namespace = namespace_of(home, joined=True)
     ray.init(address=address, namespace=namespace, log_to_driver=False, configure_logging=False)
     names = [each["name"] for each in ray.util.list_named_actors(all_namespaces=True) if each["namespace"] == namespace]
-    names.sort(key=lambda name: name != SUPERVISOR)  # or it would make others anew
+    names.sort(key=lambda name: name != SUPERVISOR)  # first, because it would create the others again
     _release([name for name in names if name.startswith("host-")], namespace)
     for name in names:
         with suppress(ValueError):
@@ -53,11 +53,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     try:
         end_actors(Home(given.home), given.address)
-    except Exception as error:  # noqa: BLE001 - the outermost frame: whoever waits must learn of it
+    except Exception as error:  # noqa: BLE001 - the outermost frame
         print(error, file=sys.stderr, flush=True)
         return 1
     return 0
 
 
 if __name__ == "__main__":
-    os._exit(main())  # Ray's own farewell takes long
+    os._exit(main())  # Ray's own exit takes long

@@ -1,6 +1,6 @@
-"""What the supervisor is given by tests too: where instance actors come from, what runs git, and Ray's cluster.
+"""Protocols of what the supervisor uses and tests replace: the factory of instance actors, git, and Ray's cluster.
 
-Hosts and instances are typed as the classes ``Host`` and ``Instance``; the supervisor is given proxies of them
+Hosts and instances are typed as the classes ``Host`` and ``Instance``; the supervisor gets proxies of them
 (``actors.ray_client.ActorProxy``). Every method is bounded in time and raises ``PhalanxError``; ``UnavailableError``
 means that the part did not answer.
 """
@@ -18,14 +18,14 @@ from actors.nodes import Node
 
 
 class InstanceFactory(Protocol):
-    """Makes and ends actors by their names, which are no ids of instances; see ``InstanceRecord.actor_name``."""
+    """Makes and ends actors by name. A name is not an instance's id; see ``InstanceRecord.actor_name``."""
 
     async def create(self, name: str) -> Instance:
-        """The actor of this name, started if there is none; returns when it answers."""
+        """The actor of this name, created if there is none; returns when it answers."""
         ...
 
     async def running(self) -> tuple[str, ...]:
-        """The names of all actors that there are."""
+        """The names of all actors."""
         ...
 
     async def destroy(self, name: str) -> None:
@@ -34,21 +34,21 @@ class InstanceFactory(Protocol):
 
 
 class GitPort(Protocol):
-    """Runs git for ``git_batch``; every outcome, also a refusal, comes back as a value."""
+    """Runs git for ``git_batch``. Every outcome, also a refusal, comes back as a value."""
 
     async def git_places(self, directories: Sequence[Path]) -> tuple[RepositoryPaths | None, ...]:
-        """The repository of each; None when it is in none."""
+        """The repository of each directory; None when it is in none."""
         ...
 
     async def git_read(self, asked: Sequence[GitRequest]) -> tuple[GitResponse, ...]:
-        """One after another. It may be asked again when no answer came."""
+        """Runs them one after another. May be called again when no answer came."""
         ...
 
     async def git_write(self, asked: Sequence[GitRequest]) -> tuple[GitResponse | None, ...]:
-        """New branches and tags first and together, in which no ref may come twice; then all else one after another.
+        """Makes new branches and tags first and together (no ref may come twice); then all else one after another.
 
-        None: it was not begun, because those before it took their time. When no answer came, each may have been done
-        or not.
+        None: it was not begun, because those before it took too long. When no answer came, each may have been done or
+        not.
         """
         ...
 
@@ -61,7 +61,7 @@ class ClusterPort(Protocol):
         ...
 
     async def connect(self, node: Node) -> Host:
-        """The host's actor, made if there is none; returns when it answers."""
+        """The host's actor, created if there is none; returns when it answers."""
         ...
 
     async def leave(self, node: str) -> None:
@@ -69,5 +69,5 @@ class ClusterPort(Protocol):
         ...
 
     async def want_slots(self, count: int) -> None:
-        """Tells Ray's autoscaler for how many instances in all there must be room; 0: as many as there is now."""
+        """Asks Ray's autoscaler for room for this many instances in all; 0 asks for no more than there is."""
         ...

@@ -1,6 +1,7 @@
-"""How the supervisor's own records are stored: a version byte and msgpack, as all records are.
+"""How the supervisor's records are stored: a version byte and msgpack.
 
-A record of a version that is not known, or one that is torn, is kept as it is and reported (``Unreadable``).
+The team, outbox, pool and metrics encode and decode with it. A record of an unknown version, or a damaged one, is left
+as it is and reported (``Unreadable``).
 """
 
 from __future__ import annotations
@@ -17,14 +18,14 @@ from supervisor.metrics.metrics import TimeBucket
 from supervisor.store import keys
 from supervisor.team.registry import InstanceRecord
 
-_ADAPTER = TypeAdapter(InstanceRecord)
+_INSTANCES = TypeAdapter(InstanceRecord)
 _MESSAGES = TypeAdapter(Message)
 _RECEIPTS = TypeAdapter(Receipt)
 _Value = TypeVar("_Value")
 
 
 def encode_plain(value: Any) -> bytes:
-    """Any value that msgpack knows."""
+    """Takes any value that msgpack can pack."""
     return bytes([RECORD_VERSION]) + bytes(msgpack.packb(value))
 
 
@@ -36,16 +37,16 @@ def decode_plain(data: bytes) -> Any:
 
 
 def encode_record(record: InstanceRecord) -> bytes:
-    return encode_plain(_ADAPTER.dump_python(record, mode="json"))
+    return encode_plain(_INSTANCES.dump_python(record, mode="json"))
 
 
 def decode_record(data: bytes) -> InstanceRecord:
     """Raises ``RecordVersionError`` for a record of another version."""
-    return _ADAPTER.validate_python(decode_plain(data))
+    return _INSTANCES.validate_python(decode_plain(data))
 
 
 def decode_message(data: bytes) -> Message:
-    """As ``actors.messages.decode``, with every field checked: a store may be older than this program."""
+    """As ``actors.messages.decode``, but checks every field: another version may have written the store."""
     return _MESSAGES.validate_python(decode_plain(data))
 
 
@@ -53,16 +54,16 @@ def decode_receipt(data: bytes) -> Receipt:
     return _RECEIPTS.validate_python(decode_plain(data))
 
 
-def encode_slot(slot: TimeBucket) -> bytes:
+def encode_bucket(slot: TimeBucket) -> bytes:
     return encode_plain(slot.to_plain())
 
 
-def decode_slot(data: bytes) -> TimeBucket:
+def decode_bucket(data: bytes) -> TimeBucket:
     return TimeBucket.from_plain(decode_plain(data))
 
 
 class Unreadable:
-    """The keys of records that this version cannot read: they are left alone."""
+    """The keys of records that this version cannot read. They are left alone."""
 
     def __init__(self) -> None:
         self.keys: list[str] = []
@@ -80,7 +81,7 @@ class Unreadable:
 
     @property
     def instance_ids(self) -> tuple[str, ...]:
-        """Whose records they are: what belongs to these is left alone, too."""
+        """Instances whose record cannot be read: everything of theirs is left alone, too."""
         found = (key for key in self.keys if key.startswith(keys.INSTANCE_PREFIX))
         return tuple(key.removeprefix(keys.INSTANCE_PREFIX) for key in found)
 

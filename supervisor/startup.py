@@ -1,23 +1,19 @@
-"""How a supervisor starts: again until it works, and never an empty team beside living agents.
+"""How a supervisor starts: with retries, and never with an empty team beside living agents.
 
-A start that is made by itself and again until it works.
+The supervisor's actor has a ``StartupRetrier``, because Ray runs the constructor of a killed actor again and calls
+nothing else. Promises: one attempt at a time. A waiting caller gets the error of a failed attempt, and begins the next
+attempt when none is under way. Pauses between failures grow. A permanent error is not retried by itself.
 
-The supervisor's actor holds one: Ray runs the constructor of a killed actor again and nothing else, so what the actor
-is there for must begin in it. Promises: one attempt at a time; whoever waits learns the reason of a failure and begins
-the next attempt when none is under way; between failures the pauses grow; what cannot get better by itself is not
-tried again unasked.
-
-Whether a home that has no state may begin an empty team: not beside agents that live in it.
-
-Without its records a team does not know its agents; it would take them for nobody's and end them. So whoever lost the
-state is told, and nothing is touched. Asked by the store before it goes on with a state that holds nothing.
+``unless_agents_live`` is called by the store before it uses a state without records. Without its records a team would
+take its agents for orphans and end them, so a lost state is reported and nothing is touched.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 from actors.backoff import Backoff
 from actors.errors import FencedError, PhalanxError, SettingsError, StateLostError, VersionError
@@ -28,17 +24,20 @@ from supervisor.team.registry import is_instance_id
 
 logger = logging.getLogger(__name__)
 
-_AGAIN = Backoff(first_s=0.25, longest_s=30.0)
+_RETRY = Backoff(first_s=0.25, longest_s=30.0)
 _TRIES = 11
-"""Within two minutes. Something else, the host's actor for example, may only be coming back itself."""
-_HOPELESS = (FencedError, SettingsError, StateLostError, VersionError)
-"""Needs a person, or another supervisor to go away."""
+"""Within two minutes: another part, for example the host's actor, may be on its way back."""
+_PERMANENT = (FencedError, SettingsError, StateLostError, VersionError)
+"""A person has to act, or another supervisor to end."""
+_MAX_NAMES = 3
 
 
 class StartupRetrier:
-    """``begin`` and ``done`` belong to one event loop."""
+    """Call ``begin`` and ``done`` in one event loop."""
 
-    def __init__(self, start: Callable[[], Awaitable[None]], backoff: Backoff = _AGAIN, tries: int = _TRIES) -> None:
+    def __init__(
+        self, start: Callable[[], Coroutine[Any, Any, None]], backoff: Backoff = _RETRY, tries: int = _TRIES
+    ) -> None:
         """``start`` makes one attempt, undoes what it began when it fails, and is bounded in time."""
         self._start = start
         self._backoff = backoff
@@ -52,11 +51,11 @@ class StartupRetrier:
             self._trying = asyncio.create_task(self._try(), name="own start")
 
     async def done(self) -> None:
-        """Returns when the start has worked. Raises why an attempt failed; the next call makes another."""
+        """Returns when the start has worked. Raises the error of a failed attempt; the next call makes another."""
         await asyncio.shield(self._current())
 
     async def close(self) -> None:
-        """No attempt is made any more; one under way is cancelled."""
+        """Cancels the attempt under way and makes no more."""
         tasks = [task for task in (self._trying, self._attempt) if task is not None]
         for task in tasks:
             task.cancel()
@@ -64,19 +63,17 @@ class StartupRetrier:
 
     def _current(self) -> asyncio.Task[None]:
         """The attempt that is under way or has worked; a new one when there is neither."""
-        if self._attempt is None or _has_failed(self._attempt):
-            self._attempt = asyncio.create_task(self._once(), name="attempt to start")
-        return self._attempt
-
-    async def _once(self) -> None:
-        await self._start()
+        attempt = self._attempt
+        if attempt is None or (attempt.done() and (attempt.cancelled() or attempt.exception() is not None)):
+            self._attempt = attempt = asyncio.create_task(self._start(), name="attempt to start")
+        return attempt
 
     async def _try(self) -> None:
         for number in range(1, self._tries + 1):
             try:
                 await asyncio.shield(self._current())
-            except _HOPELESS as error:
-                logger.error("the start failed and is not tried again unasked: %s", error)  # noqa: TRY400 - in words
+            except _PERMANENT as error:
+                logger.error("the start failed and is not retried: %s", error)  # noqa: TRY400 - the text says all
                 return
             except PhalanxError as error:
                 logger.warning("the start failed (attempt %d): %s", number, error)
@@ -85,29 +82,23 @@ class StartupRetrier:
             else:
                 return
             await asyncio.sleep(self._backoff.pause_s(number))
-        logger.error("the start is not tried again unasked: `phalanx up` does")
-
-
-def _has_failed(attempt: asyncio.Task[None]) -> bool:
-    return attempt.done() and (attempt.cancelled() or attempt.exception() is not None)
-
-
-_NAMED = 3
+        logger.error("the start is not retried any more: `phalanx up` tries again")
 
 
 def unless_agents_live(home: Home, host: Host) -> MayBegin:
+    """A check that raises ``StateLostError`` when agents live in the home."""
+
     async def check() -> None:
-        """Raises ``StateLostError``."""
         found = await host.agents()
         alive = [agent.session_name for agent in found if agent.alive and is_instance_id(agent.session_name)]
         if alive:
-            raise StateLostError(_words(home, alive))
+            raise StateLostError(_state_lost(home, alive))
 
     return check
 
 
-def _words(home: Home, alive: list[str]) -> str:
-    named = ", ".join(alive[:_NAMED]) + (" and others" if len(alive) > _NAMED else "")
+def _state_lost(home: Home, alive: list[str]) -> str:
+    named = ", ".join(alive[:_MAX_NAMES]) + (" and others" if len(alive) > _MAX_NAMES else "")
     return (
         f"The team's state {home.state_file} is missing or empty, while {len(alive)} of its agents live ({named}). "
         "Nothing was begun beside them and none was touched. Put the file back, with its -wal if there is one, and try "

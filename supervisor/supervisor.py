@@ -248,7 +248,7 @@ class Supervisor:
         asked_of = member.record
         async with AsyncExitStack() as waiting:
             await waiting.enter_async_context(self._permits.hold(caller.client))
-            # A caller who goes away in the middle must not leave an agent that has ended and was not started again.
+            # A caller that goes away must not leave an agent that has ended and is not started again.
             restarting = asyncio.create_task(self._restart_holding(waiting.pop_all(), member, asked_of, caller))
         return await asyncio.shield(restarting)
 
@@ -260,7 +260,7 @@ class Supervisor:
 
     async def recycle(self, request: requests.RecycleRequest, caller: Caller) -> results.RecycleResult:
         member = self._team.registry.get(request.instance_id)
-        # An agent that was told that its conversation ends must not go on with it because its caller went away.
+        # It goes on when the caller goes away: the agent was told already that its conversation ends.
         return await asyncio.shield(asyncio.create_task(self._recycling.recycle(member)))
 
     async def status(self, request: requests.StatusRequest, caller: Caller) -> results.StatusResult:

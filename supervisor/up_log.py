@@ -1,7 +1,7 @@
-"""The log of a bring-up: a line for each step and, when it fails, the reason after them. Pure; imports little.
+"""The log of a bring-up: a line for each step and, after a failure, its reason. Pure; imports little.
 
-``supervisor.runtime`` writes it, the entry reads why its bring-up failed. Steps have a mark, so that what else a
-process may leave there, a traceback for example, is told from them.
+``supervisor.runtime`` writes it; the entry reads the reason of a failure from it. Steps have a mark, which tells them
+from other output of the process, for example a traceback.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ def step_line(time_of_day: str, what: str) -> str:
 
 
 def reason_in(text: str) -> str:
-    """The last lines after the last step; empty where nothing follows."""
+    """The last lines after the last step; empty when none follow."""
     lines = [line.rstrip() for line in text.split("\n") if line.strip()]
     steps = [number for number, line in enumerate(lines) if line.startswith(_MARK)]
     reason = lines[steps[-1] + 1 :] if steps else lines

@@ -1,4 +1,4 @@
-"""The version of this process: an installation may be replaced while it runs, so it is read once, at its start."""
+"""The version of this process. It is read once, at the start, because an installation may be replaced while it runs."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ from actors.errors import InvalidRequestError, PhalanxError, to_wire
 from actors.home import Home
 from mcp_entry.cli.output import Output, plain
 from supervisor.api.results import Result
-from supervisor.api.validation import parse, tell_value
+from supervisor.api.validation import parse, value_fault
 from supervisor.api.verbs import VERBS, ProgressCallback, RequestT, ResultT, Verb
 from supervisor.rpc.client import SupervisorClient
 from supervisor.runtime import DownReport, OnStep, Runtime, TeamAddress, TeamState
@@ -43,7 +43,7 @@ class Commands(TyperGroup):
             return super().invoke(ctx)
         except typer.BadParameter as error:
             if isinstance(error.__cause__, ValidationError):
-                error.message = tell_value(error.__cause__)
+                error.message = value_fault(error.__cause__)
             raise
 
 

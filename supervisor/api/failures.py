@@ -1,7 +1,7 @@
-"""What a caller is told of a failure: ours in its own words, an unexpected one by a reference to the log; pure but for
-the log.
+"""What a caller is told of a failure: a ``PhalanxError`` in its own words, another error by a reference to the log.
 
-The gateway uses it for a whole call, whoever runs a batch for one member of it: a member that fails, fails alone.
+The gateway uses it for a whole call; batches use it for one member, because a failing member fails alone. It writes to
+the log.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 
 
 def told(error: Exception, what: str) -> dict[str, str]:
-    """As ``to_wire``; ``what``: what has failed, as the subject of a sentence."""
+    """As ``to_wire``. ``what`` has failed; it is the subject of the sentence."""
     if isinstance(error, PhalanxError):
         return to_wire(error)
     reference = secrets.token_hex(4)

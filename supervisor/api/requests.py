@@ -1,10 +1,9 @@
-"""What callers may ask of a team: one model a verb, the same for MCP tools, the command line and Python.
+"""What callers may ask of a team: one model for each verb, the same for MCP tools, the command line and Python.
 
-Field names on the wire are camelCase, as the guide's users know them. Unknown fields are refused by name. The models
-check form only (types, ranges, patterns); what depends on the team's state is checked by the supervisor.
-
-A member of a batch that is malformed is kept as what it is, so that it fails alone and the others are done. Only the
-form of the call itself (no list, no member, too many) is refused as a whole.
+Field names are camelCase on the wire. Unknown fields are refused by name. The models check form only (types, ranges,
+patterns); the supervisor checks what depends on the team's state. A malformed member of a batch is kept as
+``Malformed``, so that it fails alone. Only a call whose own form is wrong (no list, no member, too many) is refused as
+a whole.
 """
 
 from __future__ import annotations
@@ -34,15 +33,19 @@ from pydantic.alias_generators import to_camel
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from actors.errors import InvalidRequestError
-from supervisor.api.validation import tell_all
+from supervisor.api.validation import fault_lines
 
 MAX_MESSAGE_BYTES = 1_000_000
-"""Longest message or context, in bytes of UTF-8. The supervisor checks it, so that one long message fails alone."""
+"""The longest message or context, in bytes of UTF-8. The supervisor checks it, so that one long message fails alone."""
 MAX_BATCH_MEMBERS = 1000
 MAX_SPAWN_BATCH_MEMBERS = 200
+MAX_SPARES = 200
 MAX_WAIT_S = 3600.0
 LEAD_WAIT_S = 100.0
-"""How long a call waits unless it says otherwise: Claude Code moves one that takes 120 s to the background."""
+"""The default wait: Claude Code moves a call that takes 120 s to the background."""
+LONGEST_WINDOW_S = 86_400
+REQUEST_ID_USE = "Rarely needed: a name for this call; the same call with the same one is done only once."
+_MEMBER_NAME_CHARACTERS = 500
 
 
 class Role(StrEnum):
@@ -53,21 +56,23 @@ class Role(StrEnum):
 
 WorkspaceMode = Literal["isolated", "shared"]
 PermissionMode = Literal["default", "manual", "acceptEdits", "auto", "dontAsk", "plan", "bypassPermissions"]
-"""Of Claude Code; ``manual`` is the newer word for ``default``."""
+"""Claude Code's; ``manual`` is the newer name of ``default``."""
 AgentName = Literal["claude", "demo"]
 Until = Literal["idle", "any_idle", "needs_attention"]
 Profile = Literal["small", "medium", "large", "very-large"]
+EventKind = Literal["performance-alert", "health-check"]
+GitType = Literal["status", "branch", "tag", "checkout", "commit", "merge", "diff", "log", "worktree"]
 
 
 def _not_reserved(name: str) -> str:
-    # By PHALANX_TEAM and its like the processes of a team are found again.
+    # PHALANX_TEAM, for example, is the mark by which the processes of a team are found.
     if name.startswith(("PHALANX_", "RAY_")) and not name.startswith("PHALANX_DEMO_"):
         raise ValueError("names that begin with PHALANX_ or RAY_ are Phalanx's own")
     return name
 
 
 def _for_faults_only(schema: dict[str, Any]) -> None:
-    """The description tells who got it wrong what is right; who reads the schema knows it by the argument's name."""
+    """Keeps the description for error texts only: in the schema, the argument's name says enough."""
     schema.pop("description", None)
 
 
@@ -88,12 +93,15 @@ Name = Annotated[
     ),
 ]
 RequestId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]{0,119}$")]
-REQUEST_ID_USE = "Rarely needed: a name for this call; the same call with the same one is done only once."
 VariableName = Annotated[
     str,
     StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=100),
     AfterValidator(_not_reserved),
 ]
+HostName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,252}$")]
+LabelKey = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,127}$")]
+LabelValue = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{0,63}$")]
+Model = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/\[\]@-]{0,99}$")]
 
 
 class Request(BaseModel):
@@ -102,13 +110,13 @@ class Request(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _read_texts(cls, given: Any) -> Any:
-        """Models now and then write a list or an object as a text of its JSON: it is taken for what it holds."""
+        """Reads a list or an object that came as a text of its JSON: models write that now and then."""
         if not isinstance(given, dict):
             return given
-        return {name: _held(value) if name in _containers(cls) else value for name, value in given.items()}
+        return {name: _from_json(value) if name in _containers(cls) else value for name, value in given.items()}
 
 
-def _held(value: Any) -> Any:
+def _from_json(value: Any) -> Any:
     if not isinstance(value, str) or not value.lstrip().startswith(("[", "{")):
         return value
     try:
@@ -119,7 +127,7 @@ def _held(value: Any) -> Any:
 
 @cache
 def _containers(model: type[Request]) -> frozenset[str]:
-    """Names of the fields that are lists or objects, and never a text."""
+    """The names of the fields that are lists or objects, and never texts."""
     fields = model.model_fields.items()
     named = ((name, field.alias or name) for name, field in fields if _is_container(field.annotation))
     return frozenset(each for names in named for each in names)
@@ -132,29 +140,25 @@ def _is_container(annotation: Any) -> bool:
     return isinstance(origin, type) and issubclass(origin, (Sequence, Mapping))
 
 
-_NAMED_AT_MOST = 500
-
-
 @dataclass(frozen=True, slots=True)
 class Malformed:
-    """``given`` is no such member; ``fault`` says why, in words for the caller."""
-
     given: Any
     fault: str
+    """Says for the caller why ``given`` is not such a member."""
 
     @property
     def error(self) -> InvalidRequestError:
         return InvalidRequestError(self.fault)
 
     def named(self, argument: str) -> str:
-        """What stands under this name in it, for telling whose it was; empty when it is no text. It may be cut."""
+        """The start of this argument, which tells the caller which member it was; empty when it is not a text."""
         value = self.given.get(argument) if isinstance(self.given, dict) else None
-        return value[:_NAMED_AT_MOST] if isinstance(value, str) else ""
+        return value[:_MEMBER_NAME_CHARACTERS] if isinstance(value, str) else ""
 
 
 @dataclass(frozen=True, slots=True)
 class FailsAlone:
-    """Stands in the annotation ``Annotated[Model | Malformed, FailsAlone(Model, Model)]``; ``of`` may be annotated."""
+    """For the annotation ``Annotated[Model | Malformed, FailsAlone(Model, Model)]``; ``of`` may be annotated."""
 
     model: type[Request]
     of: Any
@@ -173,11 +177,184 @@ class FailsAlone:
         try:
             return validate(value)
         except ValidationError as error:
-            return Malformed(value, "\n".join(["The arguments are wrong:", *tell_all(self.model, error)]))
+            return Malformed(value, "\n".join(["The arguments are wrong:", *fault_lines(self.model, error)]))
 
 
 def _serialize(member: Any, serialize: SerializerFunctionWrapHandler) -> Any:
     return member.given if isinstance(member, Malformed) else serialize(member)
+
+
+class SpawnRequest(Request):
+    """Start one instance and give it its first message."""
+
+    role: Role = Field(
+        description="What it is told its part is, and who may be its parent: executive, over managers, over "
+        "specialists, who do the work. It gives no rights and no tools."
+    )
+    work_dir: str = Field(
+        min_length=1,
+        max_length=4096,
+        description="Absolute path of the directory to work on, in a git repository unless shared.",
+    )
+    context: str = Field(min_length=1, description="The first message: the whole task.")
+    parent_id: InstanceId | None = Field(
+        default=None,
+        description="Id of the instance above this one; default: you. It orders the team; it moves no messages.",
+    )
+    workspace_mode: WorkspaceMode = Field(
+        default="isolated",
+        description="A git worktree on a branch of its own, or workDir itself.",
+    )
+    host: HostName | None = Field(
+        default=None,
+        description="The machine to run on, as get_performance names it; default: where most room is.",
+    )
+    labels: dict[LabelKey, LabelValue] = Field(default_factory=dict, description="Which its machine must have.")
+    name: Name | None = Field(default=None, description="A label: letters, digits, - and _, at most 40.")
+    agent: AgentName | None = Field(default=None, description="Default by settings.")
+    model: Model | None = Field(default=None, description="As Claude Code's --model takes it; default: its own.")
+    permission_mode: PermissionMode | None = Field(
+        default=None,
+        description="Which tool calls it may make without asking; default, which asks (see respond).",
+    )
+    env: dict[VariableName, str] = Field(
+        default_factory=dict, description="Environment variables, on top of the team's."
+    )
+    request_id: RequestId | None = Field(default=None, description=REQUEST_ID_USE)
+
+
+def _of_a_batch(member: SpawnRequest) -> SpawnRequest:
+    if member.request_id is not None:
+        raise PydanticCustomError("of_a_batch", "requestId stands beside instances, one for the whole batch")
+    return member
+
+
+class _AsForSpawn:
+    """Leaves requestId and the descriptions out of a member's schema."""
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        member = handler.resolve_ref_schema(handler(schema))
+        return {
+            **{key: value for key, value in member.items() if key != "description"},
+            "properties": {
+                name: {key: value for key, value in of.items() if key != "description"}
+                for name, of in member["properties"].items()
+                if name != "requestId"
+            },
+        }
+
+
+_WellFormed = Annotated[SpawnRequest, AfterValidator(_of_a_batch), _AsForSpawn()]
+SpawnMember = Annotated[SpawnRequest | Malformed, FailsAlone(SpawnRequest, _WellFormed)]
+
+
+class SpawnBatchRequest(Request):
+    """Start many instances at once. Results come in order; a failing member fails alone."""
+
+    instances: Sequence[SpawnMember] = Field(min_length=1, max_length=MAX_SPAWN_BATCH_MEMBERS)
+    request_id: RequestId | None = Field(default=None, description=REQUEST_ID_USE)
+
+
+class PrewarmRequest(Request):
+    """Have spare agents and worktrees ready, so that spawn need not wait for them."""
+
+    instances: int | None = Field(
+        default=None,
+        ge=0,
+        le=MAX_SPARES,
+        description="0 lets them go; without it they stay as they are.",
+    )
+    worktrees: Annotated[int, Field(ge=0, le=MAX_SPARES)] | bool | None = Field(
+        default=None,
+        description="Spare worktrees for further instances, likewise; true: as many as instances, or 5 without any.",
+    )
+    work_dir: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=4096,
+        description="As for spawn; default: where one was started last, at first your own directory.",
+    )
+    agent: AgentName | None = Field(default=None)
+    model: Model | None = Field(default=None)
+    permission_mode: PermissionMode | None = Field(default=None)
+    env: dict[VariableName, str] = Field(default_factory=dict)
+
+    @property
+    def number_of_worktrees(self) -> int | None:
+        """None: the existing ones stay."""
+        if self.worktrees is True:
+            return self.instances or 5
+        return None if self.worktrees is None else int(self.worktrees)
+
+
+class SendRequest(Request):
+    """Give one instance a message."""
+
+    instance_id: InstanceId
+    message: str = Field(min_length=1, description="The text, at most 1 MB.")
+    immediate: bool = Field(default=False, description="Without waiting for others to go with it.")
+    wait: bool = Field(default=False, description="Return when its fate is known instead of at once.")
+    timeout_seconds: float = Field(
+        default=LEAD_WAIT_S,
+        gt=0,
+        le=MAX_WAIT_S,
+        description="With wait: longest wait.",
+    )
+    request_id: RequestId | None = Field(default=None, description=REQUEST_ID_USE)
+
+
+class BatchMessage(Request):
+    instance_id: InstanceId
+    message: str = Field(min_length=1, description="The text, at most 1 MB.")
+    immediate: bool = Field(default=False, description="Without waiting for others to go with it.")
+
+
+SendMember = Annotated[BatchMessage | Malformed, FailsAlone(BatchMessage, BatchMessage)]
+
+
+class SendBatchRequest(Request):
+    """Give many instances messages at once. Results come in order; a failing member fails alone."""
+
+    messages: Sequence[SendMember] = Field(min_length=1, max_length=MAX_BATCH_MEMBERS)
+    wait: bool = Field(default=False, description="Return when every message's fate is known.")
+    timeout_seconds: float = Field(default=LEAD_WAIT_S, gt=0, le=MAX_WAIT_S, description="With wait: longest wait.")
+    request_id: RequestId | None = Field(default=None, description=REQUEST_ID_USE)
+
+
+class ReadRequest(Request):
+    """Read what an instance said, or its screen."""
+
+    instance_id: InstanceId
+    source: Literal["conversation", "screen"] = Field(
+        default="conversation", description="The agent's own record, or the pane's text."
+    )
+    cursor: str | None = Field(default=None, max_length=100, description="Of an earlier answer: only what is newer.")
+    lines: int = Field(default=50, ge=1, le=2000, description="Most entries, or screen lines.")
+    full: str | None = Field(default=None, max_length=100, description="Of one shortened entry: that one, whole.")
+
+
+class ListRequest(Request):
+    """See the team, those that need attention first."""
+
+    instance_ids: list[InstanceId] | None = Field(
+        default=None, min_length=1, max_length=MAX_BATCH_MEMBERS, description="Only these, in full."
+    )
+    role: Role | None = None
+    parent_id: InstanceId | None = None
+    needs_attention: bool = Field(default=False, description="Only those that need somebody.")
+    include_stopped: bool = Field(default=False, description="Also those that were terminated.")
+
+
+class WaitRequest(Request):
+    """Wait until instances are done or need something."""
+
+    instance_ids: list[InstanceId] | None = Field(
+        default=None, min_length=1, max_length=MAX_BATCH_MEMBERS, description="Default: the whole team."
+    )
+    until: Until = Field(
+        default="idle", description="idle: all are done; any_idle: one is; needs_attention: one needs somebody."
+    )
+    timeout_seconds: float = Field(default=LEAD_WAIT_S, gt=0, le=MAX_WAIT_S)
 
 
 class RespondRequest(Request):
@@ -229,7 +406,7 @@ class OneOrManyRequest(Request):
 
     @property
     def ids(self) -> Sequence[str]:
-        """Each once."""
+        """Without repeats."""
         return tuple(dict.fromkeys(self.instance_ids or [str(self.instance_id)]))
 
 
@@ -247,9 +424,6 @@ class RecycleRequest(Request):
 
 class RestartRequest(OneOrManyRequest):
     """Start stopped or failed instances again (or running ones anew), with the same conversation and workspace."""
-
-
-GitType = Literal["status", "branch", "tag", "checkout", "commit", "merge", "diff", "log", "worktree"]
 
 
 class GitOperation(Request):
@@ -281,11 +455,6 @@ class GitBatchRequest(Request):
     request_id: RequestId | None = Field(default=None, description=REQUEST_ID_USE)
 
 
-HostName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,252}$")]
-LabelKey = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,127}$")]
-LabelValue = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{0,63}$")]
-
-
 class HostsRequest(Request):
     """The machines of the team, how many instances each has and has room for."""
 
@@ -299,78 +468,22 @@ class DrainRequest(Request):
     timeout_seconds: float = Field(default=600.0, gt=0, le=MAX_WAIT_S, description="With wait: longest wait.")
 
 
-class ReadRequest(Request):
-    """Read what an instance said, or its screen."""
+class ResumeRequest(Request):
+    """Start again every instance that ended without having been asked to, each with its conversation."""
 
-    instance_id: InstanceId
-    source: Literal["conversation", "screen"] = Field(
-        default="conversation", description="The agent's own record, or the pane's text."
+
+class GcRequest(Request):
+    """Clear away what instances that were terminated have left behind. Unsaved work is saved first."""
+
+    dry_run: bool = Field(default=False, description="Only tell what would go.")
+
+
+class StatusRequest(Request):
+    """How the team itself is."""
+
+    compared: bool = Field(
+        default=False, description="First wait until a team that has just come back knows who of it still lives."
     )
-    cursor: str | None = Field(default=None, max_length=100, description="Of an earlier answer: only what is newer.")
-    lines: int = Field(default=50, ge=1, le=2000, description="Most entries, or screen lines.")
-    full: str | None = Field(default=None, max_length=100, description="Of one shortened entry: that one, whole.")
-
-
-class ListRequest(Request):
-    """See the team, those that need attention first."""
-
-    instance_ids: list[InstanceId] | None = Field(
-        default=None, min_length=1, max_length=MAX_BATCH_MEMBERS, description="Only these, in full."
-    )
-    role: Role | None = None
-    parent_id: InstanceId | None = None
-    needs_attention: bool = Field(default=False, description="Only those that need somebody.")
-    include_stopped: bool = Field(default=False, description="Also those that were terminated.")
-
-
-class WaitRequest(Request):
-    """Wait until instances are done or need something."""
-
-    instance_ids: list[InstanceId] | None = Field(
-        default=None, min_length=1, max_length=MAX_BATCH_MEMBERS, description="Default: the whole team."
-    )
-    until: Until = Field(
-        default="idle", description="idle: all are done; any_idle: one is; needs_attention: one needs somebody."
-    )
-    timeout_seconds: float = Field(default=LEAD_WAIT_S, gt=0, le=MAX_WAIT_S)
-
-
-class SendRequest(Request):
-    """Give one instance a message."""
-
-    instance_id: InstanceId
-    message: str = Field(min_length=1, description="The text, at most 1 MB.")
-    immediate: bool = Field(default=False, description="Without waiting for others to go with it.")
-    wait: bool = Field(default=False, description="Return when its fate is known instead of at once.")
-    timeout_seconds: float = Field(
-        default=LEAD_WAIT_S,
-        gt=0,
-        le=MAX_WAIT_S,
-        description="With wait: longest wait.",
-    )
-    request_id: RequestId | None = Field(default=None, description=REQUEST_ID_USE)
-
-
-class BatchMessage(Request):
-    instance_id: InstanceId
-    message: str = Field(min_length=1, description="The text, at most 1 MB.")
-    immediate: bool = Field(default=False, description="Without waiting for others to go with it.")
-
-
-SendMember = Annotated[BatchMessage | Malformed, FailsAlone(BatchMessage, BatchMessage)]
-
-
-class SendBatchRequest(Request):
-    """Give many instances messages at once. Results come in order; a failing member fails alone."""
-
-    messages: Sequence[SendMember] = Field(min_length=1, max_length=MAX_BATCH_MEMBERS)
-    wait: bool = Field(default=False, description="Return when every message's fate is known.")
-    timeout_seconds: float = Field(default=LEAD_WAIT_S, gt=0, le=MAX_WAIT_S, description="With wait: longest wait.")
-    request_id: RequestId | None = Field(default=None, description=REQUEST_ID_USE)
-
-
-LONGEST_WINDOW_S = 86_400
-EventKind = Literal["performance-alert", "health-check"]
 
 
 class GetPerformanceRequest(Request):
@@ -418,7 +531,7 @@ class OptimizeSettingsRequest(Request):
     @model_validator(mode="before")
     @classmethod
     def _unwrapped(cls, given: Any) -> Any:
-        """The guide's form ``{"settings": {…}}`` means the same."""
+        """Reads the other form ``{"settings": {…}}`` as the same."""
         if not isinstance(given, dict) or not isinstance(given.get("settings"), dict):
             return given
         outside = {name: value for name, value in given.items() if name != "settings"}
@@ -436,133 +549,6 @@ class EventsRequest(Request):
     )
     kinds: list[EventKind] = Field(default=["performance-alert", "health-check"], min_length=1)
     timeout_seconds: float = Field(default=60.0, gt=0, le=MAX_WAIT_S)
-
-
-Model = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/\[\]@-]{0,99}$")]
-
-
-class SpawnRequest(Request):
-    """Start one instance and give it its first message."""
-
-    role: Role = Field(
-        description="What it is told its part is, and who may be its parent: executive, over managers, over "
-        "specialists, who do the work. It gives no rights and no tools."
-    )
-    work_dir: str = Field(
-        min_length=1,
-        max_length=4096,
-        description="Absolute path of the directory to work on, in a git repository unless shared.",
-    )
-    context: str = Field(min_length=1, description="The first message: the whole task.")
-    parent_id: InstanceId | None = Field(
-        default=None,
-        description="Id of the instance above this one; default: you. It orders the team; it moves no messages.",
-    )
-    workspace_mode: WorkspaceMode = Field(
-        default="isolated",
-        description="A git worktree on a branch of its own, or workDir itself.",
-    )
-    host: HostName | None = Field(
-        default=None,
-        description="The machine to run on, as get_performance names it; default: where most room is.",
-    )
-    labels: dict[LabelKey, LabelValue] = Field(default_factory=dict, description="Which its machine must have.")
-    name: Name | None = Field(default=None, description="A label: letters, digits, - and _, at most 40.")
-    agent: AgentName | None = Field(default=None, description="Default by settings.")
-    model: Model | None = Field(default=None, description="As Claude Code's --model takes it; default: its own.")
-    permission_mode: PermissionMode | None = Field(
-        default=None,
-        description="Which tool calls it may make without asking; default, which asks (see respond).",
-    )
-    env: dict[VariableName, str] = Field(
-        default_factory=dict, description="Environment variables, on top of the team's."
-    )
-    request_id: RequestId | None = Field(default=None, description=REQUEST_ID_USE)
-
-
-def _of_a_batch(member: SpawnRequest) -> SpawnRequest:
-    if member.request_id is not None:
-        raise PydanticCustomError("of_a_batch", "requestId stands beside instances, one for the whole batch")
-    return member
-
-
-class _AsForSpawn:
-    """Takes requestId and the descriptions out of a member's schema."""
-
-    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        member = handler.resolve_ref_schema(handler(schema))
-        return {
-            **{key: value for key, value in member.items() if key != "description"},
-            "properties": {
-                name: {key: value for key, value in of.items() if key != "description"}
-                for name, of in member["properties"].items()
-                if name != "requestId"
-            },
-        }
-
-
-_WellFormed = Annotated[SpawnRequest, AfterValidator(_of_a_batch), _AsForSpawn()]
-SpawnMember = Annotated[SpawnRequest | Malformed, FailsAlone(SpawnRequest, _WellFormed)]
-
-
-class SpawnBatchRequest(Request):
-    """Start many instances at once. Results come in order; a failing member fails alone."""
-
-    instances: Sequence[SpawnMember] = Field(min_length=1, max_length=MAX_SPAWN_BATCH_MEMBERS)
-    request_id: RequestId | None = Field(default=None, description=REQUEST_ID_USE)
-
-
-MAX_SPARES = 200
-
-
-class PrewarmRequest(Request):
-    """Have spare agents and worktrees ready, so that spawn need not wait for them."""
-
-    instances: int | None = Field(
-        default=None,
-        ge=0,
-        le=MAX_SPARES,
-        description="0 lets them go; without it they stay as they are.",
-    )
-    worktrees: Annotated[int, Field(ge=0, le=MAX_SPARES)] | bool | None = Field(
-        default=None,
-        description="Spare worktrees for further instances, likewise; true: as many as instances, or 5 without any.",
-    )
-    work_dir: str | None = Field(
-        default=None,
-        min_length=1,
-        max_length=4096,
-        description="As for spawn; default: where one was started last, at first your own directory.",
-    )
-    agent: AgentName | None = Field(default=None)
-    model: Model | None = Field(default=None)
-    permission_mode: PermissionMode | None = Field(default=None)
-    env: dict[VariableName, str] = Field(default_factory=dict)
-
-    @property
-    def number_of_worktrees(self) -> int | None:
-        """None: those that there are stay."""
-        if self.worktrees is True:
-            return self.instances or 5
-        return None if self.worktrees is None else int(self.worktrees)
-
-
-class ResumeRequest(Request):
-    """Start again every instance that ended without having been asked to, each with its conversation."""
-
-
-class GcRequest(Request):
-    """Clear away what instances that were terminated have left behind. Unsaved work is saved first."""
-
-    dry_run: bool = Field(default=False, description="Only tell what would go.")
-
-
-class StatusRequest(Request):
-    """How the team itself is."""
-
-    compared: bool = Field(
-        default=False, description="First wait until a team that has just come back knows who of it still lives."
-    )
 
 
 class ShutdownRequest(Request):

@@ -1,4 +1,7 @@
-"""What callers get back: one model a verb, camelCase on the wire. Times are ISO 8601 in UTC, durations in ms."""
+"""What callers get back: one model for each verb, camelCase on the wire. Times are ISO 8601 in UTC, durations in ms.
+
+Descriptions are short, because a lead pays for every word of a schema.
+"""
 
 from __future__ import annotations
 
@@ -12,17 +15,23 @@ from actors.status import Status
 from supervisor.api.requests import GitType, Role, WorkspaceMode
 
 AS_ELSEWHERE: dict[str, Any] = {"properties": {}, "required": []}
-"""For the schema of a field whose parts are described where its like stands."""
+"""For the schema of a field whose parts another field describes."""
 ROWS_AS_ELSEWHERE: dict[str, Any] = {"items": {"type": "object"}}
+Severity = Literal["info", "warning", "error"]
 
 
 def named_only(schema: dict[str, Any]) -> None:
+    """Replaces the fields in a schema by their names: what they are can be seen in the answer."""
     schema["description"] = ", ".join(schema.pop("properties"))
     schema.pop("required", None)
 
 
 class Result(BaseModel):
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True)
+
+
+class Named(Result):
+    model_config = ConfigDict(json_schema_extra=named_only)
 
 
 class ErrorInfo(Result):
@@ -32,52 +41,85 @@ class ErrorInfo(Result):
     message: str
 
 
-class GitOutcome(Result):
-    type: GitType | None = Field(default=None, description="null: no known type was given")
-    workspace_dir: str
+class SpawnResult(Result):
+    instance_id: str
+    session_name: str
+    role: Role
+    workspace_mode: WorkspaceMode
+    working_directory: str
+    branch: str | None
+    status: Status
+    reason: str | None = Field(
+        default=None, description="what keeps its first message back; it goes on by itself once that is answered"
+    )
+    notes: list[str] = Field(default_factory=list, description="what to heed, such as uncommitted changes")
+    from_pool: bool = Field(default=False, description="it was ready before")
+
+
+class SpawnOutcome(Result):
+    """One member of a batch: the fields of ``SpawnResult``, or an error."""
+
     success: bool
-    result: dict[str, Any] | None = Field(default=None, description="by type; a merge that conflicts has conflicts")
-    left_out: int | None = Field(default=None, description="characters of result not shown")
-    cached: bool = Field(default=False, description="an earlier answer that still holds")
+    instance_id: str | None = None
+    session_name: str | None = None
+    role: Role | None = None
+    workspace_mode: WorkspaceMode | None = None
+    working_directory: str | None = None
+    branch: str | None = None
+    status: Status | None = None
+    reason: str | None = None
+    notes: list[str] = Field(default_factory=list)
+    from_pool: bool = False
     error: ErrorInfo | None = None
 
 
-class GitPerformance(Result):
-    total_operations: int
-    cache_hits: int
-    avg_git_op_time: float = Field(description="ms, of those not cached")
-    queue_size: int = Field(description="that wait now, of the whole team")
+class SpawnPerformance(Result):
+    duration: float = Field(description="ms")
+    avg_time_per_instance: float = Field(description="ms")
+    concurrent_spawns: int = Field(description="at once")
+    from_pool: int = Field(default=0, description="ready before")
 
 
-class GitBatchResult(Result):
+class SpawnBatchResult(Result):
     success: bool = Field(description="all did")
-    results: list[GitOutcome]
-    performance: GitPerformance
+    instances: list[SpawnOutcome] = Field(
+        description="success, and what spawn gives or an error", json_schema_extra=ROWS_AS_ELSEWHERE
+    )
+    performance: SpawnPerformance
 
 
-class HostInfo(Result):
-    host: str
-    address: str
-    status: Literal["up", "drained", "away"] = Field(description="away: Ray does not run there just now")
-    instances: int = Field(description="that run or start there")
-    slots: int = Field(description="instances that it has room for")
-    supervisor: bool = Field(description="the supervisor, its state and the repositories are there")
-    labels: dict[str, str]
+class PrewarmResult(Result):
+    success: bool = Field(description="all that was asked for was made")
+    work_dir: str
+    instances: int = Field(description="ready now")
+    worktrees: int = Field(description="beside those of the agents")
+    taken: int = Field(default=0, description="by spawns meanwhile")
+    errors: list[str] = Field(default_factory=list, description="why some are not there")
 
 
-class HostsResult(Result):
-    hosts: list[HostInfo]
-
-
-class Remaining(Result):
+class SendResult(Result):
+    success: bool
     instance_id: str
-    why: str
+    message_id: str | None = None
+    status: MessageStatus | None = None
+    reason: str | None = None
+    removed_characters: int = Field(default=0, description="control characters that were taken out of the text")
+    exact: bool | None = Field(default=None, description="submitted: every character arrived; null while not known")
+    changes: list[str] = Field(default_factory=list, description="what the agent's program changed in the text")
+    error: ErrorInfo | None = None
 
 
-class DrainResult(Result):
-    host: str
-    drained: bool
-    remaining: list[Remaining] = Field(description="instances that are still there")
+class SendPerformance(Result):
+    total_messages: int
+    queued: int
+    immediate: int
+    avg_batch_size: float = Field(description="messages per paste in this team so far")
+
+
+class SendBatchResult(Result):
+    success: bool
+    results: list[SendResult] = Field(description="as send gives them", json_schema_extra=ROWS_AS_ELSEWHERE)
+    performance: SendPerformance
 
 
 class ConversationEntry(Result):
@@ -125,7 +167,7 @@ class Tokens(Result):
 
 
 class InstanceInfo(Result):
-    """In brief, as leads of many get it, what has a default is left at that."""
+    """In brief, as leads of many get it, fields keep their defaults."""
 
     instance_id: str
     name: str | None = None
@@ -231,38 +273,95 @@ class RestartsResult(Result):
     restarted: list[RestartOutcome] | None = Field(default=None, description="of instanceIds")
 
 
-class SendResult(Result):
+class GitOutcome(Result):
+    type: GitType | None = Field(default=None, description="null: no known type was given")
+    workspace_dir: str
     success: bool
-    instance_id: str
-    message_id: str | None = None
-    status: MessageStatus | None = None
-    reason: str | None = None
-    removed_characters: int = Field(default=0, description="control characters that were taken out of the text")
-    exact: bool | None = Field(default=None, description="submitted: every character arrived; null while not known")
-    changes: list[str] = Field(default_factory=list, description="what the agent's program changed in the text")
+    result: dict[str, Any] | None = Field(default=None, description="by type; a merge that conflicts has conflicts")
+    left_out: int | None = Field(default=None, description="characters of result not shown")
+    cached: bool = Field(default=False, description="an earlier answer that still holds")
     error: ErrorInfo | None = None
 
 
-class SendPerformance(Result):
-    total_messages: int
-    queued: int
-    immediate: int
-    avg_batch_size: float = Field(description="messages per paste in this team so far")
+class GitPerformance(Result):
+    total_operations: int
+    cache_hits: int
+    avg_git_op_time: float = Field(description="ms, of those not cached")
+    queue_size: int = Field(description="that wait now, of the whole team")
 
 
-class SendBatchResult(Result):
+class GitBatchResult(Result):
+    success: bool = Field(description="all did")
+    results: list[GitOutcome]
+    performance: GitPerformance
+
+
+class HostInfo(Result):
+    host: str
+    address: str
+    status: Literal["up", "drained", "away"] = Field(description="away: Ray does not run there just now")
+    instances: int = Field(description="that run or start there")
+    slots: int = Field(description="instances that it has room for")
+    supervisor: bool = Field(description="the supervisor, its state and the repositories are there")
+    labels: dict[str, str]
+
+
+class HostsResult(Result):
+    hosts: list[HostInfo]
+
+
+class Remaining(Result):
+    instance_id: str
+    why: str
+
+
+class DrainResult(Result):
+    host: str
+    drained: bool
+    remaining: list[Remaining] = Field(description="instances that are still there")
+
+
+class ResumedInstance(Result):
+    instance_id: str
+    status: Status
+    resumed: bool = Field(description="the same conversation goes on; false: it had none, or it did not start")
+    error: ErrorInfo | None = None
+
+
+class ResumeResult(Result):
     success: bool
-    results: list[SendResult] = Field(description="as send gives them", json_schema_extra=ROWS_AS_ELSEWHERE)
-    performance: SendPerformance
+    instances: list[ResumedInstance]
 
 
-Severity = Literal["info", "warning", "error"]
+class CollectedItem(Result):
+    """One thing that was cleared away, or would be."""
+
+    what: Literal["instance", "worktree", "directory"]
+    path: str
+    host: str | None = Field(default=None, description="where it is, when that is another host of the team")
+    instance_id: str | None = None
+    kept: str | None = Field(default=None, description="why it stays; null: it goes")
+    saved_ref: str | None = Field(default=None, description="git ref under which uncommitted work was saved")
+    repository: str | None = Field(default=None, description="where savedRef is")
 
 
-class Named(Result):
-    """Its fields are only named in a schema: clients pay for every word of one, and what these are can be seen."""
+class GcResult(Result):
+    dry_run: bool
+    items: list[CollectedItem]
 
-    model_config = ConfigDict(json_schema_extra=named_only)
+
+class StatusResult(Result):
+    home: str
+    version: str
+    supervisor_pid: int
+    started_at: str
+    store: str
+    warnings: list[str] = Field(default_factory=list, description="what is wrong with the team itself, for people")
+    resumable: list[str] = Field(default_factory=list, description="ids that resume would start again")
+    counts: dict[str, int]
+    spawns_running: int
+    spawns_waiting: int
+    max_concurrent_spawns: int
 
 
 class Latency(Named):
@@ -474,102 +573,3 @@ class EventsResult(Result):
     events: list[TeamEvent]
     cursor: str
     missed: int = Field(default=0, description="events that were forgotten before they were asked for")
-
-
-class PrewarmResult(Result):
-    success: bool = Field(description="all that was asked for was made")
-    work_dir: str
-    instances: int = Field(description="ready now")
-    worktrees: int = Field(description="beside those of the agents")
-    taken: int = Field(default=0, description="by spawns meanwhile")
-    errors: list[str] = Field(default_factory=list, description="why some are not there")
-
-
-class SpawnResult(Result):
-    instance_id: str
-    session_name: str
-    role: Role
-    workspace_mode: WorkspaceMode
-    working_directory: str
-    branch: str | None
-    status: Status
-    reason: str | None = Field(
-        default=None, description="what keeps its first message back; it goes on by itself once that is answered"
-    )
-    notes: list[str] = Field(default_factory=list, description="what to heed, such as uncommitted changes")
-    from_pool: bool = Field(default=False, description="it was ready before")
-
-
-class SpawnOutcome(Result):
-    """One member of a batch: the fields of ``SpawnResult``, or an error."""
-
-    success: bool
-    instance_id: str | None = None
-    session_name: str | None = None
-    role: Role | None = None
-    workspace_mode: WorkspaceMode | None = None
-    working_directory: str | None = None
-    branch: str | None = None
-    status: Status | None = None
-    reason: str | None = None
-    notes: list[str] = Field(default_factory=list)
-    from_pool: bool = False
-    error: ErrorInfo | None = None
-
-
-class SpawnPerformance(Result):
-    duration: float = Field(description="ms")
-    avg_time_per_instance: float = Field(description="ms")
-    concurrent_spawns: int = Field(description="at once")
-    from_pool: int = Field(default=0, description="ready before")
-
-
-class SpawnBatchResult(Result):
-    success: bool = Field(description="all did")
-    instances: list[SpawnOutcome] = Field(
-        description="success, and what spawn gives or an error", json_schema_extra=ROWS_AS_ELSEWHERE
-    )
-    performance: SpawnPerformance
-
-
-class StatusResult(Result):
-    home: str
-    version: str
-    supervisor_pid: int
-    started_at: str
-    store: str
-    warnings: list[str] = Field(default_factory=list, description="what is wrong with the team itself, for people")
-    resumable: list[str] = Field(default_factory=list, description="ids that resume would start again")
-    counts: dict[str, int]
-    spawns_running: int
-    spawns_waiting: int
-    max_concurrent_spawns: int
-
-
-class ResumedInstance(Result):
-    instance_id: str
-    status: Status
-    resumed: bool = Field(description="the same conversation goes on; false: it had none, or it did not start")
-    error: ErrorInfo | None = None
-
-
-class ResumeResult(Result):
-    success: bool
-    instances: list[ResumedInstance]
-
-
-class CollectedItem(Result):
-    """One thing that was cleared away, or would be."""
-
-    what: Literal["instance", "worktree", "directory"]
-    path: str
-    host: str | None = Field(default=None, description="where it is, when that is another host of the team")
-    instance_id: str | None = None
-    kept: str | None = Field(default=None, description="why it stays; null: it goes")
-    saved_ref: str | None = Field(default=None, description="git ref under which uncommitted work was saved")
-    repository: str | None = Field(default=None, description="where savedRef is")
-
-
-class GcResult(Result):
-    dry_run: bool
-    items: list[CollectedItem]

@@ -1,8 +1,8 @@
-"""Arguments that a tool or command does not take, told so that a model or a person can correct them; pure.
+"""Checks arguments, and says what is wrong so that a model or a person can correct it. Pure.
 
-``parse`` is the check of a whole call: the gateway's, and the command line's of what a person has typed. Requests use
-``tell_all`` for one member of a batch, the command line ``tell_value`` for one value. Places are named as the caller
-wrote them, such as ``instances[3].role``.
+``parse`` checks a whole call: the gateway's, and what a person typed on the command line. Requests use ``fault_lines``
+for one member of a batch, the command line ``value_fault`` for one value. Places are named as the caller wrote them,
+such as ``instances[3].role``.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pydantic_core import ErrorDetails
 from actors.errors import InvalidRequestError
 
 _ModelT = TypeVar("_ModelT", bound=BaseModel)
-_MOST_TOLD = 8
+_MAX_LINES = 8
 _LIST = "a list"
 _NEEDED = {
     "string_type": "a text",
@@ -47,29 +47,29 @@ _SHORT.maxstring = _SHORT.maxother = 60
 def parse(
     model: type[_ModelT], arguments: Mapping[str, Any], words: Mapping[str, str] = MappingProxyType({})
 ) -> _ModelT:
-    """The request that the arguments mean. Raises ``InvalidRequestError`` that names every fault.
+    """The request with these arguments. Raises ``InvalidRequestError``, which names the faults.
 
-    ``words``: by the names of arguments, what the caller has written for them instead.
+    ``words``: for arguments that the caller wrote under another name, that name.
     """
     try:
         return model.model_validate(arguments, by_alias=True, by_name=False)
     except ValidationError as error:
-        told = tell_all(model, error, words)
-        raise InvalidRequestError("\n".join(["Nothing was done, the arguments are wrong:", *told])) from None
+        lines = fault_lines(model, error, words)
+        raise InvalidRequestError("\n".join(["Nothing was done, the arguments are wrong:", *lines])) from None
 
 
-def tell_all(
+def fault_lines(
     model: type[BaseModel], error: ValidationError, words: Mapping[str, str] = MappingProxyType({})
 ) -> list[str]:
-    """One line a fault, each with its place, but not more than a few. ``words`` as for ``parse``."""
+    """A line for each of the first faults, with its place. ``words`` as for ``parse``."""
     faults = error.errors(include_url=False)
-    told = [f"- {_tell(model, fault, words)}" for fault in faults[:_MOST_TOLD]]
-    more = [f"- and {len(faults) - _MOST_TOLD} more"] if len(faults) > _MOST_TOLD else []
-    return [*told, *more]
+    lines = [f"- {_fault_line(model, fault, words)}" for fault in faults[:_MAX_LINES]]
+    more = [f"- and {len(faults) - _MAX_LINES} more"] if len(faults) > _MAX_LINES else []
+    return [*lines, *more]
 
 
-def tell_value(error: ValidationError) -> str:
-    """The fault of one value, whose place is told already."""
+def value_fault(error: ValidationError) -> str:
+    """The fault of one value, for a caller that names the place itself."""
     fault = error.errors(include_url=False)[0]
     limits = fault.get("ctx", {})
     if fault["type"] in _NEEDED:
@@ -77,7 +77,7 @@ def tell_value(error: ValidationError) -> str:
     return str(limits.get("error") or fault["msg"])
 
 
-def _tell(model: type[BaseModel], fault: ErrorDetails, words: Mapping[str, str]) -> str:
+def _fault_line(model: type[BaseModel], fault: ErrorDetails, words: Mapping[str, str]) -> str:
     place = _place(fault["loc"], words)
     owner, description = _field(model, fault["loc"])
     given = _SHORT.repr(fault["input"])
@@ -119,7 +119,7 @@ def _argument_names(model: type[BaseModel]) -> list[str]:
 
 
 def _place(location: tuple[int | str, ...], words: Mapping[str, str]) -> str:
-    """``("instances", 3, "role")`` as ``instances[3].role``; what has a word of its own is only that."""
+    """``("instances", 3, "role")`` as ``instances[3].role``; an argument in ``words`` as that word alone."""
     if location[-1:] == ("[key]",):
         return f"a name in {_place(location[:-2], words)}"
     if location and str(location[0]) in words:
@@ -130,20 +130,20 @@ def _place(location: tuple[int | str, ...], words: Mapping[str, str]) -> str:
     return path or "the arguments"
 
 
-def _given(annotation: Any) -> Any:
-    """What stands there when it is not left out."""
+def _not_none(annotation: Any) -> Any:
+    """The annotation without ``None``."""
     kinds = [each for each in get_args(annotation) if each is not NoneType]
     return kinds[0] if len(kinds) < len(get_args(annotation)) else annotation
 
 
 def _field(model: type[BaseModel], location: Iterable[int | str]) -> tuple[type[BaseModel] | None, str]:
-    """The model that the last step of ``location`` is an argument of, and that argument's description."""
+    """The model whose argument the last step of ``location`` is, and that argument's description."""
     owner: type[BaseModel] | None = model
     inner: Any = model
     description = ""
     for step in location:
         if isinstance(step, int):
-            inner = next(iter(get_args(_given(inner))), None)
+            inner = next(iter(get_args(_not_none(inner))), None)
             description = next((m.description or "" for m in get_args(inner) if isinstance(m, FieldInfo)), "")
             continue
         owner = inner if isinstance(inner, type) and issubclass(inner, BaseModel) else None

@@ -1,10 +1,8 @@
-"""The verbs of a team: one table of what each takes, gives and promises, and the services that carry them out.
+"""The verbs of a team: one table of what each takes, returns and promises, and the protocol of services that run verbs.
 
-``TeamVerbs`` is the table. Everything else is taken from it: the client's methods, the MCP tools, the command line and
-the supervisor's check of requests. ``VERBS`` is the same by names, as they stand on the wire.
-
-The supervisor runs verbs. It hands each call of one of a service's verbs to that ``VerbService``, and begins and ends
-the services.
+``TeamVerbs`` is the table. All else is derived from it: the client's methods, the MCP tools, the command line and the
+supervisor's check of requests. ``VERBS`` is the same by names on the wire. The supervisor passes a call of a service's
+verb to that ``VerbService``, and begins and ends the services.
 """
 
 from __future__ import annotations
@@ -20,7 +18,7 @@ from supervisor.api.requests import Request
 from supervisor.api.results import Result
 
 ProgressCallback = Callable[[int, int, str], None]
-"""Done so far, total, and a word on what was just done."""
+"""Called with the number done so far, the total, and a word on what was just done."""
 RequestT = TypeVar("RequestT", bound=Request)
 ResultT = TypeVar("ResultT", bound=Result)
 
@@ -31,18 +29,17 @@ def ignore_progress(done: int, total: int, what: str) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
-    """Who asks. ``sender`` stands in the header line of messages."""
-
     sender: str
+    """Shown in the header line of messages."""
     client: str = ""
-    """Names the connection: callers of the same name take turns all the same."""
+    """Id of the connection: callers take turns by it, also when they have the same sender."""
     directory: str = ""
-    """Where the caller's process works; empty when it has not said so."""
+    """The working directory of the caller's process; empty when it is not known."""
     progress: ProgressCallback = ignore_progress
 
 
 class Verb(Generic[RequestT, ResultT]):
-    """One verb. Read from a ``TeamVerbs`` object it is the method that calls the verb."""
+    """One verb. As an attribute of a ``TeamVerbs`` object it is the method that calls the verb."""
 
     def __init__(
         self,
@@ -56,10 +53,10 @@ class Verb(Generic[RequestT, ResultT]):
         members: str = "",
         name: str = "",
     ) -> None:
-        """``looks``: changes nothing, so a call of it is cancelled when its client goes away. ``repeatable``: does no
-        more when it is called again. ``timeout_s``: how long a client waits for the answer, beside what the request
-        asks to wait for, and ``each_s`` more for every member of the argument ``members``. ``name``: on the wire, when
-        it is not that of the attribute."""
+        """``looks``: it changes nothing, so a call is cancelled when its client goes away. ``repeatable``: another call
+        does nothing more. ``timeout_s``: how long a client waits for the answer, beyond the time that the request asks
+        to wait, with ``each_s`` more for every member of the argument ``members``. ``name``: the name on the wire, if
+        it is not the attribute's."""
         self.request = request
         self.result = result
         self.looks = looks
@@ -82,7 +79,7 @@ class Verb(Generic[RequestT, ResultT]):
 
 @dataclass(frozen=True, slots=True)
 class VerbMethod(Generic[RequestT, ResultT]):
-    """``await team.send(SendRequest(...))`` calls the verb ``send`` of a team."""
+    """The method ``team.send`` in ``await team.send(SendRequest(...))``."""
 
     team: TeamVerbs
     verb: Verb[RequestT, ResultT]
@@ -90,12 +87,12 @@ class VerbMethod(Generic[RequestT, ResultT]):
     async def __call__(
         self, request: RequestT | None = None, on_progress: ProgressCallback = ignore_progress
     ) -> ResultT:
-        """``request`` may be left out where none of its fields must be given. Raises ``PhalanxError``."""
+        """``request`` may be left out when it needs no field. Raises ``PhalanxError``."""
         return await self.team.call(self.verb, self.verb.request() if request is None else request, on_progress)
 
 
 class TeamVerbs(ABC):
-    """The table of verbs. An object of it can call each of them as a method: see ``SupervisorClient``."""
+    """The table of verbs. Its subclass ``SupervisorClient`` has each of them as a method."""
 
     @abstractmethod
     async def call(
@@ -103,7 +100,7 @@ class TeamVerbs(ABC):
     ) -> ResultT:
         """Runs one verb. ``on_progress`` is called in the event loop. Raises ``PhalanxError``."""
 
-    # Verbs that start or end agents take long; spawns also wait for those before them.
+    # Verbs that start or end agents take long; a spawn also waits for the spawns before it.
     spawn = Verb(requests.SpawnRequest, results.SpawnResult, timeout_s=900)
     spawn_batch = Verb(
         requests.SpawnBatchRequest, results.SpawnBatchResult, timeout_s=900, each_s=120, members="instances"
@@ -139,27 +136,27 @@ VERBS: Mapping[str, Verb[Any, Any]] = MappingProxyType(
 
 
 class Dispatcher(Protocol):
-    """What the supervisor offers to its gateway."""
+    """What the gateway needs of the supervisor."""
 
     async def call(self, verb: str, request: Request, caller: Caller) -> Result:
-        """Runs one verb of ``VERBS`` with a request of its type. Raises ``PhalanxError`` when it refuses."""
+        """Runs one verb of ``VERBS`` with a request of its type. Raises ``PhalanxError`` to refuse it."""
         ...
 
 
 Handler = Callable[[Any, Caller], Awaitable[Result]]
-"""Runs one verb: takes a request of the verb's type and who asks."""
+"""Runs one verb, with a request of the verb's type and its caller."""
 
 
 class VerbService(Protocol):
-    """One further subject of the team with verbs of its own, beside the instances that the supervisor knows itself."""
+    """One subject of the team with verbs of its own, besides the instances, whose verbs the supervisor runs itself."""
 
     @property
     def verbs(self) -> Mapping[str, Handler]: ...
 
     async def begin(self) -> None:
-        """Called once, when the state has been loaded and before the first verb."""
+        """Called once, after the state was loaded and before the first verb."""
         ...
 
     async def end(self) -> None:
-        """Stops what the service does by itself; what it has made stays."""
+        """Stops the service's tasks; what it has made stays."""
         ...

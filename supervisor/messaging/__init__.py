@@ -1,1 +1,1 @@
-"""The way of a message above the instances: accepted, handed down, and its receipts."""
+"""Messages above the instances: accepted, stored, handed over, and their receipts."""

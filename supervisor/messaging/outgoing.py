@@ -1,4 +1,4 @@
-"""What a caller wants delivered, and what a text must be for that; pure."""
+"""A text that a caller wants delivered, and the check of it. Pure; ``MessageSender``, spawns and the outbox use it."""
 
 from __future__ import annotations
 
@@ -11,17 +11,15 @@ from supervisor.api.requests import MAX_MESSAGE_BYTES
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutgoingMessage:
-    """A text that a caller wants delivered."""
-
     instance_id: str
     text: str
     immediate: bool = False
     fault: str = ""
-    """Why it is refused already: the caller did not give what a message takes."""
+    """Why it is refused already: the caller gave a malformed message."""
 
 
 def check_text(text: str) -> SanitizedText:
-    """The text as it can be delivered. Raises ``InvalidRequestError`` for one that cannot."""
+    """The text without control characters. Raises ``InvalidRequestError`` when it is too long or empty."""
     cleaned = clean(text)
     size_bytes = len(cleaned.text.encode())
     if size_bytes > MAX_MESSAGE_BYTES:

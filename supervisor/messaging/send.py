@@ -1,6 +1,7 @@
-"""One call that sends messages: what became of each, told again when the call is repeated.
+"""Carries out one call that sends messages, and gives a repeated call the outcome of the first one.
 
-Messages and the outcome of the call are stored in one transaction, so after a crash either both are there or neither.
+The verbs ``send`` and ``send_batch`` call ``MessageSender``. Messages and the call's outcome are stored in one
+transaction, so after a crash either both are there or neither is.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from supervisor.team.team import Team
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SendOutcome:
-    """What became of one draft: a message that was accepted, or the error (``to_wire``) for which it was not."""
+    """Of one draft: the id of the accepted message, or the error (``to_wire``) of a refused one."""
 
     instance_id: str
     message_id: str = ""
@@ -47,7 +48,7 @@ class MessageSender:
     async def send(
         self, request: Request, request_id: str | None, drafts: Sequence[OutgoingMessage], sender: str
     ) -> Sequence[SendOutcome]:
-        """In the order of the drafts; one that is refused harms no other. After ``StoreError`` nothing was accepted."""
+        """Outcomes in the order of the drafts. A refused draft harms no other. After ``StoreError`` none was taken."""
 
         async def work() -> Sequence[SendOutcome]:
             return await self._send(fingerprint(request), request_id, drafts, sender)
@@ -71,7 +72,7 @@ class MessageSender:
         return sent
 
     def _store(self, messages: Sequence[Message], noted: IdempotentCall) -> asyncio.Task[None]:
-        """Goes on when nobody waits for it any more: a repeated call must find what it has done."""
+        """The task goes on when its caller is cancelled: a repeated call must find what it has done."""
 
         async def store() -> None:
             await self._outbox.accept(messages, Writes(records=noted.records, delete=noted.delete))
@@ -79,7 +80,9 @@ class MessageSender:
 
         def stored(_: object) -> None:
             self._storing.pop(noted.request_id, None)
-            _ = task.cancelled() or task.exception()  # whoever waits gets it as well
+            _ = (
+                task.cancelled() or task.exception()
+            )  # the waiting caller gets it; without one, asyncio must not complain
 
         task = asyncio.create_task(store(), name="store messages")
         if noted.request_id:

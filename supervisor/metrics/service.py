@@ -26,7 +26,7 @@ from supervisor.metrics.health import HealthFinding, judge
 from supervisor.metrics.metrics import COARSE_S, FINE_S, KEPT_S, MetricsRecorder
 from supervisor.metrics.monitor import Monitor
 from supervisor.metrics.snapshot import TeamSnapshot
-from supervisor.records import Unreadable, decode_slot, encode_slot
+from supervisor.records import Unreadable, decode_bucket, encode_bucket
 from supervisor.store import keys
 from supervisor.store.base import StateStore
 from supervisor.team.views import iso
@@ -241,7 +241,7 @@ class HistoryStore:
     async def begin(self) -> None:
         """Takes in what earlier supervisors have stored. Raises ``StoreError``."""
         stored = await self._store.load(keys.PERFORMANCE_PREFIX)
-        for _, record in self._unreadable.readable(stored, decode_slot):
+        for _, record in self._unreadable.readable(stored, decode_bucket):
             self._recorder.history.restore(record, self._recorder.clock())
             self._stored.add(record.start)
         self._recorder.settle()
@@ -284,7 +284,7 @@ class HistoryStore:
         forgotten = {start for start in self._stored if start < now - KEPT_S}
         try:
             await self._store.save(
-                {keys.performance(record.start): encode_slot(record) for record in records},
+                {keys.performance(record.start): encode_bucket(record) for record in records},
                 delete=[keys.performance(start) for start in forgotten],
             )
         except FencedError:

@@ -1,1 +1,1 @@
-"""What is kept ready so that a spawn need not wait for it."""
+"""Spare actors, agents and worktrees, kept ready so that a spawn need not wait for them."""

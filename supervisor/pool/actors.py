@@ -1,8 +1,8 @@
-"""Spare instance actors: processes that follow nobody yet, because to start one is what costs.
+"""Spare instance actors: processes that follow no agent yet, because to start the process is what costs.
 
-By the address of the host, which stands in the actor's name; empty for the supervisor's own host. ``ColdStart`` takes
-one for each instance, ``Recovery`` tells which ones an earlier supervisor has left. One that has died may be given:
-``InstanceFactory.create`` of its name makes another in its place.
+``ColdStart`` takes one for each instance; ``Recovery`` reports those that an earlier supervisor left. The key is the
+address of the host, which stands in the actor's name; it is empty for the supervisor's own host. A dead one may be
+handed out: ``InstanceFactory.create`` with its name makes another in its place.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from actors.errors import PhalanxError
 from supervisor.pool.pool import Pool, Spare, SpareMaker
 from supervisor.ports import InstanceFactory
 
-ActorPool = Pool[str, None]
 PREFIX = "spare_"
-"""Names of spare actors begin so; no instance's id does."""
+"""Of the names of spare actors; no instance's id begins so."""
+ActorPool = Pool[str, None]
 
 
 def spare_actor(name: str) -> Spare[str, None]:
@@ -42,7 +42,11 @@ class ActorMaker(SpareMaker[str, None]):
         return spare_actor(name)
 
     async def recognise(self, spare: Spare[str, None]) -> str:
-        return "" if await (await self._factory.create(spare.name)).vacant() else "it follows an agent of nobody"
+        return (
+            ""
+            if await (await self._factory.create(spare.name)).vacant()
+            else "it follows an agent that no instance has"
+        )
 
     async def end(self, spare: Spare[str, None]) -> None:
         await self._factory.destroy(spare.name)

@@ -1,7 +1,7 @@
 """Spare agents: Claude Codes at their prompt, each with a worktree, an actor and a record of its own.
 
-By the key of what they are made for (``AgentSpec``): only who asks for just that may have one. Until its record says
-``SPARE`` a crash undoes it, as it undoes a spawn. Used by ``Pool``, in the supervisor's event loop.
+``Pool`` calls ``AgentMaker``, in the supervisor's event loop. The key is that of an ``AgentSpec``: only a spawn of
+exactly this kind may have the spare. Until its record says ``SPARE`` a crash undoes it, as it undoes a spawn.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from supervisor.api.requests import PrewarmRequest, SpawnRequest
 from supervisor.pool.placement import SparePlacement
 from supervisor.pool.pool import Spare, SpareMaker
 from supervisor.spawning.admission import MemoryAdmission
-from supervisor.spawning.agent import LaunchOptions, agent_start, spare_prompt
+from supervisor.spawning.agent import agent_start, spare_prompt
 from supervisor.spawning.rollback import SpawnRollback
 from supervisor.team.adoption import Adopter
 from supervisor.team.registry import InstanceStage, Member
@@ -36,13 +36,14 @@ from supervisor.team.team import Team
 logger = logging.getLogger(__name__)
 
 STUCK_S = 120.0
-"""After the supervisor came back it takes a while until all are followed again."""
+"""A spare that is not ready for so long is replaced. After a restart of the supervisor all are followed again only
+after a while."""
 _ASK_S = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentSpec:
-    """What a spare agent is made for: all that its start depends on."""
+    """The kind of an agent: all that its start depends on."""
 
     work_dir: Path
     agent: str
@@ -51,7 +52,7 @@ class AgentSpec:
     environment: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
-        if self.permission_mode in {None, "manual"}:  # the mode in which an agent starts that is told none
+        if self.permission_mode in {None, "manual"}:  # an agent without a mode starts in this one
             object.__setattr__(self, "permission_mode", "default")
 
     @classmethod
@@ -66,13 +67,13 @@ class AgentSpec:
 
     @property
     def key(self) -> str:
-        """Stands in records; the environment may hold secrets, which do not."""
+        """Records hold it. It is a hash, because the environment may hold secrets."""
         words = (str(self.work_dir), self.agent, self.model, self.permission_mode, self.environment)
         return hashlib.sha256(json.dumps(words).encode()).hexdigest()[:32]
 
     @property
     def stored(self) -> AgentSpec:
-        """Without what may not be stored: then the key is another one."""
+        """Without the environment, which may not be stored. That gives another key."""
         return replace(self, environment=())
 
 
@@ -95,7 +96,7 @@ class AgentMaker(SpareMaker[str, Member]):
         placement: SparePlacement,
         timeout_s: float,
     ) -> None:
-        """``timeout_s``: longest time from the start of an agent to its prompt."""
+        """``timeout_s``: the longest time from the start of an agent to its prompt."""
         self._home = home
         self._host = host
         self._team = team
@@ -107,7 +108,7 @@ class AgentMaker(SpareMaker[str, Member]):
         self._programs: dict[tuple[str, str], str] = {}
         """By host and kind of agent."""
         self.specs: dict[str, AgentSpec] = {}
-        """By the key that was asked for, without the environment for those that an earlier supervisor has stored."""
+        """By key. Those that an earlier supervisor stored have no environment."""
 
     def new_name(self, key: str) -> str:
         return self._team.registry.next_spare()
@@ -119,9 +120,10 @@ class AgentMaker(SpareMaker[str, Member]):
         return self._placement.obstacle
 
     async def look(self) -> Sequence[Spare[str, Member]]:
-        """Learns which programs are installed; a host that does not answer at once holds up no other's spares.
+        """Learns which programs are installed, and returns unfinished spares on lost hosts.
 
-        The reconciler undoes what was not made to its end, but cannot do so on a host that is lost.
+        The reconciler undoes unfinished ones, but cannot do so on a lost host. A host that does not answer at once is
+        skipped.
         """
         spares = self._team.registry.spares()
         for host, agent in {(each.record.host, each.record.agent) for each in spares}:
@@ -133,7 +135,7 @@ class AgentMaker(SpareMaker[str, Member]):
         return [spare_agent(each) for each in unfinished if self._is_closed(each) and not each.turn.locked()]
 
     async def make(self, name: str, key: str) -> Spare[str, Member]:
-        """Raises ``UnavailableError`` when there is no room for one just now."""
+        """Raises ``UnavailableError`` when there is no room for one now."""
         spec = self.specs[key]
         place = await self._placement.for_agent(spec.agent)
         member = self._team.registry.add_spare(
@@ -154,20 +156,20 @@ class AgentMaker(SpareMaker[str, Member]):
                     await self._until_ready(member)
                     await self._team.save(name, stage=InstanceStage.SPARE)
             except BaseException:
-                await self._take_away(member)
+                await self._remove(member)
                 raise
         return spare_agent(member)
 
     async def recognise(self, spare: Spare[str, Member]) -> str:
-        """An earlier supervisor may have died while it gave it away."""
+        """An earlier supervisor may have died while it handed the spare over."""
         workspace = spare.content.record.workspace
         try:
             async with asyncio.timeout(_ASK_S):
                 if workspace is None or not await self._host.is_spare(workspace):
-                    return "it was being given away when the supervisor died"
+                    return "it was being handed over when the supervisor died"
         except (PhalanxError, TimeoutError) as error:
-            # One that was bound is found out when it is taken.
-            logger.warning("the spare agent %s could not be looked over: %s", spare.name, error)
+            # Taking it will show whether it was handed over.
+            logger.warning("the spare agent %s could not be checked: %s", spare.name, error)
         return ""
 
     def is_ready(self, spare: Spare[str, Member]) -> bool:
@@ -190,25 +192,25 @@ class AgentMaker(SpareMaker[str, Member]):
         program = member.record.program
         if program != self._programs.get((spare.host, member.record.agent), program):
             return "its program was changed"
-        away = snapshot.status is not Status.READY and self._placement.is_open(spare.host)
-        if not member.alive or (away and time.time() - snapshot.since > STUCK_S):  # nobody looks at its screen
+        stuck = snapshot.status is not Status.READY and self._placement.is_open(spare.host)
+        if not member.alive or (stuck and time.time() - snapshot.since > STUCK_S):
             return snapshot.reason or f"it is {snapshot.status}"
         return ""
 
     async def end(self, spare: Spare[str, Member]) -> None:
         async with spare.content.turn:
             if spare.name in self._team.registry:
-                await self._take_away(spare.content)
+                await self._remove(spare.content)
         if spare.name in self._team.registry:
             raise UnavailableError(f"Not all of {spare.name} is gone yet.")
 
     def _is_closed(self, member: Member) -> bool:
-        """One that is being made on a host that is drained goes when it is made."""
+        """One that is being made on a drained host is ended when it is made."""
         host = member.record.host
         made = member.record.stage is InstanceStage.SPARE
         return self._placement.is_closed(host) if made else self._placement.is_lost(host)
 
-    async def _take_away(self, member: Member) -> None:
+    async def _remove(self, member: Member) -> None:
         if self._placement.is_lost(member.record.host):
             self._placement.forget(member.record.instance_id)
             await self._rollback.abandon(member.record)
@@ -219,19 +221,21 @@ class AgentMaker(SpareMaker[str, Member]):
         name = member.record.instance_id
         program = await (await self._placement.link(member.record.host)).program(spec.agent)
         await self._team.save(name, program=program)
-        async with beside(self._adopter.actor(member.record)) as coming:
+        async with beside(self._adopter.actor(member.record)) as actor:
             workspace = await self._host.create_spare(name, spec.work_dir)
             self._team.registry.change(name, workspace=workspace)
             record = await self._team.save(name, host=member.record.host or await self._host.name())
-            options = LaunchOptions(
+            start = agent_start(
+                self._home,
+                record,
                 system_prompt=spare_prompt(),
                 model=spec.model,
                 permission_mode=spec.permission_mode,
                 environment=dict(spec.environment),
             )
-            pane = await self._host.start_agent(agent_start(self._home, record, options))
+            pane = await self._host.start_agent(start)
             record = self._team.registry.change(name, pane_id=pane.pane_id, pid=pane.pid)
-            port = await coming
+            port = await actor
         await self._adopter.adopt(record, port)
 
     async def _until_ready(self, member: Member) -> None:

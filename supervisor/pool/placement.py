@@ -1,9 +1,9 @@
-"""On which host the next spare is made, and which hosts have spares at all.
+"""Chooses the host of the next spare, and says which hosts may have spares at all.
 
-In a cluster a spare is made where the next spawn would be placed if all spares were instances; so they spread as these
-do. A host that is drained or lost has none from that moment: they are given to nobody, those of a drained one are
-ended, those of a lost one forgotten, and what they have left is cleared away when it is back. An elastic host gets
-none, since it would never be idle. Used by who makes, gives and clears away spares, in the supervisor's event loop.
+In a cluster a spare is made where the next spawn would be placed if all spares were instances, so they spread as
+instances do. A drained or lost host has none from that moment: its spares are not handed out. Those of a drained host
+are ended. Those of a lost host are forgotten, and cleared away when it is back. An elastic host gets none, since it
+would never be idle. The makers of spares and the pools call it, in the supervisor's event loop.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class SparePlacement:
         self._host = host
         self._memory = memory
         self.changes = ChangeNotifier()
-        """Announced when hosts or their slots may be others."""
+        """Announced when hosts or their slots may have changed."""
 
     @property
     def own(self) -> str:
@@ -53,45 +53,45 @@ class SparePlacement:
 
     @property
     def obstacle(self) -> str:
-        """Why nothing can be made now: what fails while the hosts come back would not be ordered any more."""
+        """Why nothing can be made now. While the hosts come back nothing is tried: a failure would use up an order."""
         return "" if self.linked else "the hosts, which are just coming back"
 
     @property
     def names(self) -> Mapping[str, str]:
-        """Of the hosts, by address, which is empty for the supervisor's own; without any on one machine."""
+        """The names of the hosts by address, which is empty for the supervisor's own; none on one machine."""
         return {}
 
     def actor_room(self, most: int) -> Mapping[str, int]:
-        """Spare actors that each host may have, by its address."""
+        """How many spare actors each host may have, by its address."""
         return {"": most}
 
     async def for_agent(self, agent: str) -> SparePlace:
-        """Raises ``UnavailableError`` when there is room nowhere. Register the spare there before the next await."""
+        """Raises ``UnavailableError`` when no host has room. Register the spare there before the next await."""
         if not await self._memory.fits(agent):
             raise UnavailableError("There is no memory for a spare agent just now.")
         return SparePlace()
 
     async def for_worktree(self, there: Collection[str]) -> SparePlace:
-        """``there``: the hosts of those that are kept for the same directory already."""
+        """``there``: the hosts of the spares that the same directory has already."""
         return SparePlace()
 
     def is_open(self, host: str) -> bool:
-        """Whether spares there may be given."""
+        """Whether spares there may be handed out."""
         return True
 
     def is_closed(self, host: str) -> bool:
-        """Whether spares there have to go; of a host that has not been seen yet nothing is known for a while."""
+        """Whether spares there have to end. A host that was not seen yet is neither open nor closed for a while."""
         return False
 
     def is_lost(self, host: str) -> bool:
-        """Whether the host cannot be asked to take anything away."""
+        """Whether the host cannot be asked to remove anything."""
         return False
 
     def settle(self, name: str, host: str) -> None:
         """From now on calls about the spare ``name`` go to the host."""
 
     def forget(self, name: str) -> None:
-        """The spare is nowhere any more: what is left of it may be on any host."""
+        """Calls about the spare ``name`` go to no particular host any more."""
 
     async def link(self, host: str) -> Host:
         """Raises ``UnavailableError`` when Ray does not run there now."""
@@ -99,8 +99,6 @@ class SparePlacement:
 
 
 class ClusterPlacement(SparePlacement):
-    """In a cluster."""
-
     def __init__(self, host: Host, memory: MemoryAdmission, scheduler: HostScheduler, slots: SlotAccounting) -> None:
         super().__init__(host, memory)
         self._scheduler = scheduler

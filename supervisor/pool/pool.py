@@ -1,13 +1,13 @@
-"""Spares of one kind: how many there shall be, who gets one, and which ones are replaced.
+"""Spares of one kind: how many there shall be, which spawn gets one, and which ones are replaced.
 
-A ``Pool`` knows neither what a spare is nor what it is for. Its ``SpareMaker`` makes, checks and ends them; ``targets``
-says how many there shall be of each key at any time. Beside that a number can be ordered: an order holds until spawns
-have taken it. ``supervisor.pool.service`` builds the three pools and gives their spares to spawns.
+A ``Pool`` does not know what its spares are. Its ``SpareMaker`` makes, checks and ends them; ``targets`` says how many
+of each key there shall be now. More can be ordered: an order holds until spawns have taken it.
+``supervisor.pool.service`` builds the three pools and hands their spares to spawns.
 
-Promises. A spare is given to one taker only, and to none once it is found bad. Taking one never waits. Nothing is made
-before ``recognise`` has told what an earlier supervisor has left, nor by a supervisor that was replaced. Spares are
-made in the background, while no caller's spawn waits or runs. What cannot be made is tried again after a pause and
-holds up no other key. What cannot be ended whole is tried again. All in the supervisor's event loop.
+Promises: a spare goes to one taker only, and to none once it is found bad. Taking one never waits. Nothing is made
+before ``recognise`` was called with what an earlier supervisor left, nor by a supervisor that was replaced. Spares are
+made in the background, while no caller's spawn waits or runs. A spare that cannot be made is tried again after a pause
+and holds up no other key. An end that fails is tried again. All of it runs in the supervisor's event loop.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from supervisor.spawning.admission import FairSemaphore
 logger = logging.getLogger(__name__)
 
 EVERY_S = 30.0
-"""Spares are looked at so often when nothing changes."""
+"""Between two checks of the spares when nothing changes."""
 PAUSE_S = 30.0
 """After a failure."""
-_MOST_S = 1800.0
+_LONGEST_PAUSE_S = 1800.0
 
 Key = TypeVar("Key", bound=Hashable)
 Content = TypeVar("Content")
@@ -49,7 +49,7 @@ class Spare(Generic[Key, Content]):
 
 
 class SpareMaker(ABC, Generic[Key, Content]):
-    """What a pool keeps. ``make``, ``look``, ``recognise`` and ``end`` may raise, the others must not."""
+    """Makes one kind of spares for a pool. ``make``, ``look``, ``recognise`` and ``end`` may raise, the others not."""
 
     what: str
     """The kind, for people: "spare agent"."""
@@ -63,14 +63,14 @@ class SpareMaker(ABC, Generic[Key, Content]):
 
     @abstractmethod
     async def end(self, spare: Spare[Key, Content]) -> None:
-        """Returns when nothing of it is left; no-op when it is gone already. Tried again when it raises."""
+        """Returns when nothing of it is left; no-op when it is gone already. When it raises, it is called again."""
 
     def obstacle(self, key: Key) -> str:
         """Why none can be made now, in words that go on after "waits for"; empty when one can be."""
         return ""
 
     def is_ready(self, spare: Spare[Key, Content]) -> bool:
-        """Whether it may be given now."""
+        """Whether it may be handed out now."""
         return True
 
     def fault(self, spare: Spare[Key, Content]) -> str:
@@ -78,11 +78,11 @@ class SpareMaker(ABC, Generic[Key, Content]):
         return ""
 
     async def look(self) -> Iterable[Spare[Key, Content]]:
-        """Called now and then, before the spares are checked. Returns what is left of spares that were never ready."""
+        """Called periodically, before the spares are checked. Returns what is left of spares that were never ready."""
         return ()
 
     async def recognise(self, spare: Spare[Key, Content]) -> str:
-        """Why a spare that an earlier supervisor has left is to be ended; empty when it is good."""
+        """Why a spare that an earlier supervisor left is to be ended; empty when it is good."""
         return ""
 
 
@@ -99,10 +99,10 @@ class Pool(Generic[Key, Content]):
         unused_s: float = 0.0,
         at_once: int = 0,
     ) -> None:
-        """``changes``: told of each change of the pool, and wakes it to look at its spares. ``confirm`` raises
+        """``changes``: announced at each change of the pool, and wakes it to check its spares. ``confirm`` raises
         ``FencedError`` when another supervisor has the team. ``first_pause_s``: after one failure; longer after more.
-        ``unused_s``: for so long after the last use of their key spares stay that are not wanted any more. ``at_once``:
-        most that are made at the same time; 0: as many as there are permits."""
+        ``unused_s``: how long unwanted spares stay after the last use of their key. ``at_once``: how many are made at
+        the same time; 0: as many as there are permits."""
         self._maker = maker
         self._targets = targets
         self._permits = permits
@@ -112,22 +112,22 @@ class Pool(Generic[Key, Content]):
         self._at_once = at_once
         self._spares: list[Spare[Key, Content]] = []
         """Oldest first."""
-        self._found: list[Spare[Key, Content]] = []
-        """Left by an earlier supervisor and just being looked at."""
+        self._being_checked: list[Spare[Key, Content]] = []
+        """Left by an earlier supervisor."""
         self._ending: list[Spare[Key, Content]] = []
-        self._left: list[Spare[Key, Content]] = []
-        """Could not be ended whole so far."""
-        self._coming: dict[str, Key] = {}
-        """By the name of each that is being made or waits for its permit."""
+        self._end_failed: list[Spare[Key, Content]] = []
+        """Their end failed so far."""
+        self._being_made: dict[str, Key] = {}
+        """The key of each that is being made or waits for its permit, by name."""
         self._ordered: Counter[Key] = Counter()
         self._recognised = False
         self._used_at: dict[Key, float] = {}
         self._began_at = time.monotonic()
         self._makes = RetrySchedule[Key](Backoff(first_pause_s, longest_s=PAUSE_S))
-        self._ends = RetrySchedule[str](Backoff(PAUSE_S, longest_s=_MOST_S))
+        self._ends = RetrySchedule[str](Backoff(PAUSE_S, longest_s=_LONGEST_PAUSE_S))
         self._last_error = ""
         self._making = TaskSet(f"make a {maker.what}")
-        self._work = TaskSet(f"look at or end a {maker.what}")
+        self._work = TaskSet(f"check or end a {maker.what}")
         self.errors: dict[Key, list[str]] = {}
         """Why some of the last order could not be made or kept."""
         self.taken: Counter[Key] = Counter()
@@ -135,12 +135,12 @@ class Pool(Generic[Key, Content]):
 
     @property
     def names(self) -> frozenset[str]:
-        """Of all that are the pool's own, also those that are being made, looked at or ended."""
-        everyone = (*self._spares, *self._found, *self._ending, *self._left)
-        return frozenset({*(spare.name for spare in everyone), *self._coming})
+        """The names of all that are the pool's own, also while they are made, checked or ended."""
+        everyone = (*self._spares, *self._being_checked, *self._ending, *self._end_failed)
+        return frozenset({*(spare.name for spare in everyone), *self._being_made})
 
     def ready(self, key: Key | None = None) -> list[Spare[Key, Content]]:
-        """Those that can be taken now, oldest first; of every key without one."""
+        """The spares that can be taken now, oldest first; without ``key`` those of every key."""
         return [spare for spare in self._spares if key in {None, spare.key} and self._maker.is_ready(spare)]
 
     def hosts(self) -> Counter[str]:
@@ -149,16 +149,16 @@ class Pool(Generic[Key, Content]):
 
     @property
     def wanted(self) -> int:
-        """How many there shall be, of all keys."""
+        """How many spares there shall be, of all keys."""
         return self._wanted().total()
 
     @property
     def orders(self) -> Mapping[Key, int]:
-        """What is ordered and neither taken yet nor given up."""
+        """How many are ordered and neither taken nor given up, by key."""
         return dict(self._ordered)
 
     def take(self, key: Key, hosts: Sequence[str] | None = None) -> Spare[Key, Content] | None:
-        """A spare, the taker's from now on; None when there is none. ``hosts``: where it may be, best first."""
+        """A spare, which leaves the pool; None when there is none. ``hosts``: where it may be, best first."""
         fitting = [spare for spare in self.ready(key) if hosts is None or spare.host in hosts]
         if not fitting:
             return None
@@ -177,22 +177,22 @@ class Pool(Generic[Key, Content]):
         self._begin_end(spare)
 
     def give_up_one(self, host: str) -> None:
-        """Ends one that is ready there to make room (empty: anywhere), unless one is just being ended there."""
+        """Ends a ready spare of the host (empty: of any) to make room, unless one is just being ended there."""
         if any(host in {"", spare.host} for spare in self._ending):
             return
         found = next((spare for spare in self.ready() if host in {"", spare.host}), None)
         if found is not None:
             for key in {*self._wanted(), found.key}:
                 self._makes.failed(key, time.monotonic())
-            self._fill_order(found.key, "One was given up, because an instance needed its room.")
+            self._give_up_ordered(found.key, "One was given up, because an instance needed its room.")
             self.reject(found, "its room is needed")
 
     def use(self, key: Key) -> None:
-        """Somebody asks for this key."""
+        """Notes that a caller asks for this key."""
         self._used_at[key] = time.monotonic()
 
     def order(self, key: Key, count: int) -> None:
-        """From now on there shall be ``count``, until they are taken; they are tried at once, whatever failed."""
+        """From now on there shall be ``count``, until they are taken. Making them begins at once, whatever failed."""
         self.use(key)
         self._ordered[key] = count
         self._ordered = +self._ordered
@@ -201,11 +201,11 @@ class Pool(Generic[Key, Content]):
         self.trim({key})
 
     def lacking(self, key: Key) -> int:
-        """How many of those that were ordered are neither ready nor taken nor given up."""
+        """How many of the ordered ones are neither ready nor taken nor given up."""
         return max(self._ordered[key] - len(self.ready(key)), 0)
 
     def trim(self, keys: Collection[Key] | None = None) -> None:
-        """Ends at once what is more than wanted, the newest first; of every key without any."""
+        """Ends at once the spares beyond the wanted number, newest first; without ``keys`` those of every key."""
         lacking = self._lacking()
         for spare in tuple(reversed(self._spares)):
             if lacking[spare.key] < 0 and (keys is None or spare.key in keys):
@@ -214,16 +214,16 @@ class Pool(Generic[Key, Content]):
         self._changes.announce()
 
     def recognise(self, spares: Iterable[Spare[Key, Content]]) -> None:
-        """Takes in what an earlier supervisor has left; who is known already stays as it is."""
+        """Takes in what an earlier supervisor left. Known ones stay as they are."""
         known = self.names
         for spare in spares:
             if spare.name not in known:
-                self._found.append(spare)
-                self._work.begin(self._look_at(spare))
+                self._being_checked.append(spare)
+                self._work.begin(self._check_found(spare))
         self._recognised = True
         self._changes.announce()
 
-    async def _look_at(self, spare: Spare[Key, Content]) -> None:
+    async def _check_found(self, spare: Spare[Key, Content]) -> None:
         try:
             why = await self._maker.recognise(spare)
             if why:
@@ -231,12 +231,12 @@ class Pool(Generic[Key, Content]):
             else:
                 self._spares.append(spare)
         finally:
-            self._found.remove(spare)
+            self._being_checked.remove(spare)
             self._changes.announce()
 
     @property
     def waits_for(self) -> str:
-        """Why there are fewer than there shall be, in words that go on after "waits for"; empty when there are not."""
+        """Why there are too few, in words that go on after "waits for"; empty when there are enough."""
         lacking = self._wanted() - Counter(spare.key for spare in self.ready())
         if not lacking:
             return ""
@@ -251,15 +251,15 @@ class Pool(Generic[Key, Content]):
         return f"{lacking.total()} that are being made"
 
     def wake(self) -> None:
-        """Something outside may have changed what is wanted or which spares are good."""
-        if self._has_to_do():
+        """Called when the wanted number, or which spares are good, may have changed."""
+        if self._has_work():
             self._changes.announce()
 
     async def keep(self) -> None:
-        """For ever; returns when another supervisor has the state."""
+        """Keeps the spares; returns only when another supervisor has the state."""
         while True:
             try:
-                if self._has_to_do():
+                if self._has_work():
                     await self._confirm()
                 for spare in await self._maker.look():
                     if spare.name not in self.names:
@@ -269,18 +269,18 @@ class Pool(Generic[Key, Content]):
                 logger.warning("no %s is made any more: another supervisor has the state", self._maker.what)
                 return
             except PhalanxError as error:
-                logger.warning("the pool (%s) is looked at again later: %s", self._maker.what, error)
+                logger.warning("the pool (%s) is checked again later: %s", self._maker.what, error)
                 await asyncio.sleep(PAUSE_S)
             except Exception:
-                # Ray raises errors of its own kind; none of them may end the keeping for good.
-                logger.exception("the pool (%s) is looked at again later", self._maker.what)
+                # Ray raises errors of its own kind; none of them may end this loop.
+                logger.exception("the pool (%s) is checked again later", self._maker.what)
                 await asyncio.sleep(PAUSE_S)
-            await self._changes.until(self._has_to_do, min(self._makes.pause_s(time.monotonic()) or EVERY_S, EVERY_S))
+            await self._changes.until(self._has_work, min(self._makes.pause_s(time.monotonic()) or EVERY_S, EVERY_S))
 
     def _step(self) -> None:
         now = time.monotonic()
-        for spare in [spare for spare in self._left if self._ends.may(spare.name, now)]:
-            self._left.remove(spare)
+        for spare in [spare for spare in self._end_failed if self._ends.may(spare.name, now)]:
+            self._end_failed.remove(spare)
             self._begin_end(spare)
         for spare in tuple(self._spares):
             if why := self._maker.fault(spare):
@@ -291,11 +291,11 @@ class Pool(Generic[Key, Content]):
         self._makes.forget_all_but(self._wanted())
         while (key := self._next(self._lacking())) is not None:
             name = self._maker.new_name(key)
-            self._coming[name] = key
+            self._being_made[name] = key
             self._making.begin(self._make(name, key))
 
     async def give_up(self) -> None:
-        """Makes no more and ends all that there are, as far as that can be done now."""
+        """Makes no more and ends all spares, as far as that can be done now."""
         self._recognised = False
         self._ordered.clear()
         await self._making.end()
@@ -304,7 +304,7 @@ class Pool(Generic[Key, Content]):
         await self._work.done()
 
     async def end(self) -> None:
-        """Makes no more; what is ready stays for the next supervisor."""
+        """Makes no more; ready spares stay for the next supervisor."""
         self._recognised = False
         await self._making.end()
         await self._work.end()
@@ -313,13 +313,13 @@ class Pool(Generic[Key, Content]):
         return Counter(self._targets()) | self._ordered
 
     def _lacking(self) -> Counter[Key]:
-        """How many more there shall be of each key; below 0: so many are too many."""
+        """How many more there shall be of each key; negative when there are too many."""
         lacking = self._wanted()
         lacking.subtract(spare.key for spare in self._spares)
         return lacking
 
     def _unused(self, lacking: Mapping[Key, int]) -> list[Key]:
-        """Keys with more spares than wanted for which nobody has asked for long."""
+        """Keys with more spares than wanted that no caller has asked for in ``unused_s``."""
         now = time.monotonic()
         return [
             key
@@ -328,16 +328,16 @@ class Pool(Generic[Key, Content]):
         ]
 
     def _next(self, lacking: Mapping[Key, int]) -> Key | None:
-        """Of which one more is to be made now; None when there is none."""
-        if not self._recognised or (self._at_once and len(self._coming) >= self._at_once):
+        """The key of which one more is to be made now; None when there is none."""
+        if not self._recognised or (self._at_once and len(self._being_made) >= self._at_once):
             return None
-        now, pending = time.monotonic(), [*self._coming.values(), *(spare.key for spare in self._found)]
+        now, pending = time.monotonic(), [*self._being_made.values(), *(spare.key for spare in self._being_checked)]
         for key, count in lacking.items():
             if count > 0 and count > pending.count(key) and self._makes.may(key, now) and not self._maker.obstacle(key):
                 return key
         return None
 
-    def _has_to_do(self) -> bool:
+    def _has_work(self) -> bool:
         lacking = self._lacking()
         if self._next(lacking) is not None or self._unused(lacking):
             return True
@@ -351,14 +351,14 @@ class Pool(Generic[Key, Content]):
                     self._makes.worked(key)
         except Exception as error:
             self._makes.failed(key, time.monotonic())
-            self._fill_order(key, str(error))
+            self._give_up_ordered(key, str(error))
             raise
         finally:
-            del self._coming[name]
+            del self._being_made[name]
             self._changes.announce()
 
-    def _fill_order(self, key: Key, why: str) -> None:
-        """One is not waited for any more."""
+    def _give_up_ordered(self, key: Key, why: str) -> None:
+        """Takes one off the order."""
         self._last_error = why
         if self._ordered[key]:
             self.errors[key].append(why)
@@ -373,7 +373,7 @@ class Pool(Generic[Key, Content]):
             await self._maker.end(spare)
             self._ends.worked(spare.name)
         except BaseException:
-            self._left.append(spare)
+            self._end_failed.append(spare)
             self._ends.failed(spare.name, time.monotonic())
             raise
         finally:

@@ -1,9 +1,9 @@
 """The three pools of a team, how many spares each shall have, and the verb ``prewarm_resources``.
 
-``WarmStart`` and ``ColdStart`` take from here. How many: of actors as many on each host as the settings say, as far as
-there are slots; of agents as many as the settings say for the kind that was last asked for, from the moment that the
-team is in use; of worktrees as many for each of the directories that were last worked on. Beside that what was ordered.
-All in the supervisor's event loop.
+``WarmStart`` and ``ColdStart`` take spares from here. The targets are: of actors, the settings' number on each host, as
+far as it has slots; of agents, the settings' number of the kind that was last asked for, once the team is in use; of
+worktrees, the settings' number for each of the directories that were last worked on. What is ordered comes on top. All
+of it runs in the supervisor's event loop.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ from supervisor.team.team import Team
 logger = logging.getLogger(__name__)
 
 UNUSED_S = 1800.0
-"""Who changes between kinds of agents finds those of the other one still there for so long."""
+"""How long spares of another kind stay, for a lead that changes between kinds of agents."""
 DIRECTORIES = 4
-"""For so many, those that were worked on last, the settings' worktrees are kept."""
+"""How many of the directories that were last worked on have the settings' worktrees."""
 _STORE_AGAIN_S = 5.0
 _FIRST_PAUSE_S = 1.0
-_MOST_S = 3600.0
-_NOWHERE = "the first spawn of an isolated instance: they are for the repositories that are worked on"
+_LONGEST_WAIT_S = 3600.0
+_NO_DIRECTORY = "the first spawn of an isolated instance: they are for the repositories that are worked on"
 
 
 class Pools:
@@ -66,7 +66,7 @@ class Pools:
         default_agent: str,
         timeout_s: float,
     ) -> None:
-        """``timeout_s``: longest that one agent may take to its prompt."""
+        """``timeout_s``: the longest time from the start of an agent to its prompt."""
         self._team = team
         self._memory = memory
         self._placement = placement
@@ -74,17 +74,16 @@ class Pools:
         self._book = book
         self._cleaner = cleaner
         self._agent_maker = agents
-        self._work_directories = work_dirs
+        self._work_dirs = work_dirs
         self._default_agent = default_agent
         self._timeout_s = timeout_s
         self._current = ""
-        """Key of the kind of agent that was last asked for."""
+        """The key of the kind of agent that was last asked for."""
         self._in_use = False
-        """An instance of the team runs or was asked for: before that nobody needs the settings' agents."""
-        self._work_dirs: OrderedDict[Path, None] = OrderedDict()
-        """That were last worked on, the latest at the end."""
+        """Whether an instance of the team runs or was asked for; before that the settings' agents are not needed."""
+        self._recent_dirs: OrderedDict[Path, None] = OrderedDict()
+        """The latest at the end."""
         self._tasks: list[asyncio.Task[None]] = []
-        more = (permits, team.changes, team.confirm)
         self.actors: ActorPool = Pool(
             actors,
             lambda: placement.actor_room(spare_actors),
@@ -94,9 +93,10 @@ class Pools:
             first_pause_s=_FIRST_PAUSE_S,
             at_once=1,
         )
-        self.agents = Pool(agents, self._agent_targets, *more, unused_s=UNUSED_S)
-        self.worktrees = Pool(worktrees, self._worktree_targets, *more)
-        live_settings.subscribe(self._tuned)
+        shared = (permits, team.changes, team.confirm)
+        self.agents = Pool(agents, self._agent_targets, *shared, unused_s=UNUSED_S)
+        self.worktrees = Pool(worktrees, self._worktree_targets, *shared)
+        live_settings.subscribe(self._on_settings)
 
     def take_agent(
         self, request: SpawnRequest, work_dir: Path, hosts: Sequence[str] | None
@@ -107,34 +107,34 @@ class Pools:
         spec = AgentSpec.of(request, work_dir, self._default_agent)
         spare = self.agents.take(spec.key, hosts)
         if spare is not None:
-            self._ask_for(spec)
+            self._note_kind(spec)
         return spare
 
-    def works(self, request: SpawnRequest, work_dir: Path, workspace: Workspace) -> None:
-        """An instance that starts cold has its workspace: it may have been a spare one, and the next may be like it."""
+    def note_cold_start(self, request: SpawnRequest, work_dir: Path, workspace: Workspace) -> None:
+        """An instance has its workspace, perhaps a spare one. From now on spares are for others of its kind."""
         if workspace.worktree is not None:
             self._team.registry.spare_worktrees.discard(workspace.worktree.name)
         if request.workspace_mode == "isolated":
-            self._ask_for(AgentSpec.of(request, work_dir, self._default_agent))
-            self._work_in(work_dir)
+            self._note_kind(AgentSpec.of(request, work_dir, self._default_agent))
+            self._note_directory(work_dir)
 
-    def _ask_for(self, spec: AgentSpec) -> None:
-        """The settings' agents are of this kind from now on."""
+    def _note_kind(self, spec: AgentSpec) -> None:
+        """From now on the settings' agents are of this kind."""
         self._current, self._in_use = spec.key, True
-        self._learn(spec.key, spec)
+        self._remember(spec.key, spec)
         self.agents.use(spec.key)
 
-    def _learn(self, key: str, spec: AgentSpec) -> None:
+    def _remember(self, key: str, spec: AgentSpec) -> None:
         specs = self._agent_maker.specs
         specs[key] = spec
         for other in specs.keys() - {key, self._current, *self.agents.orders}:
             del specs[other]
 
-    def _work_in(self, work_dir: Path) -> None:
-        self._work_dirs[work_dir] = None
-        self._work_dirs.move_to_end(work_dir)
-        while len(self._work_dirs) > DIRECTORIES:
-            self._work_dirs.popitem(last=False)
+    def _note_directory(self, work_dir: Path) -> None:
+        self._recent_dirs[work_dir] = None
+        self._recent_dirs.move_to_end(work_dir)
+        while len(self._recent_dirs) > DIRECTORIES:
+            self._recent_dirs.popitem(last=False)
 
     def _agent_targets(self) -> Mapping[str, int]:
         self._in_use = self._in_use or self._team.members.any
@@ -142,9 +142,9 @@ class Pools:
         return {self._current: self._settings.current.prewarm_instances} if in_use else {}
 
     def _worktree_targets(self) -> Mapping[Path, int]:
-        return dict.fromkeys(self._work_dirs, self._settings.current.worktree_pool_size)
+        return dict.fromkeys(self._recent_dirs, self._settings.current.worktree_pool_size)
 
-    def _tuned(self, _before: TunableValues, _after: TunableValues) -> None:
+    def _on_settings(self, _before: TunableValues, _after: TunableValues) -> None:
         self.agents.trim()
         self.worktrees.trim()
 
@@ -153,26 +153,26 @@ class Pools:
         return {"prewarm_resources": self.prewarm}
 
     async def prewarm(self, request: PrewarmRequest, caller: Caller) -> PrewarmResult:
-        """Orders so many, and waits until each of them is ready, was taken or could not be made.
+        """Orders spares, and waits until each of them is ready, was taken or could not be made.
 
-        What is not named stays as it is. Raises ``StoreError`` when the order cannot be kept.
+        A kind of spare that the request leaves out stays as it is. Raises ``StoreError`` when the order is not stored.
         """
-        work_dir = await self._work_directories.checked(self._directory(request, caller))
+        work_dir = await self._work_dirs.checked(self._directory(request, caller))
         spec = AgentSpec.of(request, work_dir, self._default_agent)
         instances, worktrees = request.instances, request.number_of_worktrees
         ordered: list[tuple[Pool[Any, Any], Hashable]] = []
         if instances is not None:
             self._current = self._current or spec.key
-            self._learn(spec.key, spec)
+            self._remember(spec.key, spec)
             self.agents.order(spec.key, instances)
             ordered.append((self.agents, spec.key))
         if worktrees is not None:
-            self._work_in(work_dir)
+            self._note_directory(work_dir)
             self.worktrees.order(work_dir, worktrees)
             ordered.append((self.worktrees, work_dir))
         await self._book.save(self._orders)
         total = (instances or 0) + (worktrees or 0)
-        timeout_s = min(self._timeout_s * (total + 1), _MOST_S)
+        timeout_s = min(self._timeout_s * (total + 1), _LONGEST_WAIT_S)
 
         def lacking() -> int:
             return sum(pool.lacking(key) for pool, key in ordered)
@@ -199,7 +199,7 @@ class Pools:
         )
 
     def _directory(self, request: PrewarmRequest, caller: Caller) -> str:
-        """Without one that is named, where the last isolated instance was started; at first where the caller is."""
+        """The named one; else where the last isolated instance was started; else where the caller is."""
         started = (
             str(member.record.work_dir)
             for member in reversed(tuple(self._team.registry))
@@ -236,7 +236,7 @@ class Pools:
             worktrees=SpareCount(
                 ready=worktrees.total(),
                 wanted=max(size, self.worktrees.wanted),
-                waits_for=self.worktrees.waits_for or ("" if self._work_dirs or not size else _NOWHERE),
+                waits_for=self.worktrees.waits_for or ("" if self._recent_dirs or not size else _NO_DIRECTORY),
             ),
             actors=SpareCount(ready=actors.total(), wanted=self.actors.wanted),
             hosts={
@@ -246,7 +246,7 @@ class Pools:
         )
 
     def _first_use(self) -> str:
-        """What the settings' agents wait for that are of no pool's targets yet."""
+        """What the settings' agents wait for while they are no target yet."""
         size = self._settings.current.prewarm_instances
         if size and not self._current:
             return "the first spawn of an isolated instance: spares are of the kind that was spawned last"
@@ -255,26 +255,26 @@ class Pools:
         return ""
 
     async def begin(self) -> None:
-        """Raises ``StoreError``. Spare actors are kept from when ``Recovery`` has told which ones there are."""
+        """Raises ``StoreError``. Spare actors are kept once ``Recovery`` has reported those that are left."""
         orders = await self._book.load(self._team.unreadable)
         self._agent_maker.specs.update(orders.kinds)
         self._current = orders.current
         for key, count in orders.agents.items():
             self.agents.order(key, count)
         for work_dir, count in orders.worktrees.items():
-            self._work_in(Path(work_dir))
+            self._note_directory(Path(work_dir))
             self.worktrees.order(Path(work_dir), count)
         spares = self._team.registry.spares()
         self.agents.recognise(spare_agent(each) for each in spares if each.record.stage is InstanceStage.SPARE)
         self.worktrees.recognise(())
-        keeping = (self.actors.keep(), self.agents.keep(), self.worktrees.keep())
-        beside = (self._cleaner.keep(), self._keep_orders(), self._follow_hosts(), self._make_room())
-        self._tasks = [asyncio.create_task(each) for each in (*keeping, *beside)]
+        loops = (self.actors.keep(), self.agents.keep(), self.worktrees.keep(), self._cleaner.keep())
+        more = (self._keep_orders(), self._follow_hosts(), self._make_room())
+        self._tasks = [asyncio.create_task(each) for each in (*loops, *more)]
 
     async def _keep_orders(self) -> None:
-        """What was taken of an order, or given up, is stored a moment later: a crash in between makes one too many."""
+        """Stores a moment later what was taken of an order or given up: a crash in between makes one spare too many."""
         while True:
-            self._note_use()
+            self._note_living_instances()
             try:
                 await self._book.save(self._orders)
             except FencedError:
@@ -284,13 +284,13 @@ class Pools:
                 await asyncio.sleep(_STORE_AGAIN_S)
             await self._team.changes.until(lambda: self._book.lacks(self._orders), EVERY_S)
 
-    def _note_use(self) -> None:
-        """Who lives works somewhere, also when an earlier supervisor has started it."""
+    def _note_living_instances(self) -> None:
+        """Notes the directories of instances that an earlier supervisor started, too."""
         for member in reversed(tuple(self._team.registry)):
             record = member.record
             follows = record.is_isolated and self._team.members.has(record.instance_id)
-            if follows and record.work_dir not in self._work_dirs and len(self._work_dirs) < DIRECTORIES:
-                self._work_in(record.work_dir)
+            if follows and record.work_dir not in self._recent_dirs and len(self._recent_dirs) < DIRECTORIES:
+                self._note_directory(record.work_dir)
 
     async def _follow_hosts(self) -> None:
         while True:
@@ -299,13 +299,13 @@ class Pools:
                 pool.wake()
 
     async def _make_room(self) -> None:
-        """While a start waits for room, spare agents of its host are given up one after the other."""
+        """Gives up spare agents of a host, one after the other, while a start waits for room there."""
         while True:
             for host in await self._memory.full_hosts():
                 self.agents.give_up_one(host or self._placement.own)
 
     async def end(self) -> None:
-        """What is ready stays for the next supervisor."""
+        """Ready spares stay for the next supervisor."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -313,7 +313,7 @@ class Pools:
             await pool.end()
 
     async def give_up(self) -> None:
-        """For the team's own end: nothing is kept any more, and nothing is ordered."""
+        """Ends all spares and drops all orders, because the team ends."""
         await self.agents.give_up()
         await self.worktrees.give_up()
         rest = (self._agent_maker.end(spare_agent(member)) for member in self._team.registry.spares())

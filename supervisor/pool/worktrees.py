@@ -1,7 +1,7 @@
-"""Spare worktrees, by the directory that is worked on: checked out, and bound to an instance when it is started.
+"""Spare worktrees: checked out, and bound to an instance when it starts. The key is the directory that is worked on.
 
-They are known in memory only. What an earlier supervisor has left, or a host has that comes back, is cleared away
-(``StaleSpareCleaner``), since one is made in a moment. For the same reason one is taken on its own host only. All in
+They are known in memory only. ``StaleSpareCleaner`` removes those that an earlier supervisor left, and those on a host
+that comes back: a new one is made in a moment. For the same reason one is taken on its own host only. All of it runs in
 the supervisor's event loop.
 """
 
@@ -21,79 +21,11 @@ from supervisor.team.instance import SPARE_PREFIX
 from supervisor.team.team import Team
 
 logger = logging.getLogger(__name__)
-
-_AGAIN = Backoff(first_s=20.0, longest_s=1800.0)
-
-
-class StaleSpareCleaner:
-    """Clears away what hosts have of spares that are nobody's: agents' directories and worktrees.
-
-    Each host is looked over once while it is there; one that does not answer, or on which something stays, is looked
-    over again after pauses that grow. While a record cannot be read nothing is cleared: it may be that of an instance
-    which was a spare.
-    """
-
-    def __init__(self, team: Team, placement: SparePlacement) -> None:
-        self._team = team
-        self._placement = placement
-        self._cleared: set[str] = set()
-        self._tries = RetrySchedule[str](_AGAIN)
-
-    async def keep(self) -> None:
-        """For ever."""
-        while True:
-            self._cleared &= self._placement.linked
-            now = asyncio.get_running_loop().time()
-            due = [host for host in self._placement.linked - self._cleared if self._tries.may(host, now)]
-            if not self._team.unreadable.instance_ids:
-                await asyncio.gather(*map(self._look_over, due))
-            await self._placement.changes.next(EVERY_S)
-
-    async def _look_over(self, host: str) -> None:
-        try:
-            async with asyncio.timeout(EVERY_S):
-                cleared = await self._clear(host)
-        except (PhalanxError, TimeoutError) as error:
-            where = f" on {host}" if host else ""
-            logger.warning("what is left of spares%s cannot be cleared away now: %s", where, error or "no answer")
-            cleared = False
-        if cleared:
-            self._cleared.add(host)
-            self._tries.worked(host)
-        else:
-            self._tries.failed(host, asyncio.get_running_loop().time())
-
-    async def _clear(self, host: str) -> bool:
-        """Whether nothing stays that should go."""
-        link = await self._placement.link(host)
-        stays = set()
-        for orphan in await link.orphans(self._team.registry.worktree_names()):
-            if self._is_stale(host, orphan) and not await _goes(link, orphan):
-                stays.add(orphan.path.name)
-        for name in await link.instance_directories():
-            known = {member.record.place for member in self._team.registry.everyone()}
-            if name.startswith(SPARE_PREFIX) and name not in known | stays:
-                await link.forget_instance(name)
-        return not stays
-
-    def _is_stale(self, host: str, orphan: OrphanWorktree) -> bool:
-        """What is left of an instance on another host is for ``phalanx gc``."""
-        name = orphan.path.name
-        of_instance = bool(orphan.branch) and host != self._placement.own
-        return name.startswith(SPARE_PREFIX) and name not in self._team.registry.worktree_names() and not of_instance
-
-
-async def _goes(link: Host, orphan: OrphanWorktree) -> bool:
-    """False: it is in use, or is no worktree (any more)."""
-    try:
-        return (await link.remove_orphan(orphan)).removed
-    except WorkspaceError as error:
-        logger.warning("%s cannot be cleared away: %s", orphan.path, error)
-        return False
+_RETRY = Backoff(first_s=20.0, longest_s=1800.0)
 
 
 class WorktreeMaker(SpareMaker[Path, Workspace]):
-    """The names of its spares stand in ``Registry.spare_worktrees`` until they are bound or gone."""
+    """Keeps the names of its spares in ``Registry.spare_worktrees`` until they are bound or gone."""
 
     what = "spare worktree"
 
@@ -132,7 +64,72 @@ class WorktreeMaker(SpareMaker[Path, Workspace]):
         return f"the host {spare.host} is drained or lost" if self._placement.is_closed(spare.host) else ""
 
     async def end(self, spare: Spare[Path, Workspace]) -> None:
-        """What is on a lost host is cleared away when that is back."""
+        """A worktree on a lost host is removed by ``StaleSpareCleaner`` when the host is back."""
         if not self._placement.is_lost(spare.host):
             await self._host.undo_workspace(spare.content)
         self._names.discard(spare.name)
+
+
+class StaleSpareCleaner:
+    """Removes agents' directories and worktrees of spares that no pool knows from the hosts.
+
+    Each host is cleared once while it is there. One that does not answer, or on which something stays, is tried again
+    after growing pauses. While a record cannot be read nothing is cleared: its instance may have been a spare.
+    """
+
+    def __init__(self, team: Team, placement: SparePlacement) -> None:
+        self._team = team
+        self._placement = placement
+        self._cleared: set[str] = set()
+        self._tries = RetrySchedule[str](_RETRY)
+
+    async def keep(self) -> None:
+        while True:
+            self._cleared &= self._placement.linked
+            now = asyncio.get_running_loop().time()
+            due = [host for host in self._placement.linked - self._cleared if self._tries.may(host, now)]
+            if not self._team.unreadable.instance_ids:
+                await asyncio.gather(*map(self._try_to_clear, due))
+            await self._placement.changes.next(EVERY_S)
+
+    async def _try_to_clear(self, host: str) -> None:
+        try:
+            async with asyncio.timeout(EVERY_S):
+                cleared = await self._clear(host)
+        except (PhalanxError, TimeoutError) as error:
+            where = f" on {host}" if host else ""
+            logger.warning("what is left of spares%s cannot be cleared away now: %s", where, error or "no answer")
+            cleared = False
+        if cleared:
+            self._cleared.add(host)
+            self._tries.worked(host)
+        else:
+            self._tries.failed(host, asyncio.get_running_loop().time())
+
+    async def _clear(self, host: str) -> bool:
+        """Whether nothing stale stays."""
+        link = await self._placement.link(host)
+        stays = set()
+        for orphan in await link.orphans(self._team.registry.worktree_names()):
+            if self._is_stale(host, orphan) and not await _remove(link, orphan):
+                stays.add(orphan.path.name)
+        for name in await link.instance_directories():
+            known = {member.record.place for member in self._team.registry.everyone()}
+            if name.startswith(SPARE_PREFIX) and name not in known | stays:
+                await link.forget_instance(name)
+        return not stays
+
+    def _is_stale(self, host: str, orphan: OrphanWorktree) -> bool:
+        """A worktree that an instance has left on another host is not: ``phalanx gc`` removes it."""
+        name = orphan.path.name
+        of_instance = bool(orphan.branch) and host != self._placement.own
+        return name.startswith(SPARE_PREFIX) and name not in self._team.registry.worktree_names() and not of_instance
+
+
+async def _remove(link: Host, orphan: OrphanWorktree) -> bool:
+    """False when it is in use, or no worktree (any more)."""
+    try:
+        return (await link.remove_orphan(orphan)).removed
+    except WorkspaceError as error:
+        logger.warning("%s cannot be cleared away: %s", orphan.path, error)
+        return False

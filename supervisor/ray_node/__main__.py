@@ -1,6 +1,6 @@
-"""``python -m supervisor.ray_node head|worker|stop``: what ``cluster.yaml`` runs on a host.
+"""``python -m supervisor.ray_node head|worker|stop``: the commands of ``cluster.yaml`` on a host.
 
-Exit code 1 and the reason on stderr when it does not work.
+When a command fails, the reason goes to stderr and the exit code is 1.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from supervisor.ray_node.slots import slots_for
 from supervisor.settings import home_from
 
 _CPUS = 8
-"""Ray starts and keeps as many idle workers as it is told CPUs; our actors ask for none."""
+"""Ray keeps as many idle workers as it is told CPUs; our actors ask for no CPU."""
 
 
 def _parser() -> argparse.ArgumentParser:

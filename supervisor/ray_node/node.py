@@ -1,11 +1,8 @@
-"""Starting and ending Ray on this host.
+"""Starts Ray on this host of a cluster and ends it again, and nothing of other programs. Every call blocks.
 
-Starting Ray on this host and ending it again, and nothing of anybody else's.
-
-``ray stop`` kills by substring whatever on the machine looks like a Ray, of whichever user and cluster. Here a process
-is ours when it carries the mark of the home, which Ray's processes hand on to each other. Everything blocks.
-
-What ``ray start`` is told on a host, and with which environment. Pure but for the look at what is installed.
+``python -m supervisor.ray_node`` calls ``start_node`` and ``stop_node``. ``ray stop`` kills by substring everything on
+the machine that looks like a Ray, of any user and cluster. Here a process is ours when it carries the mark of the home,
+which Ray's processes inherit.
 """
 
 from __future__ import annotations
@@ -38,74 +35,31 @@ from supervisor.runtime.tear_down import TOKEN_FILE
 from supervisor.settings import HOME_VARIABLE, Settings
 
 _OBJECT_STORE_BYTES = 200_000_000
-"""Code travels through it in small pieces."""
-_FOR_THE_LAUNCHER = ("RAY_enable_autoscaler_v2", "RAY_CLOUD_INSTANCE_", "RAY_NODE_TYPE_NAME", "RAY_OVERRIDE_")
+"""Small, because code travels through it in small pieces."""
+_START_S = 120.0
+_OTHERS_S = 60.0
+_TRIES = 3
+_POLL_S = 0.1
+_LAUNCHER_PREFIXES = ("RAY_enable_autoscaler_v2", "RAY_CLOUD_INSTANCE_", "RAY_NODE_TYPE_NAME", "RAY_OVERRIDE_")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeOptions:
-    """``head_address``: "address:port" of the head for a worker, empty for the head itself."""
-
     head_address: str
+    """The "address:port" of the head for a worker; empty for the head itself."""
     autoscaling_config: Path | None
     cpus: int
     slots: int
     name: str
-    """Of the host, in lists and selectors."""
+    """The host's name in lists and selectors."""
     labels: str
-    """Further ones, "key=value,…", as ``ray start`` takes them."""
+    """More labels, "key=value,…", as ``ray start`` takes them."""
     temporary: Path
-    """Ray's own directory; its sockets limit the length of the path."""
-
-
-def start_command(options: NodeOptions) -> tuple[str, ...]:
-    """Ray's own command for this host; it returns when Ray is up."""
-    return (
-        *(sys.executable, "-P", "-m", "ray.scripts.scripts", "start"),
-        *(_of_a_worker(options) if options.head_address else _of_the_head(options)),
-        *(f"{option}={port}" for option, port in NODE_OPTIONS.items()),
-        *(f"--min-worker-port={WORKERS.start}", f"--max-worker-port={WORKERS.stop - 1}"),
-        *("--include-log-monitor=false", "--disable-usage-stats"),
-        f"--object-store-memory={_OBJECT_STORE_BYTES}",
-        f"--num-cpus={options.cpus}",
-        f"--labels={','.join(filter(None, (f'{HOST_LABEL}={options.name}', options.labels)))}",
-        f"--resources={json.dumps({SLOT: options.slots})}",
-    )
-
-
-def _of_the_head(options: NodeOptions) -> Sequence[str]:
-    scaling = [f"--autoscaling-config={options.autoscaling_config}"] if options.autoscaling_config else ["--no-monitor"]
-    client = [] if importlib.util.find_spec("grpc") is None else [f"--ray-client-server-port={CLIENT_SERVER}"]
-    own = ["--head", f"--port={HEAD}", "--include-dashboard=false", f"--temp-dir={options.temporary}"]
-    return [*own, *scaling, *client]
-
-
-def _of_a_worker(options: NodeOptions) -> Sequence[str]:
-    return [f"--address={options.head_address}"]
-
-
-def node_environment(given: Mapping[str, str], home: Home) -> dict[str, str]:
-    """What Ray and its workers run with: the basics, Ray's hygiene, and what the launcher and TLS need."""
-    passed = {name: value for name, value in given.items() if name.startswith(_FOR_THE_LAUNCHER)}
-    return {
-        **kept_for_ray(given),
-        **python_path(),
-        **RAY_SETTINGS,
-        **kept_for_tls(given),
-        **passed,
-        HOME_VARIABLE: str(home.root),
-        NODE_MARK: str(home.root),
-    }
-
-
-_START_S = 120.0
-_OTHERS_S = 60.0
-_TRIES = 3
-_LOOK_EVERY_S = 0.1
+    """Ray's own directory. Sockets lie in it, which limits the length of its path."""
 
 
 def start_node(home: Home, options: NodeOptions, environment: Mapping[str, str]) -> str:
-    """What Ray said. An earlier one of this home is ended before; agents of the team go on, and are adopted.
+    """Ends an earlier Ray of this home and starts a new one; returns its output. Agents go on, and are adopted.
 
     Raises ``PhalanxError`` when it does not come up; then nothing of it is left.
     """
@@ -130,12 +84,8 @@ def start_node(home: Home, options: NodeOptions, environment: Mapping[str, str])
     raise UnavailableError(f"Ray did not start on this host in {_TRIES} tries, the last time because {lost}.")
 
 
-class _LostError(UnavailableError):
-    """A process of Ray ended while it was starting: another try may do better."""
-
-
 def _start(command: Sequence[str], environment: Mapping[str, str]) -> str:
-    """What Ray said, once it is up. Raises ``UnavailableError``; what has come up so far is the caller's to end."""
+    """Ray's output, once it is up. Raises ``UnavailableError``; then the caller ends what has come up."""
     with tempfile.TemporaryFile() as output:
         with no_signal_blocked():
             process = subprocess.Popen(
@@ -153,31 +103,48 @@ def _start(command: Sequence[str], environment: Mapping[str, str]) -> str:
             process.kill()
             process.wait()
         output.seek(0)
-        said = output.read().decode(errors="replace")
+        output_text = output.read().decode(errors="replace")
     if process.returncode < 0:
         raise _LostError(f"the program that starts it was ended by signal {-process.returncode}")
     if process.returncode:
-        raise UnavailableError(f"Ray did not start on this host:\n{said[-3000:]}")
-    return said
+        raise UnavailableError(f"Ray did not start on this host:\n{output_text[-3000:]}")
+    return output_text
 
 
 def _wait(process: subprocess.Popen[bytes]) -> None:
-    """Returns when it has ended. Raises ``_LostError`` when it waits for something that has ended."""
+    """Returns when the process has ended. Raises ``_LostError`` when it waits for a process that has ended."""
     watch = HeadWatch(process.pid)
     deadline = time.monotonic() + _START_S
     while time.monotonic() < deadline:
         with suppress(subprocess.TimeoutExpired):
-            process.wait(_LOOK_EVERY_S)
+            process.wait(_POLL_S)
             return
         if (which := watch.ended()) and process.poll() is None:
             raise _LostError(f"Ray's {which} ended")
     raise UnavailableError(f"Ray did not start within {_START_S:.0f} s.")
 
 
-def stop_node(home: Home) -> list[str]:
-    """Ends the team that was brought up from this host, then Ray here; on the head, that of all other hosts before.
+class _LostError(UnavailableError):
+    """A process of Ray ended during the start; another try may work."""
 
-    Returns what there is to say about it.
+
+def _check_token(path: Path) -> None:
+    """Makes the token private: a user that can read it controls the cluster, and Ray lets every user read it."""
+    if not path.is_file():
+        raise SettingsError(
+            f"There is no {path}: without Ray's token nobody may join. Make it once on your own machine "
+            "(ray get-auth-token --generate) and let file_mounts of cluster.yaml bring it to the hosts."
+        )
+    with suppress(PermissionError):
+        path.chmod(0o600)
+    if path.stat().st_mode & 0o077:
+        raise SettingsError(f"{path} can be read by others: chmod 600 {path}")
+
+
+def stop_node(home: Home) -> list[str]:
+    """Ends the team that was brought up from this host, then Ray; on the head first that of all other hosts.
+
+    Returns notes for people.
     """
     notes: list[str] = []
     try:
@@ -193,7 +160,7 @@ def stop_node(home: Home) -> list[str]:
 
 
 def _stop_others(home: Home) -> list[str]:
-    """Does nothing where no head runs."""
+    """No-op where no head runs."""
     address = _address_of_head(home)
     if not address:
         return []
@@ -227,18 +194,41 @@ def _address_of_head(home: Home) -> str:
 
 
 def end_node(home: Home) -> list[psutil.Process]:
-    """Kills every Ray process of this home on this host; returns what does not end all the same."""
+    """Kills every Ray process of this home on this host; returns those that do not end."""
     return end_all_found(lambda: processes_with(NODE_MARK, str(home.root)), grace_s=0)
 
 
-def _check_token(path: Path) -> None:
-    """Whoever can read the token has the whole cluster. Ray makes the file readable for everybody."""
-    if not path.is_file():
-        raise SettingsError(
-            f"There is no {path}: without Ray's token nobody may join. Make it once on your own machine "
-            "(ray get-auth-token --generate) and let file_mounts of cluster.yaml bring it to the hosts."
-        )
-    with suppress(PermissionError):
-        path.chmod(0o600)
-    if path.stat().st_mode & 0o077:
-        raise SettingsError(f"{path} can be read by others: chmod 600 {path}")
+def start_command(options: NodeOptions) -> tuple[str, ...]:
+    """Ray's own command for this host; it returns when Ray is up."""
+    return (
+        *(sys.executable, "-P", "-m", "ray.scripts.scripts", "start"),
+        *([f"--address={options.head_address}"] if options.head_address else _head_options(options)),
+        *(f"{option}={port}" for option, port in NODE_OPTIONS.items()),
+        *(f"--min-worker-port={WORKERS.start}", f"--max-worker-port={WORKERS.stop - 1}"),
+        *("--include-log-monitor=false", "--disable-usage-stats"),
+        f"--object-store-memory={_OBJECT_STORE_BYTES}",
+        f"--num-cpus={options.cpus}",
+        f"--labels={','.join(filter(None, (f'{HOST_LABEL}={options.name}', options.labels)))}",
+        f"--resources={json.dumps({SLOT: options.slots})}",
+    )
+
+
+def _head_options(options: NodeOptions) -> Sequence[str]:
+    scaling = [f"--autoscaling-config={options.autoscaling_config}"] if options.autoscaling_config else ["--no-monitor"]
+    client = [] if importlib.util.find_spec("grpc") is None else [f"--ray-client-server-port={CLIENT_SERVER}"]
+    own = ["--head", f"--port={HEAD}", "--include-dashboard=false", f"--temp-dir={options.temporary}"]
+    return [*own, *scaling, *client]
+
+
+def node_environment(given: Mapping[str, str], home: Home) -> dict[str, str]:
+    """The environment of Ray and its workers: the basics, our settings of Ray, and what launcher and TLS need."""
+    passed = {name: value for name, value in given.items() if name.startswith(_LAUNCHER_PREFIXES)}
+    return {
+        **kept_for_ray(given),
+        **python_path(),
+        **RAY_SETTINGS,
+        **kept_for_tls(given),
+        **passed,
+        HOME_VARIABLE: str(home.root),
+        NODE_MARK: str(home.root),
+    }

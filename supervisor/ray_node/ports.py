@@ -1,7 +1,7 @@
 """Every port on which Ray listens on a host of a cluster; ``docs/cluster.md`` lists them for the firewall.
 
-Ray would choose most of them by itself, so that a firewall could let nothing through but everything. The head's is not
-Ray's own default, which is Redis's.
+Ray would choose most of them by itself, and then a firewall could only let everything through. The head's port is not
+Ray's default, which is that of Redis.
 """
 
 from __future__ import annotations
@@ -19,6 +19,6 @@ NODE_OPTIONS: Mapping[str, int] = {
     "--metrics-export-port": 6396,
 }
 CLIENT_SERVER = 6397
-"""Of the head, only where grpcio is installed beside Ray."""
+"""On the head, and only if grpcio is installed."""
 WORKERS = range(20_000, 22_000)
 """One for each worker process of a host: an instance's actor is one."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 SLOT_BYTES = 512 << 20
-"""An idle Claude Code with its actor holds 180 MB; at work, with the programs that it runs, it needs more."""
+"""An idle Claude Code with its actor takes 180 MB. At work, with the programs that it runs, it needs more."""
 RESERVED_BYTES = 1 << 30
 """For the system, Ray and the supervisor."""
 

@@ -1,7 +1,7 @@
-"""Has every other host of the cluster end its Ray: a short-lived program that the ``stop`` of the head runs first.
+"""Tells every other host of the cluster to end its Ray: a short-lived program that ``stop`` on the head runs first.
 
-A Ray that loses its head ends by itself after a minute, but leaves helpers behind. Its argument is "address:port" of
-the head.
+Its argument is the "address:port" of the head. A Ray that loses its head ends by itself after a minute, but leaves
+helpers behind.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ ASKED_S = 20.0
 
 @ray.remote(num_cpus=0, max_retries=0)
 def _stop_here() -> None:
-    """In the name of nobody: what ends Ray must not be below it."""
+    """Detached, because the process that ends Ray must not be below it."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     command = ("setsid", "--fork", sys.executable, "-P", "-m", "supervisor.ray_node", "stop")
     subprocess.run(command, env=environment, cwd="/", stdin=subprocess.DEVNULL, timeout=ASKED_S, check=True)
 
 
 def main(arguments: Sequence[str]) -> int:
-    """The number of hosts that could not be asked."""
+    """Returns the number of hosts that did not answer."""
     (address,) = arguments
     ray.init(address=address, log_to_driver=False, configure_logging=False)
     nodes: Any = ray.nodes
@@ -43,5 +43,5 @@ def main(arguments: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    # Ray's own farewell takes long, and the head is about to end.
+    # Ray's own exit takes long, and the head is about to end.
     os._exit(main(sys.argv[1:]))

@@ -1,1 +1,1 @@
-"""What brings a team together again after a crash, and what clears away its remains."""
+"""Brings records, panes and actors into agreement again, and clears away what terminated instances left."""

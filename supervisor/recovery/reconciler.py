@@ -1,12 +1,12 @@
-"""What must be done so that registry, panes and actors agree again; pure.
+"""Plans what must be done so that records, panes and actors agree again. Pure; ``Recovery`` carries the plan out.
 
-``plan`` compares what the supervisor's records say with the sessions on the team's own tmux server and with the actors
-that Ray knows of this team. It is asked when the supervisor comes back and now and then afterwards. Guarantees:
+``plan`` compares the supervisor's records with the sessions on the team's own tmux server and with the team's actors in
+Ray. It is called when the supervisor comes back and periodically afterwards. It guarantees:
 
-- An agent that lives and is wanted is adopted where it is: never restarted, never ended, never doubled.
-- What belongs to a spawn that never finished is undone; a termination that never finished is finished; what an
-  instance has left that is not known any more is ended, and a session with a name that no instance has is left alone.
-- Whoever is just being started, restarted or ended, or whose record cannot be read (``busy``), is left alone.
+- A wanted agent that lives is adopted where it is: never restarted, never ended, never doubled.
+- A spawn that never finished is undone. A termination that never finished is finished. What an unknown instance has
+  left is ended. A session whose name is no instance's id is left alone.
+- An instance that is being started, restarted or ended, or whose record cannot be read (``busy``), is left alone.
 - After the acts of a plan, the plan is empty.
 """
 
@@ -32,7 +32,7 @@ class Adopt:
 
 @dataclass(frozen=True, slots=True)
 class NoteEnd:
-    """The agent has ended by itself; say so."""
+    """Record that the agent has ended by itself."""
 
     instance_id: str
     reason: str
@@ -47,37 +47,26 @@ class FinishTermination:
 
 @dataclass(frozen=True, slots=True)
 class Undo:
-    """Take away all that a spawn, which never finished, has made."""
+    """Remove all that a spawn, which never finished, has made."""
 
     instance_id: str
 
 
 @dataclass(frozen=True, slots=True)
 class EndAgent:
-    """End the agent and its session: they are nobody's."""
+    """End the agent and its session: no instance has them."""
 
     session_name: str
 
 
 @dataclass(frozen=True, slots=True)
 class EndActor:
-    """End the actor of this name: it has no agent to follow, so nobody needs it."""
+    """End the actor of this name: it has no agent to follow."""
 
     actor: str
 
 
 Act = Adopt | NoteEnd | FinishTermination | Undo | EndAgent | EndActor
-
-
-def subject(act: Act) -> str:
-    """Whom it is about; sessions are named after their instances, and an actor of nobody has only its own name."""
-    match act:
-        case EndAgent(session_name):
-            return session_name
-        case EndActor(actor):
-            return actor
-        case _:
-            return act.instance_id
 
 
 def plan(
@@ -88,7 +77,7 @@ def plan(
     followed: Collection[str],
     busy: Collection[str],
 ) -> tuple[Act, ...]:
-    """``followed`` and ``busy`` are instance ids; ``actors`` are names of actors, without spares that are kept."""
+    """``followed`` and ``busy`` are instance ids; ``actors`` are names of actors, without those of the pool."""
     sessions = {agent.session_name: agent for agent in agents}
     acts: list[Act] = []
     settled: set[str] = set(busy)
@@ -124,3 +113,14 @@ def _for_record(record: InstanceRecord, session: RunningAgent | None, followed: 
     if record.stage is InstanceStage.RUNNING and not followed:
         return NoteEnd(record.instance_id, ENDED_UNSEEN)
     return None
+
+
+def subject(act: Act) -> str:
+    """The instance that an act is about. Sessions are named after instances; an orphan actor has only its own name."""
+    match act:
+        case EndAgent(session_name):
+            return session_name
+        case EndActor(actor):
+            return actor
+        case _:
+            return act.instance_id

@@ -1,9 +1,9 @@
-"""Brings registry, panes and actors together again: after the supervisor came back, and now and then while it runs.
+"""Brings records, panes and actors into agreement: after the supervisor came back, and periodically while it runs.
 
-``run`` compares what the records tell with what the host and Ray tell (see ``reconciler``) and carries out what has to
-be done, each act alone and under the instance's turn. What has changed since it was looked at is left alone and looked
-at again. An act that fails is tried again after pauses that grow; one that hangs is not waited for:
-the others go on. Nothing is touched before the store has confirmed that no other supervisor has the team.
+The supervisor starts ``run``. It compares the records with what the host and Ray report (see ``reconciler``) and
+carries out each act alone, under the instance's turn. What has changed since the look is left for the next look. A
+failed act is tried again after growing pauses; an act that hangs does not hold up the others. Nothing is touched before
+the store has confirmed that no other supervisor has the team. All of it runs in the supervisor's event loop.
 """
 
 from __future__ import annotations
@@ -45,16 +45,15 @@ FIRST_PAUSE_S = 0.5
 COMPARED_S = 20.0
 _AGAIN_S = 0.5
 _AWAY_S = 2.0
+"""Agents of a host that comes back wait to be followed again, so a look is due more often while one is away."""
 _UNDER_WAY_S = 5.0
-"""An act that takes longer is not waited for before the next look."""
+"""The next look does not wait for an act that takes longer."""
 _AT_ONCE = 8
-"""Actors that are made at the same time: each start costs 0.4 s of CPU."""
+"""How many acts run at once: each start of an actor costs 0.4 s of CPU."""
 _END_GRACE_S = 5.0
 
 
 class Recovery:
-    """All in the supervisor's event loop."""
-
     def __init__(
         self,
         team: Team,
@@ -76,18 +75,18 @@ class Recovery:
         self._tries = RetrySchedule[Act](Backoff(FIRST_PAUSE_S, longest_s=30.0))
         self._under_way: dict[Act, asyncio.Task[bool]] = {}
         self._clearing: asyncio.Task[None] | None = None
-        self._strangers: set[str] = set()
+        self._foreign_sessions: set[str] = set()
         self._compared = asyncio.Event()
 
     async def compared(self) -> bool:
-        """Waits until the records have been compared with what runs, since this process began; False if that lasts."""
+        """Waits until the records were compared with what runs, since this process began; False if that takes long."""
         with suppress(TimeoutError):
             async with asyncio.timeout(COMPARED_S):
                 await self._compared.wait()
         return self._compared.is_set()
 
     async def run(self) -> None:
-        """Reconciles at once and then for ever; ends when another supervisor has taken over."""
+        """Reconciles at once and then periodically; returns when another supervisor has taken over."""
         began = asyncio.get_running_loop().time()
         try:
             while True:
@@ -101,7 +100,7 @@ class Recovery:
             await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _round(self, began: float) -> None:
-        """One look, what follows from it as far as that is soon done, and a pause."""
+        """One look, its acts as far as they are soon done, and a pause."""
         clock = asyncio.get_running_loop().time
         begun: Collection[asyncio.Task[bool]] = ()
         looked = True
@@ -118,34 +117,27 @@ class Recovery:
         if looked and (clock() - began > COMPARED_S or not (stale or self._under_way or self._tries.soon_over)):
             self._note_compared()
         if not self._under_way:
-            self._clear_late()
-            await asyncio.sleep(min(self._every_s, self._tries.pause_s(clock())) if looked and not stale else _AGAIN_S)
-
-    @property
-    def _every_s(self) -> float:
-        """Agents of a host that comes back wait to be followed again."""
-        return _AWAY_S if self._scheduler and self._scheduler.instances_away else EVERY_S
-
-    def _clear_late(self) -> None:
-        if self._clearing is None or self._clearing.done():
-            self._clearing = asyncio.create_task(self._rollback.clear_late(), name="clear what came late")
+            if self._clearing is None or self._clearing.done():
+                self._clearing = asyncio.create_task(self._rollback.clear_late(), name="clear what came late")
+            every_s = _AWAY_S if self._scheduler and self._scheduler.instances_away else EVERY_S
+            await asyncio.sleep(min(every_s, self._tries.pause_s(clock())) if looked and not stale else _AGAIN_S)
 
     def _note_compared(self) -> None:
-        """A crash may have come between a failure and what was to be done about it."""
         if self._compared.is_set():
             return
         self._compared.set()
+        # A crash may have come between a failure and what was to be done about it.
         for member in self._team.registry:
             if member.record.stage is InstanceStage.FAILED:
                 self._team.announce_failure(member)
 
     async def reconcile(self) -> bool:
-        """One comparison and its acts; whether nothing of it is left to be done."""
+        """One comparison and its acts. True when nothing is left to be done."""
         results = await asyncio.gather(*await self._look())
         return all(results) and not self._tries.any
 
     async def _look(self) -> Collection[asyncio.Task[bool]]:
-        """Compares, and begins what may be done now; False is the result of what has to be looked at again."""
+        """Compares and begins the acts that are due. The result of an act is False when another look is needed."""
         before = {
             member.record.instance_id: member.record
             for member in self._team.registry.everyone()
@@ -153,7 +145,7 @@ class Recovery:
         }
         agents = await self._host.agents()
         actors = self._without_spares(await self._factory.running())
-        self._tell_of_strangers(agents)
+        self._log_foreign_sessions(agents)
         members = self._team.registry.everyone()
         acts = plan(
             [member.record for member in members],
@@ -169,16 +161,16 @@ class Recovery:
         return [self._begin(act, before) for act in acts if self._tries.may(act, now)]
 
     def _let_alone(self) -> list[str]:
-        """About whom something is done already, and whose host cannot be asked: nothing is known of them."""
+        """Instances with an act under way, and those whose host cannot be asked: nothing is known of them."""
         away = self._scheduler.instances_away if self._scheduler else ()
         return [*map(subject, self._under_way), *away]
 
-    def _tell_of_strangers(self, agents: Iterable[RunningAgent]) -> None:
-        """Once each: somebody's own session on the team's tmux server is left alone."""
+    def _log_foreign_sessions(self, agents: Iterable[RunningAgent]) -> None:
+        """Once for each: a person's own session on the team's tmux server is left alone."""
         names = {agent.session_name for agent in agents if not is_instance_id(agent.session_name)}
-        for name in sorted(names - self._strangers):
+        for name in sorted(names - self._foreign_sessions):
             logger.warning("the tmux session %s is none of this team's instances and is left alone", name)
-        self._strangers = names
+        self._foreign_sessions = names
 
     def _begin(self, act: Act, planned: Mapping[str, InstanceRecord]) -> asyncio.Task[bool]:
         task = asyncio.create_task(self._carry_out(act, planned), name=f"reconcile {subject(act)}")
@@ -186,15 +178,15 @@ class Recovery:
 
         def ended(_: object) -> None:
             del self._under_way[act]
-            _ = task.cancelled() or task.exception()  # who has waited for it no more must not miss it
+            _ = task.cancelled() or task.exception()  # nobody may be waiting, and asyncio must not complain
 
         task.add_done_callback(ended)
         return task
 
     def _without_spares(self, actors: Collection[str]) -> list[str]:
-        """Spares that an earlier supervisor has left go into the pool.
+        """The actors without spares; those that an earlier supervisor left go into the pool.
 
-        An instance whose record cannot be read may be served by one that looks like a spare: then all such stay.
+        An instance whose record cannot be read may have an actor that looks like a spare: then all such actors stay.
         """
         if self._team.unreadable.instance_ids:
             self._actor_pool.recognise(())
@@ -234,7 +226,9 @@ class Recovery:
             return True
         member = self._member(act)
         if member is None:
-            return not isinstance(act, EndActor) or await self._end_nobodys(act.actor)
+            if isinstance(act, EndActor) and act.actor not in self._actor_pool.names:
+                await self._factory.destroy(act.actor)
+            return True
         async with member.turn:
             if member.record != planned.get(member.record.instance_id):
                 return False
@@ -245,11 +239,6 @@ class Recovery:
         if isinstance(act, EndActor):
             return self._team.registry.served_by(act.actor)
         return self._team.registry.get(act.instance_id) if act.instance_id in self._team.registry else None
-
-    async def _end_nobodys(self, actor: str) -> bool:
-        if actor not in self._actor_pool.names:
-            await self._factory.destroy(actor)
-        return True
 
     async def _act_on(self, member: Member, act: Adopt | NoteEnd | FinishTermination | Undo | EndActor) -> None:
         match act:
@@ -276,7 +265,7 @@ class Recovery:
 
 
 def _busy(members: Iterable[Member], before: Collection[str]) -> set[str]:
-    """Who is being started, restarted or ended, or was when we began to look: what we saw of them may be old."""
+    """Instances that are being started, restarted or ended, or were when the look began: what it saw may be old."""
     return {
         member.record.instance_id
         for member in members

@@ -1,1 +1,1 @@
-"""How callers reach a team: a Unix socket with one server and any number of clients."""
+"""The team's Unix socket: its server, its client, and calls that may be repeated."""

@@ -1,11 +1,11 @@
 """``SupervisorClient``: how Python code, the MCP entry and the command line call a team. Imports no Ray.
 
 One client is one connection, used from one event loop; its calls run side by side. Every call is bounded in time. A
-lost connection is opened again; a call that it took along is made again where that can do no harm: when it only looks,
-and when it carries a request id, by which the supervisor knows it again (the client gives it one where the caller did
-not). For a team that is only away the client waits; one that was brought down is told at once. Errors are those of
-``actors.errors``: what the supervisor refuses comes as the error it raised; ``TeamNotRunningError`` when nobody
-answers; ``UnavailableError`` when the answer did not come, so that the outcome is not known.
+lost connection is opened again. A call that it took along is repeated if that does no harm: when it only looks, or when
+it has a request id, by which the supervisor recognises it (the client adds one where the caller gave none). The client
+waits for a team that is only away; for one that was brought down it raises at once. Errors are those of
+``actors.errors``: the error that the supervisor raised; ``TeamNotRunningError`` when no supervisor answers;
+``UnavailableError`` when the answer did not come, so that the outcome is not known.
 
 ::
 
@@ -41,22 +41,20 @@ from supervisor.team.file import head_runs, wanted_team
 from supervisor.versions import VERSION
 
 EVENT_POLL_S = 60.0
-
-
 CONNECT_PATIENCE_S = 4.0
-"""How long a first connection waits for a supervisor that is just starting anew in a Ray that runs: it is back within
-two seconds, or whoever was bringing it up has died."""
-_AGAIN = Backoff(first_s=0.02, longest_s=0.5)
+"""How long a first connection waits for a supervisor that restarts in a running Ray. It is back within two seconds, or
+the process that was bringing it up has died."""
+_RETRY = Backoff(first_s=0.02, longest_s=0.5)
 _RELAY_TRIES = 3
-"""How often a call that was lost may be sent away by a relay, each time after 20 s, before it is given up."""
+"""How often a relay, each time after 20 s, may refuse a lost call before it is given up."""
 
 
 class SupervisorClient(TeamVerbs):
     def __init__(self, home: Home, sender: str) -> None:
-        """Use ``connect``. ``sender`` stands in the header line of messages."""
+        """Use ``connect``. The header line of messages shows ``sender``."""
         self._home = home
         self._sender = sender
-        self._line: GatewayConnection | None = None
+        self._connection: GatewayConnection | None = None
         self._opening = asyncio.Lock()
         self._closings = 0
         self._under_way = 0
@@ -72,43 +70,42 @@ class SupervisorClient(TeamVerbs):
 
     @property
     def _hello(self) -> Mapping[str, str | int]:
-        """A working directory that was removed is none."""
         directory = ""
-        with suppress(OSError):
+        with suppress(OSError):  # it was removed
             directory = str(Path.cwd())
         return {"sender": self._sender, "version": VERSION, "protocol": PROTOCOL, "directory": directory}
 
     @property
     def closed(self) -> bool:
-        """No connection is open now; the next call opens one."""
-        return self._line is None or self._line.closed
+        """Whether no connection is open; the next call opens one."""
+        return self._connection is None or self._connection.closed
 
     @property
     def version_note(self) -> str:
-        """For people: the team runs another version than this client. Known from the first answer on; empty if not."""
-        if self._line is None or not self._line.has_answered or self._line.team_version == VERSION:
+        """For people, when the team runs another version than this client; else empty. Known after the first answer."""
+        if self._connection is None or not self._connection.has_answered or self._connection.team_version == VERSION:
             return ""
-        return f"The team runs {_named(self._line.team_version)}, and this is {VERSION}. {RENEW}"
+        return f"The team runs {_version_name(self._connection.team_version)}, and this is {VERSION}. {RENEW}"
 
     async def open(self) -> None:
         """Opens the connection again if it was lost, as ``connect`` does. Raises ``TeamNotRunningError``."""
-        await self._open_line(None)
+        await self._open_connection(None)
 
     async def until_lost(self) -> None:
-        """Returns when the connection that is open now has ended; at once when none is."""
-        if self._line is not None:
-            await self._line.ended()
+        """Returns when the open connection has ended; at once when none is open."""
+        if self._connection is not None:
+            await self._connection.ended()
 
     async def close_when_idle(self) -> None:
-        """Closes once the calls under way have ended; for their sake the connection may be opened again."""
+        """Closes once the calls under way have ended. They may open the connection again meanwhile."""
         await self._idle.wait()
         await self.close()
 
     async def close(self) -> None:
         """Ends the connection. Calls under way raise ``UnavailableError``."""
         self._closings += 1
-        if self._line is not None:
-            await self._line.close()
+        if self._connection is not None:
+            await self._connection.close()
 
     async def __aenter__(self) -> Self:
         return self
@@ -123,8 +120,8 @@ class SupervisorClient(TeamVerbs):
     ) -> ResultT:
         """Runs one verb; ``team.send(request)`` is short for ``team.call(TeamVerbs.send, request)``.
 
-        Cancelling this cancels the call in the supervisor, which undoes what it had begun where the verb can. What has
-        its default is not sent: an older team, which does not know it, need not.
+        Cancelling this cancels the call in the supervisor, which undoes what it can. Defaults are not sent, because an
+        older team may not know the argument.
         """
         arguments = request.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True)
         return self._result(verb, await self._answer(verb, arguments, on_progress))
@@ -132,9 +129,9 @@ class SupervisorClient(TeamVerbs):
     async def call_json(
         self, verb: Verb[Any, Any], arguments: Mapping[str, Any], on_progress: ProgressCallback = ignore_progress
     ) -> dict[str, Any]:
-        """``call`` for arguments that are JSON already. The supervisor checks them.
+        """``call`` for arguments that are JSON already; the supervisor checks them.
 
-        The result is given as it came, unless another version made it: then as this version would have made it.
+        The result is unchanged, unless a team of another version made it: then it is brought into this version's form.
         """
         answer = await self._answer(verb, arguments, on_progress)
         if self._team_version != VERSION:
@@ -153,24 +150,24 @@ class SupervisorClient(TeamVerbs):
             return verb.result.model_validate(answer)
         except ValidationError as error:
             raise UnavailableError(
-                f"{verb.name} was done, but the team runs {_named(self._team_version)}, whose answer this one "
+                f"{verb.name} was done, but the team runs {_version_name(self._team_version)}, whose answer this one "
                 f"({VERSION}) cannot read. {RENEW}"
             ) from error
 
     async def spawn_instances_batch(
         self, instances: Sequence[requests.SpawnRequest], on_progress: ProgressCallback = ignore_progress
     ) -> results.SpawnBatchResult:
-        """``spawn_batch`` of these; one that fails fails alone, so look at ``success`` of each."""
+        """``spawn_batch`` of these. A failing member fails alone, so look at ``success`` of each."""
         return await self.spawn_batch(requests.SpawnBatchRequest(instances=list(instances)), on_progress)
 
     async def prewarm_instances(self, count: int, work_dir: str | None = None) -> results.PrewarmResult:
-        """``count`` spare agents, for the directory given or the one last worked on."""
+        """Orders ``count`` spare agents, for ``work_dir`` or the directory that was last worked on."""
         return await self.prewarm_resources(requests.PrewarmRequest(instances=count, work_dir=work_dir))
 
     async def git_operation(self, operation: requests.GitOperation) -> results.GitOutcome:
-        """One operation of ``git_batch``; those that are called side by side share one git as a batch does.
+        """One operation of ``git_batch``. Operations that run side by side share one git, as in a batch.
 
-        Raises what it was refused with; the files of a merge that conflicts are in the error's text.
+        Raises its error; for a merge that conflicts, the text names the files.
         """
         batch = await self.git_batch(requests.GitBatchRequest(operations=[operation]))
         (outcome,) = batch.results
@@ -181,22 +178,22 @@ class SupervisorClient(TeamVerbs):
     async def events(
         self, *kinds: requests.EventKind, poll_s: float = EVENT_POLL_S
     ) -> AsyncIterator[results.TeamEvent]:
-        """What the team tells of itself from now on, as it happens; without ``kinds`` all of it.
+        """The team's events from now on, as they happen; without ``kinds`` those of all kinds.
 
-        Goes on over lost connections for as long as the client reaches the team. Who does not read for long misses
-        the oldest events.
+        Goes on over lost connections, while the client can reach the team. A reader that is slow for long misses the
+        oldest events.
         """
         cursor, wanted = None, {"kinds": list(kinds)} if kinds else {}
         while True:
             request = requests.EventsRequest(cursor=cursor, timeout_seconds=poll_s, **wanted)
-            heard = await self.next_events(request)
-            cursor = heard.cursor
-            for event in heard.events:
+            answer = await self.next_events(request)
+            cursor = answer.cursor
+            for event in answer.events:
                 yield event
 
     @property
     def _team_version(self) -> str:
-        return self._line.team_version if self._line is not None else ""
+        return self._connection.team_version if self._connection is not None else ""
 
     @contextmanager
     def _counted(self) -> Iterator[None]:
@@ -212,50 +209,50 @@ class SupervisorClient(TeamVerbs):
     async def _call(self, retry_state: RetryState, on_progress: ProgressCallback) -> Any:
         verb = retry_state.verb
         closings = self._closings
-        sent_away = 0
+        relay_losses = 0
         while True:
-            line = await self._line_for(retry_state)
+            connection = await self._connection_for(retry_state)
             begun = time.monotonic()
             try:
-                return await line.call(verb, retry_state.params(), on_progress, retry_state.left_s)
+                return await connection.call(verb, retry_state.params(), on_progress, retry_state.left_s)
             except FrameError as error:
-                parse(verb.request, retry_state.params())  # which says more of it where the arguments are wrong
+                parse(verb.request, retry_state.params())  # its error says more when the arguments are wrong
                 raise InvalidRequestError(f"Nothing was done: {error}") from error
             except TimeoutError:
                 raise UnavailableError(
                     f"{verb.name} had no answer within {retry_state.limit_s:.0f} s. {advice(verb)}"
                 ) from None
-            except TeamNotRunningError as error:  # of a relay whose supervisor is away: of this try nothing was done
-                sent_away += 1
-                if not retry_state.lost or sent_away >= _RELAY_TRIES:
+            except TeamNotRunningError as error:  # from a relay whose supervisor is away: this try has done nothing
+                relay_losses += 1
+                if not retry_state.lost or relay_losses >= _RELAY_TRIES:
                     raise (retry_state.lost_error() if retry_state.may_have_taken_effect else error) from None
-                retry_state.was_sent_away(begun)
+                retry_state.add_away_time(begun)
             except ConnectionError as error:
                 retry_state.connection_lost(was_sent=not isinstance(error, RequestNotSentError))
                 if closings != self._closings or not retry_state.may_be_repeated:
                     raise retry_state.lost_error() from None
-                await asyncio.sleep(_AGAIN.first_s)
+                await asyncio.sleep(_RETRY.first_s)
 
-    async def _line_for(self, retry_state: RetryState) -> GatewayConnection:
-        """Raises ``TeamNotRunningError``, or ``UnavailableError`` when something of the call has been sent before."""
+    async def _connection_for(self, retry_state: RetryState) -> GatewayConnection:
+        """Raises ``TeamNotRunningError``, or ``UnavailableError`` when the call was sent before."""
         with retry_state.waiting_for_the_team():
             try:
-                return await self._open_line(retry_state.patience_s if retry_state.lost else None)
+                return await self._open_connection(retry_state.patience_s if retry_state.lost else None)
             except TeamNotRunningError as error:
                 if retry_state.may_have_taken_effect:
                     raise retry_state.lost_error() from error
                 raise
 
-    async def _open_line(self, return_patience_s: float | None) -> GatewayConnection:
-        """``return_patience_s``: how long a team that was lost is waited for; None for a first connection."""
-        if self._line is not None and not self._line.closed:
-            return self._line
+    async def _open_connection(self, return_patience_s: float | None) -> GatewayConnection:
+        """``return_patience_s``: how long to wait for a team that was lost; None for a first connection."""
+        if self._connection is not None and not self._connection.closed:
+            return self._connection
         patience_s = CONNECT_PATIENCE_S if return_patience_s is None else return_patience_s
         try:
             async with asyncio.timeout(patience_s), self._opening:
-                if self._line is None or self._line.closed:
-                    self._line = await self._connected(returning=return_patience_s is not None)
-                return self._line
+                if self._connection is None or self._connection.closed:
+                    self._connection = await self._connect(returning=return_patience_s is not None)
+                return self._connection
         except TimeoutError:
             leader = leader_of(self._home)
             raise TeamNotRunningError(
@@ -265,7 +262,7 @@ class SupervisorClient(TeamVerbs):
                 "back what is missing."
             ) from None
 
-    async def _connected(self, *, returning: bool) -> GatewayConnection:
+    async def _connect(self, *, returning: bool) -> GatewayConnection:
         socket = self._home.gateway_socket
         failures = 0
         while True:
@@ -279,11 +276,11 @@ class SupervisorClient(TeamVerbs):
                         f"{socket} cannot be reached: {error or 'no answer'}. `phalanx doctor` helps."
                     ) from error
             failures += 1
-            await asyncio.sleep(_AGAIN.pause_s(failures))
+            await asyncio.sleep(_RETRY.pause_s(failures))
 
     def _check_is_wanted(self, *, returning: bool) -> None:
-        """Raises ``TeamNotRunningError`` when waiting is in vain. The relay of a team that is led from another host may
-        just be starting anew, or be the first thing that is made here."""
+        """Raises ``TeamNotRunningError`` when waiting is useless. It is not when another host leads: the relay may be
+        restarting, or be the first process to start here."""
         if leader_of(self._home):
             return
         team = wanted_team(self._home)
@@ -293,5 +290,5 @@ class SupervisorClient(TeamVerbs):
             raise TeamNotRunningError(f"The team in {self._home.root} was lost. `phalanx up` brings it back.")
 
 
-def _named(team_version: str) -> str:
+def _version_name(team_version: str) -> str:
     return f"Phalanx {team_version}" if team_version not in ("", VERSION) else "another version of Phalanx"

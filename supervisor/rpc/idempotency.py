@@ -1,9 +1,10 @@
-"""Calls that may come twice: an entry that was cut off repeats its call with the same request id.
+"""Calls that may come twice: a client whose connection broke repeats its call with the same request id.
 
-``once`` lets a repeated call join the one that is still under way. What is to be known after a crash stands in the
-store, written in the same transaction as what the call did: for messages a record here, for instances the instance's
-own record and, when that goes, a record here too. A request id belongs to one content; with another it is refused.
-The latest calls are kept, as many as ``KEPT`` and ``KEPT_BYTES`` allow; the last one is kept however large it is.
+Spawns, ``MessageSender`` and ``GitService`` use it, in the supervisor's event loop. ``once`` lets a repeated call join
+the one that is still under way. What must be known after a crash is stored in the transaction of the call's own writes:
+for messages a record here; for instances the instance's own record and, when that goes, a record here too. A request id
+belongs to one content; with another content it is refused. The latest calls are kept, up to ``KEPT`` and
+``KEPT_BYTES``; the last one is kept however large it is.
 """
 
 from __future__ import annotations
@@ -21,62 +22,14 @@ from supervisor.records import Unreadable
 from supervisor.store import keys
 
 KEPT = 20_000
-"""So many of the latest calls are remembered."""
+"""The most calls that are kept."""
 KEPT_BYTES = 32_000_000
-"""So much their outcomes take at most, as they are stored."""
+"""The most that their stored outcomes take."""
 _NO_CONTENT = {"request_id", "wait", "timeout_seconds"}
 _Outcome = TypeVar("_Outcome")
 
 
-@dataclass(slots=True)
-class _Running:
-    content: str
-    task: asyncio.Future[Any]
-    waiting: int = 0
-    given_up: bool = False
-    """Nobody waits for it any more: it is being cancelled. What it has begun and does not undo goes on."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Done:
-    """As it is stored."""
-
-    fingerprint: str
-    outcomes: list[Any]
-    order: int
-
-
-@dataclass(frozen=True, slots=True)
-class _StoredCall:
-    fingerprint: str
-    outcomes: list[Any]
-    size_bytes: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IdempotentCall:
-    """One call that is about to be stored."""
-
-    request_id: str = ""
-    done: _Done | None = None
-    records: Mapping[str, bytes] = field(default_factory=dict)
-    forgotten: tuple[str, ...] = ()
-    """Request ids of the oldest calls, for which there is no room any more."""
-
-    @property
-    def delete(self) -> list[str]:
-        return list(map(keys.request, self.forgotten))
-
-
-def fingerprint(request: Request) -> str:
-    """Tells whether two requests ask for the same, also to a later version, which knows more that may be asked for."""
-    content = request.model_dump_json(exclude=_NO_CONTENT, exclude_defaults=True)
-    return hashlib.sha256(content.encode()).hexdigest()[:16]
-
-
 class IdempotencyStore:
-    """All in the supervisor's event loop."""
-
     def __init__(self) -> None:
         self._running: dict[str, _Running] = {}
         self._done: dict[str, _StoredCall] = {}
@@ -92,10 +45,10 @@ class IdempotencyStore:
         self._unknown = {key.removeprefix(keys.REQUEST_PREFIX) for key in unknown}
 
     async def once(self, request: Request, request_id: str | None, work: Callable[[], Awaitable[_Outcome]]) -> _Outcome:
-        """Runs ``work``, or waits for the same call that is under way already.
+        """Runs ``work``, or joins the same call if it is under way.
 
-        It is cancelled when everybody who waits for it has been; a caller who only lost its connection waits on. Who
-        repeats a call that is just being cancelled waits until it has ended: then ``work`` finds what went on.
+        ``work`` is cancelled when every waiting caller was; a caller that only lost its connection waits on. A repeat
+        of a call that is being cancelled waits until it has ended; then ``work`` finds what went on.
         """
         if request_id is None:
             return await work()
@@ -121,7 +74,7 @@ class IdempotencyStore:
         return self._running[request_id]
 
     def outcomes(self, request_id: str | None, content: str) -> Sequence[Any] | None:
-        """What ``remember`` was told of this call; None when it is new. Raises ``InvalidRequestError``."""
+        """The kept outcomes of this call; None when it is new. Raises ``InvalidRequestError``."""
         if request_id in self._unknown:
             raise InvalidRequestError(
                 f"A call with the requestId {request_id!r} was made before, and what it did cannot be read any more: "
@@ -134,9 +87,9 @@ class IdempotencyStore:
         return earlier.outcomes
 
     def note(self, request_id: str | None, content: str, outcomes: list[Any]) -> IdempotentCall:
-        """What is to be saved and deleted together with what the call does; ``keep`` it when that is stored.
+        """The call with the records to save and delete in one transaction with its own writes.
 
-        Until then nothing else is forgotten for it: the store may refuse.
+        Call ``keep`` when that is stored. Until then no other call is forgotten for it: the store may refuse.
         """
         if request_id is None:
             return IdempotentCall()
@@ -149,7 +102,7 @@ class IdempotencyStore:
         )
 
     def _without_room(self, request_id: str, size_bytes: int) -> Iterator[str]:
-        """Oldest first, those who must go for this one to be kept."""
+        """The calls that this one displaces, oldest first."""
         replaced = self._done.get(request_id)
         surplus = len(self._done) + (replaced is None) - KEPT
         surplus_bytes = self._size_bytes - (replaced.size_bytes if replaced else 0) + size_bytes - KEPT_BYTES
@@ -171,11 +124,51 @@ class IdempotencyStore:
         self._size_bytes -= known.size_bytes if known else 0
 
     def keep(self, noted: IdempotentCall) -> None:
-        """It is stored: from now on a repeated call gets this outcome."""
+        """From now on a repeated call gets this outcome; called when it is stored."""
         for request_id in noted.forgotten:
             self._forget(request_id)
         if noted.done is not None:
             self._remember(noted.request_id, noted.done, len(noted.records[keys.request(noted.request_id)]))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IdempotentCall:
+    """One call that is about to be stored."""
+
+    request_id: str = ""
+    done: _Done | None = None
+    records: Mapping[str, bytes] = field(default_factory=dict)
+    forgotten: tuple[str, ...] = ()
+    """Request ids of the oldest calls, which have no room any more."""
+
+    @property
+    def delete(self) -> list[str]:
+        return list(map(keys.request, self.forgotten))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Done:
+    """The stored record."""
+
+    fingerprint: str
+    outcomes: list[Any]
+    order: int
+
+
+@dataclass(frozen=True, slots=True)
+class _StoredCall:
+    fingerprint: str
+    outcomes: list[Any]
+    size_bytes: int
+
+
+@dataclass(slots=True)
+class _Running:
+    content: str
+    task: asyncio.Future[Any]
+    waiting: int = 0
+    given_up: bool = False
+    """No caller waits for it any more, so it is being cancelled. What it does not undo goes on."""
 
 
 def _decode(data: bytes) -> _Done:
@@ -185,8 +178,14 @@ def _decode(data: bytes) -> _Done:
     return done
 
 
+def fingerprint(request: Request) -> str:
+    """Equal for two requests of the same content, also in a later version that knows more arguments."""
+    content = request.model_dump_json(exclude=_NO_CONTENT, exclude_defaults=True)
+    return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+
 def check_same(request_id: str, earlier: str, content: str) -> None:
-    """Raises ``InvalidRequestError`` when the id was used for something else."""
+    """Raises ``InvalidRequestError`` when the id was used for another content."""
     if earlier != content:
         raise InvalidRequestError(
             f"The requestId {request_id!r} was used for another call. Choose a new one, or repeat that call unchanged."

@@ -1,8 +1,8 @@
-"""The supervisor's end of the relays on other hosts: for each of their clients a connection to the gateway's socket.
+"""The supervisor's end of the relays on other hosts: a connection to the gateway's socket for each of their clients.
 
 The supervisor's actor keeps one ``RelayedConnections``; ``actors.host.relay`` is the other end. Promises: bytes are
-passed on as they are and in order; a connection that nobody has asked about for ``LEASE_S`` seconds is closed, because
-its relay has died; there are at most ``MAX_CONNECTIONS``.
+passed on unchanged and in order. A connection that its relay has not asked for in ``LEASE_S`` is closed, because the
+relay has died. There are at most ``MAX_CONNECTIONS``. All of it runs in the supervisor's event loop.
 """
 
 from __future__ import annotations
@@ -18,28 +18,18 @@ from actors.errors import InvalidRequestError, UnavailableError
 from actors.host.relay import PIECE_BYTES, RelayServer
 
 logger = logging.getLogger(__name__)
-
 MAX_CONNECTIONS = 500
-"""Each keeps a call of the supervisor's actor occupied."""
+"""Each occupies a call of the supervisor's actor."""
 PULL_S = 15.0
-"""How long an answer is waited for in one call."""
+"""How long one call waits for an answer."""
 LEASE_S = 60.0
 _OPEN_S = 5.0
 _PUSH_S = 30.0
 
 
-@dataclass(slots=True)
-class _Connection:
-    reader: asyncio.StreamReader
-    writer: asyncio.StreamWriter
-    expiry: asyncio.TimerHandle
-
-
 class RelayedConnections(RelayServer):
-    """All in the supervisor's event loop."""
-
     def __init__(self, socket: Path, lease_s: float = LEASE_S, pull_s: float = PULL_S) -> None:
-        """``socket``: the gateway's."""
+        """``socket`` is the gateway's."""
         self._socket = socket
         self._lease_s = lease_s
         self._pull_s = pull_s
@@ -72,9 +62,9 @@ class RelayedConnections(RelayServer):
             raise UnavailableError("The connection to the supervisor has ended.") from error
 
     async def pull(self, name: str) -> bytes | None:
-        """What the gateway has sent; empty when it sent nothing for a while, None when it has closed the connection.
+        """The gateway's bytes; empty when it sent none for a while, None when it has closed the connection.
 
-        Raises ``UnavailableError`` when the connection is not known (any more).
+        Raises ``UnavailableError`` when the connection is unknown (by now).
         """
         connection = self._named(name)
         connection.expiry.cancel()
@@ -109,5 +99,12 @@ class RelayedConnections(RelayServer):
         return asyncio.get_running_loop().call_later(self._lease_s, self._expired, name)
 
     def _expired(self, name: str) -> None:
-        logger.warning("nobody asks for the answers of a relayed client any more: it is let go")
+        logger.warning("the relay of a client does not ask for its answers any more: the client is disconnected")
         self._close(name)
+
+
+@dataclass(slots=True)
+class _Connection:
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+    expiry: asyncio.TimerHandle

@@ -1,14 +1,14 @@
-"""The server of the team's socket, for everybody on this machine who may use it: a 0600 Unix socket that speaks frames.
+"""The server of the team's socket: a Unix socket of mode 0600 on this machine that speaks frames.
 
 The supervisor's actor starts one ``Gateway``; ``SupervisorClient`` is the other end. The gateway makes a
 ``ClientConnection`` for each client, which reads its calls, checks them, runs them side by side and writes the answers.
 This is the trust border: requests are checked here, and nowhere before.
 
-Promises: nobody but the user can connect; the socket of a gateway that answers is never taken over, a stale one is;
-clients do not disturb each other. A call's failure is answered and touches no other call. A bad frame ends its
-connection only. A client that does not read its answers is let go after ``WRITE_TIMEOUT_S`` and holds at most
-``MAX_CALLS`` answers until then. When a client goes away, calls that only look are cancelled and calls that change
-something run to their end.
+Promises: only the user can connect. The socket of a gateway that answers is never taken over, a stale one is. Clients
+do not disturb each other. A call that fails is answered and touches no other call. A bad frame ends its connection
+only. A client that does not read its answers is disconnected after ``WRITE_TIMEOUT_S`` and holds at most ``MAX_CALLS``
+answers until then. When a client goes away, calls that only look are cancelled; calls that change something run to
+their end.
 """
 
 from __future__ import annotations
@@ -35,84 +35,87 @@ from supervisor.api.verbs import VERBS, Caller, Dispatcher
 from supervisor.versions import VERSION
 
 logger = logging.getLogger(__name__)
-
 EVERY_S = 0.05
-
-
-class Progress:
-    """Progress of one call on its way to the client: the newest word, at most every ``EVERY_S``, and the last one.
-
-    Words that come faster replace each other, and none is written while the client has not read what was written
-    before, so progress takes no memory however slowly it is read.
-    """
-
-    def __init__(self, call_id: int, writer: asyncio.StreamWriter) -> None:
-        self._call_id = call_id
-        self._writer = writer
-        self._loop = asyncio.get_running_loop()
-        self._unsent: tuple[int, int, str] | None = None
-        self._next_at = 0.0
-        self._timer: asyncio.TimerHandle | None = None
-
-    def tell(self, done: int, total: int, what: str) -> None:
-        """A ``ProgressCallback``."""
-        self._unsent = (done, total, what)
-        if self._timer is None:
-            self._timer = self._loop.call_at(self._next_at, self._send)
-
-    def finish(self) -> bytes:
-        """The last word if it is not sent yet, for whoever writes the answer."""
-        if self._timer is not None:
-            self._timer.cancel()
-        return self._packed()
-
-    def _send(self) -> None:
-        self._next_at = self._loop.time() + EVERY_S
-        self._timer = None
-        if self._writer.transport.get_write_buffer_size() > 0:
-            self._timer = self._loop.call_at(self._next_at, self._send)
-        elif not self._writer.is_closing():
-            self._writer.write(self._packed())
-            self._unsent = None
-
-    def _packed(self) -> bytes:
-        if self._unsent is None:
-            return b""
-        done, total, what = self._unsent
-        return pack({"id": self._call_id, "progress": {"done": done, "total": total, "what": what}})
-
-
+"""The shortest time between two progress frames of a call."""
 MAX_CALLS = 256
 """Calls of one client that run at the same time."""
 HELLO_TIMEOUT_S = 10.0
 WRITE_TIMEOUT_S = 30.0
 _CLOSE_TIMEOUT_S = 5.0
-_MOST_VERSION = 40
+_STOP_TIMEOUT_S = 5.0
+_READ_AHEAD_BYTES = 1 << 20
+"""A connection is read up to twice this ahead, beside the frame in hand."""
+_VERSION_CHARACTERS = 40
 _SENDER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
-KeepTask = Callable[[asyncio.Task[None]], None]
-"""Keeps a call that outlives its connection."""
 
+class Gateway:
+    """Call ``start`` and ``stop`` in the event loop in which the verbs run."""
 
-@dataclass(frozen=True, slots=True)
-class _Hello:
-    """How a client has introduced itself."""
+    def __init__(self, socket: Path, verbs: Dispatcher) -> None:
+        self._socket = socket
+        self._verbs = verbs
+        self._server: asyncio.Server | None = None
+        self._inode = 0
+        self._clients = TaskSet("client")
+        self._connections: set[ClientConnection] = set()
 
-    sender: str
-    version: str
-    protocol: int
-    directory: str
-    """The one that it works in; empty when it has not said."""
-    expects_answer: bool
-    """Clients from before protocols had numbers take an answer for an error."""
+    async def start(self) -> None:
+        """Returns when clients can connect.
+
+        Raises ``UnavailableError`` when another gateway answers on the socket, ``SettingsError`` when the path is not
+        that of a socket.
+        """
+        check_is_socket(self._socket)
+        if await is_answered(self._socket):
+            raise UnavailableError(f"Another supervisor answers on {self._socket}: `phalanx down` ends it.")
+        listener = listen(self._socket)
+        self._inode = self._socket.stat().st_ino
+        self._server = await asyncio.start_unix_server(self._serve, sock=listener, limit=_READ_AHEAD_BYTES)
+
+    async def stop(self) -> None:
+        """Disconnects all clients, cancels their calls and removes the socket. No-op when not started."""
+        if self._server is None:
+            return
+        self._server.close()
+        self._server = None
+        with suppress(FileNotFoundError):
+            if self._socket.stat().st_ino == self._inode:
+                self._socket.unlink()
+        await self._clients.end(within_s=_STOP_TIMEOUT_S)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connection = ClientConnection(reader, writer, self._verbs, self._clients.keep)
+        self._clients.begin(self._until_gone(connection))
+
+    async def _until_gone(self, connection: ClientConnection) -> None:
+        self._connections.add(connection)
+        try:
+            await connection.serve()
+        finally:
+            self._connections.discard(connection)
+
+    @property
+    def warning(self) -> str:
+        """For people; empty while all clients are of the version that the team runs."""
+        others = sorted({each.version for each in self._connections} - {"", VERSION})
+        if not others:
+            return ""
+        return (
+            f"Clients of Phalanx {', '.join(others)} are connected, and the team runs {VERSION}: features of the newer "
+            f"version do not work. {RENEW}"
+        )
 
 
 class ClientConnection:
-    """``version``: of the client, once it has said so."""
-
     def __init__(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, verbs: Dispatcher, keep: KeepTask
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        verbs: Dispatcher,
+        keep: Callable[[asyncio.Task[None]], None],
     ) -> None:
+        """``keep`` keeps a call that outlives its connection."""
         self._reader = reader
         self._writer = writer
         self._verbs = verbs
@@ -121,9 +124,10 @@ class ClientConnection:
         self._writing = asyncio.Lock()
         self._name = secrets.token_hex(8)
         self.version = ""
+        """The client's; empty until its hello."""
 
     async def serve(self) -> None:
-        """Returns when the client is gone or was sent away."""
+        """Returns when the client is gone or was refused."""
         try:
             hello = await self._hello()
             self.version = hello.version
@@ -131,7 +135,7 @@ class ClientConnection:
                 await self._write(pack({"hello": {"version": VERSION, "protocol": PROTOCOL}}))
             await self._read_calls(hello)
         except (FrameError, InvalidRequestError) as error:
-            logger.warning("a client is sent away: %s", error)
+            logger.warning("a client is refused: %s", error)
             with suppress(ConnectionError):
                 await self._write(pack({"error": to_wire(error)}))
         except ConnectionError:
@@ -163,7 +167,7 @@ class ClientConnection:
         directory = hello.get("directory")
         return _Hello(
             sender=sender,
-            version=str(hello.get("version", ""))[:_MOST_VERSION],
+            version=str(hello.get("version", ""))[:_VERSION_CHARACTERS],
             protocol=protocol if isinstance(protocol, int) else 0,
             directory=directory if isinstance(directory, str) else "",
             expects_answer="protocol" in hello,
@@ -188,7 +192,7 @@ class ClientConnection:
             self._begin(call_id, verb, frame.get("params", {}), hello)
 
     def _cancel(self, call_id: Any) -> None:
-        """A cancelled call has no answer: who cancels waits for none."""
+        """A cancelled call gets no answer: its client does not wait for one."""
         if isinstance(call_id, int) and call_id in self._calls:
             self._calls[call_id][1].cancel()
 
@@ -218,7 +222,7 @@ class ClientConnection:
             return {"error": told(error, verb)}
 
     def _request(self, verb: str, params: Any) -> Request:
-        """Raises ``InvalidRequestError``, which says so when the client may only know more than we do."""
+        """Raises ``InvalidRequestError``, with both versions when they differ: the client may know more arguments."""
         try:
             return parse(_request_type(verb), params)
         except InvalidRequestError as error:
@@ -246,7 +250,7 @@ class ClientConnection:
                 async with asyncio.timeout(WRITE_TIMEOUT_S):
                     await self._writer.drain()
             except TimeoutError:
-                logger.warning("a client that does not read its answers is let go")
+                logger.warning("a client that does not read its answers is disconnected")
                 self._writer.transport.abort()
                 raise ConnectionResetError from None
 
@@ -258,8 +262,21 @@ class ClientConnection:
         self._writer.transport.abort()
 
 
+@dataclass(frozen=True, slots=True)
+class _Hello:
+    """The first frame of a client."""
+
+    sender: str
+    version: str
+    protocol: int
+    directory: str
+    """The client's working directory; empty when it is not known."""
+    expects_answer: bool
+    """Clients from before protocols had numbers take an answer for an error."""
+
+
 def _refusal(hello: _Hello) -> VersionError | None:
-    """With what each call of a client is answered that we do not understand."""
+    """The answer to each call of a client with a protocol that this version does not speak."""
     try:
         theirs = f"this client (Phalanx {hello.version or 'of an unknown version'})"
         check_protocol(hello.protocol, f"the team (Phalanx {VERSION})", theirs)
@@ -275,64 +292,44 @@ def _request_type(verb: str) -> type[Request]:
     return request
 
 
-_STOP_TIMEOUT_S = 5.0
-_READ_AHEAD_BYTES = 1 << 20
-"""A connection is read up to twice this ahead, beside the frame in hand."""
+class Progress:
+    """Sends the progress of one call to the client: the newest report, at most every ``EVERY_S``, and the last one.
 
+    Faster reports replace each other. None is written while the client has not read the one before, so progress takes
+    no memory however slowly the client reads.
+    """
 
-class Gateway:
-    """``start`` and ``stop`` belong to the event loop in which the verbs run."""
+    def __init__(self, call_id: int, writer: asyncio.StreamWriter) -> None:
+        self._call_id = call_id
+        self._writer = writer
+        self._loop = asyncio.get_running_loop()
+        self._unsent: tuple[int, int, str] | None = None
+        self._next_at = 0.0
+        self._timer: asyncio.TimerHandle | None = None
 
-    def __init__(self, socket: Path, verbs: Dispatcher) -> None:
-        self._socket = socket
-        self._verbs = verbs
-        self._server: asyncio.Server | None = None
-        self._inode = 0
-        self._clients = TaskSet("client")
-        self._connections: set[ClientConnection] = set()
+    def tell(self, done: int, total: int, what: str) -> None:
+        """A ``ProgressCallback``."""
+        self._unsent = (done, total, what)
+        if self._timer is None:
+            self._timer = self._loop.call_at(self._next_at, self._send)
 
-    async def start(self) -> None:
-        """Returns when clients can connect.
+    def finish(self) -> bytes:
+        """The frame of the last report if it is not sent yet. The caller writes it before the answer."""
+        if self._timer is not None:
+            self._timer.cancel()
+        return self._packed()
 
-        Raises ``UnavailableError`` when another gateway answers on the socket, ``SettingsError`` when the path is
-        taken by something that is no socket.
-        """
-        check_is_socket(self._socket)
-        if await is_answered(self._socket):
-            raise UnavailableError(f"Another supervisor answers on {self._socket}: `phalanx down` ends it.")
-        listener = listen(self._socket)
-        self._inode = self._socket.stat().st_ino
-        self._server = await asyncio.start_unix_server(self._serve, sock=listener, limit=_READ_AHEAD_BYTES)
+    def _send(self) -> None:
+        self._next_at = self._loop.time() + EVERY_S
+        self._timer = None
+        if self._writer.transport.get_write_buffer_size() > 0:
+            self._timer = self._loop.call_at(self._next_at, self._send)
+        elif not self._writer.is_closing():
+            self._writer.write(self._packed())
+            self._unsent = None
 
-    async def stop(self) -> None:
-        """Lets all clients go, cancels what runs, and takes the socket away. No-op when not started."""
-        if self._server is None:
-            return
-        self._server.close()
-        self._server = None
-        with suppress(FileNotFoundError):
-            if self._socket.stat().st_ino == self._inode:
-                self._socket.unlink()
-        await self._clients.end(within_s=_STOP_TIMEOUT_S)
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        connection = ClientConnection(reader, writer, self._verbs, self._clients.keep)
-        self._clients.begin(self._serve_one(connection))
-
-    async def _serve_one(self, connection: ClientConnection) -> None:
-        self._connections.add(connection)
-        try:
-            await connection.serve()
-        finally:
-            self._connections.discard(connection)
-
-    @property
-    def warning(self) -> str:
-        """For people; empty while all clients are of the version that the team runs."""
-        others = sorted({each.version for each in self._connections} - {"", VERSION})
-        if not others:
-            return ""
-        return (
-            f"Clients of Phalanx {', '.join(others)} are connected, and the team runs {VERSION}: what only the newer "
-            f"one can do does not work. {RENEW}"
-        )
+    def _packed(self) -> bytes:
+        if self._unsent is None:
+            return b""
+        done, total, what = self._unsent
+        return pack({"id": self._call_id, "progress": {"done": done, "total": total, "what": what}})

@@ -1,6 +1,7 @@
-"""``python -m supervisor.runtime up|down|revive --home DIRECTORY``: for whoever does so from outside this process.
+"""``python -m supervisor.runtime up|down|revive --home DIRECTORY``: brings a team up, down or back in a process of its
+own.
 
-Steps go to stdout, the reason of a failure to stderr; exit code 1 then.
+The MCP entry and scripts run it. Steps go to stdout, the reason of a failure to stderr; the exit code is then 1.
 """
 
 from __future__ import annotations
@@ -54,8 +55,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("command", choices=["up", "down", "revive"])
     parser.add_argument("--home", type=Path, required=True)
     given = parser.parse_args(arguments)
-    for told_to_end in (signal.SIGTERM, signal.SIGHUP):  # what it began is undone then
-        signal.signal(told_to_end, lambda number, _: sys.exit(128 + number))
+    for end_signal in (signal.SIGTERM, signal.SIGHUP):  # leaving by an exception undoes what it began
+        signal.signal(end_signal, lambda number, _: sys.exit(128 + number))
     home = Home(given.home.absolute())
     try:
         match given.command:

@@ -1,8 +1,8 @@
-"""Bringing up the parts of a team, the supervisor last.
+"""Brings up the parts of a team that are missing: Ray, the tmux server, and the supervisor last. ``Runtime`` calls it.
 
-Bringing up the parts of a team that are missing, undone in reverse by the caller's stack when one fails.
-
-Running ``supervisor.boot`` and reading its answer.
+``BringUp.run`` registers the undo of each step in the caller's ``ExitStack``, which undoes them in reverse when one
+fails. ``boot`` runs the program ``supervisor.boot``, which starts the supervisor in Ray, and reads its answer from a
+pipe.
 """
 
 from __future__ import annotations
@@ -41,101 +41,29 @@ from supervisor.settings import Settings, keep_settings, kept_settings
 from supervisor.team.file import TeamInfo, read_team, write_team
 from supervisor.versions import VERSION
 
-LOG_NAME = "boot.log"
-_LOOK_EVERY_S = 0.1
-_ENDED_S = 1.0
+BOOT_TIMEOUT_S = 120.0
+KEPT_HEAD_S = 10.0
+"""In a Ray that runs, the supervisor is back within two seconds, or this Ray waits for something that has ended."""
+_BOOT_MARGIN_S = 5.0
+"""Lets the boot program report itself that the time ran out."""
+_TRIES = 5
+_TRY_FOR_S = 60.0
+"""From the start of the bring-up: a supervisor that is lost later is not tried again."""
+_POLL_S = 0.1
+_EXIT_CODE_S = 1.0
 _END_GRACE_S = 2.0
+LOG_NAME = "boot.log"
 _MODULE = "supervisor.boot"
+Lost = Callable[[], str]
+"""Names the process without which this Ray is lost; empty while it lives."""
 
 
 class SupervisorLostError(UnavailableError):
-    """Nothing came of the supervisor's start: Ray or the boot program ended or hung. Another try may do better."""
+    """The supervisor did not start, because Ray or the boot program ended or hung. Another try may work."""
 
 
 class BootKilledError(SupervisorLostError):
-    """Somebody killed the boot program: Ray is not to blame."""
-
-
-class Boot:
-    """One run of the boot program. ``answer`` may be asked for once."""
-
-    def __init__(self, process: subprocess.Popen[bytes], report: int) -> None:
-        """``report``: the descriptor on which the answer comes."""
-        self._process = process
-        self._report = report
-
-    def answer(self, timeout_s: float, check: Callable[[], None]) -> Mapping[str, Any]:
-        """The fields of a good answer. ``check`` is called now and then and raises when waiting is in vain.
-
-        Raises ``UnavailableError`` with the reason that the supervisor gave, ``SupervisorLostError`` when it gave none.
-        """
-        text = self._read(time.monotonic() + timeout_s, check)
-        if not text.endswith(b"\n"):
-            raise self._no_answer()
-        answer: Mapping[str, Any] = json.loads(text)
-        if answer["ok"]:
-            return answer
-        raise SupervisorLostError(answer["message"]) if answer.get("lost") else UnavailableError(answer["message"])
-
-    def _no_answer(self) -> SupervisorLostError:
-        try:
-            code = self._process.wait(_ENDED_S)
-        except subprocess.TimeoutExpired:
-            return SupervisorLostError("the program that starts it in Ray hung")
-        if code < 0:
-            return BootKilledError(f"the program that starts it in Ray was ended by signal {-code}")
-        return SupervisorLostError(f"the program that starts it in Ray ended with exit status {code}")
-
-    def _read(self, deadline: float, check: Callable[[], None]) -> bytes:
-        text = b""
-        while not text.endswith(b"\n") and time.monotonic() < deadline:
-            ready, _, _ = select.select([self._report], [], [], _LOOK_EVERY_S)
-            if not ready:
-                check()
-                continue
-            part = os.read(self._report, 65_536)
-            if not part:
-                break
-            text += part
-        return text
-
-
-@contextmanager
-def boot(
-    home: Home, environment: Mapping[str, str], factory: str, timeout_s: float, cluster: str = ""
-) -> Iterator[Boot]:
-    """Starts the program, which connects to ``cluster`` or else to the home's own Ray.
-
-    After the block it is given a moment to end by itself, after a failed one none.
-    """
-    report, for_program = os.pipe()
-    try:
-        command = (
-            *(sys.executable, "-P", "-m", _MODULE, "--home", str(home.root), "--report-fd", str(for_program)),
-            *("--timeout", str(timeout_s), "--factory", factory, "--cluster", cluster),
-        )
-        process = start_detached(command, environment, home.logs / LOG_NAME, inherited=[for_program])
-    finally:
-        os.close(for_program)
-    try:
-        yield Boot(process, report)
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(_END_GRACE_S)
-    finally:
-        os.close(report)
-        process.kill()
-
-
-BOOT_TIMEOUT_S = 120.0
-KEPT_HEAD_S = 10.0
-"""In a Ray that runs the supervisor is back within two seconds, or this Ray waits for something that has ended."""
-_BOOT_MARGIN_S = 5.0
-"""For the boot program to say itself that the time ran out."""
-Lost = Callable[[], str]
-"""The name of what a Ray has lost that it needs; empty while it lives."""
-_TRIES = 5
-_AGAIN_S = 60.0
-"""Since the bring-up began: a supervisor that is lost later is not tried for again."""
+    """The boot program was killed; Ray is not the cause."""
 
 
 class BringUp:
@@ -150,7 +78,7 @@ class BringUp:
         self._terminal = TmuxServer(home.tmux_socket)
 
     def run(self, known: TeamInfo | None, parts: RuntimeParts, given: Environments) -> TeamInfo:
-        """Returns the team when its gateway answers; the agents of a team that goes on keep the environment they have.
+        """Returns the team when its gateway answers. Agents of a team that goes on keep their environment.
 
         Raises ``PhalanxError``.
         """
@@ -165,21 +93,21 @@ class BringUp:
         else:
             team = self._begin(known, given.agents)
         self._keep_settings()
-        team = self._until_it_is_there(team, parts, given)
+        team = self._with_retries(team, parts, given)
         write_team(self._home, team)
         return team
 
-    def _until_it_is_there(self, team: TeamInfo, parts: RuntimeParts, given: Environments) -> TeamInfo:
-        """Whatever of Ray dies meanwhile is begun again at once. A head that was there but in which no supervisor comes
-        up, perhaps because it is just dying, is replaced."""
+    def _with_retries(self, team: TeamInfo, parts: RuntimeParts, given: Environments) -> TeamInfo:
+        """Starts again at once what dies of Ray meanwhile. Replaces a head in which no supervisor comes up: it may be
+        dying."""
         begun = time.monotonic()
         for left in reversed(range(_TRIES)):
             try:
                 return self._try(team, parts, given)
             except SupervisorLostError as error:
-                late = time.monotonic() - begun > _AGAIN_S and not parts.head
+                late = time.monotonic() - begun > _TRY_FOR_S and not parts.head
                 if late or not left:
-                    raise UnavailableError(self._given_up(error, _TRIES - left)) from error
+                    raise UnavailableError(self._failure(error, _TRIES - left)) from error
                 self._watch.tell(f"beginning again: {error}")
                 team = read_team(self._home) or team
                 head = isinstance(error, BootKilledError) and has_head(team)
@@ -190,7 +118,7 @@ class BringUp:
         raise AssertionError
 
     def _try(self, team: TeamInfo, parts: RuntimeParts, given: Environments) -> TeamInfo:
-        """Raises ``SupervisorLostError`` when another try may do better."""
+        """Raises ``SupervisorLostError`` when another try may work."""
         team, lost = self._ray(team, parts, given.ray)
         cluster = team.ray_address if team.joined else ""
         with boot(self._home, self._environment(team, given.ray), self._factory, BOOT_TIMEOUT_S, cluster) as run:
@@ -200,8 +128,8 @@ class BringUp:
             patience_s = KEPT_HEAD_S if parts.head and not team.joined else BOOT_TIMEOUT_S + _BOOT_MARGIN_S
             return replace(team, ray_address=self._supervisor(run, lost, patience_s))
 
-    def _given_up(self, error: SupervisorLostError, tries: int) -> str:
-        """For people: what failed, where more of it stands, what to do."""
+    def _failure(self, error: SupervisorLostError, tries: int) -> str:
+        """For people: what failed, where the logs are, what to do."""
         often = f" in {tries} tries, the last time because" if tries > 1 else ":"
         logs = self._home.logs
         return (
@@ -210,7 +138,7 @@ class BringUp:
         )
 
     def _begin(self, dead: TeamInfo | None, for_agents: Mapping[str, str]) -> TeamInfo:
-        """A new team: of an earlier one nothing is left that could go on but what the home keeps."""
+        """Begins a new team, after ending all that is left of an earlier one. The home keeps its files."""
         if dead is not None:
             end_all(self._home, dead)
             remove_files(self._home)
@@ -227,21 +155,21 @@ class BringUp:
         return environment
 
     def _keep_settings(self) -> None:
-        """For the supervisor, also for one that Ray starts again. A team that goes on without this bring-up keeps its
-        own."""
+        """Stores the settings for the supervisor, also for one that Ray restarts. When the bring-up fails, a team that
+        goes on gets its own back."""
         if earlier := kept_settings(self._home):
             self._undo.callback(keep_settings, self._home, earlier)
         keep_settings(self._home, self._settings)
 
     def _end(self, team_id: str) -> None:
-        """The files go last: while a process is left, they are how the team is found again."""
+        """Removes the files last: while a process is left, the team is found through them."""
         team = read_team(self._home)
         if team is not None and team.team_id == team_id:
             end_all(self._home, team)
             remove_files(self._home)
 
     def _ray(self, team: TeamInfo, parts: RuntimeParts, for_ray: Mapping[str, str]) -> tuple[TeamInfo, Lost]:
-        """The team with a head, and how to see what of it is lost. Two generations of actors never run side by side."""
+        """The team with a head, and a check that its Ray lives. Two generations of actors never run side by side."""
         cluster = self._settings.ray_address or (team.ray_address if team.joined else "")
         if cluster:
             return self._join(team, parts, cluster, for_ray)
@@ -261,7 +189,7 @@ class BringUp:
     def _join(
         self, team: TeamInfo, parts: RuntimeParts, cluster: str, for_ray: Mapping[str, str]
     ) -> tuple[TeamInfo, Lost]:
-        """The team in a cluster that is there already. Actors in which no supervisor comes up are replaced, too."""
+        """The team in an existing cluster. Actors that are left without a supervisor are replaced."""
         check_cluster(cluster)
         if team.head_pid and is_head(team.head_pid, team.team_id):
             raise SettingsError(
@@ -287,7 +215,7 @@ class BringUp:
             return self._terminal.start(environment)
 
     def _supervisor(self, run: Boot, lost: Lost, patience_s: float) -> str:
-        """Ray's address, when the supervisor answers."""
+        """Waits until the supervisor answers; returns Ray's address."""
 
         def check() -> None:
             if which := lost():
@@ -302,8 +230,78 @@ class BringUp:
         return str(answer["address"])
 
 
+@contextmanager
+def boot(
+    home: Home, environment: Mapping[str, str], factory: str, timeout_s: float, cluster: str = ""
+) -> Iterator[Boot]:
+    """Starts the program, which connects to ``cluster`` or else to the home's own Ray.
+
+    After the block it has a moment to end by itself, after a failed block none.
+    """
+    report, for_program = os.pipe()
+    try:
+        command = (
+            *(sys.executable, "-P", "-m", _MODULE, "--home", str(home.root), "--report-fd", str(for_program)),
+            *("--timeout", str(timeout_s), "--factory", factory, "--cluster", cluster),
+        )
+        process = start_detached(command, environment, home.logs / LOG_NAME, inherited=[for_program])
+    finally:
+        os.close(for_program)
+    try:
+        yield Boot(process, report)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(_END_GRACE_S)
+    finally:
+        os.close(report)
+        process.kill()
+
+
+class Boot:
+    """One run of the boot program. Call ``answer`` once."""
+
+    def __init__(self, process: subprocess.Popen[bytes], report: int) -> None:
+        """``report``: the descriptor to read the answer from."""
+        self._process = process
+        self._report = report
+
+    def answer(self, timeout_s: float, check: Callable[[], None]) -> Mapping[str, Any]:
+        """The fields of a good answer. ``check`` is called periodically and raises when waiting is useless.
+
+        Raises ``UnavailableError`` with the supervisor's reason, ``SupervisorLostError`` when it gave none.
+        """
+        text = self._read(time.monotonic() + timeout_s, check)
+        if not text.endswith(b"\n"):
+            raise self._no_answer()
+        answer: Mapping[str, Any] = json.loads(text)
+        if answer["ok"]:
+            return answer
+        raise SupervisorLostError(answer["message"]) if answer.get("lost") else UnavailableError(answer["message"])
+
+    def _no_answer(self) -> SupervisorLostError:
+        try:
+            code = self._process.wait(_EXIT_CODE_S)
+        except subprocess.TimeoutExpired:
+            return SupervisorLostError("the program that starts it in Ray hung")
+        if code < 0:
+            return BootKilledError(f"the program that starts it in Ray was ended by signal {-code}")
+        return SupervisorLostError(f"the program that starts it in Ray ended with exit status {code}")
+
+    def _read(self, deadline: float, check: Callable[[], None]) -> bytes:
+        text = b""
+        while not text.endswith(b"\n") and time.monotonic() < deadline:
+            ready, _, _ = select.select([self._report], [], [], _POLL_S)
+            if not ready:
+                check()
+                continue
+            part = os.read(self._report, 65_536)
+            if not part:
+                break
+            text += part
+        return text
+
+
 def stored_environment(home: Home) -> dict[str, str]:
-    """What the agents of this home run with; empty when it is not known."""
+    """The environment of this home's agents; empty when it is not known."""
     try:
         return read_environment(home)
     except SettingsError:

@@ -1,10 +1,8 @@
-"""What each process is started with, and what must be there before.
+"""What must be true before a team is started, and the environment that each of its processes gets.
 
-Which variables go where: the agents get the caller's environment without what belongs to others, Ray gets little.
-
-Pure. Every process of a team carries the mark ``TEAM_MARK``, by which it is found again wherever it has moved to.
-
-What must be there before anything is started, and the lock that makes one bring-up or bring-down at a time.
+``Runtime`` checks tmux and git with ``check_programs``, and holds the home's lock with ``only_one``: one bring-up or
+bring-down at a time. Agents get the caller's environment without what belongs to other programs; Ray gets little of it.
+Every process of a team carries the mark ``TEAM_MARK``, by which it is found wherever it has moved to.
 """
 
 from __future__ import annotations
@@ -30,10 +28,10 @@ from supervisor.runtime.model import OnStep
 from supervisor.settings import HOME_VARIABLE, setting_variables
 
 TOKEN_VARIABLE = "RAY_AUTH_TOKEN_PATH"  # noqa: S105 - a path
-_OF_OTHERS = ("RAY_", "REDIS_", "PHALANX_", "CLAUDE_BG_")
-_DEMO = "PHALANX_DEMO_"
-_OF_THE_TERMINAL = frozenset({"TMUX", "TMUX_PANE", "STY", "COLUMNS", "LINES"})
-_OF_A_REPOSITORY = frozenset(
+_FOREIGN_PREFIXES = ("RAY_", "REDIS_", "PHALANX_", "CLAUDE_BG_")
+_DEMO_PREFIX = "PHALANX_DEMO_"
+_TERMINAL_VARIABLES = frozenset({"TMUX", "TMUX_PANE", "STY", "COLUMNS", "LINES"})
+_REPOSITORY_VARIABLES = frozenset(
     {
         "GIT_ALTERNATE_OBJECT_DIRECTORIES",
         "GIT_COMMON_DIR",
@@ -48,8 +46,8 @@ _OF_A_REPOSITORY = frozenset(
         "GIT_WORK_TREE",
     }
 )
-"""By which git knows where it is, as in a hook. An agent's work would go into the caller's repository."""
-_OF_A_CLAUDE_SESSION = frozenset(
+"""Git sets them in hooks, to say where it is. With them an agent's work would go into the caller's repository."""
+_CLAUDE_VARIABLES = frozenset(
     {
         "AI_AGENT",
         "CLAUDECODE",
@@ -76,9 +74,8 @@ _OF_A_CLAUDE_SESSION = frozenset(
         "TRACEPARENT",
     }
 )
-"""What a Claude tells its children about itself. With CLAUDE_CODE_CHILD_SESSION an agent would keep no transcript."""
-
-_FOR_RAY = frozenset(
+"""Claude Code sets them for its children. With CLAUDE_CODE_CHILD_SESSION an agent would keep no transcript."""
+_RAY_VARIABLES = frozenset(
     {
         "HOME",
         "LANG",
@@ -101,109 +98,51 @@ _ONE_MACHINE: Mapping[str, str] = {
 RAY_SETTINGS: Mapping[str, str] = {
     "RAY_AUTH_MODE": "token",
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
-    # Its memory monitor kills our small actors when the agents fill memory.
+    # Ray's memory monitor kills our small actors when the agents fill memory.
     "RAY_memory_monitor_refresh_ms": "0",
     "RAY_worker_niceness": "0",
     "RAY_worker_oom_score_adjustment": "0",
     "RAY_worker_num_grpc_internal_threads": "1",
     "RAY_ROTATION_MAX_BYTES": "16000000",
     "RAY_ROTATION_BACKUP_COUNT": "1",
-    # Its processes write their titles without overwriting the environment, in which the mark is looked for.
+    # Ray's processes write their titles without overwriting their environment, which holds the mark.
     "SPT_NOENV": "1",
 }
-"""For every Ray of ours, on one machine and on the hosts of a cluster."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Environments:
-    """Whose environment each side is made from."""
-
-    ray: Mapping[str, str]
-    agents: Mapping[str, str]
-
-
-def agent_environment(caller: Mapping[str, str], extra: Mapping[str, str], team_id: str) -> dict[str, str]:
-    """What agents run with: the caller's environment less what belongs to others, plus ``extra`` and the mark."""
-    kept = {name: value for name, value in caller.items() if not _belongs_to_others(name)}
-    if "CLAUDECODE" in caller and kept.get("GIT_EDITOR") == "true":
-        del kept["GIT_EDITOR"]
-    return {**_without_environment(kept, own_virtual_environment()), **extra, TEAM_MARK: team_id}
-
-
-def own_virtual_environment() -> Path | None:
-    """The one that ``scripts/setup`` has made in our checkout. One that Phalanx was only installed into is its user's,
-    perhaps the project's own: agents keep it."""
-    checkout = Path(supervisor.__file__).resolve().parent.parent
-    prefix = Path(sys.prefix).resolve()
-    return prefix if prefix.parent == checkout else None
-
-
-def _without_environment(variables: Mapping[str, str], virtual_environment: Path | None) -> dict[str, str]:
-    """As if it had not been activated: an agent that calls python means its project's."""
-    if virtual_environment is None:
-        return dict(variables)
-    kept = dict(variables)
-    if Path(kept.get("VIRTUAL_ENV", "/")).resolve() == virtual_environment:
-        del kept["VIRTUAL_ENV"]
-        kept.pop("VIRTUAL_ENV_PROMPT", None)
-    if "PATH" in kept:
-        ours = virtual_environment / "bin"
-        places = kept["PATH"].split(os.pathsep)
-        kept["PATH"] = os.pathsep.join(each for each in places if not each or Path(each).resolve() != ours)
-    return kept
-
-
-def kept_for_ray(caller: Mapping[str, str]) -> dict[str, str]:
-    """The basics of the caller's environment and its settings, none of its secrets but a password of Redis."""
-    names = _FOR_RAY | setting_variables()
-    return {name: value for name, value in caller.items() if name in names or name.startswith("LC_")}
-
-
-def kept_for_tls(caller: Mapping[str, str]) -> dict[str, str]:
-    """Where the certificates are with which Ray's processes of a cluster know each other."""
-    return {name: value for name, value in caller.items() if name == "RAY_USE_TLS" or name.startswith("RAY_TLS_")}
-
-
-def ray_environment(caller: Mapping[str, str], home: Home, team_id: str) -> dict[str, str]:
-    """What Ray and its workers run with."""
-    return {
-        **kept_for_ray(caller),
-        **python_path(),
-        **RAY_SETTINGS,
-        **_ONE_MACHINE,
-        TOKEN_VARIABLE: str(home.ray_token_file),
-        HOME_VARIABLE: str(home.root),
-        TEAM_MARK: team_id,
-    }
-
-
-def python_path() -> dict[str, str]:
-    """By which Ray's processes start lean, and find our packages where they are not installed beside Ray."""
-    lean = Path(actors.ray_startup.__file__).resolve().parent
-    packages = Path(supervisor.__file__).resolve().parent.parent
-    installed = packages == Path(sysconfig.get_path("purelib")).resolve()
-    return {"PYTHONPATH": os.pathsep.join(map(str, [lean] if installed else [lean, packages]))}
-
-
-def _belongs_to_others(name: str) -> bool:
-    if name in _OF_THE_TERMINAL | _OF_A_REPOSITORY | _OF_A_CLAUDE_SESSION:
-        return True
-    if name.startswith("CLAUDE_CODE_") and name.endswith("_FILE_DESCRIPTOR"):
-        return True
-    return name.startswith(_OF_OTHERS) and not name.startswith(_DEMO)
-
-
+"""For every Ray of a team, on one machine and on the hosts of a cluster."""
 OLDEST_TMUX = (3, 2)
 LOCK_PATIENCE_S = 240.0
 _ASK_TIMEOUT_S = 10.0
 
 
+@contextmanager
+def only_one(lock_file: Path, on_step: OnStep, patience_s: float = LOCK_PATIENCE_S) -> Iterator[None]:
+    """Holds the lock of the home.
+
+    Raises ``UnavailableError`` when another process keeps it for longer than ``patience_s``.
+    """
+    lock = FileLock(lock_file)
+    try:
+        if not lock.try_acquire():
+            on_step("waiting for another phalanx up or down")
+            if not lock.acquire(patience_s):
+                raise UnavailableError(
+                    f"Another phalanx up or down has been at work on {lock_file.parent} for {patience_s:.0f} s. "
+                    "Wait for it or end it, then try again."
+                )
+    except OSError as error:
+        raise SettingsError(f"{lock_file} cannot be written: {error.strerror}. Set PHALANX_HOME elsewhere.") from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 def check_programs(environment: Mapping[str, str]) -> None:
     """Raises ``SettingsError`` when tmux or git is missing or too old."""
-    said = _first_line("tmux", "-V", environment)
-    number = re.search(r"(\d+)\.(\d+)", said)
+    version = _first_line("tmux", "-V", environment)
+    number = re.search(r"(\d+)\.(\d+)", version)
     if number and (int(number[1]), int(number[2])) < OLDEST_TMUX:
-        raise SettingsError(f"tmux is too old: {said}; 3.2 or newer is needed. Install a newer one.")
+        raise SettingsError(f"tmux is too old: {version}; 3.2 or newer is needed. Install a newer one.")
     _first_line("git", "--version", environment)
 
 
@@ -230,28 +169,80 @@ def _first_line(program: str, option: str, environment: Mapping[str, str]) -> st
     return asked.stdout.decode(errors="replace").strip()
 
 
-@contextmanager
-def only_one(lock_file: Path, on_step: OnStep, patience_s: float = LOCK_PATIENCE_S) -> Iterator[None]:
-    """Holds the lock of the home.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Environments:
+    """The callers' environments that those of Ray and of the agents are made from."""
 
-    Raises ``UnavailableError`` when another process keeps it for longer than ``patience_s``.
-    """
-    lock = FileLock(lock_file)
-    try:
-        if not lock.try_acquire():
-            on_step("waiting for another phalanx up or down")
-            _wait_for(lock, lock_file, patience_s)
-    except OSError as error:
-        raise SettingsError(f"{lock_file} cannot be written: {error.strerror}. Set PHALANX_HOME elsewhere.") from error
-    try:
-        yield
-    finally:
-        lock.release()
+    ray: Mapping[str, str]
+    agents: Mapping[str, str]
 
 
-def _wait_for(lock: FileLock, lock_file: Path, patience_s: float) -> None:
-    if not lock.acquire(patience_s):
-        raise UnavailableError(
-            f"Another phalanx up or down has been at work on {lock_file.parent} for {patience_s:.0f} s. "
-            "Wait for it or end it, then try again."
-        )
+def agent_environment(caller: Mapping[str, str], extra: Mapping[str, str], team_id: str) -> dict[str, str]:
+    """The agents' environment: the caller's without foreign variables, plus ``extra`` and the mark."""
+    kept = {name: value for name, value in caller.items() if not _is_foreign(name)}
+    if "CLAUDECODE" in caller and kept.get("GIT_EDITOR") == "true":
+        del kept["GIT_EDITOR"]
+    return {**_without_environment(kept, own_virtual_environment()), **extra, TEAM_MARK: team_id}
+
+
+def own_virtual_environment() -> Path | None:
+    """The virtual environment that ``scripts/setup`` made in our checkout. Any other one where Phalanx was installed
+    belongs to the user, perhaps to the project: agents keep it."""
+    checkout = Path(supervisor.__file__).resolve().parent.parent
+    prefix = Path(sys.prefix).resolve()
+    return prefix if prefix.parent == checkout else None
+
+
+def _without_environment(variables: Mapping[str, str], virtual_environment: Path | None) -> dict[str, str]:
+    """The variables as if it had not been activated: an agent that calls python means its project's."""
+    if virtual_environment is None:
+        return dict(variables)
+    kept = dict(variables)
+    if Path(kept.get("VIRTUAL_ENV", "/")).resolve() == virtual_environment:
+        del kept["VIRTUAL_ENV"]
+        kept.pop("VIRTUAL_ENV_PROMPT", None)
+    if "PATH" in kept:
+        ours = virtual_environment / "bin"
+        places = kept["PATH"].split(os.pathsep)
+        kept["PATH"] = os.pathsep.join(each for each in places if not each or Path(each).resolve() != ours)
+    return kept
+
+
+def _is_foreign(name: str) -> bool:
+    if name in _TERMINAL_VARIABLES | _REPOSITORY_VARIABLES | _CLAUDE_VARIABLES:
+        return True
+    if name.startswith("CLAUDE_CODE_") and name.endswith("_FILE_DESCRIPTOR"):
+        return True
+    return name.startswith(_FOREIGN_PREFIXES) and not name.startswith(_DEMO_PREFIX)
+
+
+def ray_environment(caller: Mapping[str, str], home: Home, team_id: str) -> dict[str, str]:
+    """The environment of Ray and its workers."""
+    return {
+        **kept_for_ray(caller),
+        **python_path(),
+        **RAY_SETTINGS,
+        **_ONE_MACHINE,
+        TOKEN_VARIABLE: str(home.ray_token_file),
+        HOME_VARIABLE: str(home.root),
+        TEAM_MARK: team_id,
+    }
+
+
+def kept_for_ray(caller: Mapping[str, str]) -> dict[str, str]:
+    """The basics of the caller's environment and its settings; of its secrets only a password of Redis."""
+    names = _RAY_VARIABLES | setting_variables()
+    return {name: value for name, value in caller.items() if name in names or name.startswith("LC_")}
+
+
+def kept_for_tls(caller: Mapping[str, str]) -> dict[str, str]:
+    """The paths of the certificates by which Ray's processes in a cluster know each other."""
+    return {name: value for name, value in caller.items() if name == "RAY_USE_TLS" or name.startswith("RAY_TLS_")}
+
+
+def python_path() -> dict[str, str]:
+    """The path that makes Ray's processes start fast, and find our packages if they are not installed beside Ray."""
+    lean = Path(actors.ray_startup.__file__).resolve().parent
+    packages = Path(supervisor.__file__).resolve().parent.parent
+    installed = packages == Path(sysconfig.get_path("purelib")).resolve()
+    return {"PYTHONPATH": os.pathsep.join(map(str, [lean] if installed else [lean, packages]))}

@@ -1,9 +1,4 @@
-"""What the runtime tells its callers, and how long its steps take.
-
-What the runtime tells its callers.
-
-How long the parts of bringing up and down take; each is told when it begins.
-"""
+"""The values that ``Runtime`` returns to its callers, and the times of its steps."""
 
 from __future__ import annotations
 
@@ -15,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 OnStep = Callable[[str], None]
-"""Told in words what is done just now."""
+"""Called with the name of each step when it begins."""
 
 
 def ignore_steps(step: str) -> None:
@@ -24,7 +19,7 @@ def ignore_steps(step: str) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepTime:
-    """How long one part of bringing up or down took."""
+    """How long one step of bringing up or down took."""
 
     what: str
     seconds: float
@@ -32,38 +27,35 @@ class StepTime:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TeamAddress:
-    """Where a running team is."""
+    """A running team."""
 
     home: Path
     gateway_socket: Path
     ray_address: str
     team_id: str
     already_running: bool
-    """Nothing had to be done."""
+    """True when nothing had to be done."""
     steps: tuple[StepTime, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TeamState:
-    """``missing`` says in words which parts of a partly running team do not answer."""
-
     kind: Literal["running", "partly", "stopped"]
     missing: tuple[str, ...] = ()
+    """Names, for people, of the parts that do not answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EndedProcess:
-    """A process that was ended, by id and the name of its program."""
-
     pid: int
     name: str
+    """Of its program."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DownReport:
-    """``was_running`` is false when there was nothing to bring down."""
-
     was_running: bool
+    """False when there was nothing to bring down."""
     ended: tuple[EndedProcess, ...] = ()
     notes: tuple[str, ...] = ()
     steps: tuple[StepTime, ...] = ()
@@ -76,11 +68,11 @@ class Stopwatch:
 
     @property
     def steps(self) -> tuple[StepTime, ...]:
-        """Those that are over, in order."""
+        """The finished ones, in order."""
         return tuple(self._steps)
 
     def tell(self, what: str) -> None:
-        """Something that is no step."""
+        """Shows a word that is not a step."""
         self._on_step(what)
 
     @contextmanager

@@ -1,9 +1,4 @@
-"""Which parts of a team answer, and what is asked of its supervisor.
-
-Which parts of a team answer just now.
-
-What the runtime asks a running supervisor, from code that runs no event loop.
-"""
+"""Which parts of a team answer now, and the runtime's calls to a running supervisor, made without an event loop."""
 
 from __future__ import annotations
 
@@ -25,8 +20,38 @@ SENDER = "runtime"
 _ANSWER_TIMEOUT_S = 5.0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuntimeParts:
+    head: bool = False
+    terminal: bool = False
+    gateway: bool = False
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """Names for people."""
+        named = {"Ray": self.head, "the tmux server": self.terminal, "the supervisor": self.gateway}
+        return tuple(name for name, there in named.items() if not there)
+
+
+NONE = RuntimeParts()
+
+
+def look(home: Home, team: TeamInfo | None) -> RuntimeParts:
+    """A process id in the team's file counts only while that process carries the team's mark."""
+    if team is None:
+        return NONE
+    terminal = False
+    with suppress(TerminalError):
+        terminal = mark_of_server(home) == team.team_id
+    return RuntimeParts(head=has_head(team), terminal=terminal, gateway=gateway_answers(home))
+
+
+def has_head(team: TeamInfo) -> bool:
+    return cluster_answers(team.ray_address) if team.joined else is_head(team.head_pid, team.team_id)
+
+
 def gateway_answers(home: Home) -> bool:
-    """Whether the supervisor answers ``status``; one of another version that understands nobody here is there, too."""
+    """Whether the supervisor answers ``status``. One of another version, which refuses this client, answers too."""
     if not _is_listening(home):
         return False
     try:
@@ -39,7 +64,7 @@ def gateway_answers(home: Home) -> bool:
 
 
 def shut_down(home: Home, timeout_s: float) -> tuple[str, ...]:
-    """Has the supervisor end all instances gently; returns what there is to say about it."""
+    """Lets the supervisor end all instances gently. Returns notes for people."""
     if not gateway_answers(home):
         return ("the supervisor does not answer: the agents are ended without it",)
     try:
@@ -56,7 +81,7 @@ def _notes(ended: TerminateResult) -> tuple[str, ...]:
 
 
 def _is_listening(home: Home) -> bool:
-    """Told apart at once: the client itself gives a supervisor that starts anew some time."""
+    """Answers at once, while the client waits some time for a supervisor that restarts."""
     with sockets.socket(sockets.AF_UNIX, sockets.SOCK_STREAM) as probe:
         probe.settimeout(_ANSWER_TIMEOUT_S)
         try:
@@ -72,33 +97,3 @@ def _ask(home: Home, verb: Verb[RequestT, ResultT], timeout_s: float) -> ResultT
             return await client.call(verb, verb.request())
 
     return asyncio.run(ask())
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RuntimeParts:
-    head: bool = False
-    terminal: bool = False
-    gateway: bool = False
-
-    @property
-    def missing(self) -> tuple[str, ...]:
-        """In words."""
-        named = {"Ray": self.head, "the tmux server": self.terminal, "the supervisor": self.gateway}
-        return tuple(name for name, there in named.items() if not there)
-
-
-NONE = RuntimeParts()
-
-
-def look(home: Home, team: TeamInfo | None) -> RuntimeParts:
-    """What a process id in the team's file says counts only while that process carries the team's mark."""
-    if team is None:
-        return NONE
-    terminal = False
-    with suppress(TerminalError):
-        terminal = mark_of_server(home) == team.team_id
-    return RuntimeParts(head=has_head(team), terminal=terminal, gateway=gateway_answers(home))
-
-
-def has_head(team: TeamInfo) -> bool:
-    return cluster_answers(team.ray_address) if team.joined else is_head(team.head_pid, team.team_id)

@@ -1,14 +1,14 @@
 """``Runtime``: brings a team up and down, and says how it is.
 
-The command line and ``python -m supervisor.runtime`` use it. Everything blocks; it may run in a thread, one that runs
-no event loop. Promises: one bring-up or bring-down of a home at a time; ``up`` starts only what is missing, and when it
-fails it undoes in reverse what it started; ``down`` ends every process that the team started and none other, whatever
-state it finds; ``revive`` never brings back what ``down`` has begun to end; all is bounded in time.
+The command line and ``python -m supervisor.runtime`` use it. Every call blocks; it needs a thread without an event
+loop. Promises: one bring-up or bring-down of a home at a time. ``up`` starts only what is missing, and when it fails it
+undoes in reverse what it started. ``down`` ends every process that the team started and no other, whatever state it
+finds. ``revive`` never brings back what ``down`` has begun to end. All is bounded in time.
 
-The parts: a Ray head and a tmux server, both processes of ours, and the supervisor in Ray. While one of the first two
-lives, the team lives on: ``up`` brings the rest back under the same mark, for agents with the environment of the first
-``up``. With both gone (after a
-reboot, for example) it is over, and ``up`` begins a new one over what the home keeps: records, worktrees, instances.
+The parts are a Ray head and a tmux server, both processes of ours, and the supervisor in Ray. While one of the first
+two lives, the team goes on: ``up`` brings the rest back with the same mark and with the agents' environment of the
+first ``up``. With both gone, for example after a reboot, the team is over. Then ``up`` begins a new one with the
+records, worktrees and instances that the home keeps.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from actors.processes import is_running, own_umask, processes_with
 from supervisor.runtime.bring_up import BringUp, stored_environment
 from supervisor.runtime.environment import Environments, check_programs, only_one
 from supervisor.runtime.model import DownReport, OnStep, Stopwatch, TeamAddress, TeamState, ignore_steps
-from supervisor.runtime.parts import NONE, RuntimeParts, look, shut_down
-from supervisor.runtime.tear_down import end_all, name_all, refuse_from_inside, remove_files
+from supervisor.runtime.parts import NONE, look, shut_down
+from supervisor.runtime.tear_down import end_all, names_by_process, refuse_from_inside, remove_files
 from supervisor.settings import Settings, check_variables
 from supervisor.team.file import TeamInfo, read_team, wanted_team, write_team
 
@@ -35,7 +35,7 @@ SHUTDOWN_TIMEOUT_S = 90.0
 
 class Runtime:
     def __init__(self, home: Home, settings: Settings, factory: str = FACTORY) -> None:
-        """``factory``: "MODULE:FUNCTION" that makes the supervisor's actor."""
+        """``factory``: the "MODULE:FUNCTION" that makes the supervisor's actor."""
         self._home = home
         self._settings = settings
         self._factory = factory
@@ -43,7 +43,7 @@ class Runtime:
     def up(self, environment: Mapping[str, str], on_step: OnStep = ignore_steps) -> TeamAddress:
         """Returns when the gateway answers; at once when it does already. Agents will run with ``environment``.
 
-        Raises ``PhalanxError`` that says what to do; then everything that this call started is ended again.
+        Raises ``PhalanxError``; then everything that this call started is ended again.
         """
         check_variables(environment)
         self._home.create()
@@ -53,9 +53,9 @@ class Runtime:
             return self._up(Environments(ray=environment, agents=environment), Stopwatch(on_step))
 
     def revive(self, environment: Mapping[str, str], on_step: OnStep = ignore_steps) -> TeamAddress | None:
-        """As ``up`` for a team that was lost; None, and nothing is done, for one that was brought down.
+        """As ``up``, for a team that was lost. Returns None and does nothing for one that was brought down.
 
-        Everything runs with what it ran with before; ``environment`` is used only where that is not known.
+        Ray and agents get their earlier environments; ``environment`` is used only if those are not known.
         """
         if wanted_team(self._home) is None:
             return None
@@ -85,7 +85,7 @@ class Runtime:
         return self.end_here(on_step)
 
     def end_here(self, on_step: OnStep = ignore_steps) -> DownReport:
-        """As ``down``; of a team that is led from another host, what runs on this one."""
+        """As ``down``; for a team that is led from another host, ends what runs on this host."""
         if not self._home.lock_file.exists():
             return DownReport(was_running=False)
         with only_one(self._home.lock_file, on_step):
@@ -93,12 +93,12 @@ class Runtime:
             if team is None:
                 return DownReport(was_running=False)
             refuse_from_inside(team.team_id)
-            with suppress(SettingsError):  # a full disk keeps no team from going down
+            with suppress(SettingsError):  # a full disk must not stop a team from going down
                 write_team(self._home, replace(team, ending=True))
             return self._bring_down(team, Stopwatch(on_step))
 
     def state(self) -> TeamState:
-        """How the team is now. Takes no lock, so a team that is just being brought up is partly there."""
+        """How the team is now. Takes no lock, so a team that is being brought up is partly there."""
         parts = look(self._home, read_team(self._home))
         if parts == NONE:
             return TeamState(kind="stopped")
@@ -118,11 +118,13 @@ class Runtime:
         given = replace(given, ray={UMASK_MARK: own_umask(), **given.ray})
         team = read_team(self._home)
         parts = look(self._home, team)
-        if team is not None and team.ending:  # a bring-down was cut short: this supervisor may refuse all from then on
+        if team is not None and team.ending:  # a bring-down was cut short, so this supervisor may refuse every call
             parts = replace(parts, head=False)
         already_running = not parts.missing
         if team is None or not already_running:
-            team = self._brought_up(team, parts, given, watch)
+            with ExitStack() as undo:
+                team = BringUp(self._home, self._settings, self._factory, watch, undo).run(team, parts, given)
+                undo.pop_all()
         return TeamAddress(
             home=self._home.root,
             gateway_socket=self._home.gateway_socket,
@@ -132,17 +134,9 @@ class Runtime:
             steps=watch.steps,
         )
 
-    def _brought_up(
-        self, team: TeamInfo | None, parts: RuntimeParts, given: Environments, watch: Stopwatch
-    ) -> TeamInfo:
-        with ExitStack() as undo:
-            brought_up = BringUp(self._home, self._settings, self._factory, watch, undo).run(team, parts, given)
-            undo.pop_all()
-        return brought_up
-
     def _bring_down(self, team: TeamInfo, watch: Stopwatch) -> DownReport:
-        """What runs is looked up first: what has lost its parents by the end could not be told any more."""
-        before = name_all(processes_with(TEAM_MARK, team.team_id))
+        """Lists what runs first: a process that has lost its parents could not be found later."""
+        before = names_by_process(processes_with(TEAM_MARK, team.team_id))
         notes: tuple[str, ...] = ()
         if before and not team_leader_of(self._home):
             with watch.step("ending the agents"):

@@ -1,11 +1,10 @@
-"""Ending what a team started, or leaving a cluster that it joined.
-
-Ending what a team started, and nothing else.
+"""Ends what a team started, and nothing else; or leaves a cluster that the team joined. ``Runtime`` calls it. No Ray
+here.
 
 A process is the team's when it carries the team's mark in its environment, or is below one that does. The calling
-process and its ancestors are never touched; a call from inside the team is refused before (see ``refuse_from_inside``).
+process and its ancestors are never touched; ``refuse_from_inside`` refuses a call from inside the team beforehand.
 
-A Ray cluster that was there before the team: joined by the team's actors, and left again. Imports no Ray.
+In a cluster that was there before the team, only the team's actors are ended.
 """
 
 from __future__ import annotations
@@ -39,9 +38,71 @@ from supervisor.settings import HOME_VARIABLE
 from supervisor.team.file import TeamInfo
 
 TOKEN_FILE = Path(".ray") / "auth_token"
-"""Below the user's home directory, where Ray itself looks for it."""
-_KNOCK_S = 5.0
+"""Below the user's home directory, where Ray looks for it."""
+_CONNECT_S = 5.0
 _LEAVE_S = 60.0
+_GRACE_S = 3.0
+
+
+def refuse_from_inside(team_id: str) -> None:
+    """Raises ``InvalidRequestError`` when the caller runs in the team, because it would end itself half-way."""
+    caller = psutil.Process()
+    if any(mark_of(process, TEAM_MARK) == team_id for process in (caller, *caller.parents())):
+        raise InvalidRequestError(
+            "This shell belongs to the team that would be brought down. Call phalanx down from outside the team."
+        )
+
+
+def end_all(home: Home, team: TeamInfo) -> None:
+    """Kills Ray, then ends the tmux server, then terminates and finally kills what is left.
+
+    Of a cluster that was joined only the team's actors are ended. Raises ``UnavailableError`` with the processes that
+    do not end.
+    """
+    if team.joined:
+        leave_cluster(home, team.ray_address, team.environment)
+    end_ray(home, team.team_id, team.head_pid)
+    with suppress(TerminalError):  # the sweep below ends a server that does not answer
+        if mark_of_server(home) == team.team_id:
+            TmuxServer(home.tmux_socket).stop()
+    if left := end_all_found(lambda: processes_with(TEAM_MARK, team.team_id), _GRACE_S):
+        raise UnavailableError(
+            f"These processes of the team do not end even when killed: {names_of(left)}. Try again later."
+        )
+
+
+def remove_files(home: Home) -> None:
+    """Removes what only a running team needs; logs, worktrees, instances and the configuration stay."""
+    with suppress(TerminalError):  # a foreign server keeps its socket
+        if not TmuxServer(home.tmux_socket).is_running():
+            home.tmux_socket.unlink(missing_ok=True)
+    sockets = (home.gateway_socket, home.git_socket)
+    for path in (*sockets, home.ray_token_file, home.environment_file, home.settings_file, home.leader_file):
+        path.unlink(missing_ok=True)
+    shutil.rmtree(home.ray_directory.parent, ignore_errors=True)
+    home.team_file.unlink(missing_ok=True)
+
+
+def mark_of_server(home: Home) -> str | None:
+    """The mark of the tmux server that listens in the home; None when there is none, or it has no mark."""
+    pid = TmuxServer(home.tmux_socket).pid()
+    with suppress(psutil.NoSuchProcess):
+        return mark_of(psutil.Process(pid), TEAM_MARK) if pid else None
+    return None
+
+
+def names_of(processes: Iterable[psutil.Process]) -> str:
+    """For people."""
+    return ", ".join(f"{each.pid} ({each.name})" for each in names_by_process(processes).values())
+
+
+def names_by_process(processes: Iterable[psutil.Process]) -> dict[psutil.Process, EndedProcess]:
+    """Programs' names only, because a command line may hold secrets."""
+    found = {}
+    for process in processes:
+        with suppress(psutil.Error):
+            found[process] = EndedProcess(pid=process.pid, name=process.name())
+    return found
 
 
 def check_cluster(address: str) -> None:
@@ -53,17 +114,17 @@ def check_cluster(address: str) -> None:
 
 
 def cluster_answers(address: str) -> bool:
-    """Whether something listens there. Who asks Ray itself waits long when it is not there."""
+    """Whether something listens there. Ray itself takes long to say that it is not there."""
     host, _, port = address.rpartition(":")
     try:
-        with sockets.create_connection((host.strip("[]"), int(port)), timeout=_KNOCK_S):
+        with sockets.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_S):
             return True
     except (OSError, ValueError, OverflowError):
         return False
 
 
 def joined_environment(caller: Mapping[str, str], home: Home) -> dict[str, str]:
-    """What the short-lived programs run with that speak to the cluster; its token is the user's own."""
+    """The environment of the short-lived programs that speak to the cluster. Its token is the user's own."""
     token = caller.get(TOKEN_VARIABLE) or str(Path(caller.get("HOME", "/")) / TOKEN_FILE)
     return {
         **kept_for_ray(caller),
@@ -83,7 +144,7 @@ def leave_cluster(home: Home, address: str, environment: Mapping[str, str]) -> N
     try:
         done = subprocess.run(
             command,
-            env=joined_environment({**environment, **_own_place()}, home),
+            env=joined_environment({**environment, **_own_variables()}, home),
             cwd="/",
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -97,70 +158,5 @@ def leave_cluster(home: Home, address: str, environment: Mapping[str, str]) -> N
         raise UnavailableError(f"The team's actors in the Ray cluster on {address} could not be ended: {words}")
 
 
-def _own_place() -> dict[str, str]:
+def _own_variables() -> dict[str, str]:
     return {name: os.environ[name] for name in ("HOME", "PATH", TOKEN_VARIABLE) if name in os.environ}
-
-
-_GRACE_S = 3.0
-
-
-def refuse_from_inside(team_id: str) -> None:
-    """Raises ``InvalidRequestError`` when the caller runs in the team: it would end itself half-way."""
-    caller = psutil.Process()
-    if any(mark_of(process, TEAM_MARK) == team_id for process in (caller, *caller.parents())):
-        raise InvalidRequestError(
-            "This shell belongs to the team that would be brought down. Call phalanx down from outside the team."
-        )
-
-
-def end_all(home: Home, team: TeamInfo) -> None:
-    """Ends Ray at once, then the tmux server, then asks and finally kills whatever is left.
-
-    Of a cluster that was joined only the team's actors are ended.
-
-    Raises ``UnavailableError`` that names the processes that do not end.
-    """
-    if team.joined:
-        leave_cluster(home, team.ray_address, team.environment)
-    end_ray(home, team.team_id, team.head_pid)
-    with suppress(TerminalError):  # the sweep below ends a server that does not answer
-        if mark_of_server(home) == team.team_id:
-            TmuxServer(home.tmux_socket).stop()
-    if left := end_all_found(lambda: processes_with(TEAM_MARK, team.team_id), _GRACE_S):
-        raise UnavailableError(
-            f"These processes of the team do not end even when killed: {names_of(left)}. Try again later."
-        )
-
-
-def mark_of_server(home: Home) -> str | None:
-    """The mark of the tmux server that listens in the home; None when there is none, or it has no mark."""
-    pid = TmuxServer(home.tmux_socket).pid()
-    with suppress(psutil.NoSuchProcess):
-        return mark_of(psutil.Process(pid), TEAM_MARK) if pid else None
-    return None
-
-
-def name_all(processes: Iterable[psutil.Process]) -> dict[psutil.Process, EndedProcess]:
-    """Only the program's name: a command line may hold secrets."""
-    found = {}
-    for process in processes:
-        with suppress(psutil.Error):
-            found[process] = EndedProcess(pid=process.pid, name=process.name())
-    return found
-
-
-def names_of(processes: Iterable[psutil.Process]) -> str:
-    """For people."""
-    return ", ".join(f"{each.pid} ({each.name})" for each in name_all(processes).values())
-
-
-def remove_files(home: Home) -> None:
-    """Takes away what only a running team needs; logs, worktrees, instances and the configuration stay."""
-    with suppress(TerminalError):  # a server of somebody else keeps its socket
-        if not TmuxServer(home.tmux_socket).is_running():
-            home.tmux_socket.unlink(missing_ok=True)
-    sockets = (home.gateway_socket, home.git_socket)
-    for path in (*sockets, home.ray_token_file, home.environment_file, home.settings_file, home.leader_file):
-        path.unlink(missing_ok=True)
-    shutil.rmtree(home.ray_directory.parent, ignore_errors=True)
-    home.team_file.unlink(missing_ok=True)

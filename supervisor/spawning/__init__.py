@@ -1,1 +1,1 @@
-"""How instances come to be: the one recipe, its ways from nothing and from the pool, its batches and its undoing."""
+"""Starts instances: admission, a cold start or a warm one from the pool, batches, and rollback."""

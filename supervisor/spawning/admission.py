@@ -1,19 +1,15 @@
-"""Which starts may begin: caps, free memory, allowed directories.
+"""Admission control: which starts may begin, and when. ``build`` makes one of each class for the team.
 
-Admission by free memory: an agent is started only where there is room for it, above a reserve for everything else.
+- ``MemoryAdmission`` starts an agent only where free memory or a slot is left, above a reserve. A start holds its share
+  until it ends, because an agent takes its memory little by little. Starts that do not fit wait, first come first
+  served, and report why; spares are given up first. A waiting caller may be the only one that could make room, so no
+  wait is long: when a host has been short for ``patience_s``, all that wait for it are refused together.
+- ``FairSemaphore`` caps how many run at once. It can be resized while in use. Callers take turns: a request for fifty
+  permits does not keep out a request for one. Background work (refilling a pool) begins only while no caller waits for
+  a permit or holds one. It leaves one permit free if the limit allows, so that the next caller need not wait.
+- ``WorkDirPolicy`` says in which directories instances may work.
 
-Whoever starts an agent holds a place while it starts, since it takes its memory little by little. Who does not fit
-waits, first come first served, and says so; what is only kept ready is given up first. Who waits may be the only one
-who could make room, so nobody waits for long: when a host has been short for ``patience_s``, all who wait there are
-refused together, not one after the other. All in the supervisor's event loop.
-
-A cap on how much runs at once: fair between callers, urgent before background, and resizable while in use.
-
-Callers take turns: one that asks for fifty permits does not keep out one that asks for a single one. What runs in the
-background (refilling a pool) begins only while nobody else waits for a permit or holds one, and leaves one free where
-the limit allows, so that who comes then need not wait for it.
-
-Which directories instances may work on.
+All of it runs in the supervisor's event loop.
 """
 
 from __future__ import annotations
@@ -21,7 +17,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict, deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -33,157 +29,133 @@ from actors.home import Home
 from actors.host.host import Host
 
 PATIENCE_S = 90.0
-_LOOK_S = 0.5
-"""Nobody tells when memory becomes free."""
-_RIGHT_AFTER_S = 5.0
-"""Who comes so soon after others were refused is one of them: a batch comes a few at a time."""
+_POLL_S = 0.5
+"""There is no notice when memory becomes free."""
+_REFUSED_TOGETHER_S = 5.0
+"""A start so soon after a refusal is refused with it: the members of a batch arrive a few at a time."""
 _MB = 1_000_000
 _DEMO_MB = 60
-"""Measured: the demo program has 12 MB, the actor beside it 45."""
-
+"""Measured: the demo program takes 12 MB, its actor 45."""
 _SLOTS_TAKEN = "each slot of this host is taken, by a spare that gives way or by an instance that is just ending"
-
+ANSWERS_S = 5.0
+"""A directory that does not answer for so long is on a file system that hangs."""
+_THREADS = 32
+"""A check that hangs keeps its thread."""
 Tell = Callable[[str], None]
-"""Takes a word on why one waits."""
+"""Called with the reason of a wait."""
 
 
 def say_nothing(_what: str) -> None:
-    """For those who wait in the background."""
-
-
-@dataclass(slots=True)
-class _MemoryQueue:
-    """Those who want to start an agent on one host."""
-
-    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
-    waiting: int = 0
-    short_since: float | None = None
-    """When the first of those who wait now, or were just refused, found no room."""
-    refused_at: float = 0.0
-    """When that was for the last of them; 0 when none was."""
+    """For starts in the background."""
 
 
 class MemoryAdmission:
     def __init__(self, host: Host, agent_mb: int, reserve_mb: int, patience_s: float = PATIENCE_S) -> None:
-        """``agent_mb``: what a Claude Code takes with its actor, in MB."""
+        """``agent_mb``: memory of a Claude Code with its actor."""
         self._host = host
         self._agent_mb = agent_mb
         self._reserve_mb = reserve_mb
         self._patience_s = patience_s
         self._promised_mb = 0
         self._free_mb = 0
-        self._lines: defaultdict[str, _MemoryQueue] = defaultdict(_MemoryQueue)
-        """By host; empty: this one."""
+        self._queues: defaultdict[str, _MemoryQueue] = defaultdict(_MemoryQueue)
+        """By host; the empty name is this host."""
         self._full: set[str] = set()
         self._found_full = ChangeNotifier()
         self.slots_left: Callable[[str], int] = lambda _host: 1
-        """Of a host of a cluster (empty: this one), besides those who start already; less than none: something has to
-        give way."""
+        """The free slots of a host of a cluster (empty: this one), without those of starts under way. Below zero, a
+        spare has to give way."""
 
     @property
     def warning(self) -> str:
         """For people; empty while nobody waits."""
-        waiting = self._lines[""].waiting
+        waiting = self._queues[""].waiting
         if not waiting:
             return ""
         return (
             f"{waiting} {'agent waits' if waiting == 1 else 'agents wait'} to be started until there is memory for "
-            f"them: {self._in_words(self._agent_mb)}. Terminate instances whose work is done, or lower "
+            f"them: {self._why_full(self._agent_mb)}. Terminate instances whose work is done, or lower "
             f"agent_memory_mb or memory_reserve_mb. After {self._patience_s:.0f} s they are given up."
         )
 
     async def full_hosts(self) -> Collection[str]:
-        """Waits until a start has found no room, and tells on which hosts (empty: this one).
-
-        A start that waits looks again and again, and is told of here each time.
-        """
+        """Waits until a start has found no room; returns the hosts (empty: this one). A waiting start is reported each
+        time that it looks again."""
         await self._found_full.until(lambda: bool(self._full), None)
         found, self._full = self._full, set()
         return found
 
     async def fits(self, agent: str) -> bool:
-        """Whether one more agent could be started now, with none waiting before it."""
-        return not self._lines[""].waiting and self.slots_left("") > 0 and await self._has_room(self._need_mb(agent))
+        """Whether one more agent could start now, with none waiting before it."""
+        return not self._queues[""].waiting and self.slots_left("") > 0 and await self._has_room(self._need_mb(agent))
 
     @asynccontextmanager
     async def hold(
         self, agent: str, tell: Tell = say_nothing, host: str = "", *, replaces: bool = False
     ) -> AsyncIterator[None]:
-        """To be held while an agent starts. Raises ``UnavailableError`` when there is no room for very long.
+        """Held while an agent starts. Raises ``UnavailableError`` when there is no room for ``patience_s``.
 
-        ``host``: another one of a cluster, which has slots for as many as fit into its memory. ``replaces``: an agent
-        ends for this one, which takes its place: it need not wait, and nobody else gets what that one leaves.
+        ``host``: another host of a cluster; its slots are as many agents as fit into its memory. ``replaces``: another
+        agent ends for this one. Then this start does not wait, and no other start gets the memory that becomes free.
         """
         if host:
             if not replaces:
-                await self._wait_for_slot(host, tell)
+                # An actor without a free slot would wait inside Ray, where no caller learns why.
+                async with self._in_turn(host, 0, tell):
+                    pass
             yield
             return
         need_mb = self._need_mb(agent)
         if replaces:
             self._promised_mb += need_mb
         else:
-            await self._wait(need_mb, tell)
+            async with self._in_turn("", need_mb, tell):
+                self._promised_mb += need_mb
         try:
             yield
         finally:
             self._promised_mb -= need_mb
 
-    async def _wait_for_slot(self, host: str, tell: Tell) -> None:
-        """Ray counts the slots, too: an actor for which none is left would wait there, and nobody would know why."""
-
-        async def fits() -> bool:
-            return self.slots_left(host) >= 0
-
-        async with self._in_turn(host, fits, lambda: _SLOTS_TAKEN, tell):
-            """It has its slot already."""
-
-    async def _wait(self, need_mb: int, tell: Tell) -> None:
-        async def fits() -> bool:
-            return await self._has_room(need_mb)
-
-        async with self._in_turn("", fits, lambda: self._in_words(need_mb), tell):
-            self._promised_mb += need_mb
-
     @asynccontextmanager
-    async def _in_turn(
-        self, host: str, fits: Callable[[], Awaitable[bool]], why: Callable[[], str], tell: Tell
-    ) -> AsyncIterator[None]:
-        """Inside there is room. Raises ``UnavailableError`` when there was none for long."""
-        line, waits = self._lines[host], False
+    async def _in_turn(self, host: str, need_mb: int, tell: Tell) -> AsyncIterator[None]:
+        """Inside there is room. Raises ``UnavailableError`` when there was none for ``patience_s``."""
+        queue, waits = self._queues[host], False
+
+        def why() -> str:
+            return _SLOTS_TAKEN if host else self._why_full(need_mb)
 
         def wait() -> None:
             nonlocal waits
-            line.waiting += not waits
+            queue.waiting += not waits
             waits = True
             tell(f"waits for room{f' on {host}' if host else ''}: {why()}")
 
         try:
-            if line.waiting:
+            if queue.waiting:
                 wait()
-            async with line.turn:
-                while not await fits():
+            async with queue.turn:
+                while not (self.slots_left(host) >= 0 if host else await self._has_room(need_mb)):
                     wait()
-                    if self._is_over(line):
+                    if self._is_refused(queue):
                         raise UnavailableError(self._refusal(host, why()))
                     self._full.add(host)
                     self._found_full.announce()
-                    await asyncio.sleep(_LOOK_S)
-                line.short_since, line.refused_at = None, 0.0
+                    await asyncio.sleep(_POLL_S)
+                queue.short_since, queue.refused_at = None, 0.0
                 yield
         finally:
-            line.waiting -= waits
-            if not line.waiting and not line.refused_at:  # whoever waited went away
-                line.short_since = None
+            queue.waiting -= waits
+            if not queue.waiting and not queue.refused_at:  # the start was cancelled
+                queue.short_since = None
 
-    def _is_over(self, line: _MemoryQueue) -> bool:
-        """Whether there has been no room for so long that all who wait are refused."""
+    def _is_refused(self, queue: _MemoryQueue) -> bool:
+        """Whether there has been no room for so long that all waiting starts are refused."""
         now = time.monotonic()
-        if line.short_since is None or (line.refused_at and now - line.refused_at > _RIGHT_AFTER_S):
-            line.short_since, line.refused_at = now, 0.0
-        if now - line.short_since <= self._patience_s:
+        if queue.short_since is None or (queue.refused_at and now - queue.refused_at > _REFUSED_TOGETHER_S):
+            queue.short_since, queue.refused_at = now, 0.0
+        if now - queue.short_since <= self._patience_s:
             return False
-        line.refused_at = now
+        queue.refused_at = now
         return True
 
     def _refusal(self, host: str, why: str) -> str:
@@ -203,7 +175,7 @@ class MemoryAdmission:
     def _need_mb(self, agent: str) -> int:
         return min(self._agent_mb, _DEMO_MB) if agent == "demo" else self._agent_mb
 
-    def _in_words(self, need_mb: int) -> str:
+    def _why_full(self, need_mb: int) -> str:
         if self.slots_left("") < 0:
             return _SLOTS_TAKEN
         return (
@@ -212,28 +184,29 @@ class MemoryAdmission:
         )
 
 
-_Turn = asyncio.Future[None]
-
-
 @dataclass(slots=True)
-class _WaitQueue:
-    """Those who wait, first come first served, and how many hold a permit."""
+class _MemoryQueue:
+    """The starts that wait for room on one host. Times are of the monotonic clock."""
 
-    waiting: deque[_Turn] = field(default_factory=deque)
-    held: int = 0
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    waiting: int = 0
+    short_since: float | None = None
+    """When the first of those that wait now, or were just refused, found no room."""
+    refused_at: float = 0.0
+    """The latest refusal; 0 when there was none."""
 
 
 class FairSemaphore:
-    """At most ``limit`` holders at a time. All in one event loop."""
+    """At most ``limit`` holders at a time."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._callers: dict[str, _WaitQueue] = {}
-        """The caller whose turn is next stands first; none is kept who neither waits nor holds."""
+        """The caller whose turn is next stands first. Only callers that wait or hold a permit are kept."""
         self._background = _WaitQueue()
         self._refused = ""
         self.most_held = 0
-        """Most holders at once so far."""
+        """The most holders at once so far."""
 
     @property
     def limit(self) -> int:
@@ -245,13 +218,13 @@ class FairSemaphore:
 
     @property
     def waiting(self) -> int:
-        """What callers wait for; what waits in the background is not counted."""
-        return sum(len(line.waiting) for line in self._callers.values())
+        """How many permits callers wait for, without those of background work."""
+        return sum(len(queue.waiting) for queue in self._callers.values())
 
     @property
     def urgent(self) -> int:
-        """Held by callers; the others are held in the background."""
-        return sum(line.held for line in self._callers.values())
+        """How many permits callers hold; background work holds the others."""
+        return sum(queue.held for queue in self._callers.values())
 
     def resize(self, limit: int) -> None:
         """A smaller limit takes effect as holders finish."""
@@ -259,91 +232,89 @@ class FairSemaphore:
         self._admit()
 
     def close(self, why: str) -> None:
-        """From now on nobody gets one: who waits and who asks later is refused in these words."""
+        """Refuses all that wait now or ask later, with these words."""
         self._refused = why
-        waiting = [turn for line in (*self._callers.values(), self._background) for turn in line.waiting]
+        waiting = [turn for queue in (*self._callers.values(), self._background) for turn in queue.waiting]
         for turn in waiting:
             if not turn.done():
                 turn.set_exception(WrongStateError(why))
 
     @asynccontextmanager
     async def hold(self, caller: str = "") -> AsyncIterator[None]:
-        """``caller`` names on whose behalf: its own work is first come first served, callers take turns.
+        """Requests of one ``caller`` are first come first served; callers take turns.
 
-        Raises ``WrongStateError`` when no more are given.
+        Raises ``WrongStateError`` after ``close``.
         """
-        line = self._callers.setdefault(caller, _WaitQueue())
+        queue = self._callers.setdefault(caller, _WaitQueue())
         try:
-            await self._acquire(line)
-            try:
+            async with self._permit(queue):
                 yield
-            finally:
-                self._release(line)
         finally:
-            # Who stops waiting may find that the line was given up meanwhile, and another one begun.
-            if not line.held and not line.waiting and self._callers.get(caller) is line:
+            # By the time a cancelled wait ends, the caller may have another queue.
+            if not queue.held and not queue.waiting and self._callers.get(caller) is queue:
                 del self._callers[caller]
 
     @asynccontextmanager
     async def hold_in_background(self) -> AsyncIterator[None]:
-        await self._acquire(self._background)
-        try:
+        async with self._permit(self._background):
             yield
-        finally:
-            self._release(self._background)
 
-    async def _acquire(self, line: _WaitQueue) -> None:
+    @asynccontextmanager
+    async def _permit(self, queue: _WaitQueue) -> AsyncIterator[None]:
         if self._refused:
             raise WrongStateError(self._refused)
-        turn: _Turn = asyncio.get_running_loop().create_future()
-        line.waiting.append(turn)
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        queue.waiting.append(turn)
         self._admit()
         try:
             await turn
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled():
-                line.held -= 1
-            elif turn in line.waiting:
-                line.waiting.remove(turn)
+                queue.held -= 1
+            elif turn in queue.waiting:
+                queue.waiting.remove(turn)
             self._admit()
             raise
-
-    def _release(self, line: _WaitQueue) -> None:
-        line.held -= 1
-        self._admit()
+        try:
+            yield
+        finally:
+            queue.held -= 1
+            self._admit()
 
     def _admit(self) -> None:
-        while self.held < self._limit and (line := self._next()) is not None:
-            turn = line.waiting.popleft()
+        while self.held < self._limit and (queue := self._next()) is not None:
+            turn = queue.waiting.popleft()
             if turn.done():  # cancelled, but its task has not run yet
                 continue
-            line.held += 1
+            queue.held += 1
             self.most_held = max(self.most_held, self.held)
             turn.set_result(None)
 
     def _next(self) -> _WaitQueue | None:
-        """Whose turn it is; that caller then goes to the end."""
-        for caller, line in self._callers.items():
-            if line.waiting:
+        """The queue whose turn it is; that caller then goes to the end."""
+        for caller, queue in self._callers.items():
+            if queue.waiting:
                 self._callers[caller] = self._callers.pop(caller)
-                return line
+                return queue
         free_for_background = max(self._limit - 1, 1) - self._background.held
         if self._background.waiting and not self.urgent and free_for_background > 0:
             return self._background
         return None
 
 
-ANSWERS_S = 5.0
-"""A directory that does not answer for so long is on a file system that hangs."""
-_THREADS = 32
-"""What hangs keeps its thread."""
+@dataclass(slots=True)
+class _WaitQueue:
+    """The waiting turns of one caller, first come first served, and how many permits it holds."""
+
+    waiting: deque[asyncio.Future[None]] = field(default_factory=deque)
+    held: int = 0
 
 
 class WorkDirPolicy:
-    """Checks a caller's ``workDir`` before anything is made. ``allowed`` empty means any directory of the user's."""
+    """Checks a caller's ``workDir`` before anything is made. An empty ``allowed`` permits any directory of the user."""
 
     def __init__(self, home: Home, user_home: Path, allowed: Sequence[Path], host: str = "") -> None:
-        """``host``: on which the paths are, in a team of more than one."""
+        """``host``: where the paths are, in a team of several hosts."""
         self._there = f" on {host}, where the team's repositories are" if host else ""
         self._root = home.root.resolve()
         self._worktrees = home.worktrees.resolve()
@@ -352,7 +323,7 @@ class WorkDirPolicy:
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="workDir")
 
     async def checked(self, work_dir: str, called: str = "workDir") -> Path:
-        """As ``check``, without the event loop waiting for a file system that hangs."""
+        """As ``check``, but a file system that hangs does not block the event loop."""
         try:
             async with asyncio.timeout(ANSWERS_S):
                 return await asyncio.get_running_loop().run_in_executor(self._threads, self.check, work_dir, called)
@@ -362,7 +333,7 @@ class WorkDirPolicy:
             ) from None
 
     def check(self, work_dir: str, called: str = "workDir") -> Path:
-        """The real path; ``called`` is the argument's name. Raises ``InvalidRequestError`` saying what is possible."""
+        """The real path. ``called`` is the argument's name. Raises ``InvalidRequestError``, which says what to do."""
         if not work_dir.startswith("/") or "\0" in work_dir:
             raise InvalidRequestError(f"{called} must be an absolute path, not {work_dir[:200]!r}.")
         try:

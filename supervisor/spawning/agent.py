@@ -1,63 +1,19 @@
-"""What the agent of an instance is started with, and what it is told about itself; pure.
+"""How an agent is started: its command's options, and what its system prompt says. Pure.
 
-How the agent of an instance is started: what its record says, and what was wished for it. Pure.
-
-Used by whoever starts one from nothing: ``start`` and the maker of the pool's spares.
-
-What an instance is told about itself, in its system prompt; pure.
-
-It goes in on the command line (``--append-system-prompt``), never as a file in the workspace that could be committed.
+A cold start and the pool's ``AgentMaker`` call it. The prompt goes on the command line (``--append-system-prompt``),
+never into a file of the workspace, which could be committed.
 """
 
 from __future__ import annotations
 
 import datetime
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from actors.agents.base import AgentStart, LaunchRequest
 from actors.home import Home
 from supervisor.api.requests import Role
 from supervisor.team.registry import InstanceRecord
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LaunchOptions:
-    system_prompt: str
-    model: str | None
-    permission_mode: str | None
-    environment: Mapping[str, str]
-
-
-def agent_start(home: Home, record: InstanceRecord, options: LaunchOptions) -> AgentStart:
-    return AgentStart(
-        agent=record.agent,
-        session_name=record.session_name,
-        working_directory=record.directory,
-        trusted_directories=_trusted(home, record),
-        request=LaunchRequest(
-            instance_id=record.instance_id,
-            session_id=record.session_id,
-            resume=False,
-            instance_directory=home.instance_directory(record.place),
-            system_prompt=options.system_prompt,
-            model=options.model,
-            permission_mode=options.permission_mode,
-            environment=options.environment,
-        ),
-    )
-
-
-def _trusted(home: Home, record: InstanceRecord) -> tuple[Path, ...]:
-    """Older versions of Claude Code inherit trust from any directory above, newer ones only from the repository."""
-    workspace = record.workspace
-    if workspace is None or workspace.worktree is None:
-        return (record.directory,)
-    git_directory = workspace.git_directory
-    main = git_directory.parent if git_directory is not None and git_directory.name == ".git" else git_directory
-    return (home.worktrees, main or workspace.worktree)
-
 
 _DUTIES = {
     Role.EXECUTIVE: "You are an executive: you plan the work and oversee managers.",
@@ -72,9 +28,46 @@ _RULES = (
 )
 
 
+def agent_start(
+    home: Home,
+    record: InstanceRecord,
+    *,
+    system_prompt: str,
+    model: str | None,
+    permission_mode: str | None,
+    environment: Mapping[str, str],
+) -> AgentStart:
+    return AgentStart(
+        agent=record.agent,
+        session_name=record.session_name,
+        working_directory=record.directory,
+        trusted_directories=_trusted(home, record),
+        request=LaunchRequest(
+            instance_id=record.instance_id,
+            session_id=record.session_id,
+            resume=False,
+            instance_directory=home.instance_directory(record.place),
+            system_prompt=system_prompt,
+            model=model,
+            permission_mode=permission_mode,
+            environment=environment,
+        ),
+    )
+
+
+def _trusted(home: Home, record: InstanceRecord) -> tuple[Path, ...]:
+    """Older versions of Claude Code inherit trust from any directory above, newer ones only from the repository."""
+    workspace = record.workspace
+    if workspace is None or workspace.worktree is None:
+        return (record.directory,)
+    git_directory = workspace.git_directory
+    main = git_directory.parent if git_directory is not None and git_directory.name == ".git" else git_directory
+    return (home.worktrees, main or workspace.worktree)
+
+
 def system_prompt(record: InstanceRecord) -> str:
     workspace = record.workspace
-    lines = [*_who(record), *_RULES]
+    lines = [*_identity(record), *_RULES]
     if workspace is not None and workspace.mode == "isolated":
         lines.append(
             f"You work in a git worktree of your own, on the branch {workspace.branch}. Stay in it, commit your work "
@@ -90,23 +83,23 @@ def system_prompt(record: InstanceRecord) -> str:
     return "\n".join(lines)
 
 
-def spare_prompt() -> str:
-    """For an agent of which nobody knows yet who it will be."""
-    first = "You are one Claude Code instance in a Phalanx team. With your first message you are told who."
-    return "\n".join([first, *_RULES])
-
-
-def spare_identity(record: InstanceRecord, today: datetime.date) -> str:
-    """For such an agent, with its first message; what it saw when it was started, days ago perhaps, holds no longer."""
-    commit = record.workspace.base_commit if record.workspace else None
-    where = f"Your worktree was put on that branch just now, at the commit {commit}, whatever git status said before."
-    return f"{system_prompt(record)}\n{where}\nToday is {today.isoformat()}."
-
-
-def _who(record: InstanceRecord) -> list[str]:
+def _identity(record: InstanceRecord) -> list[str]:
     name = f" ({record.name})" if record.name else ""
     return [
         f"You are {record.instance_id}{name}, one Claude Code instance in a Phalanx team.",
         _DUTIES[record.role],
         f"You are led by {record.parent_id or 'the lead'}, who reads what you answer and cannot see your screen.",
     ]
+
+
+def spare_prompt() -> str:
+    """For a spare agent, which has no instance yet."""
+    first = "You are one Claude Code instance in a Phalanx team. With your first message you are told who."
+    return "\n".join([first, *_RULES])
+
+
+def spare_identity(record: InstanceRecord, today: datetime.date) -> str:
+    """Goes to a spare with its first message. What it saw when it started, perhaps days ago, is out of date."""
+    commit = record.workspace.base_commit if record.workspace else None
+    where = f"Your worktree was put on that branch just now, at the commit {commit}, whatever git status said before."
+    return f"{system_prompt(record)}\n{where}\nToday is {today.isoformat()}."

@@ -1,10 +1,10 @@
-"""Takes away all that a spawn has made: when a step of it fails, and when a crash cut it off.
+"""Removes all that a spawn has made, after a step of it failed or a crash cut it off.
 
-What there is to take away stands in the instance's record, which is stored before each step; a worktree that was made
-just before a crash, or is still being made by a host that outlived us, is found by its name. Promise: when ``undo``
-returns there is no agent, session, actor, directory or branch of the instance left, and no record; when a part does not
-answer for long the record stays, and the reconciler tries again. Work is not deleted here either: if an agent has begun
-to work in its worktree, that is saved.
+``Spawner`` and ``Recovery`` call it. The instance's record, which is stored before each step, says what to remove. A
+worktree made just before a crash, or still being made by a host that outlived the supervisor, is found by its name.
+Promise: when ``undo`` returns True, no agent, session, actor, directory, branch or record of the instance is left. When
+a part does not answer for long the record stays, and the reconciler tries again. Work is saved, because an agent may
+have begun to work in its worktree.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ logger = logging.getLogger(__name__)
 
 END_GRACE_S = 3.0
 PATIENCE_S = 60.0
-"""Longest that one step waits for a part that is just coming back."""
+"""How long one step waits for a part that is just coming back."""
 _RETRY_S = 0.5
 _LATE_S = 900.0
-"""A host may still be at work for a supervisor that has died: the checkout of a large repository takes long."""
+"""A host may still work for a supervisor that has died: the checkout of a large repository takes long."""
 
 
 class SpawnRollback:
@@ -40,7 +40,7 @@ class SpawnRollback:
         self._late: dict[str, float] = {}
 
     async def undo(self, record: InstanceRecord) -> bool:
-        """Whether everything is gone. Raises ``FencedError``: then another supervisor has it in hand."""
+        """Whether everything is gone. Raises ``FencedError`` when another supervisor has taken over."""
         instance_id = record.instance_id
         await _step(self._team.confirm)
         await self._team.members.leave(instance_id)
@@ -54,7 +54,7 @@ class SpawnRollback:
         return all(steps) and await _step(self._team.remove, instance_id)
 
     async def abandon(self, record: InstanceRecord) -> None:
-        """Forgets a spare agent of a host that is lost: what is left of it there goes when that is back."""
+        """Forgets a spare agent of a lost host. What is left of it there goes when the host is back."""
         await self._team.confirm()
         await self._team.members.leave(record.instance_id)
         await _step(self._factory.destroy, record.actor_name)
@@ -70,15 +70,15 @@ class SpawnRollback:
         await self._collect_worktree(record.instance_id)
 
     async def clear_late(self) -> None:
-        """What has come to be for an instance only after it was undone. To be called now and then."""
+        """Removes what a host made for an instance only after its undo. Called periodically."""
         for instance_id, until in tuple(self._late.items()):
             try:
                 await self._collect_worktree(instance_id)
                 await self._host.forget_instance(instance_id)
             except PhalanxError as error:
-                logger.warning("whether anything of %s came late cannot be seen now: %s", instance_id, error)
+                logger.warning("cannot look now for what came late of %s: %s", instance_id, error)
             except Exception:
-                logger.exception("whether anything of %s came late cannot be seen now", instance_id)
+                logger.exception("cannot look now for what came late of %s", instance_id)
             if time.monotonic() > until:
                 del self._late[instance_id]
 
@@ -90,7 +90,7 @@ class SpawnRollback:
 
 
 async def _step(step: Callable[..., Awaitable[object]], *arguments: object) -> bool:
-    """A step that fails is logged: it must neither hide why the spawn failed nor keep the others from running."""
+    """Logs a failure: it must neither hide why the spawn failed nor keep the other steps from running."""
     deadline = time.monotonic() + PATIENCE_S
     while True:
         try:

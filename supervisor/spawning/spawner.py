@@ -1,15 +1,10 @@
-"""How an instance comes to be, alone or in a batch, with its first message.
+"""Spawns instances, alone or in a batch, with their first message. The supervisor's verbs call it.
 
-The one recipe by which an instance comes to be, undone when a step fails.
-
-Promises: when ``spawn`` returns, the agent's own record shows the first message; when it raises, nothing that it made
-is left: no agent, session, actor, directory or branch. It takes an agent that is ready from the pool,
-or starts one (both in ``start``). A spawn that a crash cut off is finished or undone; a call that is repeated with its
-request id gets the same instance.
-
-The first message of an instance: a spawn has worked when the agent's own record shows it, and not before.
-
-Calls that start many instances: results come in the order asked, and a failing member fails alone.
+Promises: when ``Spawner.spawn`` returns, the agent's own record shows the first message, or the message waits for a
+dialog that a person can answer. When it raises, nothing that it made is left: no agent, session, actor, directory or
+branch. It takes a ready agent from the pool or starts one (both in ``start``). After a crash a spawn is finished or
+undone. A call repeated with its request id gets the same instance. Batches return results in the order asked, and a
+failing member fails alone.
 """
 
 from __future__ import annotations
@@ -19,7 +14,7 @@ import logging
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -53,60 +48,14 @@ from supervisor.team.registry import InstanceRecord, InstanceStage, Member
 from supervisor.team.team import Team
 
 logger = logging.getLogger(__name__)
-
 _TROUBLE_PATIENCE_S = 2.0
 _SCREEN_LINES = 15
-
-
-class FirstMessage:
-    def __init__(self, team: Team, timeout_s: float) -> None:
-        """``timeout_s``: longest time from the start of the agent to the proof."""
-        self._team = team
-        self._timeout_s = timeout_s
-
-    async def receipt(self, instance_id: str, accepted: Receipt) -> Receipt:
-        """The receipt when it is final, or as it stands when the agent cannot get ready by itself."""
-
-        def receipt() -> Receipt:
-            return self._team.outbox.receipt(accepted.message_id) or accepted
-
-        def decided() -> bool:
-            return receipt().final or self._is_in_trouble(instance_id)
-
-        def over() -> bool:
-            return receipt().final or not self._is_in_trouble(instance_id)
-
-        deadline = time.monotonic() + self._timeout_s
-        while await self._team.changes.until(decided, deadline - time.monotonic()) and not receipt().final:
-            # A dialog that somebody has just answered, or a screen that is drawn late, is no trouble a moment later.
-            if not await self._team.changes.until(over, _TROUBLE_PATIENCE_S):
-                break
-        return receipt()
-
-    def _is_in_trouble(self, instance_id: str) -> bool:
-        snapshot = self._team.registry.get(instance_id).snapshot
-        starts_not = snapshot.status is Status.STARTING and bool(snapshot.reason)
-        return snapshot.status not in ALIVE or snapshot.status is Status.WAITING_INPUT or starts_not
-
-    def is_held(self, member: Member) -> bool:
-        """Its agent asks something at its terminal that somebody can answer; the message waits for that."""
-        return member.alive and member.snapshot.dialog is not None
-
-    async def why_not(self, member: Member, receipt: Receipt, port: Instance) -> str:
-        snapshot = member.snapshot
-        reason = snapshot.reason or receipt.reason or f"no proof within {self._timeout_s:.0f} s"
-        words = f"The agent of {member.record.instance_id} did not take its first message ({snapshot.status}): {reason}"
-        if not member.alive:
-            return words
-        try:
-            return f"{words}\nIts screen:\n{await port.screen(_SCREEN_LINES)}"
-        except (PhalanxError, TerminalError):
-            return words
-
-
 _UNDONE_S = 30.0
 _FIRST_MESSAGE_WAITS = frozenset({Status.STARTING, Status.READY})
-"""A turn shows that the first message has arrived, whatever else is pending."""
+"""In any other status the first message has arrived, whatever else is pending: a turn shows that."""
+Spawn = Callable[[requests.SpawnRequest, Caller], Awaitable[results.SpawnResult]]
+Resume = Callable[[Member], Awaitable[results.RestartResult | None]]
+"""None: it was not to be resumed any more when it was its turn."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,17 +63,17 @@ class SpawnSettings:
     team: Team
     agent: str
     timeout_s: float
-    """Longest time from the start of the agent to the proof of its first message."""
+    """The longest time from the start of the agent to the proof of its first message."""
     work_dirs: WorkDirPolicy
     allow_bypass: bool
-    """Instances may be started that ask for nothing."""
+    """Whether instances may run with ``bypassPermissions``."""
     scheduler: HostScheduler | None
     """The hosts of a cluster; None on one machine."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Starts:
-    """The two ways in which an instance gets its agent; the warm one is tried first."""
+    """The two ways to start an agent; the warm one is tried first."""
 
     warm: WarmStart
     cold: ColdStart
@@ -132,7 +81,7 @@ class Starts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpawnTask:
-    """One spawn that was checked and has a place."""
+    """One spawn that was checked and has a host."""
 
     request: SpawnRequest
     work_dir: Path
@@ -142,7 +91,7 @@ class SpawnTask:
 
 
 class _SpareLostError(AgentError):
-    """The spare agent that was given has died before it had its task."""
+    """The spare agent died before it had its task."""
 
 
 class Spawner:
@@ -185,15 +134,14 @@ class Spawner:
             self._team.recorder.observe(Timing.SPAWN_WAIT, time.perf_counter() - asked)
             self._check_goes_on()
             task = SpawnTask(request=request, work_dir=work_dir, caller=caller, placement=placement)
-            # A caller who goes away in the middle must not leave half an instance behind. The spawn that then goes on
-            # is under the cap like any other.
+            # A caller that goes away must not leave half an instance behind: its spawn goes on, and keeps its permit.
             spawning = asyncio.create_task(self._spawn_holding(waiting.pop_all(), task))
         self._under_way.add(spawning)
         spawning.add_done_callback(self._under_way.discard)
         return await asyncio.shield(spawning)
 
     def _check_mode(self, request: SpawnRequest) -> None:
-        """Who leads the team may be a Claude: whether instances work unasked is for the user to decide."""
+        """The lead may be a Claude, so the user decides whether instances may work without asking."""
         if request.permission_mode == "bypassPermissions" and not self._settings.allow_bypass:
             raise InvalidRequestError(
                 "This team may not start instances in the mode bypassPermissions, in which they ask for nothing. "
@@ -202,7 +150,7 @@ class Spawner:
             )
 
     async def end(self, why: str) -> None:
-        """For the team's own end: what is under way is undone and nothing is begun any more; callers learn why."""
+        """Undoes the spawns under way and begins no more, because the team ends. Callers get ``why``."""
         self._ending = why
         await asyncio.sleep(0)  # a task that has not begun could not answer its caller
         for task in self._under_way:
@@ -223,9 +171,9 @@ class Spawner:
                 raise
 
     async def _finished(self, member: Member) -> InstanceRecord | None:
-        """An instance that this call has made already, once it has its first message or has ended.
+        """The instance that an earlier call with this request id made, once it has its first message or has ended.
 
-        None when a crash had cut that off and it was undone. Raises ``UnavailableError`` when that is not decided yet.
+        None when a crash cut that call off and it was undone. Raises ``UnavailableError`` when that is still open.
         """
         instance_id = member.record.instance_id
 
@@ -260,7 +208,7 @@ class Spawner:
                 raise
 
     async def _undo(self, record: InstanceRecord) -> None:
-        """To its end, also when the spawn is cancelled meanwhile: half an instance would be resumed later."""
+        """Runs to its end also when the spawn is cancelled: half an instance would be resumed later."""
         rollback = asyncio.create_task(self._rollback.undo(record), name=f"undo {record.instance_id}")
         while not rollback.done():
             with suppress(asyncio.CancelledError):
@@ -287,35 +235,75 @@ class Spawner:
     async def _make(self, member: Member, task: SpawnTask, *, warm: bool) -> InstanceRecord:
         caller = task.caller
         if warm:
-            begun = await self._starts.warm.begin(member, task.request, caller.sender, task.placement)
-            if begun is not None:
-                return await self._finish(member, begun, from_pool=True)
-        async with self._place(member, task):
-            begun = await self._starts.cold.begin(member, task.request, caller.sender)
-            return await self._finish(member, begun, from_pool=False)
+            started = await self._starts.warm.begin(member, task.request, caller.sender, task.placement)
+            if started is not None:
+                return await self._finish(member, started, from_pool=True)
+        other_host = task.placement.host if task.placement is not None and not task.placement.own else ""
+        async with self._memory.hold(member.record.agent, lambda what: caller.progress(0, 1, what), other_host):
+            started = await self._starts.cold.begin(member, task.request, caller.sender)
+            return await self._finish(member, started, from_pool=False)
 
-    def _place(self, member: Member, task: SpawnTask) -> AbstractAsyncContextManager[None]:
-        elsewhere = task.placement.host if task.placement is not None and not task.placement.own else ""
-        return self._memory.hold(member.record.agent, lambda what: task.caller.progress(0, 1, what), elsewhere)
-
-    async def _finish(self, member: Member, begun: StartedAgent, *, from_pool: bool) -> InstanceRecord:
+    async def _finish(self, member: Member, started: StartedAgent, *, from_pool: bool) -> InstanceRecord:
         instance_id = member.record.instance_id
-        await self._adopter.adopt(member.record, begun.port)
-        receipt = await self._first.receipt(instance_id, begun.first_message)
+        await self._adopter.adopt(member.record, started.port)
+        receipt = await self._first.receipt(instance_id, started.first_message)
         if receipt.status is not MessageStatus.SUBMITTED and not (self._first.is_held(member) and not receipt.final):
             kind = _SpareLostError if from_pool and not member.alive else AgentError
-            raise kind(await self._first.why_not(member, receipt, begun.port))
+            raise kind(await self._first.why_not(member, receipt, started.port))
         self._team.recorder.count(Count.SPAWNS_FROM_POOL, int(from_pool))
         return await self._team.save(instance_id, stage=InstanceStage.RUNNING)
 
 
-Spawn = Callable[[requests.SpawnRequest, Caller], Awaitable[results.SpawnResult]]
-Resume = Callable[[Member], Awaitable[results.RestartResult | None]]
-"""None: it was not to be resumed any more when it was its turn."""
+class FirstMessage:
+    """Waits for the first message of an instance: a spawn has worked when the agent's own record shows it."""
+
+    def __init__(self, team: Team, timeout_s: float) -> None:
+        """``timeout_s``: the longest time from the start of the agent to the proof."""
+        self._team = team
+        self._timeout_s = timeout_s
+
+    async def receipt(self, instance_id: str, accepted: Receipt) -> Receipt:
+        """The receipt when it is final, or the latest one when the agent cannot get ready by itself."""
+
+        def receipt() -> Receipt:
+            return self._team.outbox.receipt(accepted.message_id) or accepted
+
+        def decided() -> bool:
+            return receipt().final or self._is_in_trouble(instance_id)
+
+        def over() -> bool:
+            return receipt().final or not self._is_in_trouble(instance_id)
+
+        deadline = time.monotonic() + self._timeout_s
+        while await self._team.changes.until(decided, deadline - time.monotonic()) and not receipt().final:
+            # A dialog that was just answered, or a screen drawn late, is no trouble a moment later.
+            if not await self._team.changes.until(over, _TROUBLE_PATIENCE_S):
+                break
+        return receipt()
+
+    def _is_in_trouble(self, instance_id: str) -> bool:
+        snapshot = self._team.registry.get(instance_id).snapshot
+        starts_not = snapshot.status is Status.STARTING and bool(snapshot.reason)
+        return snapshot.status not in ALIVE or snapshot.status is Status.WAITING_INPUT or starts_not
+
+    def is_held(self, member: Member) -> bool:
+        """Whether the message waits for a dialog at the terminal, which a person can answer."""
+        return member.alive and member.snapshot.dialog is not None
+
+    async def why_not(self, member: Member, receipt: Receipt, port: Instance) -> str:
+        snapshot = member.snapshot
+        reason = snapshot.reason or receipt.reason or f"no proof within {self._timeout_s:.0f} s"
+        words = f"The agent of {member.record.instance_id} did not take its first message ({snapshot.status}): {reason}"
+        if not member.alive:
+            return words
+        try:
+            return f"{words}\nIts screen:\n{await port.screen(_SCREEN_LINES)}"
+        except (PhalanxError, TerminalError):
+            return words
 
 
 async def spawn_all(request: requests.SpawnBatchRequest, caller: Caller, spawn: Spawn) -> list[results.SpawnOutcome]:
-    """Starts the members of a batch; each that is done is told as progress."""
+    """Starts the members of a batch and reports each that is done as progress."""
     members = _identified(request)
     done = 0
 
@@ -347,7 +335,7 @@ async def _spawned(
 
 
 def _identified(request: requests.SpawnBatchRequest) -> Sequence[requests.SpawnRequest | requests.Malformed]:
-    """Each member with a request id of its own that follows from the batch's, so that a repeat finds each again."""
+    """Gives each member a request id derived from the batch's, so that a repeated call finds each again."""
     if request.request_id is None:
         return request.instances
     ids = (f"{request.request_id}/{number}" for number in range(len(request.instances)))
@@ -362,7 +350,7 @@ def _identified(request: requests.SpawnBatchRequest) -> Sequence[requests.SpawnR
 async def resume_all(
     members: Sequence[Member], permits: FairSemaphore, resume: Resume, progress: ProgressCallback
 ) -> list[results.ResumedInstance]:
-    """Starts members again that have ended, as many at a time as there are permits; each that is done is told."""
+    """Restarts ended members, as many at a time as there are permits, and reports each that is done."""
     done = 0
     progress(done, len(members), "starting them")
 

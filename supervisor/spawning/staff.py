@@ -1,4 +1,4 @@
-"""Who does the work of a spawn."""
+"""What the starting of instances needs; ``Spawner``, ``Lifecycle`` and ``Recovery`` share it."""
 
 from __future__ import annotations
 

@@ -1,20 +1,16 @@
-"""Starting the agent of an instance: from nothing, or by giving it a spare.
+"""Starts the agent of a spawn: cold, or warm by handing it a spare agent of the pool. ``Spawner`` calls both.
 
-Starts an agent for an instance from nothing: actor and agent side by side, because each takes longer than the rest.
+``ColdStart`` starts actor and agent side by side, because each takes longer than the rest. It stores the record before
+each step, so that a start cut off by a crash is finished or undone. It uses a spare actor or worktree if there is one.
 
-The record is stored before each step, so that what a crash cuts off is finished or undone. A spare actor or a spare
-worktree is used where there is one.
+``WarmStart`` promises: a spare goes to one spawn. A crash between any two steps leaves a whole instance, or a spare
+that is never handed out and is undone. So the host's work comes first, while the store still knows the spare; then one
+transaction turns it into an instance with its first message. A spare that cannot be handed over is discarded, and the
+spawn goes on cold.
 
-Gives an instance an agent that waits at its prompt already.
-
-Promises: a spare goes to one taker; a crash between any two steps leaves an instance that is whole, or a spare that
-nobody is given, which is undone. So all that the host does comes first, while the store still knows a spare; then one
-transaction makes an instance with its first message of it. A spare that cannot be given is discarded, and the caller
-goes on as if there had been none.
-
-In a cluster a spare on the host where the instance was placed comes first. One on another host that the request allows
-is taken, too, when the instances are then spread unevenly by one at most (``HostScheduler.choices``): starting anew
-takes seconds, and the next spawn evens that out. Otherwise the instance starts cold where it was placed.
+In a cluster a spare on the host of the placement comes first. One on another host that the request allows is taken too
+if the instances are then uneven by one at most (``HostScheduler.choices``): a cold start takes seconds, and the next
+spawn evens that out.
 """
 
 from __future__ import annotations
@@ -37,22 +33,14 @@ from supervisor.cluster.scheduler import Placement
 from supervisor.messaging.outbox import Writes
 from supervisor.messaging.outgoing import OutgoingMessage
 from supervisor.pool.service import Pools
-from supervisor.spawning.agent import LaunchOptions, agent_start, spare_identity, system_prompt
+from supervisor.spawning.agent import agent_start, spare_identity, system_prompt
 from supervisor.spawning.staff import Staff
 from supervisor.store import keys
 from supervisor.team.adoption import Adopter
 from supervisor.team.registry import InstanceRecord, Member
 from supervisor.team.team import Team
 
-_CUT_OFF = "its taker was cut off"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StartedAgent:
-    """An agent that runs, its actor, and its first message, which is stored."""
-
-    port: Instance
-    first_message: Receipt
+_CUT_OFF = "the spawn that took it was cut off"
 
 
 class ColdStart:
@@ -67,13 +55,13 @@ class ColdStart:
         instance_id = member.record.instance_id
         self._team.registry.change(instance_id, actor=self._actor_for(member.record))
         await self._team.save(instance_id)
-        async with beside(self._adopter.actor(member.record)) as coming:
+        async with beside(self._adopter.actor(member.record)) as actor:
             await self._give_workspace(member.record, request)
             first_message = await self._start(member, request, sender)
-            return StartedAgent(port=await coming, first_message=first_message)
+            return StartedAgent(port=await actor, first_message=first_message)
 
     def _actor_for(self, record: InstanceRecord) -> str:
-        """A spare one of its host, if there is one."""
+        """The name of a spare actor on its host, if there is one."""
         spare = self._pools.actors.take(record.actor.partition("@")[2])
         return record.actor if spare is None else spare.name
 
@@ -82,7 +70,7 @@ class ColdStart:
         if workspace is None:
             workspace = await self._host.create_workspace(record.instance_id, record.work_dir, request.workspace_mode)
         self._team.registry.change(record.instance_id, workspace=workspace)
-        self._pools.works(request, record.work_dir, workspace)
+        self._pools.note_cold_start(request, record.work_dir, workspace)
         await self._team.save(record.instance_id, host=record.host or await self._host.name())
 
     async def _from_pool(self, record: InstanceRecord, request: SpawnRequest) -> Workspace | None:
@@ -99,16 +87,18 @@ class ColdStart:
             raise
 
     async def _start(self, member: Member, request: SpawnRequest, sender: str) -> Receipt:
-        """The agent with its pane and its first message stand in the store together: from here on it is not undone."""
-        options = LaunchOptions(
+        """Stores the agent's pane and its first message together: from then on a crash does not undo it."""
+        start = agent_start(
+            self._home,
+            member.record,
             system_prompt=system_prompt(member.record),
             model=request.model,
             permission_mode=request.permission_mode,
             environment=request.env,
         )
-        pane = await self._host.start_agent(agent_start(self._home, member.record, options))
+        pane = await self._host.start_agent(start)
         outgoing = OutgoingMessage(instance_id=member.record.instance_id, text=request.context, immediate=True)
-        message = self._team.outbox.first(outgoing, sender, time.time())
+        message = self._team.outbox.make_message(outgoing, sender, time.time())
         async with member.writing:
             record = self._team.registry.change(member.record.instance_id, pane_id=pane.pane_id, pid=pane.pid)
             (receipt,) = await self._team.outbox.accept([message], self._team.stored_form(record))
@@ -125,8 +115,11 @@ class WarmStart:
     async def begin(
         self, member: Member, request: SpawnRequest, sender: str, placement: Placement | None
     ) -> StartedAgent | None:
-        """None when there is no spare for this request. Raises ``StoreError`` and, when the host of the placement does
-        not answer, ``UnavailableError``; then ``member`` is to be undone."""
+        """None when there is no spare for this request.
+
+        Raises ``StoreError``, and ``UnavailableError`` when the host of the placement does not answer. Then the caller
+        undoes ``member``.
+        """
         hosts = self._scheduler.choices(placement) if self._scheduler is not None and placement is not None else None
         taken = self._pools.take_agent(request, member.record.work_dir, hosts)
         if taken is None:
@@ -149,7 +142,7 @@ class WarmStart:
             return StartedAgent(port=port, first_message=await self._bind(member, spare, request, sender))
 
     def _place(self, member: Member, placement: Placement | None, host: str) -> None:
-        """Before anything of it is there: who looks for strays must not find it where it is not placed."""
+        """Called before anything is there: a search for orphans must not find it on a host where it is not placed."""
         if self._scheduler is not None and placement is not None:
             self._scheduler.shift(placement, host)
             self._team.registry.change(member.record.instance_id, host=host)
@@ -168,7 +161,7 @@ class WarmStart:
             identity=spare_identity(bound, datetime.date.fromtimestamp(time.time())),
         )
         await self._host.hand_over(handover)
-        # From here on it is the instance's: whoever undoes that one undoes the spare with it.
+        # From here on an undo of the instance undoes the spare with it.
         self._team.registry.change(
             record.instance_id,
             workspace=workspace,
@@ -184,7 +177,7 @@ class WarmStart:
     async def _bind(self, member: Member, spare: Member, request: SpawnRequest, sender: str) -> Receipt:
         instance_id, spare_id = member.record.instance_id, spare.record.instance_id
         outgoing = OutgoingMessage(instance_id=instance_id, text=request.context, immediate=True)
-        message = self._team.outbox.first(outgoing, sender, time.time())
+        message = self._team.outbox.make_message(outgoing, sender, time.time())
         async with spare.writing, member.writing:
             stored = self._team.stored_form(member.record).records
             extra = Writes(records=stored, delete=[keys.instance(spare_id)])
@@ -193,3 +186,11 @@ class WarmStart:
             await self._team.members.leave(spare_id)
         member.snapshot = InstanceSnapshot(since=time.time(), transcript_path=member.record.transcript_path)
         return receipt
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartedAgent:
+    """A running agent's actor, and its stored first message."""
+
+    port: Instance
+    first_message: Receipt

@@ -1,1 +1,1 @@
-"""Where a team's records are kept: SQLite in the home, and Redis beside it. ``base`` has the protocol."""
+"""Where a team's records are kept: SQLite in the home, mirrored in Redis if configured. ``base`` has the protocol."""

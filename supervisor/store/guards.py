@@ -1,14 +1,10 @@
-"""Stores that refuse to write: for a supervisor that was replaced, over records of another version.
+"""Stores that refuse some writes; ``Team`` and ``build`` put them before the team's store.
 
-Keeps records that this version cannot read from being overwritten or deleted, whoever would do so.
+``PreservingStore`` keeps records that this version cannot read from being overwritten or deleted. New values of such a
+record live in memory only, until the version that wrote it has the state again.
 
-``PreservingStore`` stands before the store for all that the team and the outbox write. What is new of such a record
-lives in memory only, until the version that wrote it takes the state over again.
-
-What a supervisor that was replaced may still do: nothing.
-
-``FencedStore`` stands before the store. When the store says for the first time that another supervisor has taken the
-state over, nothing is read or written any more, and ``check`` tells everybody who asks.
+``FencedStore`` reads and writes nothing any more once the store has said that another supervisor has taken the state
+over. ``check`` raises then. All of it runs in the supervisor's event loop.
 """
 
 from __future__ import annotations
@@ -23,6 +19,7 @@ from supervisor.records import Unreadable
 from supervisor.store.base import StateStore, StoreHealth
 
 logger = logging.getLogger(__name__)
+_Value = TypeVar("_Value")
 
 
 class PreservingStore:
@@ -57,16 +54,13 @@ class PreservingStore:
     def _kept(self, touched: set[str]) -> set[str]:
         kept = touched & self._unreadable.known
         for key in sorted(kept - self._told):
-            logger.warning("the record %s is of another version or damaged: it is kept, what is new of it is not", key)
+            logger.warning("the record %s is of another version or damaged: it is kept, and its new value is not", key)
         self._told |= kept
         return kept
 
 
-_Value = TypeVar("_Value")
-
-
 class FencedStore:
-    """A ``StateStore``. All in the supervisor's event loop."""
+    """A ``StateStore``."""
 
     def __init__(self, store: StateStore, recorder: MetricsRecorder | None = None) -> None:
         self._store = store
@@ -88,16 +82,16 @@ class FencedStore:
     async def save(self, records: Mapping[str, bytes], delete: Sequence[str] = ()) -> None:
         self.check()
         with self._recorder.timing(Timing.STORE):
-            await self._noticing(self._store.save(records, delete))
+            await self._fencing(self._store.save(records, delete))
 
     async def load(self, prefix: str) -> dict[str, bytes]:
         self.check()
-        return await self._noticing(self._store.load(prefix))
+        return await self._fencing(self._store.load(prefix))
 
     async def close(self) -> None:
         await self._store.close()
 
-    async def _noticing(self, work: Awaitable[_Value]) -> _Value:
+    async def _fencing(self, work: Awaitable[_Value]) -> _Value:
         try:
             return await work
         except FencedError as error:

@@ -1,4 +1,4 @@
-"""Every key of the store, in one place."""
+"""Every key of the store and of its mirror in Redis. The stores and all that write records use it."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ RECEIPT_PREFIX = "receipt/"
 REQUEST_PREFIX = "request/"
 PERFORMANCE_PREFIX = "performance/"
 LAST_NUMBER = "team/last_number"
-"""Highest number that an instance of this team has ever had."""
+"""The highest number that an instance of this team has ever had."""
 LAST_SPARE = "team/last_spare"
-"""Highest number that a spare of this team has ever had."""
-
+"""The highest number that a spare of this team has ever had."""
 POOL_ORDERS = "pool/orders"
-"""What is to be kept ready."""
+"""Which spares are ordered, see ``pool.orders``."""
+RESTORED = "team/restored"
+"""The mirror that the state was restored from, see ``base.Origin``."""
 
 
 def instance(instance_id: str) -> str:
@@ -26,34 +27,30 @@ def message(message_id: str) -> str:
     return MESSAGE_PREFIX + message_id
 
 
-def request(request_id: str) -> str:
-    """What came of a call that may be repeated."""
-    return REQUEST_PREFIX + request_id
-
-
-def performance(start: float) -> str:
-    """What happened in the five minutes that began then."""
-    return f"{PERFORMANCE_PREFIX}{start:.0f}"
-
-
 def receipt(message_id: str) -> str:
     return RECEIPT_PREFIX + message_id
 
 
-RESTORED = "team/restored"
-"""Where a state that was restored comes from, see ``base.Origin``."""
+def request(request_id: str) -> str:
+    """The outcome of a call that may be repeated."""
+    return REQUEST_PREFIX + request_id
+
+
+def performance(start: float) -> str:
+    """The metrics of the five minutes that begin at ``start``, in seconds since the epoch."""
+    return f"{PERFORMANCE_PREFIX}{start:.0f}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RedisKeys:
-    """Where a team's mirror is in Redis. The part in braces keeps all of it in one slot of a cluster."""
+    """The keys of a team's mirror in Redis. The part in braces keeps all of it in one slot of a cluster."""
 
     meta: str
-    """A hash: what the mirror is a copy of, who may write it, whether a write was cut off."""
+    """A hash: what the mirror is a copy of, which process may write it, whether a write was cut off."""
     records: str
-    """A hash of every record under its key, so a write costs the same however many there are."""
+    """A hash of every record under its key, so that a write costs the same however many there are."""
     staging: str
-    """The same for records that are about to take the place of all there are."""
+    """A hash of records that are about to replace all others."""
 
     @classmethod
     def of(cls, team: str) -> RedisKeys:

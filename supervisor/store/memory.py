@@ -1,4 +1,4 @@
-"""A store that lives as long as the supervisor's process."""
+"""A store that lives as long as its process; tests use it."""
 
 from __future__ import annotations
 

@@ -1,17 +1,15 @@
-"""Redis is written behind the state's file: nobody waits for it, and it decides nothing.
+"""A mirror of the team's state file in Redis. It follows the file, no call waits for it, and it decides nothing.
 
-``RedisMirror`` is given every durable write of the file and brings them to Redis in order, many at once, by one task.
-At each moment the mirror is a state that the team was really in. What Redis lacks is kept in memory up to a bound; when
-it is too much, or Redis has lost what it had, all of the file is written anew. Promises: ``add`` takes no time; what is
-wrong, and how far the mirror lags, is told by ``warning``.
+``make_store`` gives the supervisor a ``MirroredStore``: the file with its mirror. ``RedisMirror`` gets every durable
+write of the file and sends it to Redis in order, many at once, from one task. At each moment the mirror is a state that
+the team really had. Unsent writes are kept in memory up to a bound. Beyond it, or when Redis lost its data, the whole
+file is written anew. Promises: ``add`` takes no time; ``warning`` says what is wrong and how far the mirror lags.
 
 Fencing: the mirror carries the lineage and epoch of its writer. A restore gives it a new lineage, each opening of the
-file a higher epoch; every write is refused by Redis unless it comes from the last writer that claimed the mirror. One
-that finds another lineage, or a state that is further than its own, ends with ``FencedError``: so of two homes with one
-state only one goes on. Each script runs whole or not at all, as far as Redis executes it; ``busy`` is set before the
-first change, so a mirror that broke in the middle is known as such.
-
-``MirroredStore`` is the file with its mirror. ``restore`` is the way back, by hand.
+file a higher epoch. Redis refuses every write that is not from the last writer that claimed the mirror. A writer that
+finds another lineage, or a state newer than its own, gets ``FencedError``: of two homes with one state only one goes
+on. A script runs whole or not at all, as far as Redis ensures that; ``busy`` is set before the first change, so a
+mirror that broke in the middle is known as such. ``restore`` is the way back; a person starts it.
 """
 
 from __future__ import annotations
@@ -40,26 +38,24 @@ from supervisor.store.redis_client import REDIS_ERRORS, RedisServer, connect, ex
 from supervisor.store.sqlite import Change, Position, SqliteStore, read_whole
 
 logger = logging.getLogger(__name__)
-
 LAYOUT = b"2"
 _CHECKSUM_BYTES = 4
 _ANSWER_S = 5.0
 _FIRST_LOOK_S = 2.0
-"""How long an opening waits for Redis to say whether somebody else has taken the state over."""
+"""How long ``start`` waits for Redis to say whether another supervisor has taken the state over."""
 _LAST_WRITES_S = 2.0
-"""How long a closing waits for what Redis lacks."""
-_TOLD_AFTER_S = 5.0
-"""A mirror that lags for longer is told of, also where nothing has failed."""
+"""How long ``stop`` waits for the unsent writes."""
+_WARN_AFTER_S = 5.0
+"""A mirror that lags for longer gets a warning, even when nothing failed."""
 _SETTLED_S = 30.0
 """Redis has to keep pace that long before a new fault counts as the first one."""
 _MOST_CHANGES, _MOST_BYTES = 20_000, 64_000_000
-"""Of what is kept for Redis; beyond it all is written anew."""
+"""Of unsent writes; beyond it the whole file is written anew."""
 _BATCH_BYTES = 1_000_000
 _STAGING_S = 3600
-"""What was laid aside by a writer that died goes by itself."""
-
+"""Staged records of a writer that died expire."""
 _CLAIM = """
--- LAYOUT, LINEAGE, EPOCH, TOKEN, SEQUENCE, HOST, HOME: from now on only this writer writes. Says where the mirror is.
+-- LAYOUT, LINEAGE, EPOCH, TOKEN, SEQUENCE, HOST, HOME: from now on only this writer writes. Returns its sequence.
 local function field(name) return redis.call('HGET', KEYS[1], name) or '' end
 local function number(name) return tonumber(field(name)) or 0 end
 local same, epoch, sequence = field('lineage') == ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[5])
@@ -96,7 +92,7 @@ redis.call('HDEL', KEYS[1], 'busy')
 return 'ok'
 """
 _SWAP = """
--- WRITER, TO, CURRENT_AT, COUNT: what was laid aside is the mirror.
+-- WRITER, TO, CURRENT_AT, COUNT: the staged records become the mirror.
 local function field(name) return redis.call('HGET', KEYS[1], name) or '' end
 local writer = field('lineage') .. ' ' .. field('epoch') .. ' ' .. field('token')
 if writer ~= ARGV[1] or tostring(redis.call('HLEN', KEYS[3])) ~= ARGV[4] then return 'moved' end
@@ -112,7 +108,7 @@ return 'ok'
 """
 _READ = "return {redis.call('HGETALL', KEYS[1]), redis.call('HGETALL', KEYS[2])}"
 _HAND_OVER = """
--- WRITER, SEQUENCE, LINEAGE, HOST, HOME: the mirror, if it is still as it was read, is of this lineage now.
+-- WRITER, SEQUENCE, LINEAGE, HOST, HOME: gives the mirror this lineage, if it is still as it was read.
 local function field(name) return redis.call('HGET', KEYS[1], name) or '' end
 local writer = field('lineage') .. ' ' .. field('epoch') .. ' ' .. field('token')
 if writer ~= ARGV[1] or field('sequence') ~= ARGV[2] then return 'moved' end
@@ -121,413 +117,20 @@ return 'ok'
 """
 
 
-class MirrorMovedError(PhalanxError):
-    """The mirror is not as its writer left it: it was emptied, has gone back to older data, or has another writer."""
+def make_store(home: Home, settings: Settings, may_begin: MayBegin = always) -> StateStore:
+    """The file in the home, mirrored in the Redis of the settings, if there is one; not open yet.
 
-
-class MirrorUnusableError(PhalanxError):
-    """What is in Redis cannot be used; the text is the end of a sentence that begins with the name of the server."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MirrorContent:
-    """A whole mirror, read at one moment and checked."""
-
-    position: Position
-    token: str
-    host: str
-    home: str
-    current_at: float
-    records: Mapping[str, bytes]
-
-
-class MirrorClient:
-    """One team's mirror in one Redis. All calls raise ``REDIS_ERRORS``, and ``TimeoutError`` within ``answer_s``."""
-
-    def __init__(self, server: RedisServer, team: str, host: str, home: str) -> None:
-        """``host`` and ``home`` say in Redis who writes. Raises ``SettingsError`` for options that are none."""
-        self.server = server
-        self._keys = RedisKeys.of(team)
-        self._host, self._home = host, home
-        self._client: Any = connect(server)
-
-    @property
-    def meta_key(self) -> str:
-        return self._keys.meta
-
-    async def claim(self, position: Position, token: str) -> int | None:
-        """From now on only this writer writes. The sequence of the mirror; None: it must be written whole.
-
-        Raises ``FencedError`` and ``MirrorUnusableError``.
-        """
-        at = (position.lineage, position.epoch, token, position.sequence)
-        verdict, *said = await self._eval(_CLAIM, LAYOUT, *at, self._host, self._home)
-        match verdict:
-            case b"layout":
-                raise _other_layout(said[0])
-            case b"fenced":
-                raise self._fenced(position, *(each.decode(errors="replace") for each in said))
-        return int(said[0]) if said[0].isdigit() else None
-
-    async def write(
-        self, writer: str, start: int, end: int, current_at: float, records: Mapping[str, bytes | None]
-    ) -> None:
-        """The step from ``start`` to ``end``, with which the mirror has everything until ``current_at``.
-
-        Raises ``MirrorMovedError``.
-        """
-        await self._moving(_WRITE, writer, start, end, current_at, *_sealed(records))
-
-    async def replace(self, writer: str, at: int, current_at: float, records: Mapping[str, bytes]) -> None:
-        """All there is. Laid aside part by part, then it takes its place at once. Raises ``MirrorMovedError``."""
-        staging = f"{self._keys.staging}:{secrets.token_hex(4)}"
-        for part in _parts(records):
-            async with asyncio.timeout(_ANSWER_S):
-                await self._client.hset(staging, mapping=part)
-                await self._client.expire(staging, _STAGING_S)
-        await self._moving(_SWAP, writer, at, current_at, len(records), staging=staging)
-
-    async def read(self) -> MirrorContent | None:
-        """None when there is none. Raises ``MirrorUnusableError`` for one that is damaged or of another version."""
-        flat_meta, flat_records = await self._eval(_READ)
-        meta, sealed = _pairs(flat_meta), _pairs(flat_records)
-        if not meta:
-            return None
-        if meta.get(b"layout") != LAYOUT:
-            raise _other_layout(meta.get(b"layout", b"1"))
-        if b"busy" in meta or meta.get(b"count") != str(len(sealed)).encode():
-            raise MirrorUnusableError("holds a damaged mirror: a part of it is missing, or a write was cut off")
-        names = (b"lineage", b"token", b"host", b"home")
-        try:
-            lineage, token, host, home = (meta[name].decode(errors="replace") for name in names)
-            position = Position(lineage=lineage, epoch=int(meta[b"epoch"]), sequence=int(meta[b"sequence"]))
-            current_at = float(meta[b"current_at"])
-        except (KeyError, ValueError):
-            raise MirrorUnusableError("holds a damaged mirror: what it says of itself cannot be read") from None
-        records = dict(_unsealed(sealed))
-        return MirrorContent(
-            position=position, token=token, host=host, home=home, current_at=current_at, records=records
-        )
-
-    async def hand_over(self, found: MirrorContent, lineage: str) -> bool:
-        """Whether the mirror was still as it was found; then who wrote it can write no more."""
-        writer = writer_of(found.position, found.token)
-        answer = await self._eval(_HAND_OVER, writer, found.position.sequence, lineage, self._host, self._home)
-        return bool(answer == b"ok")
-
-    async def close(self) -> None:
-        await self._client.aclose()
-
-    async def _moving(self, script: str, *given: str | bytes | float, staging: str = "") -> None:
-        if await self._eval(script, *given, staging=staging) != b"ok":
-            raise MirrorMovedError("it is not as it was left: it was emptied, changed, or has gone back to older data")
-
-    async def _eval(self, script: str, *given: str | bytes | float, staging: str = "") -> Any:
-        names = (self._keys.meta, self._keys.records, staging or self._keys.staging)
-        async with asyncio.timeout(_ANSWER_S):
-            return await self._client.eval(script, len(names), *names, *given)
-
-    def _fenced(self, own: Position, host: str, home: str, epoch: str, sequence: str, current_at: str) -> FencedError:
-        return FencedError(
-            f"Redis ({self.server.shown}) holds this team's state as {host}:{home} has taken it over (epoch {epoch}, "
-            f"{sequence} writes, {utc(float(current_at or 0))}); here it stands at epoch {own.epoch}, {own.sequence} "
-            "writes. Nothing is written here any more: the other supervisor goes on. If there is none, choose while "
-            "this one is down: for what Redis has, move state.db and every state.db-* away and run `phalanx restore "
-            f"--from-redis`; for the file in this home, run redis-cli DEL '{self.meta_key}'."
-        )
-
-
-def writer_of(position: Position, token: str) -> str:
-    return f"{position.lineage} {position.epoch} {token}"
-
-
-def _other_layout(found: bytes) -> MirrorUnusableError:
-    return MirrorUnusableError(
-        f"holds a mirror that another version of Phalanx wrote (layout {found.decode(errors='replace')}, this one "
-        f"knows {LAYOUT.decode()}). It is left as it is: use that version"
-    )
-
-
-def _pairs(flat: Sequence[bytes]) -> dict[bytes, bytes]:
-    return dict(zip(flat[::2], flat[1::2], strict=True))
-
-
-def _checksum(key: bytes, value: bytes) -> bytes:
-    return zlib.crc32(value, zlib.crc32(key)).to_bytes(_CHECKSUM_BYTES, "big")
-
-
-def _sealed(records: Mapping[str, bytes | None]) -> list[str | bytes]:
-    """Keys and values in turn, each value behind its checksum; an empty one is a deletion."""
-    flat: list[str | bytes] = []
-    for key, value in records.items():
-        flat += [key, b"" if value is None else _checksum(key.encode(), value) + value]
-    return flat
-
-
-def _unsealed(sealed: Mapping[bytes, bytes]) -> Iterator[tuple[str, bytes]]:
-    for key, whole in sealed.items():
-        value = whole[_CHECKSUM_BYTES:]
-        if whole[:_CHECKSUM_BYTES] != _checksum(key, value):
-            name = key.decode(errors="replace")
-            raise MirrorUnusableError(f"holds a damaged mirror: the record {name} does not match its checksum")
-        yield key.decode(), value
-
-
-def _parts(records: Mapping[str, bytes]) -> Iterator[dict[str, bytes]]:
-    """Sealed, none bigger than a batch but for a record that is bigger itself."""
-    part: dict[str, bytes] = {}
-    size = 0
-    for key, value in records.items():
-        if part and size + len(key) + len(value) > _BATCH_BYTES:
-            yield part
-            part, size = {}, 0
-        part[key] = _checksum(key.encode(), value) + value
-        size += len(key) + len(value)
-    if part:
-        yield part
-
-
-class RedisMirror:
-    """``start`` once the file is open, then ``add`` every write of it; ``stop`` at the end. In one event loop."""
-
-    def __init__(
-        self,
-        path: Path,
-        client: MirrorClient,
-        *,
-        look_s: float = 5.0,
-        pause_s: float = 0.1,
-        longest_pause_s: float = 5.0,
-    ) -> None:
-        """``look_s``: how often an idle mirror is looked at. Between attempts the pauses grow."""
-        self._path = path
-        self._client = client
-        self._look_s = look_s
-        self._pauses = ExponentialWithJitterBackoff(base=pause_s, cap=longest_pause_s)
-        self._opened = Position()
-        self._token = ""
-        self._pending: deque[Change] = deque()
-        self._pending_bytes = 0
-        self._arrived = asyncio.Event()
-        self._in_step = asyncio.Event()
-        self._file_at = 0
-        self._redis_at: int | None = None
-        self._behind_since = 0.0
-        self._trouble = ""
-        self._fenced = ""
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._task: asyncio.Task[None] | None = None
-
-    @property
-    def shown(self) -> str:
-        return self._client.server.shown
-
-    @property
-    def warning(self) -> str:
-        """What is wrong and how far Redis lags; empty while it keeps pace."""
-        if self._fenced:
-            return self._fenced
-        lags = not self._in_step.is_set() and time.time() - self._behind_since > _TOLD_AFTER_S
-        if not self._trouble and not lags:
-            return ""
-        return (
-            f"Redis ({self.shown}) {self._trouble or 'does not keep pace'}. The team goes on with the file in its "
-            f"home; {self._lag}. Redis is brought up to date by itself when it can be used again."
-        )
-
-    @property
-    def _lag(self) -> str:
-        if self._redis_at is None:
-            return f"how much of it Redis has is not known, since {utc(self._behind_since)}"
-        if self._redis_at == self._file_at:
-            return "Redis had everything when it was seen last"
-        return f"Redis lacks the last {self._file_at - self._redis_at} writes, since {utc(self._behind_since)}"
-
-    def refuse_when_fenced(self) -> None:
-        if self._fenced:
-            raise FencedError(self._fenced)
-
-    async def refuse_to_begin(self) -> None:
-        """Raises ``StateLostError`` when Redis holds a state of this team, ``StoreError`` when that is not known."""
-        missing = f"The team's state {self._path} is missing or empty"
-        anew = f"For a new team in its place: redis-cli DEL '{self._client.meta_key}'."
-        try:
-            found = await self._client.read()
-        except MirrorUnusableError as error:
-            raise StateLostError(
-                f"{missing}, and Redis ({self.shown}) {error}. Nothing was begun. Put the file back, with its -wal if "
-                f"there is one. {anew}"
-            ) from error
-        except REDIS_ERRORS as error:
-            raise StoreError(
-                f"{missing}, and whether Redis holds it is not known: Redis ({self.shown}) "
-                f"{explain(error, self._client.server)}. Nothing was begun. Mend Redis, or take it out of the "
-                "settings, and try again."
-            ) from error
-        if found is not None and found.position.sequence:
-            raise StateLostError(
-                f"{missing}, while Redis ({self.shown}) holds it as it was at {utc(found.current_at)} on {found.host}:"
-                f"{found.home}. Nothing was begun and no agent was touched. Put the file back, with its -wal if there "
-                f"is one; or bring it back from Redis: `phalanx restore --from-redis`. {anew}"
-            )
-
-    async def start(self, position: Position) -> None:
-        """Raises ``FencedError`` when Redis says at once that somebody else has taken the state over."""
-        self._opened, self._token = position, secrets.token_hex(8)
-        self._file_at, self._redis_at = position.sequence, None
-        self._pending.clear()
-        self._pending_bytes = 0
-        self._fall_behind()
-        self._loop = asyncio.get_running_loop()
-        try:
-            async with asyncio.timeout(_FIRST_LOOK_S):
-                await self._claim()
-        except (*REDIS_ERRORS, MirrorUnusableError) as error:
-            self._tell(error)
-        self._task = asyncio.create_task(self._keep_pace(), name="redis-mirror")
-
-    def add(self, changes: Sequence[Change]) -> None:
-        """From any thread, in order."""
-        if self._loop is not None:
-            self._loop.call_soon_threadsafe(self._add, changes)
-
-    async def stop(self) -> None:
-        """Gives Redis what it lacks, within a bound. No-op when it was not started."""
-        if self._task is not None:
-            if not self._trouble and not self._task.done():
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(_LAST_WRITES_S):
-                        await self._in_step.wait()
-            self._task.cancel()
-            await asyncio.wait([self._task])
-            self._task = None
-        self._loop = None
-        await self._client.close()
-
-    def _add(self, changes: Sequence[Change]) -> None:
-        if self._in_step.is_set():
-            self._fall_behind()
-        for change in changes:
-            self._file_at = change.sequence
-            self._pending.append(change)
-            self._pending_bytes += _change_bytes(change)
-        while self._pending and (len(self._pending) > _MOST_CHANGES or self._pending_bytes > _MOST_BYTES):
-            self._pending_bytes -= _change_bytes(self._pending.popleft())  # the gap is seen when its turn comes
-        self._arrived.set()
-
-    def _fall_behind(self) -> None:
-        self._in_step.clear()
-        self._behind_since = time.time()
-
-    async def _keep_pace(self) -> None:
-        failures = 0
-        while True:
-            begun = time.monotonic()
-            _heed_cancellation()
-            try:
-                await self._claim()
-                while True:
-                    if not self._follows():
-                        await self._write_whole()
-                    await self._follow()
-            except FencedError as error:
-                self._fenced = str(error)
-                logger.error("%s", error)  # noqa: TRY400 - in words
-                return
-            except MirrorMovedError as error:
-                logger.warning("The mirror in Redis (%s): %s. It is written anew.", self.shown, error)
-            except (*REDIS_ERRORS, PhalanxError) as error:
-                self._tell(error)
-            except Exception as error:
-                logger.exception("the mirror in Redis failed in an unforeseen way")
-                self._tell(error)
-            failures = 1 if time.monotonic() - begun > _SETTLED_S else failures + 1
-            await asyncio.sleep(self._pauses.compute(failures))
-
-    async def _claim(self) -> None:
-        own = Position(lineage=self._opened.lineage, epoch=self._opened.epoch, sequence=self._file_at)
-        self._redis_at = await self._client.claim(own, self._token)
-
-    def _follows(self) -> bool:
-        """Whether all that Redis lacks is here; what it has is dropped."""
-        while self._pending and self._redis_at is not None and self._pending[0].sequence <= self._redis_at:
-            self._pending_bytes -= _change_bytes(self._pending.popleft())
-        if self._redis_at is None:
-            return False
-        return self._pending[0].sequence == self._redis_at + 1 if self._pending else self._redis_at == self._file_at
-
-    async def _write_whole(self) -> None:
-        current_at = time.time()
-        at, records = await asyncio.to_thread(read_whole, self._path)
-        await self._client.replace(self._writer, at, current_at, records)
-        self._redis_at, self._file_at = at, max(self._file_at, at)
-
-    async def _follow(self) -> None:
-        """Returns when something is missing that only the file knows."""
-        while self._follows():
-            _heed_cancellation()
-            self._arrived.clear()
-            records, start, end = self._next_batch()
-            current_at = time.time() if end == self._file_at else self._behind_since
-            await self._client.write(self._writer, start, end, current_at, records)
-            self._redis_at = end
-            if end != self._file_at:
-                continue
-            self._in_step.set()
-            self._end_trouble()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._look_s):
-                    await self._arrived.wait()
-
-    def _next_batch(self) -> tuple[dict[str, bytes | None], int, int]:
-        """Whole writes, as many as fit: what they leave of each record, and where they begin and end."""
-        records: dict[str, bytes | None] = {}
-        start = end = self._redis_at or 0
-        size = 0
-        for change in self._pending:
-            size += _change_bytes(change)
-            if end > start and size > _BATCH_BYTES:
-                break
-            records.update(change.records)
-            end = change.sequence
-        return records, start, end
-
-    @property
-    def _writer(self) -> str:
-        return writer_of(self._opened, self._token)
-
-    def _tell(self, error: BaseException) -> None:
-        """A further error of the same trouble changes what is shown and is not logged again."""
-        begins = not self._trouble
-        self._trouble = (
-            explain(error, self._client.server)
-            if isinstance(error, REDIS_ERRORS)
-            else f"cannot be brought up to date: {error}"
-        )
-        if isinstance(error, MirrorUnusableError):
-            self._trouble = str(error)
-        if begins:
-            logger.warning("%s", self.warning)
-
-    def _end_trouble(self) -> None:
-        if self._trouble:
-            self._trouble = ""
-            logger.warning("Redis (%s) is up to date again.", self.shown)
-
-
-def _change_bytes(change: Change) -> int:
-    return sum(len(key) + len(value or b"") for key, value in change.records.items())
-
-
-def _heed_cancellation() -> None:
-    """Before Python 3.12 ``asyncio.wait_for``, which redis-py sends with, may swallow a cancellation."""
-    task = asyncio.current_task()
-    if task and task.cancelling():
-        raise asyncio.CancelledError
+    Raises ``SettingsError`` for options in the URL of Redis that cannot be used.
+    """
+    if settings.redis_address is None:
+        return SqliteStore(home.state_file, may_begin=may_begin)
+    server = RedisServer.at(settings.redis_address)
+    client = MirrorClient(server, home.identity, socket.gethostname(), str(home.root))
+    return MirroredStore(home.state_file, RedisMirror(home.state_file, client), may_begin)
 
 
 class MirroredStore:
-    """A ``StateStore``: the file, and its mirror in Redis."""
+    """A ``StateStore``: the file with its mirror in Redis."""
 
     def __init__(self, path: Path, mirror: RedisMirror, may_begin: MayBegin = always) -> None:
         self._mirror = mirror
@@ -565,13 +168,412 @@ class MirroredStore:
         await self._may_begin()
 
 
-def make_store(home: Home, settings: Settings, may_begin: MayBegin = always) -> StateStore:
-    """The file in the home, mirrored in the Redis that the settings name, if any; not opened yet.
+class RedisMirror:
+    """Call ``start`` once the file is open, ``add`` for every write of it, ``stop`` at the end. In one event loop."""
 
-    Raises ``SettingsError`` for options in the URL of Redis that cannot be used.
-    """
-    if settings.redis_address is None:
-        return SqliteStore(home.state_file, may_begin=may_begin)
-    server = RedisServer.at(settings.redis_address)
-    client = MirrorClient(server, home.identity, socket.gethostname(), str(home.root))
-    return MirroredStore(home.state_file, RedisMirror(home.state_file, client), may_begin)
+    def __init__(
+        self,
+        path: Path,
+        client: MirrorClient,
+        *,
+        look_s: float = 5.0,
+        pause_s: float = 0.1,
+        longest_pause_s: float = 5.0,
+    ) -> None:
+        """``look_s``: time between two checks of an idle mirror. Pauses between attempts grow."""
+        self._path = path
+        self._client = client
+        self._look_s = look_s
+        self._pauses = ExponentialWithJitterBackoff(base=pause_s, cap=longest_pause_s)
+        self._opened = Position()
+        self._token = ""
+        self._pending: deque[Change] = deque()
+        self._pending_bytes = 0
+        self._changed = asyncio.Event()
+        self._in_step = asyncio.Event()
+        self._file_sequence = 0
+        self._redis_sequence: int | None = None
+        self._behind_since = 0.0
+        self._trouble = ""
+        self._fenced = ""
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def shown(self) -> str:
+        return self._client.server.shown
+
+    @property
+    def warning(self) -> str:
+        """What is wrong and how far Redis lags; empty while it keeps pace."""
+        if self._fenced:
+            return self._fenced
+        lags = not self._in_step.is_set() and time.time() - self._behind_since > _WARN_AFTER_S
+        if not self._trouble and not lags:
+            return ""
+        return (
+            f"Redis ({self.shown}) {self._trouble or 'does not keep pace'}. The team goes on with the file in its "
+            f"home; {self._lag}. Redis is brought up to date by itself when it can be used again."
+        )
+
+    @property
+    def _lag(self) -> str:
+        if self._redis_sequence is None:
+            return f"how much of it Redis has is not known, since {utc(self._behind_since)}"
+        if self._redis_sequence == self._file_sequence:
+            return "Redis had everything when it was seen last"
+        return (
+            f"Redis lacks the last {self._file_sequence - self._redis_sequence} writes, since {utc(self._behind_since)}"
+        )
+
+    def refuse_when_fenced(self) -> None:
+        if self._fenced:
+            raise FencedError(self._fenced)
+
+    async def refuse_to_begin(self) -> None:
+        """Raises ``StateLostError`` when Redis holds a state of this team, ``StoreError`` when that is not known."""
+        missing = f"The team's state {self._path} is missing or empty"
+        anew = f"For a new team in its place: redis-cli DEL '{self._client.meta_key}'."
+        try:
+            found = await self._client.read()
+        except MirrorUnusableError as error:
+            raise StateLostError(
+                f"{missing}, and Redis ({self.shown}) {error}. Nothing was begun. Put the file back, with its -wal if "
+                f"there is one. {anew}"
+            ) from error
+        except REDIS_ERRORS as error:
+            raise StoreError(
+                f"{missing}, and whether Redis holds it is not known: Redis ({self.shown}) "
+                f"{explain(error, self._client.server)}. Nothing was begun. Mend Redis, or take it out of the "
+                "settings, and try again."
+            ) from error
+        if found is not None and found.position.sequence:
+            raise StateLostError(
+                f"{missing}, while Redis ({self.shown}) holds it as it was at {utc(found.current_at)} on {found.host}:"
+                f"{found.home}. Nothing was begun and no agent was touched. Put the file back, with its -wal if there "
+                f"is one; or bring it back from Redis: `phalanx restore --from-redis`. {anew}"
+            )
+
+    async def start(self, position: Position) -> None:
+        """Raises ``FencedError`` when Redis says at once that another supervisor has taken the state over."""
+        self._opened, self._token = position, secrets.token_hex(8)
+        self._file_sequence, self._redis_sequence = position.sequence, None
+        self._pending.clear()
+        self._pending_bytes = 0
+        self._fall_behind()
+        self._loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(_FIRST_LOOK_S):
+                await self._claim()
+        except (*REDIS_ERRORS, MirrorUnusableError) as error:
+            self._note_trouble(error)
+        self._task = asyncio.create_task(self._run(), name="redis-mirror")
+
+    def add(self, changes: Sequence[Change]) -> None:
+        """Takes durable writes, in order, from any thread."""
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._add, changes)
+
+    async def stop(self) -> None:
+        """Sends the unsent writes, within a bound. No-op when it was not started."""
+        if self._task is not None:
+            if not self._trouble and not self._task.done():
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(_LAST_WRITES_S):
+                        await self._in_step.wait()
+            self._task.cancel()
+            await asyncio.wait([self._task])
+            self._task = None
+        self._loop = None
+        await self._client.close()
+
+    def _add(self, changes: Sequence[Change]) -> None:
+        if self._in_step.is_set():
+            self._fall_behind()
+        for change in changes:
+            self._file_sequence = change.sequence
+            self._pending.append(change)
+            self._pending_bytes += _change_bytes(change)
+        while self._pending and (len(self._pending) > _MOST_CHANGES or self._pending_bytes > _MOST_BYTES):
+            self._pending_bytes -= _change_bytes(self._pending.popleft())  # ``_follows`` will see the gap
+        self._changed.set()
+
+    def _fall_behind(self) -> None:
+        self._in_step.clear()
+        self._behind_since = time.time()
+
+    async def _run(self) -> None:
+        failures = 0
+        while True:
+            begun = time.monotonic()
+            _raise_if_cancelled()
+            try:
+                await self._claim()
+                while True:
+                    if not self._follows():
+                        await self._write_whole()
+                    await self._follow()
+            except FencedError as error:
+                self._fenced = str(error)
+                logger.error("%s", error)  # noqa: TRY400 - the text says all
+                return
+            except MirrorMovedError as error:
+                logger.warning("The mirror in Redis (%s): %s. It is written anew.", self.shown, error)
+            except (*REDIS_ERRORS, PhalanxError) as error:
+                self._note_trouble(error)
+            except Exception as error:
+                logger.exception("the mirror in Redis failed in an unforeseen way")
+                self._note_trouble(error)
+            failures = 1 if time.monotonic() - begun > _SETTLED_S else failures + 1
+            await asyncio.sleep(self._pauses.compute(failures))
+
+    async def _claim(self) -> None:
+        own = Position(lineage=self._opened.lineage, epoch=self._opened.epoch, sequence=self._file_sequence)
+        self._redis_sequence = await self._client.claim(own, self._token)
+
+    def _follows(self) -> bool:
+        """Whether all that Redis lacks is in memory. Drops what Redis has."""
+        while self._pending and self._redis_sequence is not None and self._pending[0].sequence <= self._redis_sequence:
+            self._pending_bytes -= _change_bytes(self._pending.popleft())
+        if self._redis_sequence is None:
+            return False
+        return (
+            self._pending[0].sequence == self._redis_sequence + 1
+            if self._pending
+            else self._redis_sequence == self._file_sequence
+        )
+
+    async def _write_whole(self) -> None:
+        current_at = time.time()
+        at, records = await asyncio.to_thread(read_whole, self._path)
+        await self._client.replace(self._writer, at, current_at, records)
+        self._redis_sequence, self._file_sequence = at, max(self._file_sequence, at)
+
+    async def _follow(self) -> None:
+        """Sends batches; returns when Redis lacks something that only the file has."""
+        while self._follows():
+            _raise_if_cancelled()
+            self._changed.clear()
+            records, start, end = self._next_batch()
+            current_at = time.time() if end == self._file_sequence else self._behind_since
+            await self._client.write(self._writer, start, end, current_at, records)
+            self._redis_sequence = end
+            if end != self._file_sequence:
+                continue
+            self._in_step.set()
+            self._end_trouble()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._look_s):
+                    await self._changed.wait()
+
+    def _next_batch(self) -> tuple[dict[str, bytes | None], int, int]:
+        """As many whole writes as fit: the resulting records, and the sequences before and after."""
+        records: dict[str, bytes | None] = {}
+        start = end = self._redis_sequence or 0
+        size = 0
+        for change in self._pending:
+            size += _change_bytes(change)
+            if end > start and size > _BATCH_BYTES:
+                break
+            records.update(change.records)
+            end = change.sequence
+        return records, start, end
+
+    @property
+    def _writer(self) -> str:
+        return writer_of(self._opened, self._token)
+
+    def _note_trouble(self, error: BaseException) -> None:
+        """Logs the first error; further ones only change ``warning``."""
+        begins = not self._trouble
+        self._trouble = (
+            explain(error, self._client.server)
+            if isinstance(error, REDIS_ERRORS)
+            else f"cannot be brought up to date: {error}"
+        )
+        if isinstance(error, MirrorUnusableError):
+            self._trouble = str(error)
+        if begins:
+            logger.warning("%s", self.warning)
+
+    def _end_trouble(self) -> None:
+        if self._trouble:
+            self._trouble = ""
+            logger.warning("Redis (%s) is up to date again.", self.shown)
+
+
+def _change_bytes(change: Change) -> int:
+    return sum(len(key) + len(value or b"") for key, value in change.records.items())
+
+
+def _raise_if_cancelled() -> None:
+    """Before Python 3.12 ``asyncio.wait_for``, which redis-py sends with, may swallow a cancellation."""
+    task = asyncio.current_task()
+    if task and task.cancelling():
+        raise asyncio.CancelledError
+
+
+class MirrorMovedError(PhalanxError):
+    """The mirror is not as its writer left it: it was emptied, went back to older data, or has another writer."""
+
+
+class MirrorUnusableError(PhalanxError):
+    """The mirror cannot be used. The text is the end of a sentence that begins with the name of the server."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MirrorContent:
+    """A whole mirror, read at one moment and checked."""
+
+    position: Position
+    token: str
+    host: str
+    home: str
+    current_at: float
+    records: Mapping[str, bytes]
+
+
+class MirrorClient:
+    """One team's mirror in one Redis. All calls raise ``REDIS_ERRORS``, and ``TimeoutError`` within ``answer_s``."""
+
+    def __init__(self, server: RedisServer, team: str, host: str, home: str) -> None:
+        """``host`` and ``home`` name the writer in Redis. Raises ``SettingsError`` for unknown options in the URL."""
+        self.server = server
+        self._keys = RedisKeys.of(team)
+        self._host, self._home = host, home
+        self._client: Any = connect(server)
+
+    @property
+    def meta_key(self) -> str:
+        return self._keys.meta
+
+    async def claim(self, position: Position, token: str) -> int | None:
+        """Makes this the only writer. Returns the sequence of the mirror; None when it must be written whole.
+
+        Raises ``FencedError`` and ``MirrorUnusableError``.
+        """
+        at = (position.lineage, position.epoch, token, position.sequence)
+        verdict, *details = await self._eval(_CLAIM, LAYOUT, *at, self._host, self._home)
+        match verdict:
+            case b"layout":
+                raise _other_layout(details[0])
+            case b"fenced":
+                raise self._fenced(position, *(each.decode(errors="replace") for each in details))
+        return int(details[0]) if details[0].isdigit() else None
+
+    async def write(
+        self, writer: str, start: int, end: int, current_at: float, records: Mapping[str, bytes | None]
+    ) -> None:
+        """Brings the mirror from sequence ``start`` to ``end``; then it has everything until ``current_at``.
+
+        Raises ``MirrorMovedError``.
+        """
+        await self._eval_or_moved(_WRITE, writer, start, end, current_at, *_sealed(records))
+
+    async def replace(self, writer: str, at: int, current_at: float, records: Mapping[str, bytes]) -> None:
+        """Replaces the whole mirror: stages the records in parts, then swaps at once. Raises ``MirrorMovedError``."""
+        staging = f"{self._keys.staging}:{secrets.token_hex(4)}"
+        for part in _parts(records):
+            async with asyncio.timeout(_ANSWER_S):
+                await self._client.hset(staging, mapping=part)
+                await self._client.expire(staging, _STAGING_S)
+        await self._eval_or_moved(_SWAP, writer, at, current_at, len(records), staging=staging)
+
+    async def read(self) -> MirrorContent | None:
+        """None when there is no mirror. Raises ``MirrorUnusableError`` when it is damaged or of another version."""
+        flat_meta, flat_records = await self._eval(_READ)
+        meta, sealed = _pairs(flat_meta), _pairs(flat_records)
+        if not meta:
+            return None
+        if meta.get(b"layout") != LAYOUT:
+            raise _other_layout(meta.get(b"layout", b"1"))
+        if b"busy" in meta or meta.get(b"count") != str(len(sealed)).encode():
+            raise MirrorUnusableError("holds a damaged mirror: a part of it is missing, or a write was cut off")
+        names = (b"lineage", b"token", b"host", b"home")
+        try:
+            lineage, token, host, home = (meta[name].decode(errors="replace") for name in names)
+            position = Position(lineage=lineage, epoch=int(meta[b"epoch"]), sequence=int(meta[b"sequence"]))
+            current_at = float(meta[b"current_at"])
+        except (KeyError, ValueError):
+            raise MirrorUnusableError("holds a damaged mirror: its description cannot be read") from None
+        records = dict(_unsealed(sealed))
+        return MirrorContent(
+            position=position, token=token, host=host, home=home, current_at=current_at, records=records
+        )
+
+    async def hand_over(self, found: MirrorContent, lineage: str) -> bool:
+        """True when the mirror was still as it was found; then its earlier writer can write no more."""
+        writer = writer_of(found.position, found.token)
+        answer = await self._eval(_HAND_OVER, writer, found.position.sequence, lineage, self._host, self._home)
+        return bool(answer == b"ok")
+
+    async def close(self) -> None:
+        await self._client.aclose()
+
+    async def _eval_or_moved(self, script: str, *given: str | bytes | float, staging: str = "") -> None:
+        if await self._eval(script, *given, staging=staging) != b"ok":
+            raise MirrorMovedError("it is not as it was left: it was emptied, changed, or has gone back to older data")
+
+    async def _eval(self, script: str, *given: str | bytes | float, staging: str = "") -> Any:
+        names = (self._keys.meta, self._keys.records, staging or self._keys.staging)
+        async with asyncio.timeout(_ANSWER_S):
+            return await self._client.eval(script, len(names), *names, *given)
+
+    def _fenced(self, own: Position, host: str, home: str, epoch: str, sequence: str, current_at: str) -> FencedError:
+        return FencedError(
+            f"Redis ({self.server.shown}) holds this team's state as {host}:{home} has taken it over (epoch {epoch}, "
+            f"{sequence} writes, {utc(float(current_at or 0))}); here it stands at epoch {own.epoch}, {own.sequence} "
+            "writes. Nothing is written here any more: the other supervisor goes on. If there is none, choose while "
+            "this one is down: for what Redis has, move state.db and every state.db-* away and run `phalanx restore "
+            f"--from-redis`; for the file in this home, run redis-cli DEL '{self._keys.meta}'."
+        )
+
+
+def writer_of(position: Position, token: str) -> str:
+    return f"{position.lineage} {position.epoch} {token}"
+
+
+def _other_layout(found: bytes) -> MirrorUnusableError:
+    return MirrorUnusableError(
+        f"holds a mirror that another version of Phalanx wrote (layout {found.decode(errors='replace')}, this one "
+        f"knows {LAYOUT.decode()}). It is left as it is: use that version"
+    )
+
+
+def _pairs(flat: Sequence[bytes]) -> dict[bytes, bytes]:
+    return dict(zip(flat[::2], flat[1::2], strict=True))
+
+
+def _sealed(records: Mapping[str, bytes | None]) -> list[str | bytes]:
+    """Keys and values in turn, each value after its checksum; an empty value deletes."""
+    flat: list[str | bytes] = []
+    for key, value in records.items():
+        flat += [key, b"" if value is None else _checksum(key.encode(), value) + value]
+    return flat
+
+
+def _unsealed(sealed: Mapping[bytes, bytes]) -> Iterator[tuple[str, bytes]]:
+    for key, whole in sealed.items():
+        value = whole[_CHECKSUM_BYTES:]
+        if whole[:_CHECKSUM_BYTES] != _checksum(key, value):
+            name = key.decode(errors="replace")
+            raise MirrorUnusableError(f"holds a damaged mirror: the record {name} does not match its checksum")
+        yield key.decode(), value
+
+
+def _checksum(key: bytes, value: bytes) -> bytes:
+    return zlib.crc32(value, zlib.crc32(key)).to_bytes(_CHECKSUM_BYTES, "big")
+
+
+def _parts(records: Mapping[str, bytes]) -> Iterator[dict[str, bytes]]:
+    """Sealed records in parts of at most ``_BATCH_BYTES``; a bigger record is a part of its own."""
+    part: dict[str, bytes] = {}
+    size = 0
+    for key, value in records.items():
+        if part and size + len(key) + len(value) > _BATCH_BYTES:
+            yield part
+            part, size = {}, 0
+        part[key] = _checksum(key.encode(), value) + value
+        size += len(key) + len(value)
+    if part:
+        yield part

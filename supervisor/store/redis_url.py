@@ -1,7 +1,7 @@
-"""The address of a team's Redis: what it may look like, and how it is shown without its secrets. Pure.
+"""The address of a team's Redis: which forms are possible, and how it is shown without secrets. Pure.
 
-``settings`` checks with it what a person gave; ``phalanx doctor`` and the store show addresses through it. Faults are
-told without the address: it may hold a password, and in a broken one nobody knows where that stands.
+``settings`` checks a person's address with it; ``phalanx doctor`` and the store show addresses through it. Texts about
+a fault do not quote the address: it may hold a password, and in a broken address nobody knows where.
 """
 
 from __future__ import annotations
@@ -15,34 +15,51 @@ from pydantic import AfterValidator, ValidationInfo
 from pydantic_core import PydanticCustomError
 
 WITH_REASON = "with_reason"
-"""Type of the faults whose message is for people."""
-
+"""The type of the validation errors whose message is for people."""
 SCHEMES = ("redis", "rediss", "unix", "redis+cluster", "rediss+cluster", "redis+sentinel", "rediss+sentinel")
-"""Plain, with TLS, over a Unix socket; a cluster that is found through any of its nodes; a master that its sentinels
-name; the last two plain and with TLS."""
+"""One server (plain, with TLS, over a Unix socket); a cluster, found through any of its nodes; a master that its
+sentinels name."""
 _CLUSTER, _SENTINEL = "+cluster", "+sentinel"
 _SENTINEL_PORT = 26_379
 _OF_SENTINELS = "sentinel_"
-"""Options in the query that begin so are for the sentinels themselves: ``sentinel_password``, ``sentinel_username``."""
+"""Prefix of options in the query that are for the sentinels: ``sentinel_password``, ``sentinel_username``."""
 _HIGHEST_PORT = 65_535
 _BEGINNING = re.compile(r"([^:/?#]+://)([^/?#]*)", re.DOTALL)
-"""Scheme, and all that stands between the two slashes and the path."""
+"""The scheme, and all between the two slashes and the path."""
 _PLACE = re.compile(r"(?:\[[^\[\]]*\]|[^\[\]]*)(?::[^\[\]]*)?")
-"""A host, which may stand in brackets, and its port: not every version of Python looks where the brackets are."""
+"""A host, perhaps in brackets, and its port. Some versions of Python do not check where the brackets are."""
 _ENCODING = "In a user name or password write / ? # @ and % as %2F %3F %23 %40 and %25"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SentinelMaster:
-    """A master that is found by asking its sentinels."""
+    """A master that its sentinels name."""
 
     sentinels: tuple[tuple[str, int], ...]
     master: str
-    """Its name there."""
+    """Its name."""
     options: dict[str, str] = field(repr=False)
-    """User and password for the sentinels, where they want any."""
+    """User and password for the sentinels, if they need them."""
     url: str = field(repr=False)
-    """As of a single Redis, with a sentinel in the place of the master."""
+    """The URL of a single Redis, with a sentinel as its host."""
+
+
+def from_parts(host: str, port: int, database: int) -> str:
+    """The URL of a plain Redis."""
+    bracketed = f"[{host}]" if ":" in host and not host.startswith("[") else host
+    return f"redis://{bracketed}:{port}/{database}"
+
+
+def fault_in(url: str) -> str:
+    """Says what is wrong with the URL without quoting it; empty when it is valid."""
+    parts = _split(url)
+    if any(character.isspace() or not character.isprintable() for character in url):
+        return "it holds a space or a control character"
+    if parts.scheme not in SCHEMES:
+        return f"it must begin with {', '.join(f'{scheme}://' for scheme in SCHEMES[:-1])} or {SCHEMES[-1]}://"
+    if parts.fragment or "@" in parts.path + parts.query:
+        return f"it cannot be read after the host. {_ENCODING}"
+    return _fault_in_place(parts) or _fault_in_database(parts)
 
 
 def is_cluster(url: str) -> bool:
@@ -50,12 +67,12 @@ def is_cluster(url: str) -> bool:
 
 
 def single(url: str) -> str:
-    """The URL as Redis' own clients know it."""
+    """The URL in the form that Redis' own clients read."""
     return url.replace(_CLUSTER, "", 1) if is_cluster(url) else url
 
 
 def watched(url: str) -> SentinelMaster | None:
-    """What a URL without fault says of sentinels; None when it names none."""
+    """The master and sentinels of a valid URL; None when it names none."""
     parts = _split(url)
     if not parts.scheme.endswith(_SENTINEL):
         return None
@@ -72,36 +89,18 @@ def watched(url: str) -> SentinelMaster | None:
     )
 
 
-def from_parts(host: str, port: int, database: int) -> str:
-    """The URL of a plain Redis."""
-    bracketed = f"[{host}]" if ":" in host and not host.startswith("[") else host
-    return f"redis://{bracketed}:{port}/{database}"
-
-
-def fault_in(url: str) -> str:
-    """What is wrong with the URL, in words that hold nothing of it; empty when it can be used."""
-    parts = _split(url)
-    if any(character.isspace() or not character.isprintable() for character in url):
-        return "it holds a space or a control character"
-    if parts.scheme not in SCHEMES:
-        return f"it must begin with {', '.join(f'{scheme}://' for scheme in SCHEMES[:-1])} or {SCHEMES[-1]}://"
-    if parts.fragment or "@" in parts.path + parts.query:
-        return f"it cannot be read after the host. {_ENCODING}"
-    return _fault_in_place(parts) or _fault_in_database(parts)
-
-
 def database_of(url: str) -> int:
-    """The number of the database in a URL without fault. As redis-py reads it: one in the query wins."""
+    """The number of the database in a valid URL. As in redis-py, one in the query wins."""
     return int(_database(_split(url)) or 0)
 
 
 def password_of(url: str) -> str:
-    """The password in a URL without fault; empty when there is none."""
+    """The password in a valid URL; empty when there is none."""
     return unquote(_split(url).password or "")
 
 
 def without_secrets(url: str) -> str:
-    """The URL for people: user, password and the query, which may hold them too, are left out."""
+    """The URL for people, without user, password and query, which may hold secrets too."""
     parts = _split(url)
     try:
         _places(parts)
@@ -120,28 +119,8 @@ def _fault_in_place(parts: SplitResult) -> str:
     try:
         places = _places(parts)
     except ValueError:
-        return f"{'one of its hosts' if is_watched else 'its host'} is none. {_ENCODING}"
+        return f"{'one of its hosts' if is_watched else 'its host'} cannot be read. {_ENCODING}"
     return next(filter(None, map(_fault_in_host, places)), "")
-
-
-def _split(url: str) -> SplitResult:
-    """As ``urlsplit``, but whatever stands in the place of the host is left as it is. ``urlsplit`` looks at it, each
-    version of Python in another way, and some refuse several hosts when one of them is in brackets."""
-    beginning = _BEGINNING.match(url)
-    if beginning is None:
-        return SplitResult("", "", url, "", "")
-    return urlsplit(beginning[1] + url[beginning.end() :])._replace(netloc=beginning[2])
-
-
-def _places(parts: SplitResult) -> list[SplitResult]:
-    """The hosts with their ports. Raises ``ValueError`` when one is none."""
-    user_info, _, listed = parts.netloc.rpartition("@")
-    if "[" in user_info or "]" in user_info:
-        raise ValueError("what stands before the host is not encoded")
-    each = listed.split(",") if parts.scheme.endswith(_SENTINEL) else [listed]
-    if not all(map(_PLACE.fullmatch, each)):
-        raise ValueError("a bracket stands where none may stand")
-    return [urlsplit(f"//{place}") for place in each]
 
 
 def _fault_in_host(parts: SplitResult) -> str:
@@ -151,14 +130,34 @@ def _fault_in_host(parts: SplitResult) -> str:
         port = parts.port
     except ValueError:
         port = 0
-    return "" if port is None or port else f"its port is no number from 1 to {_HIGHEST_PORT}. {_ENCODING}"
+    return "" if port is None or port else f"its port is not a number from 1 to {_HIGHEST_PORT}. {_ENCODING}"
 
 
 def _fault_in_database(parts: SplitResult) -> str:
     number = _database(parts)
     if number and not (number.isascii() and number.isdigit()):
-        return f"what stands after the host is no number of a database, as in redis://host:6379/0. {_ENCODING}"
+        return f"the part after the host is not the number of a database, as in redis://host:6379/0. {_ENCODING}"
     return "a Redis Cluster has database 0 only" if parts.scheme.endswith(_CLUSTER) and int(number or 0) else ""
+
+
+def _split(url: str) -> SplitResult:
+    """As ``urlsplit``, but takes the host part as it is. Each version of Python checks it in another way, and some
+    refuse several hosts when one of them is in brackets."""
+    beginning = _BEGINNING.match(url)
+    if beginning is None:
+        return SplitResult("", "", url, "", "")
+    return urlsplit(beginning[1] + url[beginning.end() :])._replace(netloc=beginning[2])
+
+
+def _places(parts: SplitResult) -> list[SplitResult]:
+    """The hosts with their ports. Raises ``ValueError`` when one cannot be read."""
+    user_info, _, listed = parts.netloc.rpartition("@")
+    if "[" in user_info or "]" in user_info:
+        raise ValueError("the part before the host is not encoded")
+    each = listed.split(",") if parts.scheme.endswith(_SENTINEL) else [listed]
+    if not all(map(_PLACE.fullmatch, each)):
+        raise ValueError("a bracket stands where none may stand")
+    return [urlsplit(f"//{place}") for place in each]
 
 
 def _database(parts: SplitResult) -> str:
@@ -175,7 +174,7 @@ def _checked_url(url: str) -> str:
 
 
 def _checked_database(database: int, others: ValidationInfo) -> int:
-    """Given beside a URL that names another one, it would silently be passed over."""
+    """A number beside a URL that names another database would be ignored silently."""
     url = others.data.get("redis_url")
     if url and database_of(url) != database:
         fault = "redis_url wins over it and names another database; write the number at the end of redis_url"
@@ -185,4 +184,4 @@ def _checked_database(database: int, others: ValidationInfo) -> int:
 
 RedisUrl = Annotated[str, AfterValidator(_checked_url)]
 RedisDatabase = Annotated[int, AfterValidator(_checked_database)]
-"""A field of this type stands after the field ``redis_url`` in its model."""
+"""A field of this type must come after the field ``redis_url`` in its model."""

@@ -1,14 +1,15 @@
-"""A program of its own: brings a lost state file back from the mirror in Redis, or says what that would bring.
+"""Brings a lost state file back from the mirror in Redis, or says what that would bring.
 
-``phalanx restore`` runs it, so that no other command loads redis-py. The address of the Redis comes in ``REDIS_URL``,
-which others cannot read, and is never shown with its secrets. Its answer is one line of JSON on stdout::
+A program of its own, so that no other command loads redis-py; ``phalanx restore`` runs it. The address of the Redis
+comes in ``REDIS_URL``, which other users cannot read, and is never shown with its secrets. It answers with one line of
+JSON on stdout::
 
     {"ok": true, "instances": 3, "messages": 12, "currentAt": 1796000000.0, "host": "one", "home": "/home/me/.phalanx"}
     {"ok": false, "error": {"code": "store", "message": "..."}}
 
-Promises: nothing is changed without ``--apply``; the file is in its place whole or not at all, and durable, when it
-ends well; whoever wrote the mirror before can write no more from then on. When it is killed on its way nothing but a
-file of another name is left, and it can be run again.
+Promises: nothing is changed without ``--apply``. When it ends well, the whole file is in its place and durable, and the
+mirror's earlier writer can write no more. When it is killed, only a file of another name is left, and it can be run
+again.
 """
 
 from __future__ import annotations
@@ -34,13 +35,13 @@ from supervisor.store.redis_client import REDIS_ERRORS, RedisServer, explain
 from supervisor.store.sqlite import Position, StateLock, create, examine, in_words, put_in_place
 
 _TRIES = 3
-"""A team that is still at work may write between reading and taking over."""
+"""A running team may write between the read and the takeover."""
 
 
 async def restore(home: Home, server: RedisServer, *, apply: bool) -> MirrorContent:
-    """What the mirror holds; with ``apply`` it is the home's state when this returns.
+    """The mirror's content; with ``apply`` it is the home's state when this returns.
 
-    Raises ``StoreError``: a supervisor has the state (``StateHeldError``), there is one already, or Redis cannot help.
+    Raises ``StoreError``: a supervisor has the state (``StateHeldError``), the home has one already, or Redis does not.
     """
     client = MirrorClient(server, home.identity, socket.gethostname(), str(home.root))
     lock = StateLock(home.state_file)

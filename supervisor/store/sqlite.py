@@ -1,9 +1,9 @@
-"""The truth of a team's state: a SQLite file in its home, durable when a call returns, with no server to run.
+"""The authoritative store of a team's state: a SQLite file in its home, durable when a call returns, without a server.
 
-From top to bottom: faults in words; the layout, and checks of it; the log's check; the file, which one supervisor at a
-time opens; the store. One thread of the store's own does all work on the file, so the event loop never waits for a
-disk. Writes that wait while another one is being made durable are committed together, each of them still whole or not
-at all and in the order of the calls.
+From top to bottom: ``SqliteStore``, which the supervisor uses; the file, which one supervisor at a time opens; the
+layout; the checks of file and log; errors in words. One thread of the store does all work on the file, so the event
+loop never waits for a disk. Writes that wait while another one is made durable are committed together. Each of them is
+still whole or not at all, and in the order of the calls.
 """
 
 from __future__ import annotations
@@ -32,30 +32,49 @@ from supervisor.store import keys
 from supervisor.store.base import MayBegin, StoreHealth, always, origin_in_words
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Position:
-    """How far a state is."""
-
-    lineage: str = ""
-    """Random, made with the state and again by each restore: what was written before that can write no more."""
-    epoch: int = 0
-    """Which supervisor wrote last; each that opens the state takes a higher one. 0 is an empty state."""
-    sequence: int = 0
-    """How many writes the state has seen."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
-    """One durable write, for a mirror."""
-
-    sequence: int
-    """Of the state after the write; each is one more than the one before."""
-    records: Mapping[str, bytes | None]
-    """None is a deleted record."""
-
-
+BUSY_TIMEOUT_S = 5.0
+"""How long a call waits for another program's lock on the file."""
+_PATIENCE_S = 30.0
+"""A disk that takes longer counts as one that does not answer."""
+APPLICATION_ID = 0x50484C58
+_UPGRADES = (
+    """
+    CREATE TABLE records (key TEXT PRIMARY KEY, value BLOB, sequence INTEGER NOT NULL, checksum INTEGER NOT NULL)
+        WITHOUT ROWID;
+    CREATE INDEX records_by_sequence ON records (sequence);
+    CREATE INDEX tombstones ON records (sequence) WHERE value IS NULL;
+    CREATE TABLE team (
+        lineage TEXT NOT NULL, epoch INTEGER NOT NULL, sequence INTEGER NOT NULL,
+        deletions_known_after INTEGER NOT NULL, checksum INTEGER NOT NULL
+    );
+    INSERT INTO team VALUES (lower(hex(randomblob(16))), 0, 0, 0, 0);
+    UPDATE team SET checksum = team_checksum(lineage, epoch, sequence, deletions_known_after);
+    """,
+    """
+    DELETE FROM records WHERE value IS NULL OR key = 'copies/sessions';
+    DROP INDEX tombstones;
+    DROP INDEX records_by_sequence;
+    """,
+)
+"""Script n (from 0) makes layout n + 1 of layout n; an empty database is layout 0. The version and the columns that
+``position`` reads are read before an upgrade, so they stay: ``deletions_known_after`` is left over from layout 1.
+"""
+LAYOUT = len(_UPGRADES)
+_SAVE = (
+    "INSERT INTO records VALUES (?1, ?2, ?3, record_checksum(?1, ?2, ?3)) ON CONFLICT (key) DO UPDATE "
+    "SET value = excluded.value, sequence = excluded.sequence, checksum = excluded.checksum"
+)
+_DELETE = "DELETE FROM records WHERE key = ?1"
+_READ = "SELECT key, value, checksum IS record_checksum(key, value, sequence) FROM records"
+_MOVE = (
+    "UPDATE team SET lineage = ?1, epoch = ?2, sequence = ?3, "
+    "checksum = team_checksum(?1, ?2, ?3, deletions_known_after)"
+)
+_HEADER_BYTES = 32
+_FRAME_HEADER_BYTES = 24
+_INDEX_HEADER_BYTES = 48
+_LAST_CHARACTER = 0x10FFFF
+_SURROGATES = range(0xD800, 0xE000)
 _FULL = (
     "There is no space left for the team's state {path}. Nothing was written. Make room: the team goes on by itself."
 )
@@ -81,7 +100,6 @@ _DAMAGED = (
     "aside. Then put a good copy in its place; or, where the settings name a Redis, bring back what that one has: "
     "`phalanx restore --from-redis`."
 )
-
 _BY_CODE = {
     sqlite3.SQLITE_FULL: _FULL,
     sqlite3.SQLITE_READONLY: _READ_ONLY,
@@ -95,6 +113,7 @@ _BY_CODE = {
     sqlite3.SQLITE_TOOBIG: _TOO_BIG,
 }
 """By SQLite's primary result code."""
+_BY_ERRNO = {errno.ENOSPC: _FULL, errno.EDQUOT: _FULL, errno.EIO: _BROKEN_DISK}
 _DAMAGE = {
     sqlite3.SQLITE_CORRUPT,
     sqlite3.SQLITE_NOTADB,
@@ -103,63 +122,395 @@ _DAMAGE = {
     sqlite3.SQLITE_MISMATCH,
     sqlite3.SQLITE_FORMAT,
 }
-"""The statements are always the same: where one does not fit the file, the file is not what this program wrote."""
-
-_BY_ERRNO = {errno.ENOSPC: _FULL, errno.EDQUOT: _FULL, errno.EIO: _BROKEN_DISK}
+"""The statements are always the same: when one does not fit the file, this program did not write the file."""
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
 
 
 class DamagedFileError(StoreError):
-    """The file is not what was written."""
+    """The file is not as it was written."""
 
 
-def damaged(path: Path, detail: str) -> DamagedFileError:
-    """``detail`` says what is damaged and where in the file."""
-    return DamagedFileError(_DAMAGED.format(path=path, detail=detail))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Position:
+    """How far a state has got."""
+
+    lineage: str = ""
+    """Random, made with the state and again by each restore: earlier writers can write no more."""
+    epoch: int = 0
+    """Of the last writer; each supervisor that opens the state takes a higher one. 0 is an empty state."""
+    sequence: int = 0
+    """The number of writes."""
 
 
-def in_words(error: sqlite3.Error | OSError, path: Path) -> StoreError:
-    if isinstance(error, OSError):
-        words = _BY_ERRNO.get(error.errno or 0, _READ_ONLY)
-        return StoreError(words.format(path=path, detail=error.strerror or error))
-    code: int | None = getattr(error, "sqlite_errorcode", None)
-    detail = str(error) if code is None else f"{error} ({error.sqlite_errorname})"
-    primary = (code or 0) & 0xFF
-    undecodable = code is None and isinstance(error, sqlite3.OperationalError)  # text in the file that is none
-    if primary in _DAMAGE or undecodable:
-        return damaged(path, detail)
-    return StoreError(_BY_CODE.get(primary, _REFUSED).format(path=path, detail=detail))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """One durable write, for a mirror."""
+
+    sequence: int
+    """Of the state after the write; each is one more than the one before."""
+    records: Mapping[str, bytes | None]
+    """None stands for a deleted record."""
 
 
-BUSY_TIMEOUT_S = 5.0
-"""How long another program's lock on the file is waited for."""
-APPLICATION_ID = 0x50484C58
-_UPGRADES = (
+class SqliteStore:
+    """A ``StateStore``. Every call raises ``StoreError`` before ``open`` and after ``close``."""
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        patience_s: float = _PATIENCE_S,
+        may_begin: MayBegin = always,
+        on_commit: Callable[[Sequence[Change]], None] | None = None,
+    ) -> None:
+        """``on_commit`` is called in the store's thread, in the order of the writes, when they are durable."""
+        self._path = path
+        self._file = StateFile(path)
+        self._patience_s = patience_s
+        self._may_begin = may_begin
+        self._on_commit = on_commit
+        self._thread: ThreadPoolExecutor | None = None
+        self._waiting: deque[_Write] = deque()
+        self._failure = ""
+        self._origin = ""
+
+    @property
+    def health(self) -> StoreHealth:
+        return StoreHealth(description=f"SQLite{self._origin}", warning=self._failure)
+
+    @property
+    def position(self) -> Position:
+        """After the last durable write."""
+        return self._file.position
+
+    async def open(self) -> int:
+        if self._thread is not None:
+            raise StoreError(f"The team's state {self._path} is open already.")
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="state-writer")
+        # Both are new, because the thread of an earlier opening may still be busy with the old ones.
+        self._file = StateFile(self._path)
+        self._waiting = deque()
+        try:
+            await self._run(self._file.open)
+            if self.position.sequence == 0:
+                await self._may_begin()
+            self._origin = origin_in_words((await self.load(keys.RESTORED)).get(keys.RESTORED, b""))
+        except BaseException:
+            with contextlib.suppress(StoreError):  # the next opening must not find the lock still held
+                await self.close()
+            raise
+        self._failure = ""
+        return self._file.position.epoch
+
+    async def save(self, records: Mapping[str, bytes], delete: Sequence[str] = ()) -> None:
+        """As the protocol says. A key in both is deleted. When the disk hangs in the middle, it is not known whether
+        anything was written; then the error says so."""
+        write = _Write(records=dict(records), delete=tuple(delete))
+        thread = self._opened()
+        self._waiting.append(write)
+        thread.submit(self._commit_waiting, self._file, self._waiting)
+        await self._bounded(write.made)
+
+    async def load(self, prefix: str) -> dict[str, bytes]:
+        return await self._run(self._file.load, prefix)
+
+    async def close(self) -> None:
+        """Makes waiting writes durable first."""
+        if self._thread is None:
+            return
+        closed = asyncio.wrap_future(self._release())
+        await asyncio.wait({closed}, timeout=self._patience_s)  # a close, unlike other work, is never cancelled
+        if not closed.done():
+            raise self._no_answer("It is closed as soon as the disk answers")
+        await closed
+
+    def _release(self) -> Future[None]:
+        """The thread finishes its work first; nothing new is accepted."""
+        thread, self._thread = self._opened(), None
+        closed = thread.submit(self._in_words, self._file.close)
+        thread.shutdown(wait=False)
+        return closed
+
+    def _commit_waiting(self, file: StateFile, waiting: deque[_Write]) -> None:
+        """Runs in the thread, once for each write: commits all waiting writes in one transaction. It finds none when an
+        earlier run committed them."""
+        group = []
+        while waiting:
+            write = waiting.popleft()
+            if write.made.set_running_or_notify_cancel():
+                group.append(write)
+        if group:
+            self._commit(file, group)
+
+    def _commit(self, file: StateFile, group: Sequence[_Write]) -> None:
+        try:
+            changes = self._in_words(file.write, [(write.records, write.delete) for write in group])
+        except Exception as error:  # noqa: BLE001 - the caller that waits for this write gets it
+            if len(group) == 1:
+                self._failure = str(error)
+                group[0].made.set_exception(error)
+                return
+            for write in group:  # one write that fails must not make the others fail
+                self._commit(file, [write])
+            return
+        self._failure = ""
+        if self._on_commit is not None:
+            self._on_commit(changes)
+        for write in group:
+            write.made.set_result(None)
+
+    def _in_words(self, work: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        try:
+            return work(*args, **kwargs)
+        except (sqlite3.Error, OSError) as error:
+            raise in_words(error, self._path) from error
+
+    async def _run(self, work: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        return await self._bounded(self._opened().submit(lambda: self._in_words(work, *args, **kwargs)))
+
+    async def _bounded(self, future: Future[_T]) -> _T:
+        try:
+            async with asyncio.timeout(self._patience_s):
+                return await asyncio.wrap_future(future)
+        except TimeoutError:
+            known = "Nothing was written" if future.cancel() else "Whether this was written is not known"
+            raise self._no_answer(known) from None
+
+    def _no_answer(self, what_is_known: str) -> StoreError:
+        return StoreError(
+            f"The disk with the team's state {self._path} has not answered for {self._patience_s:g} s. "
+            f"{what_is_known}. Look at the disk; the team goes on when it answers."
+        )
+
+    def _opened(self) -> ThreadPoolExecutor:
+        if self._thread is None:
+            raise StoreError(f"The team's state {self._path} is not open. Nothing was written.")
+        return self._thread
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Write:
+    records: Mapping[str, bytes]
+    delete: Sequence[str]
+    made: Future[None] = field(default_factory=Future)
+
+
+class StateFile:
+    """Owns the lock, the connection and the file's modes. Its calls block; ``SqliteStore`` makes them in one thread.
+
+    Every write is one transaction that first checks that the file still has our epoch, so a supervisor that was
+    replaced cannot write even where locks do not work. Raises ``sqlite3.Error`` and ``OSError`` as they come, and
+    ``StoreError`` where this class can say more.
     """
-    CREATE TABLE records (key TEXT PRIMARY KEY, value BLOB, sequence INTEGER NOT NULL, checksum INTEGER NOT NULL)
-        WITHOUT ROWID;
-    CREATE INDEX records_by_sequence ON records (sequence);
-    CREATE INDEX tombstones ON records (sequence) WHERE value IS NULL;
-    CREATE TABLE team (
-        lineage TEXT NOT NULL, epoch INTEGER NOT NULL, sequence INTEGER NOT NULL,
-        deletions_known_after INTEGER NOT NULL, checksum INTEGER NOT NULL
-    );
-    INSERT INTO team VALUES (lower(hex(randomblob(16))), 0, 0, 0, 0);
-    UPDATE team SET checksum = team_checksum(lineage, epoch, sequence, deletions_known_after);
-    """,
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock = StateLock(path)
+        self._database: sqlite3.Connection | None = None
+        self._opened_as: tuple[int, int] | None = None
+        self.position = Position()
+
+    def open(self) -> None:
+        """Takes the file, creates it when there is none, and writes an epoch above every earlier one."""
+        self._lock.take()
+        try:
+            examine(self.path)
+            if not self.path.exists():
+                create(self.path, Position(lineage=secrets.token_hex(16)), {})
+            for name in (self.path.name, f"{self.path.name}-wal", f"{self.path.name}-shm"):
+                with contextlib.suppress(FileNotFoundError):
+                    self.path.with_name(name).chmod(0o600)
+            database = self._connected()
+            upgrade(database)
+            self.position = position(database, self.path)
+            with self._transaction():
+                self._move(dataclasses.replace(self.position, epoch=self.position.epoch + 1))
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """No-op when it is not open."""
+        try:
+            if self._database is not None:
+                self._database.close()
+        finally:
+            self._database = None
+            self._lock.release()
+
+    def write(self, writes: Sequence[tuple[Mapping[str, bytes], Sequence[str]]]) -> list[Change]:
+        """Makes each write (records, keys to delete) in turn, all in one transaction or none."""
+        changes: list[Change] = []
+        with self._transaction() as database:
+            for sequence, (records, delete) in enumerate(writes, start=self.position.sequence + 1):
+                database.executemany(_SAVE, [(key, value, sequence) for key, value in records.items()])
+                database.executemany(_DELETE, [(key,) for key in delete])
+                changes.append(Change(sequence=sequence, records={**records, **dict.fromkeys(delete)}))
+            self._move(dataclasses.replace(self.position, sequence=changes[-1].sequence))
+        return changes
+
+    def load(self, prefix: str) -> dict[str, bytes]:
+        """The records under the prefix, in the order of their keys."""
+        where, bounds, end = "key >= ?1", [prefix], _after(prefix)
+        if end is not None:
+            where, bounds = f"{where} AND key < ?2", [prefix, end]
+        return _records(self.database.execute(f"{_READ} WHERE {where} ORDER BY key", bounds), self.path)
+
+    def _connected(self) -> sqlite3.Connection:
+        self._database = database = connect(self.path, read_only=False)
+        database.execute("PRAGMA journal_mode = WAL")
+        database.execute("PRAGMA synchronous = FULL")
+        self._opened_as = _identity(self.path)
+        return database
+
+    def _keep_in_place(self) -> None:
+        """Writes a file anew that was removed while it was open: what is durable must be found again."""
+        found = _identity(self.path)
+        if found == self._opened_as:
+            return
+        if found is not None:
+            raise StoreError(
+                f"Another file was put in the place of the team's state {self.path} while the team uses it. Nothing "
+                "was written. Put the first one back; or bring the team down and up: it goes on from what is there."
+            )
+        logger.warning("the team's state %s was removed while the team uses it, and is written anew", self.path)
+        copy_to(self.database, self.path)
+        self.database.close()
+        self._connected()
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        """Commits at its end, with the position that ``_move`` wrote; undoes everything on an error."""
+        self._keep_in_place()
+        database = self.database
+        database.execute("BEGIN IMMEDIATE")
+        try:
+            stored = position(database, self.path)
+            self._require_ours(stored)
+            self.position = stored
+            yield database
+            reached = position(database, self.path)
+            database.execute("COMMIT")
+        except BaseException:
+            if database.in_transaction:
+                database.execute("ROLLBACK")
+            raise
+        self.position = reached
+
+    def _require_ours(self, stored: Position) -> None:
+        if (stored.lineage, stored.epoch) != (self.position.lineage, self.position.epoch):
+            raise FencedError(
+                f"Another supervisor has taken over the team's state {self.path} (epoch {stored.epoch}, ours was "
+                f"{self.position.epoch}). Nothing was written. End this supervisor; the other one goes on."
+            )
+
+    def _move(self, to: Position) -> None:
+        """Writes the file's position at the end of the caller's transaction."""
+        self.database.execute(_MOVE, (to.lineage, to.epoch, to.sequence))
+
+    @property
+    def database(self) -> sqlite3.Connection:
+        if self._database is None:
+            raise StoreError(f"The team's state {self.path} is not open. Nothing was written.")
+        return self._database
+
+
+class StateLock(FileLock):
+    """A file beside the state file; it holds the holder's process id, for people to read."""
+
+    def __init__(self, state_file: Path) -> None:
+        self._file = state_file.with_name(f"{state_file.name}.lock")
+        super().__init__(self._file)
+
+    def take(self) -> None:
+        """Raises ``StateHeldError`` at once when a living process holds it, ``OSError`` when it cannot be created."""
+        if not self.try_acquire():
+            holder = self._file.read_text(errors="replace").strip() or "unknown"
+            raise StateHeldError(
+                f"Another supervisor (process {holder}) has this team's state: it holds {self._file}. Use that one, "
+                "or end it first (phalanx down); for a second team set PHALANX_HOME to another directory."
+            )
+        with contextlib.suppress(OSError):  # a full disk: the lock holds without the id
+            os.ftruncate(self.descriptor, 0)
+            os.pwrite(self.descriptor, f"{os.getpid()}\n".encode(), 0)
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Device and inode; None when there is no such file."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def read_whole(path: Path) -> tuple[int, dict[str, bytes]]:
+    """A sequence, and every record at that sequence. It has its own connection, so no write waits. Raises
+    ``StoreError``."""
+    try:
+        with contextlib.closing(connect(path, read_only=True)) as database:
+            database.execute("BEGIN")
+            return position(database, path).sequence, _records(database.execute(_READ), path)
+    except (sqlite3.Error, OSError) as error:
+        raise in_words(error, path) from error
+
+
+def create(path: Path, at: Position, records: Mapping[str, bytes]) -> None:
+    """Makes a state file, whole or not at all and durable, in the place of any other.
+
+    It has another name first: a file of the right name is then always whole, so an empty one is known as damaged.
     """
-    DELETE FROM records WHERE value IS NULL OR key = 'copies/sessions';
-    DROP INDEX tombstones;
-    DROP INDEX records_by_sequence;
-    """,
-)
-"""The n-th script makes layout n + 1 of layout n; an empty database is layout 0. What is read before an upgrade, the
-version and the columns of ``position``, stays the same in every layout: ``deletions_known_after`` is of the first one.
-"""
-LAYOUT = len(_UPGRADES)
+    with _written_beside(path) as new, contextlib.closing(connect(new, read_only=False)) as database:
+        database.execute("PRAGMA journal_mode = OFF")
+        upgrade(database)
+        database.execute("BEGIN IMMEDIATE")
+        database.executemany(_SAVE, [(key, value, at.sequence) for key, value in records.items()])
+        database.execute(_MOVE, (at.lineage, at.epoch, at.sequence))
+        database.execute("COMMIT")
+
+
+def copy_to(database: sqlite3.Connection, path: Path) -> None:
+    """Writes the whole database to ``path``, whole or not at all and durable."""
+    with _written_beside(path) as new:
+        database.execute("VACUUM INTO ?1", (str(new.absolute()),))
+
+
+@contextlib.contextmanager
+def _written_beside(path: Path) -> Iterator[Path]:
+    """An empty file for the caller to fill. Afterwards it replaces ``path``; it is removed when the caller fails."""
+    new = path.with_name(f"{path.name}.new")
+    new.unlink(missing_ok=True)
+    descriptor = os.open(new, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        yield new
+        os.fsync(descriptor)
+    except BaseException:
+        new.unlink()
+        raise
+    finally:
+        os.close(descriptor)
+    put_in_place(new, path)
+
+
+def put_in_place(new: Path, path: Path) -> None:
+    """Renames a whole file to ``path``; durable when it returns."""
+    for log in (f"{path.name}-wal", f"{path.name}-shm"):  # they belong to the old file
+        path.with_name(log).unlink(missing_ok=True)
+    new.replace(path)
+    _sync_directory(path.parent)
+
+
+def _sync_directory(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
-    """A connection without transactions of its own making, for the thread that calls this."""
+    """A connection that begins no transaction by itself, for the calling thread."""
     mode = "ro" if read_only else "rw"
     database = sqlite3.connect(
         f"{path.absolute().as_uri()}?mode={mode}", uri=True, isolation_level=None, timeout=BUSY_TIMEOUT_S
@@ -170,7 +521,7 @@ def connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
 
 
 def upgrade(database: sqlite3.Connection) -> None:
-    """Brings the layout to the newest one, in one transaction."""
+    """Upgrades to the newest layout, in one transaction."""
     if schema_version(database) == LAYOUT:
         return
     database.execute("BEGIN IMMEDIATE")
@@ -182,8 +533,13 @@ def upgrade(database: sqlite3.Connection) -> None:
     database.execute("COMMIT")
 
 
+def schema_version(database: sqlite3.Connection) -> int:
+    found: int = database.execute("PRAGMA user_version").fetchone()[0]
+    return found
+
+
 def position(database: sqlite3.Connection, path: Path) -> Position:
-    """Raises ``StoreError`` when the row that says it is damaged."""
+    """Raises ``StoreError`` when its row is damaged."""
     rows = database.execute(
         "SELECT lineage, epoch, sequence FROM team "
         "WHERE checksum IS team_checksum(lineage, epoch, sequence, deletions_known_after)"
@@ -194,11 +550,6 @@ def position(database: sqlite3.Connection, path: Path) -> Position:
     return Position(lineage=lineage, epoch=epoch, sequence=sequence)
 
 
-def schema_version(database: sqlite3.Connection) -> int:
-    found: int = database.execute("PRAGMA user_version").fetchone()[0]
-    return found
-
-
 def _record_checksum(key: str, value: bytes | None, sequence: int) -> int:
     return zlib.crc32(value or b"", zlib.crc32(f"{key}/{sequence}/{value is None}".encode()))
 
@@ -207,8 +558,26 @@ def _team_checksum(lineage: str, epoch: int, sequence: int, deletions_known_afte
     return zlib.crc32(f"{lineage}/{epoch}/{sequence}/{deletions_known_after}".encode())
 
 
+def _records(rows: Iterable[tuple[str, bytes, int]], path: Path) -> dict[str, bytes]:
+    found: dict[str, bytes] = {}
+    for key, value, intact in rows:
+        if not intact:
+            raise damaged(path, f"the record {key} does not match its checksum")
+        found[key] = value
+    return found
+
+
+def _after(prefix: str) -> str | None:
+    """The first text after all that begin with ``prefix``, by code points; None when there is none."""
+    rest = prefix.rstrip(chr(_LAST_CHARACTER))
+    if not rest:
+        return None
+    following = ord(rest[-1]) + 1
+    return rest[:-1] + chr(_SURROGATES.stop if following in _SURROGATES else following)
+
+
 def examine(path: Path) -> Position:
-    """Reads the whole file and says where it stands; ``Position()`` when there is none.
+    """Reads and checks the whole file and returns its position; ``Position()`` when there is no file.
 
     This process must have no other connection to it. Raises ``DamagedFileError`` when it is damaged or belongs to
     another program, ``StoreError`` when it is of a newer layout, ``sqlite3.Error`` or ``OSError`` when unreadable.
@@ -247,16 +616,11 @@ def _check(database: sqlite3.Connection, path: Path) -> Position:
     return position(database, path)
 
 
-_HEADER_BYTES = 32
-_FRAME_HEADER_BYTES = 24
-_INDEX_HEADER_BYTES = 48
-
-
 def damage(path: Path) -> str:
-    """What is damaged in the log of the database, for people; empty when nothing is known to be.
+    """Says for people what is damaged in the log of the database; empty when no damage is found.
 
-    The caller has a read transaction open on the database, and this process no other connection to it: closing a file
-    drops the locks that the process has on it.
+    The caller has a read transaction open on the database. This process must have no other connection to it, because
+    closing a file drops the locks that the process has on it.
     """
     log = _read(path.with_name(f"{path.name}-wal"))
     index = _read(path.with_name(f"{path.name}-shm"))
@@ -292,7 +656,7 @@ def _header_is_whole(log: bytes) -> bool:
 
 
 def _commits(log: bytes) -> Iterator[int]:
-    """The number of each frame that ends a transaction since the log was last begun anew."""
+    """The number of each frame that ends a transaction, since the log was last restarted."""
     (page_bytes,) = struct.unpack_from(">I", log, 8)
     size = _FRAME_HEADER_BYTES + page_bytes
     for number, start in enumerate(range(_HEADER_BYTES, len(log) - size + 1, size), start=1):
@@ -301,398 +665,19 @@ def _commits(log: bytes) -> Iterator[int]:
             yield number
 
 
-class StateLock(FileLock):
-    """Beside the state file; the process id of its holder stands in it for people to read."""
-
-    def __init__(self, state_file: Path) -> None:
-        self._file = state_file.with_name(f"{state_file.name}.lock")
-        super().__init__(self._file)
-
-    def take(self) -> None:
-        """Raises ``StateHeldError`` at once when a living process holds it, ``OSError`` when it cannot be made."""
-        if not self.try_acquire():
-            holder = self._file.read_text(errors="replace").strip() or "unknown"
-            raise StateHeldError(
-                f"Another supervisor (process {holder}) has this team's state: it holds {self._file}. Use that one, "
-                "or end it first (phalanx down); for a second team set PHALANX_HOME to another directory."
-            )
-        with contextlib.suppress(OSError):  # on a full disk the id is left out
-            os.ftruncate(self.descriptor, 0)
-            os.pwrite(self.descriptor, f"{os.getpid()}\n".encode(), 0)
+def damaged(path: Path, detail: str) -> DamagedFileError:
+    """``detail`` says what is damaged and where in the file."""
+    return DamagedFileError(_DAMAGED.format(path=path, detail=detail))
 
 
-_SAVE = (
-    "INSERT INTO records VALUES (?1, ?2, ?3, record_checksum(?1, ?2, ?3)) ON CONFLICT (key) DO UPDATE "
-    "SET value = excluded.value, sequence = excluded.sequence, checksum = excluded.checksum"
-)
-_DELETE = "DELETE FROM records WHERE key = ?1"
-_READ = "SELECT key, value, checksum IS record_checksum(key, value, sequence) FROM records"
-_MOVE = (
-    "UPDATE team SET lineage = ?1, epoch = ?2, sequence = ?3, "
-    "checksum = team_checksum(?1, ?2, ?3, deletions_known_after)"
-)
-_LAST_CHARACTER = 0x10FFFF
-_SURROGATES = range(0xD800, 0xE000)
-
-
-class StateFile:
-    """Blocking calls, all made from the one thread that ``SqliteStore`` keeps for it.
-
-    Owns the lock, the connection and the file's modes. Every writing call is one transaction that begins by looking
-    whether the file still carries our epoch, so a supervisor that was replaced cannot write even where locks do not
-    work. Errors are ``sqlite3.Error`` and ``OSError`` as they come, and ``StoreError`` where this class knows better.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._lock = StateLock(path)
-        self._database: sqlite3.Connection | None = None
-        self._opened_as: tuple[int, int] | None = None
-        self.position = Position()
-
-    def open(self) -> None:
-        """Takes the file, making it when there is none, and writes an epoch above every one before."""
-        self._lock.take()
-        try:
-            examine(self.path)
-            if not self.path.exists():
-                create(self.path, Position(lineage=secrets.token_hex(16)), {})
-            for name in (self.path.name, f"{self.path.name}-wal", f"{self.path.name}-shm"):
-                with contextlib.suppress(FileNotFoundError):
-                    self.path.with_name(name).chmod(0o600)
-            database = self._connected()
-            upgrade(database)
-            self.position = position(database, self.path)
-            with self._transaction():
-                self._move(dataclasses.replace(self.position, epoch=self.position.epoch + 1))
-        except BaseException:
-            self.close()
-            raise
-
-    def close(self) -> None:
-        """No-op when it is not open."""
-        try:
-            if self._database is not None:
-                self._database.close()
-        finally:
-            self._database = None
-            self._lock.release()
-
-    def write(self, writes: Sequence[tuple[Mapping[str, bytes], Sequence[str]]]) -> list[Change]:
-        """Makes each write (records, keys to delete) in turn, all of them in one transaction or none."""
-        changes: list[Change] = []
-        with self._transaction() as database:
-            for sequence, (records, delete) in enumerate(writes, start=self.position.sequence + 1):
-                database.executemany(_SAVE, [(key, value, sequence) for key, value in records.items()])
-                database.executemany(_DELETE, [(key,) for key in delete])
-                changes.append(Change(sequence=sequence, records={**records, **dict.fromkeys(delete)}))
-            self._move(dataclasses.replace(self.position, sequence=changes[-1].sequence))
-        return changes
-
-    def load(self, prefix: str) -> dict[str, bytes]:
-        """The records under the prefix, in the order of their keys."""
-        where, bounds, end = "key >= ?1", [prefix], _after(prefix)
-        if end is not None:
-            where, bounds = f"{where} AND key < ?2", [prefix, end]
-        return _records(self.database.execute(f"{_READ} WHERE {where} ORDER BY key", bounds), self.path)
-
-    def _connected(self) -> sqlite3.Connection:
-        self._database = database = connect(self.path, read_only=False)
-        database.execute("PRAGMA journal_mode = WAL")
-        database.execute("PRAGMA synchronous = FULL")
-        self._opened_as = _identity(self.path)
-        return database
-
-    def _keep_in_place(self) -> None:
-        """A file that somebody has removed under us is written anew: what is durable must be found again."""
-        found = _identity(self.path)
-        if found == self._opened_as:
-            return
-        if found is not None:
-            raise StoreError(
-                f"Another file was put in the place of the team's state {self.path} while the team uses it. Nothing "
-                "was written. Put the first one back; or bring the team down and up: it goes on from what is there."
-            )
-        logger.warning("the team's state %s was removed while the team uses it, and is written anew", self.path)
-        copy_to(self.database, self.path)
-        self.database.close()
-        self._connected()
-
-    @contextlib.contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        """Commits at its end and then stands where ``_move`` said; undoes everything on an error."""
-        self._keep_in_place()
-        database = self.database
-        database.execute("BEGIN IMMEDIATE")
-        try:
-            stored = position(database, self.path)
-            self._require_ours(stored)
-            self.position = stored
-            yield database
-            reached = position(database, self.path)
-            database.execute("COMMIT")
-        except BaseException:
-            if database.in_transaction:
-                database.execute("ROLLBACK")
-            raise
-        self.position = reached
-
-    def _require_ours(self, stored: Position) -> None:
-        if (stored.lineage, stored.epoch) != (self.position.lineage, self.position.epoch):
-            raise FencedError(
-                f"Another supervisor has taken over the team's state {self.path} (epoch {stored.epoch}, ours was "
-                f"{self.position.epoch}). Nothing was written. End this supervisor; the other one goes on."
-            )
-
-    def _move(self, to: Position) -> None:
-        """Writes where the file stands from the end of the caller's transaction on."""
-        self.database.execute(_MOVE, (to.lineage, to.epoch, to.sequence))
-
-    @property
-    def database(self) -> sqlite3.Connection:
-        if self._database is None:
-            raise StoreError(f"The team's state {self.path} is not open. Nothing was written.")
-        return self._database
-
-
-def read_whole(path: Path) -> tuple[int, dict[str, bytes]]:
-    """A sequence, and every record as it was there. By a connection of its own, so nobody's writes wait for it.
-
-    Raises ``StoreError``.
-    """
-    try:
-        with contextlib.closing(connect(path, read_only=True)) as database:
-            database.execute("BEGIN")
-            return position(database, path).sequence, _records(database.execute(_READ), path)
-    except (sqlite3.Error, OSError) as error:
-        raise in_words(error, path) from error
-
-
-def create(path: Path, at: Position, records: Mapping[str, bytes]) -> None:
-    """Makes a state file, whole or not at all and durable, in the place of any that is there.
-
-    Under another name first: a file of the right name is a whole one, so an empty one is known as damaged.
-    """
-    with _written_beside(path) as new, contextlib.closing(connect(new, read_only=False)) as database:
-        database.execute("PRAGMA journal_mode = OFF")
-        upgrade(database)
-        database.execute("BEGIN IMMEDIATE")
-        database.executemany(_SAVE, [(key, value, at.sequence) for key, value in records.items()])
-        database.execute(_MOVE, (at.lineage, at.epoch, at.sequence))
-        database.execute("COMMIT")
-
-
-def copy_to(database: sqlite3.Connection, path: Path) -> None:
-    """Writes all that the database holds to ``path``, whole or not at all and durable."""
-    with _written_beside(path) as new:
-        database.execute("VACUUM INTO ?1", (str(new.absolute()),))
-
-
-@contextlib.contextmanager
-def _written_beside(path: Path) -> Iterator[Path]:
-    """An empty file that the caller fills; then it takes its place. It is removed when the caller fails."""
-    new = path.with_name(f"{path.name}.new")
-    new.unlink(missing_ok=True)
-    descriptor = os.open(new, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        yield new
-        os.fsync(descriptor)
-    except BaseException:
-        new.unlink()
-        raise
-    finally:
-        os.close(descriptor)
-    put_in_place(new, path)
-
-
-def put_in_place(new: Path, path: Path) -> None:
-    """Renames a whole file; durable when it returns."""
-    for log in (f"{path.name}-wal", f"{path.name}-shm"):  # of the file that was there: they do not belong to this one
-        path.with_name(log).unlink(missing_ok=True)
-    new.replace(path)
-    sync_directory(path.parent)
-
-
-def _records(rows: Iterable[tuple[str, bytes, int]], path: Path) -> dict[str, bytes]:
-    found: dict[str, bytes] = {}
-    for key, value, intact in rows:
-        if not intact:
-            raise damaged(path, f"the record {key} does not match its checksum")
-        found[key] = value
-    return found
-
-
-def _after(prefix: str) -> str | None:
-    """The first text behind all that begin with ``prefix``, in the order of code points; None when there is no end."""
-    rest = prefix.rstrip(chr(_LAST_CHARACTER))
-    if not rest:
-        return None
-    following = ord(rest[-1]) + 1
-    return rest[:-1] + chr(_SURROGATES.stop if following in _SURROGATES else following)
-
-
-def _identity(path: Path) -> tuple[int, int] | None:
-    """Device and inode; None when there is no such file."""
-    try:
-        found = path.stat()
-    except FileNotFoundError:
-        return None
-    return found.st_dev, found.st_ino
-
-
-def sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-_PATIENCE_S = 30.0
-"""A disk that takes longer is taken for one that does not answer."""
-
-_P = ParamSpec("_P")
-_T = TypeVar("_T")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Write:
-    records: Mapping[str, bytes]
-    delete: Sequence[str]
-    made: Future[None] = field(default_factory=Future)
-
-
-class SqliteStore:
-    """A ``StateStore``. Every call raises ``StoreError`` before ``open`` and after ``close``."""
-
-    def __init__(
-        self,
-        path: Path,
-        *,
-        patience_s: float = _PATIENCE_S,
-        may_begin: MayBegin = always,
-        on_commit: Callable[[Sequence[Change]], None] | None = None,
-    ) -> None:
-        """``on_commit`` is called in the store's thread, in the order of the writes, when they are durable."""
-        self._path = path
-        self._file = StateFile(path)
-        self._patience_s = patience_s
-        self._may_begin = may_begin
-        self._on_commit = on_commit
-        self._thread: ThreadPoolExecutor | None = None
-        self._waiting: deque[_Write] = deque()
-        self._failure = ""
-        self._origin = ""
-
-    @property
-    def health(self) -> StoreHealth:
-        return StoreHealth(description=f"SQLite{self._origin}", warning=self._failure)
-
-    @property
-    def position(self) -> Position:
-        """Where the file stands: after the last write that is durable."""
-        return self._file.position
-
-    async def open(self) -> int:
-        if self._thread is not None:
-            raise StoreError(f"The team's state {self._path} is open already.")
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="state-writer")
-        # Both new: the thread of an earlier opening may still be busy with its own.
-        self._file = StateFile(self._path)
-        self._waiting = deque()
-        try:
-            await self._run(self._file.open)
-            if self.position.sequence == 0:
-                await self._may_begin()
-            self._origin = origin_in_words((await self.load(keys.RESTORED)).get(keys.RESTORED, b""))
-        except BaseException:
-            with contextlib.suppress(StoreError):  # who opens next must not find the lock still held
-                await self.close()
-            raise
-        self._failure = ""
-        return self._file.position.epoch
-
-    async def save(self, records: Mapping[str, bytes], delete: Sequence[str] = ()) -> None:
-        """As the protocol says. A key in both is deleted. A disk that hangs in the middle is the exception to "nothing
-        was written": then it is not known, and the error says so."""
-        write = _Write(records=dict(records), delete=tuple(delete))
-        thread = self._opened()
-        self._waiting.append(write)
-        thread.submit(self._commit_waiting, self._file, self._waiting)
-        await self._bounded(write.made)
-
-    async def load(self, prefix: str) -> dict[str, bytes]:
-        return await self._run(self._file.load, prefix)
-
-    async def close(self) -> None:
-        """Makes what waits durable first."""
-        if self._thread is None:
-            return
-        closed = asyncio.wrap_future(self._release())
-        await asyncio.wait({closed}, timeout=self._patience_s)  # unlike other work it is never withdrawn
-        if not closed.done():
-            raise self._no_answer("It is closed as soon as the disk answers")
-        await closed
-
-    def _release(self) -> Future[None]:
-        """Whatever the thread is busy with ends first; nothing new is accepted."""
-        thread, self._thread = self._opened(), None
-        closed = thread.submit(self._in_words, self._file.close)
-        thread.shutdown(wait=False)
-        return closed
-
-    def _commit_waiting(self, file: StateFile, waiting: deque[_Write]) -> None:
-        """In the thread: everything that waits, in one transaction. Runs once a write, and finds nothing if an
-        earlier run took it along."""
-        group = []
-        while waiting:
-            write = waiting.popleft()
-            if write.made.set_running_or_notify_cancel():
-                group.append(write)
-        if group:
-            self._commit(file, group)
-
-    def _commit(self, file: StateFile, group: Sequence[_Write]) -> None:
-        try:
-            changes = self._in_words(file.write, [(write.records, write.delete) for write in group])
-        except Exception as error:  # noqa: BLE001 - whatever it is, the one who waits for this write must hear of it
-            if len(group) == 1:
-                self._failure = str(error)
-                group[0].made.set_exception(error)
-                return
-            for write in group:  # one that cannot be written must not take the others with it
-                self._commit(file, [write])
-            return
-        self._failure = ""
-        if self._on_commit is not None:
-            self._on_commit(changes)
-        for write in group:
-            write.made.set_result(None)
-
-    def _in_words(self, work: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
-        try:
-            return work(*args, **kwargs)
-        except (sqlite3.Error, OSError) as error:
-            raise in_words(error, self._path) from error
-
-    async def _run(self, work: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
-        return await self._bounded(self._opened().submit(lambda: self._in_words(work, *args, **kwargs)))
-
-    async def _bounded(self, future: Future[_T]) -> _T:
-        try:
-            async with asyncio.timeout(self._patience_s):
-                return await asyncio.wrap_future(future)
-        except TimeoutError:
-            known = "Nothing was written" if future.cancel() else "Whether this was written is not known"
-            raise self._no_answer(known) from None
-
-    def _no_answer(self, what_is_known: str) -> StoreError:
-        return StoreError(
-            f"The disk with the team's state {self._path} has not answered for {self._patience_s:g} s. "
-            f"{what_is_known}. Look at the disk; the team goes on when it answers."
-        )
-
-    def _opened(self) -> ThreadPoolExecutor:
-        if self._thread is None:
-            raise StoreError(f"The team's state {self._path} is not open. Nothing was written.")
-        return self._thread
+def in_words(error: sqlite3.Error | OSError, path: Path) -> StoreError:
+    if isinstance(error, OSError):
+        words = _BY_ERRNO.get(error.errno or 0, _READ_ONLY)
+        return StoreError(words.format(path=path, detail=error.strerror or error))
+    code: int | None = getattr(error, "sqlite_errorcode", None)
+    detail = str(error) if code is None else f"{error} ({error.sqlite_errorname})"
+    primary = (code or 0) & 0xFF
+    undecodable = code is None and isinstance(error, sqlite3.OperationalError)  # a text that is not UTF-8
+    if primary in _DAMAGE or undecodable:
+        return damaged(path, detail)
+    return StoreError(_BY_CODE.get(primary, _REFUSED).format(path=path, detail=detail))

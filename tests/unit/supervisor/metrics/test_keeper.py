@@ -7,7 +7,7 @@ from typing import Any
 from actors.messages import MessageStatus, Receipt
 from supervisor.metrics.metrics import COARSE_S, KEPT_S, Count, MetricsRecorder, TimeBucket
 from supervisor.metrics.service import SAVE_AFTER_S, HistoryStore
-from supervisor.records import Unreadable, encode_slot
+from supervisor.records import Unreadable, encode_bucket
 from supervisor.store import keys
 from tests.unit.supervisor import virtual_time
 from tests.unit.supervisor.stand_ins import TroubledStore
@@ -102,7 +102,7 @@ async def test_figures_that_were_taken_before_and_after_a_boundary_go_into_a_rec
 async def test_records_of_yesterday_are_deleted_with_the_next_write() -> None:
     store = TroubledStore()
     old = TimeBucket(NOON - KEPT_S - COARSE_S, counts={"spawns_failed": 1})
-    await store.save({keys.performance(old.start): encode_slot(old)})
+    await store.save({keys.performance(old.start): encode_bucket(old)})
     life = Life(store)
     await life.begins()
     assert life.failures(2 * KEPT_S) == 0

@@ -167,7 +167,7 @@ def test_one_that_was_being_given_away_when_the_supervisor_died_is_bad_and_one_n
     async def test(scene: Scene, spare: Spare[str, Member]) -> None:
         assert await scene.maker.recognise(spare) == ""
         scene.bound = True
-        assert "was being given away" in await scene.maker.recognise(spare)
+        assert "was being handed over" in await scene.maker.recognise(spare)
         scene.hosts.there.remove("b")
         assert await scene.maker.recognise(spare) == ""
 

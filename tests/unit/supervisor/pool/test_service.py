@@ -120,7 +120,7 @@ class Scene(SpareMaker[str, Member]):
         return self.pools.take_agent(asked(**more), PROJECT, None)
 
     def starts_cold(self, work_dir: Path = PROJECT, **more: Any) -> None:
-        self.pools.works(asked(work_dir, **more), work_dir, ENDED)
+        self.pools.note_cold_start(asked(work_dir, **more), work_dir, ENDED)
         self.team.changes.announce()
 
     def runs(self) -> None:
