@@ -1,9 +1,9 @@
-"""One run of a command: its home, its answers, and its faults in the words that were typed.
+"""One run of a command: its home, its calls of the supervisor, its output and its errors.
 
-``CommandContext`` is everything outside the process that a command touches; tests put another one in its place. A
-command does what it does in a ``session``, which turns every ``PhalanxError`` into a message on stderr and an exit
-code. ``CliSession.ask`` gives a request the options and arguments that are named as its fields. Faults name them as a
-person has typed them: ``--parent`` for ``parentId``.
+``CommandContext`` holds everything outside the process that a command touches; tests pass another one. Every command
+runs in a ``session``, which turns a ``PhalanxError`` into a message on stderr and an exit code. ``CliSession.ask``
+fills a request from the options and arguments that have the names of its fields. Error texts name these as they were
+typed: ``--parent`` for ``parentId``.
 """
 
 from __future__ import annotations
@@ -34,48 +34,12 @@ from supervisor.rpc.client import SupervisorClient
 from supervisor.runtime import DownReport, OnStep, Runtime, TeamAddress, TeamState
 from supervisor.settings import HOME_VARIABLE, Settings, home_from
 
-
-class Commands(TyperGroup):
-    """The commands; a value that is none of its option or argument ends one as before, with 2."""
-
-    def invoke(self, ctx: Any) -> Any:
-        try:
-            return super().invoke(ctx)
-        except typer.BadParameter as error:
-            if isinstance(error.__cause__, ValidationError):
-                error.message = tell_value(error.__cause__)
-            raise
-
-
 _ARGUMENTS = {name: field.alias or name for verb in VERBS.values() for name, field in verb.request.model_fields.items()}
-"""Of the verbs: what the tools call an argument, by the name of its field."""
+"""The names of arguments in the tools, by the names of the fields."""
 _PHRASES = (
     (re.compile(r"\bCall list to see (the team|who does)\b"), r"`phalanx list` shows \1"),
     (re.compile(r"\bCall list and look at it first\b"), "Look at it with `phalanx list` first"),
 )
-
-
-def _typed_words(command: typer.Context) -> Mapping[str, str]:
-    """What a person types for an argument, by the argument's name."""
-    words = {"instanceId": "ID", "context": "the text", "message": "the text"}
-    for each in command.command.params:
-        if each.name in _ARGUMENTS:
-            option = next((one for one in each.opts if one.startswith("--")), "")
-            words[_ARGUMENTS[each.name]] = option or (each.metavar or each.name.upper()).removesuffix("...")
-    return words
-
-
-def _spoken(refusal: str, words: Mapping[str, str]) -> str:
-    """What the team says to leads, in the words of the command line.
-
-    A name is replaced where it is no word of any language and stands free: a path or a quoted text may hold it as well.
-    """
-    for pattern, said in _PHRASES:
-        refusal = pattern.sub(said, refusal)
-    names = "|".join(name for name in words if name != name.lower())
-    return re.sub(rf"(?<![\w/.'\"-])({names})(?![\w/'\"-])", lambda found: words[found[1]], refusal)
-
-
 SENDER = "operator"
 PROGRAM_LIMIT_S = 60.0
 WRONG_USAGE = 2
@@ -87,39 +51,36 @@ _LEFT = {
     "resume": "Stopped waiting; those that have begun start all the same. `phalanx list` shows them, `phalanx "
     "terminate ID` ends one.",
 }
-
 HomeOption = Annotated[
     Path | None, typer.Option("--home", help="The team's directory; default: PHALANX_HOME, else ~/.phalanx.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables and texts.")]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandContext:
+    environment: Mapping[str, str]
+    connect: Callable[[Home], Awaitable[SupervisorClient]]
+    """Raises ``TeamNotRunningError`` when no team runs in the home."""
+    runtime: Callable[[Home, Settings], TeamRuntime]
+    """The runtime of a home, with these settings."""
+    run: Callable[[Sequence[str], Mapping[str, str]], subprocess.CompletedProcess[str]]
+    """Runs a program to its end, without input. Raises ``OSError`` and ``subprocess.TimeoutExpired``."""
+    become: Callable[[list[str], Mapping[str, str]], NoReturn]
+    """Replaces this process by a program."""
+    is_terminal: Callable[[], bool]
+    """Whether stdin and stdout are terminals."""
+
+
 class TeamRuntime(Protocol):
-    """``Runtime``, as far as the command needs it. Raises ``PhalanxError``."""
+    """The part of ``Runtime`` that commands call. Raises ``PhalanxError``."""
 
     def up(self, environment: Mapping[str, str], on_step: OnStep) -> TeamAddress: ...
     def down(self, on_step: OnStep) -> DownReport: ...
     def state(self) -> TeamState: ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CommandContext:
-    """The command's surroundings."""
-
-    environment: Mapping[str, str]
-    connect: Callable[[Home], Awaitable[SupervisorClient]]
-    """Raises ``TeamNotRunningError`` when no team runs in the home."""
-    runtime: Callable[[Home, Settings], TeamRuntime]
-    """What brings the team of a home up and down."""
-    run: Callable[[Sequence[str], Mapping[str, str]], subprocess.CompletedProcess[str]]
-    """Runs a program to its end, with no input. Raises ``OSError`` and ``subprocess.TimeoutExpired``."""
-    become: Callable[[list[str], Mapping[str, str]], NoReturn]
-    """Replaces this process by a program."""
-    is_terminal: Callable[[], bool]
-    """Whether a person sits before stdin and stdout."""
-
-
-def real_world() -> CommandContext:
+def system_context() -> CommandContext:
     return CommandContext(
         environment=os.environ, connect=_connect, runtime=Runtime, run=_run, become=_become, is_terminal=_is_terminal
     )
@@ -127,15 +88,15 @@ def real_world() -> CommandContext:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CliSession:
-    world: CommandContext
+    context: CommandContext
     command: typer.Context
     home: Home
     output: Output
 
     def ask(self, verb: Verb[RequestT, ResultT], what: str, **more: Any) -> ResultT:
-        """Runs one verb of the supervisor with what the command was given; shows ``what`` while it runs.
+        """Calls one verb with the command's options and arguments; shows ``what`` while it runs.
 
-        ``more``: fields of the request that are not given as they are typed. Raises ``PhalanxError``.
+        ``more``: fields of the request that differ from what was typed. Raises ``PhalanxError``.
         """
         values = {name: value for name, value in {**self.command.params, **more}.items() if value not in (None, ())}
         arguments = {_ARGUMENTS[name]: value for name, value in values.items() if name in verb.request.model_fields}
@@ -144,7 +105,7 @@ class CliSession:
         notes: list[str] = []
 
         async def call(on_progress: ProgressCallback) -> ResultT:
-            client = await self.world.connect(self.home)
+            client = await self.context.connect(self.home)
             try:
                 return await client.call(verb, request, on_progress)
             finally:
@@ -158,13 +119,13 @@ class CliSession:
         return result
 
     def show(self, result: Result, view: RenderableType) -> None:
-        """The result with ``--json``, else the view of it."""
+        """Writes the result with ``--json``, otherwise the view."""
         document = result.model_dump(mode="json", by_alias=True)
         self.output.show(document, plain(view) if isinstance(view, str) else view)
 
     @contextmanager
     def if_stopped(self, words: str) -> Iterator[None]:
-        """Ctrl-C in the block ends the command with these words."""
+        """Ctrl-C in the block ends the command with this text."""
         try:
             yield
         except KeyboardInterrupt:
@@ -174,25 +135,58 @@ class CliSession:
 
 @contextmanager
 def session(command: typer.Context) -> Iterator[CliSession]:
-    """What a command does, it does in here. It has the options ``HomeOption`` and ``JsonOption``."""
-    world: CommandContext = command.obj
+    """The session of a command, which must have the options ``HomeOption`` and ``JsonOption``."""
+    context: CommandContext = command.obj
     home, as_json = command.params["home"], command.params["as_json"]
     output = Output.to(sys.stdout, sys.stderr, as_json=as_json)
     try:
         named = {HOME_VARIABLE: str(home)} if home else {}
-        home_of_team = home_from({**world.environment, **named})
-        yield CliSession(world=world, command=command, home=home_of_team, output=output)
+        home_of_team = home_from({**context.environment, **named})
+        yield CliSession(context=context, command=command, home=home_of_team, output=output)
     except PhalanxError as error:
         said = _spoken(str(error), _typed_words(command))
         if as_json:
             output.show({"error": {**to_wire(error), "message": said}}, "")
         output.say(said, "red")
-        usage = type(error) is InvalidRequestError  # those derived from it say what is the matter with the team
+        usage = type(error) is InvalidRequestError  # subclasses are about the team and not about the usage
         raise typer.Exit(WRONG_USAGE if usage else 1) from None
 
 
+class Commands(TyperGroup):
+    """The group of commands. A value that its option does not take ends a command with exit code 2."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except typer.BadParameter as error:
+            if isinstance(error.__cause__, ValidationError):
+                error.message = tell_value(error.__cause__)
+            raise
+
+
+def _typed_words(command: typer.Context) -> Mapping[str, str]:
+    """The option or argument that a person types, by the tools' name for it."""
+    words = {"instanceId": "ID", "context": "the text", "message": "the text"}
+    for each in command.command.params:
+        if each.name in _ARGUMENTS:
+            option = next((one for one in each.opts if one.startswith("--")), "")
+            words[_ARGUMENTS[each.name]] = option or (each.metavar or each.name.upper()).removesuffix("...")
+    return words
+
+
+def _spoken(refusal: str, words: Mapping[str, str]) -> str:
+    """An error text of the team, which is written for leads, in the words of the command line.
+
+    Only names in mixed case are replaced, and only where they stand free: a path or a quoted text may hold them too.
+    """
+    for pattern, said in _PHRASES:
+        refusal = pattern.sub(said, refusal)
+    names = "|".join(name for name in words if name != name.lower())
+    return re.sub(rf"(?<![\w/.'\"-])({names})(?![\w/'\"-])", lambda found: words[found[1]], refusal)
+
+
 def _left_at(verb: Verb[Any, Any]) -> str:
-    """What becomes of a call whose caller has gone away. The team undoes only what it has not begun."""
+    """What becomes of a call whose caller stopped waiting. The team undoes only what it has not begun."""
     if verb.looks:
         return "Stopped."
     rest = "Stopped waiting; the team may do it all the same. `phalanx list` shows what became of it."
