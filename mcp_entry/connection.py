@@ -74,7 +74,7 @@ class TeamConnection:
         self._begin_after_s = begin_after_s
         self._client: SupervisorClient | None = None
         self._opening: asyncio.Task[SupervisorClient] | None = None
-        self._opening_is_asked_for = False
+        self._opening_for_call = False
         self._timer: asyncio.TimerHandle | None = None
         self._background = TaskSet("the connection to the team")
         self.on_connected: Callable[[SupervisorClient], None] = lambda _: None
@@ -91,7 +91,7 @@ class TeamConnection:
 
     def _begin(self) -> None:
         if not self.connected:
-            self._attempt(self._bring_up, asked_for=True)
+            self._attempt(self._bring_up, for_call=True)
 
     async def client(self) -> SupervisorClient:
         """The connection. Raises why the team could not be brought up; ``UnavailableError`` after ``patience_s``."""
@@ -99,7 +99,7 @@ class TeamConnection:
             return self._client
         try:
             async with asyncio.timeout(self._patience_s):
-                return await self._asked_for()
+                return await self._open_for_call()
         except TimeoutError as error:
             raise UnavailableError(
                 f"The team is still starting after {self._patience_s:.0f} s. Make the call again in a minute."
@@ -115,18 +115,18 @@ class TeamConnection:
         if self._client is not None:
             await self._client.close()
 
-    async def _asked_for(self) -> SupervisorClient:
-        if self._opening is not None and not self._opening_is_asked_for:
+    async def _open_for_call(self) -> SupervisorClient:
+        if self._opening is not None and not self._opening_for_call:
             with suppress(PhalanxError):  # an attempt to revive fails for a team that was brought down
                 return await asyncio.shield(self._opening)
-        return await asyncio.shield(self._attempt(self._bring_up, asked_for=True))
+        return await asyncio.shield(self._attempt(self._bring_up, for_call=True))
 
-    def _attempt(self, bring: BringUp, *, asked_for: bool) -> asyncio.Task[SupervisorClient]:
+    def _attempt(self, bring: BringUp, *, for_call: bool) -> asyncio.Task[SupervisorClient]:
         """The attempt that is under way; begins one when there is none."""
         if self._opening is None:
             self._opening = asyncio.create_task(self._open(bring), name="open the team")
             self._opening.add_done_callback(self._opened)
-            self._opening_is_asked_for = asked_for
+            self._opening_for_call = for_call
         return self._opening
 
     async def _open(self, bring: BringUp) -> SupervisorClient:
@@ -179,7 +179,7 @@ class TeamConnection:
             if self.connected:
                 return True
             try:
-                await asyncio.shield(self._attempt(bring_back, asked_for=False))
+                await asyncio.shield(self._attempt(bring_back, for_call=False))
             except _BroughtDownError:
                 return False
             except (PhalanxError, OSError) as error:

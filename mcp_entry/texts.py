@@ -7,7 +7,7 @@ is the answer itself.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import PurePath
 
 from actors.messages import MessageStatus
@@ -66,7 +66,7 @@ def of_send_batch(result: results.SendBatchResult) -> str:
     for each in result.results:
         word = str(each.status or "refused")
         counts[word] = counts.get(word, 0) + 1
-    heading = f"{len(result.results)} messages: {_counts(counts)}."
+    heading = f"{len(result.results)} messages: {counts_in_words(counts)}."
     odd = [
         f"messages[{index}]: {of_send(each)}"
         for index, each in enumerate(result.results)
@@ -96,12 +96,12 @@ def of_list(result: results.ListResult) -> str:
         return "\n".join([*warnings, f"There are no instances. Start some with spawn_batch.{hidden}"])
     total = len(result.instances) + (result.left_out or 0)
     more = f" Only {len(result.instances)} are shown." if result.left_out else ""
-    heading = f"{total} instances: {_counts(result.counts)}.{hidden}{more}"
+    heading = f"{total} instances: {counts_in_words(result.counts)}.{hidden}{more}"
     return "\n".join([*warnings, heading, *map(_instance, result.instances)])
 
 
 def of_wait(result: results.WaitResult) -> str:
-    others = [f"The others: {_counts(result.others)}."] if result.others else []
+    others = [f"The others: {counts_in_words(result.others)}."] if result.others else []
     return "\n".join([how_it_ended(result), *map(_instance, result.instances), *others])
 
 
@@ -225,7 +225,7 @@ def _tool(entry: results.ConversationEntry) -> str:
     return f" {entry.tool}" if entry.tool else ""
 
 
-def _counts(counts: dict[str, int]) -> str:
+def counts_in_words(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{number} {word}" for word, number in counts.items())
 
 

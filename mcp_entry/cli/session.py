@@ -45,7 +45,7 @@ PROGRAM_LIMIT_S = 60.0
 WRONG_USAGE = 2
 STOPPED = 130
 """The exit status after Ctrl-C, as shells have it."""
-_LEFT = {
+_AFTER_CTRL_C = {
     "spawn": "Stopped waiting; the instance may start all the same. `phalanx list` shows it, `phalanx terminate ID` "
     "ends it.",
     "resume": "Stopped waiting; those that have begun start all the same. `phalanx list` shows them, `phalanx "
@@ -112,7 +112,7 @@ class CliSession:
                 notes.append(client.version_note)
                 await client.close()
 
-        with self.if_stopped(_left_at(verb)), self.output.telling_progress(what) as on_progress:
+        with self.on_ctrl_c(_words_after_ctrl_c(verb)), self.output.telling_progress(what) as on_progress:
             result = asyncio.run(call(on_progress))
         for note in filter(None, notes):
             self.output.say(note, "yellow")
@@ -124,7 +124,7 @@ class CliSession:
         self.output.show(document, plain(view) if isinstance(view, str) else view)
 
     @contextmanager
-    def if_stopped(self, words: str) -> Iterator[None]:
+    def on_ctrl_c(self, words: str) -> Iterator[None]:
         """Ctrl-C in the block ends the command with this text."""
         try:
             yield
@@ -144,7 +144,7 @@ def session(command: typer.Context) -> Iterator[CliSession]:
         home_of_team = home_from({**context.environment, **named})
         yield CliSession(context=context, command=command, home=home_of_team, output=output)
     except PhalanxError as error:
-        said = _spoken(str(error), _typed_words(command))
+        said = _in_typed_words(str(error), _typed_words(command))
         if as_json:
             output.show({"error": {**to_wire(error), "message": said}}, "")
         output.say(said, "red")
@@ -174,7 +174,7 @@ def _typed_words(command: typer.Context) -> Mapping[str, str]:
     return words
 
 
-def _spoken(refusal: str, words: Mapping[str, str]) -> str:
+def _in_typed_words(refusal: str, words: Mapping[str, str]) -> str:
     """An error text of the team, which is written for leads, in the words of the command line.
 
     Only names in mixed case are replaced, and only where they stand free: a path or a quoted text may hold them too.
@@ -185,12 +185,12 @@ def _spoken(refusal: str, words: Mapping[str, str]) -> str:
     return re.sub(rf"(?<![\w/.'\"-])({names})(?![\w/'\"-])", lambda found: words[found[1]], refusal)
 
 
-def _left_at(verb: Verb[Any, Any]) -> str:
+def _words_after_ctrl_c(verb: Verb[Any, Any]) -> str:
     """What becomes of a call whose caller stopped waiting. The team undoes only what it has not begun."""
     if verb.looks:
         return "Stopped."
     rest = "Stopped waiting; the team may do it all the same. `phalanx list` shows what became of it."
-    return _LEFT.get(verb.name, rest)
+    return _AFTER_CTRL_C.get(verb.name, rest)
 
 
 async def _connect(home: Home) -> SupervisorClient:

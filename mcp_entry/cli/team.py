@@ -58,7 +58,7 @@ def up(
     """
     with session(command) as team:
         settings = Settings.load(team.home, team.context.environment)
-        with team.if_stopped("Stopped. What this command had started is ended again."):
+        with team.on_ctrl_c("Stopped. What this command had started is ended again."):
             address = team.context.runtime(team.home, settings).up(team.context.environment, team.output.say)
         resumed = team.ask(TeamVerbs.resume, "resuming") if resume else None
         resumable = team.ask(TeamVerbs.status, "looking", compared=True).resumable
@@ -106,7 +106,7 @@ def _up_words(address: TeamAddress, resumed: results.ResumeResult | None, resuma
 def down(command: typer.Context, home: HomeOption = None, as_json: JsonOption = False) -> None:
     """End the team and all that it started. Work stays where it is."""
     with session(command) as team:
-        with team.if_stopped("Stopped on the way: `phalanx down` ends what is left."):
+        with team.on_ctrl_c("Stopped on the way: `phalanx down` ends what is left."):
             report = team.context.runtime(team.home, Settings()).down(team.output.say)
         document = {
             "home": str(team.home.root),

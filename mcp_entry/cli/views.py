@@ -34,7 +34,7 @@ _SPANS = (("d", 86400), ("h", 3600), ("m", 60))
 def of_list(result: results.ListResult, now: datetime.datetime) -> RenderableType:
     hidden = [plain(f"{result.not_shown} terminated: --all shows them too.", "dim")] if result.not_shown else []
     if not result.instances:
-        rest = f"Nobody needs attention: {counts_in_words(result.counts)}." if result.counts else ""
+        rest = f"Nobody needs attention: {texts.counts_in_words(result.counts)}." if result.counts else ""
         nobody = Text(rest or "There is nobody to show. `phalanx spawn` starts an instance.")
         return Group(*_warnings(result.warnings), nobody, *hidden)
     return Group(*_warnings(result.warnings), of_instances(result.instances, now), *hidden)
@@ -81,12 +81,8 @@ def _note(each: results.InstanceInfo) -> str:
 
 def of_wait(result: results.WaitResult, now: datetime.datetime) -> RenderableType:
     heading = plain(texts.how_it_ended(result), "" if result.reached else "yellow")
-    others = [plain(f"The others: {counts_in_words(result.others)}.", "dim")] if result.others else []
+    others = [plain(f"The others: {texts.counts_in_words(result.others)}.", "dim")] if result.others else []
     return Group(heading, *([of_instances(result.instances, now)] if result.instances else []), *others)
-
-
-def counts_in_words(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{number} {word}" for word, number in counts.items())
 
 
 def of_read(result: results.ReadResult, *, latest: int | None = None) -> RenderableType:
@@ -119,7 +115,7 @@ def _arguments(tool_input: Mapping[str, Any] | None) -> str:
 
 
 def of_status(result: results.StatusResult) -> RenderableType:
-    counts = counts_in_words(result.counts) or "none"
+    counts = texts.counts_in_words(result.counts) or "none"
     spawns = (
         f"{result.spawns_running} running, {result.spawns_waiting} waiting (at most {result.max_concurrent_spawns})"
     )
