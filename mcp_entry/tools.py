@@ -163,13 +163,13 @@ Example: {"instanceId": "spec_1_1_7", "cursor": "…as given by the last read…
         text=texts.of_list,
         shortened=sizes.of_list,
         description="""\
-See who is in the team and how they are; those that need somebody come first.
+See the instances of the team and their status; those that need attention come first.
 
 Call it when you begin (the team may be there from earlier) and for an overview. Not in a loop: use wait.
 
 Returns needsAttention (ids), counts by status, and instances. status: starting, ready (idle), busy,
 waiting_permission (with permission: the tool and its input) and waiting_input (its terminal asks: reason, dialog),
-for both see respond, rate_limited, stopped or failed. heldMessages: it is not done before somebody sees to reason.
+for both see respond, rate_limited, stopped or failed. heldMessages: it is not done until reason is dealt with.
 Of more than twenty only what matters now is given: instanceIds gives branch, workingDirectory, tokens and the rest
 of some. What is zero or false is left out. warnings say what is wrong with the team itself: tell the user.
 
@@ -182,14 +182,14 @@ Example: {"needsAttention": true}""",
         text=texts.of_wait,
         shortened=sizes.of_wait,
         description="""\
-Wait until instances are done or need somebody, instead of asking again and again or sleeping.
+Wait until instances are done or need attention, instead of asking again and again or sleeping.
 
 until idle: all are done: no turn under way, no message on its way. any_idle: one is; take its result, then wait
-for the rest. needs_attention: one waits for a decision, has failed, or holds messages. It also ends when nobody
-can go on by itself.
+for the rest. needs_attention: one waits for a decision, has failed, or holds messages. It also ends when none can
+go on by itself.
 
 Returns reached, or reason: what is held and by what (see to it), or that the time ran out (wait again); instances
-that need somebody or are done; others, the rest by status. Next: respond to waiting_permission and
+that need attention or are done; others, the rest by status. Next: respond to waiting_permission and
 waiting_input, read those that are ready. Over 110 seconds your call may go to the background.
 
 Example: {"instanceIds": ["spec_1_1_7", "spec_1_1_8"], "until": "any_idle"}""",

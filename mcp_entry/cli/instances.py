@@ -28,7 +28,7 @@ TextArgument = Annotated[
     str | None, typer.Argument(metavar="[TEXT|-]", help="The text; - reads stdin. After -- it may begin with a dash.")
 ]
 FileOption = Annotated[Path | None, typer.Option("--file", help="Read the text from this file.")]
-NEEDS_SOMEBODY = 3
+NEEDS_ATTENTION = 3
 """The exit code when something waits for a person or the lead; 1 is an error, 2 wrong usage."""
 
 
@@ -97,7 +97,7 @@ def send(
         sent = team.ask(TeamVerbs.send, "sending", message=_text(text, file))
         team.show(sent, texts.of_send(sent))
     if wait and sent.status is MessageStatus.BLOCKED:
-        raise typer.Exit(NEEDS_SOMEBODY)
+        raise typer.Exit(NEEDS_ATTENTION)
     if not sent.success or (wait and sent.status is not MessageStatus.SUBMITTED):
         raise typer.Exit(1)
 
@@ -143,19 +143,19 @@ def wait(
     command: typer.Context,
     instance_ids: Annotated[list[str] | None, typer.Argument(metavar="ID", help="The instances to wait for.")] = None,
     *,
-    everybody: Annotated[bool, typer.Option("--all", help="Wait for the whole team.")] = False,
-    until: Annotated[Until, typer.Option(help="All are done; one is; or one needs somebody.")] = "idle",
+    whole_team: Annotated[bool, typer.Option("--all", help="Wait for the whole team.")] = False,
+    until: Annotated[Until, typer.Option(help="All are done; one is; or one needs attention.")] = "idle",
     timeout_seconds: Annotated[float, typer.Option("--timeout", metavar="SECONDS", help="Longest wait.")] = 600.0,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Wait until instances are done or need something.
+    """Wait until instances are done or need attention.
 
-    Exits with 1 when the time ran out first, and with 3 when one of them cannot go on before somebody decides, answers
-    or looks: a message that is held back is not done.
+    Exits with 1 when the time ran out first, and with 3 when one of them cannot go on by itself. An instance whose
+    message is held is not done.
     """
     with session(command) as team:
-        if bool(instance_ids) == everybody:
+        if bool(instance_ids) == whole_team:
             raise InvalidRequestError("Name the instances to wait for, or give --all.")
         result = team.ask(TeamVerbs.wait, "waiting")
         team.show(result, views.of_wait(result, _now()))
@@ -164,10 +164,10 @@ def wait(
 
 
 def _exit_code(result: results.WaitResult, until: Until) -> int:
-    somebody = any(each.needs_attention for each in result.instances)
+    needed = any(each.needs_attention for each in result.instances)
     if result.reached:
-        return NEEDS_SOMEBODY if somebody and until == "idle" else 0
-    return NEEDS_SOMEBODY if somebody else 1
+        return NEEDS_ATTENTION if needed and until == "idle" else 0
+    return NEEDS_ATTENTION if needed else 1
 
 
 def respond(

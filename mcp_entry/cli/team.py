@@ -93,7 +93,7 @@ def _up_words(address: TeamAddress, resumed: results.ResumeResult | None, resuma
     runs = "is running already" if address.already_running else "runs"
     yield f"The team in {address.home} {runs}. `phalanx spawn` starts an instance, `phalanx down` ends all."
     if resumed is not None:
-        yield texts.of_resume(resumed) if resumed.instances else "There was nobody to start again."
+        yield texts.of_resume(resumed) if resumed.instances else "There was no instance to start again."
     elif resumable:
         one = len(resumable) == 1
         were = "1 instance was" if one else f"{len(resumable)} instances were"

@@ -34,9 +34,9 @@ _SPANS = (("d", 86400), ("h", 3600), ("m", 60))
 def of_list(result: results.ListResult, now: datetime.datetime) -> RenderableType:
     hidden = [plain(f"{result.not_shown} terminated: --all shows them too.", "dim")] if result.not_shown else []
     if not result.instances:
-        rest = f"Nobody needs attention: {texts.counts_in_words(result.counts)}." if result.counts else ""
-        nobody = Text(rest or "There is nobody to show. `phalanx spawn` starts an instance.")
-        return Group(*_warnings(result.warnings), nobody, *hidden)
+        rest = f"No instance needs attention: {texts.counts_in_words(result.counts)}." if result.counts else ""
+        none = Text(rest or "There is no instance to show. `phalanx spawn` starts one.")
+        return Group(*_warnings(result.warnings), none, *hidden)
     return Group(*_warnings(result.warnings), of_instances(result.instances, now), *hidden)
 
 
