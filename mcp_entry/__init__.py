@@ -1,1 +1,1 @@
-"""How people and Claudes reach a team: the stdio MCP server and the ``phalanx`` command."""
+"""The ways into a team: the stdio MCP server for a Claude, and the ``phalanx`` command for people."""

@@ -1,8 +1,7 @@
 """``phalanx-mcp``: the stdio MCP server that a Claude starts.
 
-Nothing but MCP reaches stdout: ``stdio`` keeps the descriptor for itself, and the log goes to the home. It ends with
-its input, and at once at SIGINT and SIGTERM: it owns nothing that would have to be put away, the team lives on without
-it.
+Only MCP reaches stdout: ``stdio`` takes the descriptor, and the log goes to the home. The process ends when its input
+ends, and at once on SIGINT and SIGTERM: it owns nothing that needs a cleanup, and the team goes on without it.
 """
 
 from __future__ import annotations
@@ -29,11 +28,12 @@ from supervisor.settings import home_from
 SENDER = "lead"
 LOG_NAME = "mcp-entry.log"
 PATIENCE_S = 120.0
+"""Longest wait of a call for the team."""
 logger = logging.getLogger("mcp_entry")
 
 
 def team_in(home: Home, environment: Mapping[str, str]) -> TeamConnection:
-    """The team of a home, as a Claude with this environment reaches it. One that is in a team brings up no other."""
+    """The connection to a home's team. A Claude that is itself an instance of a team brings no team up."""
 
     async def connect() -> SupervisorClient:
         return await SupervisorClient.connect(home, SENDER)
@@ -51,7 +51,7 @@ def team_in(home: Home, environment: Mapping[str, str]) -> TeamConnection:
 
 
 def run(team: TeamConnection, home: Home) -> None:
-    """Serves stdin and stdout until the client has gone."""
+    """Serves stdin and stdout until the client closes stdin."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     logger.info("started in %s", home.root)
     asyncio.run(_serve(team, home))

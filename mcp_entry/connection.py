@@ -1,13 +1,12 @@
-"""The entry's connection to its team, which it brings up when none runs.
+"""The entry's connection to its team, and the process that brings the team up when none runs.
 
-``TeamConnection`` is one connection, shared by all tool calls, opened in the background and again when it is lost. At
-most one attempt to open runs at a time. A caller that waits for it may go away without disturbing it. A failed attempt
-is told to those who waited and then forgotten: the next call tries again. A connection that was lost is opened again at
-once, without a call; for that a team that was lost is brought back, but never one that was brought down: only a call
-does that.
+``server`` makes its calls over one ``TeamConnection``, which is opened in the background and again when it is lost. At
+most one attempt to open runs at a time. A waiting call that is cancelled does not stop the attempt. A failed attempt
+raises in the calls that wait; the next call tries again. A lost connection is opened again at once, without a call. A
+team that was lost is brought back for that; a team that was brought down only by a call.
 
-``BringUpProcess`` brings a team up, or back, in a process with a session of its own, no input, and the log for output.
-So the team outlives the entry and its client, and nothing of it can reach the entry's stdout.
+``BringUpProcess`` runs ``supervisor.runtime`` in a session of its own, without input, with the log for output. So the
+team outlives the entry and its client, and its output cannot reach the entry's stdout.
 """
 
 from __future__ import annotations
@@ -35,22 +34,25 @@ from supervisor.team.file import wanted_team
 from supervisor.up_log import reason_in
 
 logger = logging.getLogger(__name__)
-
 Connect = Callable[[], Awaitable[SupervisorClient]]
 """Connects to the supervisor. Raises ``TeamNotRunningError`` when none answers."""
 BringUp = Callable[[], Awaitable[None]]
-"""Brings the team up; returns when it runs. Raises ``PhalanxError`` with the reason when it cannot."""
+"""Brings the team up; returns when it runs. Raises ``PhalanxError`` with the reason when that fails."""
 Revive = Callable[[], Awaitable[bool]]
-"""Brings back a team that was lost; False when it was brought down. Raises ``PhalanxError`` when it cannot."""
-_AGAIN = Backoff(first_s=2.0, longest_s=60.0)
-_TRIES = 7
-"""To bring a lost team back, the first at once; then it is left to the next call."""
-_CALL_TRIES = 3
+"""Brings back a team that was lost; False when it was brought down. Raises ``PhalanxError`` when that fails."""
+_REVIVE_BACKOFF = Backoff(first_s=2.0, longest_s=60.0)
+_REVIVE_ATTEMPTS = 7
+"""Attempts to bring a lost team back, the first at once. After the last one only a call tries again."""
+_OPEN_ATTEMPTS = 3
+"""Bring-ups of one attempt to connect, when the team is lost again as soon as it is up."""
+_KILLED_ATTEMPTS = 3
+"""Starts of a bring-up process that was killed."""
 _CLOSE_S = 2.0
-
-
-class _BroughtDownError(TeamNotRunningError):
-    """Nobody brings the team back unasked."""
+_POLL_S = 0.05
+_BRING_UP_LIMIT_S = 300.0
+_DOCTOR = "`phalanx doctor`"
+_REASON_BYTES = 4000
+_PACKAGE_PARENT = Path(supervisor.__file__).resolve().parent.parent
 
 
 class TeamConnection:
@@ -63,8 +65,8 @@ class TeamConnection:
         revive: Revive | None = None,
         begin_after_s: float = 1.0,
     ) -> None:
-        """``patience_s``: longest that a call waits for the team. ``begin_after_s``: what ``begin_soon`` waits.
-        Without ``revive`` a lost connection is left to the next call."""
+        """``patience_s``: longest wait of a call for the team. ``begin_after_s``: pause of ``begin_soon``.
+        Without ``revive`` only a call opens a lost connection again."""
         self._connect = connect
         self._bring_up = bring_up
         self._revive = revive
@@ -72,39 +74,39 @@ class TeamConnection:
         self._begin_after_s = begin_after_s
         self._client: SupervisorClient | None = None
         self._opening: asyncio.Task[SupervisorClient] | None = None
-        self._opening_is_asked_for = False
+        self._opening_for_call = False
         self._timer: asyncio.TimerHandle | None = None
-        self._background = TaskSet("the way to the team")
+        self._background = TaskSet("the connection to the team")
         self.on_connected: Callable[[SupervisorClient], None] = lambda _: None
-        """Called with each connection that calls go over from then on."""
+        """Called with each new connection, over which calls go from then on."""
 
     @property
     def connected(self) -> bool:
         return self._client is not None and not self._client.closed
 
     def begin_soon(self) -> None:
-        """Brings the team up in the background in a moment, unless ``close`` comes before, and connects to it."""
+        """Brings the team up in the background after ``begin_after_s``, unless ``close`` comes first, and connects."""
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(self._begin_after_s, self._begin)
 
     def _begin(self) -> None:
         if not self.connected:
-            self._attempt(self._bring_up, asked_for=True)
+            self._attempt(self._bring_up, for_call=True)
 
     async def client(self) -> SupervisorClient:
-        """The connection. Raises why the team could not be brought up, or ``UnavailableError`` if it takes longer."""
+        """The connection. Raises why the team could not be brought up; ``UnavailableError`` after ``patience_s``."""
         if self._client is not None and not self._client.closed:
             return self._client
         try:
             async with asyncio.timeout(self._patience_s):
-                return await self._asked_for()
+                return await self._open_for_call()
         except TimeoutError as error:
             raise UnavailableError(
-                f"The team is still starting after {self._patience_s:.0f} s. Make the call again in a while."
+                f"The team is still starting after {self._patience_s:.0f} s. Make the call again in a minute."
             ) from error
 
     async def close(self) -> None:
-        """Closes the connection and stops waiting for the team; what brings it up goes on by itself."""
+        """Closes the connection and stops waiting for the team. A bring-up process goes on by itself."""
         if self._timer is not None:
             self._timer.cancel()
         if self._opening is not None:
@@ -113,18 +115,18 @@ class TeamConnection:
         if self._client is not None:
             await self._client.close()
 
-    async def _asked_for(self) -> SupervisorClient:
-        if self._opening is not None and not self._opening_is_asked_for:
-            with suppress(PhalanxError):  # it would only have brought back what was lost
+    async def _open_for_call(self) -> SupervisorClient:
+        if self._opening is not None and not self._opening_for_call:
+            with suppress(PhalanxError):  # an attempt to revive fails for a team that was brought down
                 return await asyncio.shield(self._opening)
-        return await asyncio.shield(self._attempt(self._bring_up, asked_for=True))
+        return await asyncio.shield(self._attempt(self._bring_up, for_call=True))
 
-    def _attempt(self, bring: BringUp, *, asked_for: bool) -> asyncio.Task[SupervisorClient]:
-        """The attempt to open the connection that is under way; begins one when none is."""
+    def _attempt(self, bring: BringUp, *, for_call: bool) -> asyncio.Task[SupervisorClient]:
+        """The attempt that is under way; begins one when there is none."""
         if self._opening is None:
             self._opening = asyncio.create_task(self._open(bring), name="open the team")
             self._opening.add_done_callback(self._opened)
-            self._opening_is_asked_for = asked_for
+            self._opening_for_call = for_call
         return self._opening
 
     async def _open(self, bring: BringUp) -> SupervisorClient:
@@ -132,15 +134,14 @@ class TeamConnection:
             return await self._connect()
         except TeamNotRunningError:
             logger.info("no team answers; bringing it up")
-        for left in reversed(range(_CALL_TRIES)):
+        for _ in range(_OPEN_ATTEMPTS - 1):
             await bring()
             try:
                 return await self._connect()
             except TeamNotRunningError:
-                if not left:
-                    raise
-                logger.info("the team was lost as soon as it was there; bringing it up again")
-        raise AssertionError
+                logger.info("the team was lost as soon as it was up; bringing it up again")
+        await bring()
+        return await self._connect()
 
     def _opened(self, opening: asyncio.Task[SupervisorClient]) -> None:
         self._opening = None
@@ -149,7 +150,7 @@ class TeamConnection:
         if error := opening.exception():
             logger.warning("the team could not be reached: %s", error)
             return
-        if self.connected:  # one of its own calls has opened it again meanwhile
+        if self.connected:  # a call has reopened the earlier client meanwhile
             self._background.begin(opening.result().close())
             return
         if self._client is not None:
@@ -157,11 +158,11 @@ class TeamConnection:
         self._client = opening.result()
         self.on_connected(self._client)
         if self._revive is not None:
-            self._background.begin(self._come_back(self._client, self._revive))
+            self._background.begin(self._reopen_when_lost(self._client, self._revive))
         logger.info("connected to the team")
 
-    async def _come_back(self, client: SupervisorClient, revive: Revive) -> None:
-        """Waits until the connection is lost, then until it is there again."""
+    async def _reopen_when_lost(self, client: SupervisorClient, revive: Revive) -> None:
+        """Runs until another client takes this one's place, or the connection cannot be reopened."""
 
         async def bring_back() -> None:
             if not await revive():
@@ -169,16 +170,16 @@ class TeamConnection:
 
         while self._client is client:
             await client.until_lost()
-            if not await self._is_back(bring_back):
+            if not await self._reopened(bring_back):
                 return
 
-    async def _is_back(self, bring_back: BringUp) -> bool:
-        for failures in range(_TRIES):
-            await asyncio.sleep(_AGAIN.pause_s(failures))
+    async def _reopened(self, bring_back: BringUp) -> bool:
+        for failures in range(_REVIVE_ATTEMPTS):
+            await asyncio.sleep(_REVIVE_BACKOFF.pause_s(failures))
             if self.connected:
                 return True
             try:
-                await asyncio.shield(self._attempt(bring_back, asked_for=False))
+                await asyncio.shield(self._attempt(bring_back, for_call=False))
             except _BroughtDownError:
                 return False
             except (PhalanxError, OSError) as error:
@@ -188,12 +189,8 @@ class TeamConnection:
         return False
 
 
-_POLL_S = 0.05
-_LIMIT_S = 300.0
-_BRING_UP_TRIES = 3
-_DOCTOR = "`phalanx doctor`"
-_REASON_BYTES = 4000
-_PACKAGE_PARENT = Path(supervisor.__file__).resolve().parent.parent
+class _BroughtDownError(TeamNotRunningError):
+    """The team was brought down, so only a call brings it up."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -204,21 +201,20 @@ class BringUpProcess:
     environment: Mapping[str, str]
 
     async def __call__(self) -> None:
-        """Returns when the team runs. Raises ``TeamNotRunningError`` with the last words of the log when it fails, and
-        on a host that is led from another one."""
+        """Returns when the team runs. Raises ``TeamNotRunningError`` with the end of the log when it fails, and on a
+        host whose team is led from another host."""
         self._check_leads()
         await self._run("up")
 
     async def revive(self) -> bool:
-        """Brings back a team that was lost; False when it was brought down.
+        """Brings back a team that was lost; False when it was brought down. Raises as a bring-up does.
 
-        Of many entries that do so at the same time one starts the process, the others wait for its end. Raises as
-        bringing up does.
+        When several entries call at the same time, one starts the process and the others wait for its end.
         """
         self._check_leads()
         if wanted_team(self.home) is None:
             return False
-        async with _first_of_many(self.home.revive_lock_file) as first:
+        async with _sole_reviver(self.home.revive_lock_file) as first:
             if first:
                 await self._run("revive")
         return wanted_team(self.home) is not None
@@ -228,11 +224,11 @@ class BringUpProcess:
             raise TeamNotRunningError(away_words(leader))
 
     async def _run(self, command: str) -> None:
-        """One that is killed is begun again at once."""
+        """Runs the process to its end; a killed one is started again at once."""
         self.home.create()
         log = self.home.logs / "up.log"
         make_room(log)
-        for _ in range(_BRING_UP_TRIES):
+        for _ in range(_KILLED_ATTEMPTS):
             begin = log.stat().st_size if log.exists() else 0
             process = await asyncio.to_thread(self._start, command, log)
             logger.info("the team: %s as process %d, see %s", command, process.pid, log)
@@ -248,19 +244,19 @@ class BringUpProcess:
 
     async def _end_of(self, process: subprocess.Popen[bytes]) -> int:
         try:
-            async with asyncio.timeout(_LIMIT_S):
+            async with asyncio.timeout(_BRING_UP_LIMIT_S):
                 while (code := process.poll()) is None:  # noqa: ASYNC110 - a thread that waits would outlast the entry
                     await asyncio.sleep(_POLL_S)
                 return code
         except TimeoutError:
             process.terminate()
             raise TeamNotRunningError(
-                f"The team did not come up within {_LIMIT_S:.0f} s. The log is {self.home.logs / 'up.log'}; "
-                "`phalanx doctor` says what is missing. The next call tries again."
+                f"The team did not come up within {_BRING_UP_LIMIT_S:.0f} s. The log is "
+                f"{self.home.logs / 'up.log'}; {_DOCTOR} says what is missing. The next call tries again."
             ) from None
 
     def _start(self, command: str, log: Path) -> subprocess.Popen[bytes]:
-        """The working directory is where our packages are: ``-m`` looks there first, and must not find the caller's."""
+        """The working directory is that of our packages, because ``-m`` imports from there first."""
         try:
             output = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         except OSError as error:
@@ -280,14 +276,14 @@ class BringUpProcess:
 
 
 @asynccontextmanager
-async def _first_of_many(lock_file: Path) -> AsyncIterator[bool]:
-    """Whether nobody else was at it. Otherwise what they did has ended; then the block begins."""
+async def _sole_reviver(lock_file: Path) -> AsyncIterator[bool]:
+    """Holds the lock. True when it was free; False when another process held it, which has then released it."""
     lock = FileLock(lock_file)
     first = lock.try_acquire()
-    if not first and not await lock.acquire_async(_LIMIT_S):
+    if not first and not await lock.acquire_async(_BRING_UP_LIMIT_S):
         raise TeamNotRunningError(
-            f"Another process has been bringing the team back for {_LIMIT_S:.0f} s, see {lock_file.parent}. The next "
-            "call tries again."
+            f"Another process has been bringing the team back for {_BRING_UP_LIMIT_S:.0f} s, see {lock_file.parent}. "
+            "The next call tries again."
         )
     try:
         yield first
@@ -296,7 +292,7 @@ async def _first_of_many(lock_file: Path) -> AsyncIterator[bool]:
 
 
 def _reason(log: Path, begin: int) -> str:
-    """What stands in ``log`` after byte ``begin``; empty where it only tells steps."""
+    """The reason that ``log`` tells after byte ``begin``; empty when it only tells steps."""
     with log.open("rb") as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(max(begin, size - _REASON_BYTES))
@@ -305,4 +301,4 @@ def _reason(log: Path, begin: int) -> str:
 
 def _how_it_ended(code: int) -> str:
     how = f"was ended by signal {-code}" if code < 0 else f"ended with exit status {code}"
-    return f"The process that does so {how}."
+    return f"The process that brings it up {how}."

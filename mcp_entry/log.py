@@ -1,7 +1,7 @@
-"""The entry's logs, for whoever looks for what went wrong: its own, which ``__main__`` opens, and that of bringing up.
+"""The log files of the entry: its own, which ``__main__`` opens, and ``up.log``, to which ``connection`` appends.
 
-Entries come and go for as long as the home is there, many at a time, so no log may grow for ever: one that is full is
-kept under the name with ``.1``, in place of the one before, and begun anew.
+Many entries write to one file over the life of a home. A log of ``FULL_BYTES`` is renamed to ``NAME.1``, which replaces
+the one before, and a new file is begun.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ FULL_BYTES = 1_000_000
 
 
 def log_to(path: Path) -> None:
-    """Everything that this process logs or warns of goes to ``path`` (0600). Raises ``OSError``."""
+    """Sends log records and warnings of this process to ``path`` (0600). Raises ``OSError``."""
     handler = SharedLog(path)
     handler.setFormatter(logging.Formatter("%(asctime)s %(process)d %(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(handlers=[handler], level=logging.WARNING)
@@ -26,14 +26,14 @@ def log_to(path: Path) -> None:
 
 
 def make_room(path: Path, full_bytes: int = FULL_BYTES) -> None:
-    """Before a program appends to the log: sets it aside when it is full. Who writes to it already writes on there."""
-    with suppress(OSError):  # it is no reason not to start
+    """Rotates the log when it is full, before a program appends to it. Programs that have it open keep the old file."""
+    with suppress(OSError):  # a full log must not stop the program
         if path.stat().st_size >= full_bytes:
-            path.replace(_old(path))
+            path.replace(path.with_name(f"{path.name}.1"))
 
 
 class SharedLog(RotatingFileHandler):
-    """A private file to which several entries write. When one of them begins it anew the others follow."""
+    """A private file to which several entries write. When one of them rotates it, the others open the new file."""
 
     def __init__(self, path: Path, full_bytes: int = FULL_BYTES) -> None:
         """Raises ``OSError``."""
@@ -43,15 +43,15 @@ class SharedLog(RotatingFileHandler):
         return open(self.baseFilename, "a", encoding="utf-8", errors=self.errors, opener=_private)
 
     def shouldRollover(self, record: logging.LogRecord) -> bool:  # noqa: N802 - the library's name
-        if self.stream is not None and not self._is_there(self.stream):
+        if self.stream is not None and not self._is_current(self.stream):
             self.stream.close()
             self.stream = self._open()
         if self.stream is not None:
             self.stream.seek(0, os.SEEK_END)  # Python 3.13 asks for our own position, and others have written since
         return bool(super().shouldRollover(record))
 
-    def _is_there(self, stream: TextIOWrapper) -> bool:
-        """Whether the file of our name is the one that we write to."""
+    def _is_current(self, stream: TextIOWrapper) -> bool:
+        """Whether the file at our path is the one that ``stream`` writes to."""
         try:
             found, ours = Path(self.baseFilename).stat(), os.fstat(stream.fileno())
         except FileNotFoundError:
@@ -61,7 +61,3 @@ class SharedLog(RotatingFileHandler):
 
 def _private(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
-
-
-def _old(path: Path) -> Path:
-    return path.with_name(f"{path.name}.1")

@@ -1,4 +1,7 @@
-"""What the server tells its client unasked: what the team says of itself, as log messages, and progress of calls."""
+"""Messages that the server sends its client without being asked: alerts of the team, and progress of calls.
+
+``server`` owns one ``AlertForwarder`` and makes a ``ProgressNotifier`` for each tool call.
+"""
 
 from __future__ import annotations
 
@@ -21,18 +24,23 @@ from supervisor.api.results import TeamEvent
 from supervisor.rpc.client import SupervisorClient
 
 logger = logging.getLogger(__name__)
-
 LOGGER = "phalanx"
 _LEVELS: tuple[types.LoggingLevel, ...] = get_args(types.LoggingLevel)
 _FIRST_LEVEL: types.LoggingLevel = "warning"
+SendProgress = Callable[[float, float | None, str | None], Awaitable[None]]
+"""Progress so far, total if known, and a word on it."""
+_SMALLEST_STEP = 0.001
+"""Added when nothing new was done: MCP requires that progress rises with every notification."""
+_Word = tuple[int, int | None, str]
+_FIRST_WORD: _Word = (0, None, "working…")
 
 
 class AlertForwarder:
-    """Tells the client what the team says of itself. ``server`` owns one.
+    """Sends events of the team to the client as log messages.
 
     It listens to the team only when the client speaks a version of MCP in which a server may send log messages by
-    itself (before 2026-07-28), and hears only what the client's level lets through: unless it asks for more, alerts
-    (``warning`` and ``error``), with ``info`` health checks too. A client that takes no log messages ignores them.
+    itself (before 2026-07-28), and only for events that the client's log level lets through. The level is ``warning``
+    until the client sets one: alerts; ``info`` adds health checks. A client without log messages ignores them.
     """
 
     def __init__(self) -> None:
@@ -42,13 +50,13 @@ class AlertForwarder:
         self._listening: asyncio.Task[None] | None = None
 
     def client_is(self, session: ServerSession) -> None:
-        """The client has called. No-op when it is known, or takes no log messages unasked."""
+        """The client has called. No-op for a known client, and for one that takes no log messages unasked."""
         if self._session is None and session.protocol_version not in MODERN_PROTOCOL_VERSIONS:
             self._session = session
             self._begin()
 
     def team_is(self, team: SupervisorClient) -> None:
-        """The team has been connected to, or another connection has taken the place of one that was lost."""
+        """Listens over this connection from now on, in place of an earlier one."""
         self._team = team
         self._begin()
 
@@ -75,14 +83,14 @@ class AlertForwarder:
         return [*kinds, "health-check"] if least <= _LEVELS.index("info") else kinds
 
     async def _listen(self, session: ServerSession, team: SupervisorClient, kinds: list[EventKind]) -> None:
-        """Until the team or the client has gone."""
+        """Returns when the team or the client has gone."""
         with suppress(anyio.ClosedResourceError, anyio.BrokenResourceError):
             try:
                 async for event in team.events(*kinds):
                     if _LEVELS.index(_level(event)) >= _LEVELS.index(self._level):
                         await session.send_notification(_notification(event))
             except PhalanxError as error:
-                logger.info("nobody listens to the team any more: %s", error)
+                logger.info("alerts are not forwarded any more: %s", error)
 
 
 def _level(event: TeamEvent) -> types.LoggingLevel:
@@ -95,21 +103,12 @@ def _notification(event: TeamEvent) -> types.LoggingMessageNotification:
     return types.LoggingMessageNotification(params=params)
 
 
-SendProgress = Callable[[float, float | None, str | None], Awaitable[None]]
-"""Progress so far, total if known, and a word on it."""
-_SMALLEST_STEP = 0.001
-"""What is added where nothing new was done: MCP requires that progress rises with every notification."""
-
-
-_Word = tuple[int, int | None, str]
-_FIRST_WORD: _Word = (0, None, "working…")
-
-
 class ProgressNotifier:
-    """Progress of one tool call, as MCP wants it told: always rising, and something at least every few seconds.
+    """Progress of one tool call, as MCP requires: it always rises, and something comes every few seconds.
 
-    The call is made within it. What comes is sent by a task beside the call, which most calls are too short to need.
-    While nothing comes it repeats the last word, so that clients with a time limit keep waiting.
+    A context manager around the call. A task beside the call sends the notifications; it starts with the first one,
+    which most calls are too short to need. It repeats the last one while nothing new comes, so that clients with a time
+    limit keep waiting.
     """
 
     def __init__(self, send: SendProgress, *, at_least_every_s: float) -> None:
@@ -126,7 +125,7 @@ class ProgressNotifier:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """What came before is sent first, unless the call was cancelled."""
+        """Sends what is still queued, unless the call failed or was cancelled."""
         self._first.cancel()
         if self._telling is not None and kind is None:
             self._news.put_nowait(None)

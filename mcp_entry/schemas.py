@@ -1,8 +1,7 @@
-"""JSON schemas of the tools, made small: whoever lists the tools pays for every word of them.
+"""JSON schemas of the tools, made small, because a lead pays for every word of them when it lists the tools.
 
-Schemas come from the pydantic models of the verbs, without titles, references, and what nobody has to know before a
-call is made. "May be null" is written as "may be absent", and that is how values are sent: ``structured`` leaves nulls
-out.
+``server`` makes them from the pydantic models of the verbs, without titles, references and limits that an error text
+tells anyway. "May be null" is written as "may be absent", and ``structured`` sends values so: without nulls.
 """
 
 from __future__ import annotations
@@ -18,29 +17,28 @@ from supervisor.api.results import Result
 
 Schema = dict[str, Any]
 _NULL: Schema = {"type": "null"}
-_CHECKED_ANYWAY = frozenset(
+_DROPPED_FROM_INPUTS = frozenset(
     {"title", "pattern", "minLength", "maxLength", "minItems", "maxItems", "exclusiveMinimum", "propertyNames"}
 )
-"""Who gets one of these wrong is told in words, so nobody has to read them before."""
-_SEEN_ANYWAY = _CHECKED_ANYWAY | {"default", "enum"}
-"""What a result holds shows these."""
+"""A call that breaks one of these is refused with an error text that tells the limit."""
+_DROPPED_FROM_OUTPUTS = _DROPPED_FROM_INPUTS | {"default", "enum"}
 
 
 def input_schema(model: type[Request]) -> Schema:
     """What a tool takes: one flat object, unknown arguments forbidden."""
-    return _root(model.model_json_schema(), _CHECKED_ANYWAY)
+    return _root(model.model_json_schema(), _DROPPED_FROM_INPUTS)
 
 
 def output_schema(model: type[Result]) -> Schema:
     """What a tool gives, as ``structured`` writes it."""
-    schema = _root(model.model_json_schema(), _SEEN_ANYWAY)
+    schema = _root(model.model_json_schema(), _DROPPED_FROM_OUTPUTS)
     return {**_without_required(schema), **({"required": schema["required"]} if schema.get("required") else {})}
 
 
 def structured(model: type[Result], answer: Mapping[str, Any]) -> dict[str, Any]:
-    """An answer of the supervisor without fields that are null; nulls inside free values are kept.
+    """An answer of the supervisor without fields that are null; nulls inside values of any type are kept.
 
-    In lists, which may be long, what is as it is by default is left out, too.
+    Rows of lists, which may be long, also lose the fields that have their default.
     """
     return _written(model, answer, in_list=False)
 
@@ -63,7 +61,7 @@ def _written(model: type[Result], answer: Mapping[str, Any], *, in_list: bool) -
 
 @cache
 def _fields(model: type[Result]) -> tuple[Mapping[str, Any], Mapping[str, type[Result]]]:
-    """By their names on the wire: the defaults of fields, and the models of those that hold further ones."""
+    """By name on the wire: the defaults of fields, and the models of fields that hold models."""
     fields = {field.alias or name: field for name, field in model.model_fields.items()}
     optional = {name: field for name, field in fields.items() if not field.is_required()}
     defaults = {
@@ -86,7 +84,7 @@ def _root(schema: Schema, dropped: frozenset[str]) -> Schema:
 
 
 def _slim(schema: Schema, definitions: Mapping[str, Schema], dropped: frozenset[str]) -> Schema:
-    """The same schema without titles, references and nulls; what stands beside a reference wins over its target."""
+    """The same schema without titles, references and nulls; a key beside a reference wins over its target's."""
     if "$ref" in schema:
         target = _described_by_its_fields(definitions[schema["$ref"].rpartition("/")[2]])
         beside = {k: v for k, v in schema.items() if k != "$ref"}
@@ -108,7 +106,7 @@ def _slim(schema: Schema, definitions: Mapping[str, Schema], dropped: frozenset[
 
 
 def _described_by_its_fields(definition: Schema) -> Schema:
-    """Without the docstring of the model, which is for programmers."""
+    """Without the model's docstring, which is for programmers."""
     is_docstring = bool(definition.get("properties")) or "enum" in definition
     return {k: v for k, v in definition.items() if not (is_docstring and k == "description")}
 
@@ -122,7 +120,7 @@ def _slim_value(key: str, value: Any, definitions: Mapping[str, Schema], dropped
 
 
 def _without_required(schema: Any) -> Any:
-    """Of an object in a result one can see what it has."""
+    """Without ``required`` at every level: a result shows what it has."""
     match schema:
         case dict():
             kept = {key: value for key, value in schema.items() if not (key == "required" and isinstance(value, list))}

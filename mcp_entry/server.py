@@ -1,8 +1,8 @@
 """The MCP server: lists the tools and runs them over the team's connection.
 
-``__main__`` serves ``EntryServer(...).server()`` over stdio. It is built on the SDK's low-level server, which leaves
-the schemas to us. What a caller did wrong, and what went wrong inside, comes back as a tool error that says what to do;
-nothing but a cancelled call ends without an answer.
+``__main__`` serves ``EntryServer(...).server()`` over stdio. It uses the SDK's low-level server, which leaves the
+schemas to us. A mistake of the caller and a fault inside both come back as a tool error that says what to do. Only a
+cancelled call ends without an answer.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class EntryServer:
             lifespan=self._serving,
             on_list_tools=self._list_tools,
         )
-        server.middleware.clear()  # it would trace each call for nobody
+        server.middleware.clear()  # its traces have no reader here
         server.add_request_handler("tools/call", types.CallToolRequestParams, self._call_tool)
         server.add_request_handler("logging/setLevel", types.SetLevelRequestParams, self._set_level)
         return server
@@ -78,7 +78,7 @@ class EntryServer:
     async def _list_tools(
         self, context: Context, _params: types.PaginatedRequestParams | None
     ) -> types.ListToolsResult:
-        """A client that only checks the server lists the tools and leaves: no team is brought up for it."""
+        """Brings the team up a moment later: a client that only checks the server lists the tools and leaves."""
         self._alerts.client_is(context.session)
         self._team.begin_soon()
         return self._listing
@@ -88,18 +88,19 @@ class EntryServer:
         if tool is None:
             raise MCPError(types.INVALID_PARAMS, f"There is no tool {params.name!r}. Tools: {', '.join(TOOLS)}.")
         self._alerts.client_is(context.session)
-        teller = ProgressNotifier(context.session.report_progress, at_least_every_s=self._quiet_at_most_s)
-        async with teller:
-            return await self._answer(tool, _without_name(tool, params.arguments or {}), teller)
+        async with ProgressNotifier(
+            context.session.report_progress, at_least_every_s=self._quiet_at_most_s
+        ) as progress:
+            return await self._answer(tool, _without_name(tool, params.arguments or {}), progress)
 
-    async def _answer(self, tool: Tool, given: Mapping[str, Any], teller: ProgressNotifier) -> dict[str, Any]:
-        """A ``CallToolResult`` as it is sent: a model of it would copy and check all that is in it once more.
+    async def _answer(self, tool: Tool, given: Mapping[str, Any], progress: ProgressNotifier) -> dict[str, Any]:
+        """A ``CallToolResult`` as a dict: the SDK's model would copy and check all of it once more.
 
-        The supervisor checks what the model gave, and its answer is passed on as it came, but for its length.
+        The supervisor checks the arguments. Its answer is passed on as it came, shortened.
         """
         arguments = completed(tool.verb, given)
         try:
-            shown = tool.shortened(await self._run(tool, arguments, teller), arguments)
+            shown = tool.shortened(await self._run(tool, arguments, progress), arguments)
             text = tool.text(tool.verb.result.model_validate(shown))
         except PhalanxError as error:
             logger.info("%s was refused (%s)", tool.verb.name, error.code)
@@ -115,29 +116,31 @@ class EntryServer:
             return _result(text, structuredContent=content)
         return _result(sizes.short_text(text), structuredContent=sizes.guarded(content))
 
-    async def _run(self, tool: Tool, arguments: Json, teller: ProgressNotifier) -> Json:
+    async def _run(self, tool: Tool, arguments: Json, progress: ProgressNotifier) -> Json:
         if not self._team.connected:
-            teller.say("reaching the team, starting it if need be…")
+            progress.say("reaching the team, starting it if need be…")
         client = await self._team.client()
         try:
-            return await self._call_over(client, tool, arguments, teller)
+            return await self._call_over(client, tool, arguments, progress)
         except (TeamNotRunningError, UnavailableError) as error:
             raise UnavailableError(f"{error}{_how_to_repeat(arguments)}") from error
 
-    async def _call_over(self, client: SupervisorClient, tool: Tool, arguments: Json, teller: ProgressNotifier) -> Json:
-        """Makes the call once more when its connection breaks, if that can do no harm."""
+    async def _call_over(
+        self, client: SupervisorClient, tool: Tool, arguments: Json, progress: ProgressNotifier
+    ) -> Json:
+        """Repeats the call once when its connection breaks and the verb only reads or carries a request id."""
         verb, asked = tool.verb, tool.asked(arguments)
         try:
-            return await client.call_json(verb, asked, teller.on_progress)
+            return await client.call_json(verb, asked, progress.on_progress)
         except PhalanxError:
             if not (client.closed and (verb.looks or "requestId" in asked)):
                 raise
         logger.info("the connection broke during %s; making the call again", verb.name)
-        return await (await self._team.client()).call_json(verb, asked, teller.on_progress)
+        return await (await self._team.client()).call_json(verb, asked, progress.on_progress)
 
 
 def _without_name(tool: Tool, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The guide writes a call as one object, with the tool's name in it."""
+    """The arguments without ``tool``: the guide writes a call as one object that holds the tool's name."""
     if arguments.get("tool") != tool.verb.name:
         return arguments
     return {name: value for name, value in arguments.items() if name != "tool"}
@@ -164,6 +167,6 @@ def _refused(reason: str) -> dict[str, Any]:
 
 
 def _result(text: str, **more: Any) -> dict[str, Any]:
-    """The text goes without lone surrogates (a file name may bring them), which no JSON writer takes."""
+    """The text without lone surrogates (a file name may have them), which no JSON writer accepts."""
     content = {"type": "text", "text": text.encode(errors="replace").decode()}
     return {"resultType": "complete", "content": [content], **more}

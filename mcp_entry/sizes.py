@@ -1,8 +1,8 @@
-"""Keeps answers within what a Claude takes from one tool call, whatever the size of the team.
+"""Shortens the answers of the tools to what Claude Code takes from one call, whatever the size of the team.
 
-Claude Code takes 25,000 tokens of a tool and writes what is more into a file. Tokens are estimated by characters. What
-is left out is always said, with how to get it; for people and programs nothing is left out, they do not come this way.
-Answers are the supervisor's, as JSON. All functions are pure.
+Claude Code takes 25,000 tokens of a tool and writes the rest into a file. Tokens are estimated by characters. An answer
+always says what is left out and how to get it. Only the entry's tools shorten: people and Python programs get whole
+answers. The functions take and give the supervisor's answers as JSON; all of them are pure.
 """
 
 from __future__ import annotations
@@ -21,20 +21,21 @@ MOST_STRUCTURED = 55_000
 MOST_TEXT = 10_000
 """Characters of the text beside it, which is a summary."""
 MOST_IN_FULL = 20
-"""So many instances are listed with all that there is to say of each."""
+"""Most instances that ``list`` gives with all fields."""
 MOST_NAMED_IN_FULL = 60
-"""Of those that were asked for by their ids."""
+"""The same for instances that are named by id."""
 MOST_ROWS = 250
 MOST_MEMBERS = 20
-"""So many results of a batch are given with all their fields."""
+"""Most results of a batch that are given with all fields."""
 LONGEST_PART = 50_000
 """Characters of one entry that is read in whole, and of a screen."""
 _REASONS, _INPUTS, _NAMED_INPUTS = 8_000, 12_000, 40_000
-"""Characters of all reasons and of all inputs of permission requests in one answer."""
+"""Characters of all reasons, and of all inputs of permission requests, in one answer."""
 _ERRORS = 15_000
 _ANSWERED = 2_000
 """Characters of the input of a permission request that was answered."""
 _GIT = 45_000
+"""Characters of all results of ``git_batch``."""
 _LONGEST_HELD = 100
 _MOST_FINDINGS, _MOST_HOSTS = 20, 20
 _CUT = "…"
@@ -54,13 +55,12 @@ _BRIEF = (
 
 
 def size_of(value: Any) -> int:
-    """Characters of a JSON value, as it is sent."""
+    """Characters of a JSON value as it is sent."""
     return len(to_json(value).decode())
 
 
 def shares(sizes: Sequence[int], total: int) -> list[int]:
-    """How much each may have of ``total``: what one does not need goes to the others, and nobody gets more than it
-    needs."""
+    """A fair share of ``total`` for each size: none is larger than its size, and what is spare goes to the others."""
     left, given = total, [0] * len(sizes)
     for rank, number in enumerate(sorted(range(len(sizes)), key=lambda each: sizes[each])):
         given[number] = min(sizes[number], left // (len(sizes) - rank))
@@ -73,9 +73,9 @@ def cut(text: str, most: int) -> str:
 
 
 def shortened(value: Any, most: int) -> tuple[Any, int]:
-    """A JSON value in about ``most`` characters, in the same form, and how many are left out.
+    """A JSON value of the same form in about ``most`` characters, and how many characters are left out.
 
-    Texts are cut, lists lose what stands last; names and numbers stay.
+    Texts are cut and lists lose their last items; names and numbers stay.
     """
     size = size_of(value)
     if size <= most:
@@ -131,12 +131,11 @@ def of_wait(answer: Json, _arguments: Json) -> Json:
 
 
 def _in_brief(instances: Rows) -> Rows:
-    """Who they are, how they are, and what they need."""
     return _fitted([{name: row[name] for name in _BRIEF if name in row} for row in instances[:MOST_ROWS]], _INPUTS)
 
 
 def _fitted(instances: Rows, inputs: int) -> Rows:
-    """With long reasons cut, and long inputs of permission requests."""
+    """The rows with their reasons and the inputs of their permission requests cut."""
     asked = [row.get("permission") for row in instances]
     rooms = shares([size_of(permission["input"]) if permission else 0 for permission in asked], inputs)
     return [
@@ -146,13 +145,13 @@ def _fitted(instances: Rows, inputs: int) -> Rows:
 
 
 def _within(permission: Json, most: int) -> Json:
-    """With its input in so many characters."""
+    """The permission request with its input in ``most`` characters."""
     kept, left_out = shortened(permission["input"], most)
     return {**permission, "input": kept, "leftOut": left_out or None}
 
 
 def _sharing(rows: Rows, field: str, total: int) -> Rows:
-    """With the texts of this field cut, so that all together take so many characters."""
+    """The rows with the texts of ``field`` cut to ``total`` characters together."""
     rooms = shares([len(row.get(field) or "") for row in rows], total)
     return [
         {**row, field: cut(row[field], room)} if row.get(field) else row for row, room in zip(rows, rooms, strict=True)
@@ -173,7 +172,7 @@ def of_respond(answer: Json, _arguments: Json) -> Json:
 
 
 def of_spawn_batch(answer: Json, _arguments: Json) -> Json:
-    """Many are told by id and error only; what is to note of several is noted once."""
+    """Of more than ``MOST_MEMBERS`` only ids, errors and notes; a note on several is given once."""
     members = answer["instances"]
     if len(members) <= MOST_MEMBERS:
         return answer
@@ -200,7 +199,7 @@ def of_terminate(answer: Json, _arguments: Json) -> Json:
 
 
 def of_git_batch(answer: Json, _arguments: Json) -> Json:
-    """All operations together get so many characters; short results leave theirs to the long ones."""
+    """All results share ``_GIT`` characters; short ones leave their share to long ones."""
     outcomes = answer["results"]
     rooms = shares([size_of(outcome["result"]) if outcome.get("result") else 0 for outcome in outcomes], _GIT)
     fitted = []
@@ -213,7 +212,7 @@ def of_git_batch(answer: Json, _arguments: Json) -> Json:
 
 
 def of_performance(answer: Json, _arguments: Json) -> Json:
-    """Of many findings the costliest, of many hosts the busiest."""
+    """The costliest of many findings, and the busiest of many hosts."""
     seen, metrics = answer["performance"], answer["metrics"]
     hosts = sorted(metrics["hosts"], key=lambda host: -float(host["load"]) / max(1, host["cpus"]))[:_MOST_HOSTS]
     return {
@@ -229,13 +228,13 @@ def of_recycle(answer: Json, _arguments: Json) -> Json:
 
 
 def whole_entry(arguments: Json) -> Json:
-    """``full`` of a read names one entry, or with ``+OFFSET`` a part of it. The supervisor gives whole ones."""
+    """The arguments without the ``+OFFSET`` of ``full``, which names a part of an entry: the supervisor gives all."""
     full = arguments.get("full")
     return {**arguments, "full": full.partition("+")[0] or None} if isinstance(full, str) else arguments
 
 
 def of_read(answer: Json, arguments: Json) -> Json:
-    """A screen from its end; one entry that is wanted in whole in parts, each of which names the next one."""
+    """The end of a long screen; an entry that was asked for in whole comes in parts, and each names the next."""
     if answer.get("screen") and len(answer["screen"]) > LONGEST_PART:
         return {**answer, "screen": f"{_CUT}{answer['screen'][-LONGEST_PART:]}"}
     reference, _, offset = str(arguments.get("full") or "").partition("+")
@@ -255,7 +254,7 @@ def _part(entry: Json, reference: str, begin: int) -> Json:
 
 
 def short_text(text: str, most: int = MOST_TEXT) -> str:
-    """A summary with its first lines; that it goes on is said."""
+    """The first lines of a summary, and how many follow."""
     if len(text) <= most:
         return text
     kept = text[:most].rpartition("\n")[0] or text[:most]
@@ -263,7 +262,7 @@ def short_text(text: str, most: int = MOST_TEXT) -> str:
 
 
 def guarded(content: dict[str, Any], most: int = MOST_STRUCTURED) -> dict[str, Any]:
-    """Structured content that is too long all the same loses the end of its longest list, and says so."""
+    """Content that is still too long loses the end of its longest list; ``notAllShown`` says so."""
     over = size_of(content) - most
     lists = [(size_of(value), name) for name, value in content.items() if isinstance(value, list) and value]
     if over <= 0 or not lists:

@@ -1,9 +1,10 @@
-"""The stdio of the MCP server: lines of JSON-RPC on descriptors that nothing else reads or writes.
+"""The stdio transport of the MCP server: lines of JSON-RPC on descriptors that nothing else reads or writes.
 
-``__main__`` claims it once and serves over it; the two ends are what the SDK's server takes for streams. The SDK's own
-transport hands every line through three threads, which takes longer than the call itself; here the event loop waits for
-the descriptors. They stay blocking, since whoever shares them would see them changed: what is ready is read, and no
-more is written at once than then has room. A line is written whole or not at all, whoever is cancelled meanwhile.
+``__main__`` calls ``claim_stdio`` once and serves over the two streams, which the SDK's server accepts. The SDK's own
+transport passes every line through three threads, which takes longer than most calls; here the event loop waits for the
+descriptors. They stay blocking, because other processes may share them: the reader reads only what is ready, and the
+writer writes no more at once than there is room for. A line is written whole or not at all, also when a call is
+cancelled.
 """
 
 from __future__ import annotations
@@ -24,39 +25,23 @@ from mcp.shared.message import SessionMessage
 from pydantic import ValidationError
 
 logger = logging.getLogger(__name__)
-
-
-def repaired(line: str) -> SessionMessage | None:
-    """The message in a line that the parser does not take, if only halves of characters are wrong with it.
-
-    A model may write half of a character that JSON escapes as two (``\\ud83d``). Its client sends that on, the parser
-    drops the line, and the call would never be answered. Here the half becomes a question mark and the call goes on.
-    """
-    try:
-        whole = json.dumps(json.loads(line), ensure_ascii=False).encode(errors="replace")
-        return SessionMessage(types.jsonrpc_message_adapter.validate_json(whole, by_name=False))
-    except (TypeError, ValueError, RecursionError):
-        logger.warning("a line that is no message was passed over")
-        return None
-
-
 Item = SessionMessage | Exception
 _READ_BYTES = 1 << 16
 _LAST_WORDS_S = 1.0
-"""How long a client that has closed our input may still read what it is told."""
+"""How long the last answers may take when the client has closed our input."""
 
 
 def claim_stdio() -> tuple[LineReader, LineWriter]:
-    """What the client reads and writes; from now on stdin is empty, and what is printed goes to stderr."""
+    """The client's two ends. From now on stdin is empty, and what is printed goes to stderr."""
     nothing = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
     reader, writer = LineReader(_taken(0, nothing)), LineWriter(_taken(1, 2))
-    if nothing > 2:  # it has taken the place of one that was closed: nothing else may
+    if nothing > 2:  # otherwise it stands for a descriptor that was closed, whose number must stay taken
         os.close(nothing)
     return reader, writer
 
 
 def _taken(descriptor: int, stand_in: int) -> int:
-    """The same under a number of our own; ``stand_in`` takes its place."""
+    """A private duplicate of ``descriptor``; ``stand_in`` replaces the original."""
     private = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 3)
     os.dup2(stand_in, descriptor)
     return private
@@ -76,13 +61,13 @@ class _Stream:
 
 
 class LineReader(_Stream):
-    """What the client says, one message after the other; a line that is none comes as the parser's error."""
+    """The client's messages in order. A line that is no message comes as the parser's error."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
         self._lines: deque[bytes] = deque()
-        self._begun = bytearray()
-        """Of a line whose end has not come yet."""
+        self._unfinished = bytearray()
+        """The line whose end has not come yet."""
         self._ended = False
 
     async def receive(self) -> Item:
@@ -91,7 +76,7 @@ class LineReader(_Stream):
             if self._ended:
                 raise anyio.EndOfStream
             await _readable(self._descriptor)
-            self._take_in()
+            self._read()
         return _message(self._lines.popleft().decode(errors="replace"))
 
     def __aiter__(self) -> Self:
@@ -103,24 +88,23 @@ class LineReader(_Stream):
         except anyio.EndOfStream:
             raise StopAsyncIteration from None
 
-    def _take_in(self) -> None:
+    def _read(self) -> None:
         try:
             data = os.read(self._descriptor, _READ_BYTES)
         except OSError as error:
             logger.info("the client's end is gone: %s", error)
             data = b""
         self._ended = not data
-        self._begun += data
-        if self._ended and self._begun:
-            self._begun += b"\n"
+        self._unfinished += data
+        if self._ended and self._unfinished:
+            self._unfinished += b"\n"
         if b"\n" in data or self._ended:
-            *lines, rest = self._begun.split(b"\n")
+            *lines, self._unfinished = self._unfinished.split(b"\n")
             self._lines.extend(map(bytes, lines))
-            self._begun = rest
 
 
 class LineWriter(_Stream):
-    """What the client is told. ``send`` returns when it has been written."""
+    """Writes messages to the client. ``send`` returns when its message has been written."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
@@ -142,20 +126,20 @@ class LineWriter(_Stream):
             raise anyio.BrokenResourceError
 
     async def aclose(self) -> None:
-        """Has written what was sent, unless the client does not read it."""
+        """Writes what was sent, unless the client does not read it within ``_LAST_WORDS_S``."""
         if self._watched:
             with anyio.move_on_after(_LAST_WORDS_S, shield=True):
                 await self._written.wait()
 
     def _write(self) -> None:
-        """As much as there is room for; the rest when there is room again."""
+        """Writes as much as there is room for; the event loop calls again when there is more."""
         try:
             while self._unwritten and not self._broken and self._room.poll(0):
-                # So much never blocks when there is room at all.
+                # A write of PIPE_BUF bytes never blocks when poll says that there is room.
                 written = os.write(self._descriptor, self._unwritten[: select.PIPE_BUF])
                 del self._unwritten[:written]
         except OSError as error:
-            logger.info("the client went away without waiting for its answers: %s", error)
+            logger.info("the client closed its end before it had read all answers: %s", error)
             self._broken = True
         done = self._broken or not self._unwritten
         if done:
@@ -173,12 +157,12 @@ class LineWriter(_Stream):
 
 
 async def _readable(descriptor: int) -> None:
-    """Returns when there is something to read, or the end."""
+    """Returns when there is something to read or the input has ended."""
     loop = asyncio.get_running_loop()
     ready: asyncio.Future[None] = loop.create_future()
     try:
-        loop.add_reader(descriptor, _note, ready)
-    except PermissionError:  # a file, or /dev/null: what is in it is there
+        loop.add_reader(descriptor, _resolve, ready)
+    except PermissionError:  # a file or /dev/null, which is always readable
         return
     try:
         await ready
@@ -186,7 +170,7 @@ async def _readable(descriptor: int) -> None:
         loop.remove_reader(descriptor)
 
 
-def _note(ready: asyncio.Future[None]) -> None:
+def _resolve(ready: asyncio.Future[None]) -> None:
     if not ready.done():
         ready.set_result(None)
 
@@ -196,3 +180,17 @@ def _message(line: str) -> Item:
         return SessionMessage(types.jsonrpc_message_adapter.validate_json(line, by_name=False))
     except ValidationError as error:
         return repaired(line) or error
+
+
+def repaired(line: str) -> SessionMessage | None:
+    """The message in a line that the parser refuses only because of lone surrogates; None when it is no message.
+
+    A model may write one half of a surrogate pair (``\\ud83d``). Its client sends that on, the parser drops the line,
+    and the call would never be answered. Here the half becomes a question mark.
+    """
+    try:
+        whole = json.dumps(json.loads(line), ensure_ascii=False).encode(errors="replace")
+        return SessionMessage(types.jsonrpc_message_adapter.validate_json(whole, by_name=False))
+    except (TypeError, ValueError, RecursionError):
+        logger.warning("a line that is no message was ignored")
+        return None

@@ -1,13 +1,13 @@
-"""Results in a few words, for clients that show a tool's text and for the command line.
+"""Results in words: the texts of the tools, and of the commands that have no view of their own. Pure functions.
 
-Claude Code shows its model the structured content of a tool's answer only, so a text is a summary; but for ``read``,
-whose text is what was asked for.
+Claude Code shows its model only the structured content of a tool's answer, so a text is a summary. The text of ``read``
+is the answer itself.
 """
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import PurePath
 
 from actors.messages import MessageStatus
@@ -18,20 +18,19 @@ from supervisor.team.instance import SPARE_PREFIX
 _LONGEST_REASON = 200
 _OUR_REFS = "refs/phalanx/"
 _PLAIN = frozenset({MessageStatus.ACCEPTED, MessageStatus.SUBMITTED})
+_SPARES = {"instances": "spare agents", "worktrees": "spare worktrees", "actors": "spare actors"}
+_UNITS = {"messageBatchDelay": " ms", "cacheTTL": " ms"}
 
 
 def of_spawn(result: results.SpawnResult) -> str:
     where = f"branch {result.branch} in " if result.branch else ""
-    named = ", which keeps the name of the spare that it was" if _is_of_a_spare(result.working_directory) else ""
+    was_spare = PurePath(result.working_directory).name.startswith(SPARE_PREFIX)
+    named = ", which keeps the name of the spare that it was" if was_spare else ""
     started = (
         f"{result.instance_id} ({result.role}) was started and is {result.status}: "
         f"{where}{result.working_directory}{named}."
     )
     return "\n".join([started, *(f"Note: {note}" for note in result.notes)])
-
-
-def _is_of_a_spare(directory: str) -> bool:
-    return PurePath(directory).name.startswith(SPARE_PREFIX)
 
 
 def of_spawn_batch(result: results.SpawnBatchResult) -> str:
@@ -67,7 +66,7 @@ def of_send_batch(result: results.SendBatchResult) -> str:
     for each in result.results:
         word = str(each.status or "refused")
         counts[word] = counts.get(word, 0) + 1
-    heading = f"{len(result.results)} messages: {_counts(counts)}."
+    heading = f"{len(result.results)} messages: {counts_in_words(counts)}."
     odd = [
         f"messages[{index}]: {of_send(each)}"
         for index, each in enumerate(result.results)
@@ -86,7 +85,7 @@ def of_read(result: results.ReadResult) -> str:
 
 
 def left_out(entry: results.ConversationEntry) -> str:
-    """That an entry is not shown in whole, and how to get it so."""
+    """For a shortened entry: how much is missing, and how to get it in whole."""
     return f" … ({entry.left_out} characters left out: read with full={entry.full})" if entry.left_out else ""
 
 
@@ -97,13 +96,13 @@ def of_list(result: results.ListResult) -> str:
         return "\n".join([*warnings, f"There are no instances. Start some with spawn_batch.{hidden}"])
     total = len(result.instances) + (result.left_out or 0)
     more = f" Only {len(result.instances)} are shown." if result.left_out else ""
-    heading = f"{total} instances: {_counts(result.counts)}.{hidden}{more}"
-    return "\n".join([*warnings, heading, *_instances(result.instances)])
+    heading = f"{total} instances: {counts_in_words(result.counts)}.{hidden}{more}"
+    return "\n".join([*warnings, heading, *map(_instance, result.instances)])
 
 
 def of_wait(result: results.WaitResult) -> str:
-    others = [f"The others: {_counts(result.others)}."] if result.others else []
-    return "\n".join([how_it_ended(result), *_instances(result.instances), *others])
+    others = [f"The others: {counts_in_words(result.others)}."] if result.others else []
+    return "\n".join([how_it_ended(result), *map(_instance, result.instances), *others])
 
 
 def how_it_ended(result: results.WaitResult) -> str:
@@ -134,7 +133,7 @@ def of_terminate(result: results.TerminateResult) -> str:
 
 
 def of_terminated(each: results.TerminatedInstance) -> str:
-    """What became of it; where work of it was saved, ``how_to_get_back`` is to follow."""
+    """The outcome for one instance; the caller adds ``how_to_get_back`` when work was saved."""
     if each.error:
         return f"{each.instance_id} was not terminated: {_error(each.error)}"
     removed = "its workspace was removed" if each.workspace_removed else "its workspace stays"
@@ -182,7 +181,7 @@ def of_git_batch(result: results.GitBatchResult) -> str:
 
 
 def _git_asked(outcome: results.GitOutcome) -> str:
-    """As far as it is known: the operation may have been malformed."""
+    """Type and directory, as far as a malformed operation has them."""
     kind = f" {outcome.type}" if outcome.type else ""
     return f"{kind} in {outcome.workspace_dir}" if outcome.workspace_dir else kind
 
@@ -194,7 +193,7 @@ def of_resume(result: results.ResumeResult) -> str:
 
 
 def how_to_get_back(saved_ref: str, repository: str | None) -> str:
-    """The command that makes a branch of saved work; it changes no file."""
+    """The command that makes a branch of saved work. It changes no file."""
     branch = shlex.quote(saved_ref.removeprefix(_OUR_REFS))
     command = f"branch {branch} {shlex.quote(saved_ref)}"
     return f"git -C {shlex.quote(repository)} {command}" if repository else f"git {command}"
@@ -205,10 +204,6 @@ def _resumed(each: results.ResumedInstance) -> str:
         return f"{each.instance_id} was not started again: {_error(each.error)}"
     how = "its conversation goes on" if each.resumed else "it had no conversation yet"
     return f"{each.instance_id} is {each.status}; {how}."
-
-
-def _instances(instances: Iterable[results.InstanceInfo]) -> list[str]:
-    return [_instance(each) for each in instances]
 
 
 def _instance(each: results.InstanceInfo) -> str:
@@ -230,16 +225,12 @@ def _tool(entry: results.ConversationEntry) -> str:
     return f" {entry.tool}" if entry.tool else ""
 
 
-def _counts(counts: dict[str, int]) -> str:
+def counts_in_words(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{number} {word}" for word, number in counts.items())
 
 
 def _error(error: results.ErrorInfo | None) -> str:
     return f"{error.message} ({error.code})" if error else "no reason is known"
-
-
-_SPARES = {"instances": "spare agents", "worktrees": "spare worktrees", "actors": "spare actors"}
-_UNITS = {"messageBatchDelay": " ms", "cacheTTL": " ms"}
 
 
 def of_get_performance(result: results.GetPerformanceResult) -> str:

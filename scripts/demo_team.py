@@ -1,6 +1,6 @@
-"""The main job, from an empty home to a clean end, as ``scripts/demo`` shows it.
+"""The demo that ``scripts/demo`` runs: a team from an empty home to a clean end.
 
-Every line that it prints is about something that it has just seen; it exits with 1 when anything did not happen.
+Every check that it prints was made in this run. It exits with 1 when a check fails, and always brings the team down.
 """
 
 from __future__ import annotations
@@ -45,19 +45,19 @@ CLAUDE_COMMAND = "PHALANX_CLAUDE_COMMAND"
 _OF_ANOTHER_TEAM = ("PHALANX_", "REDIS_", "RAY_")
 _ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _IDLE_S = 90.0
-"""A demo agent is idle within a second, a Claude that talks to the stand-in within a few."""
+"""Longest wait for idle instances. A demo agent is idle within a second, a Claude with the stand-in within a few."""
 _IDLE_WITH_AN_ACCOUNT_S = 300.0
 _MOST = 20
 console = Console(highlight=False)
 
 
-class DemoFailed(Exception):  # noqa: N818 - it ends the demo, nobody handles it
-    """Something that the demo was to show did not happen."""
+class DemoFailed(Exception):  # noqa: N818 - it ends the demo and is not handled
+    """A check of the demo failed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Play:
-    """What is shown. ``idle_s``: how long the team may take over one thing."""
+    """The options of a run. ``idle_s``: longest wait until all instances are idle."""
 
     agent: str
     size: int
@@ -65,7 +65,7 @@ class Play:
 
 
 def own_variables(environment: Mapping[str, str]) -> dict[str, str]:
-    """Without what belongs to a team of the user's: its home, Redis, Ray and settings are not the demo's."""
+    """The variables without those of the user's own team: its home, Redis, Ray and settings."""
     settings = setting_variables() - {CLAUDE_COMMAND}
     return {
         name: value
@@ -82,7 +82,7 @@ def expect(condition: bool, what: str) -> None:
 
 @contextlib.contextmanager
 def agent_environment(agent: str, scratch: Path, environment: Mapping[str, str]) -> Iterator[dict[str, str]]:
-    """The environment of the team: with the real CLI and no account, a HOME of its own and the API stand-in."""
+    """The environment of the team. For Claude Code without an account it has a HOME of its own and the API stand-in."""
     own = own_variables(environment)
     if agent == "demo":
         yield own
@@ -102,7 +102,7 @@ def agent_environment(agent: str, scratch: Path, environment: Mapping[str, str])
 
 
 def task_for(agent: str, number: int) -> str:
-    """A task that ends in a commit, in words that the agent at hand understands."""
+    """A task that ends with a commit, in the form that the agent understands."""
     file = f"part_{number}.md"
     if agent == "demo":
         return f"Write {file}.\n@@demo commit {file} written by member {number}"
@@ -131,7 +131,7 @@ async def spawn(client: SupervisorClient, repository: Path, play: Play) -> list[
                 work_dir=str(repository),
                 context=f"You are member {number}. Say hello.",
                 agent="claude" if play.agent == "claude" else "demo",
-                # Said, so that each tool is asked for, whatever this Claude Code does by itself.
+                # Explicit, because the default differs between versions and the demo shows permission requests.
                 permission_mode="default",
             )
             for number in range(1, play.size + 1)
@@ -229,7 +229,7 @@ async def terminate(client: SupervisorClient, members: list[SpawnOutcome]) -> No
 
 
 def expect_nothing_left(scratch: Path, team: TeamInfo | None) -> None:
-    """Looked up anew, by the team's mark and by the home's path, and not taken from what ``down`` says."""
+    """Searches by the team's mark and by the home's path, and does not trust the report of ``down``."""
     marked = set(processes_with(TEAM_MARK, team.team_id)) if team else set()
     left = {process for process in marked | working_below(scratch) if is_running(process)}
     names = ", ".join(f"{process.pid} ({name_of(process)})" for process in left)
@@ -237,7 +237,7 @@ def expect_nothing_left(scratch: Path, team: TeamInfo | None) -> None:
 
 
 def working_below(directory: Path) -> set[psutil.Process]:
-    """The processes that work there or name it in their command line."""
+    """The processes whose working directory or command line is below ``directory``."""
     found = set()
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
@@ -247,8 +247,8 @@ def working_below(directory: Path) -> set[psutil.Process]:
 
 
 @contextlib.contextmanager
-def unhurried() -> Iterator[None]:
-    """What was started is put away first, however often somebody presses Ctrl-C or ends us."""
+def signals_ignored() -> Iterator[None]:
+    """Lets the cleanup finish when Ctrl-C is pressed again or another signal comes."""
     before = {number: signal.signal(number, signal.SIG_IGN) for number in _ENDS}
     try:
         yield
@@ -259,7 +259,7 @@ def unhurried() -> Iterator[None]:
 
 @contextlib.contextmanager
 def ended_as_by_ctrl_c(told: list[int]) -> Iterator[None]:
-    """Whoever ends us otherwise finds everything put away, too. ``told``: by which signals."""
+    """Turns SIGTERM and SIGHUP into a KeyboardInterrupt, so that they clean up too. ``told`` gets their numbers."""
 
     def end(number: int, _frame: object) -> None:
         told.append(number)
@@ -267,7 +267,7 @@ def ended_as_by_ctrl_c(told: list[int]) -> Iterator[None]:
 
     others = [each for each in _ENDS if each != signal.SIGINT and signal.getsignal(each) != signal.SIG_IGN]
     before: dict[int, Any] = {number: signal.signal(number, end) for number in others}
-    # A shell lets what it starts in the background ignore Ctrl-C, and with it what is passed on here.
+    # A shell starts background jobs with SIGINT ignored, which would also ignore what ``end`` raises.
     before[signal.SIGINT] = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         yield
@@ -287,10 +287,10 @@ def next_steps() -> str:
 def main() -> int:
     told: list[int] = []
     with ended_as_by_ctrl_c(told):
-        return played(told)
+        return play_demo(told)
 
 
-def played(told: list[int]) -> int:
+def play_demo(told: list[int]) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
     parser.add_argument("--agent", choices=("demo", "claude"), default="demo")
     parser.add_argument("--size", type=int, default=4, help="number of instances (1 to 20; default 4)")
@@ -311,7 +311,7 @@ def played(told: list[int]) -> int:
                 play = Play(agent=options.agent, size=options.size, idle_s=idle_s)
                 asyncio.run(lead(home, make_repository(scratch / "project"), play))
             finally:
-                with unhurried():
+                with signals_ignored():
                     console.rule("down")
                     team = read_team(home)
                     runtime.down(lambda step: console.print(f"  {step}"))

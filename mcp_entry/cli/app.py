@@ -1,4 +1,4 @@
-"""The commands by name, and the way in."""
+"""The table of commands, and ``main``, the entry point of ``phalanx``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from mcp_entry.cli import doctor, instances, team
-from mcp_entry.cli.session import Commands, real_world
+from mcp_entry.cli.session import Commands, system_context
 from supervisor.versions import VERSION
 
 app = typer.Typer(
@@ -51,4 +51,4 @@ def options(
 
 
 def main() -> None:
-    app(obj=real_world())
+    app(obj=system_context())

@@ -1,8 +1,8 @@
 """``phalanx doctor`` and ``phalanx mcp add``: what a team needs of this machine and of Claude Code.
 
-Claude Code's configuration file is only read, and what is not as expected counts as not there. Phalanx is registered by
-Claude Code's own command. ``requirements/claude`` pins the two versions that Phalanx was tried with, for the tests; a
-test holds both together.
+Claude Code's configuration file is only read; a value of an unexpected form counts as missing. ``mcp add`` calls Claude
+Code's own command. ``OLDEST`` and ``NEWEST`` are the checked versions of Claude Code; ``requirements/claude`` pins the
+same two for the tests, and a test compares them.
 """
 
 from __future__ import annotations
@@ -35,175 +35,184 @@ from supervisor.store.redis_url import without_secrets
 
 _KEYS = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "CLAUDE_CODE_OAUTH_TOKEN")
 _PROVIDERS = ("CLAUDE_CODE_USE_BEDROCK", "CLAUDE_CODE_USE_VERTEX")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClaudeConfig:
-    file: Path
-    content: Mapping[str, Any]
-    login: str
-    """Where a login was found; empty when none can be seen."""
-
-    @property
-    def onboarded(self) -> bool:
-        return self.content.get("hasCompletedOnboarding") is True
-
-    def trusts(self, directory: Path) -> bool:
-        """Trust is inherited: that of a parent covers what is below it."""
-        projects = _mapping(self.content.get("projects"))
-        return any(
-            _mapping(projects.get(str(each))).get("hasTrustDialogAccepted") is True
-            for each in (directory, *directory.parents)
-        )
-
-    def mcp_server(self, name: str) -> Mapping[str, Any] | None:
-        """How an MCP server is registered in the user's scope."""
-        return _mapping(_mapping(self.content.get("mcpServers")).get(name)) or None
-
-
-def claude_words(command: str) -> list[str]:
-    """The program and its arguments. Raises ``SettingsError`` for a command that is none."""
-    try:
-        words = shlex.split(command)
-    except ValueError as error:
-        raise SettingsError(f"PHALANX_CLAUDE_COMMAND cannot be {command!r}: {error}. Correct its quotes.") from error
-    if not words:
-        raise SettingsError("PHALANX_CLAUDE_COMMAND is blank: set it to the path or name of Claude Code.")
-    return words
-
-
-def missing_agent(settings: Settings, environment: Mapping[str, str]) -> str:
-    """What to do where the program of the team's agents is not there; empty when it is. Raises ``SettingsError``."""
-    program = claude_words(settings.claude_command)[0]
-    if settings.agent != "claude" or shutil.which(program, path=environment.get("PATH")):
-        return ""
-    return (
-        f"Claude Code ({program}) is not found: no instance can start. Install it, or set PHALANX_CLAUDE_COMMAND to "
-        "its path, and bring the team up anew. `phalanx doctor` says what else is missing."
-    )
-
-
-def claude_config(environment: Mapping[str, str]) -> ClaudeConfig:
-    file = config_file(environment)
-    content = _read(file)
-    named = environment.get("CLAUDE_CONFIG_DIR")
-    home = Path(environment.get("HOME") or Path.home())
-    credentials = (Path(named) if named else home / ".claude") / ".credentials.json"
-    return ClaudeConfig(file=file, content=content, login=_login_of(environment, content, credentials))
-
-
-def _login_of(environment: Mapping[str, str], content: Mapping[str, Any], credentials: Path) -> str:
-    found = next((name for name in (*_KEYS, *_PROVIDERS) if environment.get(name)), "")
-    if found:
-        return f"{found} in the environment"
-    if credentials.is_file():
-        return str(credentials)
-    return "an account in Claude Code's configuration" if content.get("oauthAccount") else ""
-
-
-def _read(file: Path) -> Mapping[str, Any]:
-    try:
-        return _mapping(json.loads(file.read_bytes()))
-    except (OSError, ValueError):
-        return {}
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
 NAME = "phalanx"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Registration:
-    """What Claude Code is to start, and with which variables."""
-
-    program: Path
-    environment: Mapping[str, str]
-
-    def is_registered(self, found: Mapping[str, object] | None) -> bool:
-        return (
-            found is not None
-            and found.get("command") == str(self.program)
-            and not found.get("args")
-            and (found.get("env") or {}) == dict(self.environment)
-        )
-
-
-def add(command: typer.Context, home: HomeOption = None, as_json: JsonOption = False) -> None:
-    """Register Phalanx with Claude Code for all your projects. May be repeated."""
-    with session(command) as team:
-        wanted = Registration(program=_entry_program(), environment=_home_variable(team))
-        claude = _claude(team)
-        found = claude_config(team.world.environment).mcp_server(NAME)
-        done = "already registered"
-        if not wanted.is_registered(found):
-            if found is not None:
-                _run(team.world, [*claude, "mcp", "remove", "--scope", "user", NAME])
-            _run(team.world, _add_command(claude, wanted))
-            done = "registered again" if found is not None else "registered"
-        undo = f"{shlex.join(claude)} mcp remove --scope user {NAME}"
-        document = {"done": done, "program": str(wanted.program), "environment": wanted.environment, "undo": undo}
-        team.output.show(
-            document,
-            plain(
-                f"Phalanx is {done} with Claude Code for all your projects: {wanted.program}\n"
-                f"Start claude anew and ask it to lead a team. To undo: {undo}"
-            ),
-        )
-
-
-def _add_command(claude: Sequence[str], wanted: Registration) -> list[str]:
-    """The name stands before ``-e``, which would take it for another variable."""
-    variables = [part for name, value in wanted.environment.items() for part in ("-e", f"{name}={value}")]
-    return [*claude, "mcp", "add", "--scope", "user", NAME, *variables, "--", str(wanted.program)]
-
-
-def _entry_program() -> Path:
-    program = Path(sys.executable).with_name("phalanx-mcp")
-    if not program.is_file():
-        raise SettingsError(f"{program} is missing. Install the package into this environment, then repeat.")
-    return program
-
-
-def _home_variable(team: CliSession) -> dict[str, str]:
-    """Names the home to the server, where it is not the one that it finds by itself."""
-    ordinary = home_from({name: value for name, value in team.world.environment.items() if name != HOME_VARIABLE})
-    return {} if team.home == ordinary else {HOME_VARIABLE: str(team.home.root)}
-
-
-def _claude(team: CliSession) -> list[str]:
-    """Claude Code's program, as it is found, with the arguments that the setting gives it."""
-    program, *arguments = claude_words(Settings.load(team.home, team.world.environment).claude_command)
-    found = shutil.which(program, path=team.world.environment.get("PATH"))
-    if found is None:
-        raise SettingsError(
-            f"Claude Code ({program}) is not on PATH. Install it with `npm install -g @anthropic-ai/claude-code`, "
-            "or set PHALANX_CLAUDE_COMMAND to its path."
-        )
-    return [found, *arguments]
-
-
-def _run(world: CommandContext, command: Sequence[str]) -> None:
-    try:
-        ended = world.run(command, world.environment)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise AgentError(f"`{' '.join(command)}` could not be run: {error}") from error
-    if ended.returncode != 0:
-        reason = (ended.stderr or ended.stdout).strip()
-        raise AgentError(f"`{' '.join(command)}` failed with status {ended.returncode}: {reason}")
-
-
 OLDEST = "2.1.197"
 NEWEST = "2.1.332"
-"""All scenarios of ``scripts/claude-check`` were played with both."""
+"""All scenarios of ``scripts/claude-check`` pass with both."""
 _VERSION = re.compile(r"(\d+)\.(\d+)\.(\d+)")
+_TRY = "Try it: `scripts/claude-check` in a checkout of Phalanx plays all scenarios with it, in a few minutes."
+_UPGRADE = "Upgrade it: `claude update`, or `npm install -g @anthropic-ai/claude-code`."
+State = Literal["ok", "missing", "note"]
+_OLDEST_PYTHON = (3, 11)
+_OLDEST_TMUX = (3, 2)
+_INSTANCE_BYTES = 250_000_000
+"""Memory of one Claude Code."""
+_LEAST_DISK_BYTES = 2_000_000_000
+_SET_UP_CLAUDE = Path(sys.prefix) / "claude/node_modules/.bin/claude"
+"""Where ``scripts/setup --claude`` puts it, which is on no PATH."""
+_REDIS_PROBE = Path(__file__).with_name("redis_probe.py")
+_REDIS_PY = f"Install it into this environment: `{sys.executable} -m pip install 'redis[hiredis]'`."
+_STYLES: Mapping[State, str] = {"ok": "green", "missing": "bold red", "note": "yellow"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DoctorFinding:
+    """``remedy`` says how to get what is missing. A team runs in spite of a note."""
+
+    what: str
+    state: State
+    found: str
+    remedy: str = ""
+
+
+def doctor(command: typer.Context, home: HomeOption = None, as_json: JsonOption = False) -> None:
+    """Look for what a team needs. Exits with 1 when something is missing."""
+    with session(command) as team:
+        findings = list(examine(team.home, team.context))
+        healthy = all(finding.state != "missing" for finding in findings)
+        document = {"ok": healthy, "findings": [asdict(finding) for finding in findings]}
+        team.output.show(document, _view(findings))
+    if not healthy:
+        raise typer.Exit(1)
+
+
+def examine(home: Home, context: CommandContext) -> Iterator[DoctorFinding]:
+    yield _python()
+    yield _ray()
+    yield _program(
+        context, "tmux", ["-V"], "Install it: `apt install tmux`, `dnf install tmux` or `brew install tmux`."
+    )
+    yield _program(context, "git", ["--version"], "Install it: `apt install git` or `brew install git`.")
+    yield _git_identity(context)
+    yield from _settings_and_claude(home, context)
+    yield _home(home)
+    yield _disk(home)
+    yield _memory()
+
+
+def _python() -> DoctorFinding:
+    found = ".".join(str(part) for part in sys.version_info[:3])
+    if sys.version_info[:2] < _OLDEST_PYTHON:
+        return DoctorFinding(what="python", state="missing", found=found, remedy="Install Python 3.11 or newer.")
+    return DoctorFinding(what="python", state="ok", found=f"{found} at {sys.executable}")
+
+
+def _ray() -> DoctorFinding:
+    """Reads the metadata: importing Ray takes a second and starts threads."""
+    try:
+        if find_spec("ray") is not None:
+            return DoctorFinding(what="ray", state="ok", found=version("ray"))
+    except PackageNotFoundError:
+        pass
+    remedy = f"Install it into this environment: `{sys.executable} -m pip install ray`."
+    return DoctorFinding(what="ray", state="missing", found="cannot be imported", remedy=remedy)
+
+
+def _program(context: CommandContext, name: str, ask: list[str], remedy: str, what: str | None = None) -> DoctorFinding:
+    what = what or name
+    path = shutil.which(name, path=context.environment.get("PATH"))
+    if path is None:
+        return DoctorFinding(what=what, state="missing", found=f"{name} is not on PATH", remedy=remedy)
+    try:
+        ended = context.run([path, *ask], context.environment)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return DoctorFinding(what=what, state="missing", found=f"{path} does not run: {error}", remedy=remedy)
+    words = one_line(ended.stdout or ended.stderr, 80)
+    if ended.returncode != 0:
+        return DoctorFinding(what=what, state="missing", found=f"{path} fails: {words}", remedy=remedy)
+    if name == "tmux" and _tmux_numbers(words) < _OLDEST_TMUX:
+        return DoctorFinding(what=what, state="missing", found=words, remedy="tmux 3.2 or newer is needed.")
+    return DoctorFinding(what=what, state="ok", found=f"{words} at {path}")
+
+
+def _tmux_numbers(words: str) -> tuple[int, ...]:
+    found = re.search(r"(\d+)\.(\d+)", words)
+    return tuple(int(part) for part in found.groups()) if found else _OLDEST_TMUX
+
+
+def _git_identity(context: CommandContext) -> DoctorFinding:
+    """The author of agents' commits. Without one git refuses to commit, and an agent gets stuck."""
+    what = "git identity"
+    remedy = 'Tell git who you are: `git config --global user.name "…"` and `git config --global user.email "…"`.'
+    try:
+        asked = context.run(["git", "-c", "user.useConfigOnly=true", "var", "GIT_AUTHOR_IDENT"], context.environment)
+    except (OSError, subprocess.TimeoutExpired):
+        return DoctorFinding(what=what, state="note", found="git cannot be asked", remedy=remedy)
+    if asked.returncode != 0:
+        return DoctorFinding(what=what, state="note", found="none: agents cannot commit", remedy=remedy)
+    who, _, _ = asked.stdout.partition(">")
+    return DoctorFinding(what=what, state="ok", found=one_line(f"{who}>", 120))
+
+
+def _settings_and_claude(home: Home, context: CommandContext) -> Iterator[DoctorFinding]:
+    try:
+        check_variables(context.environment)
+        settings = Settings.load(home, context.environment)
+        words = claude_words(settings.claude_command)
+    except SettingsError as error:
+        yield DoctorFinding(what="settings", state="missing", found=str(error), remedy="Correct it, then look again.")
+        return
+    yield _settings(home, settings, context.environment)
+    if settings.redis_address is not None:
+        yield _redis(settings.redis_address, context)
+    claude = _program(context, words[0], [*words[1:], "--version"], _claude_remedy(), what="claude")
+    yield claude if settings.agent == "claude" else _not_needed(claude)
+    if claude.state == "ok":
+        yield _claude_version(claude)
+        config = claude_config(context.environment)
+        yield _login_finding(config)
+        yield _trust(config, home)
+
+
+def _settings(home: Home, settings: Settings, environment: Mapping[str, str]) -> DoctorFinding:
+    """Where they come from: names only, because some values are secret."""
+    given = sorted(name for name in setting_variables() if environment.get(name))
+    places = [
+        *([str(home.config_file)] if home.config_file.exists() else []),
+        *([f"the environment ({', '.join(given)})"] if given else []),
+    ]
+    changed = f"; {settings.tuned.in_words}" if settings.tuned.in_words else ""
+    return DoctorFinding(what="settings", state="ok", found=f"{' and '.join(places) or 'defaults'}{changed}")
+
+
+def _redis(address: str, context: CommandContext) -> DoctorFinding:
+    """A note when it does not answer, because the team then keeps its state in the home alone."""
+    shown = without_secrets(address)
+    try:
+        asked = context.run([sys.executable, "-P", str(_REDIS_PROBE)], {**context.environment, "REDIS_URL": address})
+    except (OSError, subprocess.TimeoutExpired):
+        return DoctorFinding(what="redis", state="note", found=f"{shown} could not be asked", remedy="Look again.")
+    words = one_line(asked.stdout, 200)
+    if asked.returncode == 0:
+        return DoctorFinding(what="redis", state="ok", found=f"{shown}: {words}")
+    if asked.returncode < 0:
+        words = "it does not answer"
+    if not words:
+        last = one_line(asked.stderr.strip().rpartition("\n")[2], 200)
+        return DoctorFinding(what="redis", state="missing", found=f"redis-py does not work: {last}", remedy=_REDIS_PY)
+    remedy = "Until it can be used, the team keeps its state in the home alone. Correct its address, or start Redis."
+    return DoctorFinding(what="redis", state="note", found=f"{shown}: {words}", remedy=remedy)
+
+
+def _claude_remedy() -> str:
+    there = f": `scripts/setup --claude` has put one at {_SET_UP_CLAUDE}" if _SET_UP_CLAUDE.exists() else ""
+    return f"Install it: `npm install -g @anthropic-ai/claude-code`; or set PHALANX_CLAUDE_COMMAND to its path{there}."
+
+
+def _not_needed(finding: DoctorFinding) -> DoctorFinding:
+    return replace(finding, state="note") if finding.state == "missing" else finding
+
+
+def _claude_version(claude: DoctorFinding) -> DoctorFinding:
+    """Claude Code changes every few days, and what Phalanx reads of it is no stable interface."""
+    known = knowledge_of(claude.found)
+    state: State = "ok" if known.checked else "note"
+    return DoctorFinding(what="claude version", state=state, found=known.words, remedy=known.advice)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VersionKnowledge:
-    """``checked``: nothing speaks against this version. ``advice`` is empty when nothing is to be done."""
+    """``checked``: the version may be used as it is. ``advice`` is empty when there is nothing to do."""
 
     checked: bool
     words: str
@@ -211,7 +220,7 @@ class VersionKnowledge:
 
 
 def knowledge_of(said: str) -> VersionKnowledge:
-    """What is known of the version that ``claude --version`` said, for example ``2.1.332 (Claude Code)``."""
+    """What is known of a version as ``claude --version`` prints it, for example ``2.1.332 (Claude Code)``."""
     found = _VERSION.search(said)
     if found is None:
         return VersionKnowledge(checked=False, words="it does not say which version it is", advice=_TRY)
@@ -227,178 +236,8 @@ def knowledge_of(said: str) -> VersionKnowledge:
     return VersionKnowledge(checked=True, words=f"{found[0]} lies between {OLDEST} and {NEWEST}, which were checked")
 
 
-_TRY = "Try it: `scripts/claude-check` in a checkout of Phalanx plays all scenarios with it, in a few minutes."
-_UPGRADE = "Upgrade it: `claude update`, or `npm install -g @anthropic-ai/claude-code`."
-
-
 def _version_numbers(version: str) -> tuple[int, ...]:
     return tuple(map(int, version.split(".")))
-
-
-State = Literal["ok", "missing", "note"]
-_OLDEST_PYTHON = (3, 11)
-_OLDEST_TMUX = (3, 2)
-_INSTANCE_BYTES = 250_000_000
-"""What one Claude Code keeps in memory."""
-_LEAST_DISK_BYTES = 2_000_000_000
-_SET_UP_CLAUDE = Path(sys.prefix) / "claude/node_modules/.bin/claude"
-"""Where ``scripts/setup --claude`` puts it, which is on nobody's PATH."""
-_REDIS_PROBE = Path(__file__).with_name("redis_probe.py")
-_REDIS_PY = f"Install it into this environment: `{sys.executable} -m pip install 'redis[hiredis]'`."
-_STYLES: Mapping[State, str] = {"ok": "green", "missing": "bold red", "note": "yellow"}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DoctorFinding:
-    """``remedy`` says how to get what is missing. A note does not keep a team from running."""
-
-    what: str
-    state: State
-    found: str
-    remedy: str = ""
-
-
-def doctor(command: typer.Context, home: HomeOption = None, as_json: JsonOption = False) -> None:
-    """Look for what a team needs. Exits with 1 when something is missing."""
-    with session(command) as team:
-        findings = list(examine(team.home, team.world))
-        healthy = all(finding.state != "missing" for finding in findings)
-        document = {"ok": healthy, "findings": [asdict(finding) for finding in findings]}
-        team.output.show(document, _view(findings))
-    if not healthy:
-        raise typer.Exit(1)
-
-
-def examine(home: Home, world: CommandContext) -> Iterator[DoctorFinding]:
-    yield _python()
-    yield _ray()
-    yield _program(world, "tmux", ["-V"], "Install it: `apt install tmux`, `dnf install tmux` or `brew install tmux`.")
-    yield _program(world, "git", ["--version"], "Install it: `apt install git` or `brew install git`.")
-    yield _git_identity(world)
-    yield from _settings_and_claude(home, world)
-    yield _home(home)
-    yield _disk(home)
-    yield _memory()
-
-
-def _python() -> DoctorFinding:
-    found = ".".join(str(part) for part in sys.version_info[:3])
-    if sys.version_info[:2] < _OLDEST_PYTHON:
-        return DoctorFinding(what="python", state="missing", found=found, remedy="Install Python 3.11 or newer.")
-    return DoctorFinding(what="python", state="ok", found=f"{found} at {sys.executable}")
-
-
-def _ray() -> DoctorFinding:
-    """By its metadata: importing Ray takes a second and starts threads."""
-    try:
-        if find_spec("ray") is not None:
-            return DoctorFinding(what="ray", state="ok", found=version("ray"))
-    except PackageNotFoundError:
-        pass
-    remedy = f"Install it into this environment: `{sys.executable} -m pip install ray`."
-    return DoctorFinding(what="ray", state="missing", found="cannot be imported", remedy=remedy)
-
-
-def _program(world: CommandContext, name: str, ask: list[str], remedy: str, what: str | None = None) -> DoctorFinding:
-    what = what or name
-    path = shutil.which(name, path=world.environment.get("PATH"))
-    if path is None:
-        return DoctorFinding(what=what, state="missing", found=f"{name} is not on PATH", remedy=remedy)
-    try:
-        ended = world.run([path, *ask], world.environment)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return DoctorFinding(what=what, state="missing", found=f"{path} does not run: {error}", remedy=remedy)
-    words = one_line(ended.stdout or ended.stderr, 80)
-    if ended.returncode != 0:
-        return DoctorFinding(what=what, state="missing", found=f"{path} fails: {words}", remedy=remedy)
-    if name == "tmux" and _tmux_numbers(words) < _OLDEST_TMUX:
-        return DoctorFinding(what=what, state="missing", found=words, remedy="tmux 3.2 or newer is needed.")
-    return DoctorFinding(what=what, state="ok", found=f"{words} at {path}")
-
-
-def _git_identity(world: CommandContext) -> DoctorFinding:
-    """Whose commits agents make here: git guesses no name, and an agent that cannot commit gets stuck at it."""
-    what = "git identity"
-    remedy = 'Tell git who you are: `git config --global user.name "…"` and `git config --global user.email "…"`.'
-    try:
-        asked = world.run(["git", "-c", "user.useConfigOnly=true", "var", "GIT_AUTHOR_IDENT"], world.environment)
-    except (OSError, subprocess.TimeoutExpired):
-        return DoctorFinding(what=what, state="note", found="git cannot be asked", remedy=remedy)
-    if asked.returncode != 0:
-        return DoctorFinding(what=what, state="note", found="none: agents cannot commit", remedy=remedy)
-    who, _, _ = asked.stdout.partition(">")
-    return DoctorFinding(what=what, state="ok", found=one_line(f"{who}>", 120))
-
-
-def _tmux_numbers(words: str) -> tuple[int, ...]:
-    found = re.search(r"(\d+)\.(\d+)", words)
-    return tuple(int(part) for part in found.groups()) if found else _OLDEST_TMUX
-
-
-def _settings_and_claude(home: Home, world: CommandContext) -> Iterator[DoctorFinding]:
-    try:
-        check_variables(world.environment)
-        settings = Settings.load(home, world.environment)
-        words = claude_words(settings.claude_command)
-    except SettingsError as error:
-        yield DoctorFinding(what="settings", state="missing", found=str(error), remedy="Correct it, then look again.")
-        return
-    yield _settings(home, settings, world.environment)
-    if settings.redis_address is not None:
-        yield _redis(settings.redis_address, world)
-    claude = _program(world, words[0], [*words[1:], "--version"], _claude_remedy(), what="claude")
-    yield claude if settings.agent == "claude" else _not_needed(claude)
-    if claude.state == "ok":
-        yield _claude_version(claude)
-        config = claude_config(world.environment)
-        yield _login_finding(config)
-        yield _trust(config, home)
-
-
-def _claude_version(claude: DoctorFinding) -> DoctorFinding:
-    """Claude Code changes every few days, and what Phalanx reads of it is no interface that anybody promised."""
-    known = knowledge_of(claude.found)
-    state: State = "ok" if known.checked else "note"
-    return DoctorFinding(what="claude version", state=state, found=known.words, remedy=known.advice)
-
-
-def _claude_remedy() -> str:
-    there = f": `scripts/setup --claude` has put one at {_SET_UP_CLAUDE}" if _SET_UP_CLAUDE.exists() else ""
-    return f"Install it: `npm install -g @anthropic-ai/claude-code`; or set PHALANX_CLAUDE_COMMAND to its path{there}."
-
-
-def _settings(home: Home, settings: Settings, environment: Mapping[str, str]) -> DoctorFinding:
-    """Where they come from; names only, since some are secret."""
-    given = sorted(name for name in setting_variables() if environment.get(name))
-    places = [
-        *([str(home.config_file)] if home.config_file.exists() else []),
-        *([f"the environment ({', '.join(given)})"] if given else []),
-    ]
-    changed = f"; {settings.tuned.in_words}" if settings.tuned.in_words else ""
-    return DoctorFinding(what="settings", state="ok", found=f"{' and '.join(places) or 'defaults'}{changed}")
-
-
-def _redis(address: str, world: CommandContext) -> DoctorFinding:
-    """A note when it does not answer: the team then keeps its state in the home alone."""
-    shown = without_secrets(address)
-    try:
-        asked = world.run([sys.executable, "-P", str(_REDIS_PROBE)], {**world.environment, "REDIS_URL": address})
-    except (OSError, subprocess.TimeoutExpired):
-        return DoctorFinding(what="redis", state="note", found=f"{shown} could not be asked", remedy="Look again.")
-    words = one_line(asked.stdout, 200)
-    if asked.returncode == 0:
-        return DoctorFinding(what="redis", state="ok", found=f"{shown}: {words}")
-    if asked.returncode < 0:
-        words = "it does not answer"
-    if not words:
-        last = one_line(asked.stderr.strip().rpartition("\n")[2], 200)
-        return DoctorFinding(what="redis", state="missing", found=f"redis-py does not work: {last}", remedy=_REDIS_PY)
-    remedy = "Until it can be used, the team keeps its state in the home alone. Correct its address, or start Redis."
-    return DoctorFinding(what="redis", state="note", found=f"{shown}: {words}", remedy=remedy)
-
-
-def _not_needed(finding: DoctorFinding) -> DoctorFinding:
-    return replace(finding, state="note") if finding.state == "missing" else finding
 
 
 def _login_finding(config: ClaudeConfig) -> DoctorFinding:
@@ -417,7 +256,7 @@ def _trust(config: ClaudeConfig, home: Home) -> DoctorFinding:
 
 
 def _home(home: Home) -> DoctorFinding:
-    """Makes the home, as bringing a team up would: that shows whether it can be."""
+    """Creates the home, as ``phalanx up`` does, to see whether that is possible."""
     try:
         home.create()
     except SettingsError as error:
@@ -454,3 +293,158 @@ def _view(findings: list[DoctorFinding]) -> Table:
             words.append_text(plain(f"\n{finding.remedy}", "bold"))
         table.add_row(Text(finding.state, _STYLES[finding.state]), Text(finding.what), words)
     return table
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClaudeConfig:
+    file: Path
+    content: Mapping[str, Any]
+    login: str
+    """Where a login was found; empty when none was found."""
+
+    @property
+    def onboarded(self) -> bool:
+        return self.content.get("hasCompletedOnboarding") is True
+
+    def trusts(self, directory: Path) -> bool:
+        """Whether the directory or a parent of it is trusted."""
+        projects = _mapping(self.content.get("projects"))
+        return any(
+            _mapping(projects.get(str(each))).get("hasTrustDialogAccepted") is True
+            for each in (directory, *directory.parents)
+        )
+
+    def mcp_server(self, name: str) -> Mapping[str, Any] | None:
+        """The registration of an MCP server in the user's scope."""
+        return _mapping(_mapping(self.content.get("mcpServers")).get(name)) or None
+
+
+def claude_config(environment: Mapping[str, str]) -> ClaudeConfig:
+    file = config_file(environment)
+    content = _read(file)
+    named = environment.get("CLAUDE_CONFIG_DIR")
+    home = Path(environment.get("HOME") or Path.home())
+    credentials = (Path(named) if named else home / ".claude") / ".credentials.json"
+    return ClaudeConfig(file=file, content=content, login=_login_of(environment, content, credentials))
+
+
+def _login_of(environment: Mapping[str, str], content: Mapping[str, Any], credentials: Path) -> str:
+    found = next((name for name in (*_KEYS, *_PROVIDERS) if environment.get(name)), "")
+    if found:
+        return f"{found} in the environment"
+    if credentials.is_file():
+        return str(credentials)
+    return "an account in Claude Code's configuration" if content.get("oauthAccount") else ""
+
+
+def _read(file: Path) -> Mapping[str, Any]:
+    try:
+        return _mapping(json.loads(file.read_bytes()))
+    except (OSError, ValueError):
+        return {}
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def claude_words(command: str) -> list[str]:
+    """The program and its arguments. Raises ``SettingsError`` for a malformed command."""
+    try:
+        words = shlex.split(command)
+    except ValueError as error:
+        raise SettingsError(f"PHALANX_CLAUDE_COMMAND cannot be {command!r}: {error}. Correct its quotes.") from error
+    if not words:
+        raise SettingsError("PHALANX_CLAUDE_COMMAND is blank: set it to the path or name of Claude Code.")
+    return words
+
+
+def missing_agent(settings: Settings, environment: Mapping[str, str]) -> str:
+    """What to do when the agents' program is missing; empty when it is there. Raises ``SettingsError``."""
+    program = claude_words(settings.claude_command)[0]
+    if settings.agent != "claude" or shutil.which(program, path=environment.get("PATH")):
+        return ""
+    return (
+        f"Claude Code ({program}) is not found: no instance can start. Install it, or set PHALANX_CLAUDE_COMMAND to "
+        "its path, and bring the team up anew. `phalanx doctor` says what else is missing."
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Registration:
+    """The program that Claude Code starts as our MCP server, and its variables."""
+
+    program: Path
+    environment: Mapping[str, str]
+
+    def is_registered(self, found: Mapping[str, object] | None) -> bool:
+        return (
+            found is not None
+            and found.get("command") == str(self.program)
+            and not found.get("args")
+            and (found.get("env") or {}) == dict(self.environment)
+        )
+
+
+def add(command: typer.Context, home: HomeOption = None, as_json: JsonOption = False) -> None:
+    """Register Phalanx with Claude Code for all your projects. May be repeated."""
+    with session(command) as team:
+        wanted = Registration(program=_entry_program(), environment=_home_variable(team))
+        claude = _claude(team)
+        found = claude_config(team.context.environment).mcp_server(NAME)
+        done = "already registered"
+        if not wanted.is_registered(found):
+            if found is not None:
+                _run(team.context, [*claude, "mcp", "remove", "--scope", "user", NAME])
+            _run(team.context, _add_command(claude, wanted))
+            done = "registered again" if found is not None else "registered"
+        undo = f"{shlex.join(claude)} mcp remove --scope user {NAME}"
+        document = {"done": done, "program": str(wanted.program), "environment": wanted.environment, "undo": undo}
+        team.output.show(
+            document,
+            plain(
+                f"Phalanx is {done} with Claude Code for all your projects: {wanted.program}\n"
+                f"Start claude anew and ask it to lead a team. To undo: {undo}"
+            ),
+        )
+
+
+def _add_command(claude: Sequence[str], wanted: Registration) -> list[str]:
+    """The name must come before ``-e``, which takes all words that follow as variables."""
+    variables = [part for name, value in wanted.environment.items() for part in ("-e", f"{name}={value}")]
+    return [*claude, "mcp", "add", "--scope", "user", NAME, *variables, "--", str(wanted.program)]
+
+
+def _entry_program() -> Path:
+    program = Path(sys.executable).with_name("phalanx-mcp")
+    if not program.is_file():
+        raise SettingsError(f"{program} is missing. Install the package into this environment, then repeat.")
+    return program
+
+
+def _home_variable(team: CliSession) -> dict[str, str]:
+    """The variable that names the home, unless the server finds this home by default."""
+    ordinary = home_from({name: value for name, value in team.context.environment.items() if name != HOME_VARIABLE})
+    return {} if team.home == ordinary else {HOME_VARIABLE: str(team.home.root)}
+
+
+def _claude(team: CliSession) -> list[str]:
+    """The path of Claude Code's program, with the arguments of the setting."""
+    program, *arguments = claude_words(Settings.load(team.home, team.context.environment).claude_command)
+    found = shutil.which(program, path=team.context.environment.get("PATH"))
+    if found is None:
+        raise SettingsError(
+            f"Claude Code ({program}) is not on PATH. Install it with `npm install -g @anthropic-ai/claude-code`, "
+            "or set PHALANX_CLAUDE_COMMAND to its path."
+        )
+    return [found, *arguments]
+
+
+def _run(context: CommandContext, command: Sequence[str]) -> None:
+    try:
+        ended = context.run(command, context.environment)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise AgentError(f"`{' '.join(command)}` could not be run: {error}") from error
+    if ended.returncode != 0:
+        reason = (ended.stderr or ended.stdout).strip()
+        raise AgentError(f"`{' '.join(command)}` failed with status {ended.returncode}: {reason}")

@@ -1,4 +1,4 @@
-"""The commands about instances: start them, talk to them, look at them, go into their terminals, end them."""
+"""The commands for instances: start them, send them messages, read, list, attach to and terminate them."""
 
 from __future__ import annotations
 
@@ -28,10 +28,8 @@ TextArgument = Annotated[
     str | None, typer.Argument(metavar="[TEXT|-]", help="The text; - reads stdin. After -- it may begin with a dash.")
 ]
 FileOption = Annotated[Path | None, typer.Option("--file", help="Read the text from this file.")]
-
-
-NEEDS_SOMEBODY = 3
-"""The exit status where something goes on only when somebody sees to it; 1 is an error, 2 wrong usage."""
+NEEDS_ATTENTION = 3
+"""The exit code when something waits for a person or the lead; 1 is an error, 2 wrong usage."""
 
 
 def spawn(
@@ -99,7 +97,7 @@ def send(
         sent = team.ask(TeamVerbs.send, "sending", message=_text(text, file))
         team.show(sent, texts.of_send(sent))
     if wait and sent.status is MessageStatus.BLOCKED:
-        raise typer.Exit(NEEDS_SOMEBODY)
+        raise typer.Exit(NEEDS_ATTENTION)
     if not sent.success or (wait and sent.status is not MessageStatus.SUBMITTED):
         raise typer.Exit(1)
 
@@ -145,19 +143,19 @@ def wait(
     command: typer.Context,
     instance_ids: Annotated[list[str] | None, typer.Argument(metavar="ID", help="The instances to wait for.")] = None,
     *,
-    everybody: Annotated[bool, typer.Option("--all", help="Wait for the whole team.")] = False,
-    until: Annotated[Until, typer.Option(help="All are done; one is; or one needs somebody.")] = "idle",
+    whole_team: Annotated[bool, typer.Option("--all", help="Wait for the whole team.")] = False,
+    until: Annotated[Until, typer.Option(help="All are done; one is; or one needs attention.")] = "idle",
     timeout_seconds: Annotated[float, typer.Option("--timeout", metavar="SECONDS", help="Longest wait.")] = 600.0,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Wait until instances are done or need something.
+    """Wait until instances are done or need attention.
 
-    Exits with 1 when the time ran out first, and with 3 when one of them cannot go on before somebody decides, answers
-    or looks: a message that is held back is not done.
+    Exits with 1 when the time ran out first, and with 3 when one of them cannot go on by itself. An instance whose
+    message is held is not done.
     """
     with session(command) as team:
-        if bool(instance_ids) == everybody:
+        if bool(instance_ids) == whole_team:
             raise InvalidRequestError("Name the instances to wait for, or give --all.")
         result = team.ask(TeamVerbs.wait, "waiting")
         team.show(result, views.of_wait(result, _now()))
@@ -166,10 +164,10 @@ def wait(
 
 
 def _exit_code(result: results.WaitResult, until: Until) -> int:
-    somebody = any(each.needs_attention for each in result.instances)
+    needed = any(each.needs_attention for each in result.instances)
     if result.reached:
-        return NEEDS_SOMEBODY if somebody and until == "idle" else 0
-    return NEEDS_SOMEBODY if somebody else 1
+        return NEEDS_ATTENTION if needed and until == "idle" else 0
+    return NEEDS_ATTENTION if needed else 1
 
 
 def respond(
@@ -228,6 +226,57 @@ def recycle(
         team.show(result, texts.of_recycle(result))
 
 
+def attach(
+    command: typer.Context, instance_id: InstanceArgument, home: HomeOption = None, as_json: JsonOption = False
+) -> None:
+    """Go into an instance's terminal; Ctrl-b d comes back. With --json only say the command."""
+    with session(command) as team:
+        found = _to_attach_to(team, instance_id)
+        tmux = ["tmux", "-S", str(team.home.tmux_socket), "attach-session", "-t", f"={found.session_name}"]
+        if as_json:
+            team.output.show({"command": tmux}, "")
+            return
+        if not team.context.is_terminal():
+            raise InvalidRequestError(f"attach needs a terminal. In one, run: {' '.join(tmux)}")
+        if not _is_here(team, found.session_name):
+            raise WrongStateError(
+                f"The terminal of {instance_id} is not on this machine: it runs on {found.host}. "
+                f"`phalanx attach {instance_id}` there goes into it."
+            )
+        outside = {name: value for name, value in team.context.environment.items() if name != "TMUX"}
+        nested = len(outside) < len(team.context.environment)
+        how = "Ctrl-b Ctrl-b d (you are inside tmux already)" if nested else "Ctrl-b d"
+        team.output.say(f"To come back: {how}. What you type goes to the agent.")
+        team.context.become([*tmux, ";", "display-message", "-d", "5000", f"To come back: {how}"], outside)
+
+
+def _to_attach_to(team: CliSession, instance_id: str) -> results.InstanceInfo:
+    """The instance. Raises ``PhalanxError`` when it has no terminal, with the reason."""
+    for include_stopped in (False, True):
+        listed = team.ask(TeamVerbs.list, "looking", include_stopped=include_stopped)
+        found = next((each for each in listed.instances if each.instance_id == instance_id), None)
+        if found is not None and include_stopped:
+            raise WrongStateError(
+                f"{instance_id} was terminated and has no terminal. `phalanx read {instance_id}` shows what it said, "
+                "`phalanx spawn` starts a new instance."
+            )
+        if found is not None and found.status is Status.STOPPED:
+            raise WrongStateError(
+                f"{instance_id} is stopped and has no terminal: `phalanx restart {instance_id}` starts it."
+            )
+        if found is not None:
+            return found
+    raise UnknownInstanceError(f"There is no instance {instance_id}. `phalanx list` shows who is there.")
+
+
+def _is_here(team: CliSession, session_name: str) -> bool:
+    look = ["tmux", "-S", str(team.home.tmux_socket), "has-session", "-t", f"={session_name}"]
+    try:
+        return team.context.run(look, team.context.environment).returncode == 0
+    except (OSError, subprocess.TimeoutExpired):
+        return True  # attaching shows tmux's own error
+
+
 def terminate(
     command: typer.Context,
     instances: InstancesArgument,
@@ -245,7 +294,7 @@ def terminate(
 
 
 def _named(instances: list[str]) -> dict[str, Any]:
-    """One is refused as it always was; of several each fails alone."""
+    """One instance by ``instanceId``, which raises its error; of several each fails alone."""
     return {"instance_ids": instances} if len(instances) > 1 else {"instance_id": instances[0]}
 
 
@@ -274,54 +323,3 @@ def _pairs(pairs: list[str], option: str, form: str) -> dict[str, str]:
         if "=" not in pair:
             raise InvalidRequestError(f"{option} takes {form}, not {pair!r}.")
     return dict(pair.split("=", 1) for pair in pairs)
-
-
-def attach(
-    command: typer.Context, instance_id: InstanceArgument, home: HomeOption = None, as_json: JsonOption = False
-) -> None:
-    """Go into an instance's terminal; Ctrl-b d comes back. With --json only say the command."""
-    with session(command) as team:
-        found = _to_attach_to(team, instance_id)
-        tmux = ["tmux", "-S", str(team.home.tmux_socket), "attach-session", "-t", f"={found.session_name}"]
-        if as_json:
-            team.output.show({"command": tmux}, "")
-            return
-        if not team.world.is_terminal():
-            raise InvalidRequestError(f"attach needs a terminal. In one, run: {' '.join(tmux)}")
-        if not _is_here(team, found.session_name):
-            raise WrongStateError(
-                f"The terminal of {instance_id} is not on this machine: it runs on {found.host}. "
-                f"`phalanx attach {instance_id}` there goes into it."
-            )
-        outside = {name: value for name, value in team.world.environment.items() if name != "TMUX"}
-        nested = len(outside) < len(team.world.environment)
-        how = "Ctrl-b Ctrl-b d (you are inside tmux already)" if nested else "Ctrl-b d"
-        team.output.say(f"To come back: {how}. What you type goes to the agent.")
-        team.world.become([*tmux, ";", "display-message", "-d", "5000", f"To come back: {how}"], outside)
-
-
-def _to_attach_to(team: CliSession, instance_id: str) -> results.InstanceInfo:
-    """Raises ``PhalanxError``: why it has no terminal although it may have been in the team."""
-    for include_stopped in (False, True):
-        listed = team.ask(TeamVerbs.list, "looking", include_stopped=include_stopped)
-        found = next((each for each in listed.instances if each.instance_id == instance_id), None)
-        if found is not None and include_stopped:
-            raise WrongStateError(
-                f"{instance_id} was terminated and has no terminal. `phalanx read {instance_id}` shows what it said, "
-                "`phalanx spawn` starts a new instance."
-            )
-        if found is not None and found.status is Status.STOPPED:
-            raise WrongStateError(
-                f"{instance_id} is stopped and has no terminal: `phalanx restart {instance_id}` starts it."
-            )
-        if found is not None:
-            return found
-    raise UnknownInstanceError(f"There is no instance {instance_id}. `phalanx list` shows who is there.")
-
-
-def _is_here(team: CliSession, session_name: str) -> bool:
-    look = ["tmux", "-S", str(team.home.tmux_socket), "has-session", "-t", f"={session_name}"]
-    try:
-        return team.world.run(look, team.world.environment).returncode == 0
-    except (OSError, subprocess.TimeoutExpired):
-        return True  # tmux itself says what is wrong

@@ -1,8 +1,8 @@
-"""A program of its own: asks the Redis at ``REDIS_URL`` whether a team could use it.
+"""A program that checks whether a team could use the Redis at ``REDIS_URL``.
 
-``phalanx doctor`` runs it, by its path, and so need not load redis-py, which every other command would pay for. It says
-one sentence on stdout, never with a user or password in it, and exits with 0 if all is well, else with 1. The address
-comes in the environment, which others cannot read. It ends within ``LIMIT_S``.
+``phalanx doctor`` runs it by its path, so that no other command pays for loading redis-py. It prints one sentence
+without user or password, and exits with 0 when the Redis can be used, otherwise with 1. The address comes in the
+environment, which other users cannot read. The probe ends within ``LIMIT_S``.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def main() -> int:
 
 
 async def _examine(server: RedisServer) -> str:
-    """Raises ``ValueError`` in words when it answers but could not be used."""
+    """Raises ``ValueError`` with the reason when the server answers but cannot be used."""
     client: Any = connect(server)
     try:
         async with asyncio.timeout(LIMIT_S):

@@ -1,4 +1,4 @@
-"""The commands about the whole team: its life, its machines, spares, git, performance and settings."""
+"""The commands for the whole team: up and down, state, hosts, git, spares, performance and settings."""
 
 from __future__ import annotations
 
@@ -37,6 +37,10 @@ from supervisor.settings import Settings, waiting_settings
 from supervisor.store.base import utc
 from supervisor.store.redis_url import without_secrets
 
+_LONGEST_INPUT_BYTES = 64_000_000
+_GOOD_SCORE = 80
+"""The guide calls a score from here on good."""
+
 
 def up(
     command: typer.Context,
@@ -53,13 +57,13 @@ def up(
     With --resume it exits with 1 when an instance did not start again.
     """
     with session(command) as team:
-        settings = Settings.load(team.home, team.world.environment)
-        with team.if_stopped("Stopped. What this command had started is ended again."):
-            address = team.world.runtime(team.home, settings).up(team.world.environment, team.output.say)
+        settings = Settings.load(team.home, team.context.environment)
+        with team.on_ctrl_c("Stopped. What this command had started is ended again."):
+            address = team.context.runtime(team.home, settings).up(team.context.environment, team.output.say)
         resumed = team.ask(TeamVerbs.resume, "resuming") if resume else None
         resumable = team.ask(TeamVerbs.status, "looking", compared=True).resumable
         changed = settings.tuned.in_words
-        missing = missing_agent(settings, team.world.environment)
+        missing = missing_agent(settings, team.context.environment)
         waiting = waiting_settings(team.home, settings) if address.already_running else []
         document: dict[str, Any] = {
             "home": str(address.home),
@@ -72,32 +76,24 @@ def up(
         }
         if resumed is not None:
             document["resumed"] = resumed.model_dump(mode="json", by_alias=True)["instances"]
-        words = [
-            *_up_words(address, resumed, resumable),
-            *_waiting_words(waiting),
-            *_changed_words(changed),
-            *filter(None, [missing]),
-        ]
-        team.output.show(document, plain("\n".join(words)))
+        lines = [*_up_words(address, resumed, resumable)]
+        if waiting:
+            names = ", ".join(waiting)
+            lines.append(f"Changed, but not for this team before `phalanx down` and `phalanx up`: {names}.")
+        if changed:
+            lines.append(f"Settings were {changed}.")
+        if missing:
+            lines.append(missing)
+        team.output.show(document, plain("\n".join(lines)))
     if resumed is not None and not resumed.success:
         raise typer.Exit(1)
-
-
-def _waiting_words(waiting: list[str]) -> list[str]:
-    if not waiting:
-        return []
-    return [f"Changed, but not for this team before `phalanx down` and `phalanx up`: {', '.join(waiting)}."]
-
-
-def _changed_words(changed: str) -> list[str]:
-    return [f"Settings were {changed}."] if changed else []
 
 
 def _up_words(address: TeamAddress, resumed: results.ResumeResult | None, resumable: list[str]) -> Iterator[str]:
     runs = "is running already" if address.already_running else "runs"
     yield f"The team in {address.home} {runs}. `phalanx spawn` starts an instance, `phalanx down` ends all."
     if resumed is not None:
-        yield texts.of_resume(resumed) if resumed.instances else "There was nobody to start again."
+        yield texts.of_resume(resumed) if resumed.instances else "There was no instance to start again."
     elif resumable:
         one = len(resumable) == 1
         were = "1 instance was" if one else f"{len(resumable)} instances were"
@@ -110,8 +106,8 @@ def _up_words(address: TeamAddress, resumed: results.ResumeResult | None, resuma
 def down(command: typer.Context, home: HomeOption = None, as_json: JsonOption = False) -> None:
     """End the team and all that it started. Work stays where it is."""
     with session(command) as team:
-        with team.if_stopped("Stopped on the way: `phalanx down` ends what is left."):
-            report = team.world.runtime(team.home, Settings()).down(team.output.say)
+        with team.on_ctrl_c("Stopped on the way: `phalanx down` ends what is left."):
+            report = team.context.runtime(team.home, Settings()).down(team.output.say)
         document = {
             "home": str(team.home.root),
             "wasRunning": report.was_running,
@@ -134,7 +130,7 @@ def _status(team: CliSession) -> results.StatusResult:
     try:
         return team.ask(TeamVerbs.status, "looking")
     except TeamNotRunningError:
-        state = team.world.runtime(team.home, Settings()).state()
+        state = team.context.runtime(team.home, Settings()).state()
         if state.kind == "stopped" or leader_of(team.home):
             raise
         missing = " and ".join(state.missing) or "the supervisor"
@@ -156,15 +152,15 @@ def restore(
     with session(command) as team:
         if not from_redis:
             raise InvalidRequestError("Say where the state is to come from: `phalanx restore --from-redis`.")
-        address = Settings.load(team.home, team.world.environment).redis_address
+        address = Settings.load(team.home, team.context.environment).redis_address
         if address is None:
             raise SettingsError("The settings name no Redis: set REDIS_URL, or redis_url in config.toml.")
         team.home.create()
-        if team.world.runtime(team.home, Settings()).state().kind == "running":
+        if team.context.runtime(team.home, Settings()).state().kind == "running":
             raise WrongStateError(f"The team in {team.home.root} runs and has its state. Nothing was restored.")
         words = f"{_restored_words(_restore(team, address))}, from {without_secrets(address)} into {team.home.root}"
         if not yes:
-            if not team.world.is_terminal():
+            if not team.context.is_terminal():
                 raise InvalidRequestError(f"This would bring back {words}. Nothing was restored: --yes does it.")
             typer.confirm(f"Bring back {words}?", abort=True, err=True)
         found = _restore(team, address, "--apply")
@@ -174,10 +170,10 @@ def restore(
 
 
 def _restore(team: CliSession, address: str, *arguments: str) -> dict[str, Any]:
-    """What the program says that it found. The address comes in the environment, which others cannot read."""
+    """The report of the program. The address goes in the environment, which other users cannot read."""
     command = [sys.executable, "-P", "-m", "supervisor.store.restore", str(team.home.root), *arguments]
     try:
-        ended = team.world.run(command, {**team.world.environment, "REDIS_URL": address})
+        ended = team.context.run(command, {**team.context.environment, "REDIS_URL": address})
     except (OSError, subprocess.TimeoutExpired) as error:
         raise StoreError(
             f"The program that restores did not end well: {error}. `phalanx restore` can be repeated."
@@ -221,6 +217,17 @@ def hosts(command: typer.Context, home: HomeOption = None, as_json: JsonOption =
         team.show(result, _hosts_table(result))
 
 
+def _hosts_table(result: results.HostsResult) -> RenderableType:
+    table = Table("host", "address", "status", "instances", "slots", "labels", box=None, header_style="bold")
+    for each in result.hosts:
+        name = f"{each.host} (supervisor)" if each.supervisor else each.host
+        labels = ", ".join(f"{key}={value}" for key, value in sorted(each.labels.items()))
+        style = {"up": "", "drained": "yellow", "away": "red"}[each.status]
+        words = (name, each.address, each.status, str(each.instances), str(each.slots), labels)
+        table.add_row(*map(plain, words), style=style)
+    return table
+
+
 def drain(
     command: typer.Context,
     host: Annotated[str, typer.Argument(metavar="HOST", help="As `phalanx hosts` lists it.")],
@@ -239,26 +246,49 @@ def drain(
     """
     with session(command) as team:
         result = team.ask(TeamVerbs.drain, "handing over")
-        team.show(result, _in_words(result))
+        team.show(result, _drain_words(result))
 
 
-def _hosts_table(result: results.HostsResult) -> RenderableType:
-    table = Table("host", "address", "status", "instances", "slots", "labels", box=None, header_style="bold")
-    for each in result.hosts:
-        name = f"{each.host} (supervisor)" if each.supervisor else each.host
-        labels = ", ".join(f"{key}={value}" for key, value in sorted(each.labels.items()))
-        style = {"up": "", "drained": "yellow", "away": "red"}[each.status]
-        words = (name, each.address, each.status, str(each.instances), str(each.slots), labels)
-        table.add_row(*map(plain, words), style=style)
-    return table
-
-
-def _in_words(result: results.DrainResult) -> RenderableType:
+def _drain_words(result: results.DrainResult) -> RenderableType:
     if not result.drained:
         return Text(f"{result.host} takes instances again.")
     left = [Text(visible(f"  {each.instance_id} {each.why}")) for each in result.remaining]
     end = "Still there; who can be handed over will be:" if left else "Nothing of the team is there any more."
     return Group(Text(f"{result.host} takes no new instances. {end}"), *left)
+
+
+def git(
+    command: typer.Context,
+    file: Annotated[
+        Path | None, typer.Option("--file", help="Read the operations from this file instead of stdin.")
+    ] = None,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Run many git operations, given as JSON.
+
+    The list comes from stdin, as the tool git_batch takes it, such as [{"type": "status", "workspaceDir": "/shop"}].
+    Exits with 1 when one failed.
+    """
+    with session(command) as team:
+        result = team.ask(TeamVerbs.git_batch, "running git", operations=_operations(file))
+        team.show(result, views.of_git_batch(result))
+    if not result.success:
+        raise typer.Exit(1)
+
+
+def _operations(file: Path | None) -> Any:
+    """A list, or the object that the tool takes. Raises ``InvalidRequestError``."""
+    try:
+        text = file.read_bytes() if file is not None else sys.stdin.buffer.read(_LONGEST_INPUT_BYTES)
+        given = json.loads(text)
+    except OSError as error:
+        raise InvalidRequestError(f"{file} cannot be read: {error.strerror}.") from error
+    except ValueError as error:
+        raise InvalidRequestError(
+            f'That is no JSON ({error}). Give a list such as [{{"type": "status", "workspaceDir": "/home/me/shop"}}].'
+        ) from error
+    return given.get("operations") if isinstance(given, dict) else given
 
 
 def prewarm(
@@ -288,47 +318,6 @@ def prewarm(
         raise typer.Exit(1)
 
 
-_LONGEST = 64_000_000
-
-
-def git(
-    command: typer.Context,
-    file: Annotated[
-        Path | None, typer.Option("--file", help="Read the operations from this file instead of stdin.")
-    ] = None,
-    home: HomeOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Run many git operations, given as JSON.
-
-    The list comes from stdin, as the tool git_batch takes it, such as [{"type": "status", "workspaceDir": "/shop"}].
-    Exits with 1 when one failed.
-    """
-    with session(command) as team:
-        result = team.ask(TeamVerbs.git_batch, "running git", operations=_operations(file))
-        team.show(result, views.of_git_batch(result))
-    if not result.success:
-        raise typer.Exit(1)
-
-
-def _operations(file: Path | None) -> Any:
-    """A list, or the object that the tool takes. Raises ``InvalidRequestError``."""
-    try:
-        text = file.read_bytes() if file is not None else sys.stdin.buffer.read(_LONGEST)
-        given = json.loads(text)
-    except OSError as error:
-        raise InvalidRequestError(f"{file} cannot be read: {error.strerror}.") from error
-    except ValueError as error:
-        raise InvalidRequestError(
-            f'That is no JSON ({error}). Give a list such as [{{"type": "status", "workspaceDir": "/home/me/shop"}}].'
-        ) from error
-    return given.get("operations") if isinstance(given, dict) else given
-
-
-_ENOUGH = 80
-"""A score from which on all is well, as the guide has it."""
-
-
 def perf(
     command: typer.Context,
     *,
@@ -342,40 +331,9 @@ def perf(
         team.show(result, Group(*_of_performance(result)))
 
 
-def tune(
-    command: typer.Context,
-    *,
-    profile: Annotated[Profile | None, typer.Option(help="For up to 10, 50, 100, and for more instances.")] = None,
-    max_concurrent_spawns: Annotated[
-        int | None, typer.Option("--spawns", help="Most instances that start at the same time.")
-    ] = None,
-    max_concurrent_git_ops: Annotated[
-        int | None, typer.Option("--git-ops", help="Most git operations at the same time.")
-    ] = None,
-    message_batch_size: Annotated[int | None, typer.Option("--batch-size", help="Most messages in one turn.")] = None,
-    message_batch_delay: Annotated[
-        float | None, typer.Option("--batch-delay", metavar="MS", help="Wait of a message for others.")
-    ] = None,
-    cache_size: Annotated[int | None, typer.Option(help="Most answers of git that are kept.")] = None,
-    cache_ttl: Annotated[float | None, typer.Option(metavar="MS", help="How long one is kept at most.")] = None,
-    worktree_pool_size: Annotated[
-        int | None, typer.Option("--worktrees", help="Spare worktrees for each repository.")
-    ] = None,
-    prewarm_instances: Annotated[int | None, typer.Option("--prewarm", help="Spare agents at their prompt.")] = None,
-    auto: Annotated[bool | None, typer.Option("--auto/--no-auto", help="Let the spawn cap tune itself.")] = None,
-    reset: Annotated[bool, typer.Option("--reset", help="Take back all that was changed; then the rest.")] = False,
-    home: HomeOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Change settings of the running team; they are kept. Without options show them."""
-    with session(command) as team:
-        result = team.ask(TeamVerbs.optimize_settings, "tuning")
-        team.show(result, _of_settings(result))
-
-
 def _of_performance(result: results.GetPerformanceResult) -> Iterator[RenderableType]:
     score, metrics = result.performance.score, result.metrics
-    yield Text(f"Score {score} of 100", "bold green" if score >= _ENOUGH else "bold yellow")
+    yield Text(f"Score {score} of 100", "bold green" if score >= _GOOD_SCORE else "bold yellow")
     for lost in result.performance.lost:
         yield plain(f"  -{lost.points}: {lost.reason}", "yellow")
     for one in result.recommendations:
@@ -422,6 +380,37 @@ def _queues(metrics: results.Metrics) -> Group:
         table.add_row(name, str(stock.ready), "", str(stock.wanted))
     waits = [plain(f"{name} wait for {stock.waits_for}", "dim") for name, stock in stocks if stock.waits_for]
     return Group(table, *waits)
+
+
+def tune(
+    command: typer.Context,
+    *,
+    profile: Annotated[Profile | None, typer.Option(help="For up to 10, 50, 100, and for more instances.")] = None,
+    max_concurrent_spawns: Annotated[
+        int | None, typer.Option("--spawns", help="Most instances that start at the same time.")
+    ] = None,
+    max_concurrent_git_ops: Annotated[
+        int | None, typer.Option("--git-ops", help="Most git operations at the same time.")
+    ] = None,
+    message_batch_size: Annotated[int | None, typer.Option("--batch-size", help="Most messages in one turn.")] = None,
+    message_batch_delay: Annotated[
+        float | None, typer.Option("--batch-delay", metavar="MS", help="Wait of a message for others.")
+    ] = None,
+    cache_size: Annotated[int | None, typer.Option(help="Most answers of git that are kept.")] = None,
+    cache_ttl: Annotated[float | None, typer.Option(metavar="MS", help="How long one is kept at most.")] = None,
+    worktree_pool_size: Annotated[
+        int | None, typer.Option("--worktrees", help="Spare worktrees for each repository.")
+    ] = None,
+    prewarm_instances: Annotated[int | None, typer.Option("--prewarm", help="Spare agents at their prompt.")] = None,
+    auto: Annotated[bool | None, typer.Option("--auto/--no-auto", help="Let the spawn cap tune itself.")] = None,
+    reset: Annotated[bool, typer.Option("--reset", help="Take back all that was changed; then the rest.")] = False,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Change settings of the running team; they are kept. Without options show them."""
+    with session(command) as team:
+        result = team.ask(TeamVerbs.optimize_settings, "tuning")
+        team.show(result, _of_settings(result))
 
 
 def _of_settings(result: results.OptimizeSettingsResult) -> RenderableType:

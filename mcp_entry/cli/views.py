@@ -1,4 +1,4 @@
-"""Results as a person sees them in a terminal; pure. Whatever agents or users wrote goes through ``output``."""
+"""Views of results for a terminal. Pure functions; texts of agents and users go through ``output``."""
 
 from __future__ import annotations
 
@@ -31,8 +31,17 @@ _MOST_NAMED = 5
 _SPANS = (("d", 86400), ("h", 3600), ("m", 60))
 
 
+def of_list(result: results.ListResult, now: datetime.datetime) -> RenderableType:
+    hidden = [plain(f"{result.not_shown} terminated: --all shows them too.", "dim")] if result.not_shown else []
+    if not result.instances:
+        rest = f"No instance needs attention: {texts.counts_in_words(result.counts)}." if result.counts else ""
+        none = Text(rest or "There is no instance to show. `phalanx spawn` starts one.")
+        return Group(*_warnings(result.warnings), none, *hidden)
+    return Group(*_warnings(result.warnings), of_instances(result.instances, now), *hidden)
+
+
 def of_instances(instances: Sequence[results.InstanceInfo], now: datetime.datetime) -> RenderableType:
-    """A table, and below it what is to say of some of them."""
+    """A table, and below it the notes. A note on several instances is shown once."""
     table = Table(box=None, header_style="bold", pad_edge=False)
     for heading in ("INSTANCE", "NAME", "STATUS", "FOR", "UNREAD", "BRANCH OR DIRECTORY"):
         right = heading in ("FOR", "UNREAD")
@@ -49,42 +58,35 @@ def of_instances(instances: Sequence[results.InstanceInfo], now: datetime.dateti
         )
         if note := _note(each):
             notes.setdefault(note, []).append(each)
-    return Group(table, Text(), *(_told(note, whom) for note, whom in notes.items())) if notes else table
+    return Group(table, Text(), *(_shared_note(note, noted) for note, noted in notes.items())) if notes else table
 
 
 def _status(each: results.InstanceInfo) -> Text:
-    """Who seems idle is not done while a message for it is held back."""
+    """An idle instance is not done while a message for it is held."""
     return plain(f"{each.status}, held", "yellow") if each.held_messages else plain(each.status, _STYLES[each.status])
 
 
-def _told(note: str, whom: Sequence[results.InstanceInfo]) -> Text:
-    """What is to say of several is said once."""
-    named = ", ".join(each.instance_id for each in whom[:_MOST_NAMED])
-    more = f" and {len(whom) - _MOST_NAMED} more" if len(whom) > _MOST_NAMED else ""
-    return plain(f"{named}{more}", _STYLES[whom[0].status]).append_text(plain(f": {note}"))
+def _shared_note(note: str, noted: Sequence[results.InstanceInfo]) -> Text:
+    named = ", ".join(each.instance_id for each in noted[:_MOST_NAMED])
+    more = f" and {len(noted) - _MOST_NAMED} more" if len(noted) > _MOST_NAMED else ""
+    return plain(f"{named}{more}", _STYLES[noted[0].status]).append_text(plain(f": {note}"))
 
 
-def of_list(result: results.ListResult, now: datetime.datetime) -> RenderableType:
-    hidden = [plain(f"{result.not_shown} terminated: --all shows them too.", "dim")] if result.not_shown else []
-    if not result.instances:
-        rest = f"Nobody needs attention: {counts_in_words(result.counts)}." if result.counts else ""
-        nobody = Text(rest or "There is nobody to show. `phalanx spawn` starts an instance.")
-        return Group(*_warnings(result.warnings), nobody, *hidden)
-    return Group(*_warnings(result.warnings), of_instances(result.instances, now), *hidden)
+def _note(each: results.InstanceInfo) -> str:
+    asks = f"asks for {each.permission.tool}: {_arguments(each.permission.input)}" if each.permission else each.reason
+    held = f", {each.held_messages} of them held back" if each.held_messages else ""
+    queued = f"queued messages: {each.queued_messages}{held}" if each.queued_messages else ""
+    return one_line("; ".join(part for part in (asks, queued) if part), _LONGEST_NOTE)
 
 
 def of_wait(result: results.WaitResult, now: datetime.datetime) -> RenderableType:
     heading = plain(texts.how_it_ended(result), "" if result.reached else "yellow")
-    others = [plain(f"The others: {counts_in_words(result.others)}.", "dim")] if result.others else []
+    others = [plain(f"The others: {texts.counts_in_words(result.others)}.", "dim")] if result.others else []
     return Group(heading, *([of_instances(result.instances, now)] if result.instances else []), *others)
 
 
-def counts_in_words(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{number} {word}" for word, number in counts.items())
-
-
 def of_read(result: results.ReadResult, *, latest: int | None = None) -> RenderableType:
-    """``latest``: the most entries or lines that were asked for, when what comes before them was not asked for."""
+    """``latest``: the most entries that were asked for, when only the latest were asked for."""
     if result.source == "screen":
         return plain(result.screen or "")
     parts: list[RenderableType] = []
@@ -97,8 +99,23 @@ def of_read(result: results.ReadResult, *, latest: int | None = None) -> Rendera
     return Group(*parts, plain(end, "dim")) if result.cursor or not parts else Group(*parts)
 
 
+def _heading(entry: results.ConversationEntry) -> Text:
+    tool = f" {entry.tool}" if entry.tool else ""
+    return plain(f"{entry.kind.replace('_', ' ')}{tool}", "bold").append_text(plain(f"  {entry.at}", "dim"))
+
+
+def _left_out(entry: results.ConversationEntry) -> list[Text]:
+    if not entry.left_out:
+        return []
+    return [plain(f"… {entry.left_out} characters left out: --full {entry.full} shows it in whole", "dim")]
+
+
+def _arguments(tool_input: Mapping[str, Any] | None) -> str:
+    return json.dumps(tool_input, ensure_ascii=False) if tool_input else ""
+
+
 def of_status(result: results.StatusResult) -> RenderableType:
-    counts = counts_in_words(result.counts) or "none"
+    counts = texts.counts_in_words(result.counts) or "none"
     spawns = (
         f"{result.spawns_running} running, {result.spawns_waiting} waiting (at most {result.max_concurrent_spawns})"
     )
@@ -118,7 +135,7 @@ def of_status(result: results.StatusResult) -> RenderableType:
 
 
 def of_gc(result: results.GcResult) -> RenderableType:
-    """What goes or stays and why; below it how to get saved work back."""
+    """What goes and what stays, with the reason; below it the commands that get saved work back."""
     if not result.items:
         return Text("There is nothing to clear away.")
     table = Table(box=None, header_style="bold", pad_edge=False)
@@ -141,13 +158,13 @@ def _saved(result: results.GcResult) -> list[Text]:
 
 
 def _get_back(item: results.CollectedItem, saved_ref: str) -> str:
-    """What an instance has saved comes home; what is left of one that nobody knows is saved where it was."""
+    """Saved work of an instance comes home; that of a worktree of no known instance stays on its host."""
     command = texts.how_to_get_back(saved_ref, item.repository)
     return f"{command}  # on {item.host}" if item.host and item.what == "worktree" else command
 
 
 def _command(command: str) -> Text:
-    """On one line however long it is: a line break in it would make another command of it when it is copied."""
+    """On one line, however long: a copied line break would split the command."""
     text = plain(f"  {command}")
     text.no_wrap, text.overflow = True, "ignore"
     return text
@@ -191,30 +208,8 @@ def age(since: str, now: datetime.datetime) -> str:
     return next((f"{seconds // length}{unit}" for unit, length in _SPANS if seconds >= length), f"{seconds}s")
 
 
-def _note(each: results.InstanceInfo) -> str:
-    asks = f"asks for {each.permission.tool}: {_arguments(each.permission.input)}" if each.permission else each.reason
-    held = f", {each.held_messages} of them held back" if each.held_messages else ""
-    queued = f"queued messages: {each.queued_messages}{held}" if each.queued_messages else ""
-    return one_line("; ".join(part for part in (asks, queued) if part), _LONGEST_NOTE)
-
-
-def _heading(entry: results.ConversationEntry) -> Text:
-    tool = f" {entry.tool}" if entry.tool else ""
-    return plain(f"{entry.kind.replace('_', ' ')}{tool}", "bold").append_text(plain(f"  {entry.at}", "dim"))
-
-
-def _left_out(entry: results.ConversationEntry) -> list[Text]:
-    if not entry.left_out:
-        return []
-    return [plain(f"… {entry.left_out} characters left out: --full {entry.full} shows it in whole", "dim")]
-
-
-def _arguments(tool_input: Mapping[str, Any] | None) -> str:
-    return json.dumps(tool_input, ensure_ascii=False) if tool_input else ""
-
-
 def of_git_batch(result: results.GitBatchResult) -> str:
-    """With what each operation gave, since here nothing else shows it."""
+    """The summary and the result of each operation."""
     given = [
         f"{each.type} in {each.workspace_dir}:\n{json.dumps(each.result, indent=2, ensure_ascii=False)}"
         for each in result.results

@@ -1,1 +1,1 @@
-"""The figures of docs/performance.md: each a ratio to a floor, or a percentile, from one run on one machine."""
+"""Measures the figures of docs/performance.md: ratios to a floor, and percentiles, from one run on one machine."""

@@ -1,4 +1,4 @@
-"""Runs the parts that are named, or all, each with a team of its own, and writes the page; see ``scripts/bench``."""
+"""Runs the named parts, or all, each with a team of its own, and writes the page after each; see ``scripts/bench``."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="scripts/bench", description="Measures, and writes docs/performance.md.")
     known = {part.name: part for part in PARTS}
     parser.add_argument("parts", nargs="*", metavar="PART", choices=[*known, []], help=f"{', '.join(known)}; none: all")
-    parser.add_argument("--cluster", action="store_true", help="the part cluster: needs root, who makes its hosts")
+    parser.add_argument("--cluster", action="store_true", help="the part cluster: needs root to make its hosts")
     given = parser.parse_args()
     chosen = [*given.parts, *([cluster.PART.name] if given.cluster else [])] or _possible(list(known))
     bench = Bench()

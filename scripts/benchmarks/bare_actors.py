@@ -1,5 +1,8 @@
-"""Run in an environment with Ray alone: makes bare actors as told on standard input, one line a task; see
-``minimal_ray``. A number makes so many and answers with the seconds it took; ``pids`` answers with their processes."""
+"""A program that makes bare Ray actors; ``minimal_ray`` runs it in an environment with Ray alone.
+
+It reads one command a line: a number makes that many actors and answers with the seconds; ``pids`` answers with the
+process ids of all.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
-"""The floor of what a lead feels: Claude Code alone in a tmux session, typed into with the fewest steps that work.
+"""The floor for spawns and messages: Claude Code alone in a tmux session, typed into with the fewest steps that work.
 
-A text has arrived when the program's transcript holds it, as for a message of Phalanx. Nothing is checked, stored or
-reported on the way.
+As with Phalanx a text has arrived when the program's transcript holds it, but nothing is checked, stored or reported.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ _PATIENCE_S = 60.0
 
 
 class BareClaudes:
-    """Each in a session of a tmux server of their own, which ``close`` ends."""
+    """Bare programs, each in a session of one private tmux server, which ``close`` ends."""
 
     def __init__(self, claude: Path, socket: Path, environment: Mapping[str, str]) -> None:
         """``environment``: its HOME trusts the directories in which the programs work."""

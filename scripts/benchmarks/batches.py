@@ -1,4 +1,4 @@
-"""A batch of instances that is started for a measurement: all of them, or the run fails."""
+"""Starts a batch of instances for a measurement. The run fails unless all of them start."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every part of the bench works with: a scratch directory, the real Claude Code, and teams of its own."""
+"""The environment of every part: scratch directories, the real Claude Code, and teams of its own."""
 
 from __future__ import annotations
 
@@ -23,16 +23,15 @@ console = Console(stderr=True, highlight=False)
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """``say`` tells whoever watches what is measured now."""
-
     claude: Path = CLAUDE
 
     def say(self, what: str) -> None:
+        """Shows the current step on stderr."""
         console.print(f"  {what} …", markup=False)
 
     @contextmanager
     def scratch(self) -> Iterator[Path]:
-        """A directory with a short path, as a home needs one."""
+        """A directory with a short path, which a home needs."""
         directory = Path(tempfile.mkdtemp(prefix="phx", dir="/tmp"))
         try:
             yield directory

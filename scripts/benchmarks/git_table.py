@@ -1,8 +1,7 @@
-"""The guide's table of git operations: batches of ours against GitPython that runs one git after another.
+"""The guide's table of git operations: our batches against GitPython, which runs one git after another.
 
-Both have a repository of their own, made alike, and work in turn; in a third one the gits that cannot be done without
-run alone, which is the floor. After each batch plain git is asked whether what was answered is true and what was
-written is there.
+Each has a repository of its own, made alike, and they run in turn. In a third repository only the necessary gits run,
+which is the floor. After each batch plain git checks the answers and the writes.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ _SETTLED_S = 0.1
 """An answer is kept once nothing has changed for a moment."""
 _JUDGED = ("less time", "aim", "guide", "cached")
 _Sites = tuple[Site, Site, Site]
-"""Ours, theirs, and that of the gits alone."""
+"""For our batches, for GitPython, and for the gits alone."""
 _GUIDE = {"20 status of one project": 75, "50 branch": 60, "100 mixed": 67}
 _WORDS = """
 GitPython has its `Repo` objects made beforehand and runs one git after another. A batch goes from the client through
@@ -69,7 +68,7 @@ class _Found:
 
 
 class _OneByOne:
-    """The same operations as a program with GitPython makes them."""
+    """The same operations with GitPython."""
 
     def __init__(self, site: Site) -> None:
         self._repos = {str(tree): Repo(tree) for tree in (site.repository, *site.trees)}

@@ -1,4 +1,4 @@
-"""What the git table measures: a repository with the working trees of ten members, and batches of operations on it."""
+"""The workloads of ``git_table``: a repository with working trees of ten members, and batches of operations on it."""
 
 from __future__ import annotations
 
@@ -45,9 +45,9 @@ class Bare:
     stdin: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Work:
-    """``changed`` are the working trees in which a file changes before each round."""
+    """``changed``: the working trees in which a file changes before each round."""
 
     what: str
     aim: int | None
@@ -55,7 +55,7 @@ class Work:
     changed: Callable[[Site], Sequence[Path]]
     operations: Callable[[Site, int], list[GitOperation]]
     gits: Callable[[Site, int], list[Bare]]
-    """Those without which it cannot be done by anybody who has no answers from before but those that still hold."""
+    """The gits that are necessary when earlier answers may be used only while they are valid."""
 
 
 def operation(kind: Any, directory: Path, **params: Any) -> GitOperation:
@@ -146,7 +146,7 @@ def _gits_of_different(site: Site, number: int) -> list[Bare]:
 
 
 def _around_commits(trees: Sequence[Path], number: int) -> Iterator[Bare]:
-    """The log before each commit is that after the one before."""
+    """A status and a log after each commit; the log before it is that after the commit before."""
     for tree in trees:
         yield from (Bare(tree, _STATUS), Bare(tree, ("add", "--all")))
         yield Bare(tree, ("-c", "gc.auto=0", "commit", "--quiet", "--message", f"Round {number}"))
@@ -157,42 +157,12 @@ def _in_turns(members: Sequence[Sequence[GitOperation]]) -> list[GitOperation]:
     return [each for step in zip(*members, strict=True) for each in step]
 
 
-def _none(site: Site) -> Sequence[Path]:
-    return ()
-
-
-def _project(site: Site) -> Sequence[Path]:
-    return (site.repository,)
-
-
-def _members(site: Site) -> Sequence[Path]:
-    return site.trees
-
-
 WORKS = (
-    Work(
-        what="20 status of one project, just changed",
-        aim=95,
-        changed=_project,
-        operations=_of_project,
-        gits=_status_of_project,
-    ),
-    Work(what="20 status of one project", aim=95, changed=_none, operations=_of_project, gits=_no_git),
-    Work(
-        what="20 status of ten members, just changed",
-        aim=None,
-        changed=_members,
-        operations=_of_members,
-        gits=_status_of_members,
-    ),
-    Work(what="20 status of ten members", aim=95, changed=_none, operations=_of_members, gits=_no_git),
-    Work(what="50 branch", aim=90, changed=_none, operations=_branches, gits=_fifty_branches),
-    Work(what="100 mixed", aim=80, changed=_members, operations=_polled, gits=_gits_of_polled),
-    Work(
-        what="100 mixed, hardly two alike",
-        aim=None,
-        changed=_members,
-        operations=_different,
-        gits=_gits_of_different,
-    ),
+    Work("20 status of one project, just changed", 95, lambda site: [site.repository], _of_project, _status_of_project),
+    Work("20 status of one project", 95, lambda site: [], _of_project, _no_git),
+    Work("20 status of ten members, just changed", None, lambda site: site.trees, _of_members, _status_of_members),
+    Work("20 status of ten members", 95, lambda site: [], _of_members, _no_git),
+    Work("50 branch", 90, lambda site: [], _branches, _fifty_branches),
+    Work("100 mixed", 80, lambda site: site.trees, _polled, _gits_of_polled),
+    Work("100 mixed, hardly two alike", None, lambda site: site.trees, _different, _gits_of_different),
 )

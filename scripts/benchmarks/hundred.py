@@ -1,4 +1,4 @@
-"""What a tool call costs while a hundred instances are present: from the entry to the answer, without work in it."""
+"""Times of tool calls in a team of a hundred idle instances, from the entry to the answer."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ from typing import Any
 
 from scripts.benchmarks import batches
 from scripts.benchmarks.bench import Bench
-from scripts.benchmarks.figures import Figure
 from scripts.benchmarks.raw_server import tool_calls_ms
-from scripts.benchmarks.section import Part, Section, of_figures
+from scripts.benchmarks.section import Figure, Part, Section, of_figures
 from supervisor.api import requests
 
 _SIZE = 100

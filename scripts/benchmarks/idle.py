@@ -1,6 +1,6 @@
-"""What an idle instance costs above its agent, against an idle actor of a Ray with nothing beside it.
+"""The cost of an idle instance beside its agent, against an idle actor in an environment with Ray alone.
 
-Both stand on this machine at the same time, so that neither has it quieter than the other.
+Both run on this machine at the same time, so that load affects them alike.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ async def _instances(team: Team) -> list[psutil.Process]:
 
 
 def _cpu_s(process: psutil.Process) -> float:
-    """To the nanosecond: an idle process takes less than the kernel's other counters can tell."""
+    """From a counter of nanoseconds: an idle process uses less than one tick of the other counters."""
     threads = Path(f"/proc/{process.pid}/task").iterdir()
     return sum(int((thread / "schedstat").read_text().split()[0]) for thread in threads) / 1e9
 

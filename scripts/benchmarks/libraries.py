@@ -1,9 +1,9 @@
-"""Own code beside libtmux and GitPython: what each costs, in pairs, and what each does where the library gives way.
+"""Own code beside libtmux and GitPython: their costs in pairs, and what each does when the library fails.
 
     python -m scripts.benchmarks.libraries
 
-The table "Own code beside a library" of docs/architecture.md rests on what this prints. It uses a tmux server, a
-repository and a home of its own and leaves nothing behind.
+The table "Own code beside a library" of docs/architecture.md takes its figures from this output. The program uses a
+tmux server and repositories of its own and leaves nothing behind.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""An environment with Ray and nothing beside it, and bare actors in it: what starting them costs without us."""
+"""A virtual environment with Ray alone, and bare actors in it: the floor for the start of instances."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _QUIET = {
     "RAY_worker_num_grpc_internal_threads": "1",
     "RAY_USAGE_STATS_ENABLED": "0",
 }
-"""The same settings as a team's own Ray, so that only what is ours makes the difference."""
+"""The settings of a team's own Ray, so that only our code makes the difference."""
 
 
 def make_environment(directory: Path) -> Path:
-    """A virtual environment with the locked Ray and what it needs; returns its Python."""
+    """Makes a virtual environment with the locked Ray and its dependencies; returns its Python."""
     subprocess.run([sys.executable, "-m", "venv", directory], check=True)
     lock = directory / "ray.txt"
     lock.write_text("".join(_locked(_needed("ray"))))
@@ -34,7 +34,7 @@ def make_environment(directory: Path) -> Path:
 
 
 def _needed(package: str) -> set[str]:
-    """The package and all that it needs without extras, normalised."""
+    """The normalised names of the package and its dependencies, without extras."""
     found: set[str] = set()
     waiting = [package]
     while waiting:
@@ -61,7 +61,7 @@ def _locked(names: set[str]) -> list[str]:
 
 
 class BareActors:
-    """A Ray of its own in a process of its own that makes bare actors when told to; ``begin`` starts it."""
+    """A process with a Ray of its own that makes bare actors on command; ``begin`` starts it."""
 
     def __init__(self, process: asyncio.subprocess.Process, tasks: asyncio.StreamWriter, answers: asyncio.StreamReader):
         self._process = process

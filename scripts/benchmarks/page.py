@@ -1,4 +1,4 @@
-"""Keeps what the parts have found, one JSON each in docs/performance/, and makes docs/performance.md of all of them."""
+"""Stores the result of each part as JSON in docs/performance/, and makes docs/performance.md from all of them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ when a result is not proved at the receiver. The samples behind the tables are i
 
 
 def keep(part: Part, section: Section, machine: str) -> None:
-    """Stores what a part has found, and its plots."""
+    """Stores the result of a part, and draws its plots."""
     KEPT.mkdir(exist_ok=True)
     rounded = {name: [round(sample, 3) for sample in samples] for name, samples in section.samples.items()}
     found = {"title": part.title, "machine": machine, **asdict(section), "samples": rounded}
@@ -40,7 +40,7 @@ def keep(part: Part, section: Section, machine: str) -> None:
 
 
 def write(parts: Sequence[Part]) -> None:
-    """The page, and the tables of docs/scale.md, from what is kept of each part."""
+    """Writes the page, and the tables of docs/scale.md, from the stored results."""
     chapters = [_HEAD.format(names=", ".join(part.name for part in parts))]
     for part in parts:
         path = KEPT / f"{part.name}.json"
@@ -65,7 +65,7 @@ def _plot_file(name: str, number: int) -> Path:
 
 
 def machine(claude_version: str) -> str:
-    """The machine and its load now, and the programs that count, in one line."""
+    """One line on the machine, its load now, and the versions of the programs that matter."""
     tmux = subprocess.run(["tmux", "-V"], check=True, capture_output=True, text=True).stdout.strip()
     git = subprocess.run(["git", "version"], check=True, capture_output=True, text=True).stdout.split()[2]
     memory_gb = psutil.virtual_memory().total / 2**30

@@ -20,13 +20,13 @@ _STYLE = Style(
 
 
 def draw(plot: Plot, path: Path) -> None:
-    """Bars stand, or lie where the labels are long."""
+    """Draws vertical bars, or horizontal ones when the labels are long."""
     lies = max(map(len, plot.labels)) > _LONGEST_LEVEL_LABEL
     lowest, highest = _bounds(plot)
     chart = (pygal.HorizontalBar if lies else pygal.Bar)(
         style=_STYLE,
         title=f"{plot.title} ({plot.unit})",
-        # The first of what lies is drawn at the bottom.
+        # pygal draws the first horizontal bar at the bottom.
         x_labels=list(reversed(plot.labels) if lies else plot.labels),
         logarithmic=plot.logarithmic,
         range=(lowest, highest),
@@ -47,7 +47,7 @@ def draw(plot: Plot, path: Path) -> None:
 
 
 def _bounds(plot: Plot) -> tuple[float, float]:
-    """Of the axis. A logarithmic one begins below the smallest value, whose bar would have no length otherwise."""
+    """The bounds of the axis. A logarithmic one begins below the smallest value, which would have no bar otherwise."""
     values = [value for series in plot.series.values() for value in series]
     return (min(values) / 2 if plot.logarithmic else 0.0), max(values) * 1.2
 

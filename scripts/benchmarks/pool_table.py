@@ -1,4 +1,4 @@
-"""What spare agents bring: one spawn of a real Claude from the pool, and fifty spawns after fifty were made ready."""
+"""Spawns from the pool: single ones of a real Claude, and fifty at once after fifty spares were made."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from pathlib import Path
 from scripts.benchmarks import batches
 from scripts.benchmarks.bare_claude import BareClaudes
 from scripts.benchmarks.bench import Bench
-from scripts.benchmarks.figures import Figure
-from scripts.benchmarks.section import Part, Section, of_figures
+from scripts.benchmarks.section import Figure, Part, Section, of_figures
 from supervisor.api import requests
 from tests.acceptance.team import Team
 
@@ -19,7 +18,7 @@ _SINGLES = 10
 _MANY = 50
 _AGENT_START_S = "3"
 _AT_REST_S = 2.0
-"""A spare has had more time to come to rest before it is given away."""
+"""Pause of the bare program before its message; a spare has waited longer at its prompt."""
 _AIM_S = 3.0
 _WORDS = """
 From the call to the proof of the first message; a spawn that did not come from the pool fails the run. *floor*: the

@@ -1,7 +1,7 @@
-"""What each kind of process costs before it does anything: modules, CPU and time until they are loaded, memory.
+"""The start cost of each kind of process: its modules, CPU and time until they are loaded, and memory.
 
-Run it before and after a change and compare: ``python -m scripts.benchmarks.process_starts FILE`` writes JSON, and with
-``--beside EARLIER`` it also shows how far each figure is from an earlier file's.
+Run it before and after a change: ``python -m scripts.benchmarks.process_starts FILE`` writes JSON, and ``--beside
+EARLIER`` also shows the differences from an earlier file.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _SHOWN = ("modules", "own_modules", "cpu_ms", "wall_ms", "rss_mb")
 
 
 def measure(kind: Kind, runs: int) -> dict[str, float]:
-    """Of all runs after one that does not count; the least of what other processes can only lengthen."""
+    """Figures of ``runs`` starts after a warm-up. The minimum is given too, because load only lengthens a start."""
     given = given_to(kind)
     loaded = start(kind, given)
     cpu, wall, rss = [], [], []

@@ -1,6 +1,6 @@
-"""What the processes of a team cost: their CPU time and memory, by kind, from what Linux counts.
+"""CPU time and memory of a team's processes, by kind, from /proc. Agents are not counted.
 
-Used by the benchmarks that say what Phalanx itself takes. Agents are not counted: they are what it runs.
+The parts ``idle`` and ``messages`` use it.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def processes_of(team_id: str, tmux_pid: int) -> dict[str, list[psutil.Process]]
 
 
 def _kind(command: Sequence[str]) -> str:
-    """Empty for an agent and what belongs to it."""
+    """Empty for an agent and its children."""
     name = command[0] if command else ""
     titles = {"ray::InstanceServer": "instances", "ray::_SupervisorServer": "supervisor", "ray::_HostServer": "host"}
     kind = next((kind for title, kind in titles.items() if name.startswith(title)), "")
@@ -41,7 +41,7 @@ def _kind(command: Sequence[str]) -> str:
 
 
 def cpu_s(processes: Mapping[str, Sequence[psutil.Process]]) -> Counter[str]:
-    """Seconds of CPU so far, by kind; of actors with what the programs took that they ran and that have ended."""
+    """Seconds of CPU so far, by kind, with those of children that have ended."""
     return Counter({kind: sum(map(_cpu_s, members)) for kind, members in processes.items()})
 
 
@@ -52,5 +52,5 @@ def _cpu_s(process: psutil.Process) -> float:
 
 
 def pss_mb(process: psutil.Process) -> float:
-    """Memory with shared pages divided among those who share them."""
+    """Proportional set size in MB: shared pages are divided among the processes that share them."""
     return float(process.memory_full_info().pss) / 2**20

@@ -1,4 +1,4 @@
-"""An MCP server as a process, spoken to in lines of JSON-RPC, so that no client's own work is in the figures."""
+"""An MCP server process, called with plain lines of JSON-RPC, so that the figures hold no work of a client library."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class RawServer:
 
 
 def tool_calls_ms(environment: Mapping[str, str], tool: str, arguments: Mapping[str, Any], count: int) -> list[float]:
-    """What each of ``count`` calls of a tool takes from the entry to the answer, as a lead makes it."""
+    """Times of ``count`` calls of a tool of the entry, in ms, as a lead makes them."""
     samples = []
     with RawServer("mcp_entry", environment) as entry:
         entry.initialize()

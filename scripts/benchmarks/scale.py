@@ -1,6 +1,6 @@
-"""Makes the tables of docs/scale.md from what the bench has kept: what a team of so many instances costs, and where.
+"""Computes the tables of docs/scale.md from the stored results: the cost of teams of different sizes, and their limits.
 
-Called with every page; it measures nothing itself. What no part measures stands here as a constant with its source.
+``page`` calls it. It measures nothing; a value that no part measures is a constant here, with its source.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _CLAUDE_MB, _CLAUDE_CPU_PERCENT = 137.0, 0.9
 _CARRY_MS = 5.0
 """CPU of the two git processes that take work in at home, measured once by hand."""
 _MESSAGES_A_MINUTE, _CHANGES_A_MINUTE, _CARRIES_A_MINUTE = 2, 3, 1
-"""Assumed of an instance at work; the last is the default of ``PHALANX_SAVE_INTERVAL_S``."""
+"""Assumptions on a working instance; the last is the default of ``PHALANX_SAVE_INTERVAL_S``."""
 _MESSAGE_TEAM = 50
 """Instances in the bench's table of messages."""
 _HOST_SLOTS = 126
@@ -28,7 +28,7 @@ _HOST_SLOTS = 126
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
-    """Something that is in one place, however many hosts there are. ``ms``: its time in a second for one instance."""
+    """A resource that a team has once, however many hosts it has. ``ms``: its time in a second for one instance."""
 
     name: str
     unit: str
@@ -37,12 +37,12 @@ class Load:
 
     @property
     def full_at(self) -> int:
-        """Instances for which it needs all of one second."""
+        """The number of instances that use all of its time."""
         return int(1000 / self.ms)
 
 
 def filled_in(page: str, kept: Path) -> str:
-    """The page with tables from what is kept; as it is while a part that counts has not been measured."""
+    """The page with new tables; unchanged while a needed part has not been measured."""
     parts = [kept / f"{name}.json" for name in ("idle", "messages", "store")]
     if not all(part.exists() for part in parts):
         return page
@@ -135,7 +135,7 @@ def _in_words(loads: Sequence[Load]) -> list[str]:
 
 
 def _round(count: int) -> int:
-    """To two digits: more would be a lie."""
+    """To two digits, which is all the precision there is."""
     step: int = 10 ** max(len(str(count)) - 2, 0)
     return count // step * step
 

@@ -1,20 +1,45 @@
-"""What one part of the bench has found: a table, the samples behind it, and what bounds the figures.
+"""The result of one part of the bench: a table, its samples, its plots, and a text on what bounds the figures.
 
-A part measures and returns a ``Section``; ``page`` keeps it as JSON and makes the page from all that are kept.
+A ``Part`` measures and returns a ``Section``; ``page`` stores it as JSON and makes the page from all stored ones.
 """
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from scripts.benchmarks.bench import Bench
-from scripts.benchmarks.figures import Figure
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figure:
+    """One row of the page. ``samples`` and ``floor`` are in ms; ``floor`` may be empty."""
+
+    what: str
+    aim: str
+    samples: Sequence[float]
+    floor: Sequence[float] = ()
+
+    @property
+    def p50(self) -> float:
+        return statistics.median(self.samples)
+
+    @property
+    def p95(self) -> float:
+        return sorted(self.samples)[min(len(self.samples) - 1, int(len(self.samples) * 0.95))]
+
+    @property
+    def ratio(self) -> float | None:
+        """Median of the ratios pair by pair, so that a drift of the machine's speed cancels out."""
+        if not self.floor:
+            return None
+        return statistics.median(ours / bare for ours, bare in zip(self.samples, self.floor, strict=True))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plot:
-    """Bars in groups: one group a label, one bar a series; ``series`` holds as many values as there are labels."""
+    """Bars in groups: one group for each label, one bar for each series, which has one value for each label."""
 
     title: str
     unit: str
@@ -44,7 +69,7 @@ class Part:
 
 
 def of_figures(figures: Sequence[Figure], words: str = "") -> Section:
-    """Percentiles of each figure, and its ratio to its floor where it has one."""
+    """A table with the percentiles of each figure, and its ratio to the floor when it has one."""
     samples = {figure.what: figure.samples for figure in figures}
     samples |= {f"{figure.what} (floor)": figure.floor for figure in figures if figure.floor}
     columns = ("what", "p50", "p95", "floor p50", "ratio", "aim")

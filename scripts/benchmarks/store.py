@@ -1,4 +1,4 @@
-"""What keeping the team's state costs, by how many instances are stored, in each of the stores that a team may have."""
+"""The cost of keeping a team's state, by the number of stored instances, in each store that a team may have."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from scripts.benchmarks.bench import Bench
-from scripts.benchmarks.figures import Figure
-from scripts.benchmarks.section import Part, Plot, Section
+from scripts.benchmarks.section import Figure, Part, Plot, Section
 from supervisor.store import keys
 from supervisor.store.base import StateStore
 from supervisor.store.sqlite import SqliteStore

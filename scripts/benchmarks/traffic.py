@@ -1,7 +1,7 @@
 """The guide's message table: many messages to fifty demo agents, batched and one by one, to proved arrival.
 
-Proof is the agents' own log, which is read by code of the tests and not by the code that is measured. Beside the time:
-how many turns the messages made, and what Phalanx's own processes took of the CPU for each, above what they take idle.
+Proof is the agents' own log, which code of the tests reads and not the measured code. Beside the time it measures the
+number of turns, and the CPU of Phalanx's own processes for each message, above what they use when idle.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from tests.chaos.arrivals import of_demo
 _INSTANCES = 50
 _AIM = {100: 0.85, 500: 0.90, 1000: 0.95}
 _ONE_BY_ONE = 100
-"""So many are sent one by one; the time of more is reckoned from these."""
+"""Messages that are sent one by one; the time of more is computed from these."""
 _IDLE_S = 5.0
 _RESTING = ("ray", "supervisor", "host", "instances")
-"""In this order, which is not that of the process ids, the page about scale reads what they take idle."""
+"""The order in which ``scale`` reads the idle CPU of these kinds."""
 _ARRIVAL_S = 300.0
 _WORDS = f"""
 {_INSTANCES} demo agents whose turn takes 50 ms; the messages go round them. *one by one*: the next is sent when the one
@@ -66,7 +66,7 @@ class Traffic:
         self._processes = processes_of(known.team_id, known.tmux_pid)
 
     async def idle_per_s(self) -> Counter[str]:
-        """What the processes take of the CPU while nothing is asked of them."""
+        """CPU of the idle processes, in seconds a second, by kind."""
         before, begun = cpu_s(self._processes), time.monotonic()
         await asyncio.sleep(_IDLE_S)
         took = cpu_s(self._processes) - before

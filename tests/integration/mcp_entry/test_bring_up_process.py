@@ -44,9 +44,9 @@ async def test_one_that_is_killed_is_begun_again_at_once(short_tmp: Path) -> Non
             ("echo '- 18:20 Ray'; echo tmux is missing; exit 1",),
             r"brought up\. tmux is missing\nThe log is",
         ),
-        (("echo '- 18:20:25 starting Ray'; exit 3",), r"The process that does so ended with exit status 3\."),
-        (("kill -9 $$",) * 3, r"The process that does so was ended by signal 9\."),
-        (("kill -15 $$",), r"The process that does so was ended by signal 15\."),
+        (("echo '- 18:20:25 starting Ray'; exit 3",), r"The process that brings it up ended with exit status 3\."),
+        (("kill -9 $$",) * 3, r"The process that brings it up was ended by signal 9\."),
+        (("kill -15 $$",), r"The process that brings it up was ended by signal 15\."),
     ],
 )
 async def test_why_it_failed_is_told_in_words_with_the_log_and_what_to_do(

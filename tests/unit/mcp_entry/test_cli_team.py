@@ -94,7 +94,7 @@ def test_up_with_resume_says_what_became_of_each_and_ends_with_1_when_one_did_no
 def test_up_with_resume_and_nobody_to_start_is_no_failure() -> None:
     ended = Terminal(FakeClient(resume=results.ResumeResult(success=True, instances=[])))("up", "--resume")
     assert ended.exit_code == 0
-    assert ended.stdout.splitlines()[1] == "There was nobody to start again."
+    assert ended.stdout.splitlines()[1] == "There was no instance to start again."
 
 
 def test_status_and_list_show_what_is_wrong_with_the_team_itself() -> None:

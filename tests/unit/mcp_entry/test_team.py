@@ -246,7 +246,7 @@ async def test_a_supervisor_that_came_back_by_itself_is_only_connected_to_again(
 async def test_a_team_that_was_brought_down_is_not_brought_back_until_a_call_asks_for_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(team_module, "_AGAIN", Backoff(0.0, 0.0))
+    monkeypatch.setattr(team_module, "_REVIVE_BACKOFF", Backoff(0.0, 0.0))
     machine = Machine(running=True)
     team = machine.team()
     await team.client()
@@ -281,7 +281,7 @@ async def test_a_call_that_comes_while_a_team_turns_out_to_be_down_brings_it_up(
 async def test_a_team_that_could_not_be_brought_back_is_tried_again_after_a_pause(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(team_module, "_AGAIN", Backoff(0.0, 0.0))
+    monkeypatch.setattr(team_module, "_REVIVE_BACKOFF", Backoff(0.0, 0.0))
     machine = Machine(running=True, failures=2)
     team = machine.team()
     await team.client()

@@ -53,7 +53,7 @@ def test_a_list_says_how_many_terminated_ones_it_does_not_show() -> None:
 
 def test_when_nobody_needs_attention_the_list_says_so_and_who_is_there() -> None:
     calm = listing(info()).model_copy(update={"instances": []})
-    assert "Nobody needs attention: 1 ready." in drawn(views.of_list(calm, NOW))
+    assert "No instance needs attention: 1 ready." in drawn(views.of_list(calm, NOW))
     assert "spawn" in drawn(views.of_list(listing(), NOW))
 
 
