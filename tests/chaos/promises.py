@@ -78,7 +78,7 @@ PROMISES = (
         put_to=lambda put: f"Redis away {put.redis_away} times; file and mirror compared {put.rounds} times",
     ),
     Promise(
-        title="6. Nothing is approved, and nothing sent for a person",
+        title="6. Nothing is approved or sent in a person's place",
         words=["approved", "submitted"],
         put_to=lambda put: f"{put.visits} visits at terminals, {put.decisions} permission requests answered",
     ),
