@@ -8,7 +8,7 @@ would never be idle. The makers of spares and the pools call it, in the supervis
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from actors.concurrency import ChangeNotifier
@@ -71,8 +71,11 @@ class SparePlacement:
             raise UnavailableError("There is no memory for a spare agent just now.")
         return SparePlace()
 
-    async def for_worktree(self, there: Collection[str]) -> SparePlace:
-        """``there``: the hosts of the spares that the same directory has already."""
+    async def for_worktree(self, there: Callable[[], Collection[str]]) -> SparePlace:
+        """``there``: the hosts of the spares that the same directory has by then, because several are placed at a time.
+
+        Register the spare there before the next await.
+        """
         return SparePlace()
 
     def is_open(self, host: str) -> bool:
@@ -126,9 +129,9 @@ class ClusterPlacement(SparePlacement):
         besides = () if await self._memory.fits(agent) else (self.own,)
         return self._place(self._scheduler.used(self._slots.hosts_by_instance()).elements(), besides)
 
-    async def for_worktree(self, there: Collection[str]) -> SparePlace:
+    async def for_worktree(self, there: Callable[[], Collection[str]]) -> SparePlace:
         await self._scheduler.nodes()
-        return self._place([*self._scheduler.used(self._slots.taken()).elements(), *there], ())
+        return self._place([*self._scheduler.used(self._slots.taken()).elements(), *there()], ())
 
     def _place(self, used: Iterable[str], besides: Collection[str]) -> SparePlace:
         node = self._scheduler.most_free(used, besides)

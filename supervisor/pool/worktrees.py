@@ -47,8 +47,9 @@ class WorktreeMaker(SpareMaker[Path, Workspace]):
         self._names.add(name)
         try:
             self._places = {each: place for each, place in self._places.items() if each in self._names}
-            there = [host for work_dir, host in self._places.values() if work_dir == key]
-            place = await self._placement.for_worktree(there)
+            place = await self._placement.for_worktree(
+                lambda: [host for work_dir, host in self._places.values() if work_dir == key]
+            )
             self._places[name] = (key, place.host)
             self._placement.settle(name, place.host)
             workspace = await self._host.create_spare(name, key)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -78,8 +78,9 @@ class Hosts(SparePlacement):
     async def for_agent(self, agent: str) -> SparePlace:
         return self._next(self.placed)
 
-    async def for_worktree(self, there: Collection[str]) -> SparePlace:
-        return self._next(Counter(there))
+    async def for_worktree(self, there: Callable[[], Collection[str]]) -> SparePlace:
+        await asyncio.sleep(0)  # the hosts are looked at
+        return self._next(Counter(there()))
 
     def _next(self, used: Counter[str]) -> SparePlace:
         free = [host for host in self.there if host not in self.drained]

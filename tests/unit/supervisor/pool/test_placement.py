@@ -87,7 +87,7 @@ async def test_spare_worktrees_are_spread_by_themselves() -> None:
     await scene.make()
     there: list[str] = []
     for _ in range(4):
-        there.append((await scene.placement.for_worktree(there)).host)
+        there.append((await scene.placement.for_worktree(lambda: there)).host)
     assert sorted(there) == ["head", "head", "worker", "worker"]
 
 
