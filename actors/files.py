@@ -27,8 +27,7 @@ def replace_file(path: Path, content: str | bytes, *, mode: int = 0o600, durable
     ``durable``: the content reaches the disk before the rename, so a crash of the machine leaves no empty file. Several
     threads and processes may replace the same file; the last one wins.
     """
-    unfinished = path.with_name(path.name + UNFINISHED)
-    descriptor = _open_alone(unfinished)
+    descriptor, unfinished = _open_alone(path)
     with os.fdopen(descriptor, "wb") as file:
         try:
             os.ftruncate(descriptor, 0)
@@ -44,14 +43,21 @@ def replace_file(path: Path, content: str | bytes, *, mode: int = 0o600, durable
             raise
 
 
-def _open_alone(path: Path) -> int:
-    """Takes over what a killed writer has left; waits milliseconds for a writer at work."""
+def _open_alone(path: Path) -> tuple[int, Path]:
+    """A file beside ``path`` that no other writer has, and its path. Takes over what a killed writer has left.
+
+    Never waits for another writer, which may be stopped.
+    """
+    name, number = path.name + UNFINISHED, 0
     while True:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o600)
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        with suppress(FileNotFoundError):  # another writer has renamed it
-            if os.path.samestat(os.fstat(descriptor), path.lstat()):
-                return descriptor
+        unfinished = path.with_name(f"{name}{number or ''}")
+        descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        if try_flock(descriptor):
+            with suppress(FileNotFoundError):  # another writer has renamed it
+                if os.path.samestat(os.fstat(descriptor), unfinished.lstat()):
+                    return descriptor, unfinished
+        else:
+            number += 1
         os.close(descriptor)
 
 

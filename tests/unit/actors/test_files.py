@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import fcntl
 import os
 import stat
 import subprocess
@@ -48,6 +49,17 @@ def test_on_a_full_disk_the_old_file_stays_and_no_half_one_beside_it(
 
     assert path.read_text() == "old"
     assert [each.name for each in tmp_path.iterdir()] == ["x"]
+
+
+def test_a_writer_that_is_stopped_holds_up_no_other(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    with (tmp_path / "file.phalanx-new").open("wb") as stopped:
+        fcntl.flock(stopped, fcntl.LOCK_EX)
+        replace_file(path, "new")
+        replace_file(path, "newer")
+    assert path.read_text() == "newer"
+    replace_file(path, "newest")
+    assert [each.name for each in tmp_path.iterdir()] == ["file"]
 
 
 def test_what_is_appended_to_is_private_from_its_first_byte(tmp_path: Path) -> None:
