@@ -173,7 +173,7 @@ async def test_a_damaged_file_is_refused_until_it_is_moved_away(lost: Home, runn
         ("value", "the record message/1 does not match its checksum"),
         ("missing", "a part of it is missing"),
         ("cut off", "a write was cut off"),
-        ("position", "what it says of itself cannot be read"),
+        ("position", "its description cannot be read"),
         ("layout", "another version of Phalanx"),
         ("emptied", "holds no state of this home.*phalanx-home"),
         ("away", "refuses connections"),

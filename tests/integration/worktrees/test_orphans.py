@@ -190,7 +190,7 @@ def test_what_a_process_works_in_is_not_collected(
 ) -> None:
     orphan = _one(workspaces)
     with subprocess.Popen(["cat"], cwd=workspace.directory / "src", stdin=subprocess.PIPE) as process:
-        assert f"process {process.pid} is at work" in (workspaces.collect(orphan).kept_reason or "")
+        assert f"process {process.pid} is working in it" in (workspaces.collect(orphan).kept_reason or "")
         process.kill()
     lock = place.repository / ".git/worktrees/spec_1/index.lock"
     lock.touch()

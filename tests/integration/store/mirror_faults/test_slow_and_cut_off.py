@@ -18,7 +18,7 @@ from tests.integration.store.redis_server import RedisProcess
 async def test_stalled_for_a_while_is_told_with_how_far_it_lags(
     running: RedisProcess, store: MirroredStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("supervisor.store.mirror._TOLD_AFTER_S", 0.3)
+    monkeypatch.setattr("supervisor.store.mirror._WARN_AFTER_S", 0.3)
     running.pause()
     try:
         assert await slowest_save_s(store) < SAVE_BOUND_S
