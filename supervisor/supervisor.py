@@ -46,7 +46,7 @@ GOING_DOWN = "The team is being brought down: nothing is started any more. `phal
 BRIEF = frozenset({"send", "send_batch", "read", "list", "status"})
 """Verbs that wait for no agent unless they are asked to: their duration shows how quick the supervisor is."""
 INTERRUPT_S = 10.0
-MOVED_ON_S = 2.0
+MOVED_ON_S = 5.0
 """An instance reports within milliseconds; this only bounds the wait for one that has just died."""
 
 
