@@ -53,7 +53,7 @@ def spares(head: RigHost, kind: str) -> dict[str, int]:
 def test_what_is_ordered_is_spread_over_the_hosts(rig: Rig, team: RigHost) -> None:
     one_each = {host.name: 1 for host in rig.hosts}
     assert spares(team, "instances") == spares(team, "worktrees") == one_each
-    assert sorted(name for host in rig.hosts for name in sessions(host)) == ["spare_1", "spare_2", "spare_3"]
+    assert [[name.startswith("spare_") for name in sessions(host)] for host in rig.hosts] == [[True]] * len(rig.hosts)
     assert git(team, "branch", "--list", "phalanx/spare*") == ""
 
 
