@@ -270,17 +270,3 @@ class Member:
     def terminated(self) -> bool:
         """For good: one that only ended with the team, or failed, can go on and belongs to it."""
         return self.record.stage is InstanceStage.STOPPED and not self.record.wanted
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SpareAgent:
-    """A spare agent to be; the fields as in ``InstanceRecord``."""
-
-    agent: str
-    session_id: str
-    created_at: float
-    work_dir: Path
-    recipe: str
-    host: str
-    address: str
-    """Of the host if it is not the supervisor's own; else empty."""
