@@ -15,10 +15,10 @@ import pytest
 import pytest_asyncio
 
 from supervisor.store.base import StateStore
-from supervisor.store.memory import MemoryStore
 from supervisor.store.sqlite import SqliteStore
 from tests.integration.store.mirrors import make_mirrored
 from tests.integration.store.redis_server import RedisProcess, server
+from tests.memory_store import MemoryStore
 
 StoreMaker = Callable[[], StateStore]
 Reopen = Callable[[StateStore], Awaitable[StateStore]]

@@ -16,9 +16,9 @@ from actors.messages import Message, MessageStatus, Receipt
 from actors.status import Status
 from supervisor.api.requests import Role
 from supervisor.messaging.outgoing import OutgoingMessage
-from supervisor.store.memory import MemoryStore
 from supervisor.team.registry import InstanceRecord, InstanceStage, Member
 from supervisor.team.team import Team
+from tests.memory_store import MemoryStore
 
 READY = InstanceSnapshot(status=Status.READY, since=1.0)
 

@@ -16,9 +16,9 @@ from supervisor.api.requests import Role, SpawnRequest
 from supervisor.records import decode_record, encode_plain, encode_record
 from supervisor.rpc.idempotency import IdempotencyStore
 from supervisor.store import keys
-from supervisor.store.memory import MemoryStore
 from supervisor.team.registry import InstanceRecord
 from supervisor.team.team import Team
+from tests.memory_store import MemoryStore
 from tests.unit.supervisor.stand_ins import receipt, record, recruit
 
 PATHS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1).map(lambda text: Path("/") / text)

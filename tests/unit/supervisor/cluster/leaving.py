@@ -15,9 +15,9 @@ from actors.nodes import Node
 from actors.worktrees.model import Workspace
 from supervisor.cluster.migration import Drainer, Relocation
 from supervisor.cluster.scheduler import Placement, PlacementCancelledError
-from supervisor.store.memory import MemoryStore
 from supervisor.team.registry import InstanceRecord, InstanceStage, Member
 from supervisor.team.team import Team
+from tests.memory_store import MemoryStore
 from tests.unit.supervisor import virtual_time
 from tests.unit.supervisor.stand_ins import READY, recruit
 

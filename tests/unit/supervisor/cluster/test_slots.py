@@ -10,9 +10,9 @@ from actors.status import Status
 from actors.worktrees.model import Workspace
 from supervisor.cluster.scheduler import HostScheduler, Placement
 from supervisor.cluster.slots import SlotAccounting
-from supervisor.store.memory import MemoryStore
 from supervisor.team.registry import InstanceStage
 from supervisor.team.team import Team
+from tests.memory_store import MemoryStore
 from tests.unit.supervisor.stand_ins import READY, recruit
 
 

@@ -15,9 +15,9 @@ from actors.worktrees.model import Workspace
 from supervisor.cluster import migration as carrier_module
 from supervisor.cluster.migration import WorkSync
 from supervisor.store import keys
-from supervisor.store.memory import MemoryStore
 from supervisor.team.registry import Member
 from supervisor.team.team import Team
+from tests.memory_store import MemoryStore
 from tests.unit.supervisor import virtual_time
 from tests.unit.supervisor.stand_ins import READY, outgoing, receipt, recruit
 

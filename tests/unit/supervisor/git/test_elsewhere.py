@@ -18,8 +18,8 @@ from supervisor.git.service import GitService, RemoteGit
 from supervisor.settings import Settings
 from supervisor.settings.live import LiveSettings, TunableValues
 from supervisor.spawning.admission import WorkDirPolicy
-from supervisor.store.memory import MemoryStore
 from supervisor.team.team import Team
+from tests.memory_store import MemoryStore
 
 AWAY = "spec_0_0_2"
 

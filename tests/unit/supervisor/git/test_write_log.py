@@ -15,8 +15,8 @@ from supervisor.git.service import GitService, RemoteGit
 from supervisor.settings import Settings
 from supervisor.settings.live import LiveSettings, TunableValues
 from supervisor.spawning.admission import WorkDirPolicy
-from supervisor.store.memory import MemoryStore
 from supervisor.team.team import Team
+from tests.memory_store import MemoryStore
 from tests.unit.supervisor.git.test_service import Host
 
 COMMIT = {"type": "commit", "params": {"message": "m", "all": True}}

@@ -15,9 +15,9 @@ from supervisor.metrics.snapshot import HostSnapshot, StalledItem
 from supervisor.settings.live import LiveSettings
 from supervisor.spawning.admission import FairSemaphore
 from supervisor.store.guards import FencedStore
-from supervisor.store.memory import MemoryStore
 from supervisor.team.registry import InstanceStage
 from supervisor.team.team import Team
+from tests.memory_store import MemoryStore
 from tests.unit.supervisor.metrics.looks import LOAD, tuning
 from tests.unit.supervisor.stand_ins import outgoing, receipt, recruit
 

@@ -19,9 +19,9 @@ from supervisor.pool.agents import STUCK_S, AgentMaker, AgentSpec, spare_agent
 from supervisor.pool.pool import Spare
 from supervisor.spawning.rollback import SpawnRollback
 from supervisor.store import keys
-from supervisor.store.memory import MemoryStore
 from supervisor.team.registry import InstanceStage, Member
 from supervisor.team.team import Team
+from tests.memory_store import MemoryStore
 from tests.unit.supervisor import virtual_time
 from tests.unit.supervisor.pool.hosts import Hosts
 from tests.unit.supervisor.stand_ins import StandInInstance, recruit

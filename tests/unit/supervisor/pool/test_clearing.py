@@ -7,8 +7,8 @@ from collections.abc import Awaitable, Callable
 
 from supervisor.pool.pool import PAUSE_S
 from supervisor.pool.worktrees import StaleSpareCleaner
-from supervisor.store.memory import MemoryStore
 from supervisor.team.team import Team
+from tests.memory_store import MemoryStore
 from tests.unit.supervisor import virtual_time
 from tests.unit.supervisor.pool.hosts import Hosts, Machine
 from tests.unit.supervisor.stand_ins import record

@@ -13,9 +13,9 @@ from supervisor.cluster import scheduler as roster_module
 from supervisor.cluster.scheduler import RETURN_S, HostScheduler
 from supervisor.cluster.slots import SlotAccounting
 from supervisor.pool.placement import ClusterPlacement
-from supervisor.store.memory import MemoryStore
 from supervisor.team.registry import InstanceStage
 from supervisor.team.team import Team
+from tests.memory_store import MemoryStore
 from tests.unit.supervisor.stand_ins import recruit
 
 

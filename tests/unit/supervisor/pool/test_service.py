@@ -21,9 +21,9 @@ from supervisor.pool.worktrees import StaleSpareCleaner, WorktreeMaker
 from supervisor.settings import Settings
 from supervisor.settings.live import LiveSettings, TunableValues
 from supervisor.spawning.admission import FairSemaphore
-from supervisor.store.memory import MemoryStore
 from supervisor.team.registry import InstanceStage, Member
 from supervisor.team.team import Team
+from tests.memory_store import MemoryStore
 from tests.unit.supervisor import virtual_time
 from tests.unit.supervisor.pool.hosts import Hosts
 from tests.unit.supervisor.stand_ins import READY, StandInInstance, TroubledStore, record

@@ -13,8 +13,8 @@ from actors.worktrees.model import Workspace
 from supervisor.pool.pool import PAUSE_S, Pool
 from supervisor.pool.worktrees import WorktreeMaker
 from supervisor.spawning.admission import FairSemaphore
-from supervisor.store.memory import MemoryStore
 from supervisor.team.team import Team
+from tests.memory_store import MemoryStore
 from tests.unit.supervisor import virtual_time
 from tests.unit.supervisor.pool.hosts import Hosts, kept
 

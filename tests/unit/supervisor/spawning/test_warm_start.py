@@ -21,9 +21,9 @@ from supervisor.pool.pool import Spare
 from supervisor.spawning.admission import FairSemaphore
 from supervisor.spawning.staff import Staff
 from supervisor.spawning.start import WarmStart
-from supervisor.store.memory import MemoryStore
 from supervisor.team.registry import InstanceStage, Member
 from supervisor.team.team import Team
+from tests.memory_store import MemoryStore
 from tests.unit.supervisor.stand_ins import READY, StandInInstance, record
 
 NEW, SPARE = "spec_0_0_1", "spare_1"

@@ -6,8 +6,8 @@ from actors.messages import MessageStatus
 from supervisor.records import Unreadable, decode_plain
 from supervisor.store import keys
 from supervisor.store.guards import PreservingStore
-from supervisor.store.memory import MemoryStore
 from supervisor.team.team import Team
+from tests.memory_store import MemoryStore
 from tests.unit.supervisor.stand_ins import outgoing, receipt, recruit
 
 LATER = b"\x09written by a later version"

@@ -7,9 +7,9 @@ from actors.home import Home
 from actors.instance.instance import InstanceConfig
 from supervisor.settings import Settings
 from supervisor.settings.live import LiveSettings, TunableValues
-from supervisor.store.memory import MemoryStore
 from supervisor.team.adoption import Adopter, Batching
 from supervisor.team.team import Team
+from tests.memory_store import MemoryStore
 from tests.unit.supervisor.stand_ins import StandInInstance, recruit
 
 

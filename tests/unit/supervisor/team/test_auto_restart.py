@@ -12,11 +12,11 @@ from actors.instance.reports import Report
 from actors.status import Status
 from supervisor.api.results import RestartResult
 from supervisor.spawning.admission import FairSemaphore
-from supervisor.store.memory import MemoryStore
 from supervisor.team import lifecycle, team
 from supervisor.team.lifecycle import GIVEN_UP, AutoRestart
 from supervisor.team.registry import InstanceStage, Member
 from supervisor.team.team import Team
+from tests.memory_store import MemoryStore
 from tests.unit.supervisor import virtual_time
 from tests.unit.supervisor.stand_ins import READY, recruit
 

@@ -8,9 +8,9 @@ from actors.errors import UnavailableError
 from actors.home import Home
 from supervisor.settings import Settings
 from supervisor.settings.live import LiveSettings, TunableValues
-from supervisor.store.memory import MemoryStore
 from supervisor.team.adoption import Adopter, Batching, limits_of
 from supervisor.team.team import Team
+from tests.memory_store import MemoryStore
 from tests.unit.supervisor.stand_ins import StandInInstance, recruit, turns
 
 FIRST = TunableValues.of(Settings())

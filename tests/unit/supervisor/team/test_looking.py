@@ -13,11 +13,11 @@ from actors.instance.reports import InstanceSnapshot
 from actors.messages import MessageStatus
 from actors.status import PendingPermission, Status
 from supervisor.api import requests
-from supervisor.store.memory import MemoryStore
 from supervisor.team import views
 from supervisor.team.queries import Queries
 from supervisor.team.registry import InstanceStage, Member
 from supervisor.team.team import Team
+from tests.memory_store import MemoryStore
 from tests.unit.supervisor.stand_ins import READY, outgoing, receipt, recruit
 
 ALL = requests.ListRequest()

@@ -16,10 +16,10 @@ from actors.messages import Message, MessageStatus
 from actors.status import PendingPermission, Status
 from supervisor.api import requests, results
 from supervisor.api.verbs import Caller
-from supervisor.store.memory import MemoryStore
 from supervisor.team.queries import LASTS_S, Queries
 from supervisor.team.registry import InstanceStage, Member
 from supervisor.team.team import Team
+from tests.memory_store import MemoryStore
 from tests.unit.supervisor import virtual_time
 from tests.unit.supervisor.stand_ins import READY, outgoing, receipt, recruit
 

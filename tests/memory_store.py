@@ -1,4 +1,4 @@
-"""A store that lives as long as its process; tests use it."""
+"""A state store that lives as long as its process."""
 
 from __future__ import annotations
 
