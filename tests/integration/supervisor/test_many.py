@@ -15,9 +15,9 @@ from supervisor.build import build_supervisor
 from supervisor.settings import Settings
 from supervisor.spawning.staff import Staff
 from supervisor.supervisor import Supervisor
+from tests.fakes.store import MemoryStore
 from tests.integration.supervisor.asking import settle, specialist
 from tests.integration.supervisor.conftest import LEAD, environment_of
-from tests.memory_store import MemoryStore
 
 
 async def test_several_are_restarted_and_terminated_by_one_call_each_and_an_unknown_one_fails_alone(
