@@ -52,7 +52,7 @@ class Outside:
         self.refuses = ""
         """What the store says as soon as the agent is ended."""
 
-    async def host_load(self) -> Any:
+    async def load(self) -> Any:
         return host_load(available_mb=self.available_mb)
 
     async def end_agent(self, instance_id: str, session_name: str, grace_s: float) -> None:
