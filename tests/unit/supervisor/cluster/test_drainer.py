@@ -65,7 +65,7 @@ async def test_who_turns_out_to_be_at_work_when_it_is_asked_itself_is_followed_a
     scene.snapshot = BUSY
     await asyncio.sleep(2)
     assert scene.log.calls[:1] == ["adopt"]
-    assert not any(deed.startswith(("end", "destroy")) for deed in scene.log.calls)
+    assert not any(call.startswith(("end", "destroy")) for call in scene.log.calls)
     assert scene.team.members.has(FIRST)
     assert member.record.moving_from == ""
 
@@ -243,7 +243,7 @@ async def test_what_it_says_at_the_last_moment_of_a_message_under_way_keeps_the_
     scene.drained.add("old")
     await asyncio.sleep(3)
     assert scene.log.calls[:1] == ["adopt"]
-    assert not any(deed.startswith(("end", "destroy")) for deed in scene.log.calls)
+    assert not any(call.startswith(("end", "destroy")) for call in scene.log.calls)
 
 
 async def test_what_one_that_has_ended_had_alone_is_told_of_when_it_goes_elsewhere(scene: DrainScene) -> None:
