@@ -1,18 +1,25 @@
-"""A round is repeatable from its seed, and its figures say what happened."""
+"""A round is repeatable from its seed; its figures and promises say what happened."""
 
 from __future__ import annotations
 
+import inspect
 import json
+import re
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
-from tests.chaos import arrivals, record
+from tests.chaos import arrivals, checks, play, record, verdict
 from tests.chaos.arrivals import Arrival
-from tests.chaos.figures import Row, rows_of, table
+from tests.chaos.figures import Row, rows_of
+from tests.chaos.figures import table as figures_table
 from tests.chaos.ledger import Killed, Probe
 from tests.chaos.plan import Target, plan_calls, plan_kills, plan_letters
-from tests.unit.chaos.doctored import IDS, LETTERS, ledger, log, message_id
+from tests.chaos.promises import PROMISES, Put, table, word_of
+from tests.chaos.record import PAGE
+from tests.chaos.visits import AT_A_CLAUDE, AT_A_DEMO, DRAFT_MARK, Act, plan_visits
+from tests.unit.chaos.faultless import IDS, LETTERS, ledger, log, message_id
 
 
 def test_one_seed_gives_one_plan() -> None:
@@ -106,7 +113,7 @@ def test_times_are_counted_from_the_kill_to_the_first_list_and_to_the_last_messa
     row = rows_of(kills, probes, book.fates.values(), seen)[Target.GCS]
 
     assert (row.kills, row.while_typing, row.undelivered, row.list_s, row.delivered_s) == (1, 1, 1, [2.0], [4.0])
-    assert table([row])[-1] == "| GCS | 1 | 1 | 1 | 2.0 s / 2.0 s | 4.0 s / 4.0 s |"
+    assert figures_table([row])[-1] == "| GCS | 1 | 1 | 1 | 2.0 s / 2.0 s | 4.0 s / 4.0 s |"
 
 
 def test_the_table_goes_between_the_marks_of_the_page_and_touches_nothing_else(tmp_path: Path) -> None:
@@ -132,3 +139,72 @@ def test_a_page_without_marks_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="marks"):
         record.write(record.Total(seed=1, rows={}), page)
     assert page.read_text() == "nothing"
+
+
+def test_one_seed_and_person_give_one_plan() -> None:
+    visits = plan_visits(7, "ada", IDS, AT_A_CLAUDE, 30)
+
+    assert visits == plan_visits(7, "ada", IDS, AT_A_CLAUDE, 30)
+    assert visits != plan_visits(8, "ada", IDS, AT_A_CLAUDE, 30)
+    assert visits != plan_visits(7, "bea", IDS, AT_A_CLAUDE, 30)
+
+
+def test_all_that_people_do_comes_and_commands_only_where_they_mean_something() -> None:
+    assert {act for visit in plan_visits(1, "ada", IDS, AT_A_CLAUDE, 100) for act in visit.acts} == set(Act)
+    assert {act for visit in plan_visits(1, "ada", IDS, AT_A_DEMO, 100) for act in visit.acts} == set(AT_A_DEMO)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_draft_carries_its_mark_and_neither_digit_nor_enter(seed: int) -> None:
+    for visit in plan_visits(seed, "ada", IDS, AT_A_DEMO, 50):
+        assert visit.draft.startswith(DRAFT_MARK)
+        assert not any(each.isdigit() or each in "\r\n/!#@" for each in visit.draft)
+
+
+def test_some_letters_ask_for_a_permission_where_somebody_answers() -> None:
+    letters = plan_letters(7, "a", IDS, range(1, 500), lambda command: f"@@ask {command}")
+
+    asking = [letter for letter in letters if "@@ask" in letter.text]
+    assert asking
+    assert all(letter.text.endswith(f"@@ask touch ran-{letter.number}") for letter in asking)
+    assert letters == plan_letters(7, "a", IDS, range(1, 500), lambda command: f"@@ask {command}")
+
+
+_BEGINNING = re.compile(r'f?"([a-z][a-z ]*): ')
+
+
+def test_every_check_belongs_to_one_promise() -> None:
+    source = "".join(inspect.getsource(module) for module in (checks, verdict, play))
+    begun = set(_BEGINNING.findall(source)) - {"chaos", "a member could not be spawned"}
+    counted = Counter(word for promise in PROMISES for word in promise.words)
+    assert begun == counted.keys()
+    assert set(counted.values()) == {1}
+
+
+def test_the_promises_are_those_of_the_page() -> None:
+    told = re.findall(r"^(\d\. )\*\*(.*?)\.\*\*", PAGE.read_text(), re.MULTILINE)
+    assert ["".join(each) for each in told] == [promise.title for promise in PROMISES]
+
+
+@pytest.mark.parametrize(
+    ("problem", "word"),
+    [
+        ("seed 7: lost: message 3 of a", "lost"),
+        ("seed 7: … and 12 more that begin with doubled", "doubled"),
+        ("seed 7: left behind: 12 sleep", "left behind"),
+        ("seed 7: submitted: spec_0_0_1 got what a person had typed", "submitted"),
+    ],
+)
+def test_a_problem_is_known_by_how_it_begins(problem: str, word: str) -> None:
+    assert word_of(problem) == word
+
+
+def test_what_was_found_stands_beside_its_promise_and_nothing_is_left_out() -> None:
+    put = Put(rounds=2, accepted=4000, agents=40, looks=900, kills=80, while_typing=50, redis_away=9)
+    put.recovered_s += [2.0, 10.0]
+    lines = table(put, ["seed 1: lost: a", "seed 1: lost: b", "seed 2: strange: c"])
+    assert lines[2].endswith("| 4000 accepted messages, 80 kills, 50 while typing | **2** |")
+    assert [line.endswith("| nothing |") for line in lines[3:9]] == [True] * 6
+    assert "well 6.0 s (p50), 10.0 s (most) after the last kill" in lines[5]
+    assert lines[9:] == ["| anything else | | **1** |"]
+    assert len(table(put, [])) == 9

@@ -1,14 +1,173 @@
-"""The checks of a chaos round see agents that were doubled or restarted, and processes that nobody owns."""
+"""The checks of a chaos round see every kind of fault: shown on logs and listings that were falsified."""
 
 from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 
 from tests.chaos import checks
+from tests.chaos.arrivals import Arrival
+from tests.chaos.ledger import Ledger, Probe
 from tests.chaos.survey import Found, Kind, kind_of
 from tests.chaos.verdict import Spawned
-from tests.unit.chaos.doctored import IDS
+from tests.chaos.visits import DRAFT_MARK
+from tests.unit.chaos.faultless import CONTEXTS, IDS, LETTERS, ledger, letter, logs, message_id
+
+
+def problems(book: Ledger, seen: list[Arrival]) -> list[str]:
+    fates = list(book.fates.values())
+    return [
+        *checks.every_call_was_answered(book),
+        *checks.every_accepted_message_stands_once(fates, seen),
+        *checks.every_text_is_exact(fates, seen),
+        *checks.nothing_else_arrived(fates, seen, CONTEXTS),
+        *checks.order_is_kept(fates, seen),
+    ]
+
+
+def changed(number: int, **changes: Any) -> list[Arrival]:
+    return [replace(each, **changes) if each.message_id == message_id(number) else each for each in logs()]
+
+
+def and_also(instance_id: str, message_id: str, text: str) -> list[Arrival]:
+    return [*logs(), Arrival(instance_id=instance_id, message_id=message_id, text=text, at=8.0)]
+
+
+@pytest.mark.parametrize(
+    ("seen", "told"),
+    [
+        pytest.param(logs(), [], id="a faultless round"),
+        pytest.param(
+            logs(LETTERS[1:]), ["lost: message 1 of a to spec_0_0_1 (msg_000000000001)"], id="a message is lost"
+        ),
+        pytest.param(
+            logs((*LETTERS, LETTERS[1])),
+            ["doubled: message 2 of a", "order: spec_0_0_1 got 2 of a after 5"],
+            id="a message was pasted twice",
+        ),
+        pytest.param(
+            and_also(IDS[0], "msg_00000000ffff", LETTERS[1].text),
+            ["doubled: message 2 of a", "foreign: spec_0_0_1 got msg_00000000ffff"],
+            id="a message was accepted twice under two ids",
+        ),
+        pytest.param(
+            logs((LETTERS[1], LETTERS[0], *LETTERS[2:])),
+            ["order: spec_0_0_1 got 1 of a after 2"],
+            id="messages of one client are swapped",
+        ),
+        pytest.param(
+            logs((LETTERS[3], *LETTERS[:3], LETTERS[4])), [], id="messages of two clients may come in any order"
+        ),
+        pytest.param(
+            logs((*LETTERS, letter(9))),
+            ["foreign: spec_0_0_1 got msg_000000000009"],
+            id="a message that nobody accepted arrived",
+        ),
+        pytest.param(
+            and_also(IDS[1], "", "and more"),
+            ["foreign: spec_0_0_2 got without header 'and more'"],
+            id="a text stands under no header",
+        ),
+        pytest.param(changed(5, text="order 5 of a"), ["changed: message 5"], id="a text was cut short"),
+        pytest.param(
+            changed(5, instance_id=IDS[1]),
+            ["astray: message 5 for spec_0_0_1 reached spec_0_0_2", "order: spec_0_0_2 got 3 of a after 5"],
+            id="a message is in another agent's log",
+        ),
+    ],
+)
+def test_whatever_is_wrong_with_what_arrived_is_found(tmp_path: Path, seen: list[Arrival], told: list[str]) -> None:
+    found = problems(ledger(tmp_path), seen)
+    assert [problem[: len(words)] for problem, words in zip(found, told, strict=True)] == told
+
+
+def test_a_context_that_was_given_twice_or_never_is_found(tmp_path: Path) -> None:
+    context = next(each for each in logs() if each.text == CONTEXTS[IDS[0]])
+
+    assert problems(ledger(tmp_path), [context, *logs()]) == ["context: spec_0_0_1 got its first message 2 times"]
+    without = [each for each in logs() if each != context]
+    assert problems(ledger(tmp_path), without) == ["context: spec_0_0_1 got its first message 0 times"]
+
+
+def test_a_refused_message_is_a_problem_and_a_worse_one_when_it_arrives(tmp_path: Path) -> None:
+    book = ledger(tmp_path, LETTERS[1:])
+    book.expect(LETTERS[:1])
+    book.answered(LETTERS[:1], [{"success": False, "error": {"code": "wrong_state", "message": "not now"}}])
+
+    (found,) = problems(book, logs(LETTERS[1:]))
+    assert found.startswith("refused: message 1")
+    assert any(problem.startswith("foreign: ") for problem in problems(book, logs()))
+
+
+def test_a_message_whose_call_was_never_answered_is_a_problem_but_may_have_arrived(tmp_path: Path) -> None:
+    book = ledger(tmp_path, LETTERS[1:])
+    book.expect(LETTERS[:1])
+
+    assert problems(book, logs()) == ["unanswered: message 1 of a"]
+    assert problems(book, logs(LETTERS[1:])) == ["unanswered: message 1 of a"]
+    assert any(problem.startswith("doubled: ") for problem in problems(book, logs((*LETTERS, LETTERS[0]))))
+
+
+def test_many_problems_of_a_kind_are_counted_instead_of_told(tmp_path: Path) -> None:
+    letters = tuple(letter(number) for number in range(1, 100))
+
+    found = checks.every_accepted_message_stands_once(ledger(tmp_path, letters).fates.values(), [])
+
+    assert len(found) == 9
+    assert found[-1] == "… and 91 more that begin with lost"
+
+
+def test_a_receipt_that_says_something_else_is_found(tmp_path: Path) -> None:
+    fates = ledger(tmp_path).fates.values()
+    good = {message_id(each.number): "submitted" for each in LETTERS}
+
+    assert checks.receipts_say_submitted(fates, good) == []
+    assert len(checks.receipts_say_submitted(fates, {**good, message_id(1): "unconfirmed"})) == 1
+    assert len(checks.receipts_say_submitted(fates, dict(list(good.items())[1:]))) == 1
+
+
+def test_copies_that_differ_are_found() -> None:
+    file = {"instance/1": b"x", "receipt/2": b"y"}
+
+    assert checks.copies_are_equal(file, dict(file)) == []
+    assert checks.copies_are_equal(file, {"instance/1": b"x"}) == ["copies: receipt/2 is only in the file"]
+    assert checks.copies_are_equal(file, {**file, "receipt/3": b""}) == ["copies: receipt/3 is only in Redis"]
+    assert checks.copies_are_equal(file, {**file, "receipt/2": b"z"}) == ["copies: receipt/2 differs"]
+
+
+def test_a_list_that_told_a_wrong_story_is_found(tmp_path: Path) -> None:
+    book = ledger(tmp_path)
+    book.probes.append(Probe(asked_at=1.0, answered_at=1.1, answered=True))
+    assert checks.list_never_told_a_wrong_story(book) == []
+
+    book.probes.append(Probe(asked_at=2.0, answered_at=2.1, answered=True, complaint="not listed: spec_0_0_1"))
+
+    assert checks.list_never_told_a_wrong_story(book) == ["list: at 2.00: not listed: spec_0_0_1"]
+
+
+def test_a_draft_in_a_conversation_is_found() -> None:
+    text = f"order 3 of a\n{DRAFT_MARK} ada abcdefgh"
+    arrival = Arrival(instance_id=IDS[0], message_id="msg_1", text=text, at=1.0)
+
+    (problem,) = checks.nothing_was_sent_for_a_person([arrival])
+
+    assert problem.startswith(f"submitted: {IDS[0]} got what a person had typed")
+
+
+def test_a_command_that_ran_without_a_yes_is_found(tmp_path: Path) -> None:
+    book = ledger(tmp_path)
+    book.decided(IDS[0], "touch ran-1", allow=True)
+    book.decided(IDS[0], "touch ran-2", allow=False)
+
+    problems = checks.nothing_was_approved(book, [(IDS[0], "touch ran-1"), (IDS[0], "touch ran-2")])
+
+    assert problems == [f"approved: {IDS[0]} ran 'touch ran-2', and nobody had allowed it"]
+    assert book.decisions == 2
+
 
 BEFORE = {IDS[0]: (100, 1.0), IDS[1]: (101, 1.0)}
 
