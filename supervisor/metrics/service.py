@@ -164,10 +164,9 @@ class AlertLoop:
     worse.
     """
 
-    def __init__(self, monitor: Monitor, feed: EventFeed, every_s: float = EVERY_S) -> None:
+    def __init__(self, monitor: Monitor, feed: EventFeed) -> None:
         self._monitor = monitor
         self._feed = feed
-        self._every_s = every_s
         self._task: asyncio.Task[None] | None = None
         self._told: dict[str, int] = {}
 
@@ -185,13 +184,12 @@ class AlertLoop:
     async def _run(self) -> None:
         while self._feed.heard:
             try:
-                await self.look()
+                await self._look()
             except Exception:
                 logger.exception("the team could not be looked at")
-            await asyncio.sleep(self._every_s)
+            await asyncio.sleep(EVERY_S)
 
-    async def look(self) -> None:
-        """Takes one snapshot and publishes what it shows."""
+    async def _look(self) -> None:
         snapshot = await self._monitor.snapshot(WINDOW_S)
         findings = judge(snapshot)
         at = iso(self._monitor.now)
