@@ -30,7 +30,6 @@ from actors.home import Home
 from actors.marks import MARKS
 from supervisor.api.requests import VariableName
 from supervisor.settings.sources import (
-    SECRET,
     Directory,
     SavedChanges,
     SettingsSources,
@@ -274,9 +273,11 @@ class Settings(BaseModel):
         Raises ``SettingsError`` that names the place, the value and what is allowed.
         """
         tuned = read_tuned(home)
-        places = SettingsSources(config=home.config_file, environment=environment, tuned={}, tuned_file=home.tuned_file)
-        configured = read(cls, places, secret=SECRET)
-        read(cls, replace(places, tuned=tuned.values), secret=SECRET)  # tells a fault with its place
+        sources = SettingsSources(
+            config=home.config_file, environment=environment, tuned={}, tuned_file=home.tuned_file
+        )
+        configured = read(cls, sources)
+        read(cls, replace(sources, tuned=tuned.values))  # tells a fault with its place
         return configured.with_tuned(tuned)
 
     def with_tuned(self, tuned: SavedChanges) -> Self:
