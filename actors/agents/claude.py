@@ -15,7 +15,7 @@ from pathlib import Path
 
 from actors.agents import hook
 from actors.agents.base import Launch, LaunchRequest
-from actors.agents.claude_records import ClaudeRecord
+from actors.agents.claude_records import ClaudeRecords
 from actors.errors import InvalidRequestError, SettingsError
 
 _SETTINGS_NAME = "settings.json"
@@ -59,7 +59,7 @@ _ENVIRONMENT = {
 
 
 @dataclass(frozen=True, slots=True)
-class ClaudeAgent(ClaudeRecord):
+class ClaudeAgent(ClaudeRecords):
     """``command`` starts Claude Code and may hold arguments; ``python`` runs the hooks."""
 
     command: str

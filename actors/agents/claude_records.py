@@ -1,6 +1,6 @@
 """What Claude Code writes about itself: hook events, transcript, status file.
 
-``ClaudeRecord`` is the reading half of ``ClaudeAgent`` and of ``DemoAgent``, which behaves like it; the observer calls
+``ClaudeRecords`` is the reading half of ``ClaudeAgent`` and of ``DemoAgent``, which behaves like it; the observer calls
 it. Events, as ``hook.py`` puts them into the spool, and transcript lines are read by pure functions; ``StatusFile``
 reads a file.
 """
@@ -298,7 +298,7 @@ def _is_plain(session_id: str) -> bool:
     return bool(session_id) and all(character.isalnum() or character == "-" for character in session_id)
 
 
-class ClaudeRecord:
+class ClaudeRecords:
     """The reading half of an ``Agent``; see there."""
 
     __slots__ = ()

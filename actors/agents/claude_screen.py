@@ -1,6 +1,6 @@
 """What one capture of Claude Code's pane shows: input box, dialog, menu or view; pure.
 
-``ClaudeRecord`` calls ``read_screen``; a capture that is not understood reads as ABSENT. Below it, ``find_box`` finds
+``ClaudeRecords`` calls ``read_screen``; a capture that is not understood reads as ABSENT. Below it, ``find_box`` finds
 the input box and ``read_dialog`` the dialog. ``scrubbed`` takes the words out of a capture, so that it can be kept or
 shown as an example.
 """

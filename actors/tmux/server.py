@@ -13,6 +13,7 @@ ignore that, so end an agent's processes first to be sure.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import signal
@@ -36,8 +37,8 @@ from actors.errors import InvalidRequestError, PaneGoneError, TerminalError
 from actors.files import replace_file
 from actors.processes import end_processes, no_signal_blocked, running_after
 from actors.tmux.client import (
-    CLIENT_ENVIRONMENT,
     NO_SESSION,
+    ProcessClient,
     ask,
     check_socket_path,
     client_command,
@@ -307,13 +308,14 @@ class TimeoutServer(libtmux.Server):
     def cmd(self, cmd: str, *args: Any, target: str | int | None = None) -> tmux_cmd:
         addressed = () if target is None else ("-t", str(target))
         words = (cmd, *addressed, *map(str, args))
-        command = [*client_command(self._socket), *words]
+        program = client_command(self._socket)
         try:
-            return _FinishedCommand(command, ask(self._socket, words, self._cwd, self._timeout_s))
+            answer = ask(self._socket, words, self._cwd, self._timeout_s)
         except OtherProtocolError:
-            return _FinishedCommand(command, _run_program(command, self._cwd, self._timeout_s))
+            answer = asyncio.run(ProcessClient(program, self._timeout_s, cwd=self._cwd).ask(words, None))
         except (TmuxFrameError, ValueError) as error:
             raise TerminalError(f"tmux could not be called: {error}") from error
+        return _FinishedCommand([*program, *words], answer)
 
     @property
     def panes(self) -> QueryList[libtmux.Pane]:
@@ -349,24 +351,6 @@ class _FinishedCommand(tmux_cmd):
         self.returncode = answer.status
         self.stdout = _lines(answer.output)
         self.stderr = _lines(answer.errors)
-
-
-def _run_program(command: Sequence[str], cwd: Path, timeout_s: float) -> TmuxReply:
-    try:
-        ended = subprocess.run(
-            command,
-            cwd=cwd,
-            env=CLIENT_ENVIRONMENT,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=timeout_s,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        raise no_answer(timeout_s) from None
-    except (OSError, ValueError) as error:
-        raise TerminalError(f"tmux could not be started: {error}") from error
-    return TmuxReply(status=ended.returncode, output=ended.stdout, errors=ended.stderr)
 
 
 def _lines(output: bytes) -> list[str]:

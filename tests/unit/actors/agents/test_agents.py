@@ -5,9 +5,8 @@ from pathlib import Path
 import pytest
 
 from actors.agents.base import Agent, LaunchRequest
-from actors.agents.catalog import AgentCatalog
+from actors.agents.catalog import AgentCatalog, DemoAgent
 from actors.agents.claude import ClaudeAgent
-from actors.agents.demo.agent import DemoAgent
 from actors.errors import InvalidRequestError, SettingsError
 
 CATALOG = AgentCatalog(claude_command="claude", python="/usr/bin/python3", demo_start_s=1.5)
