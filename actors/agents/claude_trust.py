@@ -90,10 +90,15 @@ def _trust(config: dict[str, Any], directory: str) -> None:
 def _locked(path: Path) -> Iterator[None]:
     """Claude Code's lock: a directory beside the file, whose making is atomic."""
     lock = Path(f"{path}.lock")
+    touched_ns, touched_at = 0, time.monotonic()
     deadline = time.monotonic() + _LOCK_PATIENCE_S
-    holder = _LockOwner(lock)
     while not _made(lock):
-        holder.release_if_dead()
+        with contextlib.suppress(FileNotFoundError):
+            if (now_ns := lock.stat().st_mtime_ns) != touched_ns:
+                touched_ns, touched_at = now_ns, time.monotonic()
+            # Also by our own clock: a lock from before the system's was set back would hold for as long as that.
+            if max(time.time() - touched_ns / 1e9, time.monotonic() - touched_at) > _STALE_LOCK_S:
+                lock.rmdir()
         if time.monotonic() > deadline:
             raise AgentError(f"{lock} is held by another program for {_LOCK_PATIENCE_S:.0f} s: try again later.")
         time.sleep(_LOCK_POLL_S)
@@ -110,25 +115,6 @@ def _made(lock: Path) -> bool:
     except FileExistsError:
         return False
     return True
-
-
-class _LockOwner:
-    """Whoever has the lock while it is waited for."""
-
-    def __init__(self, lock: Path) -> None:
-        self._lock = lock
-        self._touched_ns = 0
-        self._seen_at = time.monotonic()
-
-    def release_if_dead(self) -> None:
-        """By the time that the lock carries, and by how long it has carried it here: one from before the clock was set
-        back would otherwise stay for as long as that."""
-        with contextlib.suppress(FileNotFoundError):
-            touched_ns = self._lock.stat().st_mtime_ns
-            if touched_ns != self._touched_ns:
-                self._touched_ns, self._seen_at = touched_ns, time.monotonic()
-            if max(time.time() - touched_ns / 1e9, time.monotonic() - self._seen_at) > _STALE_LOCK_S:
-                self._lock.rmdir()
 
 
 def _replace(path: Path, config: Mapping[str, Any]) -> None:

@@ -273,11 +273,11 @@ def test_a_grey_pointer_is_a_turn_under_way_in_every_theme(pointer: str) -> None
 
 
 @pytest.mark.parametrize(
-    ("around", "screen"),
-    [({"below": "  esc to interrupt"}, BUSY), ({"above": "✶ Thinking… (3s)"}, BUSY), ({}, EMPTY)],
+    ("above", "below", "screen"),
+    [("", "  esc to interrupt", BUSY), ("✶ Thinking… (3s)", "", BUSY), ("", "  ? for shortcuts", EMPTY)],
 )
-def test_without_colours_the_hints_tell_of_a_turn_under_way(around: dict[str, str], screen: Screen) -> None:
-    assert read_screen(composer(f"{POINTER}\xa0", **around)) == screen
+def test_without_colours_the_hints_tell_of_a_turn_under_way(above: str, below: str, screen: Screen) -> None:
+    assert read_screen(composer(f"{POINTER}\xa0", above=above, below=below)) == screen
 
 
 @pytest.mark.parametrize("words", ["─ name ─", "─ 日本 branch ─", "─ History 13/13 ────", "── A name ──"])
