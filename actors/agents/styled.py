@@ -37,15 +37,6 @@ class Style(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
-    """Neighbouring characters of one style. ``start`` is the index of the first in its row's text."""
-
-    start: int
-    text: str
-    style: Style
-
-
-@dataclass(frozen=True, slots=True)
 class Row:
     """One row. What its styles are is worked out only when asked, which is so for few rows of a screen."""
 
@@ -58,25 +49,19 @@ class Row:
     def blank(self) -> bool:
         return not self.text.strip()
 
-    @property
-    def runs(self) -> tuple[Run, ...]:
-        style = self._style
-        runs: list[Run] = []
-        length = position = 0
-        for escape in [*ESCAPE.finditer(self._line), None]:
-            end = escape.start() if escape else len(self._line)
-            if end > position:
-                runs.append(Run(length, self._line[position:end], style))
-                length += end - position
-            if escape:
-                position = escape.end()
-                if escape[1] is not None:
-                    style = _after(style, escape[1])
-        return tuple(runs)
-
     def style_at(self, index: int) -> Style:
         """Of one character; the plain style beyond the row's text."""
-        return next((run.style for run in self.runs if run.start <= index < run.start + len(run.text)), Style())
+        if index >= len(self.text):
+            return Style()
+        style, position = self._style, 0
+        for escape in ESCAPE.finditer(self._line):
+            index -= escape.start() - position
+            if index < 0:
+                break
+            position = escape.end()
+            if escape[1] is not None:
+                style = _after(style, escape[1])
+        return style
 
     def index_at(self, column: int) -> int:
         """Index of the character that covers the cell ``column``; beyond the text one for each cell."""

@@ -28,7 +28,6 @@ from typing import Any
 
 import libtmux
 import psutil
-from libtmux._internal.query_list import QueryList
 from libtmux.common import tmux_cmd
 from libtmux.exc import LibTmuxException
 
@@ -155,8 +154,10 @@ class TmuxServer:
         if not cwd.is_dir():
             raise InvalidRequestError(f"not a directory: {cwd}. Give one that exists to work in.")
         tmux = TimeoutServer(self._socket, self._timeout_s, cwd)
-        pane = tmux.new_pane(name, _pane_command(argv), columns, rows)
-        return PaneInfo(session_name=name, pane_id=pane.pane_id or "", pid=int(pane.pane_pid or 0))
+        size = ("-x", str(columns), "-y", str(rows))
+        new = ("new-session", "-d", "-P", "-F", _PANE_FORMAT, "-s", name, *size, "--", *_pane_command(argv))
+        pane = _read_pane(printed(tmux.cmd(*never_late(), *new))[0])
+        return PaneInfo(session_name=name, pane_id=pane.pane_id, pid=pane.pid)
 
     def close_session(self, name: str) -> None:
         """Ends the session with exactly this name; no-op when there is none, or no server."""
@@ -182,17 +183,22 @@ class TmuxServer:
         Ignores panes that somebody has added to a session.
         """
         try:
-            panes = self._tmux.panes
+            panes = self._panes()
         except PaneGoneError:
             if not self.is_running():
                 return ()
-            panes = self._tmux.panes  # the socket or a new server may just have appeared
+            panes = self._panes()  # the socket or a new server may just have appeared
         first: dict[str, RunningAgent] = {}
-        for pane in sorted(panes, key=lambda pane: int((pane.pane_id or "%0")[1:])):
-            name, number, pid = pane.session_name or "", pane.pane_id or "", int(pane.pane_pid or 0)
-            agent = RunningAgent(session_name=name, pane_id=number, pid=pid, alive=pane.pane_dead != "1")
-            first.setdefault(name, agent)
+        for pane in sorted(panes, key=lambda pane: int(pane.pane_id[1:])):
+            first.setdefault(pane.session_name, pane)
         return tuple(agent for _, agent in sorted(first.items()))
+
+    def _panes(self) -> list[RunningAgent]:
+        """Raises ``PaneGoneError`` without a server."""
+        listing = self._tmux.cmd("list-panes", "-a", "-F", _PANE_FORMAT)
+        if listing.returncode and NO_SESSION in listing.stderr:
+            return []
+        return list(map(_read_pane, printed(listing)))
 
     def _session(self, name: str) -> libtmux.Session:
         """The session with exactly this name; tmux looks it up with each command."""
@@ -252,6 +258,12 @@ class TmuxServer:
             raise TerminalError(f"the tmux server (process {server.pid}) does not end even when killed")
 
 
+def _read_pane(row: str) -> RunningAgent:
+    """Of a row in the form of ``_PANE_FORMAT``."""
+    number, pid, dead, name = row.split(":", 3)
+    return RunningAgent(session_name=name, pane_id=number, pid=int(pid or 0), alive=dead != "1")
+
+
 def _check_name(name: str) -> None:
     if not _NAME.fullmatch(name):
         raise InvalidRequestError(f"not a session name: {name!r}. Use letters, digits, underscores and hyphens.")
@@ -286,16 +298,14 @@ def _reset_priority(pid: int) -> None:
 class TimeoutServer(libtmux.Server):
     """A ``libtmux.Server`` that raises ``TerminalError`` when tmux does not answer within ``timeout_s``.
 
-    It replaces the parts of libtmux that the host cannot use:
+    libtmux's ``cmd`` starts a process without a time limit and with the caller's environment: a server that hangs would
+    block a thread for ever, and the caller's TMUX or PATH would reach tmux. Here it uses the server's socket, and
+    tmux's program only for a server of another protocol. What ``TmuxServer`` does not use of libtmux either:
 
-    - libtmux's ``cmd`` starts a process without a time limit and with the caller's environment: a server that hangs
-      would block a thread for ever, and the caller's TMUX or PATH would reach tmux. Here it uses the server's socket,
-      and tmux's program only for a server of another protocol.
-    - libtmux's ``panes`` does the same and reads 125 fields of each pane. A separator or newline in the title, which
-      the agent writes, or in the directory breaks the listing. ``sessions`` and ``refresh`` have the same faults and
-      are not used.
-    - libtmux's ``new_session`` takes the program as one string, which tmux gives to the user's shell, and expands
-      formats, even ``#(command)``, in the directory. ``new_pane`` takes words and any directory.
+    - ``panes``, ``sessions`` and ``refresh`` read 125 fields of each pane. A separator or newline in the title, which
+      the agent writes, or in the directory breaks the listing.
+    - ``new_session`` takes the program as one string, which tmux gives to the user's shell, and expands formats, even
+      ``#(command)``, in the directory.
     """
 
     def __init__(self, socket: Path, timeout_s: float, cwd: Path = Path("/")) -> None:
@@ -316,24 +326,6 @@ class TimeoutServer(libtmux.Server):
         except (TmuxFrameError, ValueError) as error:
             raise TerminalError(f"tmux could not be called: {error}") from error
         return _FinishedCommand([*program, *words], answer)
-
-    @property
-    def panes(self) -> QueryList[libtmux.Pane]:
-        """Panes with id, process, end and session only. Raises ``PaneGoneError`` without a server."""
-        listing = self.cmd("list-panes", "-a", "-F", _PANE_FORMAT)
-        if listing.returncode and NO_SESSION in listing.stderr:
-            return QueryList()
-        return QueryList(map(self._pane, printed(listing)))
-
-    def new_pane(self, session_name: str, program: Sequence[str], columns: int, rows: int) -> libtmux.Pane:
-        """Runs ``program`` in the only pane of a new session."""
-        size = ("-x", str(columns), "-y", str(rows))
-        new = ("new-session", "-d", "-P", "-F", _PANE_FORMAT, "-s", session_name, *size, "--", *program)
-        return self._pane(printed(self.cmd(*never_late(), *new))[0])
-
-    def _pane(self, row: str) -> libtmux.Pane:
-        number, pid, dead, name = row.split(":", 3)
-        return libtmux.Pane(server=self, pane_id=number, pane_pid=pid, pane_dead=dead, session_name=name)
 
 
 def printed(done: tmux_cmd) -> list[str]:

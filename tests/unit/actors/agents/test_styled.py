@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from actors.agents.styled import Cursor, Run, Style, read_capture, read_rows
+from actors.agents.styled import Cursor, Style, read_capture, read_rows
 
 PLAIN, DIM = Style(), Style(dim=True)
 
@@ -11,7 +11,7 @@ def test_styles_are_taken_out_of_the_text_and_kept_beside_it() -> None:
     (row,) = read_rows("a\x1b[2mbc\x1b[0md\x1b[7me\x1b[27m")
 
     assert row.text == "abcde"
-    assert row.runs == (Run(0, "a", PLAIN), Run(1, "bc", DIM), Run(3, "d", PLAIN), Run(4, "e", PLAIN))
+    assert [row.style_at(index) for index in range(6)] == [PLAIN, DIM, DIM, PLAIN, PLAIN, PLAIN]
 
 
 def test_a_style_runs_on_over_the_end_of_a_row() -> None:
@@ -23,7 +23,7 @@ def test_a_style_runs_on_over_the_end_of_a_row() -> None:
 def test_the_numbers_of_a_colour_are_no_styles_of_their_own() -> None:
     for colour in ("48;5;7", "58:5:2", "48;2;7;2;2"):
         (row,) = read_rows(f"\x1b[{colour}mx")
-        assert row.runs == (Run(0, "x", PLAIN),)
+        assert row.style_at(0) == PLAIN
 
 
 @pytest.mark.parametrize(
