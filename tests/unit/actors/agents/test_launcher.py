@@ -12,27 +12,30 @@ from actors.agents.launch import LAUNCH_NAME, write_launch
 from actors.agents.launcher import main, read_launch
 
 
-def mode(path: Path) -> int:
-    return stat.S_IMODE(path.stat().st_mode)
-
-
 @pytest.fixture
 def directory(tmp_path: Path) -> Path:
     return tmp_path / "instances" / "spec_1"
 
 
-def written(directory: Path) -> tuple[str, ...]:
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def test_only_its_user_can_read_what_a_launch_writes_and_the_command_holds_no_secret(directory: Path) -> None:
     launch = Launch(argv=("agent", "-x"), environment={"KEY": "secret"}, files={directory / "settings.json": "{}"})
-    return write_launch(directory, launch, Path("/work dir"), python="/py")
+    command = write_launch(directory, launch, Path("/work dir"), python="/py")
 
-
-def test_the_command_of_the_pane_holds_no_secret(directory: Path) -> None:
-    command = written(directory)
-
-    assert command[:3] == ("/py", "-I", "-S")
-    assert command[4] == str(directory / LAUNCH_NAME)
+    assert (command[:3], command[4]) == (("/py", "-I", "-S"), str(directory / LAUNCH_NAME))
     assert "secret" not in " ".join(command)
     assert read_launch((directory / LAUNCH_NAME).read_bytes())[3] == {b"KEY": b"secret"}
+    assert (directory / "knock").is_fifo()
+
+    directory.chmod(0o755)
+    (directory / "settings.json").write_text("x" * 1000)
+    (directory / "settings.json").chmod(0o644)
+    write_launch(directory, launch, Path("/work dir"), python="/py")
+    assert (directory / "settings.json").read_text() == "{}"
+    assert (mode(directory), {mode(path) for path in directory.iterdir()}) == (0o700, {0o600})
 
 
 @pytest.mark.parametrize("word", ["", "a\nb", "日本", "*", "\udcff"])
@@ -52,25 +55,6 @@ def test_what_no_process_can_be_given_is_refused_before_anything_is_written(
     with pytest.raises(ValueError, match="zero byte"):
         write_launch(directory, Launch(**{"environment": {}, "files": {}, **launch}), Path("/work"), python="/py")
     assert not directory.exists()
-
-
-def test_all_that_is_written_is_readable_by_its_user_only(directory: Path) -> None:
-    written(directory)
-
-    assert mode(directory) == 0o700
-    assert {mode(path) for path in directory.iterdir()} == {0o600}
-    assert (directory / "knock").is_fifo()
-
-
-def test_a_second_launch_replaces_the_first_and_closes_what_was_open(directory: Path) -> None:
-    written(directory)
-    (directory / "settings.json").write_text("x" * 1000)
-    (directory / "settings.json").chmod(0o644)
-    directory.chmod(0o755)
-    written(directory)
-
-    assert (directory / "settings.json").read_text() == "{}"
-    assert (mode(directory), mode(directory / "settings.json")) == (0o700, 0o600)
 
 
 @pytest.mark.parametrize("content", [None, b"", b"{", b"\xff", b"1 0 0\0/\0", b"1 0 0\0/\0cat", b"0 0 0\0/\0"])
