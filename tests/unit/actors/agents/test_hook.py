@@ -92,12 +92,7 @@ def test_a_directory_that_is_gone_is_an_error_of_the_caller(tmp_path: Path) -> N
 
 def test_what_a_spare_is_to_be_told_is_told_once_and_again_when_its_conversation_begins_anew(tmp_path: Path) -> None:
     assert context(str(tmp_path)) == b""
-    (tmp_path / TELL_NAME).write_bytes(b"who you are\n")
-    for source, told in (
-        ("startup", b"who you are\n"),
-        ("resume", b""),
-        ("clear", b"who you are\n"),
-        ("compact", b"who you are\n"),
-    ):
+    (tmp_path / TELL_NAME).write_bytes(who := b"who you are\n")
+    for source, told in (("startup", who), ("resume", b""), ("clear", who), ("compact", who)):
         record(str(tmp_path), "SessionStart", payload("SessionStart", source=source), 7)
         assert [context(str(tmp_path)) for _ in range(2)] == [told, b""]
