@@ -1,14 +1,20 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import pty
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.errors import PaneGoneError, TerminalError
+from actors.inotify import Inotify
 from actors.tmux.client import TmuxClient
-from actors.tmux.pane import Key, Pane, paste_name
+from actors.tmux.pane import Key, Pane, paste_name, watch_drawing
 
 
 class RecordingTmux(TmuxClient):
@@ -45,24 +51,13 @@ def test_a_text_with_any_control_character_is_refused_before_tmux_is_asked(befor
     assert tmux.calls == []
 
 
-async def test_an_empty_text_is_refused() -> None:
-    with pytest.raises(ValueError, match="empty"):
-        await Pane(RecordingTmux(), "%1").paste("")
-
-
-async def test_a_paste_is_one_chain_of_commands() -> None:
-    tmux = RecordingTmux()
-    await Pane(tmux, "%1").paste("x")
-    assert len(tmux.calls) == 1
-
-
-async def test_a_paste_in_parts_is_one_tmux_process_too_and_holds_no_control_character() -> None:
+async def test_a_paste_in_parts_is_one_chain_of_commands_too_and_holds_no_control_character() -> None:
     tmux = RecordingTmux()
     await Pane(tmux, "%1").paste(("a\nb", "c\n"))
     ((args, stdin),) = tmux.calls
     assert stdin == b"a\rb\nc\r"
     assert r'paste-buffer -p -d -s "\e[201~\e[200~" -b' in args[-1]
-    for parts in ((), ("a", ""), ("a", "b\x1b")):
+    for parts in ("", (), ("a", ""), ("a", "b\x1b")):
         with pytest.raises(ValueError):
             await Pane(tmux, "%1").paste(parts)
     assert len(tmux.calls) == 1
@@ -136,3 +131,80 @@ async def test_the_state_tells_an_exit_status_from_a_signal(
 async def test_the_state_of_a_pane_that_tmux_does_not_find_is_gone() -> None:
     with pytest.raises(PaneGoneError):
         await Pane(RecordingTmux({"has-session": "1::::::::\n"}), "%1").state()
+
+
+@dataclass(frozen=True, slots=True)
+class Terminal:
+    """A terminal of the kernel's, without tmux."""
+
+    master: int
+    program: int
+
+    @property
+    def name(self) -> str:
+        return os.ttyname(self.program)
+
+
+@pytest.fixture
+def terminal() -> Iterator[Terminal]:
+    opened = Terminal(*pty.openpty())
+    yield opened
+    os.close(opened.master)
+    os.close(opened.program)
+
+
+async def told_within_time(told: asyncio.Event) -> None:
+    async with asyncio.timeout(5.0):
+        await told.wait()
+    told.clear()
+
+
+async def test_what_the_program_writes_is_told_and_what_is_typed_is_not(terminal: Terminal) -> None:
+    told = asyncio.Event()
+    with watch_drawing(terminal.name, told.set) as can_tell:
+        assert can_tell
+        os.write(terminal.program, b"prompt")
+        await told_within_time(told)
+        os.write(terminal.master, b"typed\n")
+        assert os.read(terminal.program, 100) == b"typed\n"
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05):
+                await told.wait()
+        os.write(terminal.program, b"more")
+        await told_within_time(told)
+
+
+async def test_nothing_is_told_afterwards(terminal: Terminal) -> None:
+    told: list[str] = []
+    with watch_drawing(terminal.name, lambda: told.append("drawn")):
+        pass
+    again = asyncio.Event()
+    os.write(terminal.program, b"late")
+    with watch_drawing(terminal.name, again.set):
+        os.write(terminal.program, b"again")
+        await told_within_time(again)
+    assert told == []
+
+
+@pytest.mark.parametrize("name", ["", "/dev/pts/gone", "no inotify left"])
+async def test_of_a_terminal_that_cannot_be_watched_it_says_so(
+    terminal: Terminal, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if name == "no inotify left":
+        monkeypatch.setattr(Inotify, "open", lambda: None)
+        name = terminal.name
+    with watch_drawing(name, lambda: None) as can_tell:
+        assert not can_tell
+
+
+async def test_no_inotify_is_kept(terminal: Terminal) -> None:
+    def held() -> int:
+        opened = Path("/proc/self/fd").iterdir()
+        return sum("inotify" in str(entry.readlink()) for entry in opened if entry.is_symlink())
+
+    before = held()
+    for _ in range(50):
+        with watch_drawing(terminal.name, lambda: None):
+            pass
+    await asyncio.get_running_loop().shutdown_default_executor()
+    assert held() == before
