@@ -28,6 +28,11 @@ async def git(rig: DemoRig, *arguments: str) -> str:
     return str(said.stdout)
 
 
+async def allow(demo: DemoRig) -> None:
+    asked = await demo.event(EventKind.PERMISSION_REQUESTED)
+    answer(demo.instance_directory, asked.request_id, demo.decide(asked, allow=True, message=""))
+
+
 def prompts(rig: DemoRig) -> list[object]:
     return [line["prompt"] for line in log(rig) if "prompt" in line]
 
@@ -185,12 +190,7 @@ async def test_a_message_that_is_entered_while_a_tool_waits_becomes_part_of_the_
     await demo.submit(f"{HEADER}{demo.work(0.5)}\n{demo.use_tool('ls')}")
     await demo.paste("[2]\ntwo")
     await demo.pane.press("Enter")
-    asked = await demo.event(EventKind.PERMISSION_REQUESTED)
-    answer(
-        demo.instance_directory,
-        asked.request_id,
-        demo.decide(asked, allow=True, message=""),
-    )
+    await allow(demo)
     await demo.event(EventKind.TURN_ENDED)
 
     assert len(demo.events(EventKind.PROMPT_SUBMITTED)) == 1
@@ -213,12 +213,7 @@ async def test_a_text_that_begins_like_a_command_is_lost(demo: DemoRig, command:
 async def _scenario(demo: DemoRig) -> list[dict[str, object]]:
     """The raw events of a turn with a tool, without what differs from run to run."""
     await demo.submit(f"{HEADER}{demo.use_tool('ls')}\nthanks")
-    asked = await demo.event(EventKind.PERMISSION_REQUESTED)
-    answer(
-        demo.instance_directory,
-        asked.request_id,
-        demo.decide(asked, allow=True, message=""),
-    )
+    await allow(demo)
     await demo.event(EventKind.TURN_ENDED)
     await demo.shows_empty_composer()
     lines = (demo.instance_directory / "events.jsonl").read_bytes().split(b"\n")
