@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from actors.agents.base import Composer, Dialog, Screen
 from actors.agents.styled import ESCAPE, Cursor, Row, Style, cells_of, read_capture
@@ -34,7 +35,6 @@ _HINT = re.compile(
 )
 _KEYED = re.compile(r"\b(?P<key>Enter|shift\+Tab) to (?P<label>[^·]+)", re.IGNORECASE)
 _KEYS: Mapping[str, Key] = {"enter": "Enter", "shift+tab": "Shift-Tab"}
-_LAST_ROWS = 20
 _HINT_ROWS = 3
 _LONGEST_QUESTION = 40
 _TITLES = (
@@ -81,8 +81,8 @@ _HINTS = (
     ("permission", r"Esc to cancel · Tab to amend"),
 )
 """By what the last rows hold."""
-_TAKEN_BY_KEYS = frozenset({"auto mode"})
-"""Dialogs without a pointer: their last rows name a key for each answer."""
+_TAKEN_BY_KEYS = "auto mode"
+"""The dialog without a pointer: its last rows name a key for each answer."""
 
 _UPPER_RULE = re.compile(r"─{3,}(?:.*─+)?\s*")
 _LOWER_RULE = re.compile(r"─{3,}(?: ↓ \d+ more ─+)?\s*")
@@ -318,13 +318,9 @@ def _ghost_begins_at(row: Row, caret: int) -> bool:
     return bool(behind.strip()) and row.style_at(first_word).dim
 
 
-@dataclass(frozen=True, slots=True)
-class _Option:
-    """``row`` is the index of its first row. ``number`` is 0 for options without numbers."""
-
+class _Option(NamedTuple):
     row: int
-    column: int
-    number: int
+    """Index of its first row."""
     label: str
     pointed: bool
 
@@ -359,7 +355,7 @@ def read_dialog(rows: Sequence[Row]) -> Dialog | None:
     above = region[: options[0].row] if options else region
     question = [words for words in (_words(row.text) for row in above if not _FRAME.fullmatch(row.text)) if words]
     kind = _kind(title, question, hints) or ("menu" if opened else "")
-    keyed = list(_KEYED.finditer(" ".join(hints.split()))) if kind in _TAKEN_BY_KEYS and not options else []
+    keyed = list(_KEYED.finditer(" ".join(hints.split()))) if kind == _TAKEN_BY_KEYS and not options else []
     return Dialog(
         kind=kind,
         question="\n".join(question[-_LONGEST_QUESTION:]),
@@ -380,33 +376,27 @@ def _kind(title: str, question: Sequence[str], hints: str) -> str:
 
 
 def _options(region: Sequence[Row]) -> list[_Option]:
-    first = max(0, len(region) - 3 * _LAST_ROWS)
-    numbered = _numbered(region, first)
+    numbered = _numbered(region)
     if any(option.pointed for option in numbered):
         return numbered
-    return _unnumbered(region, first) or numbered
+    return _unnumbered(region) or numbered
 
 
-def _numbered(region: Sequence[Row], first: int) -> list[_Option]:
+def _numbered(region: Sequence[Row]) -> list[_Option]:
     """The last list of options with numbers in one column, each one more than the one before; the one with the pointer
     where there are several."""
     lists: list[list[_Option]] = []
-    for index in range(first, len(region)):
-        found = _NUMBERED.fullmatch(region[index].text.rstrip())
+    before = (0, 0)
+    for index, row in enumerate(region):
+        found = _NUMBERED.fullmatch(row.text.rstrip())
         if not found:
             continue
-        option = _Option(
-            index,
-            len(found["lead"]),
-            int(found["number"]),
-            _whole_label(region, index, found.start("label")),
-            _POINTER in found["lead"],
-        )
-        last = lists[-1][-1] if lists else None
-        if last and option.number == last.number + 1 and option.column == last.column:
-            lists[-1].append(option)
-        else:
-            lists.append([option])
+        column, number = len(found["lead"]), int(found["number"])
+        if not lists or before != (column, number - 1):
+            lists.append([])
+        before = (column, number)
+        label = _whole_label(region, index, found.start("label"))
+        lists[-1].append(_Option(index, label, _POINTER in found["lead"]))
     pointed = [found for found in lists if any(option.pointed for option in found)]
     return (pointed or lists or [[]])[-1]
 
@@ -423,22 +413,16 @@ def _whole_label(region: Sequence[Row], index: int, column: int) -> str:
     return label
 
 
-def _unnumbered(region: Sequence[Row], first: int) -> list[_Option]:
+def _unnumbered(region: Sequence[Row]) -> list[_Option]:
     """The rows around the pointer that begin in the column of its row's words."""
-    for index in range(len(region) - 1, first - 1, -1):
+    for index in range(len(region) - 1, -1, -1):
         found = _POINTED.fullmatch(region[index].text.rstrip())
         if found:
             column = found.start("label")
-            above = _neighbours(region, range(index - 1, first - 1, -1), column)[::-1]
+            above = _neighbours(region, range(index - 1, -1, -1), column)[::-1]
             below = _neighbours(region, range(index + 1, len(region)), column)
-            mine = _Option(index, column, 0, _words(found["label"]), pointed=True)
-            return [*above, mine, *below]
+            return [*above, _Option(index, _words(found["label"]), True), *below]
     return []
-
-
-def _words(text: str) -> str:
-    """Without frames and what is shown within them beside the row's own words."""
-    return " ".join(_PREVIEW.sub("", text).split()).strip("│ ")
 
 
 def _neighbours(region: Sequence[Row], indexes: range, column: int) -> list[_Option]:
@@ -447,8 +431,13 @@ def _neighbours(region: Sequence[Row], indexes: range, column: int) -> list[_Opt
         text = region[index].text
         if len(text) - len(text.lstrip()) != column or not text.strip() or _MORE.match(text.strip()):
             break
-        found.append(_Option(index, column, 0, _words(text), pointed=False))
+        found.append(_Option(index, _words(text), False))
     return found
+
+
+def _words(text: str) -> str:
+    """Without frames and what is shown within them beside the row's own words."""
+    return " ".join(_PREVIEW.sub("", text).split()).strip("│ ")
 
 
 def scrubbed(styled: str) -> str:

@@ -140,9 +140,7 @@ class TmuxServer:
             credentials = probe.getsockopt(sockets.SOL_SOCKET, sockets.SO_PEERCRED, _PEER_CREDENTIALS.size)
         return int(_PEER_CREDENTIALS.unpack(credentials)[0])
 
-    def open_session(
-        self, name: str, argv: Sequence[str], cwd: Path, columns: int = COLUMNS, rows: int = ROWS
-    ) -> PaneInfo:
+    def open_session(self, name: str, argv: Sequence[str], cwd: Path) -> PaneInfo:
         """Starts ``argv`` in ``cwd`` as the only pane of the new session ``name``.
 
         An attached client changes the size; without one the window gets its own size back. A program that cannot be
@@ -154,8 +152,7 @@ class TmuxServer:
         if not cwd.is_dir():
             raise InvalidRequestError(f"not a directory: {cwd}. Give one that exists to work in.")
         tmux = TimeoutServer(self._socket, self._timeout_s, cwd)
-        size = ("-x", str(columns), "-y", str(rows))
-        new = ("new-session", "-d", "-P", "-F", _PANE_FORMAT, "-s", name, *size, "--", *_pane_command(argv))
+        new = ("new-session", "-d", "-P", "-F", _PANE_FORMAT, "-s", name, "--", *_pane_command(argv))
         pane = _read_pane(printed(tmux.cmd(*never_late(), *new))[0])
         return PaneInfo(session_name=name, pane_id=pane.pane_id, pid=pane.pid)
 

@@ -73,12 +73,6 @@ async def test_opening_without_a_server_starts_none(home: Path) -> None:
     assert not server.is_running()
 
 
-async def test_a_session_opens_in_the_size_asked_for(server: TmuxServer, tmux: TmuxClient, home: Path) -> None:
-    usual = server.open_session("usual", ["sleep", "1000"], home)
-    small = server.open_session("small", ["sleep", "1000"], home, columns=90, rows=20)
-    assert [await size(tmux, info.pane_id) for info in (usual, small)] == ["200x50", "90x20"]
-
-
 async def test_the_window_has_the_size_of_a_person_who_looks_and_its_own_when_they_leave(
     server: TmuxServer, tmux: TmuxClient, home: Path
 ) -> None:
