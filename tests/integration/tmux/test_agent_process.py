@@ -109,10 +109,13 @@ async def test_an_agent_has_the_usual_standing_when_a_worker_without_it_starts_t
 async def test_an_agent_holds_no_file_of_the_caller(
     unstarted: TmuxServer, home: Path, environment: dict[str, str]
 ) -> None:
-    with Path("/dev/null").open("rb") as inherited:
-        os.set_inheritable(inherited.fileno(), True)
+    inherited = os.open("/dev/null", os.O_RDONLY)
+    os.set_inheritable(inherited, True)
+    try:
         unstarted.start(environment)
-        report = await reported(unstarted, home)
+    finally:
+        os.close(inherited)
+    report = await reported(unstarted, home)
     assert report["files"][:3] == [0, 1, 2]
     assert len(report["files"]) <= 4, "besides the terminal only the listing of the directory itself"
 

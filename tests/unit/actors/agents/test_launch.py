@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import stat
 from pathlib import Path
@@ -8,8 +9,11 @@ from typing import Any
 import pytest
 
 from actors.agents.base import Launch
-from actors.agents.launch import LAUNCH_NAME, write_launch
+from actors.agents.hook import SPOOL_NAME
+from actors.agents.launch import LAUNCH_NAME, renew, write_launch
 from actors.agents.launcher import main, read_launch
+from actors.errors import AgentError
+from actors.instance.journal import JOURNAL_NAME
 
 
 @pytest.fixture
@@ -66,3 +70,31 @@ def test_a_launch_file_that_is_none_is_reported_in_the_pane(
 
     assert main(str(tmp_path / LAUNCH_NAME)) == 126
     assert capsys.readouterr().out.startswith("phalanx: the launch file cannot be read")
+
+
+def begun(directory: Path, session_id: str) -> Path:
+    """The launch request of an instance that has begun this conversation, with its files beside."""
+    request_file = directory / "launch-request.json"
+    request_file.write_text(json.dumps({"request": {"session_id": session_id, "system_prompt": "first", "model": "m"}}))
+    for name in (JOURNAL_NAME, SPOOL_NAME):
+        (directory / name).write_text("of the conversation before")
+    return request_file
+
+
+def test_another_conversation_begins_with_its_prompt_and_nothing_of_the_one_before(tmp_path: Path) -> None:
+    request_file = begun(tmp_path, "old")
+    renew(request_file, "new", "with a summary")
+    request = json.loads(request_file.read_text())["request"]
+    assert request == {"session_id": "new", "system_prompt": "with a summary", "model": "m"}
+    assert [each.name for each in tmp_path.iterdir()] == [request_file.name]
+
+
+def test_the_same_conversation_keeps_what_is_noted_of_it(tmp_path: Path) -> None:
+    request_file = begun(tmp_path, "same")
+    renew(request_file, "same", "with a summary")
+    assert {each.name for each in tmp_path.iterdir()} == {request_file.name, JOURNAL_NAME, SPOOL_NAME}
+
+
+def test_who_was_never_started_cannot_be_renewed(tmp_path: Path) -> None:
+    with pytest.raises(AgentError, match="never started"):
+        renew(tmp_path / "launch-request.json", "new", "")
