@@ -25,7 +25,7 @@ from actors.agents.base import (
 from actors.agents.claude_screen import read_screen, scrubbed
 from actors.agents.permissions import decision_text
 
-_KINDS = {
+EVENT_KINDS = {
     "SessionStart": EventKind.SESSION_STARTED,
     "UserPromptSubmit": EventKind.PROMPT_SUBMITTED,
     "PermissionRequest": EventKind.PERMISSION_REQUESTED,
@@ -36,6 +36,7 @@ _KINDS = {
     "Notification": EventKind.ATTENTION,
     "SessionEnd": EventKind.SESSION_ENDED,
 }
+"""Of the hooks that an agent runs for Phalanx."""
 _TEXT_KEYS = {
     EventKind.PROMPT_SUBMITTED: ("prompt",),
     EventKind.TURN_ENDED: ("last_assistant_message",),
@@ -77,7 +78,7 @@ def _parse(line: bytes) -> Json:
 def read_event(line: bytes) -> AgentEvent | None:
     """See ``Agent.read_event``."""
     data = _parse(line)
-    kind = _KINDS.get(_text(data, "hook_event_name"))
+    kind = EVENT_KINDS.get(_text(data, "hook_event_name"))
     if kind is None or data.get("notification_type") in _NOBODY_IS_NEEDED:
         return None
     return AgentEvent(

@@ -33,9 +33,18 @@ def ensure_trusted(parent: Path, environment: Mapping[str, str]) -> None:
     made under the lock that Claude Code itself takes, in one rename, and checked afterwards. Raises ``AgentError`` when
     the file is not JSON, is locked for too long, or cannot be written.
     """
-    path = config_file(environment)
+    path, directory = config_file(environment), str(parent.resolve())
     try:
-        _ensure_trusted(str(parent.resolve()), path)
+        for _ in range(_TRIES):
+            if _trusts(_read(path), directory):
+                return
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with _locked(path):
+                config = _read(path)
+                _trust(config, directory)
+                _replace(path, config)
+        if not _trusts(_read(path), directory):
+            raise AgentError(f"Another program keeps undoing the trust in {directory} in {path}: end it and try again.")
     except OSError as error:
         raise AgentError(f"{path} cannot be changed so that Claude Code trusts {parent}: {error}.") from error
 
@@ -46,19 +55,6 @@ def config_file(environment: Mapping[str, str]) -> Path:
     named = environment.get("CLAUDE_CONFIG_DIR")
     legacy = (Path(named) if named else home / ".claude") / ".config.json"
     return legacy if legacy.exists() else (Path(named) if named else home) / ".claude.json"
-
-
-def _ensure_trusted(directory: str, path: Path) -> None:
-    for _ in range(_TRIES):
-        if _trusts(_read(path), directory):
-            return
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with _locked(path):
-            config = _read(path)
-            _trust(config, directory)
-            _replace(path, config)
-    if not _trusts(_read(path), directory):
-        raise AgentError(f"Another program keeps undoing the trust in {directory} in {path}: end it and try again.")
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -60,21 +60,18 @@ class TmuxClient:
 
         Raises ``PaneGoneError`` without the pane or the server, ``TerminalError`` for everything else.
         """
-        answer = await self._ask(args, stdin)
-        if answer.status:
-            raise refusal(answer.errors.decode(errors="replace"))
-        return answer.output.decode(errors="replace")
-
-    async def _ask(self, command: tuple[str, ...], content: bytes | None) -> TmuxReply:
         try:
-            return await self._client.ask(command, content)
+            answer = await self._client.ask(args, stdin)
         except OtherProtocolError as error:
             self.call_the_program(f"its server speaks another protocol ({error})")
-            return await self._client.ask(command, content)
+            answer = await self._client.ask(args, stdin)
         except TmuxFrameError as error:
             self.call_the_program(f"its server sent {error}")
             # Not this chain again: it may have run in part.
             raise TerminalError(f"tmux did not answer: its server sent {error}") from error
+        if answer.status:
+            raise refusal(answer.errors.decode(errors="replace"))
+        return answer.output.decode(errors="replace")
 
     def call_the_program(self, reason: str) -> None:
         """Uses tmux's own program from now on."""

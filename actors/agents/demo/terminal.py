@@ -114,31 +114,24 @@ class KeyReader:
             yield from self.feed(b"")
 
 
-class _InputPart:
-    """``collapsed`` is the pasted text that ``shown`` stands for; empty for text that is shown itself."""
-
-    def __init__(self, shown: str, collapsed: str = "") -> None:
-        self.shown = shown
-        self.collapsed = collapsed
-
-
 class InputBuffer:
     """What was typed and pasted since the last submit. A long paste shows as a placeholder, as in Claude Code."""
 
     def __init__(self) -> None:
-        self._parts: list[_InputPart] = []
+        self._parts: list[tuple[str, str]] = []
+        """What is shown, and the pasted text that it stands for; empty for text that is shown itself."""
         self._pastes = 0
 
     @property
     def shown(self) -> str:
         """What the input box shows."""
-        return "".join(part.shown for part in self._parts)
+        return "".join(shown for shown, _ in self._parts)
 
     @property
     def text(self) -> str:
         """What a submit would send: blanks at the end are not sent, unless they stand in a collapsed paste."""
-        full = "".join(part.collapsed or part.shown for part in self._parts)
-        return full if self._parts and self._parts[-1].collapsed else full.rstrip()
+        full = "".join(collapsed or shown for shown, collapsed in self._parts)
+        return full if self._parts and self._parts[-1][1] else full.rstrip()
 
     @property
     def mention(self) -> bool:
@@ -146,9 +139,8 @@ class InputBuffer:
         return _MENTION.search(self.shown) is not None
 
     def type(self, text: str) -> None:
-        if not self._parts or self._parts[-1].collapsed:
-            self._parts.append(_InputPart(""))
-        self._parts[-1].shown += text
+        before = self._parts.pop()[0] if self._parts and not self._parts[-1][1] else ""
+        self._parts.append((before + text, ""))
 
     def paste(self, text: str) -> None:
         clean = text.replace("\t", "    ")
@@ -158,20 +150,17 @@ class InputBuffer:
             return
         self._pastes += 1
         lines = f" +{line_breaks} lines" if line_breaks else ""
-        self._parts.append(_InputPart(f"[Pasted text #{self._pastes}{lines}]", clean))
+        self._parts.append((f"[Pasted text #{self._pastes}{lines}]", clean))
 
     def backspace(self) -> None:
-        if not self._parts:
-            return
-        last = self._parts[-1]
-        last.shown = "" if last.collapsed else last.shown[:-1]
-        if not last.shown:
-            self._parts.pop()
+        shown, collapsed = self._parts.pop() if self._parts else ("", "")
+        if not collapsed and shown[:-1]:
+            self._parts.append((shown[:-1], ""))
 
     def complete_mention(self) -> None:
         if found := _MENTION.search(self.shown):
-            last = self._parts[-1]
-            last.shown = last.shown.removesuffix(found[1]) + _COMPLETION
+            shown, _ = self._parts.pop()
+            self._parts.append((shown.removesuffix(found[1]) + _COMPLETION, ""))
 
     def escape_enter(self) -> bool:
         """A backslash at the end turns Enter into a new line; False when there is none."""
