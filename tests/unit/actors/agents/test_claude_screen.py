@@ -417,10 +417,6 @@ def dialog_in(name: str) -> Dialog | None:
     return read_screen((FIXTURES / f"{name}.txt").read_bytes().decode()).dialog
 
 
-def dialog_of(*rows: str) -> Dialog | None:
-    return read_screen("\n".join(rows)).dialog
-
-
 @pytest.mark.parametrize("name", OFFERED)
 def test_the_options_of_a_real_dialog_and_the_chosen_one_are_told(name: str) -> None:
     dialog = dialog_in(name)
@@ -451,89 +447,73 @@ def test_a_dialog_without_a_pointer_offers_what_its_keys_do(size: str) -> None:
     assert dialog.keys == ("Enter", "Shift-Tab")
 
 
-def test_a_question_is_told_without_its_options() -> None:
-    dialog = dialog_of(
-        RULE,
-        " Bash command",
-        "",
-        "   ls",
-        "",
-        " Do you want to proceed?",
-        f"   1. Yes\n {POINTER} 2. No",
-        "",
-        " Esc to cancel",
-    )
-    assert dialog == Dialog(
-        kind="permission",
-        question="Bash command\nls\nDo you want to proceed?",
-        options=("Yes", "No"),
-        chosen=1,
-    )
+TOOL_WORDS = "   echo Accessing workspace:\n   Rewind\n   Select model\n   WARNING: Claude Code running"
 
 
-def test_a_label_goes_on_in_the_next_row_but_a_description_in_another_colour_is_none_of_it() -> None:
-    dialog = dialog_of(
-        RULE,
-        "Which?",
-        f"{POINTER} 1. One that is",
-        "     long",
-        "  2. Two",
-        "     \x1b[38;5;246mthe second\x1b[39m",
-        "",
-        "Esc to cancel",
-    )
-    assert dialog
-    assert dialog.options == ("One that is long", "Two")
+@pytest.mark.parametrize(
+    ("drawn", "dialog"),
+    [
+        pytest.param(
+            f" Bash command\n\n   ls\n\n Do you want to proceed?\n   1. Yes\n {POINTER} 2. No\n\n Esc to cancel",
+            Dialog(
+                kind="permission",
+                question="Bash command\nls\nDo you want to proceed?",
+                options=("Yes", "No"),
+                chosen=1,
+            ),
+            id="a question without its options",
+        ),
+        pytest.param(
+            f"Which?\n{POINTER} 1. One\n     long\n  2. Two\n     \x1b[38;5;246mthe second\x1b[39m\n\nEsc to cancel",
+            Dialog(question="Which?", options=("One long", "Two"), chosen=0),
+            id="a label goes on in the next row, a description has another colour",
+        ),
+        pytest.param(
+            f" Ready to code?\n  1. Do it\n  2. Test it\n\n {POINTER} 1. Yes\n   2. No",
+            Dialog(kind="plan", question="Ready to code?\n1. Do it\n2. Test it", options=("Yes", "No"), chosen=0),
+            id="numbers in the words above are no options",
+        ),
+        pytest.param(
+            f"  Title\n\n    Yes\n  {POINTER} No\n    Later\n\n  Enter to confirm",
+            Dialog(question="Title", options=("Yes", "No", "Later"), chosen=1),
+            id="options without numbers are the rows around the pointer",
+        ),
+        pytest.param(
+            f"  Title\n\n  {POINTER} [✔] one\n    [ ] two\n\n  Space to select",
+            Dialog(question="Title", options=("[✔] one", "[ ] two")),
+            id="of options that are ticked none is chosen",
+        ),
+        pytest.param(
+            "  Something new\n  ← to go · Esc to\n  close",
+            Dialog(question="Something new\n← to go · Esc to\nclose"),
+            id="keys go on in a second row",
+        ),
+        pytest.param(
+            f" Bash command\n{TOOL_WORDS}\n Do you want to proceed?\n {POINTER} 1. Yes\n   2. No",
+            Dialog(
+                kind="permission",
+                question="Bash command\necho Accessing workspace:\nRewind\nSelect model\n"
+                "WARNING: Claude Code running\nDo you want to proceed?",
+                options=("Yes", "No"),
+                chosen=0,
+            ),
+            id="the words of a tool give it no other name",
+        ),
+    ],
+)
+def test_a_dialog_is_read_below_its_rule(drawn: str, dialog: Dialog) -> None:
+    assert read_screen(f"{RULE}\n{drawn}").dialog == dialog
 
 
-def test_numbers_in_the_words_above_are_no_options() -> None:
-    dialog = dialog_of(RULE, " Ready to code?", "  1. Do it", "  2. Test it", "", f" {POINTER} 1. Yes", "   2. No")
-    assert dialog
-    assert dialog.options == ("Yes", "No")
-    assert "2. Test it" in dialog.question
-
-
-def test_options_without_numbers_are_the_rows_around_the_pointer() -> None:
-    dialog = dialog_of(
-        RULE, "  Title", "", "    Yes", f"  {POINTER} No", "    Later", "", "  Enter to confirm · Esc to cancel"
-    )
-    assert dialog
-    assert (dialog.options, dialog.chosen) == (("Yes", "No", "Later"), 1)
-
-
-def test_of_options_that_are_ticked_none_is_chosen() -> None:
-    dialog = dialog_of(
-        RULE, "  Title", "", f"  {POINTER} [✔] one", "    [ ] two", "", "  Space to select · Esc to cancel"
-    )
-    assert dialog
-    assert (dialog.options, dialog.chosen) == (("[✔] one", "[ ] two"), None)
-
-
-def test_keys_that_go_on_in_a_second_row_are_keys() -> None:
-    assert dialog_of(RULE, "  Something new", "  ← to go · Esc to", "  close")
-
-
-def test_an_unknown_dialog_has_its_words_and_no_name() -> None:
-    dialog = dialog_of(RULE, "  Something new", "  What now?", f"  {POINTER} Go", "    Stay", "", "  Enter to confirm")
-    assert dialog == Dialog(question="Something new\nWhat now?", options=("Go", "Stay"), chosen=0)
-
-
-def test_the_words_of_a_tool_give_a_dialog_no_other_name() -> None:
-    command = ["   echo Accessing workspace:", "   Rewind", "   Select model", "   WARNING: Claude Code running"]
-    dialog = dialog_of(RULE, " Bash command", *command, " Do you want to proceed?", f" {POINTER} 1. Yes", "   2. No")
-    assert dialog
-    assert dialog.kind == "permission"
-
-
-def test_a_conversation_alone_is_no_dialog() -> None:
-    assert dialog_of("● answer", "  1. One", "  2. Two", "  the end") is None
-    assert dialog_of("") is None
+@pytest.mark.parametrize("said", ["● answer\n  1. One\n  2. Two\n  the end", ""])
+def test_a_conversation_alone_is_no_dialog(said: str) -> None:
+    assert read_screen(said).dialog is None
 
 
 @given(st.lists(st.text(max_size=60), max_size=12))
 def test_any_rows_are_read_without_an_error(rows: list[str]) -> None:
-    dialog_of(RULE, *rows)
-    dialog_of(*rows, f"{POINTER} 1. {'x'.join(rows)}", *rows)
+    read_screen("\n".join([RULE, *rows]))
+    read_screen("\n".join([*rows, f"{POINTER} 1. {'x'.join(rows)}", *rows]))
 
 
 def words(capture: str) -> list[str]:
