@@ -134,7 +134,7 @@ def read_screen(styled: str) -> Screen:
     """See ``Agent.read_screen``."""
     rows, cursor = _rows_of(styled)
     if cursor is not None and cursor.row < 0:
-        return _of_deaf_program(rows)
+        return _of_stopped_program(rows)
     box = None if cursor is None else find_box(rows, cursor)
     if box is None:
         dialog = read_dialog(rows)
@@ -160,7 +160,7 @@ def _rows_of(styled: str) -> tuple[list[Row], Cursor | None]:
     return rows, cursor
 
 
-def _of_deaf_program(rows: list[Row]) -> Screen:
+def _of_stopped_program(rows: list[Row]) -> Screen:
     """Claude Code has not begun, or was suspended: it may still draw its box, but nobody reads what is typed."""
     suspended = _drawn_box(rows) is not None or any(_SUSPENDED.match(row.text) for row in rows)
     dialog = Dialog(kind="suspended", question=_SUSPENDED_WORDS) if suspended else None

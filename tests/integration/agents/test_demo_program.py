@@ -136,16 +136,6 @@ async def test_escape_twice_on_an_empty_input_box_opens_a_menu(demo: DemoRig) ->
     await demo.shows_empty_composer()
 
 
-async def test_what_is_not_understood_is_said_in_the_answer_and_the_turn_goes_on(demo: DemoRig) -> None:
-    await demo.ready()
-    lines = ["dance", "busy soon", "dialog Bash {", "commit", "crash x"]
-    await demo.submit("\n".join([HEADER, *(f"@@demo {line}" for line in lines), "@@demo swallow-enter", "thanks"]))
-    answered = (await demo.event(EventKind.TURN_ENDED)).text.split("\n")
-
-    assert answered[0] == "demo: received 1 message(s): thanks"
-    assert answered[1:] == [f"result: @@demo {line.split()[0]} is not understood" for line in lines]
-
-
 async def test_a_commit_stands_in_the_repository(demo: DemoRig) -> None:
     await git(demo, "init", "-q")
     await demo.ready()
