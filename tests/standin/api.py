@@ -35,9 +35,7 @@ Json = dict[str, Any]
 ScriptStep = Callable[[list[Json]], Json]
 """Given the conversation so far (Messages API form), returns the next content block."""
 
-_DIRECTIVE = re.compile(
-    r"^@@(tool|script|slow|status|next-status|header|usage)[ \t]+(\S+)[ \t]*(.*)$", re.MULTILINE
-)
+_DIRECTIVE = re.compile(r"^@@(tool|script|slow|status|next-status|header|usage)[ \t]+(\S+)[ \t]*(.*)$", re.MULTILINE)
 
 
 def text_block(text: str) -> Json:
