@@ -102,7 +102,13 @@ class TmuxServer:
         running = self.pid()
         if running is not None:
             return running
-        self._write_config()
+        try:
+            replace_file(self._config, _CONFIG)
+        except OSError as error:
+            raise TerminalError(
+                f"{self._config} cannot be written: {error.strerror}. "
+                "Its directory must exist, be writable and have room."
+            ) from error
         self._launch(environment)
         pid = self.pid()
         if pid is None:
@@ -217,15 +223,6 @@ class TmuxServer:
             f"the tmux server (process {pid}) runs, but its socket {self._socket} is gone and it does not restore it. "
             "No second server is started. End that process with its agents, or resume it if it hangs"
         )
-
-    def _write_config(self) -> None:
-        try:
-            replace_file(self._config, _CONFIG)
-        except OSError as error:
-            raise TerminalError(
-                f"{self._config} cannot be written: {error.strerror}. "
-                "Its directory must exist, be writable and have room."
-            ) from error
 
     def _launch(self, environment: Mapping[str, str]) -> None:
         command = (tmux_program(), "-u", "-S", str(self._socket), "-f", str(self._config), "start-server")
@@ -382,16 +379,8 @@ def is_reachable_within(socket: Path, patience_s: float, pid: int | None = None)
     """Whether a connection succeeds before ``patience_s`` has passed or the process ``pid`` has ended."""
     deadline = time.monotonic() + patience_s
     while time.monotonic() < deadline and (pid is None or psutil.pid_exists(pid)):
-        if _connects(socket):
-            return True
+        with sockets.socket(sockets.AF_UNIX, sockets.SOCK_STREAM) as probe:
+            if probe.connect_ex(str(socket)) == 0:
+                return True
         time.sleep(_POLL_S)
     return False
-
-
-def _connects(socket: Path) -> bool:
-    with sockets.socket(sockets.AF_UNIX, sockets.SOCK_STREAM) as probe:
-        try:
-            probe.connect(str(socket))
-        except OSError:
-            return False
-    return True

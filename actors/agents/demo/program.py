@@ -219,7 +219,7 @@ class DemoProgram:
         elif display.draft.shown:
             display.draft.clear()
         else:
-            display.dialog = OpenDialog(_REWIND, lambda _: self._close_dialog())
+            display.dialog = OpenDialog(_REWIND, self._leave_rewind)
 
     def _control_c(self) -> None:
         if self._display.busy:
@@ -246,7 +246,7 @@ class DemoProgram:
         self._display.hint = ""
         self._display.repaint()
 
-    def _close_dialog(self) -> None:
+    def _leave_rewind(self, _: int | None) -> None:
         self._display.dialog = None
 
 

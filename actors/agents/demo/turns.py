@@ -174,7 +174,10 @@ class TurnRunner:
                 display.hooks.fire("PostToolUse", **fields, tool_response=result)
             display.transcript.tool_result(call_id, result, error=not allow)
             display.say("tool", result)
-            self._take_in_queued()
+            for text in display.queued:  # becomes part of the turn, without a hook, as in Claude Code
+                display.transcript.injected(text)
+                display.say("user", text)
+            display.queued.clear()
             self._go_on(result)
 
         def choose(option: int | None) -> None:
@@ -205,13 +208,6 @@ class TurnRunner:
         self._display.hooks.fire(
             "Notification", message="Claude needs your permission", notification_type="permission_prompt"
         )
-
-    def _take_in_queued(self) -> None:
-        """What was queued meanwhile becomes part of the turn, without a hook, as in Claude Code."""
-        for text in self._display.queued:
-            self._display.transcript.injected(text)
-            self._display.say("user", text)
-        self._display.queued.clear()
 
     def _go_on(self, result: str) -> None:
         if result:
