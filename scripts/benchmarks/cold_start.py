@@ -11,8 +11,8 @@ import uuid
 from pathlib import Path
 
 from actors.agents.base import Composer
+from actors.agents.catalog import DEMO_PROGRAM
 from actors.agents.claude_screen import read_screen
-from actors.agents.demo.agent import PROGRAM
 from actors.tmux.client import TmuxClient
 from actors.tmux.pane import Pane
 from actors.tmux.server import TmuxServer
@@ -69,7 +69,7 @@ async def _is_ready(pane: Pane) -> bool:
 
 def _demo_command(directory: Path) -> list[str]:
     directory.mkdir()
-    program = [sys.executable, "-I", "-S", str(PROGRAM), "--session-id", str(uuid.uuid4())]
+    program = [sys.executable, "-I", "-S", str(DEMO_PROGRAM), "--session-id", str(uuid.uuid4())]
     return ["env", f"PHALANX_DEMO_DIRECTORY={directory}", *program]
 
 

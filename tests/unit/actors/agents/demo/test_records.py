@@ -47,4 +47,4 @@ def test_the_conversation_so_far_is_found_again(transcript: TranscriptWriter) ->
     transcript.tool_call("Bash", {})
     transcript.answer("two")
 
-    assert transcript.exchanges() == [("user", "one\u2028"), ("assistant", "two")]
+    assert transcript.exchanges() == [("user", "one\u2028"), ("agent", "two")]
