@@ -15,8 +15,8 @@ from pathlib import Path
 import psutil
 
 from actors.errors import PhalanxError
+from actors.nodes import slots_for
 from supervisor.ray_node.node import NodeOptions, start_node, stop_node
-from supervisor.ray_node.slots import slots_for
 from supervisor.settings import home_from
 
 _CPUS = 8

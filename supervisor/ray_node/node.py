@@ -27,13 +27,27 @@ from actors.home import Home, led_node_from
 from actors.marks import NODE_MARK, UMASK_MARK
 from actors.nodes import HOST_LABEL, SLOT
 from actors.processes import allow_many_files, end_all_found, no_signal_blocked, own_umask, processes_with
-from supervisor.ray_node.ports import CLIENT_SERVER, HEAD, NODE_OPTIONS, WORKERS
 from supervisor.runtime import Runtime
-from supervisor.runtime.environment import RAY_SETTINGS, agent_environment, kept_for_ray, kept_for_tls, python_path
+from supervisor.runtime.environment import TOKEN_FILE, agent_environment, cluster_environment
 from supervisor.runtime.ray_head import HeadWatch
-from supervisor.runtime.tear_down import TOKEN_FILE
-from supervisor.settings import HOME_VARIABLE, Settings
+from supervisor.settings import Settings
 
+# Every port on which Ray listens here; docs/cluster.md lists them for the firewall. Ray would choose most of them by
+# itself, and then a firewall could only let everything through.
+HEAD_PORT = 6390
+"""Ray's control store on the head; workers and drivers connect to it first. Ray's default is the port of Redis."""
+NODE_PORTS: Mapping[str, int] = {
+    "--node-manager-port": 6391,
+    "--object-manager-port": 6392,
+    "--runtime-env-agent-port": 6393,
+    "--dashboard-agent-listen-port": 6394,
+    "--dashboard-agent-grpc-port": 6395,
+    "--metrics-export-port": 6396,
+}
+CLIENT_SERVER_PORT = 6397
+"""On the head, and only if grpcio is installed."""
+WORKER_PORTS = range(20_000, 22_000)
+"""One for each worker process of a host: an instance's actor is one."""
 _OBJECT_STORE_BYTES = 200_000_000
 """Small, because code travels through it in small pieces."""
 _START_S = 120.0
@@ -189,7 +203,7 @@ def _address_of_head(home: Home) -> str:
             if process.name() == "gcs_server":
                 words = process.cmdline()
                 own = next(word.partition("=")[2] for word in words if word.startswith("--node-ip-address="))
-                return f"{own}:{HEAD}"
+                return f"{own}:{HEAD_PORT}"
     return ""
 
 
@@ -203,8 +217,8 @@ def start_command(options: NodeOptions) -> tuple[str, ...]:
     return (
         *(sys.executable, "-P", "-m", "ray.scripts.scripts", "start"),
         *([f"--address={options.head_address}"] if options.head_address else _head_options(options)),
-        *(f"{option}={port}" for option, port in NODE_OPTIONS.items()),
-        *(f"--min-worker-port={WORKERS.start}", f"--max-worker-port={WORKERS.stop - 1}"),
+        *(f"{option}={port}" for option, port in NODE_PORTS.items()),
+        *(f"--min-worker-port={WORKER_PORTS.start}", f"--max-worker-port={WORKER_PORTS.stop - 1}"),
         *("--include-log-monitor=false", "--disable-usage-stats"),
         f"--object-store-memory={_OBJECT_STORE_BYTES}",
         f"--num-cpus={options.cpus}",
@@ -215,20 +229,12 @@ def start_command(options: NodeOptions) -> tuple[str, ...]:
 
 def _head_options(options: NodeOptions) -> Sequence[str]:
     scaling = [f"--autoscaling-config={options.autoscaling_config}"] if options.autoscaling_config else ["--no-monitor"]
-    client = [] if importlib.util.find_spec("grpc") is None else [f"--ray-client-server-port={CLIENT_SERVER}"]
-    own = ["--head", f"--port={HEAD}", "--include-dashboard=false", f"--temp-dir={options.temporary}"]
+    client = [] if importlib.util.find_spec("grpc") is None else [f"--ray-client-server-port={CLIENT_SERVER_PORT}"]
+    own = ["--head", f"--port={HEAD_PORT}", "--include-dashboard=false", f"--temp-dir={options.temporary}"]
     return [*own, *scaling, *client]
 
 
 def node_environment(given: Mapping[str, str], home: Home) -> dict[str, str]:
-    """The environment of Ray and its workers: the basics, our settings of Ray, and what launcher and TLS need."""
-    passed = {name: value for name, value in given.items() if name.startswith(_LAUNCHER_PREFIXES)}
-    return {
-        **kept_for_ray(given),
-        **python_path(),
-        **RAY_SETTINGS,
-        **kept_for_tls(given),
-        **passed,
-        HOME_VARIABLE: str(home.root),
-        NODE_MARK: str(home.root),
-    }
+    """The environment of Ray and its workers: that of a cluster, and what the launcher tells them."""
+    of_launcher = {name: value for name, value in given.items() if name.startswith(_LAUNCHER_PREFIXES)}
+    return {**cluster_environment(given, home), **of_launcher, NODE_MARK: str(home.root)}

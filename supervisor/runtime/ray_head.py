@@ -192,14 +192,11 @@ def end_ray(home: Home, team_id: str, head_pid: int) -> list[psutil.Process]:
 
     def of_ray() -> list[psutil.Process]:
         marked = processes_with(TEAM_MARK, team_id)
-        return [each for each in marked if _session(each) == head_pid or _has_token_of(home, each)]
+        # Only processes that the runtime starts for Ray have its token, not agents or the tmux server.
+        token = str(home.ray_token_file)
+        return [each for each in marked if _session(each) == head_pid or mark_of(each, TOKEN_VARIABLE) == token]
 
     return end_all_found(of_ray, grace_s=0)
-
-
-def _has_token_of(home: Home, process: psutil.Process) -> bool:
-    """Only processes that the runtime starts for Ray have it, not agents or the tmux server."""
-    return mark_of(process, TOKEN_VARIABLE) == str(home.ray_token_file)
 
 
 def _session(process: psutil.Process) -> int:

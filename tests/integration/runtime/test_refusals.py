@@ -20,8 +20,8 @@ from actors.marks import TEAM_MARK
 from actors.processes import end_processes
 from actors.tmux.server import TmuxServer
 from supervisor.runtime import DownReport, Runtime
-from supervisor.runtime.environment import check_programs, only_one
-from supervisor.runtime.model import ignore_steps
+from supervisor.runtime.environment import check_programs
+from supervisor.runtime.runtime import ignore_steps, only_one
 from supervisor.settings import Settings
 from supervisor.team.file import TeamInfo, write_team
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from actors.home import Home
 from actors.marks import NODE_MARK, UMASK_MARK
-from supervisor.ray_node import ports
+from actors.nodes import slots_for
+from supervisor.ray_node import node
 from supervisor.ray_node.node import NodeOptions, node_environment, start_command
-from supervisor.ray_node.slots import slots_for
 
 HOME = Home(Path("/home/u/.phalanx"))
 
@@ -32,7 +32,7 @@ def test_the_head_scales_with_the_launcher_and_not_without_it() -> None:
     alone = start_command(options())
     launched = start_command(options(autoscaling_config=Path("/home/u/ray_bootstrap_config.yaml")))
 
-    assert {"--head", f"--port={ports.HEAD}", "--no-monitor"} <= set(alone)
+    assert {"--head", f"--port={node.HEAD_PORT}", "--no-monitor"} <= set(alone)
     assert "--autoscaling-config=/home/u/ray_bootstrap_config.yaml" in launched
     assert "--no-monitor" not in launched
 
@@ -51,10 +51,10 @@ def test_a_worker_joins_the_head_that_it_is_given() -> None:
 def test_every_port_is_fixed_and_none_is_given_twice() -> None:
     command = start_command(options())
 
-    numbers = [ports.HEAD, ports.CLIENT_SERVER, *ports.NODE_OPTIONS.values(), *ports.WORKERS]
+    numbers = [node.HEAD_PORT, node.CLIENT_SERVER_PORT, *node.NODE_PORTS.values(), *node.WORKER_PORTS]
     assert len(set(numbers)) == len(numbers)
     assert 6379 not in numbers
-    for option, port in ports.NODE_OPTIONS.items():
+    for option, port in node.NODE_PORTS.items():
         assert f"{option}={port}" in command
 
 
