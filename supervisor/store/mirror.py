@@ -54,9 +54,13 @@ _MOST_CHANGES, _MOST_BYTES = 20_000, 64_000_000
 _BATCH_BYTES = 1_000_000
 _STAGING_S = 3600
 """Staged records of a writer that died expire."""
+_BEGINNING = """
+local function field(name) return redis.call('HGET', KEYS[1], name) or '' end
+local writer = field('lineage') .. ' ' .. field('epoch') .. ' ' .. field('token')
+"""
+"""Of the scripts below."""
 _CLAIM = """
 -- LAYOUT, LINEAGE, EPOCH, TOKEN, SEQUENCE, HOST, HOME: from now on only this writer writes. Returns its sequence.
-local function field(name) return redis.call('HGET', KEYS[1], name) or '' end
 local function number(name) return tonumber(field(name)) or 0 end
 local same, epoch, sequence = field('lineage') == ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[5])
 if field('layout') ~= '' and field('layout') ~= ARGV[1] then return {'layout', field('layout')} end
@@ -73,8 +77,6 @@ return {'ok', whole and field('sequence') or ''}
 """
 _WRITE = """
 -- WRITER, FROM, TO, CURRENT_AT, then keys and values ('' deletes): one step of the mirror; without any, a look at it.
-local function field(name) return redis.call('HGET', KEYS[1], name) or '' end
-local writer = field('lineage') .. ' ' .. field('epoch') .. ' ' .. field('token')
 if writer ~= ARGV[1] or field('sequence') ~= ARGV[2] or field('busy') ~= ''
     or field('count') ~= tostring(redis.call('HLEN', KEYS[2])) then
   return 'moved'
@@ -93,8 +95,6 @@ return 'ok'
 """
 _SWAP = """
 -- WRITER, TO, CURRENT_AT, COUNT: the staged records become the mirror.
-local function field(name) return redis.call('HGET', KEYS[1], name) or '' end
-local writer = field('lineage') .. ' ' .. field('epoch') .. ' ' .. field('token')
 if writer ~= ARGV[1] or tostring(redis.call('HLEN', KEYS[3])) ~= ARGV[4] then return 'moved' end
 redis.call('HSET', KEYS[1], 'busy', '1')
 redis.call('UNLINK', KEYS[2])
@@ -109,8 +109,6 @@ return 'ok'
 _READ = "return {redis.call('HGETALL', KEYS[1]), redis.call('HGETALL', KEYS[2])}"
 _HAND_OVER = """
 -- WRITER, SEQUENCE, LINEAGE, HOST, HOME: gives the mirror this lineage, if it is still as it was read.
-local function field(name) return redis.call('HGET', KEYS[1], name) or '' end
-local writer = field('lineage') .. ' ' .. field('epoch') .. ' ' .. field('token')
 if writer ~= ARGV[1] or field('sequence') ~= ARGV[2] then return 'moved' end
 redis.call('HSET', KEYS[1], 'lineage', ARGV[3], 'token', '', 'host', ARGV[4], 'home', ARGV[5])
 return 'ok'
@@ -386,13 +384,12 @@ class RedisMirror:
     def _note_trouble(self, error: BaseException) -> None:
         """Logs the first error; further ones only change ``warning``."""
         begins = not self._trouble
-        self._trouble = (
-            explain(error, self._client.server)
-            if isinstance(error, REDIS_ERRORS)
-            else f"cannot be brought up to date: {error}"
-        )
         if isinstance(error, MirrorUnusableError):
             self._trouble = str(error)
+        elif isinstance(error, REDIS_ERRORS):
+            self._trouble = explain(error, self._client.server)
+        else:
+            self._trouble = f"cannot be brought up to date: {error}"
         if begins:
             logger.warning("%s", self.warning)
 
@@ -517,7 +514,7 @@ class MirrorClient:
     async def _eval(self, script: str, *given: str | bytes | float, staging: str = "") -> Any:
         names = (self._keys.meta, self._keys.records, staging or self._keys.staging)
         async with asyncio.timeout(_ANSWER_S):
-            return await self._client.eval(script, len(names), *names, *given)
+            return await self._client.eval(_BEGINNING + script, len(names), *names, *given)
 
     def _fenced(self, own: Position, host: str, home: str, epoch: str, sequence: str, current_at: str) -> FencedError:
         return FencedError(

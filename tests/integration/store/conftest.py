@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from actors.errors import StateLostError
 from supervisor.store.base import StateStore
 from supervisor.store.sqlite import SqliteStore
 from tests.integration.store.mirrors import make_mirrored
@@ -54,6 +55,29 @@ SHARED = [name for name in BACKENDS if name != "memory"]
 def path(short_tmp: Path) -> Path:
     """Of a state file that is not there yet."""
     return short_tmp / "state.db"
+
+
+async def refuse() -> None:
+    """A ``MayBegin`` that does not permit it."""
+    raise StateLostError("agents live")
+
+
+async def is_refused(store: StateStore) -> bool:
+    """Whether the store's state may not begin anew. It is closed afterwards."""
+    try:
+        await store.open()
+    except StateLostError:
+        return True
+    await store.close()
+    return False
+
+
+async def write_without_mirror(path: Path) -> None:
+    """A state with a record, of which no Redis knows."""
+    store = SqliteStore(path)
+    await store.open()
+    await store.save({"before": b"1"})
+    await store.close()
 
 
 @pytest.fixture
