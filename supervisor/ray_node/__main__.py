@@ -7,20 +7,13 @@ from __future__ import annotations
 
 import argparse
 import os
-import socket
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import psutil
-
 from actors.errors import PhalanxError
-from actors.nodes import slots_for
-from supervisor.ray_node.node import NodeOptions, start_node, stop_node
+from supervisor.ray_node.node import start_node, stop_node
 from supervisor.settings import home_from
-
-_CPUS = 8
-"""Ray keeps as many idle workers as it is told CPUs; our actors ask for no CPU."""
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -28,26 +21,15 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     head = commands.add_parser("head", help="starts Ray's head")
     head.add_argument("--autoscaling-config", type=Path, help="as the cluster launcher gives it")
+    head.set_defaults(address="")
     worker = commands.add_parser("worker", help="starts Ray and joins the head's")
     worker.add_argument("--address", required=True, help="ADDRESS:PORT of the head")
+    worker.set_defaults(autoscaling_config=None)
     for starts in (head, worker):
         starts.add_argument("--slots", type=int, help="instances that the host has room for; default: by its memory")
         starts.add_argument("--labels", default="", help="KEY=VALUE,… by which a spawn may choose the host")
     commands.add_parser("stop", help="ends the team that was brought up here, and Ray")
     return parser
-
-
-def _options(given: argparse.Namespace, temporary: Path) -> NodeOptions:
-    head = given.command == "head"
-    return NodeOptions(
-        head_address="" if head else given.address,
-        autoscaling_config=given.autoscaling_config.absolute() if head and given.autoscaling_config else None,
-        cpus=min(len(os.sched_getaffinity(0)), _CPUS),
-        slots=given.slots or slots_for(psutil.virtual_memory().total),
-        name=socket.gethostname(),
-        labels=given.labels,
-        temporary=temporary,
-    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -58,7 +40,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
             notes = stop_node(home)
             print("\n".join([*notes, "Nothing of the team and of its Ray runs on this host."]))
         else:
-            print(start_node(home, _options(given, home.node_directory), os.environ))
+            output = start_node(
+                home,
+                os.environ,
+                head_address=given.address,
+                autoscaling_config=given.autoscaling_config,
+                slots=given.slots,
+                labels=given.labels,
+            )
+            print(output)
     except PhalanxError as error:
         print(error, file=sys.stderr)
         return 1

@@ -10,13 +10,13 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import socket
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
@@ -25,7 +25,7 @@ from actors.errors import PhalanxError, SettingsError, UnavailableError
 from actors.files import write_private
 from actors.home import Home, led_node_from
 from actors.marks import NODE_MARK, UMASK_MARK
-from actors.nodes import HOST_LABEL, SLOT
+from actors.nodes import HOST_LABEL, SLOT, slots_for
 from actors.processes import allow_many_files, end_all_found, no_signal_blocked, own_umask, processes_with
 from supervisor.runtime import Runtime
 from supervisor.runtime.environment import TOKEN_FILE, agent_environment, cluster_environment
@@ -50,6 +50,8 @@ WORKER_PORTS = range(20_000, 22_000)
 """One for each worker process of a host: an instance's actor is one."""
 _OBJECT_STORE_BYTES = 200_000_000
 """Small, because code travels through it in small pieces."""
+_MOST_CPUS = 8
+"""Ray keeps as many idle workers as it is told CPUs; our actors ask for no CPU."""
 _START_S = 120.0
 _OTHERS_S = 60.0
 _TRIES = 3
@@ -57,35 +59,31 @@ _POLL_S = 0.1
 _LAUNCHER_PREFIXES = ("RAY_enable_autoscaler_v2", "RAY_CLOUD_INSTANCE_", "RAY_NODE_TYPE_NAME", "RAY_OVERRIDE_")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NodeOptions:
-    head_address: str
-    """The "address:port" of the head for a worker; empty for the head itself."""
-    autoscaling_config: Path | None
-    cpus: int
-    slots: int
-    name: str
-    """The host's name in lists and selectors."""
-    labels: str
-    """More labels, "key=value,…", as ``ray start`` takes them."""
-    temporary: Path
-    """Ray's own directory. Sockets lie in it, which limits the length of its path."""
-
-
-def start_node(home: Home, options: NodeOptions, environment: Mapping[str, str]) -> str:
+def start_node(
+    home: Home,
+    environment: Mapping[str, str],
+    *,
+    head_address: str,
+    autoscaling_config: Path | None,
+    slots: int | None,
+    labels: str,
+) -> str:
     """Ends an earlier Ray of this home and starts a new one; returns its output. Agents go on, and are adopted.
 
-    Raises ``PhalanxError`` when it does not come up; then nothing of it is left.
+    The arguments are those of ``start_command``; without ``slots`` the memory decides. Raises ``PhalanxError`` when it
+    does not come up; then nothing of it is left.
     """
     if left := end_node(home):
         raise UnavailableError(f"An earlier Ray of {home.root} does not end: {[each.pid for each in left]}")
     home.create()
     write_private(home.login_file, json.dumps(agent_environment(environment, {}, "")))
     _check_token(Path(environment.get("HOME", "~")).expanduser() / TOKEN_FILE)
-    options.temporary.mkdir(mode=0o700, parents=True, exist_ok=True)
-    led_node_from(home, options.head_address.rpartition(":")[0])
+    home.node_directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    led_node_from(home, head_address.rpartition(":")[0])
     allow_many_files(os.getpid())
-    command, variables = start_command(options), node_environment({UMASK_MARK: own_umask(), **environment}, home)
+    slots = slots or slots_for(psutil.virtual_memory().total)
+    command = start_command(home, head_address, autoscaling_config, slots, labels)
+    variables = node_environment({UMASK_MARK: own_umask(), **environment}, home)
     lost = ""
     for _ in range(_TRIES):
         try:
@@ -212,26 +210,33 @@ def end_node(home: Home) -> list[psutil.Process]:
     return end_all_found(lambda: processes_with(NODE_MARK, str(home.root)), grace_s=0)
 
 
-def start_command(options: NodeOptions) -> tuple[str, ...]:
-    """Ray's own command for this host; it returns when Ray is up."""
+def start_command(
+    home: Home, head_address: str, autoscaling_config: Path | None, slots: int, labels: str
+) -> tuple[str, ...]:
+    """Ray's own command for this host; it returns when Ray is up.
+
+    ``head_address``: the "address:port" of the head for a worker; empty for the head itself. ``labels``:
+    "key=value,…", as ``ray start`` takes them.
+    """
+    names = ",".join(filter(None, (f"{HOST_LABEL}={socket.gethostname()}", labels)))
     return (
         *(sys.executable, "-P", "-m", "ray.scripts.scripts", "start"),
-        *([f"--address={options.head_address}"] if options.head_address else _head_options(options)),
+        *([f"--address={head_address}"] if head_address else _head_options(home, autoscaling_config)),
         *(f"{option}={port}" for option, port in NODE_PORTS.items()),
         *(f"--min-worker-port={WORKER_PORTS.start}", f"--max-worker-port={WORKER_PORTS.stop - 1}"),
         *("--include-log-monitor=false", "--disable-usage-stats"),
         f"--object-store-memory={_OBJECT_STORE_BYTES}",
-        f"--num-cpus={options.cpus}",
-        f"--labels={','.join(filter(None, (f'{HOST_LABEL}={options.name}', options.labels)))}",
-        f"--resources={json.dumps({SLOT: options.slots})}",
+        f"--num-cpus={min(len(os.sched_getaffinity(0)), _MOST_CPUS)}",
+        f"--labels={names}",
+        f"--resources={json.dumps({SLOT: slots})}",
     )
 
 
-def _head_options(options: NodeOptions) -> Sequence[str]:
-    scaling = [f"--autoscaling-config={options.autoscaling_config}"] if options.autoscaling_config else ["--no-monitor"]
+def _head_options(home: Home, autoscaling_config: Path | None) -> Sequence[str]:
+    scaling = f"--autoscaling-config={autoscaling_config.absolute()}" if autoscaling_config else "--no-monitor"
     client = [] if importlib.util.find_spec("grpc") is None else [f"--ray-client-server-port={CLIENT_SERVER_PORT}"]
-    own = ["--head", f"--port={HEAD_PORT}", "--include-dashboard=false", f"--temp-dir={options.temporary}"]
-    return [*own, *scaling, *client]
+    own = ["--head", f"--port={HEAD_PORT}", "--include-dashboard=false", f"--temp-dir={home.node_directory}"]
+    return [*own, scaling, *client]
 
 
 def node_environment(given: Mapping[str, str], home: Home) -> dict[str, str]:
