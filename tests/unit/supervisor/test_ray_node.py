@@ -10,8 +10,8 @@ from pathlib import Path
 from actors.home import Home
 from actors.marks import NODE_MARK, UMASK_MARK
 from actors.nodes import slots_for
-from supervisor.ray_node import node
-from supervisor.ray_node.node import node_environment, start_command
+from supervisor import ray_node
+from supervisor.ray_node import node_environment, start_command
 
 HOME = Home(Path("/home/u/.phalanx"))
 
@@ -24,7 +24,7 @@ def test_the_head_scales_with_the_launcher_and_not_without_it() -> None:
     alone = command()
     launched = command(autoscaling_config=Path("/home/u/ray_bootstrap_config.yaml"))
 
-    assert {"--head", f"--port={node.HEAD_PORT}", "--no-monitor"} <= set(alone)
+    assert {"--head", f"--port={ray_node.HEAD_PORT}", "--no-monitor"} <= set(alone)
     assert "--autoscaling-config=/home/u/ray_bootstrap_config.yaml" in launched
     assert "--no-monitor" not in launched
 
@@ -43,10 +43,10 @@ def test_a_worker_joins_the_head_that_it_is_given() -> None:
 def test_every_port_is_fixed_and_none_is_given_twice() -> None:
     words = command()
 
-    numbers = [node.HEAD_PORT, node.CLIENT_SERVER_PORT, *node.NODE_PORTS.values(), *node.WORKER_PORTS]
+    numbers = [ray_node.HEAD_PORT, ray_node.CLIENT_SERVER_PORT, *ray_node.NODE_PORTS.values(), *ray_node.WORKER_PORTS]
     assert len(set(numbers)) == len(numbers)
     assert 6379 not in numbers
-    for option, port in node.NODE_PORTS.items():
+    for option, port in ray_node.NODE_PORTS.items():
         assert f"{option}={port}" in words
 
 

@@ -1,12 +1,14 @@
-"""Starts Ray on this host of a cluster and ends it again, and nothing of other programs. Every call blocks.
+"""Ray on this host of a cluster: started with the options that a team needs, and ended by process id. Imports no Ray.
 
-``python -m supervisor.ray_node`` calls ``start_node`` and ``stop_node``. ``ray stop`` kills by substring everything on
-the machine that looks like a Ray, of any user and cluster. Here a process is ours when it carries the mark of the home,
-which Ray's processes inherit.
+The cluster launcher runs ``python -m supervisor.ray_node head|worker|stop`` on each host (``cluster.yaml``). When a
+command fails, the reason goes to stderr and the exit code is 1. ``ray stop`` kills by substring everything on the
+machine that looks like a Ray, of any user and cluster. Here a process is ours when it carries the mark of the home,
+which Ray's processes inherit. Every call blocks.
 """
 
 from __future__ import annotations
 
+import argparse
 import importlib.util
 import json
 import os
@@ -30,7 +32,7 @@ from actors.processes import allow_many_files, end_all_found, no_signal_blocked,
 from supervisor.runtime import Runtime
 from supervisor.runtime.environment import TOKEN_FILE, agent_environment, cluster_environment
 from supervisor.runtime.ray_head import HeadWatch
-from supervisor.settings import Settings
+from supervisor.settings import Settings, home_from
 
 # Every port on which Ray listens here; docs/cluster.md lists them for the firewall. Ray would choose most of them by
 # itself, and then a firewall could only let everything through.
@@ -176,7 +178,7 @@ def _stop_others(home: Home) -> list[str]:
     address = _address_of_head(home)
     if not address:
         return []
-    command = (sys.executable, "-P", "-m", "supervisor.ray_node.stop_others", address)
+    command = (sys.executable, "-P", "-m", "supervisor.stop_other_nodes", address)
     try:
         asked = subprocess.run(
             command,
@@ -243,3 +245,46 @@ def node_environment(given: Mapping[str, str], home: Home) -> dict[str, str]:
     """The environment of Ray and its workers: that of a cluster, and what the launcher tells them."""
     of_launcher = {name: value for name, value in given.items() if name.startswith(_LAUNCHER_PREFIXES)}
     return {**cluster_environment(given, home), **of_launcher, NODE_MARK: str(home.root)}
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="scripts/host", description="Ray on this host of a cluster.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    head = commands.add_parser("head", help="starts Ray's head")
+    head.add_argument("--autoscaling-config", type=Path, help="as the cluster launcher gives it")
+    head.set_defaults(address="")
+    worker = commands.add_parser("worker", help="starts Ray and joins the head's")
+    worker.add_argument("--address", required=True, help="ADDRESS:PORT of the head")
+    worker.set_defaults(autoscaling_config=None)
+    for starts in (head, worker):
+        starts.add_argument("--slots", type=int, help="instances that the host has room for; default: by its memory")
+        starts.add_argument("--labels", default="", help="KEY=VALUE,… by which a spawn may choose the host")
+    commands.add_parser("stop", help="ends the team that was brought up here, and Ray")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    given = _parser().parse_args(arguments)
+    home = home_from(os.environ)
+    try:
+        if given.command == "stop":
+            notes = stop_node(home)
+            print("\n".join([*notes, "Nothing of the team and of its Ray runs on this host."]))
+        else:
+            output = start_node(
+                home,
+                os.environ,
+                head_address=given.address,
+                autoscaling_config=given.autoscaling_config,
+                slots=given.slots,
+                labels=given.labels,
+            )
+            print(output)
+    except PhalanxError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
