@@ -111,7 +111,9 @@ class BringUp:
             self._undo.callback(write_team, self._home, known)
         else:
             team = self._begin(known)
-        self._keep_settings()
+        if earlier := kept_settings(self._home):  # a team that goes on gets its own back when this fails
+            self._undo.callback(keep_settings, self._home, earlier)
+        keep_settings(self._home, self._settings)  # for the supervisor, also for one that Ray restarts
         team = self._with_retries(team, parts)
         write_team(self._home, team)
         return team
@@ -175,13 +177,6 @@ class BringUp:
         environment = agent_environment(self._for_agents, self._settings.env, team.team_id)
         write_environment(self._home, environment)
         return environment
-
-    def _keep_settings(self) -> None:
-        """Stores the settings for the supervisor, also for one that Ray restarts. When the bring-up fails, a team that
-        goes on gets its own back."""
-        if earlier := kept_settings(self._home):
-            self._undo.callback(keep_settings, self._home, earlier)
-        keep_settings(self._home, self._settings)
 
     def _end(self, team_id: str) -> None:
         """Removes the files last: while a process is left, the team is found through them."""

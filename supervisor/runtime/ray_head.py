@@ -146,10 +146,11 @@ class HeadWatch:
         # The raylet starts all agents at once, so one that is missing by now ended before it was seen.
         if self._agents_since is not None and len(agents) < len(_AGENTS) and now - self._agents_since > _AGENTS_S:
             return "agent"
-        # For a minute the raylet takes a worker that ended before it registered for one that is still starting.
+        # For a minute the raylet takes a worker that ended before it registered for one that is still starting. It
+        # notices the end of a registered one, which has another title.
         if any(not is_running(worker) for worker in self._starting):
             return "worker"
-        self._starting = {each for each in below if _is_starting_worker(each)}
+        self._starting = {each for each in below if any(word.endswith(_WORKER) for word in _words_of(each))}
         return ""
 
 
@@ -165,11 +166,6 @@ def _is_agent(child: psutil.Process) -> bool:
     """Whether a child of the raylet is an agent that it needs; the others are workers."""
     words = _words_of(child)
     return any(word.startswith(_AGENT_TITLES) or word.endswith(_AGENTS) for word in words)
-
-
-def _is_starting_worker(child: psutil.Process) -> bool:
-    """Whether it has not registered yet. A registered worker has another title, and the raylet notices its end."""
-    return any(word.endswith(_WORKER) for word in _words_of(child))
 
 
 def _children_of(process: psutil.Process) -> list[psutil.Process]:

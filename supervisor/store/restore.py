@@ -47,7 +47,12 @@ async def restore(home: Home, server: RedisServer, *, apply: bool) -> MirrorCont
     lock = StateLock(home.state_file)
     try:
         lock.take()
-        _refuse_unless_missing(home.state_file)
+        if (present := examine(home.state_file)).sequence:
+            raise StoreError(
+                f"This home has a state already: {home.state_file}, with {present.sequence} writes. Nothing was "
+                "restored. The team goes on with it; to have what Redis has in its place, move it and every "
+                f"{home.state_file.name}-* away first."
+            )
         found = await _read(client, home)
         for _ in range(_TRIES if apply else 0):
             if await _taken_over(client, home.state_file, found):
@@ -69,15 +74,6 @@ async def restore(home: Home, server: RedisServer, *, apply: bool) -> MirrorCont
     finally:
         lock.release()
         await client.close()
-
-
-def _refuse_unless_missing(path: Path) -> None:
-    found = examine(path)
-    if found.sequence:
-        raise StoreError(
-            f"This home has a state already: {path}, with {found.sequence} writes. Nothing was restored. The team goes "
-            f"on with it; to have what Redis has in its place, move it and every {path.name}-* away first."
-        )
 
 
 async def _read(client: MirrorClient, home: Home) -> MirrorContent:
@@ -120,18 +116,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except PhalanxError as error:
         print(json.dumps({"ok": False, "error": to_wire(error)}))
         return 1
-    print(json.dumps({"ok": True, **_summary(found)}))
-    return 0
-
-
-def _summary(found: MirrorContent) -> dict[str, object]:
-    return {
+    answer = {
+        "ok": True,
         "instances": sum(key.startswith(keys.INSTANCE_PREFIX) for key in found.records),
         "messages": sum(key.startswith(keys.MESSAGE_PREFIX) for key in found.records),
         "currentAt": found.current_at,
         "host": found.host,
         "home": found.home,
     }
+    print(json.dumps(answer))
+    return 0
 
 
 if __name__ == "__main__":

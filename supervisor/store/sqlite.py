@@ -125,10 +125,6 @@ _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
 
-class DamagedFileError(StoreError):
-    """The file is not as it was written."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Position:
     """How far a state has got."""
@@ -553,8 +549,8 @@ def _records(rows: Iterable[tuple[str, bytes, int]], path: Path) -> dict[str, by
 def examine(path: Path) -> Position:
     """Reads and checks the whole file and returns its position; ``Position()`` when there is no file.
 
-    This process must have no other connection to it. Raises ``DamagedFileError`` when it is damaged or belongs to
-    another program, ``StoreError`` when it is of a newer layout, ``sqlite3.Error`` or ``OSError`` when unreadable.
+    This process must have no other connection to it. Raises ``StoreError`` when it is damaged, of a newer layout
+    or another program's, ``sqlite3.Error`` or ``OSError`` when unreadable.
     """
     log = path.with_name(f"{path.name}-wal")
     if not path.exists():
@@ -632,9 +628,9 @@ def _commits(log: bytes) -> Iterator[int]:
             yield number
 
 
-def damaged(path: Path, detail: str) -> DamagedFileError:
+def damaged(path: Path, detail: str) -> StoreError:
     """``detail`` says what is damaged and where in the file."""
-    return DamagedFileError(_DAMAGED.format(path=path, detail=detail))
+    return StoreError(_DAMAGED.format(path=path, detail=detail))
 
 
 def in_words(error: sqlite3.Error | OSError, path: Path) -> StoreError:
