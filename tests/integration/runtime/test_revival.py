@@ -8,9 +8,7 @@ import signal
 import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
 
 import psutil
 import pytest
@@ -226,18 +224,3 @@ def test_a_lost_team_file_does_not_keep_the_ray_of_that_team_from_being_replaced
     assert address.team_id == team.team_id
     assert not any(is_running(process) for process in before)
     check_whole(home)
-
-
-def test_a_home_in_use_is_private_to_its_user(home: Home, team: TeamInfo) -> None:
-    wrong = []
-    for path in (home.root, *home.root.rglob("*")):
-        if path.is_symlink():
-            continue
-        with suppress(FileNotFoundError):  # a Ray at work makes and removes files
-            mode = path.stat().st_mode & 0o777
-            of_ray = home.ray_directory in (path, *path.parents)  # its directories are open, behind a private one
-            if (mode & 0o077 and not path.is_dir()) if of_ray else mode != (0o700 if path.is_dir() else 0o600):
-                wrong.append((str(path.relative_to(home.root)), oct(mode)))
-
-    assert wrong == []
-    assert Path(home.lock_file).exists()

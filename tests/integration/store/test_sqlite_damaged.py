@@ -138,19 +138,18 @@ async def test_a_truncated_file_is_refused(path: Path, left: float) -> None:
     assert not await opened_as_saved(path)
 
 
-async def test_a_changed_record_is_named(path: Path) -> None:
-    place = path.read_bytes().index(RECORDS["record/123"])
-    flip(path, place + 50)
-
-    with pytest.raises(StoreError, match="record/123 does not match its checksum"):
-        await SqliteStore(path).open()
-
-
-async def test_a_changed_epoch_is_noticed(path: Path) -> None:
+@pytest.mark.parametrize(
+    ("harm", "words"),
+    [
+        ("UPDATE team SET epoch = 1000", "how new it is does not match its checksum"),
+        ("UPDATE records SET value = x'00' WHERE key = 'record/123'", "record/123 does not match its checksum"),
+    ],
+)
+async def test_a_changed_row_is_named(path: Path, harm: str, words: str) -> None:
     with closing(sqlite3.connect(path)) as other, other:
-        other.execute("UPDATE team SET epoch = 1000")
+        other.execute(harm)
 
-    with pytest.raises(StoreError, match="how new it is does not match its checksum"):
+    with pytest.raises(StoreError, match=words):
         await SqliteStore(path).open()
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from actors.errors import StateHeldError
 from supervisor.store.base import StateStore
-from tests.integration.store.conftest import SHARED, Reopen, StoreMaker
+from tests.integration.store.conftest import SHARED, StoreMaker
 
 AWKWARD_KEYS = [
     "a",
@@ -44,12 +44,15 @@ async def test_a_prefix_is_plain_text_and_keys_come_back_in_order(store: StateSt
         assert list(await store.load(prefix)) == sorted(key for key in AWKWARD_KEYS if key.startswith(prefix)), prefix
 
 
-async def test_a_value_comes_back_byte_for_byte_whatever_it_holds(store: StateStore, reopen: Reopen) -> None:
+async def test_a_value_comes_back_byte_for_byte_whatever_it_holds(store: StateStore, store_maker: StoreMaker) -> None:
     values = {"empty": b"", "zero": b"\x00", "unknown": b"\xff\x00unknown version", "big": bytes(range(256)) * 4096}
     await store.save(values)
 
     assert await store.load("") == values
-    assert await (await reopen(store)).load("") == values
+    await store.close()
+    again = store_maker()
+    await again.open()
+    assert await again.load("") == values
 
 
 async def test_saves_at_the_same_time_are_all_there_and_the_last_call_wins(store: StateStore) -> None:
@@ -72,19 +75,19 @@ async def test_a_save_that_was_not_waited_for_is_whole_or_not_there(store: State
         assert len(await store.load(f"{number}/")) in ({0, 2} if save.cancelled() else {2})
 
 
-async def test_each_opening_has_a_higher_epoch_and_all_the_records(store: StateStore, reopen: Reopen) -> None:
+async def test_each_opening_has_a_higher_epoch_and_all_the_records(store_maker: StoreMaker) -> None:
+    store = store_maker()
+    epochs = [await store.open()]
     await store.save({"kept": b"1", "deleted": b"2"})
     await store.save({}, ["deleted"])
-    first = await reopen(store)
-    await first.close()
-
-    epochs = [await first.open()]
-    second = await reopen(first)
-    await second.close()
-    epochs.append(await second.open())
+    await store.close()
+    epochs.append(await store.open())
+    await store.close()
+    later = store_maker()
+    epochs.append(await later.open())
 
     assert epochs == sorted(set(epochs))
-    assert await second.load("") == {"kept": b"1"}
+    assert await later.load("") == {"kept": b"1"}
 
 
 async def test_closing_what_is_not_open_changes_nothing(store_maker: StoreMaker) -> None:
@@ -104,10 +107,9 @@ async def test_a_store_that_is_well_warns_of_nothing(store: StateStore) -> None:
 
 @pytest.mark.parametrize("store_maker", SHARED, indirect=True)
 async def test_a_second_supervisor_is_refused_while_the_first_one_lives(
-    store: StateStore, store_maker: StoreMaker, opened: list[StateStore]
+    store: StateStore, store_maker: StoreMaker
 ) -> None:
     second = store_maker()
-    opened.append(second)
 
     with pytest.raises(StateHeldError):
         await second.open()
