@@ -15,7 +15,6 @@ import os
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -28,10 +27,10 @@ from actors.files import write_private
 from actors.home import Home, led_node_from
 from actors.marks import NODE_MARK, UMASK_MARK
 from actors.nodes import HOST_LABEL, SLOT, slots_for
-from actors.processes import allow_many_files, end_all_found, no_signal_blocked, own_umask, processes_with
+from actors.processes import allow_many_files, end_all_found, own_umask, processes_with
 from supervisor.runtime import Runtime
 from supervisor.runtime.environment import TOKEN_FILE, agent_environment, cluster_environment
-from supervisor.runtime.ray_head import HeadWatch
+from supervisor.runtime.ray_head import HeadWatch, start_detached
 from supervisor.settings import Settings, home_from
 
 # Every port on which Ray listens here; docs/cluster.md lists them for the firewall. Ray would choose most of them by
@@ -54,6 +53,7 @@ _OBJECT_STORE_BYTES = 200_000_000
 """Small, because code travels through it in small pieces."""
 _MOST_CPUS = 8
 """Ray keeps as many idle workers as it is told CPUs; our actors ask for no CPU."""
+LOG_NAME = "ray-node.log"
 _START_S = 120.0
 _OTHERS_S = 60.0
 _TRIES = 3
@@ -89,7 +89,7 @@ def start_node(
     lost = ""
     for _ in range(_TRIES):
         try:
-            return _start(command, variables)
+            return _start(command, variables, home.logs / LOG_NAME)
         except UnavailableError as error:
             end_node(home)
             if not isinstance(error, _LostError):
@@ -98,31 +98,20 @@ def start_node(
     raise UnavailableError(f"Ray did not start on this host in {_TRIES} tries, the last time because {lost}.")
 
 
-def _start(command: Sequence[str], environment: Mapping[str, str]) -> str:
+def _start(command: Sequence[str], environment: Mapping[str, str], log: Path) -> str:
     """Ray's output, once it is up. Raises ``UnavailableError``; then the caller ends what has come up."""
-    with tempfile.TemporaryFile() as output:
-        with no_signal_blocked():
-            process = subprocess.Popen(
-                command,
-                env=environment,
-                cwd="/",
-                umask=0o077,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-            )
-        try:
-            _wait(process)
-        finally:
-            process.kill()
-            process.wait()
-        output.seek(0)
-        output_text = output.read().decode(errors="replace")
+    process = start_detached(command, environment, log)
+    try:
+        _wait(process)
+    finally:
+        process.kill()
+        process.wait()
+    output = log.read_text(errors="replace")
     if process.returncode < 0:
         raise _LostError(f"the program that starts it was ended by signal {-process.returncode}")
     if process.returncode:
-        raise UnavailableError(f"Ray did not start on this host:\n{output_text[-3000:]}")
-    return output_text
+        raise UnavailableError(f"Ray did not start on this host:\n{output[-3000:]}")
+    return output
 
 
 def _wait(process: subprocess.Popen[bytes]) -> None:
