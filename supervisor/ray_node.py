@@ -30,7 +30,7 @@ from actors.nodes import HOST_LABEL, SLOT, slots_for
 from actors.processes import allow_many_files, end_all_found, own_umask, processes_with
 from supervisor.runtime import Runtime
 from supervisor.runtime.environment import TOKEN_FILE, agent_environment, cluster_environment
-from supervisor.runtime.ray_head import HeadWatch, start_detached
+from supervisor.runtime.ray_head import HeadWatch, ray_command, start_detached
 from supervisor.settings import Settings, home_from
 
 # Every port on which Ray listens here; docs/cluster.md lists them for the firewall. Ray would choose most of them by
@@ -51,8 +51,6 @@ WORKER_PORTS = range(20_000, 22_000)
 """One for each worker process of a host: an instance's actor is one."""
 _OBJECT_STORE_BYTES = 200_000_000
 """Small, because code travels through it in small pieces."""
-_MOST_CPUS = 8
-"""Ray keeps as many idle workers as it is told CPUs; our actors ask for no CPU."""
 LOG_NAME = "ray-node.log"
 _START_S = 120.0
 _OTHERS_S = 60.0
@@ -210,14 +208,11 @@ def start_command(
     "key=value,…", as ``ray start`` takes them.
     """
     names = ",".join(filter(None, (f"{HOST_LABEL}={socket.gethostname()}", labels)))
-    return (
-        *(sys.executable, "-P", "-m", "ray.scripts.scripts", "start"),
+    return ray_command(
+        _OBJECT_STORE_BYTES,
         *([f"--address={head_address}"] if head_address else _head_options(home, autoscaling_config)),
         *(f"{option}={port}" for option, port in NODE_PORTS.items()),
         *(f"--min-worker-port={WORKER_PORTS.start}", f"--max-worker-port={WORKER_PORTS.stop - 1}"),
-        *("--include-log-monitor=false", "--disable-usage-stats"),
-        f"--object-store-memory={_OBJECT_STORE_BYTES}",
-        f"--num-cpus={min(len(os.sched_getaffinity(0)), _MOST_CPUS)}",
         f"--labels={names}",
         f"--resources={json.dumps({SLOT: slots})}",
     )

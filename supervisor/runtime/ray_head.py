@@ -39,8 +39,8 @@ from supervisor.runtime.environment import TOKEN_VARIABLE
 
 LOG_NAME = "ray-head.log"
 _OBJECT_STORE_BYTES = 80_000_000
-_MAX_WORKERS = 8
-"""Told to Ray as its CPUs: it keeps as many idle workers, and starts as many at once."""
+_MOST_CPUS = 8
+"""Ray keeps as many idle workers as it is told CPUs, and starts as many at once; our actors ask for no CPU."""
 _SERVERS = frozenset({"gcs_server", "raylet"})
 _DASHBOARD = "dashboard/dashboard.py"
 _AGENTS = ("dashboard/agent.py", "runtime_env/agent/main.py")
@@ -63,15 +63,21 @@ def start_head(home: Home, environment: Mapping[str, str]) -> subprocess.Popen[b
 
 
 def _command(home: Home) -> tuple[str, ...]:
-    workers = min(len(os.sched_getaffinity(0)), _MAX_WORKERS)
+    return ray_command(
+        _OBJECT_STORE_BYTES,
+        *("--head", "--block", "--include-dashboard=false", "--no-monitor", f"--temp-dir={home.ray_directory}"),
+        *("--port=0", "--min-worker-port=0", "--max-worker-port=0", "--dashboard-agent-listen-port=0"),
+        *_client_server_option(),
+    )
+
+
+def ray_command(object_store_bytes: int, *options: str) -> tuple[str, ...]:
+    """Ray's own start command, with what every Ray of ours is told."""
     return (
-        *(sys.executable, "-P", "-m", "ray.scripts.scripts", "start", "--head", "--block"),
-        f"--temp-dir={home.ray_directory}",
-        *("--port=0", "--min-worker-port=0", "--max-worker-port=0", *_client_server_option()),
-        *("--dashboard-agent-listen-port=0", "--include-dashboard=false", "--include-log-monitor=false"),
-        *("--no-monitor", "--disable-usage-stats"),
-        f"--object-store-memory={_OBJECT_STORE_BYTES}",
-        f"--num-cpus={workers}",
+        *(sys.executable, "-P", "-m", "ray.scripts.scripts", "start", *options),
+        *("--include-log-monitor=false", "--disable-usage-stats"),
+        f"--object-store-memory={object_store_bytes}",
+        f"--num-cpus={min(len(os.sched_getaffinity(0)), _MOST_CPUS)}",
     )
 
 

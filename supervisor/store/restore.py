@@ -22,14 +22,13 @@ import secrets
 import socket
 import sqlite3
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from actors.errors import PhalanxError, StoreError, to_wire
 from actors.home import Home
 from supervisor.store import keys
-from supervisor.store.base import Origin
+from supervisor.store.base import origin_record
 from supervisor.store.mirror import MirrorClient, MirrorContent, MirrorUnusableError
 from supervisor.store.redis_client import REDIS_ERRORS, RedisServer, explain
 from supervisor.store.sqlite import Position, StateLock, create, examine, in_words, put_in_place
@@ -92,10 +91,10 @@ async def _read(client: MirrorClient, home: Home) -> MirrorContent:
 async def _taken_over(client: MirrorClient, path: Path, found: MirrorContent) -> bool:
     """Whether the mirror was still as it was read."""
     lineage = secrets.token_hex(16)
-    origin = Origin(host=found.host, home=found.home, current_at=found.current_at, restored_at=time.time())
+    origin = origin_record(found.host, found.home, found.current_at)
     at = Position(lineage=lineage, epoch=found.position.epoch, sequence=found.position.sequence)
     restored = path.with_name(f"{path.name}.restored")
-    create(restored, at, {**found.records, keys.RESTORED: origin.encode()})
+    create(restored, at, {**found.records, keys.RESTORED: origin})
     try:
         taken = await client.hand_over(found, lineage)
         if taken:

@@ -234,7 +234,7 @@ class SqliteStore:
 
     def _commit(self, file: StateFile, group: Sequence[_Write]) -> None:
         try:
-            changes = self._in_words(file.write, [(write.records, write.delete) for write in group])
+            changes = self._in_words(file.write, group)
         except Exception as error:  # noqa: BLE001 - the caller that waits for this write gets it
             if len(group) == 1:
                 self._failure = str(error)
@@ -328,14 +328,14 @@ class StateFile:
             self._database = None
             self._lock.release()
 
-    def write(self, writes: Sequence[tuple[Mapping[str, bytes], Sequence[str]]]) -> list[Change]:
-        """Makes each write (records, keys to delete) in turn, all in one transaction or none."""
+    def write(self, writes: Sequence[_Write]) -> list[Change]:
+        """Makes each write in turn, all in one transaction or none."""
         changes: list[Change] = []
         with self._transaction() as database:
-            for sequence, (records, delete) in enumerate(writes, start=self.position.sequence + 1):
-                database.executemany(_SAVE, [(key, value, sequence) for key, value in records.items()])
-                database.executemany(_DELETE, [(key,) for key in delete])
-                changes.append(Change(sequence=sequence, records={**records, **dict.fromkeys(delete)}))
+            for sequence, write in enumerate(writes, start=self.position.sequence + 1):
+                database.executemany(_SAVE, [(key, value, sequence) for key, value in write.records.items()])
+                database.executemany(_DELETE, [(key,) for key in write.delete])
+                changes.append(Change(sequence=sequence, records={**write.records, **dict.fromkeys(write.delete)}))
             self._move(dataclasses.replace(self.position, sequence=changes[-1].sequence))
         return changes
 
