@@ -40,9 +40,9 @@ async def store(running: RedisProcess, path: Path) -> AsyncIterator[MirroredStor
 
 @pytest_asyncio.fixture
 async def behind_proxy(running: RedisProcess, path: Path) -> AsyncIterator[tuple[MirroredStore, Proxy]]:
-    async with proxy(running.port) as (way, url):
+    async with proxy(running.port) as (link, url):
         made = await with_twenty(path, url, running)
-        yield made, way
+        yield made, link
         await made.close()
 
 
@@ -258,23 +258,23 @@ async def test_a_team_starts_soon_with_its_file_while_redis_is_stalled(
 
 
 async def test_cut_in_the_middle_of_a_command(running: RedisProcess, behind_proxy: tuple[MirroredStore, Proxy]) -> None:
-    store, way = behind_proxy
+    store, link = behind_proxy
     for left in (0, 1, 30, 150, 400, 1000):
-        way.cut_after_bytes = left
+        link.cut_after_bytes = left
         await slowest_save_s(store)
-        way.cut_after_bytes = None
+        link.cut_after_bytes = None
         assert (await in_step(store, running.client))["last"] == b"19"
 
 
 async def test_a_write_that_arrives_after_its_time_does_no_harm(
     running: RedisProcess, behind_proxy: tuple[MirroredStore, Proxy], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store, way = behind_proxy
+    store, link = behind_proxy
     monkeypatch.setattr("supervisor.store.mirror._ANSWER_S", 0.3)
-    way.delay_s = 1.5
+    link.delay_s = 1.5
     await store.save({"shared": b"late"})
     await until(lambda: "does not answer in time" in store.health.warning)
-    way.delay_s = 0.0
+    link.delay_s = 0.0
     await store.save({"shared": b"newer"}, ["old/1"])
     await in_step(store, running.client)
     await asyncio.sleep(2.0)  # until what was delayed has arrived
@@ -286,8 +286,8 @@ async def test_a_write_that_arrives_after_its_time_does_no_harm(
 async def test_slow_but_in_time_is_not_complained_of(
     running: RedisProcess, behind_proxy: tuple[MirroredStore, Proxy]
 ) -> None:
-    store, way = behind_proxy
-    way.delay_s = 0.2
+    store, link = behind_proxy
+    link.delay_s = 0.2
 
     await slowest_save_s(store)
 
