@@ -17,9 +17,9 @@ import pytest_asyncio
 from actors.errors import StateLostError
 from supervisor.store.base import StateStore
 from supervisor.store.sqlite import SqliteStore
+from tests.fakes.store import MemoryStore
 from tests.integration.store.mirrors import make_mirrored
 from tests.integration.store.redis_server import RedisProcess, server
-from tests.memory_store import MemoryStore
 
 StoreMaker = Callable[[], StateStore]
 
