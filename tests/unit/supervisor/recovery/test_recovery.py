@@ -117,6 +117,20 @@ async def test_a_supervisor_that_was_replaced_touches_nothing(scene: RecoverySce
     assert scene.log.calls == []
 
 
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [(InstanceStage.RUNNING, InstanceStage.FAILED), (InstanceStage.STOPPED, InstanceStage.STOPPED)],
+)
+async def test_an_actor_without_an_agent_goes_and_an_end_that_nobody_saw_is_noted(
+    scene: RecoveryScene, before: InstanceStage, after: InstanceStage
+) -> None:
+    member = await add_member(scene.team, 1, stage=before)
+    scene.instances.names.add(FIRST)
+    assert await scene.recovery.reconcile()
+    assert scene.log.calls == ["destroy spec_0_0_1"]
+    assert member.record.stage is after
+
+
 async def test_what_a_session_or_an_actor_belongs_to_nobody_is_ended(scene: RecoveryScene) -> None:
     scene.add_agent(SECOND)
     scene.instances.names.add("spec_0_0_3")
