@@ -56,7 +56,7 @@ class _FakeLifecycle:
 
 
 class RecoveryScene:
-    def __init__(self) -> None:
+    def __init__(self, scheduler: Any = None) -> None:
         self.log = CallLog()
         self.store = MemoryStore()
         self.team = Team(self.store)
@@ -66,7 +66,7 @@ class RecoveryScene:
         self.actor_pool: ActorPool = Pool(
             ActorMaker(self.instances), dict, FairSemaphore(1), self.team.changes, self.team.confirm
         )
-        staff: Any = SimpleNamespace(host=self.host, factory=self.instances, scheduler=None)
+        staff: Any = SimpleNamespace(host=self.host, factory=self.instances, scheduler=scheduler)
         lifecycle: Any = _FakeLifecycle(self.team, self.log)
         rollback = SpawnRollback(self.team, self.host, self.instances)
         self.recovery = Recovery(self.team, staff, self.adopter, rollback, lifecycle, self.actor_pool)

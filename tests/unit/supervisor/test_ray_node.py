@@ -3,36 +3,28 @@
 from __future__ import annotations
 
 import json
+import socket
+from collections.abc import Sequence
 from pathlib import Path
 
 from actors.home import Home
 from actors.marks import NODE_MARK, UMASK_MARK
-from supervisor.ray_node import ports
-from supervisor.ray_node.node import NodeOptions, node_environment, start_command
-from supervisor.ray_node.slots import slots_for
+from actors.nodes import slots_for
+from supervisor import ray_node
+from supervisor.ray_node import node_environment, start_command
 
 HOME = Home(Path("/home/u/.phalanx"))
 
 
-def options(**more: object) -> NodeOptions:
-    fields: dict[str, object] = {
-        "head_address": "",
-        "autoscaling_config": None,
-        "cpus": 2,
-        "slots": 7,
-        "name": "alpha",
-        "labels": "",
-        "temporary": HOME.ray_directory,
-        **more,
-    }
-    return NodeOptions(**fields)  # type: ignore[arg-type]
+def command(head_address: str = "", autoscaling_config: Path | None = None, labels: str = "") -> Sequence[str]:
+    return start_command(HOME, head_address, autoscaling_config, 7, labels)
 
 
 def test_the_head_scales_with_the_launcher_and_not_without_it() -> None:
-    alone = start_command(options())
-    launched = start_command(options(autoscaling_config=Path("/home/u/ray_bootstrap_config.yaml")))
+    alone = command()
+    launched = command(autoscaling_config=Path("/home/u/ray_bootstrap_config.yaml"))
 
-    assert {"--head", f"--port={ports.HEAD}", "--no-monitor"} <= set(alone)
+    assert {"--head", f"--port={ray_node.HEAD_PORT}", "--no-monitor"} <= set(alone)
     assert "--autoscaling-config=/home/u/ray_bootstrap_config.yaml" in launched
     assert "--no-monitor" not in launched
 
@@ -42,28 +34,28 @@ def test_the_user_s_umask_is_handed_on_to_the_agents_of_the_host() -> None:
 
 
 def test_a_worker_joins_the_head_that_it_is_given() -> None:
-    command = start_command(options(head_address="10.0.0.1:6390"))
+    words = command(head_address="10.0.0.1:6390")
 
-    assert "--address=10.0.0.1:6390" in command
-    assert "--head" not in command
+    assert "--address=10.0.0.1:6390" in words
+    assert "--head" not in words
 
 
 def test_every_port_is_fixed_and_none_is_given_twice() -> None:
-    command = start_command(options())
+    words = command()
 
-    numbers = [ports.HEAD, ports.CLIENT_SERVER, *ports.NODE_OPTIONS.values(), *ports.WORKERS]
+    numbers = [ray_node.HEAD_PORT, ray_node.CLIENT_SERVER_PORT, *ray_node.NODE_PORTS.values(), *ray_node.WORKER_PORTS]
     assert len(set(numbers)) == len(numbers)
     assert 6379 not in numbers
-    for option, port in ports.NODE_OPTIONS.items():
-        assert f"{option}={port}" in command
+    for option, port in ray_node.NODE_PORTS.items():
+        assert f"{option}={port}" in words
 
 
 def test_a_host_offers_its_slots_and_can_be_chosen_by_name_and_labels() -> None:
-    command = start_command(options(labels="disk=fast,zone=b"))
+    words = command(labels="disk=fast,zone=b")
 
-    (resources,) = (word for word in command if word.startswith("--resources="))
+    (resources,) = (word for word in words if word.startswith("--resources="))
     assert json.loads(resources.partition("=")[2]) == {"claude_slot": 7}
-    assert "--labels=phalanx/host=alpha,disk=fast,zone=b" in command
+    assert f"--labels=phalanx/host={socket.gethostname()},disk=fast,zone=b" in words
 
 
 def test_ray_gets_its_hygiene_and_what_the_launcher_says_but_none_of_the_callers_secrets() -> None:

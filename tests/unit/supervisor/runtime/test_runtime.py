@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from actors.errors import InvalidRequestError, TeamNotRunningError
+from actors.errors import InvalidRequestError, SettingsError, TeamNotRunningError
 from actors.home import Home, led_node_from, led_team_from
 from actors.marks import TEAM_MARK
 from mcp_entry.connection import BringUpProcess
@@ -36,13 +36,14 @@ def test_a_worker_brings_up_no_team_and_says_who_leads_it(home: Home) -> None:
 
 def test_a_worker_may_lead_a_team_on_the_whole_cluster_when_no_other_host_does(home: Home) -> None:
     led_node_from(home, HEAD)
-    settings = Settings(ray_address="10.0.0.1:6390")
-    Runtime(home, settings)._refuse_to_lead_a_second()
+    runtime = Runtime(home, Settings(ray_address="10.0.0.1:6390"))
+    with pytest.raises(SettingsError, match="tmux is missing"):  # what is looked at next
+        runtime.up({"PATH": "/nowhere"})
 
     led_team_from(home, HEAD)
 
     with pytest.raises(TeamNotRunningError, match=f"led from {HEAD}"):
-        Runtime(home, settings)._refuse_to_lead_a_second()
+        runtime.up({"PATH": "/nowhere"})
 
 
 def test_a_worker_does_not_end_the_team(home: Home) -> None:

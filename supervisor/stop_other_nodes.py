@@ -15,7 +15,6 @@ from typing import Any
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-CONNECT_S = 15
 ASKED_S = 20.0
 
 

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from actors.errors import StoreError
-from supervisor.store.sqlite import DamagedFileError, in_words
+from supervisor.store.sqlite import in_words
 
 PATH = Path("/home/someone/state.db")
 
@@ -39,8 +38,8 @@ def sqlite_error(code: int, kind: type[sqlite3.Error] = sqlite3.OperationalError
 def test_a_failure_names_the_file_and_is_no_damage(error: sqlite3.Error | OSError, words: str) -> None:
     said = in_words(error, PATH)
 
-    assert type(said) is StoreError
     assert str(PATH) in str(said)
+    assert "is damaged" not in str(said)
     assert words in str(said)
     assert "Nothing was written" in str(said)
 
@@ -59,7 +58,6 @@ def test_a_failure_names_the_file_and_is_no_damage(error: sqlite3.Error | OSErro
 def test_damage_is_told_apart_and_says_what_to_do(error: sqlite3.Error) -> None:
     said = in_words(error, PATH)
 
-    assert isinstance(said, DamagedFileError)
     assert f"{PATH} is damaged: {error}" in str(said)
     assert "keep it" in str(said)
     assert "Move it and its -wal and -shm files aside" in str(said)
