@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -23,92 +24,76 @@ from actors.git import model
 from actors.git.model import READS, GitRequest, GitResponse, Operation, RepositoryPaths
 from supervisor.api.failures import told
 from supervisor.git.params import base_of
-from supervisor.git.scheduling import AnswerCache, GitRead, ReadScheduler, WriteScheduler
-from supervisor.metrics.metrics import Count, MetricsRecorder
+from supervisor.git.scheduling import AnswerCache, ReadScheduler, WriteScheduler
+from supervisor.metrics.metrics import Count, MetricsRecorder, Timing
 from supervisor.ports import GitPort
 from supervisor.spawning.admission import FairSemaphore
 
-Mode = Literal["look", "add", "change"]
+_Mode = Literal["look", "add", "change"]
 """``look`` goes with ``look`` and ``add`` with ``add``: two new branches do not disturb each other, but a list of all
 branches must know which of them were there."""
-Thing = tuple[object, ...]
+_Thing = tuple[object, ...]
 
 
 @dataclass(slots=True)
 class _Group:
     """Operations that touch a thing at the same time, after all those of the group before."""
 
-    mode: Mode
+    mode: _Mode
     members: list[int] = field(default_factory=list)
     before: list[int] = field(default_factory=list)
 
 
 def dependencies(batch: Sequence[tuple[Operation, RepositoryPaths] | None]) -> list[frozenset[int]]:
     """For each operation the earlier ones that must be done first; None stands for one that is not run."""
-    groups: dict[Thing, _Group] = {}
+    groups: dict[_Thing, _Group] = {}
     found = []
     for number, member in enumerate(batch):
         waits_for: set[int] = set()
-        for thing, mode in _touched(*member) if member else ():
+        for thing, mode in _touched(*member).items() if member else ():
             group = groups.get(thing)
             if group is None or group.mode != mode or mode == "change":
                 group = groups[thing] = _Group(mode, before=group.members if group else [])
             group.members.append(number)
             waits_for.update(group.before)
-        found.append(frozenset(waits_for - {number}))
+        found.append(frozenset(waits_for))
     return found
 
 
-def _touched(operation: Operation, place: RepositoryPaths) -> Iterator[tuple[Thing, Mode]]:
-    if isinstance(operation, model.READS):
-        return ((thing, "look") for thing in _looked_at(operation, place))
-    return _written(operation, place)
-
-
-def _looked_at(read: model.Read, place: RepositoryPaths) -> tuple[Thing, ...]:
-    head, tree, moves, names = _things(place)
-    match read:
+def _touched(operation: Operation, place: RepositoryPaths) -> dict[_Thing, _Mode]:
+    """A working tree has a HEAD and files. A repository has branches, which move, and names of branches and tags."""
+    repository = place.common_directory
+    head, files = ("head", place.git_directory), ("files", place.git_directory)
+    moves, names = ("moves", repository), ("names", repository)
+    touched: dict[_Thing, _Mode]
+    match operation:
         case model.ReadStatus() | model.ReadDiff(base=None):
-            return head, tree
+            touched = {head: "look", files: "look"}
         case model.ReadLog(revision=None):
-            return (head,)
+            touched = {head: "look"}
         case model.ReadDiff():
-            return head, tree, moves, names
-        case _:
-            return head, moves, names
-
-
-def _written(write: model.Write, place: RepositoryPaths) -> Iterator[tuple[Thing, Mode]]:
-    head, tree, moves, names = _things(place)
-    match write:
+            touched = {head: "look", files: "look", moves: "look", names: "look"}
         case model.CreateRef():
-            yield from _of_new(write.name, write.start, place)
-            yield from ((head, "look"), (names, "add"))
+            touched = {**_touched_by_new(operation.name, operation.start, repository), head: "look", names: "add"}
         case model.Checkout():
-            yield from _of_new(write.branch, write.start, place)
-            yield from ((head, "change"), (tree, "change"), (moves, "change"), (names, "add"))
+            new = _touched_by_new(operation.branch, operation.start, repository)
+            touched = {**new, head: "change", files: "change", moves: "change", names: "add"}
         case model.Commit():
-            yield from ((head, "change"), (tree, "change"), (moves, "add"))
+            touched = {head: "change", files: "change", moves: "add"}
         case model.DeleteBranch():
-            yield from ((moves, "look"), (names, "change"))
+            touched = {moves: "look", names: "change"}
         case model.Merge():
-            yield from ((head, "change"), (tree, "change"), (moves, "change"), (names, "look"))
+            touched = {head: "change", files: "change", moves: "change", names: "look"}
+        case _:
+            touched = {head: "look", moves: "look", names: "look"}
+    return touched
 
 
-def _things(place: RepositoryPaths) -> tuple[Thing, Thing, Thing, Thing]:
-    """What is checked out and the files of a working tree; where branches are and which there are in a repository."""
-    tree, repository = place.git_directory, place.common_directory
-    return ("head", tree), ("tree", tree), ("moves", repository), ("names", repository)
-
-
-def _of_new(name: str, start: str | None, place: RepositoryPaths) -> Iterator[tuple[Thing, Mode]]:
-    own: Thing = ("name", place.common_directory, name)
-    yield own, "change"
-    if start is not None:
-        other: Thing = ("name", place.common_directory, base_of(start))
-        if other != own:
-            yield other, "look"
-        yield ("moves", place.common_directory), "look"
+def _touched_by_new(name: str, start: str | None, repository: Path) -> dict[_Thing, _Mode]:
+    own: _Thing = ("name", repository, name)
+    if start is None:
+        return {own: "change"}
+    return {("name", repository, base_of(start)): "look", ("moves", repository): "look", own: "change"}
 
 
 _MOST_PLACES = 10_000
@@ -145,10 +130,10 @@ class GitQueue:
 
     async def run(
         self, asked: Sequence[GitRequest | PhalanxError], on_done: Callable[[int], None] = lambda number: None
-    ) -> list[GitRead]:
+    ) -> list[GitResponse]:
         """The answers in the order asked; an error stands for a request that was refused before, and is its answer.
 
-        ``on_done`` is told the number of each."""
+        An answer that is ``unchanged`` has the result of the earlier one. ``on_done`` is told the number of each."""
         places = await self._find_places({each.directory for each in asked if isinstance(each, GitRequest)})
         order = dependencies(
             [
@@ -160,8 +145,8 @@ class GitQueue:
         )
         awaited = frozenset().union(*order)
         caller = f"call {next(self._calls)}"
-        answers: list[asyncio.Task[GitRead]] = []
-        reads: dict[tuple[GitRequest | PhalanxError, frozenset[int]], asyncio.Task[GitRead]] = {}
+        answers: list[asyncio.Task[GitResponse]] = []
+        reads: dict[tuple[GitRequest | PhalanxError, frozenset[int]], asyncio.Task[GitResponse]] = {}
         try:
             for number, (each, waits_for) in enumerate(zip(asked, order, strict=True)):
                 task = reads.get((each, waits_for))
@@ -183,28 +168,32 @@ class GitQueue:
         caller: str,
         asked: GitRequest | PhalanxError,
         places: Mapping[Path, RepositoryPaths],
-        earlier: Collection[asyncio.Task[GitRead]],
+        earlier: Collection[asyncio.Task[GitResponse]],
         *,
         is_awaited: bool,
-    ) -> GitRead:
+    ) -> GitResponse:
         if isinstance(asked, PhalanxError):
-            return _refused(asked)
+            return GitResponse.refused(asked)
         if earlier:
             await asyncio.wait(earlier)
+        begun = time.monotonic()
         try:
-            return await self._run(caller, asked, places.get(asked.directory), is_awaited=is_awaited)
+            answer = await self._run(caller, asked, places.get(asked.directory), is_awaited=is_awaited)
         except Exception as error:  # noqa: BLE001 - told and logged
-            return _refused(from_wire(told(error, "This operation")))
+            return GitResponse.refused(from_wire(told(error, "This operation")))
+        self._recorder.observe(Timing.GIT_WAIT, max(0.0, time.monotonic() - begun - answer.took_s))
+        return answer
 
-    async def _run(self, caller: str, asked: GitRequest, place: RepositoryPaths | None, *, is_awaited: bool) -> GitRead:
+    async def _run(
+        self, caller: str, asked: GitRequest, place: RepositoryPaths | None, *, is_awaited: bool
+    ) -> GitResponse:
         if place is None:
             raise InvalidRequestError(f"{asked.directory} is in no git repository: give a directory of one.")
         if isinstance(asked.operation, READS):
             return await self._reads.answer(caller, asked.directory, asked.operation)
         # git acts on all of the repository, however far above the directory that begins.
         self._check(place.top or place.common_directory)
-        outcome = await self._writes.write(caller, place.common_directory, asked, is_awaited=is_awaited)
-        return GitRead(outcome=outcome, result=outcome.result)
+        return await self._writes.write(caller, place.common_directory, asked, is_awaited=is_awaited)
 
     async def _find_places(self, directories: set[Path]) -> dict[Path, RepositoryPaths]:
         """Of those that are in a repository. A place that is known may be out of date: then the host, which looks
@@ -217,12 +206,8 @@ class GitQueue:
         self._places.update((each, place) for each, place in zip(unknown, found, strict=True) if place is not None)
         return {each: self._places[each] for each in directories if each in self._places}
 
-    def _answered(self, on_done: Callable[[int], None], number: int, answer: asyncio.Task[GitRead]) -> None:
+    def _answered(self, on_done: Callable[[int], None], number: int, answer: asyncio.Task[GitResponse]) -> None:
         if not answer.cancelled():
             self._recorder.count(Count.GIT_ANSWERED)
-            self._recorder.count(Count.GIT_FAILED, int(answer.result().outcome.error is not None))
+            self._recorder.count(Count.GIT_FAILED, int(answer.result().error is not None))
             on_done(number)
-
-
-def _refused(error: PhalanxError) -> GitRead:
-    return GitRead(outcome=GitResponse.refused(error), result=None)

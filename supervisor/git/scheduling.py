@@ -16,11 +16,11 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice, zip_longest
 from math import ceil
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from cachetools import TTLCache
 
@@ -90,20 +90,11 @@ MOST_TOGETHER = 16
 """Reads that a host does one after another under one permit, before other callers have their turn."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GitRead:
-    """``cached``: an earlier result, of which the host has seen after the call that it still holds."""
-
-    outcome: GitResponse
-    result: Mapping[str, Any] | None
-    cached: bool = False
-
-
 @dataclass(eq=False, slots=True)
 class _CallerQueue:
     """What one caller waits for, and how many tasks are about to send their share of it."""
 
-    waiting: dict[_Key, asyncio.Future[GitRead]] = field(default_factory=dict)
+    waiting: dict[_Key, asyncio.Future[GitResponse]] = field(default_factory=dict)
     senders: int = 0
 
 
@@ -123,7 +114,7 @@ class ReadScheduler:
     def waiting(self) -> int:
         return len(self._queue_of)
 
-    async def answer(self, caller: str, directory: Path, read: Read) -> GitRead:
+    async def answer(self, caller: str, directory: Path, read: Read) -> GitResponse:
         """Raises ``UnavailableError`` when the host does not answer."""
         key = (directory, read)
         queue = self._queues.setdefault(caller, _CallerQueue())
@@ -162,7 +153,7 @@ class ReadScheduler:
             if taken:
                 await self._send(taken)
 
-    async def _send(self, taken: Mapping[_Key, asyncio.Future[GitRead]]) -> None:
+    async def _send(self, taken: Mapping[_Key, asyncio.Future[GitResponse]]) -> None:
         known = {key: self._cache.get(key) for key in taken}
         asked = [
             GitRequest(directory=key[0], operation=key[1], known=answer.fingerprint if answer else None)
@@ -175,19 +166,19 @@ class ReadScheduler:
                 _settle_error(answer, error)
             return
         for (key, answer), outcome in zip(taken.items(), outcomes, strict=True):
-            _settle(answer, self._read(key, known[key], outcome))
+            _settle(answer, self._kept(key, known[key], outcome))
 
-    def _read(self, key: _Key, known: GitResponse | None, outcome: GitResponse) -> GitRead:
+    def _kept(self, key: _Key, known: GitResponse | None, outcome: GitResponse) -> GitResponse:
         _record(self._recorder, outcome)
         if outcome.unchanged and known is not None:
             self._recorder.count(Count.CACHE_HITS)
-            return GitRead(outcome=outcome, result=known.result, cached=True)
+            return replace(outcome, result=known.result)
         self._recorder.count(Count.CACHE_MISSES)
         if outcome.fingerprint is not None:
             self._recorder.count(Count.CACHE_EVICTIONS, self._cache.put(key, outcome))
         else:
             self._cache.drop(key)
-        return GitRead(outcome=outcome, result=outcome.result)
+        return outcome
 
 
 def _first(waiting: Iterable[_Key], share: int) -> list[_Key]:

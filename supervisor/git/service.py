@@ -13,7 +13,7 @@ All in the supervisor's event loop.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
 from operator import itemgetter
 from pathlib import Path
@@ -29,7 +29,7 @@ from supervisor.api.verbs import Caller, Handler
 from supervisor.cluster.scheduler import HostScheduler
 from supervisor.git.params import PARAMS, operation_of
 from supervisor.git.queue import GitQueue
-from supervisor.git.scheduling import AnswerCache, GitRead
+from supervisor.git.scheduling import AnswerCache
 from supervisor.metrics.snapshot import GitSnapshot, Queue
 from supervisor.ports import GitPort
 from supervisor.rpc.idempotency import fingerprint
@@ -53,11 +53,7 @@ class GitWriteLog:
     async def end(self) -> None:
         await self._storing.done()
 
-    async def once(self, request: GitBatchRequest, work: Callable[[], Awaitable[GitBatchResult]]) -> GitBatchResult:
-        """Runs ``work``, or waits for the same call that is under way already."""
-        return await self._team.idempotency.once(request, request.request_id, work)
-
-    async def begin(self, request: GitBatchRequest, writes: Sequence[int]) -> Mapping[int, GitRead]:
+    async def begin(self, request: GitBatchRequest, writes: Sequence[int]) -> Mapping[int, GitResponse]:
         """The answers of the operations ``writes`` of a repeated call; nothing of a new one, which is stored then.
 
         Raises ``StoreError``, and ``InvalidRequestError`` when the id was used for something else.
@@ -72,14 +68,13 @@ class GitWriteLog:
             idempotency.keep(begun)
             return {}
         known = {number: GitResponse(result=result, error=error) for number, result, error in earlier}
-        outcomes = {number: known.get(number) or GitResponse.refused(UnavailableError(_LOST)) for number in writes}
-        return {number: GitRead(outcome=each, result=each.result) for number, each in outcomes.items()}
+        return {number: known.get(number) or GitResponse.refused(UnavailableError(_LOST)) for number in writes}
 
-    def done(self, request: GitBatchRequest, answers: Mapping[int, GitRead]) -> None:
+    def done(self, request: GitBatchRequest, answers: Mapping[int, GitResponse]) -> None:
         """It is stored beside: whoever gets the answer does not make the call again."""
         if request.request_id is None or not answers:
             return
-        outcomes = [[number, answer.outcome.result, answer.outcome.error] for number, answer in answers.items()]
+        outcomes = [[number, answer.result, answer.error] for number, answer in answers.items()]
         noted = self._team.idempotency.note(request.request_id, fingerprint(request), outcomes)
         self._team.idempotency.keep(noted)
         self._storing.begin(self._team.save_noted(noted))
@@ -158,6 +153,7 @@ class GitService:
         self._live_settings = live_settings
         self._work_dirs = work_dirs
         self._recorder = team.recorder
+        self._idempotency = team.idempotency
         self._remote = remote
         self._write_log = GitWriteLog(team)
         self._queues = {"": self._make_queue(host, repository_check(work_dirs))}
@@ -205,7 +201,7 @@ class GitService:
         await asyncio.gather(*(queue.end() for queue in self._queues.values()))
         await self._write_log.end()
 
-    async def git_batch(self, request: requests.GitBatchRequest, caller: Caller) -> results.GitBatchResult:
+    async def git_batch(self, request: GitBatchRequest, caller: Caller) -> GitBatchResult:
         jobs = await self._jobs(request.operations)
         writes = [
             number
@@ -214,11 +210,13 @@ class GitService:
         ]
         if not writes:
             return await self._batch(request, caller, jobs, writes)
-        return await self._write_log.once(request, lambda: self._batch(request, caller, jobs, writes))
+        return await self._idempotency.once(
+            request, request.request_id, lambda: self._batch(request, caller, jobs, writes)
+        )
 
     async def _batch(
-        self, request: requests.GitBatchRequest, caller: Caller, jobs: Sequence[_Placed], writes: Sequence[int]
-    ) -> results.GitBatchResult:
+        self, request: GitBatchRequest, caller: Caller, jobs: Sequence[_Placed], writes: Sequence[int]
+    ) -> GitBatchResult:
         total = len(jobs)
         done = 0
 
@@ -229,32 +227,32 @@ class GitService:
 
         known = await self._write_log.begin(request, writes)
         left = [number for number in range(total) if number not in known]
-        found = await self._reads([jobs[number] for number in left], lambda at: tell(left[at]))
+        found = await self._run([jobs[number] for number in left], lambda at: tell(left[at]))
         by_number = {**known, **dict(zip(left, found, strict=True))}
         if not known:
             self._write_log.done(request, {number: by_number[number] for number in writes})
         return self._result(request, [by_number[number] for number in range(total)])
 
-    def _result(self, request: requests.GitBatchRequest, answers: Sequence[GitRead]) -> results.GitBatchResult:
-        ran = [answer.outcome.took_s for answer in answers if not answer.cached]
-        return results.GitBatchResult(
-            success=all(answer.outcome.error is None for answer in answers),
+    def _result(self, request: GitBatchRequest, answers: Sequence[GitResponse]) -> GitBatchResult:
+        ran = [answer.took_s for answer in answers if not answer.unchanged]
+        return GitBatchResult(
+            success=all(answer.error is None for answer in answers),
             results=[_outcome(*pair) for pair in zip(request.operations, answers, strict=True)],
             performance=results.GitPerformance(
                 total_operations=len(answers),
-                cache_hits=sum(answer.cached for answer in answers),
+                cache_hits=sum(answer.unchanged for answer in answers),
                 avg_git_op_time=round(sum(ran) / len(ran) * 1000, 2) if ran else 0.0,
                 queue_size=self._waiting,
             ),
         )
 
-    async def _reads(self, jobs: Sequence[_Placed], tell: Callable[[int], None]) -> list[GitRead]:
+    async def _run(self, jobs: Sequence[_Placed], tell: Callable[[int], None]) -> list[GitResponse]:
         """In order; what is on several hosts is done on all of them at the same time."""
         by_host: dict[str, list[int]] = {}
         for number, (host, _) in enumerate(jobs):
             by_host.setdefault(host, []).append(number)
 
-        async def on(host: str, numbers: list[int]) -> list[tuple[int, GitRead]]:
+        async def on(host: str, numbers: list[int]) -> list[tuple[int, GitResponse]]:
             try:
                 found = await self._queue(host).run(
                     [jobs[number][1] for number in numbers], lambda at: tell(numbers[at])
@@ -263,7 +261,7 @@ class GitService:
                 if not host:
                     raise
                 refused = GitResponse.refused(from_wire(told(error, f"git on {host}")))
-                found = [GitRead(outcome=refused, result=None) for _ in numbers]
+                found = [refused] * len(numbers)
             return list(zip(numbers, found, strict=True))
 
         answers = await asyncio.gather(*(on(host, numbers) for host, numbers in by_host.items()))
@@ -290,10 +288,6 @@ class GitService:
             return "", from_wire(told(error, "Looking at workspaceDir"))
 
 
-def _writes(job: GitRequest | PhalanxError) -> bool:
-    return isinstance(job, GitRequest) and isinstance(job.operation, WRITES)
-
-
 def _job(asked: requests.GitOperation, host: str, directory: Path | PhalanxError) -> _Placed:
     try:
         operation = operation_of(asked)
@@ -311,13 +305,12 @@ def _type_of(asked: requests.GitMember) -> requests.GitType | None:
     return next((known for known in PARAMS if known == asked.named("type")), None)
 
 
-def _outcome(asked: requests.GitMember, answer: GitRead) -> results.GitOutcome:
-    error = answer.outcome.error
+def _outcome(asked: requests.GitMember, answer: GitResponse) -> results.GitOutcome:
     return results.GitOutcome(
         type=_type_of(asked),
         workspace_dir=asked.workspace_dir if isinstance(asked, requests.GitOperation) else asked.named("workspaceDir"),
-        success=error is None,
+        success=answer.error is None,
         result=dict(answer.result) if answer.result is not None else None,
-        cached=answer.cached,
-        error=ErrorInfo(**error) if error else None,
+        cached=answer.unchanged,
+        error=ErrorInfo(**answer.error) if answer.error else None,
     )

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from actors.git.model import Commit, CreateRef, GitRequest, Operation, ReadStatus
+from actors.git.model import Commit, CreateRef, GitRequest, GitResponse, Operation, ReadStatus
 from supervisor.git.queue import GitQueue
-from supervisor.git.scheduling import AnswerCache, GitRead
+from supervisor.git.scheduling import AnswerCache
 from supervisor.metrics.metrics import MetricsRecorder
 from supervisor.spawning.admission import FairSemaphore
 from tests.unit.supervisor.git.host import StandInHost
@@ -29,5 +29,5 @@ def made(host: StandInHost, *, at_once: int = 3, recorder: MetricsRecorder | Non
     return GitQueue(host, FairSemaphore(at_once), kept, recorder or MetricsRecorder(), lambda root: None)
 
 
-def cached(answers: Sequence[GitRead]) -> list[bool]:
-    return [answer.cached for answer in answers]
+def cached(answers: Sequence[GitResponse]) -> list[bool]:
+    return [answer.unchanged for answer in answers]

@@ -7,7 +7,7 @@ import asyncio
 from actors.errors import InvalidRequestError, PhalanxError
 from actors.git.model import GitRequest, ReadLog
 from supervisor.git.scheduling import MOST_TOGETHER
-from supervisor.metrics.metrics import Count, MetricsRecorder
+from supervisor.metrics.metrics import Count, MetricsRecorder, Timing
 from tests.unit.supervisor.git.host import StandInHost
 from tests.unit.supervisor.git.jobs import COMMIT, STATUS, branch, cached, job, made
 from tests.unit.supervisor.stand_ins import turns
@@ -59,7 +59,7 @@ async def test_an_answer_that_does_not_hold_any_more_is_not_given() -> None:
     (answer,) = await queue.run([job(STATUS)])
 
     assert answer.result == {"read": 2}
-    assert not answer.cached
+    assert not answer.unchanged
 
 
 async def test_an_answer_without_proof_is_not_kept() -> None:
@@ -79,7 +79,7 @@ async def test_many_reads_are_shared_out_evenly_under_the_cap() -> None:
 
     assert [len(asked) for asked in host.reads] == [7, 7, 6]
     assert host.most_at_once == 3
-    assert all(answer.outcome.error is None for answer in answers)
+    assert all(answer.error is None for answer in answers)
 
 
 async def test_very_many_reads_leave_turns_to_others_in_between() -> None:
@@ -135,9 +135,22 @@ async def test_results_come_in_the_order_asked_and_what_fails_fails_alone() -> N
 
     answers = await made(host).run(jobs, done.append)
 
-    assert [answer.outcome.error is None for answer in answers] == [True, False, False, True, True]
-    assert "no git repository" in str(answers[2].outcome.error)
+    assert [answer.error is None for answer in answers] == [True, False, False, True, True]
+    assert "no git repository" in str(answers[2].error)
     assert sorted(done) == [0, 1, 2, 3, 4]
+
+
+async def test_how_long_an_operation_waited_for_its_turn_is_told() -> None:
+    host, recorder = StandInHost(), MetricsRecorder(clock=lambda: 0.0)
+    queue = made(host, at_once=1, recorder=recorder)
+    host.gate.clear()
+    running = asyncio.create_task(queue.run([job(COMMIT), job(STATUS, "/q/a")]))
+    await asyncio.sleep(0.02)
+    host.gate.set()
+    await running
+
+    waited = recorder.history.slot(0.0).timed(Timing.GIT_WAIT)
+    assert (waited.count, waited.average_s > 0.01) == (2, True)
 
 
 async def test_a_read_after_a_write_in_the_same_batch_looks_after_it() -> None:
@@ -158,12 +171,12 @@ async def test_a_host_that_does_not_answer_fails_those_who_asked_and_the_next_is
     queue = made(host, at_once=1)
     host.is_away = True
     answers = await queue.run([job(STATUS), job(branch("x")), job(branch("y")), job(COMMIT)])
-    assert [(answer.outcome.error or {}).get("code") for answer in answers] == ["unavailable"] * 4
-    assert ["not known" in str(answer.outcome.error) for answer in answers] == [False, True, True, True]
+    assert [(answer.error or {}).get("code") for answer in answers] == ["unavailable"] * 4
+    assert ["not known" in str(answer.error) for answer in answers] == [False, True, True, True]
     host.is_away = False
 
     (answer,) = await queue.run([job(ReadLog(revision=None, limit=1))])
 
-    assert answer.outcome.error is None
+    assert answer.error is None
     assert queue.permits.held == 0
     assert queue.waiting == 0

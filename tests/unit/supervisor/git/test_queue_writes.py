@@ -72,7 +72,7 @@ async def test_writes_that_a_call_has_left_over_come_next_and_in_their_order() -
     answers = await made(host).run([*jobs, job(branch("x"))])
 
     assert [asked.directory.name for asked in host.writes] == [str(tree) for tree in range(2 * MOST_OTHERS)]
-    assert all(answer.outcome.error is None for answer in answers)
+    assert all(answer.error is None for answer in answers)
 
 
 async def test_a_write_that_has_not_begun_is_not_done_for_a_caller_who_has_gone_away() -> None:

@@ -43,7 +43,7 @@ async def error_of(user_home: Path, operation: Operation, directory: str, *allow
     queue = GitQueue(Host(), FairSemaphore(3), AnswerCache(10, 60.0), MetricsRecorder(), repository_check(policy))
     (answer,) = await queue.run([GitRequest(directory=user_home / directory, operation=operation)])
     await queue.end()
-    return answer.outcome.error["message"] if answer.outcome.error else None
+    return answer.error["message"] if answer.error else None
 
 
 @pytest.mark.parametrize("operation", WRITES)
