@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import stat
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
 from actors.errors import InvalidRequestError
-from actors.git.process import GitOutput, GitRunner
 from actors.worktrees.manager import WorktreeManager
 from actors.worktrees.model import Workspace
-from actors.worktrees.source import find_source, source_fact_by_fact
 from tests.integration.worktrees.conftest import Place
 
 
@@ -234,23 +231,3 @@ def test_the_repositorys_own_settings_do_not_get_in_the_way(workspaces: Worktree
     workspace = workspaces.create("a", place.repository, "isolated")
     assert workspaces.retire(workspace).kept_reason is None
     assert place.snapshot() == before
-
-
-@pytest.mark.parametrize("place_in_it", [".", "src/deep", "../worktree"])
-def test_one_git_tells_of_a_plain_working_tree_what_one_for_each_fact_tells(
-    place: Place, monkeypatch: pytest.MonkeyPatch, place_in_it: str
-) -> None:
-    (place.repository / "src/deep").mkdir(parents=True)
-    place.git(place.repository, "worktree", "add", "-q", "-b", "other", "../worktree")
-    work_dir, runner, asked = place.repository / place_in_it, GitRunner(place.environment), []
-    run_once = GitRunner.run_once
-
-    def counted(self: GitRunner, *given: Any, **more: Any) -> GitOutput:
-        asked.append(given)
-        return run_once(self, *given, **more)
-
-    monkeypatch.setattr(GitRunner, "run_once", counted)
-    found = find_source(runner, work_dir)
-
-    assert len(asked) == 1
-    assert found == source_fact_by_fact(runner, work_dir)
