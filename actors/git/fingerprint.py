@@ -21,7 +21,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import TypeAlias
 
-from actors.git.layout import read_small
+from actors.git.layout import STATES, read_small
 from actors.git.model import Fingerprint, ListRefs, ListWorktrees, Read, ReadLog, ReadStatus, RepositoryPaths
 
 STEP_NS = 50_000_000
@@ -36,15 +36,6 @@ MOST_ENTRIES = 1500
 Parts: TypeAlias = "dict[str, FingerprintBuilder]"
 HEAD, COMMIT, REFS, INDEX, TREE, WORKTREES = "head", "commit", "refs", "index", "tree", "worktrees"
 """What an answer depends on. ``COMMIT``: only HEAD's commit, even if HEAD moved in between."""
-STATES = {
-    "MERGE_HEAD": "merge",
-    "CHERRY_PICK_HEAD": "cherry-pick",
-    "REVERT_HEAD": "revert",
-    "rebase-merge": "rebase",
-    "rebase-apply": "rebase",
-    "BISECT_LOG": "bisect",
-}
-"""Files of a git directory that show an unfinished operation."""
 _FILES_IN_CONFIG = re.compile(rb"^\s*(?:excludesfile|attributesfile)\s*=\s*\"?([^\"\n]+?)\"?\s*$", re.MULTILINE | re.I)
 _INCLUDES = re.compile(rb"^\s*\[\s*include", re.MULTILINE | re.I)
 _OTHER_TREE = re.compile(rb"\bworktree\s*=", re.I)
@@ -54,11 +45,6 @@ _UNWATCHED = re.compile(r"@\{|worktree|[\w/-]HEAD|HEAD[\w/-]|[A-Z]_[A-Z]")
 working tree."""
 _HASH = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _MOST_LINKS = 5
-
-
-def under_way(place: RepositoryPaths) -> str | None:
-    """The unfinished operation in the working tree; None without one."""
-    return next((what for name, what in STATES.items() if os.path.lexists(place.git_directory / name)), None)
 
 
 class Fingerprinter:

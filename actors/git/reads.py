@@ -17,11 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from actors.errors import InvalidRequestError
-from actors.git.fingerprint import Fingerprinter, Parts, under_way
-from actors.git.layout import read_head
+from actors.git.fingerprint import Fingerprinter, Parts
+from actors.git.layout import read_head, under_way
 from actors.git.merge import predict
 from actors.git.model import (
-    READS,
     Fingerprint,
     GitRequest,
     GitResponse,
@@ -111,7 +110,7 @@ class ReadBatch:
         if asked.known is not None and self._fingerprinter.holds(repo.place, asked.known, self._before):
             self._outcomes[number] = GitResponse(unchanged=True)
             return
-        if not isinstance(asked.operation, READS):
+        if not isinstance(asked.operation, Read):
             raise TypeError(f"{type(asked.operation).__name__} does not only look")
         read = _pinned(repo, asked.operation)
         begun = self._fingerprinter.begin(repo.place, read, self._since_ns, self._before)
@@ -179,7 +178,7 @@ def answer(
 def _status(repo: Repository) -> tuple[dict[str, Any], frozenset[str]]:
     output = repo.output_of(repo.git.run(repo.top, *COMMAND))
     result, ignored = read_porcelain(output)
-    return {**result, "underWay": under_way(repo.place)}, ignored
+    return {**result, "underWay": under_way(repo.place.git_directory)}, ignored
 
 
 def read_porcelain(output: str) -> tuple[dict[str, Any], frozenset[str]]:

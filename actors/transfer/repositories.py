@@ -59,7 +59,7 @@ def origin_of_spare(git: GitRunner, source: SourceRepository, name: str) -> Star
 
 def origin_again(git: GitRunner, git_directory: Path, branch: str, prefix: PurePath) -> StartPoint:
     """The start point to continue an instance elsewhere from its last imported work. Raises ``WorkspaceError``."""
-    name = branch.removeprefix("phalanx/")
+    name = name_in(branch)
     repository = git.repository(git_directory)
     tips = [tip_of(repository, ref) for ref in (INSTANCE_REFS + name, f"refs/heads/{branch}")]
     commit = next((tip for tip in tips if tip), "")

@@ -66,7 +66,7 @@ def _converted_in_lines(git: GitRunner, location: WorktreeLocation) -> list[_Ind
 
 
 def _listed(git: GitRunner, location: WorktreeLocation, *which: str) -> list[_IndexEntry]:
-    listing = _read(git, location, "ls-files", "--stage", "-z", *which)
+    listing = listing_of(git, location, "ls-files", "--stage", "-z", *which)
     rows = (entry.split("\t", 1) for entry in listing.split("\0") if entry)
     found = ((about.split(" "), path) for about, path in rows)
     return [
@@ -89,7 +89,7 @@ def _of_another_size(git: GitRunner, location: WorktreeLocation, entries: list[_
     if not entries:
         return []
     asked = "".join(f"{entry.blob}\n" for entry in entries).encode()
-    sizes = _read(git, location, "cat-file", "--batch-check=%(objectsize)", stdin=asked).split("\n")
+    sizes = listing_of(git, location, "cat-file", "--batch-check=%(objectsize)", stdin=asked).split("\n")
     return [
         entry
         for entry, size in zip(entries, sizes, strict=False)
@@ -128,12 +128,13 @@ def _same(file: Path, written: Path) -> bool:
     return _is_file(written) and filecmp.cmp(file, written, shallow=False)
 
 
-def _read(git: GitRunner, location: WorktreeLocation, *arguments: str, stdin: bytes = b"") -> str:
+def listing_of(git: GitRunner, location: WorktreeLocation, *arguments: str, stdin: bytes = b"") -> str:
+    """What git lists of the worktree. Raises ``WorkspaceError``."""
     answer = git.run(location.worktree, *arguments, stdin=stdin)
     if not answer.ok:
         raise WorkspaceError(
-            f"git cannot list the files in {location.worktree}, so nothing was removed: "
-            f"{answer.last_words}. Inspect it by hand."
+            f"git cannot list the work in {location.worktree}, so nothing was removed: {answer.last_words}. "
+            "Inspect it by hand."
         )
     return answer.output
 

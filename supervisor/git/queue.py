@@ -21,7 +21,7 @@ from typing import Literal
 
 from actors.errors import InvalidRequestError, PhalanxError, from_wire
 from actors.git import model
-from actors.git.model import READS, GitRequest, GitResponse, Operation, RepositoryPaths
+from actors.git.model import GitRequest, GitResponse, Operation, Read, RepositoryPaths
 from supervisor.api.failures import told
 from supervisor.git.params import base_of
 from supervisor.git.scheduling import AnswerCache, ReadScheduler, WriteScheduler
@@ -154,7 +154,7 @@ class GitQueue:
                     earlier = {answers[before] for before in waits_for}
                     answer = self._answer(caller, each, places, earlier, is_awaited=number in awaited)
                     task = asyncio.create_task(answer, name="git operation")
-                    if isinstance(each, GitRequest) and isinstance(each.operation, READS):
+                    if isinstance(each, GitRequest) and isinstance(each.operation, Read):
                         reads[each, waits_for] = task
                 answers.append(task)
                 task.add_done_callback(partial(self._answered, on_done, number))
@@ -189,7 +189,7 @@ class GitQueue:
     ) -> GitResponse:
         if place is None:
             raise InvalidRequestError(f"{asked.directory} is in no git repository: give a directory of one.")
-        if isinstance(asked.operation, READS):
+        if isinstance(asked.operation, Read):
             return await self._reads.answer(caller, asked.directory, asked.operation)
         # git acts on all of the repository, however far above the directory that begins.
         self._check(place.top or place.common_directory)

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from actors.concurrency import TaskSet
 from actors.errors import InvalidRequestError, PhalanxError, UnavailableError, from_wire
-from actors.git.model import WRITES, GitRequest, GitResponse, RepositoryPaths
+from actors.git.model import GitRequest, GitResponse, RepositoryPaths, Write
 from supervisor.api import requests, results
 from supervisor.api.failures import told
 from supervisor.api.requests import GitBatchRequest
@@ -206,7 +206,7 @@ class GitService:
         writes = [
             number
             for number, (_, job) in enumerate(jobs)
-            if isinstance(job, GitRequest) and isinstance(job.operation, WRITES)
+            if isinstance(job, GitRequest) and isinstance(job.operation, Write)
         ]
         if not writes:
             return await self._batch(request, caller, jobs, writes)
