@@ -6,6 +6,7 @@ import os
 import shutil
 import stat
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ import pytest
 
 from actors.worktrees.manager import WorktreeManager
 from actors.worktrees.model import Workspace
+from tests.integration.worktrees.states import PRELUDE
 
 _ALONE = ("-c", "protocol.file.allow=always", "-c", "gc.auto=0", "-c", "maintenance.auto=false")
 """Git 2.55 tidies up in the background after a command, which a test of what is on the disk would see."""
@@ -43,6 +45,15 @@ class Place:
         done = subprocess.run(command, env=self.environment, check=False, capture_output=True, text=True)
         assert done.returncode == 0 or not check, done.stderr
         return done.stdout.strip()
+
+    def leave(self, tree: Path, script: str) -> None:
+        """Runs a script of ``states`` in the worktree."""
+        more = {"BASE": str(self.base), "REPO": str(self.repository), "PYTHON": sys.executable}
+        command = ["bash", "-c", PRELUDE + script]
+        done = subprocess.run(
+            command, cwd=tree, env=self.environment | more, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
 
     def git_bytes(self, *arguments: str) -> bytes:
         """In the repository, as it is."""

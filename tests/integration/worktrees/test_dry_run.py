@@ -2,54 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
-
 import pytest
 
 from actors.worktrees.manager import WorktreeManager
 from actors.worktrees.model import OrphanWorktree, Workspace
-from tests.integration.worktrees import states
 from tests.integration.worktrees.conftest import Place
+from tests.integration.worktrees.states import STATES
 
-Prepare = Callable[[Place, Path], None]
-
-
-def commit(place: Place, tree: Path) -> None:
-    place.commit(tree, f"work of {tree.name}.txt")
-
-
-def commit_and_modify(place: Place, tree: Path) -> None:
-    commit(place, tree)
-    states.modify(place, tree)
-
-
-def merge(place: Place, tree: Path) -> None:
-    commit(place, tree)
-    place.git(place.repository, "merge", "-q", "phalanx/spec_1")
-
-
-def lock(place: Place, tree: Path) -> None:
-    states.modify(place, tree)
-    place.git(tree, "worktree", "lock", str(tree))
-
-
-def clone_inside(place: Place, tree: Path) -> None:
-    place.git(tree, "clone", "-q", str(place.repository), str(tree / "clone"))
-
-
-def save_before(place: Place, tree: Path) -> None:
-    states.modify(place, tree)
-    place.git(place.repository, "update-ref", "refs/phalanx/saved/spec_1", "HEAD")
-
-
-def leave(place: Place, tree: Path) -> None:
-    commit(place, tree)
-    place.git(tree, "checkout", "-q", "--detach", "HEAD")
-
-
-def nothing(place: Place, tree: Path) -> None:
-    """It stays as it was made."""
+COMMIT = 'commit "work of $(basename "$PWD")"; '
+MODIFY = "echo 'x = 2' > src/code.py"
+PREPARATIONS = [
+    "",
+    COMMIT,
+    COMMIT + MODIFY,
+    COMMIT + "merge_into_main",
+    MODIFY + '; git worktree lock "$PWD"',
+    'git clone -q "$REPO" clone',
+    MODIFY + "; git update-ref refs/phalanx/saved/spec_1 HEAD",
+    COMMIT + "git checkout -q --detach HEAD",
+    *(STATES[name] for name in ("modified", "staged, then modified again", "untracked", "ignored")),
+]
 
 
 def check(workspaces: WorktreeManager, place: Place, *what: Workspace | OrphanWorktree) -> None:
@@ -61,28 +33,12 @@ def check(workspaces: WorktreeManager, place: Place, *what: Workspace | OrphanWo
     )
 
 
-@pytest.mark.parametrize(
-    "prepare",
-    [
-        nothing,
-        commit,
-        commit_and_modify,
-        merge,
-        lock,
-        clone_inside,
-        save_before,
-        leave,
-        states.modify,
-        states.stage_and_modify_again,
-        states.leave_untracked,
-        states.leave_ignored,
-    ],
-)
+@pytest.mark.parametrize("prepare", PREPARATIONS)
 @pytest.mark.parametrize("as_leftover", [False, True])
 def test_every_state_is_foreseen(
-    workspaces: WorktreeManager, workspace: Workspace, place: Place, prepare: Prepare, as_leftover: bool
+    workspaces: WorktreeManager, workspace: Workspace, place: Place, prepare: str, as_leftover: bool
 ) -> None:
-    prepare(place, workspace.directory)
+    place.leave(workspace.directory, prepare)
     if as_leftover:
         (orphan,) = workspaces.orphans([])
         check(workspaces, place, orphan)
@@ -90,14 +46,14 @@ def test_every_state_is_foreseen(
         check(workspaces, place, workspace)
 
 
-@pytest.mark.parametrize("more", [nothing, states.modify, commit])
+@pytest.mark.parametrize("more", ["", MODIFY, COMMIT])
 def test_what_an_earlier_removal_of_the_run_changes_for_a_later_one_is_foreseen(
-    workspaces: WorktreeManager, workspace: Workspace, place: Place, more: Prepare
+    workspaces: WorktreeManager, workspace: Workspace, place: Place, more: str
 ) -> None:
     """The second one stands on the first one's work: either holds it for the other while both are there."""
-    commit(place, workspace.directory)
+    place.leave(workspace.directory, COMMIT)
     second = workspaces.create("spec_2", workspace.directory, "isolated")
-    more(place, second.directory)
+    place.leave(second.directory, more)
     check(workspaces, place, workspace, second)
 
 

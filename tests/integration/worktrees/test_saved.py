@@ -4,25 +4,24 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 
 from actors.worktrees.manager import WorktreeManager
 from actors.worktrees.model import Workspace
-from tests.integration.worktrees import states
 from tests.integration.worktrees.conftest import Place, photograph, photograph_of_blobs
+from tests.integration.worktrees.states import COMMITS_HINDERED, CONVERTED_BACK, NOTEBOOK, STATES
 
 REF = "refs/phalanx/saved/spec_1"
+STAGED_TWICE = "staged, then modified again"
 
 
-@pytest.mark.parametrize("do", states.STATES)
+@pytest.mark.parametrize("state", STATES)
 def test_every_state_comes_back_as_it_was(
-    workspaces: WorktreeManager, workspace: Workspace, place: Place, do: Callable[[Place, Path], None]
+    workspaces: WorktreeManager, workspace: Workspace, place: Place, state: str
 ) -> None:
-    do(place, workspace.directory)
+    place.leave(workspace.directory, STATES[state])
     photo = photograph(workspace.directory)
     head = place.git(workspace.directory, "rev-parse", "HEAD")
     removal = workspaces.retire(workspace)
@@ -36,31 +35,23 @@ def test_every_state_comes_back_as_it_was(
 
 
 @pytest.mark.parametrize(
-    "do",
-    [
-        states.stage_and_modify_again,
-        states.leave_ignored,
-        states.make_executable,
-        states.make_links,
-        states.use_odd_names,
-        states.commit_and_modify,
-    ],
+    "state", [STAGED_TWICE, "ignored", "executable", "links", "odd names", "committed and modified"]
 )
 def test_a_fresh_worktree_of_what_was_saved_is_the_one_that_was_there(
-    workspaces: WorktreeManager, workspace: Workspace, place: Place, do: Callable[[Place, Path], None]
+    workspaces: WorktreeManager, workspace: Workspace, place: Place, state: str
 ) -> None:
-    do(place, workspace.directory)
+    place.leave(workspace.directory, STATES[state])
     photo = photograph(workspace.directory)
     ref = workspaces.retire(workspace).saved_ref
     assert ref is not None
     assert photograph(place.restore(ref)) == photo
 
 
-@pytest.mark.parametrize("do", [states.stage_and_modify_again, states.stage_and_take_back])
+@pytest.mark.parametrize("state", [STAGED_TWICE, "staged, then taken back"])
 def test_what_was_staged_comes_back_staged(
-    workspaces: WorktreeManager, workspace: Workspace, place: Place, do: Callable[[Place, Path], None]
+    workspaces: WorktreeManager, workspace: Workspace, place: Place, state: str
 ) -> None:
-    do(place, workspace.directory)
+    place.leave(workspace.directory, STATES[state])
     before = place.git(workspace.directory, "status", "--porcelain")
     staged = place.git(workspace.directory, "diff", "--cached")
     workspaces.retire(workspace)
@@ -73,8 +64,8 @@ def test_what_was_staged_comes_back_staged(
 def test_the_message_tells_what_it_is_and_how_to_get_it_back(
     workspaces: WorktreeManager, workspace: Workspace, place: Place
 ) -> None:
-    states.stage_and_modify_again(place, workspace.directory)
-    states.leave_ignored(place, workspace.directory)
+    place.leave(workspace.directory, STATES[STAGED_TWICE])
+    place.leave(workspace.directory, STATES["ignored"])
     (workspace.directory / "empty").mkdir()
     workspaces.retire(workspace)
     message = place.git(place.repository, "log", "-1", "--format=%an <%ae>%n%B", REF)
@@ -97,7 +88,7 @@ def test_a_clean_and_merged_worktree_saves_nothing(
 def test_what_git_converts_back_as_it_was_is_not_saved_once_more(
     workspaces: WorktreeManager, workspace: Workspace, place: Place
 ) -> None:
-    states.commit_what_git_converts_back(place, workspace.directory)
+    place.leave(workspace.directory, CONVERTED_BACK)
     photo = photograph(workspace.directory)
     removal = workspaces.retire(workspace)
     assert (removal.removed, removal.saved_ref) == (True, None)
@@ -107,13 +98,13 @@ def test_what_git_converts_back_as_it_was_is_not_saved_once_more(
 def test_the_message_tells_how_to_get_back_what_a_filter_would_strip(
     workspaces: WorktreeManager, workspace: Workspace, place: Place
 ) -> None:
-    states.run_a_notebook_that_was_committed_before(place, workspace.directory)
+    place.leave(workspace.directory, STATES["a notebook that was run after it was committed"])
     removal = workspaces.retire(workspace)
     assert "git's filters do not keep all of some files in it ('a.ipynb')" in (removal.kept_reason or "")
     message = place.git(place.repository, "log", "-1", "--format=%B", REF)
     command = next(line for line in message.splitlines() if "git cat-file blob" in line).split(": ", 1)[1]
     words = command.replace("PATH", "a.ipynb").split(" > ")[0].split()
-    assert place.git_bytes(*words[1:]) == states.NOTEBOOK
+    assert place.git_bytes(*words[1:]) == NOTEBOOK
 
 
 def test_commits_that_nobody_has_are_held_without_a_further_commit(
@@ -129,7 +120,7 @@ def test_commits_that_nobody_has_are_held_without_a_further_commit(
 def test_neither_hooks_nor_signing_nor_a_missing_identity_hinder_saving(
     workspaces: WorktreeManager, workspace: Workspace, place: Place
 ) -> None:
-    states.hinder_every_commit(place, workspace.directory)
+    place.leave(workspace.directory, COMMITS_HINDERED)
     assert workspaces.save(workspace) == REF
     assert not (place.base / "hook-ran").exists()
 
@@ -137,7 +128,7 @@ def test_neither_hooks_nor_signing_nor_a_missing_identity_hinder_saving(
 def test_saving_leaves_files_and_index_as_they_are(
     workspaces: WorktreeManager, workspace: Workspace, place: Place
 ) -> None:
-    states.stage_and_modify_again(place, workspace.directory)
+    place.leave(workspace.directory, STATES[STAGED_TWICE])
     index = place.repository / ".git/worktrees/spec_1/index"
     os.utime(index, (1, 1))
     state, listing = index.stat(), sorted(index.parent.iterdir())
@@ -151,7 +142,7 @@ def test_saving_leaves_files_and_index_as_they_are(
 def test_the_same_state_is_saved_once_and_another_beside_it(
     workspaces: WorktreeManager, workspace: Workspace, place: Place
 ) -> None:
-    states.stage_and_modify_again(place, workspace.directory)
+    place.leave(workspace.directory, STATES[STAGED_TWICE])
     first = photograph(workspace.directory)
     assert [workspaces.save(workspace), workspaces.save(workspace)] == [REF, REF]
     (workspace.directory / "more").write_text("more")
@@ -184,7 +175,7 @@ def test_a_worktree_named_like_a_number_does_not_mix_with_another(workspaces: Wo
 def test_what_was_saved_outlives_the_clean_up_of_the_repository(
     workspaces: WorktreeManager, workspace: Workspace, place: Place
 ) -> None:
-    states.stage_and_take_back(place, workspace.directory)
+    place.leave(workspace.directory, STATES["staged, then taken back"])
     workspaces.retire(workspace)
     place.git(place.repository, "reflog", "expire", "--expire=now", "--all")
     place.git(place.repository, "gc", "-q", "--prune=now")
@@ -195,7 +186,7 @@ def test_what_was_saved_outlives_the_clean_up_of_the_repository(
 def test_an_index_that_is_gone_is_taken_for_empty(
     workspaces: WorktreeManager, workspace: Workspace, place: Place
 ) -> None:
-    states.lose_the_index(place, workspace.directory)
+    (place.repository / ".git/worktrees/spec_1/index").unlink()
     photo = photograph(workspace.directory)
     assert workspaces.retire(workspace).saved_ref == REF
     assert photograph_of_blobs(place, REF) == photo
@@ -206,8 +197,8 @@ def test_a_repository_with_longer_hashes_is_saved_too(workspaces: WorktreeManage
     place.git(place.base, "init", "-q", "--object-format=sha256", str(place.repository))
     place.commit(place.repository, "src/code.py")
     workspace = workspaces.create("spec_1", place.repository, "isolated")
-    states.stage_and_modify_again(place, workspace.directory)
-    states.make_links(place, workspace.directory)
+    place.leave(workspace.directory, STATES[STAGED_TWICE])
+    place.leave(workspace.directory, STATES["links"])
     photo = photograph(workspace.directory)
     assert workspaces.retire(workspace).saved_ref == REF
     assert photograph_of_blobs(place, REF) == photo
@@ -219,7 +210,7 @@ def test_files_outside_a_sparse_checkout_are_not_taken_for_deleted(
     place.commit(workspace.directory, "far/away.txt")
     place.git(workspace.directory, "sparse-checkout", "set", "--sparse-index", "src")
     assert not (workspace.directory / "far").exists()
-    states.stage_and_modify_again(place, workspace.directory)
+    place.leave(workspace.directory, STATES[STAGED_TWICE])
     photo = photograph(workspace.directory)
     workspaces.retire(workspace)
     assert photograph_of_blobs(place, REF) == {**photo, b"far/away.txt": ("file", b"text\n")}
@@ -240,7 +231,7 @@ def test_many_worktrees_of_one_repository_are_retired_at_once(workspaces: Worktr
 def test_two_who_retire_the_same_save_it_once_and_agree(
     workspaces: WorktreeManager, workspace: Workspace, place: Place
 ) -> None:
-    states.stage_and_modify_again(place, workspace.directory)
+    place.leave(workspace.directory, STATES[STAGED_TWICE])
     with ThreadPoolExecutor(4) as pool:
         retirements = list(pool.map(workspaces.retire, [workspace] * 4))
     assert {(one.removed, one.branch_deleted, one.saved_ref) for one in retirements} == {(True, True, REF)}
