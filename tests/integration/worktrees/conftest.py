@@ -10,6 +10,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import pytest
@@ -22,11 +23,19 @@ _ALONE = ("-c", "protocol.file.allow=always", "-c", "gc.auto=0", "-c", "maintena
 """Git 2.55 tidies up in the background after a command, which a test of what is on the disk would see."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Place:
     """``base`` holds everything of one test."""
 
     base: Path
+
+    @cached_property
+    def manager(self) -> WorktreeManager:
+        return WorktreeManager(self.worktrees, self.environment)
+
+    def create(self, name: str, directory: Path | None = None) -> Workspace:
+        """An isolated workspace."""
+        return self.manager.create(name, directory or self.repository, "isolated")
 
     @property
     def environment(self) -> dict[str, str]:
@@ -132,11 +141,6 @@ def place() -> Iterator[Place]:
 
 
 @pytest.fixture
-def workspaces(place: Place) -> WorktreeManager:
-    return WorktreeManager(place.worktrees, place.environment)
-
-
-@pytest.fixture
-def workspace(workspaces: WorktreeManager, place: Place) -> Workspace:
-    """An isolated one of the instance ``spec_1``."""
-    return workspaces.create("spec_1", place.repository, "isolated")
+def workspace(place: Place) -> Workspace:
+    """That of the instance ``spec_1``."""
+    return place.create("spec_1")
