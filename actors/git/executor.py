@@ -80,7 +80,7 @@ class GitExecutor:
         outcomes = self._create(creations)
         for number, each in enumerate(asked):
             if number not in outcomes and (not outcomes or time.monotonic() - begun < QUICK_S):
-                outcomes[number] = _timed(self._write, each)
+                outcomes[number] = self._write(each)
         return tuple(outcomes.get(number) for number in range(len(asked)))
 
     def _create(self, asked: Mapping[int, GitRequest]) -> dict[int, GitResponse]:
@@ -92,7 +92,7 @@ class GitExecutor:
         for number, each in asked.items():
             try:
                 repo = repos.get(each.directory) or repos.setdefault(each.directory, self._repo(each.directory))
-            except Exception as error:  # noqa: BLE001 - as in _timed
+            except Exception as error:  # noqa: BLE001 - as in _write
                 outcomes[number] = failed(error)
             else:
                 creation = cast("CreateRef", each.operation)
@@ -100,7 +100,7 @@ class GitExecutor:
         for creations in repositories.values():
             try:
                 made = create(list(creations.values()))
-            except Exception as error:  # noqa: BLE001 - as in _timed
+            except Exception as error:  # noqa: BLE001 - as in _write
                 made = [failed(error)] * len(creations)
             # The first ``Repository`` runs git for all of them.
             first = next(repo for repo, _ in creations.values())
@@ -116,14 +116,18 @@ class GitExecutor:
         return Repository(self._git, place, directory, self._identity)
 
     def _write(self, asked: GitRequest) -> GitResponse:
-        repo = self._repo(asked.directory)
+        begun, retries = time.monotonic(), 0
         try:
-            outcome = GitResponse(result=_run(repo, asked.operation))
+            repo = self._repo(asked.directory)
+            try:
+                outcome = GitResponse(result=_run(repo, asked.operation))
+            finally:
+                retries = repo.retries
         except merge.MergeConflictError as conflict:
             outcome = GitResponse(error=to_wire(conflict), result={"conflicts": conflict.files})
-        except Exception as error:  # noqa: BLE001 - as in _timed
+        except Exception as error:  # noqa: BLE001 - other callers' operations share the call
             outcome = failed(error)
-        return replace(outcome, retries=repo.retries)
+        return with_time(replace(outcome, retries=retries), time.monotonic() - begun)
 
 
 def _place(directory: Path) -> RepositoryPaths | None:
@@ -159,15 +163,6 @@ def _delete_branch(repo: Repository, name: str) -> dict[str, Any]:
     return {"branch": name, "commit": branch.target, "deleted": True}
 
 
-def _timed(run: Any, asked: GitRequest) -> GitResponse:
-    begun = time.monotonic()
-    try:
-        outcome: GitResponse = run(asked)
-    except Exception as error:  # noqa: BLE001 - other callers' operations share the call
-        outcome = failed(error)
-    return with_time(outcome, time.monotonic() - begun)
-
-
 def checkout(repo: Repository, operation: Checkout) -> dict[str, Any]:
     """Raises ``WorkspaceError`` in git's words; then nothing has changed unless the text says so."""
     start = repo.commit_of(operation.start) if operation.start else None
@@ -176,7 +171,7 @@ def checkout(repo: Repository, operation: Checkout) -> dict[str, Any]:
     new = ("--create", operation.branch, *([start] if start else [])) if operation.create else (operation.branch,)
     before = repo.head().branch
     try:
-        repo.write_output(repo.top, "switch", "--quiet", "--no-guess", "--no-overwrite-ignore", *new)
+        repo.output_of(repo.write(repo.top, "switch", "--quiet", "--no-guess", "--no-overwrite-ignore", *new))
     except WorkspaceError as error:
         if before != operation.branch == repo.head().branch:
             raise WorkspaceError(f"{operation.branch} is checked out now, but a hook then failed: {error}") from error

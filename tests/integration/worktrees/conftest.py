@@ -9,8 +9,6 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 import pytest
@@ -23,15 +21,12 @@ _ALONE = ("-c", "protocol.file.allow=always", "-c", "gc.auto=0", "-c", "maintena
 """Git 2.55 tidies up in the background after a command, which a test of what is on the disk would see."""
 
 
-@dataclass(frozen=True)
 class Place:
     """``base`` holds everything of one test."""
 
-    base: Path
-
-    @cached_property
-    def manager(self) -> WorktreeManager:
-        return WorktreeManager(self.worktrees, self.environment)
+    def __init__(self, base: Path) -> None:
+        self.base = base
+        self.manager = WorktreeManager(self.worktrees, self.environment)
 
     def create(self, name: str, directory: Path | None = None) -> Workspace:
         """An isolated workspace."""
