@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -28,82 +29,61 @@ def test_an_untouched_workspace_leaves_no_trace(
     assert place.snapshot() == before
 
 
-def test_merged_work_may_go(place: Place, workspace: Workspace) -> None:
-    commit = place.commit(workspace.directory, "new.py")
-    place.git(place.repository, "merge", "-q", "--no-ff", "-m", "Merge", "phalanx/spec_1")
-    assert place.manager.retire(workspace) == GONE
-    assert not workspace.directory.exists()
-    assert place.git(place.repository, "cat-file", "-t", commit) == "commit"
-    assert place.branches() == {"main"}
-
-
 def test_retiring_twice_gives_the_same_answer(place: Place, workspace: Workspace) -> None:
     assert place.manager.retire(workspace) == GONE
     assert place.manager.retire(workspace) == GONE
 
 
-def test_a_tag_saves_the_worktrees_commit_but_the_branch_stays(place: Place, workspace: Workspace) -> None:
-    place.commit(workspace.directory, "new.py")
-    place.git(workspace.directory, "tag", "saved")
+@pytest.mark.parametrize(
+    ("script", "is_saved", "branches", "reason"),
+    [
+        ('commit new.py; git -C "$REPO" merge -q --no-ff -m Merge phalanx/spec_1', False, "main", ""),
+        ("commit new.py; git tag saved", False, "main phalanx/spec_1", "no other branch has"),
+        (
+            "commit new.py; git update-ref refs/phalanx/saved/spec_1 HEAD",
+            True,
+            "main phalanx/spec_1",
+            "no other branch",
+        ),
+        ("git checkout -q -b feature; commit new.py", False, "feature main", ""),
+        ("commit new.py; git checkout -q --detach main", False, "main phalanx/spec_1", "no other branch has"),
+        (
+            "commit new.py; git symbolic-ref refs/heads/alias refs/heads/phalanx/spec_1",
+            *(True, "alias main phalanx/spec_1", "no other branch has"),
+        ),
+        (
+            'git worktree add --quiet --force "$BASE/elsewhere" phalanx/spec_1',
+            *(False, "main phalanx/spec_1", "checked out in .*/elsewhere"),
+        ),
+        ('mv "$PWD" "$BASE/moved away"', False, "main phalanx/spec_1", "checked out in"),
+        (
+            'git init -q --bare "$BASE/remote.git"; git remote add origin "$BASE/remote.git"; commit new.py;'
+            "git push -q -u origin phalanx/spec_1; merge_into_main",
+            *(False, "main", ""),
+        ),
+        (
+            r"""printf 'node_modules/\n*.pyc\n' > "$REPO/.git/info/exclude"; mkdir node_modules src/__pycache__;
+            touch node_modules/index.js src/__pycache__/code.cpython-311.pyc""",
+            *(False, "main", ""),
+        ),
+    ],
+    ids=[
+        *("merged", "tagged", "saved before", "on another branch", "branch left", "alias", "checked out elsewhere"),
+        *("moved by hand", "pushed", "made anew by programs"),
+    ],
+)
+def test_the_worktree_goes_and_the_branch_unless_it_alone_has_commits(
+    place: Place, workspace: Workspace, script: str, is_saved: bool, branches: str, reason: str
+) -> None:
+    place.leave(workspace.directory, script)
     removal = place.manager.retire(workspace)
-    assert (removal.removed, removal.branch_deleted) == (True, False)
-    assert "no other branch has" in (removal.kept_reason or "")
-    assert place.branches() == {"main", "phalanx/spec_1"}
-
-
-def test_a_commit_saved_under_our_own_refs_lets_the_worktree_go(place: Place, workspace: Workspace) -> None:
-    place.commit(workspace.directory, "new.py")
-    place.git(workspace.directory, "update-ref", "refs/phalanx/saved/spec_1", "HEAD")
-    assert place.manager.retire(workspace).removed
-
-
-def test_work_on_another_branch_stays_on_that_branch(place: Place, workspace: Workspace) -> None:
-    place.git(workspace.directory, "checkout", "-q", "-b", "feature")
-    commit = place.commit(workspace.directory, "new.py")
-    assert place.manager.retire(workspace) == GONE
-    assert place.git(place.repository, "rev-parse", "feature") == commit
-
-
-def test_a_branch_with_commits_stays_when_the_worktree_has_left_it(place: Place, workspace: Workspace) -> None:
-    commit = place.commit(workspace.directory, "new.py")
-    place.git(workspace.directory, "checkout", "-q", "--detach", "main")
-    removal = place.manager.retire(workspace)
-    assert (removal.removed, removal.branch_deleted) == (True, False)
-    assert place.git(place.repository, "rev-parse", "phalanx/spec_1") == commit
-
-
-def test_an_alias_of_the_branch_does_not_count_as_another(place: Place, workspace: Workspace) -> None:
-    place.commit(workspace.directory, "new.py")
-    place.git(place.repository, "symbolic-ref", "refs/heads/alias", "refs/heads/phalanx/spec_1")
-    removal = place.manager.retire(workspace)
-    assert (removal.saved_ref, removal.branch_deleted) == ("refs/phalanx/saved/spec_1", False)
-
-
-def test_a_branch_that_is_checked_out_elsewhere_stays(place: Place, workspace: Workspace) -> None:
-    elsewhere = place.base / "elsewhere"
-    place.git(place.repository, "worktree", "add", "--quiet", "--force", str(elsewhere), "phalanx/spec_1")
-    removal = place.manager.retire(workspace)
-    assert (removal.removed, removal.branch_deleted) == (True, False)
-    assert str(elsewhere) in (removal.kept_reason or "")
-
-
-def test_what_a_push_noted_about_the_branch_goes_with_it(place: Place, workspace: Workspace) -> None:
-    place.git(place.base, "init", "-q", "--bare", "remote.git")
-    place.git(place.repository, "remote", "add", "origin", str(place.base / "remote.git"))
-    place.commit(workspace.directory, "new.py")
-    place.git(workspace.directory, "push", "-q", "-u", "origin", "phalanx/spec_1")
-    place.git(place.repository, "merge", "-q", "phalanx/spec_1")
-    assert "phalanx" in (place.repository / ".git/config").read_text()
-    assert place.manager.retire(workspace) == GONE
-    assert "phalanx" not in (place.repository / ".git/config").read_text()
-
-
-def test_files_that_programs_make_anew_do_not_keep_a_worktree(place: Place, workspace: Workspace) -> None:
-    (place.repository / ".git/info/exclude").write_text("node_modules/\n*.pyc\n")
-    for name in ("node_modules/left-pad/index.js", "src/__pycache__/code.cpython-311.pyc"):
-        (workspace.directory / name).parent.mkdir(parents=True)
-        (workspace.directory / name).write_text("made")
-    assert place.manager.retire(workspace) == GONE
+    assert (removal.removed, removal.saved_ref) == (True, "refs/phalanx/saved/spec_1" if is_saved else None)
+    assert re.search(reason, removal.kept_reason or "")
+    assert place.branches() == set(branches.split())
+    assert removal.branch_deleted == ("phalanx/spec_1" not in branches)
+    assert removal == GONE or reason
+    assert removal.kept_reason or "phalanx" not in (place.repository / ".git/config").read_text()
+    assert not workspace.directory.exists()
 
 
 def test_undo_takes_a_branch_at_a_commit_that_no_other_branch_has(place: Place) -> None:
@@ -131,13 +111,6 @@ def test_a_worktree_can_be_retired_after_the_worktree_it_came_from(place: Place,
     child = place.create("child", workspace.directory)
     assert place.manager.retire(workspace) == GONE
     assert place.manager.retire(child) == GONE
-
-
-def test_a_directory_deleted_by_hand_leaves_the_branch(place: Place, workspace: Workspace) -> None:
-    workspace.directory.rename(place.base / "moved away")
-    removal = place.manager.retire(workspace)
-    assert removal.branch_deleted is False
-    assert place.branches() == {"main", "phalanx/spec_1"}
 
 
 def test_what_is_left_of_a_vanished_repository_is_kept(place: Place, workspace: Workspace) -> None:
@@ -172,8 +145,7 @@ def test_work_is_kept_and_the_reason_told(
     removal = end(place.manager, workspace)
     assert not removal.removed
     assert not removal.branch_deleted
-    with pytest.raises(AssertionError, match=reason):
-        raise AssertionError(removal.kept_reason)
+    assert re.search(reason, removal.kept_reason or "")
     assert str(workspace.worktree) in (removal.kept_reason or "")
     assert (place.repository / ".git/worktrees/spec_1/index").read_bytes() == index
     assert {path for path in photograph(place.base) if b"/objects/" not in path} == {
