@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from dataclasses import replace
 from pathlib import Path
@@ -34,65 +35,65 @@ def test_an_isolated_workspace_is_a_worktree_on_a_branch_of_its_own(place: Place
     assert "locked" not in place.git(place.repository, "worktree", "list", "--porcelain")
 
 
+@pytest.mark.parametrize(
+    ("script", "work_dir", "directory", "note"),
+    [
+        ("", "src", "a/src", ""),
+        ("mkdir new", "new", "a", "new is not a directory in the last commit.*"),
+        (
+            'ln -s "$BASE" data; git add data; git commit -qm Link; rm data; mkdir data',
+            *("data", "a", ".* data is not a directory in the last commit.*"),
+        ),
+        (
+            "echo 'x = 2' > src/code.py; touch 'new file'",
+            *("", "a", r"2 uncommitted change\(s\) in .*/project are not in the worktree.*"),
+        ),
+        ("printf broken > .git/index", "", "a", ".*if any, are not in the worktree.*"),
+        ("touch .git/index.lock", "", "a", ""),
+        ("commit second; git checkout -q --detach HEAD~1", "", "a", "HEAD of .* is detached.*"),
+        ('mv .git "$BASE/real.git"; ln -s "$BASE/real.git" .git', "", "a", ""),
+        (
+            "git branch phalanx/a; git branch phalanx/a-2/deeper; commit later",
+            *("", "a-3", "The name a was taken, so the branch is phalanx/a-3."),
+        ),
+        ("git tag phalanx/a; commit later", "", "a", ""),
+        (
+            'cd "$BASE/phalanx/worktrees"; mkdir a; touch a/precious a-2; ln -s "$BASE" a-3',
+            *("", "a-4", "The name a was taken, so the branch is phalanx/a-4."),
+        ),
+        (
+            """configure status.showUntrackedFiles no; configure branch.autoSetupMerge always
+            configure checkout.defaultRemote origin; configure core.logAllRefUpdates always
+            configure extensions.worktreeConfig true; configure safe.bareRepository explicit
+            git config --global safe.bareRepository explicit""",
+            *("", "a", ""),
+        ),
+    ],
+    ids=[
+        *("below", "below, not committed", "below, a link", "changes", "a broken index", "a locked index", "detached"),
+        *("git's directory behind a link", "branches of the name", "a tag of the name", "directories of the name"),
+        "settings",
+    ],
+)
+def test_whatever_the_repository_is_like_a_worktree_of_the_last_commit_is_made_and_leaves_no_trace(
+    place: Place, script: str, work_dir: str, directory: str, note: str
+) -> None:
+    place.leave(place.repository, script)
+    head, before = place.git(place.repository, "rev-parse", "HEAD"), place.snapshot()
+    workspace = place.create("a", place.repository / work_dir)
+    assert workspace.directory == place.worktrees / directory
+    assert workspace.base_commit == head == place.git(workspace.directory, "rev-parse", "HEAD")
+    assert workspace.branch == f"phalanx/{directory.removesuffix('/src')}"
+    assert place.git(workspace.directory, "symbolic-ref", "HEAD") == f"refs/heads/{workspace.branch}"
+    assert place.git(workspace.directory, "status", "--porcelain") == ""
+    assert re.fullmatch(note, " ".join(workspace.notes))
+    assert place.manager.retire(workspace).kept_reason is None
+    assert place.snapshot() == before
+
+
 def test_worktrees_are_private_to_the_user(workspace: Workspace, place: Place) -> None:
     assert stat.S_IMODE(place.worktrees.stat().st_mode) == 0o700
     assert stat.S_IMODE(workspace.directory.stat().st_mode) == 0o700
-
-
-def test_the_agent_works_in_the_same_sub_directory(place: Place) -> None:
-    workspace = place.create("a", place.repository / "src")
-    assert workspace.worktree == place.worktrees / "a"
-    assert workspace.directory == place.worktrees / "a/src"
-    assert workspace.repository == place.repository
-
-
-def test_a_sub_directory_that_is_not_committed_leaves_the_root(place: Place) -> None:
-    (place.repository / "new").mkdir()
-    workspace = place.create("a", place.repository / "new")
-    assert workspace.directory == workspace.worktree
-    assert any("new is not a directory in the last commit" in note for note in workspace.notes)
-
-
-def test_a_committed_link_does_not_lead_the_agent_out_of_its_worktree(place: Place) -> None:
-    (place.repository / "data").symlink_to(place.base)
-    place.git(place.repository, "add", "data")
-    place.git(place.repository, "commit", "-q", "-m", "Link")
-    (place.repository / "data").unlink()
-    (place.repository / "data").mkdir()
-    workspace = place.create("a", place.repository / "data")
-    assert workspace.directory == workspace.worktree
-
-
-def test_changes_that_are_not_committed_are_counted_in_a_note(place: Place) -> None:
-    (place.repository / "src/code.py").write_text("x = 2\n")
-    (place.repository / "new file").write_text("?")
-    workspace = place.create("a")
-    assert len(workspace.notes) == 1
-    assert workspace.notes[0].startswith(f"2 uncommitted change(s) in {place.repository} are not in the worktree")
-    assert (workspace.directory / "src/code.py").read_text() == "x = 1\n"
-
-
-def test_a_broken_index_of_the_user_is_a_note_and_no_obstacle(place: Place) -> None:
-    (place.repository / ".git/index").write_bytes(b"broken")
-    workspace = place.create("a")
-    assert "if any, are not in the worktree" in workspace.notes[0]
-    assert (workspace.directory / "src/code.py").exists()
-
-
-def test_a_locked_index_of_the_user_is_no_obstacle(place: Place) -> None:
-    lock = place.repository / ".git/index.lock"
-    lock.touch()
-    assert place.create("a").notes == ()
-    assert lock.exists()
-
-
-def test_a_detached_head_is_where_the_branch_starts(place: Place) -> None:
-    first = place.git(place.repository, "rev-parse", "HEAD")
-    place.commit(place.repository, "second")
-    place.git(place.repository, "checkout", "-q", "--detach", first)
-    workspace = place.create("a")
-    assert workspace.base_commit == first == place.git(workspace.directory, "rev-parse", "HEAD")
-    assert any("detached" in note for note in workspace.notes)
 
 
 def test_another_instances_worktree_can_be_branched_from(place: Place, workspace: Workspace) -> None:
@@ -113,13 +114,6 @@ def test_a_bare_repository_has_worktrees(place: Place) -> None:
     assert place.git(bare, "for-each-ref", "--format=%(refname)") == "refs/heads/main"
 
 
-def test_a_git_directory_behind_a_link_is_fine(place: Place) -> None:
-    (place.repository / ".git").rename(place.base / "real.git")
-    (place.repository / ".git").symlink_to(place.base / "real.git")
-    workspace = place.create("a")
-    assert place.manager.retire(workspace).kept_reason is None
-
-
 def test_submodules_are_left_to_be_fetched_by_hand(place: Place) -> None:
     other = place.base / "other"
     place.git(place.base, "clone", "-q", str(place.repository), str(other))
@@ -135,19 +129,6 @@ def test_submodules_are_left_to_be_fetched_by_hand(place: Place) -> None:
     assert place.manager.retire(workspace).kept_reason is None
 
 
-def test_an_existing_branch_is_neither_reused_nor_reset(place: Place) -> None:
-    place.git(place.repository, "branch", "phalanx/a")
-    place.git(place.repository, "branch", "phalanx/a-2/deeper")
-    first = place.git(place.repository, "rev-parse", "HEAD")
-    place.commit(place.repository, "later")
-    workspace = place.create("a")
-    assert workspace.branch == "phalanx/a-3"
-    assert workspace.worktree == place.worktrees / "a-3"
-    assert place.git(place.repository, "rev-parse", "phalanx/a") == first
-    assert any("phalanx/a-3" in note for note in workspace.notes)
-    assert sorted(path.name for path in place.worktrees.iterdir()) == ["a-3"]
-
-
 @pytest.mark.parametrize("packed", [False, True])
 def test_a_branch_named_phalanx_is_refused_in_words(place: Place, packed: bool) -> None:
     place.git(place.repository, "branch", "phalanx")
@@ -156,27 +137,6 @@ def test_a_branch_named_phalanx_is_refused_in_words(place: Place, packed: bool) 
     before = place.snapshot()
     with pytest.raises(InvalidRequestError, match="git branch -m phalanx"):
         place.create("a")
-    assert place.snapshot() == before
-
-
-def test_a_tag_of_the_branchs_name_does_not_mislead(place: Place) -> None:
-    place.git(place.repository, "tag", "phalanx/a")
-    commit = place.commit(place.repository, "later")
-    workspace = place.create("a")
-    assert place.git(workspace.directory, "rev-parse", "HEAD") == commit
-    assert place.git(workspace.directory, "symbolic-ref", "HEAD") == "refs/heads/phalanx/a"
-    assert place.git(workspace.directory, "status", "--porcelain") == ""
-
-
-def test_whatever_has_the_directorys_name_stays(place: Place) -> None:
-    (place.worktrees / "a").mkdir()
-    (place.worktrees / "a/precious").write_text("work")
-    (place.worktrees / "a-2").write_text("a file")
-    (place.worktrees / "a-3").symlink_to(place.base)
-    before = place.snapshot()
-    workspace = place.create("a")
-    assert workspace.worktree == place.worktrees / "a-4"
-    assert place.manager.retire(workspace).removed
     assert place.snapshot() == before
 
 
@@ -207,24 +167,6 @@ def test_a_shared_workspace_needs_no_git(place: Place) -> None:
     assert WorktreeManager(place.worktrees, place.environment).create("a", directory, "shared") == expected
     without_git = WorktreeManager(place.worktrees, {"PATH": "/nowhere"}).create("a", directory, "shared")
     assert replace(without_git, notes=()) == expected
-
-
-def test_the_repositorys_own_settings_do_not_get_in_the_way(place: Place) -> None:
-    settings = {
-        "status.showUntrackedFiles": "no",
-        "branch.autoSetupMerge": "always",
-        "checkout.defaultRemote": "origin",
-        "core.logAllRefUpdates": "always",
-        "extensions.worktreeConfig": "true",
-        "safe.bareRepository": "explicit",
-    }
-    for key, value in settings.items():
-        place.git(place.repository, "config", key, value)
-    place.git(place.base, "config", "--global", "safe.bareRepository", "explicit")
-    before = place.snapshot()
-    workspace = place.create("a")
-    assert place.manager.retire(workspace).kept_reason is None
-    assert place.snapshot() == before
 
 
 def test_git_missing_is_said_in_words(place: Place) -> None:
