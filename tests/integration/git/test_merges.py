@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from actors.git import repository
-from actors.git.model import Checkout, Commit, DeleteBranch, Merge, PredictMerge, ReadStatus
+from actors.git.model import Checkout, Commit, DeleteBranch, Merge, Operation, PredictMerge, ReadStatus
 from tests.integration.git.conftest import ALL, Project, refusal, result
+
+MEMBER = Merge(branch="member", message=None)
 
 
 def test_conflicts_are_not_committed_with_their_marks(project: Project) -> None:
@@ -53,20 +55,6 @@ def test_a_merge_that_conflicts_is_told_with_its_files_and_touches_nothing(proje
     assert project.photograph() == before
 
 
-def test_a_merge_that_a_hook_refuses_is_taken_back(project: Project) -> None:
-    project.commit("a", at=project.tree)
-    project.commit("b")
-    project.hook("pre-merge-commit", "exit 1")
-    (project.repository / "README.md").write_text("uncommitted\n")
-    before = project.git("status", "--porcelain=v2", "--branch")
-
-    refusal(project.write(Merge(branch="member", message=None)))
-
-    assert project.git("status", "--porcelain=v2", "--branch") == before
-    assert result(project.read(ReadStatus()))["underWay"] is None
-    assert (project.repository / "README.md").read_text() == "uncommitted\n"
-
-
 def test_a_merge_over_changes_is_refused_and_keeps_them(project: Project) -> None:
     project.commit("README.md", "member\n", at=project.tree)
     (project.repository / "README.md").write_text("mine\n")
@@ -74,9 +62,6 @@ def test_a_merge_over_changes_is_refused_and_keeps_them(project: Project) -> Non
     assert "README.md" in refusal(project.write(Merge(branch="member", message=None)))
     assert (project.repository / "README.md").read_text() == "mine\n"
     assert "no branch 'nowhere'" in refusal(project.write(Merge(branch="nowhere", message=None)))
-
-
-MEMBER = Merge(branch="member", message=None)
 
 
 def begin_merge(project: Project) -> None:
@@ -158,18 +143,63 @@ def test_a_merge_may_turn_a_directory_into_a_file_and_back(project: Project) -> 
     assert project.git("status", "--porcelain") == ""
 
 
-def test_a_merge_whose_hook_hangs_is_taken_back(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    diverge(project)
-    project.hook("pre-merge-commit", "sleep 60")
-    (project.repository / "README.md").write_text("uncommitted\n")
-    before = project.git("status", "--porcelain=v2", "--branch")
-    monkeypatch.setattr(repository, "HEAVY_S", 0.5)
+OF_NEW = Commit(message="m", files=("new",), everything=False)
 
-    assert "was not done" in refusal(project.write(MEMBER))
+
+@pytest.mark.parametrize(
+    ("hook", "script", "operation", "told"),
+    [
+        ("pre-merge-commit", "exit 1", MEMBER, "git refused"),
+        ("pre-merge-commit", "sleep 60", MEMBER, "was not done"),
+        *(("pre-commit", "echo no tests >&2; exit 1", operation, "no tests") for operation in (ALL, OF_NEW)),
+        *(("pre-commit", "sleep 60", operation, "git commit in") for operation in (ALL, OF_NEW)),
+    ],
+)
+def test_what_a_hook_refuses_or_hangs_in_is_taken_back(
+    project: Project, monkeypatch: pytest.MonkeyPatch, hook: str, script: str, operation: Operation, told: str
+) -> None:
+    diverge(project)
+    (project.repository / "README.md").write_text("uncommitted\n")
+    (project.repository / "new").write_text("x")
+    project.hook(hook, script)
+    before = project.git("status", "--porcelain=v2", "--branch")
+    monkeypatch.setattr(repository, "HEAVY_S", 1.0)
+
+    assert told in refusal(project.write(operation))
 
     assert project.git("status", "--porcelain=v2", "--branch") == before
     assert (project.repository / "README.md").read_text() == "uncommitted\n"
     assert not (project.repository / "a").exists()
+    assert result(project.read(ReadStatus()))["underWay"] is None
+
+
+@pytest.mark.parametrize(
+    ("hook", "script", "operation", "told", "subject"),
+    [
+        ("post-merge", "sleep 60", MEMBER, "HEAD is at", "Merge branch 'member' into main"),
+        ("post-commit", "sleep 60", OF_NEW, "HEAD is at", "m"),
+        ("post-checkout", "exit 1", Checkout(branch="other", create=False, start=None), "is checked out now", "Add b"),
+    ],
+)
+def test_what_is_done_before_a_hook_hangs_or_fails_is_told_to_be_looked_for(
+    project: Project,
+    monkeypatch: pytest.MonkeyPatch,
+    hook: str,
+    script: str,
+    operation: Operation,
+    told: str,
+    subject: str,
+) -> None:
+    diverge(project)
+    project.git("branch", "other")
+    (project.repository / "new").write_text("x")
+    project.hook(hook, script)
+    monkeypatch.setattr(repository, "HEAVY_S", 1.0)
+
+    assert told in refusal(project.write(operation))
+    assert project.git("log", "-1", "--format=%s") == subject
+    assert (project.git("branch", "--show-current") == "other") == (hook == "post-checkout")
+    assert project.git("status", "--porcelain") in ("", "?? new")
 
 
 def test_a_merge_whose_hook_hangs_leaves_what_was_staged_meanwhile(
@@ -182,50 +212,6 @@ def test_a_merge_whose_hook_hangs_leaves_what_was_staged_meanwhile(
     refusal(project.write(MEMBER))
 
     assert (project.repository / "mine").read_text() == "mine\n"
-
-
-def test_a_merge_that_is_made_before_a_hook_hangs_is_told_to_be_looked_for(
-    project: Project, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    diverge(project)
-    project.hook("post-merge", "sleep 60")
-    monkeypatch.setattr(repository, "HEAVY_S", 1.0)
-
-    assert "HEAD is at" in refusal(project.write(MEMBER))
-    assert project.git("log", "-1", "--format=%s") == "Merge branch 'member' into main"
-    assert project.git("status", "--porcelain") == ""
-
-
-@pytest.mark.parametrize("operation", [ALL, Commit(message="m", files=("new",), everything=False)])
-def test_a_commit_whose_hook_hangs_leaves_the_index_as_it_was(
-    project: Project, monkeypatch: pytest.MonkeyPatch, operation: Commit
-) -> None:
-    project.hook("pre-commit", "sleep 60")
-    (project.repository / "new").write_text("x")
-    before = project.git("status", "--porcelain")
-    monkeypatch.setattr(repository, "HEAVY_S", 1.0)
-
-    assert "git commit in" in refusal(project.write(operation))
-    assert project.git("status", "--porcelain") == before
-
-
-def test_a_commit_that_is_made_before_a_hook_hangs_is_told_to_be_looked_for(
-    project: Project, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    project.hook("post-commit", "sleep 60")
-    (project.repository / "new").write_text("x")
-    monkeypatch.setattr(repository, "HEAVY_S", 1.0)
-
-    assert "HEAD is at" in refusal(project.write(ALL))
-    assert project.git("status", "--porcelain") == ""
-
-
-def test_a_checkout_after_which_a_hook_fails_says_that_it_is_done(project: Project) -> None:
-    project.git("branch", "other")
-    project.hook("post-checkout", "exit 1")
-
-    assert "other is checked out now" in refusal(project.write(Checkout(branch="other", create=False, start=None)))
-    assert project.git("branch", "--show-current") == "other"
 
 
 def test_the_lock_of_another_git_is_left_after_the_index_was_put_back(

@@ -69,6 +69,14 @@ class Hosts:
         assert workspace.git_directory is not None
         return await self.head.import_work(origin.git_directory, work, workspace.git_directory, self.to_head)
 
+    def commit(self, name: str, content: bytes, repository: Path | None = None) -> None:
+        """In the repository of the head."""
+        path = (repository or self.repository) / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(content)
+        git(path.parent, "add", ".")
+        git(path.parent, "commit", "-q", "-m", f"Add {name}")
+
     def left_in_transit(self) -> list[Path]:
         return [*self.root.glob("*/travel/parcels/*")]
 

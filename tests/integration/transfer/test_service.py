@@ -19,10 +19,7 @@ from tests.projects import git
 
 
 async def test_an_instance_works_on_a_host_without_the_repository_as_on_the_one_that_has_it(hosts: Hosts) -> None:
-    (hosts.repository / "src").mkdir()
-    (hosts.repository / "src" / "a.txt").write_text("a\n")
-    git(hosts.repository, "add", ".")
-    git(hosts.repository, "commit", "-q", "-m", "Source")
+    hosts.commit("src/a.txt", b"a\n")
 
     origin, workspace = await hosts.start("spec_0_0_1", hosts.repository / "src")
 
@@ -50,18 +47,14 @@ async def test_work_comes_home_on_its_branch_and_can_be_merged_there(hosts: Host
 
 
 async def test_what_was_carried_once_is_not_carried_again(hosts: Hosts) -> None:
-    (hosts.repository / "large.bin").write_bytes(os.urandom(3_000_000))
-    git(hosts.repository, "add", ".")
-    git(hosts.repository, "commit", "-q", "-m", "Large")
+    hosts.commit("large.bin", os.urandom(3_000_000))
     await hosts.start("spec_0_0_1")
     first = sum(hosts.to_worker.pieces)
 
     await hosts.start("spec_0_0_2")
     assert sum(hosts.to_worker.pieces) == first
 
-    (hosts.repository / "small.txt").write_text("small\n")
-    git(hosts.repository, "add", ".")
-    git(hosts.repository, "commit", "-q", "-m", "Small")
+    hosts.commit("small.txt", b"small\n")
     origin, workspace = await hosts.start("spec_0_0_3")
 
     assert first > 3_000_000
@@ -74,9 +67,7 @@ async def test_what_was_carried_once_is_not_carried_again(hosts: Hosts) -> None:
 
 
 async def test_many_at_once_make_one_transfer(hosts: Hosts) -> None:
-    (hosts.repository / "large.bin").write_bytes(os.urandom(500_000))
-    git(hosts.repository, "add", ".")
-    git(hosts.repository, "commit", "-q", "-m", "Large")
+    hosts.commit("large.bin", os.urandom(500_000))
 
     made = await asyncio.gather(*(hosts.start(f"spec_0_0_{number}") for number in range(1, 9)))
 
@@ -85,9 +76,7 @@ async def test_many_at_once_make_one_transfer(hosts: Hosts) -> None:
 
 
 async def test_a_large_repository_travels_in_pieces(hosts: Hosts) -> None:
-    (hosts.repository / "large.bin").write_bytes(os.urandom(PIECE_BYTES * 2 + 1000))
-    git(hosts.repository, "add", ".")
-    git(hosts.repository, "commit", "-q", "-m", "Large")
+    hosts.commit("large.bin", os.urandom(PIECE_BYTES * 2 + 1000))
 
     _, workspace = await hosts.start("spec_0_0_1")
 
@@ -97,9 +86,7 @@ async def test_a_large_repository_travels_in_pieces(hosts: Hosts) -> None:
 
 
 async def test_a_transfer_that_breaks_off_leaves_nothing_and_can_be_made_again(hosts: Hosts) -> None:
-    (hosts.repository / "large.bin").write_bytes(os.urandom(PIECE_BYTES + 1000))
-    git(hosts.repository, "add", ".")
-    git(hosts.repository, "commit", "-q", "-m", "Large")
+    hosts.commit("large.bin", os.urandom(PIECE_BYTES + 1000))
     origin = await hosts.head.origin("spec_0_0_1", hosts.repository)
 
     hosts.to_worker.break_after = 1
@@ -281,17 +268,13 @@ async def spare_of(hosts: Hosts) -> Workspace:
 async def test_a_spare_on_another_host_claims_nothing_and_once_bound_is_as_if_settled_for_the_instance(
     hosts: Hosts,
 ) -> None:
-    (hosts.repository / "large.bin").write_bytes(os.urandom(1_000_000))
-    git(hosts.repository, "add", ".")
-    git(hosts.repository, "commit", "-q", "-m", "Large")
+    hosts.commit("large.bin", os.urandom(1_000_000))
     spare = await spare_of(hosts)
     before = sum(hosts.to_worker.pieces)
     assert before > 1_000_000
     assert git(hosts.repository, "branch", "--list", "phalanx/*") == ""
     assert await hosts.worker.bound(spare) == ""
-    (hosts.repository / "small.txt").write_text("small\n")
-    git(hosts.repository, "add", ".")
-    git(hosts.repository, "commit", "-q", "-m", "Small")
+    hosts.commit("small.txt", b"small\n")
 
     origin = await hosts.head.origin("spec_0_0_1", hosts.repository)
     bound = await hosts.worker.bind_spare(spare, origin, hosts.to_worker)
