@@ -28,8 +28,7 @@ from supervisor.api.results import ErrorInfo, GitBatchResult
 from supervisor.api.verbs import Caller, Handler
 from supervisor.cluster.scheduler import HostScheduler
 from supervisor.git.params import PARAMS, operation_of
-from supervisor.git.queue import GitQueue
-from supervisor.git.scheduling import AnswerCache
+from supervisor.git.queue import AnswerCache, GitQueue
 from supervisor.metrics.snapshot import GitSnapshot, Queue
 from supervisor.ports import GitPort
 from supervisor.rpc.idempotency import fingerprint

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from actors.git.model import Commit, CreateRef, GitRequest, GitResponse, Operation, ReadStatus
-from supervisor.git.queue import GitQueue
-from supervisor.git.scheduling import AnswerCache
+from supervisor.git.queue import AnswerCache, GitQueue
 from supervisor.metrics.metrics import MetricsRecorder
 from supervisor.spawning.admission import FairSemaphore
 from tests.unit.supervisor.git.host import StandInHost

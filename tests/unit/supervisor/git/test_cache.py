@@ -3,7 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from actors.git.model import GitResponse, ReadStatus
-from supervisor.git.scheduling import AnswerCache
+from supervisor.git.queue import AnswerCache
 
 
 class Clock:

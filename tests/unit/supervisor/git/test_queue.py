@@ -6,7 +6,7 @@ import asyncio
 
 from actors.errors import InvalidRequestError, PhalanxError
 from actors.git.model import GitRequest, ReadLog
-from supervisor.git.scheduling import MOST_TOGETHER
+from supervisor.git.queue import MOST_TOGETHER
 from supervisor.metrics.metrics import Count, MetricsRecorder, Timing
 from tests.unit.supervisor.git.host import StandInHost
 from tests.unit.supervisor.git.jobs import COMMIT, STATUS, branch, cached, job, made

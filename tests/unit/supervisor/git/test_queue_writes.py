@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from supervisor.git.scheduling import MOST_OTHERS
+from supervisor.git.queue import MOST_OTHERS
 from supervisor.metrics.metrics import Count, MetricsRecorder
 from tests.unit.supervisor.git.host import StandInHost
 from tests.unit.supervisor.git.jobs import COMMIT, STATUS, branch, job, made

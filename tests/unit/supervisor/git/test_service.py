@@ -9,8 +9,7 @@ from actors.errors import InvalidRequestError
 from actors.git.layout import find_place
 from actors.git.model import Commit, CreateRef, GitRequest, Operation, ReadStatus, RepositoryPaths
 from actors.home import Home
-from supervisor.git.queue import GitQueue
-from supervisor.git.scheduling import AnswerCache
+from supervisor.git.queue import AnswerCache, GitQueue
 from supervisor.git.service import repository_check
 from supervisor.metrics.metrics import Count, MetricsRecorder
 from supervisor.spawning.admission import FairSemaphore, WorkDirPolicy
