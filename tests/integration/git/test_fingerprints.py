@@ -73,24 +73,19 @@ CHANGES: dict[str, Callable[[Project], object]] = {
     "ignore rule": lambda p: (p.repository / ".git/info/exclude").write_text("*\n"),
     "configuration": lambda p: p.git("config", "core.filemode", "false"),
 }
-OF_STATUS = set(CHANGES) - {"new branch"}
-OF_LOG = {"commit", "commit on packed refs", "checkout", "detach", "configuration", "ignore rule"}
+ENDS = {
+    STATUS: set(CHANGES) - {"new branch"},
+    LOG: {"commit", "commit on packed refs", "checkout", "detach", "configuration", "ignore rule"},
+}
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_every_change_that_a_status_shows_ends_its_answer(project: Project, change: str) -> None:
-    fingerprint = settled(project, STATUS).fingerprint
+@pytest.mark.parametrize("read", ENDS, ids=["status", "log"])
+def test_every_change_that_an_answer_shows_ends_it(project: Project, read: Read, change: str) -> None:
+    fingerprint = settled(project, read).fingerprint
     CHANGES[change](project)
 
-    assert holds(project, STATUS, fingerprint) == (change not in OF_STATUS)
-
-
-@pytest.mark.parametrize("change", CHANGES)
-def test_every_change_that_a_log_shows_ends_its_answer_and_files_do_not(project: Project, change: str) -> None:
-    fingerprint = settled(project, LOG).fingerprint
-    CHANGES[change](project)
-
-    assert holds(project, LOG, fingerprint) == (change not in OF_LOG)
+    assert holds(project, read, fingerprint) == (change not in ENDS[read])
 
 
 def test_what_other_members_commit_leaves_the_answers_of_a_working_tree_alone(project: Project) -> None:
