@@ -90,7 +90,10 @@ class Fingerprinter:
         ``ignored`` and ``changed``: git's paths in the working tree. If a changed one is too new, the others need no
         look.
         """
-        if len(ignored) > MOST_ENTRIES or not _have_settled(place, changed, since_ns):
+        latest = FingerprintBuilder()
+        for path in changed:
+            latest.file(f"{place.top}/{path}")
+        if len(ignored) > MOST_ENTRIES or not latest.is_settled(since_ns):
             return None
         builder = self._look(place, begun.watched, parts)
         if builder.digest != begun.digest:
@@ -144,13 +147,6 @@ class Fingerprinter:
             builder.reliable = False
         for named in _FILES_IN_CONFIG.findall(configuration):
             builder.file(str(self._user / os.fsdecode(named).removeprefix("~/")))
-
-
-def _have_settled(place: RepositoryPaths, paths: Iterable[str], since_ns: int) -> bool:
-    builder = FingerprintBuilder()
-    for path in paths:
-        builder.file(f"{place.top}/{path}")
-    return builder.is_settled(since_ns)
 
 
 def _watched(read: Read) -> frozenset[str] | None:
@@ -287,16 +283,12 @@ class FingerprintBuilder:
             self._seen.append(None)
             return False
         self._metadata(seen)
-        if stat.S_ISLNK(seen.st_mode):
-            self._target(path)
+        if stat.S_ISLNK(seen.st_mode):  # git follows links among its own files
+            try:
+                self._metadata(os.stat(path))  # noqa: PTH116 - called for every answer
+            except OSError:
+                self._seen.append(None)
         return True
-
-    def _target(self, link: str) -> None:
-        """git follows links among its own files."""
-        try:
-            self._metadata(os.stat(link))  # noqa: PTH116 - called for every answer
-        except OSError:
-            self._seen.append(None)
 
     def content(self, path: str) -> bytes | None:
         """Adds and returns a small file's bytes."""

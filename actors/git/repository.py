@@ -52,7 +52,6 @@ class Repository:
         return self.place.top
 
     def read(self, *arguments: str, stdin: bytes = b"", most_bytes: int | None = None) -> GitOutput:
-        """Runs a read."""
         return self.git.run(self.directory, *arguments, stdin=stdin, environment=_LITERAL, most_bytes=most_bytes)
 
     def read_output(self, *arguments: str, stdin: bytes = b"") -> str:
@@ -75,7 +74,8 @@ class Repository:
             answer = self.git.run_once(
                 directory, *_NO_MAINTENANCE, *arguments, stdin=stdin, timeout_s=HEAVY_S, environment=environment
             )
-            if not (_is_in_the_way(answer) and not begun() and waiting.goes_on(answer.error)):
+            in_the_way = not answer.ok and (answer.met_half_made or _LOCKED.search(answer.error))
+            if not in_the_way or begun() or not waiting.goes_on(answer.error):
                 return answer
             self.retries += 1
 
@@ -112,10 +112,6 @@ def _as_variables(settings: Mapping[str, str]) -> dict[str, str]:
     for number, (name, value) in enumerate(settings.items()):
         variables |= {f"GIT_CONFIG_KEY_{number}": name, f"GIT_CONFIG_VALUE_{number}": value}
     return variables
-
-
-def _is_in_the_way(answer: GitOutput) -> bool:
-    return not answer.ok and (answer.met_half_made or _LOCKED.search(answer.error) is not None)
 
 
 def refusal(answer: GitOutput) -> WorkspaceError:

@@ -48,7 +48,11 @@ def not_given_back(git: GitRunner, location: WorktreeLocation, *, besides: Colle
     known.update(entry.path for entry in of_any_kind)
     of_lines = [entry for entry in _converted_in_lines(git, location) if entry.path not in known]
     suspects = [
-        *(entry for entry in of_any_kind if _differs(location.worktree / entry.path, entry.blob)),
+        *(
+            entry
+            for entry in of_any_kind
+            if blob_of(location.worktree / entry.path, "100644", kind_of(entry.blob)) != entry.blob
+        ),
         *_of_another_size(git, location, of_lines),
     ]
     return _differing_from_checkout(git, location, suspects) if suspects else ()
@@ -78,10 +82,6 @@ def _listed(git: GitRunner, location: WorktreeLocation, *which: str) -> list[_In
 
 def _is_file(path: Path) -> bool:
     return path.is_file() and not path.is_symlink()
-
-
-def _differs(path: Path, blob: str) -> bool:
-    return blob_of(path, "100644", kind_of(blob)) != blob
 
 
 def _of_another_size(git: GitRunner, location: WorktreeLocation, entries: list[_IndexEntry]) -> list[_IndexEntry]:

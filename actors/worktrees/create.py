@@ -26,6 +26,7 @@ from pathlib import Path
 
 from actors.errors import InvalidRequestError, WorkspaceError
 from actors.files import try_flock
+from actors.git.layout import read_line
 from actors.git.process import GitFailedError, GitOutput, GitRunner, RepositoryGit, pauses_s
 from actors.worktrees.model import (
     PlannedRemovals,
@@ -130,7 +131,8 @@ def _claim_branch(git: GitRunner, source: SourceRepository, branch: str) -> bool
     """Creates the branch; False when the name is taken. Raises when no ``phalanx/`` branch can be created."""
     repository = git.repository(source.git_directory)
     try:
-        create_branch(repository, branch, source.commit or "")
+        commit = source.commit or ""
+        repository.update_ref("-m", "branch: Created by phalanx", _ref(branch), commit, "0" * len(commit))
     except GitFailedError as error:
         answer = error.answer
     else:
@@ -191,9 +193,7 @@ def clear_unfinished(git: GitRunner, git_directory: Path, target: Path) -> bool:
 def is_unfinished(git_directory: Path, target: Path) -> bool:
     """Whether a creation of this directory was cut off. Another home may be making the same name."""
     registration = registration_at(git_directory, target)
-    with suppress(OSError):
-        return (registration / "locked").read_text().strip() == _UNFINISHED and directory_of(registration) == target
-    return False
+    return read_line(registration / "locked") == _UNFINISHED and directory_of(registration) == target
 
 
 def _withdraw(git: GitRunner, git_directory: Path, target: Path) -> None:
@@ -314,12 +314,6 @@ class Ref:
     """The repository's own HEAD (not that of a worktree of ours) is on it."""
 
 
-def create_branch(repository: RepositoryGit, branch: str, commit: str) -> None:
-    """Raises ``GitFailedError`` also if the branch exists, even if it was just created."""
-    absent = "0" * len(commit)
-    repository.update_ref("-m", "branch: Created by phalanx", _ref(branch), commit, absent)
-
-
 def find_branch(repository: RepositoryGit, branch: str) -> Ref | None:
     return next((ref for ref in _refs(repository, _ref(branch)) if ref.name == _ref(branch)), None)
 
@@ -403,18 +397,10 @@ def _why_kept(
 
 def _why_in_use(git_directory: Path, branch: str, *, besides: Path | None = None) -> str | None:
     """Which rebase or bisect returns to ``branch``. ``besides``: a git directory that is not looked into."""
-    names = {os.fsencode(branch), os.fsencode(_ref(branch))}
     for tree in (git_directory, *sorted((git_directory / "worktrees").glob("*"))):
-        if tree != besides and any(_read_note(tree / note) in names for note in _NOTES):
+        if tree != besides and any(read_line(tree / note) in (branch, _ref(branch)) for note in _NOTES):
             return f"The branch {branch} is being rebased or bisected: {tree} tells where."
     return None
-
-
-def _read_note(note: Path) -> bytes | None:
-    try:
-        return note.read_bytes().removesuffix(b"\n")
-    except OSError:
-        return None
 
 
 def _refs(repository: RepositoryGit, *patterns: str, containing: str | None = None) -> list[Ref]:
