@@ -41,7 +41,7 @@ from actors.transfer.repositories import (
     work_of,
 )
 from actors.worktrees.create import delete_branch
-from actors.worktrees.manager import WorktreeManager, usable_source
+from actors.worktrees.manager import WorktreeManager
 from actors.worktrees.model import Workspace, name_in
 from actors.worktrees.source import SourceRepository
 
@@ -65,14 +65,12 @@ class TransferService:
     @remote(timeout_s=ASK_S)
     async def origin(self, instance_id: str, work_dir: Path) -> StartPoint:
         """The start point of an instance on another host, with a new branch for it."""
-        source = await asyncio.to_thread(usable_source, self._git, work_dir)
-        return await asyncio.to_thread(origin_of, self._git, source, instance_id)
+        return await asyncio.to_thread(origin_of, self._git, work_dir, instance_id)
 
     @remote(timeout_s=ASK_S, retry=True)
     async def origin_of_spare(self, name: str, work_dir: Path) -> StartPoint:
         """The start point of a spare worktree on another host."""
-        source = await asyncio.to_thread(usable_source, self._git, work_dir)
-        return await asyncio.to_thread(origin_of_spare, self._git, source, name)
+        return await asyncio.to_thread(origin_of_spare, self._git, work_dir, name)
 
     @remote(timeout_s=ASK_S, retry=True)
     async def origin_again(self, git_directory: Path, branch: str, prefix: PurePath) -> StartPoint:

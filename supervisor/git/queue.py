@@ -5,12 +5,9 @@ batch are those of running its operations one after another in the order given, 
 a failing operation fails alone. So two operations overlap only when they touch nothing in common, or both only look at
 it. What a ``status`` tells about the distance to an upstream branch is left out of that.
 
-Reads: the same question is asked once, and what waits together goes together. Only a question that has not been sent
-yet may be shared: one that is under way may have looked before something that the later caller has seen already.
-
-Writes: one call at a time in a repository. What is to be written there meanwhile gathers and goes in the next call:
-new branches and tags in one transaction of git, all else one after another for as long as it is quick. A write that
-has begun is not cut off: its caller may go away, its turn and its permit are kept until it is done.
+A read that is under way is not shared: it may have looked before something that the later caller has seen already. A
+write that has begun is not cut off: its caller may go away, its turn and its permit are kept until it is done. Which
+reads and writes go to the host together: docs/internals.md, "git for many".
 
 ``GitService`` has a queue for each host. All in the supervisor's event loop.
 """

@@ -64,6 +64,7 @@ CHANGES: dict[str, Callable[[Project], object]] = {
     "checkout": lambda p: p.git("checkout", "-q", "-b", "new"),
     "detach": lambda p: p.git("checkout", "-q", "--detach"),
     "stage": lambda p: ((p.repository / "b").write_text("x"), p.git("add", "b")),
+    "change of the index alone": lambda p: p.git("rm", "-q", "--cached", "README.md"),
     "unstaged change": lambda p: (p.repository / "README.md").write_text("x"),
     "change of the same length": lambda p: (p.repository / "README.md").write_text("# projecT\n"),
     "new file": lambda p: (p.repository / "b").write_text("x"),
