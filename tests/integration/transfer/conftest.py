@@ -24,7 +24,7 @@ class Wire(TransferService):
 
     transfer: TransferService
     pieces: list[int] = field(default_factory=list)
-    parcels: list[Bundle] = field(default_factory=list)
+    bundles: list[Bundle] = field(default_factory=list)
     held: int = 0
     break_after: int = -1
     silent: asyncio.Event | None = None
@@ -35,7 +35,7 @@ class Wire(TransferService):
             self.silent.set()
             await asyncio.Event().wait()
         bundle = await self.transfer.pack(git_directory, commits, haves)
-        self.parcels.append(bundle)
+        self.bundles.append(bundle)
         return bundle
 
     async def piece(self, bundle_id: str, offset: int) -> bytes:

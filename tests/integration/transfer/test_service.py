@@ -63,7 +63,7 @@ async def test_what_was_carried_once_is_not_carried_again(hosts: Hosts) -> None:
     await hosts.carry(origin, workspace)
     assert sum(hosts.to_head.pieces) < 2000
     await hosts.carry(origin, workspace)
-    assert hosts.to_head.parcels[-1].size == 0
+    assert hosts.to_head.bundles[-1].size == 0
 
 
 async def test_many_at_once_make_one_transfer(hosts: Hosts) -> None:
@@ -72,7 +72,7 @@ async def test_many_at_once_make_one_transfer(hosts: Hosts) -> None:
     made = await asyncio.gather(*(hosts.start(f"spec_0_0_{number}") for number in range(1, 9)))
 
     assert len({workspace.directory for _, workspace in made}) == 8
-    assert len([bundle for bundle in hosts.to_worker.parcels if bundle.size]) == 1
+    assert len([bundle for bundle in hosts.to_worker.bundles if bundle.size]) == 1
 
 
 async def test_a_large_repository_travels_in_pieces(hosts: Hosts) -> None:
@@ -292,10 +292,10 @@ async def test_a_spare_on_another_host_claims_nothing_and_once_bound_is_as_if_se
 
 async def test_what_the_mirror_has_already_is_not_asked_for_when_a_spare_is_bound(hosts: Hosts) -> None:
     spare = await spare_of(hosts)
-    asked = len(hosts.to_worker.parcels)
+    asked = len(hosts.to_worker.bundles)
     origin = await hosts.head.origin("spec_0_0_1", hosts.repository)
     await hosts.worker.bind_spare(spare, origin, hosts.to_worker)
-    assert len(hosts.to_worker.parcels) == asked
+    assert len(hosts.to_worker.bundles) == asked
 
 
 async def test_a_spare_is_bound_to_one_taker_only_and_to_none_once_it_was_touched(hosts: Hosts) -> None:

@@ -167,16 +167,6 @@ def test_neither_git_variables_nor_secrets_reach_git_and_hooks(place: Place, mon
     assert workspaces.retire(workspace).removed
 
 
-def test_many_worktrees_of_one_repository_at_once(place: Place) -> None:
-    with ThreadPoolExecutor(3) as pool:
-        made = list(pool.map(lambda n: place.create(f"i{n}"), range(50)))
-    assert [workspace.branch for workspace in made] == [f"phalanx/i{n}" for n in range(50)]
-    assert all((workspace.directory / "src/code.py").exists() for workspace in made)
-    with ThreadPoolExecutor(3) as pool:
-        assert all(removal.kept_reason is None for removal in pool.map(place.manager.retire, made))
-    assert place.branches() == {"main"}
-
-
 def test_one_id_asked_for_many_times_at_once_gives_as_many_worktrees(place: Place) -> None:
     with ThreadPoolExecutor(8) as pool:
         made = list(pool.map(lambda _: place.create("a"), range(8)))
