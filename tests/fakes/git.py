@@ -110,8 +110,8 @@ def git_request(operation: Operation, directory: str = "/r/a") -> GitRequest:
     return GitRequest(directory=Path(directory), operation=operation)
 
 
-def new_branch(name: str) -> CreateRef:
-    return CreateRef(kind="branch", name=name, start=None)
+def new_branch(name: str, start: str | None = None) -> CreateRef:
+    return CreateRef(kind="branch", name=name, start=start)
 
 
 def git_queue(git: FakeGit, *, at_once: int = 3, recorder: MetricsRecorder | None = None) -> GitQueue:
