@@ -55,7 +55,6 @@ class WorktreeManager:
         Raises ``InvalidRequestError`` when ``work_dir`` does not allow this mode, ``WorkspaceError`` when git or the
         file system refuses; both say what to do, and nothing is left behind.
         """
-        check_directory(work_dir)
         if mode == "shared":
             return self._share(work_dir)
         if _INSTANCE_ID.fullmatch(instance_id) is None:
@@ -109,7 +108,6 @@ class WorktreeManager:
 
         Raises ``WorkspaceError`` when the spare was touched or is of another repository: then discard it.
         """
-        check_directory(work_dir)
         if spare.worktree is None:
             raise WorkspaceError(f"There is no spare worktree for {work_dir}.")
         with ThreadPoolExecutor(2) as aside:  # reads the spare and its repository at the same time
@@ -200,6 +198,7 @@ class WorktreeManager:
             raise InvalidRequestError(f"{worktree} is not below {self._root}, so it is not ours to remove.")
 
     def _share(self, work_dir: Path) -> Workspace:
+        check_directory(work_dir)
         shared = Workspace(mode="shared", directory=work_dir)
         try:
             source = find_source(self._git, work_dir)

@@ -19,7 +19,7 @@ from operator import itemgetter
 from pathlib import Path
 
 from actors.concurrency import TaskSet
-from actors.errors import InvalidRequestError, PhalanxError, UnavailableError, from_wire
+from actors.errors import PhalanxError, UnavailableError, from_wire
 from actors.git.model import GitRequest, GitResponse, RepositoryPaths, Write
 from supervisor.api import requests, results
 from supervisor.api.failures import told
@@ -101,16 +101,6 @@ class RemoteGit:
             raise PhalanxError(f"There is no host {host} in this team.")
         return _RemoteGitPort(host, self._scheduler, self._worktrees)
 
-    def check(self, root: Path) -> None:
-        """Raises ``InvalidRequestError`` for a repository that belongs to no instance."""
-        if not _is_in(root, self._worktrees):
-            raise InvalidRequestError(f"The repository of workspaceDir, {root}, is none of an instance of that host.")
-
-
-def _is_in(root: Path, worktrees: Path) -> bool:
-    """``root`` is a real path."""
-    return root.is_relative_to(worktrees) or root.is_relative_to(worktrees.resolve())
-
 
 class _RemoteGitPort:
     """A ``GitPort`` to the host of this name, whichever actor it has by then."""
@@ -118,15 +108,15 @@ class _RemoteGitPort:
     def __init__(self, name: str, scheduler: HostScheduler, worktrees: Path) -> None:
         self._name = name
         self._scheduler = scheduler
-        self._worktrees = worktrees
+        self._worktrees = (worktrees, worktrees.resolve())
 
     async def git_places(self, directories: Sequence[Path]) -> tuple[RepositoryPaths | None, ...]:
-        """A link that leads out of the worktrees leads nowhere."""
+        """A link that leads out of the worktrees leads nowhere, so nothing outside of them is read or written."""
         places = await (await self._scheduler.link(self._name)).git_places(directories)
-        return tuple(place if place is None or self._is_below(place) else None for place in places)
+        return tuple(place if place and self._is_below(place.top) else None for place in places)
 
-    def _is_below(self, place: RepositoryPaths) -> bool:
-        return place.top is not None and _is_in(place.top, self._worktrees)
+    def _is_below(self, top: Path | None) -> bool:
+        return top is not None and any(top.is_relative_to(worktrees) for worktrees in self._worktrees)
 
     async def git_read(self, asked: Sequence[GitRequest]) -> tuple[GitResponse, ...]:
         return await (await self._scheduler.link(self._name)).git_read(asked)
@@ -185,7 +175,7 @@ class GitService:
 
     def _queue(self, host: str) -> GitQueue:
         if host not in self._queues:
-            self._queues[host] = self._make_queue(self._remote.port(host), self._remote.check)
+            self._queues[host] = self._make_queue(self._remote.port(host), lambda _root: None)
         return self._queues[host]
 
     def _tuned(self, before: TunableValues, after: TunableValues) -> None:
