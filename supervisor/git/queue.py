@@ -78,29 +78,25 @@ def dependencies(batch: Sequence[tuple[Operation, RepositoryPaths] | None]) -> l
 
 
 def _touched(operation: Operation, place: RepositoryPaths) -> dict[_Thing, _Mode]:
-    """A working tree has a HEAD and files. A repository has branches, which move, and names of branches and tags."""
+    """A working tree has a HEAD, with its files. A repository has branches, which move, and names of branches and
+    tags."""
     repository = place.common_directory
-    head, files = ("head", place.git_directory), ("files", place.git_directory)
-    moves, names = ("moves", repository), ("names", repository)
+    head, moves, names = ("head", place.git_directory), ("moves", repository), ("names", repository)
     touched: dict[_Thing, _Mode]
     match operation:
-        case model.ReadStatus() | model.ReadDiff(base=None):
-            touched = {head: "look", files: "look"}
-        case model.ReadLog(revision=None):
+        case model.ReadStatus() | model.ReadLog(revision=None) | model.ReadDiff(base=None):
             touched = {head: "look"}
-        case model.ReadDiff():
-            touched = {head: "look", files: "look", moves: "look", names: "look"}
         case model.CreateRef():
             touched = {**_touched_by_new(operation.name, operation.start, repository), head: "look", names: "add"}
         case model.Checkout():
             new = _touched_by_new(operation.branch, operation.start, repository)
-            touched = {**new, head: "change", files: "change", moves: "change", names: "add"}
+            touched = {**new, head: "change", moves: "change", names: "add"}
         case model.Commit():
-            touched = {head: "change", files: "change", moves: "add"}
+            touched = {head: "change", moves: "add"}
         case model.DeleteBranch():
             touched = {moves: "look", names: "change"}
         case model.Merge():
-            touched = {head: "change", files: "change", moves: "change", names: "look"}
+            touched = {head: "change", moves: "change", names: "look"}
         case _:
             touched = {head: "look", moves: "look", names: "look"}
     return touched
