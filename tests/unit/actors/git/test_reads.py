@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import pytest
+
 from actors.git.reads import MOST_PATHS, read_porcelain
 
 _MODES = "N... 100644 100644 100644 aaaa bbbb"
@@ -9,25 +11,25 @@ def listing(*entries: str) -> str:
     return "".join(f"{entry}\0" for entry in entries)
 
 
-def test_a_clean_tree_on_a_branch_without_upstream() -> None:
-    result, ignored = read_porcelain(listing("# branch.oid abc", "# branch.head main"))
+@pytest.mark.parametrize(
+    ("head", "told"),
+    [
+        (("# branch.oid abc", "# branch.head main"), ("main", "abc", None, None, None)),
+        (
+            ("# branch.head main", "# branch.upstream o/main", "# branch.ab +2 -3"),
+            ("main", None, "o/main", 2, 3),
+        ),
+        (("# branch.oid (initial)", "# branch.head (detached)"), (None, None, None, None, None)),
+    ],
+)
+def test_a_clean_tree_tells_branch_commit_and_the_distance_to_the_upstream(
+    head: tuple[str, ...], told: tuple[object, ...]
+) -> None:
+    result, ignored = read_porcelain(listing(*head))
 
+    assert tuple(result[name] for name in ("branch", "commit", "upstream", "ahead", "behind")) == told
     assert result["clean"]
-    assert (result["branch"], result["commit"], result["upstream"], result["ahead"]) == ("main", "abc", None, None)
     assert not ignored
-
-
-def test_the_distance_to_the_upstream_is_told_as_two_numbers() -> None:
-    result, _ = read_porcelain(listing("# branch.head main", "# branch.upstream o/main", "# branch.ab +2 -3"))
-
-    assert (result["upstream"], result["ahead"], result["behind"]) == ("o/main", 2, 3)
-
-
-def test_a_detached_head_and_a_repository_without_commit_have_no_names() -> None:
-    result, _ = read_porcelain(listing("# branch.oid (initial)", "# branch.head (detached)"))
-
-    assert result["branch"] is None
-    assert result["commit"] is None
 
 
 def test_every_kind_of_change_goes_where_it_belongs() -> None:

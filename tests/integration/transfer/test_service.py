@@ -1,9 +1,10 @@
-"""Code goes to a host that does not have it, once and in pieces, and work comes home."""
+"""Work that travels between hosts: bundles, mirrors, spares, and copies of files."""
 
 from __future__ import annotations
 
 import asyncio
 import os
+from dataclasses import replace
 from pathlib import Path, PurePath
 
 import pytest
@@ -18,10 +19,7 @@ from tests.projects import git
 
 
 async def test_an_instance_works_on_a_host_without_the_repository_as_on_the_one_that_has_it(hosts: Hosts) -> None:
-    (hosts.repository / "src").mkdir()
-    (hosts.repository / "src" / "a.txt").write_text("a\n")
-    git(hosts.repository, "add", ".")
-    git(hosts.repository, "commit", "-q", "-m", "Source")
+    hosts.commit("src/a.txt", b"a\n")
 
     origin, workspace = await hosts.start("spec_0_0_1", hosts.repository / "src")
 
@@ -49,18 +47,14 @@ async def test_work_comes_home_on_its_branch_and_can_be_merged_there(hosts: Host
 
 
 async def test_what_was_carried_once_is_not_carried_again(hosts: Hosts) -> None:
-    (hosts.repository / "large.bin").write_bytes(os.urandom(3_000_000))
-    git(hosts.repository, "add", ".")
-    git(hosts.repository, "commit", "-q", "-m", "Large")
+    hosts.commit("large.bin", os.urandom(3_000_000))
     await hosts.start("spec_0_0_1")
     first = sum(hosts.to_worker.pieces)
 
     await hosts.start("spec_0_0_2")
     assert sum(hosts.to_worker.pieces) == first
 
-    (hosts.repository / "small.txt").write_text("small\n")
-    git(hosts.repository, "add", ".")
-    git(hosts.repository, "commit", "-q", "-m", "Small")
+    hosts.commit("small.txt", b"small\n")
     origin, workspace = await hosts.start("spec_0_0_3")
 
     assert first > 3_000_000
@@ -69,24 +63,20 @@ async def test_what_was_carried_once_is_not_carried_again(hosts: Hosts) -> None:
     await hosts.carry(origin, workspace)
     assert sum(hosts.to_head.pieces) < 2000
     await hosts.carry(origin, workspace)
-    assert hosts.to_head.parcels[-1].size == 0
+    assert hosts.to_head.bundles[-1].size == 0
 
 
 async def test_many_at_once_make_one_transfer(hosts: Hosts) -> None:
-    (hosts.repository / "large.bin").write_bytes(os.urandom(500_000))
-    git(hosts.repository, "add", ".")
-    git(hosts.repository, "commit", "-q", "-m", "Large")
+    hosts.commit("large.bin", os.urandom(500_000))
 
     made = await asyncio.gather(*(hosts.start(f"spec_0_0_{number}") for number in range(1, 9)))
 
     assert len({workspace.directory for _, workspace in made}) == 8
-    assert len([bundle for bundle in hosts.to_worker.parcels if bundle.size]) == 1
+    assert len([bundle for bundle in hosts.to_worker.bundles if bundle.size]) == 1
 
 
 async def test_a_large_repository_travels_in_pieces(hosts: Hosts) -> None:
-    (hosts.repository / "large.bin").write_bytes(os.urandom(PIECE_BYTES * 2 + 1000))
-    git(hosts.repository, "add", ".")
-    git(hosts.repository, "commit", "-q", "-m", "Large")
+    hosts.commit("large.bin", os.urandom(PIECE_BYTES * 2 + 1000))
 
     _, workspace = await hosts.start("spec_0_0_1")
 
@@ -96,9 +86,7 @@ async def test_a_large_repository_travels_in_pieces(hosts: Hosts) -> None:
 
 
 async def test_a_transfer_that_breaks_off_leaves_nothing_and_can_be_made_again(hosts: Hosts) -> None:
-    (hosts.repository / "large.bin").write_bytes(os.urandom(PIECE_BYTES + 1000))
-    git(hosts.repository, "add", ".")
-    git(hosts.repository, "commit", "-q", "-m", "Large")
+    hosts.commit("large.bin", os.urandom(PIECE_BYTES + 1000))
     origin = await hosts.head.origin("spec_0_0_1", hosts.repository)
 
     hosts.to_worker.break_after = 1
@@ -270,3 +258,119 @@ async def test_what_was_saved_before_the_last_commit_takes_nothing_of_that_back(
     assert (other.directory / "draft.txt").read_text() == "finished\n"
     assert git(other.directory, "status", "--porcelain") == ""
     assert "saved before the last commit" in other.notes[-1]
+
+
+async def spare_of(hosts: Hosts) -> Workspace:
+    origin = await hosts.head.origin_of_spare("spare_7", hosts.repository)
+    return await hosts.worker.settle_spare("spare_7", origin, hosts.to_worker)
+
+
+async def test_a_spare_on_another_host_claims_nothing_and_once_bound_is_as_if_settled_for_the_instance(
+    hosts: Hosts,
+) -> None:
+    hosts.commit("large.bin", os.urandom(1_000_000))
+    spare = await spare_of(hosts)
+    before = sum(hosts.to_worker.pieces)
+    assert before > 1_000_000
+    assert git(hosts.repository, "branch", "--list", "phalanx/*") == ""
+    assert await hosts.worker.bound(spare) == ""
+    hosts.commit("small.txt", b"small\n")
+
+    origin = await hosts.head.origin("spec_0_0_1", hosts.repository)
+    bound = await hosts.worker.bind_spare(spare, origin, hosts.to_worker)
+
+    assert sum(hosts.to_worker.pieces) - before < 2000
+    assert (bound.branch, bound.base_commit) == ("phalanx/spec_0_0_1", git(hosts.repository, "rev-parse", "main"))
+    assert (bound.directory / "small.txt").read_text() == "small\n"
+    assert await hosts.worker.bound(spare) == "phalanx/spec_0_0_1"
+    tip = commit(bound, "new.txt")
+    (bound.directory / "draft.txt").write_text("draft\n")
+    assert (await hosts.carry(origin, bound, uncommitted=True)).note == ""
+    assert git(hosts.repository, "rev-parse", "phalanx/spec_0_0_1") == tip
+    assert "draft.txt" in git(hosts.repository, "ls-tree", "--name-only", "refs/phalanx/saved/spec_0_0_1.latest")
+
+
+async def test_what_the_mirror_has_already_is_not_asked_for_when_a_spare_is_bound(hosts: Hosts) -> None:
+    spare = await spare_of(hosts)
+    asked = len(hosts.to_worker.bundles)
+    origin = await hosts.head.origin("spec_0_0_1", hosts.repository)
+    await hosts.worker.bind_spare(spare, origin, hosts.to_worker)
+    assert len(hosts.to_worker.bundles) == asked
+
+
+async def test_a_spare_is_bound_to_one_taker_only_and_to_none_once_it_was_touched(hosts: Hosts) -> None:
+    spare = await spare_of(hosts)
+    first, second = [await hosts.head.origin(f"spec_0_0_{number}", hosts.repository) for number in (1, 2)]
+    takers = (hosts.worker.bind_spare(spare, origin, hosts.to_worker) for origin in (first, second))
+    got = await asyncio.gather(*takers, return_exceptions=True)
+    assert sorted(type(each).__name__ for each in got) == ["Workspace", "WorkspaceError"]
+
+    origin = await hosts.head.origin_of_spare("spare_8", hosts.repository)
+    touched = await hosts.worker.settle_spare("spare_8", origin, hosts.to_worker)
+    (touched.directory / "stray.txt").write_text("stray\n")
+    with pytest.raises(WorkspaceError, match="not as it was made"):
+        await hosts.worker.bind_spare(touched, await hosts.head.origin("spec_0_0_3", hosts.repository), hosts.to_worker)
+
+
+async def test_one_that_had_a_spare_goes_on_elsewhere_in_a_directory_of_the_same_name(hosts: Hosts) -> None:
+    spare = await spare_of(hosts)
+    origin = await hosts.head.origin("spec_0_0_1", hosts.repository)
+    bound = await hosts.worker.bind_spare(spare, origin, hosts.to_worker)
+    tip = commit(bound, "new.txt")
+    await hosts.carry(origin, bound)
+    hosts.workspaces.retire(bound)
+
+    came = await hosts.head.origin_again(origin.git_directory, origin.branch, PurePath())
+    made = await hosts.worker.settle(replace(came, directory="spare_7"), hosts.to_worker)
+
+    assert (made.worktree, made.branch, made.base_commit) == (bound.worktree, "phalanx/spec_0_0_1", tip)
+    (made.directory / "draft.txt").write_text("draft\n")
+    assert hosts.workspaces.retire(made).saved_ref == "refs/phalanx/saved/spec_0_0_1.2"
+    assert made.worktree is not None
+    assert not made.worktree.exists()
+
+
+async def test_what_an_earlier_copy_had_not_brought_home_comes_with_the_work_of_the_one_that_is_there_now(
+    hosts: Hosts,
+) -> None:
+    origin, stale = await hosts.start("spec_0_0_1")
+    await hosts.carry(origin, stale)
+    commit(stale, "stale.txt")
+    (stale.directory / "draft.txt").write_text("draft\n")
+
+    assert hosts.workspaces.retire(stale).saved_ref == "refs/phalanx/saved/spec_0_0_1"
+    came = await hosts.head.origin_again(origin.git_directory, origin.branch, PurePath())
+    made = await hosts.worker.settle(replace(came, directory="spec_0_0_1"), hosts.to_worker)
+    tip = commit(made, "new.txt")
+    await hosts.carry(origin, made)
+
+    assert git(hosts.repository, "rev-parse", "phalanx/spec_0_0_1") == tip
+    saved = git(hosts.repository, "ls-tree", "--name-only", "refs/phalanx/saved/spec_0_0_1").split()
+    assert {"stale.txt", "draft.txt"} <= set(saved)
+    assert not (made.directory / "stale.txt").exists()
+
+
+async def test_a_file_that_grows_is_copied_from_where_the_copy_ends(hosts: Hosts) -> None:
+    original, copy = hosts.root / "talk.jsonl", hosts.root / "kept" / "talk.jsonl"
+    original.write_text("one\n")
+    await hosts.head.copy_file(copy, hosts.worker, original)
+    with original.open("a") as file:
+        file.write("two\n")
+
+    await hosts.head.copy_file(copy, hosts.worker, original)
+
+    assert copy.read_text() == "one\ntwo\n"
+    assert copy.stat().st_mode & 0o777 == 0o600
+    await hosts.head.copy_file(copy, hosts.worker, hosts.root / "nothing")
+    assert copy.read_text() == "one\ntwo\n"
+
+
+async def test_a_file_that_is_brought_anew_has_nothing_of_what_was_there(hosts: Hosts) -> None:
+    original, stale = hosts.root / "talk.jsonl", hosts.root / "there" / "talk.jsonl"
+    original.write_text("one\ntwo\n")
+    stale.parent.mkdir()
+    stale.write_text("one\nwhat nobody knows of any more\n")
+
+    await hosts.head.copy_file(stale, hosts.worker, original, anew=True)
+
+    assert stale.read_text() == "one\ntwo\n"

@@ -90,3 +90,17 @@ def test_no_file_stays_open_when_no_more_can_be_opened(
         run(tmp_path, "true")
 
     assert set(Path("/proc/self/fd").iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        ("", "exit status 3"),
+        ("fatal: no\n", "fatal: no"),
+        ("one\ntwo\n\nthree\nfour\n", "one; two; three; four"),
+        ("\033[31mred\a\n", " [31mred "),
+        ("x" * 900 + "y" * 900, "x" * 400 + " … " + "y" * 200),
+    ],
+)
+def test_gits_complaint_fits_on_one_printable_line(error: str, words: str) -> None:
+    assert GitOutput(status=3, output="", error=error).last_words == words
