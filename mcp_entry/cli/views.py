@@ -13,7 +13,7 @@ from rich.text import Text
 
 from actors.status import Status
 from mcp_entry import texts
-from mcp_entry.cli.output import one_line, plain
+from mcp_entry.cli.output import one_line, plain, table
 from supervisor.api import results
 
 _STYLES: Mapping[Status, str] = {
@@ -42,13 +42,10 @@ def of_list(result: results.ListResult, now: datetime.datetime) -> RenderableTyp
 
 def of_instances(instances: Sequence[results.InstanceInfo], now: datetime.datetime) -> RenderableType:
     """A table, and below it the notes. A note on several instances is shown once."""
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for heading in ("INSTANCE", "NAME", "STATUS", "FOR", "UNREAD", "BRANCH OR DIRECTORY"):
-        right = heading in ("FOR", "UNREAD")
-        table.add_column(heading, justify="right" if right else "left", no_wrap=right, overflow="fold")
+    shown = table("INSTANCE", "NAME", "STATUS", "FOR", "UNREAD", "BRANCH OR DIRECTORY", right=("FOR", "UNREAD"))
     notes: dict[str, list[results.InstanceInfo]] = {}
     for each in instances:
-        table.add_row(
+        shown.add_row(
             plain(each.instance_id),
             plain(each.name or ""),
             _status(each),
@@ -58,7 +55,7 @@ def of_instances(instances: Sequence[results.InstanceInfo], now: datetime.dateti
         )
         if note := _note(each):
             notes.setdefault(note, []).append(each)
-    return Group(table, Text(), *(_shared_note(note, noted) for note, noted in notes.items())) if notes else table
+    return Group(shown, Text(), *(_shared_note(note, noted) for note, noted in notes.items())) if notes else shown
 
 
 def _status(each: results.InstanceInfo) -> Text:
@@ -138,16 +135,16 @@ def of_gc(result: results.GcResult) -> RenderableType:
     """What goes and what stays, with the reason; below it the commands that get saved work back."""
     if not result.items:
         return Text("There is nothing to clear away.")
-    table = Table(box=None, header_style="bold", pad_edge=False)
+    shown = Table(box=None, header_style="bold", pad_edge=False)
     for heading in ("", "WHAT", "INSTANCE", "PATH"):
-        table.add_column(heading, no_wrap=heading != "PATH", overflow="fold")
+        shown.add_column(heading, no_wrap=heading != "PATH", overflow="fold")
     for item in result.items:
         fate = Text("stays", "yellow") if item.kept else Text("would go" if result.dry_run else "gone", "green")
         where = plain(f"{item.host}:{item.path}" if item.host else item.path)
         if item.kept:
             where.append_text(plain(f"\n{item.kept}", "dim"))
-        table.add_row(fate, Text(item.what), plain(item.instance_id or ""), where)
-    return Group(table, *_saved(result), _gc_summary(result))
+        shown.add_row(fate, Text(item.what), plain(item.instance_id or ""), where)
+    return Group(shown, *_saved(result), _gc_summary(result))
 
 
 def _saved(result: results.GcResult) -> list[Text]:
@@ -194,12 +191,12 @@ def of_terminate(result: results.TerminateResult) -> RenderableType:
 
 
 def of_pairs(pairs: Mapping[str, str]) -> RenderableType:
-    table = Table(box=None, show_header=False, pad_edge=False)
-    table.add_column(style="bold", no_wrap=True)
-    table.add_column(overflow="fold")
+    shown = Table(box=None, show_header=False, pad_edge=False)
+    shown.add_column(style="bold", no_wrap=True)
+    shown.add_column(overflow="fold")
     for name, value in pairs.items():
-        table.add_row(name, plain(value))
-    return table
+        shown.add_row(name, plain(value))
+    return shown
 
 
 def age(since: str, now: datetime.datetime) -> str:
