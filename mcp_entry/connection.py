@@ -63,13 +63,16 @@ class TeamConnection:
         *,
         patience_s: float,
         revive: Revive | None = None,
+        on_connected: Callable[[SupervisorClient], None] = lambda _: None,
         begin_after_s: float = 1.0,
     ) -> None:
         """``patience_s``: longest wait of a call for the team. ``begin_after_s``: pause of ``begin_soon``.
-        Without ``revive`` only a call opens a lost connection again."""
+        Without ``revive`` only a call opens a lost connection again. ``on_connected`` is called with each new
+        connection, over which calls go from then on."""
         self._connect = connect
         self._bring_up = bring_up
         self._revive = revive
+        self._on_connected = on_connected
         self._patience_s = patience_s
         self._begin_after_s = begin_after_s
         self._client: SupervisorClient | None = None
@@ -77,8 +80,6 @@ class TeamConnection:
         self._opening_for_call = False
         self._timer: asyncio.TimerHandle | None = None
         self._background = TaskSet("the connection to the team")
-        self.on_connected: Callable[[SupervisorClient], None] = lambda _: None
-        """Called with each new connection, over which calls go from then on."""
 
     @property
     def connected(self) -> bool:
@@ -130,17 +131,12 @@ class TeamConnection:
         return self._opening
 
     async def _open(self, bring: BringUp) -> SupervisorClient:
-        try:
-            return await self._connect()
-        except TeamNotRunningError:
-            logger.info("no team answers; bringing it up")
-        for _ in range(_OPEN_ATTEMPTS - 1):
-            await bring()
+        for _ in range(_OPEN_ATTEMPTS):
             try:
                 return await self._connect()
-            except TeamNotRunningError:
-                logger.info("the team was lost as soon as it was up; bringing it up again")
-        await bring()
+            except TeamNotRunningError as error:
+                logger.info("bringing the team up: %s", error)
+            await bring()
         return await self._connect()
 
     def _opened(self, opening: asyncio.Task[SupervisorClient]) -> None:
@@ -156,7 +152,7 @@ class TeamConnection:
         if self._client is not None:
             self._background.begin(self._client.close_when_idle())
         self._client = opening.result()
-        self.on_connected(self._client)
+        self._on_connected(self._client)
         if self._revive is not None:
             self._background.begin(self._reopen_when_lost(self._client, self._revive))
         logger.info("connected to the team")

@@ -1,6 +1,7 @@
 """Messages that the server sends its client without being asked: alerts of the team, and progress of calls.
 
-``server`` owns one ``AlertForwarder`` and makes a ``ProgressNotifier`` for each tool call.
+``__main__`` makes one ``AlertForwarder``, which gets each connection to the team; ``server`` tells it of the client,
+and makes a ``ProgressNotifier`` for each tool call.
 """
 
 from __future__ import annotations

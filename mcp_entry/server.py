@@ -36,14 +36,20 @@ Context = ServerRequestContext[Any, Any]
 
 class EntryServer:
     def __init__(
-        self, team: TeamConnection, *, version: str, log: Path, quiet_at_most_s: float = PROGRESS_AT_LEAST_EVERY_S
+        self,
+        team: TeamConnection,
+        alerts: AlertForwarder,
+        *,
+        version: str,
+        log: Path,
+        quiet_at_most_s: float = PROGRESS_AT_LEAST_EVERY_S,
     ) -> None:
+        """``alerts`` is told by ``team`` of each connection."""
         self._team = team
         self._version = version
         self._log = log
         self._quiet_at_most_s = quiet_at_most_s
-        self._alerts = AlertForwarder()
-        team.on_connected = self._alerts.team_is
+        self._alerts = alerts
 
     def server(self) -> Server[Any]:
         server: Server[Any] = Server(

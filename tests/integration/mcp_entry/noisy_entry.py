@@ -11,6 +11,7 @@ from typing import Any
 
 from mcp_entry.__main__ import run
 from mcp_entry.connection import TeamConnection
+from mcp_entry.notifications import AlertForwarder
 from supervisor.api.verbs import ProgressCallback
 from supervisor.rpc.client import SupervisorClient
 from supervisor.settings import home_from
@@ -40,4 +41,4 @@ async def bring_up() -> None:
 
 
 if __name__ == "__main__":
-    run(TeamConnection(connect, bring_up, patience_s=5.0), home_from(os.environ))
+    run(TeamConnection(connect, bring_up, patience_s=5.0), AlertForwarder(), home_from(os.environ))

@@ -13,7 +13,7 @@ from actors.status import Status
 from mcp_entry.cli import team
 from supervisor.api import results
 from tests.unit.mcp_entry.fakes import REPLIES, FakeClient, info, listing
-from tests.unit.mcp_entry.worlds import HOME, HalfARuntime, RunningRuntime, Terminal
+from tests.unit.mcp_entry.terminal import HOME, HalfARuntime, RunningRuntime, Terminal
 
 
 def a_status(**changes: Any) -> results.StatusResult:

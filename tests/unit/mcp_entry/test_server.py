@@ -1,21 +1,26 @@
-"""The tools as an MCP client sees them: what they are, what they give, how they refuse."""
+"""The tools as an MCP client sees them: what they give, how they refuse, wait, are cancelled and made again."""
 
 from __future__ import annotations
 
+import asyncio
 import json
+from typing import Any
 
+import anyio
 import jsonschema  # type: ignore[import-untyped]
 import pytest
 from mcp.shared.exceptions import MCPError
 
-from actors.errors import InvalidRequestError, UnknownInstanceError
+from actors.errors import InvalidRequestError, TeamNotRunningError, UnavailableError, UnknownInstanceError
 from supervisor.api import requests, results
 from supervisor.api.validation import parse
+from supervisor.api.verbs import ProgressCallback
 from tests.unit.mcp_entry.fakes import (
     ARGUMENTS,
     FakeClient,
     git_done,
     git_outcome,
+    info,
     listing,
     sent,
     terminated_with_saved_work,
@@ -194,3 +199,150 @@ async def test_a_git_operation_that_failed_is_told_with_its_place_and_reason() -
     assert not result.is_error
     assert "1 of 2 operations done" in text_of(result)
     assert "operations[1] merge in /src failed: main conflicts" in text_of(result)
+
+
+@BOTH_ERAS
+async def test_cancelling_a_call_ends_the_waiting_and_leaves_the_server_usable(mode: str) -> None:
+    waiting, ended = asyncio.Event(), asyncio.Event()
+
+    async def wait(request: requests.WaitRequest, on_progress: ProgressCallback) -> results.WaitResult:
+        waiting.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+        raise AssertionError
+
+    async with lead(FakeClient(wait=wait), mode=mode) as client:
+        async with anyio.create_task_group() as group:
+            group.start_soon(client.call_tool, "wait", ARGUMENTS["wait"])
+            await waiting.wait()
+            group.cancel_scope.cancel()
+        async with asyncio.timeout(5):
+            await ended.wait()
+        assert not (await client.call_tool("list", {})).is_error
+
+
+async def test_calls_run_side_by_side() -> None:
+    both = asyncio.Barrier(2)
+
+    async def wait(request: requests.WaitRequest, on_progress: ProgressCallback) -> results.WaitResult:
+        await both.wait()
+        return results.WaitResult(reached=True, instances=[info()])
+
+    async with lead(FakeClient(wait=wait)) as client, asyncio.timeout(5), asyncio.TaskGroup() as group:
+        group.create_task(client.call_tool("wait", ARGUMENTS["wait"]))
+        group.create_task(client.call_tool("wait", ARGUMENTS["wait"]))
+
+
+async def test_while_the_team_starts_a_call_waits_and_says_so() -> None:
+    told: list[str | None] = []
+    starting = asyncio.Event()
+    running = False
+
+    async def on_progress(progress: float, total: float | None, message: str | None) -> None:
+        told.append(message)
+        starting.set()
+
+    async def connect() -> Any:
+        if not running:
+            raise TeamNotRunningError("No team.")
+        return FakeClient()
+
+    async def bring_up() -> None:
+        nonlocal running
+        await starting.wait()
+        running = True
+
+    async with lead(connect=connect, bring_up=bring_up) as client:
+        result = await client.call_tool("list", {}, progress_callback=on_progress)
+    assert not result.is_error
+    assert told == ["reaching the team, starting it if need be…"]
+
+
+async def test_tools_are_listed_at_once_while_the_team_does_not_come_up() -> None:
+    async def connect() -> Any:
+        raise TeamNotRunningError("No team.")
+
+    async def bring_up() -> None:
+        await asyncio.Event().wait()
+
+    async with asyncio.timeout(5), lead(connect=connect, bring_up=bring_up) as client:
+        assert len((await client.list_tools()).tools) == len(ARGUMENTS)
+
+
+class BrokenClient(FakeClient):
+    """Its connection breaks at the first call."""
+
+    def __init__(self) -> None:
+        super().__init__(**dict.fromkeys(ARGUMENTS, self.break_off))
+
+    async def break_off(self, request: Any, on_progress: ProgressCallback) -> Any:
+        self.lost = True
+        raise UnavailableError("The connection to the supervisor broke.")
+
+
+async def test_a_look_whose_connection_broke_is_made_again_over_a_new_one() -> None:
+    async with lead(BrokenClient(), FakeClient()) as client:
+        assert not (await client.call_tool("list", {})).is_error
+
+
+@pytest.mark.parametrize("tool", ["spawn", "spawn_batch", "send", "send_batch", "git_batch"])
+async def test_a_deed_whose_connection_broke_is_made_again_as_the_same_request(tool: str) -> None:
+    first, second = BrokenClient(), FakeClient()
+    async with lead(first, second) as client:
+        assert not (await client.call_tool(tool, ARGUMENTS[tool])).is_error
+    ((_, request),) = first.asked
+    assert second.asked == [(tool, request)]
+    assert request.request_id  # type: ignore[attr-defined]
+
+
+async def test_every_deed_is_a_request_of_its_own_unless_the_caller_says_otherwise() -> None:
+    fake = FakeClient()
+    async with lead(fake) as client:
+        for request_id in ({}, {}, {"requestId": "mine-1"}):
+            await client.call_tool("send", {**ARGUMENTS["send"], **request_id})
+    first, second, third = [request.request_id for _, request in fake.asked]  # type: ignore[attr-defined]
+    assert len({first, second, third}) == 3
+    assert third == "mine-1"
+
+
+@pytest.mark.parametrize("tool", ["respond", "interrupt", "terminate", "restart"])
+async def test_a_deed_without_request_id_whose_connection_broke_is_not_made_again(tool: str) -> None:
+    second = FakeClient()
+    async with lead(BrokenClient(), second) as client:
+        result = await client.call_tool(tool, ARGUMENTS[tool])
+        assert result.is_error
+        assert "requestId" not in text_of(result)
+        assert second.asked == []
+        assert not (await client.call_tool(tool, ARGUMENTS[tool])).is_error
+
+
+async def test_a_deed_whose_outcome_is_not_known_says_how_to_make_it_again_without_doing_it_twice() -> None:
+    first = BrokenClient()
+    async with lead(first, BrokenClient()) as client:
+        result = await client.call_tool("send", ARGUMENTS["send"])
+    request_id = first.only_request().request_id  # type: ignore[attr-defined]
+    assert result.is_error
+    assert f"The same call with requestId {request_id} is not done twice." in text_of(result)
+
+
+async def test_a_request_id_belongs_to_a_batch_and_not_to_its_members() -> None:
+    fake = FakeClient()
+    member = {**ARGUMENTS["spawn"], "requestId": "mine-1"}
+    async with lead(fake) as client:
+        await client.call_tool("spawn_batch", {"instances": [member]})
+        tools = {tool.name: tool.input_schema for tool in (await client.list_tools()).tools}
+    request = fake.only_request()
+    assert isinstance(request, requests.SpawnBatchRequest)
+    (malformed,) = request.instances
+    assert isinstance(malformed, requests.Malformed)
+    assert "requestId stands beside instances, one for the whole batch" in malformed.fault
+    assert "requestId" not in tools["spawn_batch"]["properties"]["instances"]["items"]["properties"]
+    assert {name for name, schema in tools.items() if "requestId" in schema["properties"]} == {
+        "spawn",
+        "spawn_batch",
+        "send",
+        "send_batch",
+        "git_batch",
+    }

@@ -13,10 +13,11 @@ import pytest
 
 from actors.home import Home
 from mcp_entry.cli import doctor
-from mcp_entry.cli.doctor import claude_config
-from tests.unit.mcp_entry.worlds import Terminal
+from mcp_entry.cli.doctor import NEWEST, OLDEST, claude_config, version_finding
+from tests.unit.mcp_entry.terminal import Terminal
 
 PROGRAM = str(Path(sys.executable).with_name("phalanx-mcp"))
+PINS = Path(__file__).resolve().parents[3] / "requirements" / "claude"
 
 
 class Machine(Terminal):
@@ -256,3 +257,45 @@ def test_a_configuration_that_is_not_as_expected_counts_as_empty(tmp_path: Path,
     assert not config.trusts(tmp_path)
     assert config.mcp_server("phalanx") is None
     assert config.login == ""
+
+
+@pytest.mark.parametrize(("which", "version"), [("oldest", OLDEST), ("newest", NEWEST)])
+def test_the_versions_that_the_command_knows_are_those_that_the_tests_run(which: str, version: str) -> None:
+    pinned = json.loads((PINS / which / "package.json").read_text())["dependencies"]["@anthropic-ai/claude-code"]
+
+    assert pinned == version
+
+
+@pytest.mark.parametrize(
+    ("said", "state", "found", "remedy"),
+    [
+        (f"{OLDEST} (Claude Code) at /usr/bin/claude", "ok", "one of the versions that were checked", ""),
+        (f"{NEWEST} (Claude Code)", "ok", "one of the versions that were checked", ""),
+        ("2.1.250 (Claude Code)", "ok", f"2.1.250 lies between {OLDEST} and {NEWEST}, which were checked", ""),
+        ("2.1.196", "note", "older than", "claude update"),
+        ("2.0.999", "note", "older than", "claude update"),
+        ("1.9.400", "note", "older than", "claude update"),
+        ("2.1.333", "note", "newer than", "scripts/claude-check"),
+        ("2.1.1000", "note", "newer than", "scripts/claude-check"),
+        ("2.2.0", "note", "newer than", "scripts/claude-check"),
+        ("3.0.0", "note", "newer than", "scripts/claude-check"),
+        ("claude is fine", "note", "does not say which version", "scripts/claude-check"),
+    ],
+)
+def test_what_is_known_of_a_version_is_told_with_what_to_do(said: str, state: str, found: str, remedy: str) -> None:
+    finding = version_finding(said)
+
+    assert finding.state == state
+    assert found in finding.found
+    assert remedy in finding.remedy
+    assert bool(remedy) == bool(finding.remedy)
+
+
+def test_a_version_that_is_not_known_keeps_nobody_from_working(short_tmp: Path) -> None:
+    machine = Machine(short_tmp, "tmux", "git", "claude")
+    machine.programs["claude"] = subprocess.CompletedProcess([], 0, "2.1.999 (Claude Code)\n", "")
+
+    finding = machine.examine()["claude version"]
+
+    assert (finding["state"], finding["found"][:21]) == ("note", "2.1.999 is newer than")
+    assert "scripts/claude-check" in machine("doctor").stdout

@@ -16,7 +16,7 @@ from supervisor.api.verbs import ProgressCallback
 from supervisor.versions import VERSION
 from tests.unit.mcp_entry.fakes import FakeClient, asking, entry, info, listing, sent
 from tests.unit.mcp_entry.performing import tuned
-from tests.unit.mcp_entry.worlds import Terminal
+from tests.unit.mcp_entry.terminal import Terminal
 
 COMMANDS = {
     "status": [],
