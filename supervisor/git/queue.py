@@ -18,10 +18,10 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from actors.errors import InvalidRequestError, PhalanxError, from_wire
+from actors.errors import InvalidRequestError, PhalanxError
 from actors.git import model
 from actors.git.model import READS, GitRequest, GitResponse, Operation, RepositoryPaths
-from supervisor.api.failures import told
+from supervisor.api.results import public_error
 from supervisor.git.params import base_of
 from supervisor.git.scheduling import AnswerCache, GitRead, ReadScheduler, WriteScheduler
 from supervisor.metrics.metrics import Count, MetricsRecorder
@@ -194,7 +194,7 @@ class GitQueue:
         try:
             return await self._run(caller, asked, places.get(asked.directory), is_awaited=is_awaited)
         except Exception as error:  # noqa: BLE001 - told and logged
-            return _refused(from_wire(told(error, "This operation")))
+            return _refused(public_error(error, "This operation"))
 
     async def _run(self, caller: str, asked: GitRequest, place: RepositoryPaths | None, *, is_awaited: bool) -> GitRead:
         if place is None:

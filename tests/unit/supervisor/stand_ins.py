@@ -14,8 +14,7 @@ from actors.instance.instance import Instance, InstanceConfig
 from actors.instance.reports import InstanceSnapshot, Report
 from actors.messages import Message, MessageStatus, Receipt
 from actors.status import Status
-from supervisor.api.requests import Role
-from supervisor.messaging.outgoing import OutgoingMessage
+from supervisor.api.requests import BatchMessage, Role
 from supervisor.team.registry import InstanceRecord, InstanceStage, Member
 from supervisor.team.team import Team
 from tests.memory_store import MemoryStore
@@ -55,8 +54,8 @@ def load(available_mb: int) -> HostLoad:
     )
 
 
-def outgoing(text: str = "hello", instance_id: str = "spec_0_0_1") -> OutgoingMessage:
-    return OutgoingMessage(instance_id=instance_id, text=text)
+def outgoing(text: str = "hello", instance_id: str = "spec_0_0_1") -> BatchMessage:
+    return BatchMessage(instance_id=instance_id, message=text)
 
 
 def receipt(message: Message, status: MessageStatus = MessageStatus.SUBMITTED, reason: str = "") -> Receipt:

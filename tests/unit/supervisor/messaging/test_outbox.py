@@ -13,7 +13,7 @@ from actors.errors import FencedError, PhalanxError, StoreError, UnavailableErro
 from actors.instance.inbox import SanitizedText
 from actors.messages import Message, MessageStatus
 from supervisor.messaging import outbox
-from supervisor.messaging.outgoing import check_text
+from supervisor.messaging.outbox import check_text
 from supervisor.store import keys
 from supervisor.team.registry import InstanceStage
 from supervisor.team.team import Team

@@ -11,7 +11,7 @@ from supervisor.api.requests import SendBatchRequest
 from supervisor.messaging.send import MessageSender, SendOutcome
 from supervisor.store import keys
 from supervisor.team.team import Team
-from tests.unit.supervisor.stand_ins import TroubledStore, outgoing, recruit, turns
+from tests.unit.supervisor.stand_ins import TroubledStore, recruit, turns
 
 ID = "spec_0_0_1"
 
@@ -25,7 +25,7 @@ class Desk:
     async def send(self, *texts: str, request_id: str | None = "r1") -> Sequence[SendOutcome]:
         messages = [{"instanceId": ID, "message": text} for text in texts]
         request = SendBatchRequest.model_validate({"messages": messages, "requestId": request_id})
-        return await self._sending.send(request, request_id, [outgoing(text) for text in texts], "lead")
+        return await self._sending.send(request, request.messages, "lead")
 
     async def stored(self) -> int:
         return len(await self.store.load(keys.MESSAGE_PREFIX))
