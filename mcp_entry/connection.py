@@ -17,8 +17,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -210,9 +210,18 @@ class BringUpProcess:
         self._check_leads()
         if wanted_team(self.home) is None:
             return False
-        async with _sole_reviver(self.home.revive_lock_file) as first:
+        lock = FileLock(self.home.revive_lock_file)
+        first = lock.try_acquire()
+        if not first and not await lock.acquire_async(_BRING_UP_LIMIT_S):
+            raise TeamNotRunningError(
+                f"Another process has been bringing the team back for {_BRING_UP_LIMIT_S:.0f} s, see {self.home.root}. "
+                "The next call tries again."
+            )
+        try:
             if first:
                 await self._run("revive")
+        finally:
+            lock.release()
         return wanted_team(self.home) is not None
 
     def _check_leads(self) -> None:
@@ -232,7 +241,8 @@ class BringUpProcess:
             if code != -signal.SIGKILL:
                 break
         if code != 0:
-            reason = _reason(log, begin) or _how_it_ended(code)
+            how = f"was ended by signal {-code}" if code < 0 else f"ended with exit status {code}"
+            reason = _reason(log, begin) or f"The process that brings it up {how}."
             help_words = "" if _DOCTOR in reason else f" {_DOCTOR} says what this machine lacks."
             raise TeamNotRunningError(
                 f"The team could not be brought up. {reason}\nThe log is {log}.{help_words} The next call tries again."
@@ -271,30 +281,9 @@ class BringUpProcess:
             os.close(output)
 
 
-@asynccontextmanager
-async def _sole_reviver(lock_file: Path) -> AsyncIterator[bool]:
-    """Holds the lock. True when it was free; False when another process held it, which has then released it."""
-    lock = FileLock(lock_file)
-    first = lock.try_acquire()
-    if not first and not await lock.acquire_async(_BRING_UP_LIMIT_S):
-        raise TeamNotRunningError(
-            f"Another process has been bringing the team back for {_BRING_UP_LIMIT_S:.0f} s, see {lock_file.parent}. "
-            "The next call tries again."
-        )
-    try:
-        yield first
-    finally:
-        lock.release()
-
-
 def _reason(log: Path, begin: int) -> str:
     """The reason that ``log`` tells after byte ``begin``; empty when it only tells steps."""
     with log.open("rb") as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(max(begin, size - _REASON_BYTES))
         return reason_in(file.read().decode(errors="replace"))
-
-
-def _how_it_ended(code: int) -> str:
-    how = f"was ended by signal {-code}" if code < 0 else f"ended with exit status {code}"
-    return f"The process that brings it up {how}."
