@@ -1,4 +1,4 @@
-"""Surroundings for the command line in which nothing is real."""
+"""The context of a command in which nothing is real, and a terminal that runs commands in it."""
 
 from __future__ import annotations
 
@@ -61,6 +61,9 @@ class RunningRuntime(FakeRuntime):
     def up(self, environment: Mapping[str, str], on_step: OnStep) -> TeamAddress:
         return replace(super().up(environment, on_step), already_running=True)
 
+    def state(self) -> TeamState:
+        return TeamState(kind="running")
+
 
 class HalfARuntime(FakeRuntime):
     def state(self) -> TeamState:
@@ -68,7 +71,7 @@ class HalfARuntime(FakeRuntime):
 
 
 class Terminal:
-    """Runs commands in a world of its own."""
+    """Runs commands in a context of its own."""
 
     def __init__(self, client: FakeClient | PhalanxError | None = None, *, is_terminal: bool = True) -> None:
         self.client = client or FakeClient()
@@ -81,7 +84,7 @@ class Terminal:
         self.programs: dict[str, subprocess.CompletedProcess[str] | OSError | subprocess.TimeoutExpired] = {}
         """What becomes of a program by its name; others end well."""
 
-    def world(self) -> CommandContext:
+    def context(self) -> CommandContext:
         return CommandContext(
             environment=self.environment,
             connect=self._connect,
@@ -92,7 +95,7 @@ class Terminal:
         )
 
     def __call__(self, *arguments: str, stdin: str | bytes = "") -> Result:
-        return CliRunner().invoke(app, list(arguments), obj=self.world(), input=stdin)
+        return CliRunner().invoke(app, list(arguments), obj=self.context(), input=stdin)
 
     def request(self) -> Any:
         assert isinstance(self.client, FakeClient)

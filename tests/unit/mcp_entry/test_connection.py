@@ -1,15 +1,16 @@
-"""One connection for all calls: opened once, opened again when lost, and honest when it cannot be."""
+"""One connection for all calls: opened once, opened again when lost, with the reason when it cannot be."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
 from actors.backoff import Backoff
 from actors.errors import TeamNotRunningError, UnavailableError
-from mcp_entry import connection as team_module
+from mcp_entry import connection
 from mcp_entry.connection import TeamConnection
 from tests.unit.mcp_entry.fakes import FakeClient
 
@@ -76,6 +77,27 @@ class Machine:
         self.connections[-1].lose()
 
 
+@pytest.fixture
+def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lost team is tried again at once."""
+    monkeypatch.setattr(connection, "_REVIVE_BACKOFF", Backoff(0.0, 0.0))
+
+
+@pytest.fixture
+def machine() -> Machine:
+    """Its team runs."""
+    return Machine(running=True)
+
+
+@pytest.fixture
+async def team(machine: Machine) -> AsyncIterator[TeamConnection]:
+    """Connected."""
+    made = machine.team()
+    await made.client()
+    yield made
+    await made.close()
+
+
 async def turns(count: int = 10) -> None:
     for _ in range(count):
         await asyncio.sleep(0)
@@ -85,12 +107,6 @@ async def until_connected(team: TeamConnection) -> None:
     async with asyncio.timeout(5):
         while not team.connected:  # noqa: ASYNC110 - turns of the loop
             await asyncio.sleep(0)
-
-
-async def test_a_running_team_is_not_brought_up() -> None:
-    machine = Machine(running=True)
-    await machine.team().client()
-    assert machine.brought_up == 0
 
 
 async def test_calls_at_the_same_time_share_one_attempt_and_one_connection() -> None:
@@ -117,8 +133,7 @@ async def test_an_attempt_in_the_background_that_failed_is_made_again_by_the_fir
     team.begin_soon()
     async with asyncio.timeout(5):
         await machine.failed.wait()
-    for _ in range(3):
-        await asyncio.sleep(0)
+    await turns()
     assert not (await team.client()).closed
 
 
@@ -166,9 +181,7 @@ async def test_a_cancelled_call_does_not_end_the_start_of_the_team_for_others() 
     assert machine.brought_up == 1
 
 
-async def test_a_lost_connection_is_opened_again() -> None:
-    machine = Machine(running=True)
-    team = machine.team()
+async def test_a_lost_connection_is_opened_again(machine: Machine, team: TeamConnection) -> None:
     first = await team.client()
     await first.close()
     assert not team.connected
@@ -176,17 +189,15 @@ async def test_a_lost_connection_is_opened_again() -> None:
     assert machine.brought_up == 0
 
 
-async def test_a_team_that_was_taken_down_is_brought_up_again_by_the_next_call() -> None:
-    machine = Machine(running=True)
-    team = machine.team()
-    await (await team.client()).close()
-    machine.running = False
+async def test_a_team_that_was_taken_down_is_brought_up_again_by_the_next_call(
+    machine: Machine, team: TeamConnection
+) -> None:
+    machine.crash()
     await team.client()
     assert machine.brought_up == 1
 
 
-async def test_closing_ends_the_connection() -> None:
-    team = Machine(running=True).team()
+async def test_closing_ends_the_connection(team: TeamConnection) -> None:
     client = await team.client()
     await team.close()
     assert client.closed
@@ -211,16 +222,11 @@ async def test_a_client_that_leaves_soon_brings_up_no_team() -> None:
     team = machine.team()
     team.begin_soon()
     await team.close()
-    for _ in range(3):
-        await asyncio.sleep(0)
+    await turns()
     assert machine.brought_up == 0
 
 
-async def test_a_team_that_was_lost_is_brought_back_without_a_call() -> None:
-    machine = Machine(running=True)
-    team = machine.team()
-    await team.client()
-
+async def test_a_team_that_was_lost_is_brought_back_without_a_call(machine: Machine, team: TeamConnection) -> None:
     machine.crash()
 
     await until_connected(team)
@@ -228,28 +234,21 @@ async def test_a_team_that_was_lost_is_brought_back_without_a_call() -> None:
     machine.crash()
     await until_connected(team)
     assert machine.revived == 2
-    await team.close()
 
 
-async def test_a_supervisor_that_came_back_by_itself_is_only_connected_to_again() -> None:
-    machine = Machine(running=True)
-    team = machine.team()
-    await team.client()
-
+async def test_a_supervisor_that_came_back_by_itself_is_only_connected_to_again(
+    machine: Machine, team: TeamConnection
+) -> None:
     machine.connections[0].lose()
 
     await until_connected(team)
     assert machine.revived == 0
-    await team.close()
 
 
+@pytest.mark.usefixtures("no_pause")
 async def test_a_team_that_was_brought_down_is_not_brought_back_until_a_call_asks_for_it(
-    monkeypatch: pytest.MonkeyPatch,
+    machine: Machine, team: TeamConnection
 ) -> None:
-    monkeypatch.setattr(team_module, "_REVIVE_BACKOFF", Backoff(0.0, 0.0))
-    machine = Machine(running=True)
-    team = machine.team()
-    await team.client()
     machine.brought_down = True
     machine.crash()
     await turns()
@@ -258,14 +257,12 @@ async def test_a_team_that_was_brought_down_is_not_brought_back_until_a_call_ask
     await team.client()
 
     assert machine.brought_up == 1
-    await team.close()
 
 
-async def test_a_call_that_comes_while_a_team_turns_out_to_be_down_brings_it_up() -> None:
-    machine = Machine(running=True, failures=1)
-    machine.brought_up = 1
-    team = machine.team()
-    await team.client()
+async def test_a_call_that_comes_while_a_team_turns_out_to_be_down_brings_it_up(
+    machine: Machine, team: TeamConnection
+) -> None:
+    machine.failures = machine.brought_up = 1
     machine.may_come_up.clear()
     machine.crash()
     await turns()
@@ -275,28 +272,21 @@ async def test_a_call_that_comes_while_a_team_turns_out_to_be_down_brings_it_up(
 
     assert not (await call).closed
     assert (machine.revived, machine.brought_up) == (1, 2)
-    await team.close()
 
 
+@pytest.mark.usefixtures("no_pause")
 async def test_a_team_that_could_not_be_brought_back_is_tried_again_after_a_pause(
-    monkeypatch: pytest.MonkeyPatch,
+    machine: Machine, team: TeamConnection
 ) -> None:
-    monkeypatch.setattr(team_module, "_REVIVE_BACKOFF", Backoff(0.0, 0.0))
-    machine = Machine(running=True, failures=2)
-    team = machine.team()
-    await team.client()
+    machine.failures = 2
 
     machine.crash()
 
     await until_connected(team)
     assert machine.revived == 3
-    await team.close()
 
 
-async def test_a_closed_team_brings_nothing_back() -> None:
-    machine = Machine(running=True)
-    team = machine.team()
-    await team.client()
+async def test_a_closed_team_brings_nothing_back(machine: Machine, team: TeamConnection) -> None:
     machine.running = False
 
     await team.close()

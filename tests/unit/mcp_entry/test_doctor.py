@@ -44,14 +44,19 @@ class Machine(Terminal):
         return {finding["what"]: finding for finding in document["findings"]}
 
 
+@pytest.fixture
+def machine(short_tmp: Path) -> Machine:
+    """A machine with all programs that a team needs."""
+    return Machine(short_tmp, "tmux", "git", "claude")
+
+
 def server(home: str | None = None) -> dict[str, Any]:
     """How Claude Code keeps a registration."""
     variables = {} if home is None else {"PHALANX_HOME": home}
     return {"phalanx": {"type": "stdio", "command": PROGRAM, "args": [], "env": variables}}
 
 
-def test_the_server_is_registered_for_the_user_with_its_absolute_path_and_its_home(tmp_path: Path) -> None:
-    machine = Machine(tmp_path, "claude")
+def test_the_server_is_registered_for_the_user_with_its_absolute_path_and_its_home(machine: Machine) -> None:
     ended = machine("mcp", "add")
     claude = str(machine.bin / "claude")
     assert ended.exit_code == 0
@@ -72,15 +77,13 @@ def test_a_claude_that_is_run_with_arguments_is_run_with_them_here_too(tmp_path:
     assert f"To undo: {machine.bin}/env 'A B=1' claude mcp remove" in ended.stdout
 
 
-def test_the_default_home_is_not_registered(tmp_path: Path) -> None:
-    machine = Machine(tmp_path, "claude")
+def test_the_default_home_is_not_registered(machine: Machine) -> None:
     del machine.environment["PHALANX_HOME"]
     machine("mcp", "add")
     assert "-e" not in machine.ran[0]
 
 
-def test_registering_twice_changes_nothing(tmp_path: Path) -> None:
-    machine = Machine(tmp_path, "claude")
+def test_registering_twice_changes_nothing(machine: Machine) -> None:
     machine.write_config(mcpServers=server(str(machine.home)))
     ended = machine("mcp", "add", "--json")
     assert machine.ran == []
@@ -88,15 +91,13 @@ def test_registering_twice_changes_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("registered", [server(), server("/other"), {"phalanx": {"command": "/old/phalanx-mcp"}}])
-def test_another_registration_is_replaced(tmp_path: Path, registered: dict[str, Any]) -> None:
-    machine = Machine(tmp_path, "claude")
+def test_another_registration_is_replaced(machine: Machine, registered: dict[str, Any]) -> None:
     machine.write_config(mcpServers=registered)
     machine("mcp", "add")
     assert [command[1:3] for command in machine.ran] == [["mcp", "remove"], ["mcp", "add"]]
 
 
-def test_what_claude_says_when_it_refuses_is_told(tmp_path: Path) -> None:
-    machine = Machine(tmp_path, "claude")
+def test_what_claude_says_when_it_refuses_is_told(machine: Machine) -> None:
     machine.programs["claude"] = subprocess.CompletedProcess([], 1, "", "disk full\n")
     ended = machine("mcp", "add")
     assert ended.exit_code == 1
@@ -109,8 +110,7 @@ def test_without_claude_it_says_how_to_get_it(tmp_path: Path) -> None:
     assert "npm install -g @anthropic-ai/claude-code" in ended.stderr
 
 
-def test_a_machine_with_all_that_is_needed_is_well(short_tmp: Path) -> None:
-    machine = Machine(short_tmp, "tmux", "git", "claude")
+def test_a_machine_with_all_that_is_needed_is_well(machine: Machine, short_tmp: Path) -> None:
     machine.environment["ANTHROPIC_API_KEY"] = "secret"
     machine.write_config(hasCompletedOnboarding=True, projects={str(short_tmp): {"hasTrustDialogAccepted": True}})
     findings = machine.examine()
@@ -128,8 +128,7 @@ def test_a_missing_program_is_named_with_how_to_get_it(short_tmp: Path, program:
     assert "nstall" in finding["remedy"]
 
 
-def test_a_program_that_fails_hangs_or_is_too_old_is_missing(short_tmp: Path) -> None:
-    machine = Machine(short_tmp, "tmux", "git", "claude")
+def test_a_program_that_fails_hangs_or_is_too_old_is_missing(machine: Machine) -> None:
     machine.programs = {
         "tmux": subprocess.CompletedProcess([], 0, "tmux 2.9a\n", ""),
         "git": subprocess.CompletedProcess([], 1, "", "no libz\n"),
@@ -141,9 +140,8 @@ def test_a_program_that_fails_hangs_or_is_too_old_is_missing(short_tmp: Path) ->
 
 
 def test_the_claude_that_was_found_is_named_and_one_that_is_on_no_path_is_pointed_to(
-    short_tmp: Path, monkeypatch: pytest.MonkeyPatch
+    machine: Machine, short_tmp: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    machine = Machine(short_tmp, "tmux", "git", "claude")
     found = shutil.which("claude", path=machine.environment["PATH"])
     assert machine.examine()["claude"]["found"].endswith(f"at {found}")
     set_up = short_tmp / "claude"
@@ -153,8 +151,7 @@ def test_the_claude_that_was_found_is_named_and_one_that_is_on_no_path_is_pointe
     assert f"PHALANX_CLAUDE_COMMAND to its path: `scripts/setup --claude` has put one at {set_up}" in remedy
 
 
-def test_it_is_told_as_whom_agents_commit_or_that_they_cannot(short_tmp: Path) -> None:
-    machine = Machine(short_tmp, "tmux", "git", "claude")
+def test_it_is_told_as_whom_agents_commit_or_that_they_cannot(machine: Machine) -> None:
     machine.programs["git"] = subprocess.CompletedProcess(
         [], 0, "Ada Lovelace <ada@example.org> 1764000000 +0000\n", ""
     )
@@ -165,8 +162,7 @@ def test_it_is_told_as_whom_agents_commit_or_that_they_cannot(short_tmp: Path) -
     assert "git config --global user.email" in finding["remedy"]
 
 
-def test_it_is_told_where_settings_come_from_but_not_their_values(short_tmp: Path) -> None:
-    machine = Machine(short_tmp, "tmux", "git", "claude")
+def test_it_is_told_where_settings_come_from_but_not_their_values(machine: Machine) -> None:
     assert machine.examine()["settings"]["found"] == "defaults"
     machine.environment |= {"PHALANX_AGENT": "demo", "CACHE_SIZE": "17"}
     assert machine.examine()["settings"]["found"] == "the environment (CACHE_SIZE, PHALANX_AGENT)"
@@ -181,8 +177,7 @@ def test_claude_is_not_needed_where_demo_agents_are_run(short_tmp: Path) -> None
     assert machine.examine()["claude"]["state"] == "note"
 
 
-def test_settings_that_are_wrong_and_a_home_that_is_too_long_are_missing(short_tmp: Path) -> None:
-    machine = Machine(short_tmp, "tmux", "git", "claude")
+def test_settings_that_are_wrong_and_a_home_that_is_too_long_are_missing(machine: Machine, short_tmp: Path) -> None:
     machine.environment |= {"MAX_CONCURRENT_SPAWNS": "no", "PHALANX_HOME": str(short_tmp / ("x" * 100))}
     findings = machine.examine()
     assert findings["settings"]["state"] == "missing"
@@ -240,8 +235,7 @@ def test_a_client_of_redis_that_cannot_be_loaded_is_missing(short_tmp: Path) -> 
     assert "pip install" in finding["remedy"]
 
 
-def test_an_address_of_redis_that_is_none_is_told_without_its_password(short_tmp: Path) -> None:
-    machine = Machine(short_tmp, "tmux", "git", "claude")
+def test_an_address_of_redis_that_is_none_is_told_without_its_password(machine: Machine) -> None:
     machine.environment["REDIS_URL"] = "http://me:s3cret@db"
     findings = machine.examine()
     assert findings["settings"]["state"] == "missing"
@@ -291,8 +285,7 @@ def test_what_is_known_of_a_version_is_told_with_what_to_do(said: str, state: st
     assert bool(remedy) == bool(finding.remedy)
 
 
-def test_a_version_that_is_not_known_keeps_nobody_from_working(short_tmp: Path) -> None:
-    machine = Machine(short_tmp, "tmux", "git", "claude")
+def test_a_version_that_is_not_known_keeps_nobody_from_working(machine: Machine) -> None:
     machine.programs["claude"] = subprocess.CompletedProcess([], 0, "2.1.999 (Claude Code)\n", "")
 
     finding = machine.examine()["claude version"]

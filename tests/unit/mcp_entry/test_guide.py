@@ -14,7 +14,7 @@ import pytest
 
 from supervisor.api import requests
 from tests.unit.mcp_entry.fakes import REPLIES, FakeClient
-from tests.unit.mcp_entry.lead import BOTH_ERAS, lead, text_of
+from tests.unit.mcp_entry.lead import BOTH_ERAS, lead, structured, text_of
 
 GUIDE = (
     """
@@ -117,25 +117,13 @@ async def test_each_call_of_the_guide_is_accepted_as_written(example: str, mode:
 
 @pytest.mark.parametrize(("name", "arguments"), IN_PASSING)
 async def test_each_call_in_the_text_of_the_guide_is_accepted_as_written(name: str, arguments: dict[str, Any]) -> None:
-    async with lead(FakeClient()) as client:
-        result = await client.call_tool(name, arguments)
-    assert not result.is_error, text_of(result)
-
-
-async def test_the_name_of_another_tool_among_the_arguments_is_refused() -> None:
-    async with lead(fake := FakeClient()) as client:
-        result = await client.call_tool("get_performance", {"tool": "spawn"})
-    assert result.is_error
-    assert "tool is no known argument" in text_of(result)
-    assert fake.asked == []
+    await structured(name, arguments, FakeClient())
 
 
 async def test_what_the_examples_of_the_guide_read_is_in_the_answer() -> None:
     answer: Any = REPLIES["get_performance"]
     busy = answer.model_copy(update={"messages": answer.messages.model_copy(update={"avg_batch_size": 2.5})})
-    async with lead(FakeClient(get_performance=busy)) as client:
-        metrics = (await client.call_tool("get_performance", {})).structured_content
-    assert metrics is not None
+    metrics = await structured("get_performance", {}, FakeClient(get_performance=busy))
     assert isinstance(metrics["performance"]["score"], int)
     assert isinstance(metrics["recommendations"], list)
     assert isinstance(metrics["performance"]["alerts"], list)

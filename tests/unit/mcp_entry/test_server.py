@@ -25,7 +25,7 @@ from tests.unit.mcp_entry.fakes import (
     sent,
     terminated_with_saved_work,
 )
-from tests.unit.mcp_entry.lead import BOTH_ERAS, lead, text_of
+from tests.unit.mcp_entry.lead import BOTH_ERAS, lead, structured, text_of
 
 
 @BOTH_ERAS
@@ -55,12 +55,9 @@ async def test_a_tool_hands_on_its_arguments_as_the_typed_request() -> None:
 
 
 async def test_nulls_are_left_out_of_a_result_but_kept_in_the_input_of_a_permission() -> None:
-    async with lead(FakeClient()) as client:
-        listed = (await client.call_tool("list", {})).structured_content
-        responded = (await client.call_tool("respond", ARGUMENTS["respond"])).structured_content
-    assert listed is not None
+    listed = await structured("list", {}, FakeClient())
+    responded = await structured("respond", ARGUMENTS["respond"], FakeClient())
     assert "parentId" not in listed["instances"][0]
-    assert responded is not None
     assert responded["permission"]["input"] == {"command": "ls", "timeout": None}
 
 
@@ -98,21 +95,27 @@ async def test_tools_that_only_look_say_so_and_those_that_end_something_too() ->
     assert destructive == {"respond", "interrupt", "terminate", "restart", "recycle"}
 
 
-async def test_an_unknown_argument_is_refused_by_name_with_the_known_ones_and_nothing_is_asked() -> None:
-    fake = FakeClient()
-    async with lead(fake) as client:
-        result = await client.call_tool("send", {"instanceId": "spec_1_1_1", "message": "x", "text": "y"})
+@pytest.mark.parametrize(
+    ("tool", "arguments", "words"),
+    [
+        ("send", {"instanceId": "spec_1_1_1", "message": "x", "text": "y"}, "text is no known argument"),
+        (
+            "send",
+            {"instanceId": "spec_1_1_1", "message": "x", "text": "y"},
+            "instanceId, message, immediate, wait, timeoutSeconds",
+        ),
+        ("wait", {"instanceIds": ["spec_1_1_1", "../x"]}, "instanceIds[1] cannot be '../x'"),
+        ("get_performance", {"tool": "spawn"}, "tool is no known argument"),
+    ],
+)
+async def test_a_wrong_argument_is_refused_by_its_path_with_the_known_ones_and_nothing_is_asked(
+    tool: str, arguments: dict[str, Any], words: str
+) -> None:
+    async with lead(fake := FakeClient()) as client:
+        result = await client.call_tool(tool, arguments)
     assert result.is_error
-    assert "text is no known argument" in text_of(result)
-    assert "instanceId, message, immediate, wait, timeoutSeconds" in text_of(result)
+    assert words in text_of(result)
     assert fake.asked == []
-
-
-async def test_a_wrong_argument_is_named_by_its_path() -> None:
-    async with lead(FakeClient()) as client:
-        result = await client.call_tool("wait", {"instanceIds": ["spec_1_1_1", "../x"]})
-    assert result.is_error
-    assert "instanceIds[1] cannot be '../x'" in text_of(result)
 
 
 async def test_a_malformed_member_reaches_the_team_as_it_was_given_so_that_the_others_are_done() -> None:
@@ -126,28 +129,23 @@ async def test_a_malformed_member_reaches_the_team_as_it_was_given_so_that_the_o
     assert parse(requests.SpawnBatchRequest, sent) == fake.only_request()
 
 
-async def test_what_the_supervisor_refuses_is_a_tool_error_in_its_words() -> None:
-    refusal = UnknownInstanceError("There is no instance spec_9. list shows who is there.")
-    async with lead(FakeClient(read=refusal)) as client:
+@pytest.mark.parametrize(
+    ("error", "words", "secret"),
+    [
+        (UnknownInstanceError("There is no instance spec_9."), "There is no instance spec_9.", "KeyError"),
+        (InvalidRequestError("no such file: \udcff"), "no such file: ?", "\udcff"),
+        (KeyError("secret"), "Phalanx failed inside (KeyError); its log is /home/logs/entry.log.", "secret"),
+    ],
+)
+async def test_a_refusal_is_told_in_its_words_and_a_fault_inside_by_the_log_and_the_server_goes_on(
+    error: Exception, words: str, secret: str
+) -> None:
+    async with lead(FakeClient(read=error)) as client:
         result = await client.call_tool("read", {"instanceId": "spec_9"})
-    assert result.is_error
-    assert text_of(result) == "There is no instance spec_9. list shows who is there."
-    assert result.structured_content is None
-
-
-async def test_an_internal_error_is_short_names_the_log_and_does_not_end_the_server() -> None:
-    async with lead(FakeClient(read=KeyError("secret"))) as client:
-        result = await client.call_tool("read", {"instanceId": "spec_9"})
-        assert result.is_error
-        assert "KeyError" in text_of(result)
-        assert "/home/logs/entry.log" in text_of(result)
-        assert "secret" not in text_of(result)
         assert not (await client.call_tool("list", {})).is_error
-
-
-async def test_a_text_that_is_no_valid_unicode_is_answered_all_the_same() -> None:
-    async with lead(FakeClient(read=InvalidRequestError("no such file: \udcff"))) as client:
-        assert text_of(await client.call_tool("read", {"instanceId": "spec_1"})) == "no such file: ?"
+    assert (result.is_error, result.structured_content) == (True, None)
+    assert text_of(result).startswith(words)
+    assert secret not in text_of(result)
 
 
 async def test_an_unknown_tool_is_refused_with_the_known_ones() -> None:

@@ -19,7 +19,7 @@ from supervisor.api.requests import Request
 from supervisor.api.verbs import ProgressCallback
 from supervisor.metrics.health import HealthFinding
 from tests.unit.mcp_entry.fakes import ARGUMENTS, FakeClient, batch, entry, git_done, git_outcome, info, listing, sent
-from tests.unit.mcp_entry.lead import lead, text_of
+from tests.unit.mcp_entry.lead import lead, structured, text_of
 from tests.unit.mcp_entry.performing import performing
 
 TEAM = 200
@@ -174,12 +174,10 @@ async def test_a_wait_for_a_hundred_of_which_two_have_settled_costs_little() -> 
 
 async def test_a_list_is_in_brief_above_twenty_and_in_full_for_those_that_are_named() -> None:
     small, large = listing(*team("idle")[:20]), listing(*team("idle"))
-    async with lead(FakeClient(list=small)) as client:
-        in_full = (await client.call_tool("list", {})).structured_content or {}
+    in_full = await structured("list", {}, FakeClient(list=small))
     assert in_full["instances"][0]["workingDirectory"] == f"{HOME}/worktrees/spec_1_12_1"
     assert "brief" not in in_full
-    async with lead(FakeClient(list=large)) as client:
-        brief = (await client.call_tool("list", {})).structured_content or {}
+    brief = await structured("list", {}, FakeClient(list=large))
     assert brief["brief"]
     assert brief["counts"] == {"ready": TEAM}
     assert len(brief["instances"]) == TEAM
@@ -190,8 +188,7 @@ async def test_a_list_is_in_brief_above_twenty_and_in_full_for_those_that_are_na
         "status": "ready",
     }
     fake = FakeClient(list=listing(*team("asking")[:1]))
-    async with lead(fake) as client:
-        named = (await client.call_tool("list", {"instanceIds": ["spec_1_12_1"]})).structured_content or {}
+    named = await structured("list", {"instanceIds": ["spec_1_12_1"]}, fake)
     (one,) = named["instances"]
     assert one["tokens"]["cacheRead"] == 9876543
     assert len(one["permission"]["input"]["content"]) > 30_000
