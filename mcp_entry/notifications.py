@@ -32,8 +32,8 @@ SendProgress = Callable[[float, float | None, str | None], Awaitable[None]]
 """Progress so far, total if known, and a word on it."""
 _SMALLEST_STEP = 0.001
 """Added when nothing new was done: MCP requires that progress rises with every notification."""
-_Word = tuple[int, int | None, str]
-_FIRST_WORD: _Word = (0, None, "working…")
+_Progress = tuple[int, int | None, str]
+_FIRST_PROGRESS: _Progress = (0, None, "working…")
 
 
 class AlertForwarder:
@@ -115,12 +115,12 @@ class ProgressNotifier:
     def __init__(self, send: SendProgress, *, at_least_every_s: float) -> None:
         self._send = send
         self._at_least_every_s = at_least_every_s
-        self._news: asyncio.Queue[_Word | None] = asyncio.Queue()
+        self._queue: asyncio.Queue[_Progress | None] = asyncio.Queue()
         self._sent = 0.0
-        self._telling: asyncio.Task[None] | None = None
+        self._sending: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
-        self._first = asyncio.get_running_loop().call_later(self._at_least_every_s, self._put, _FIRST_WORD)
+        self._first = asyncio.get_running_loop().call_later(self._at_least_every_s, self._put, _FIRST_PROGRESS)
         return self
 
     async def __aexit__(
@@ -128,38 +128,34 @@ class ProgressNotifier:
     ) -> None:
         """Sends what is still queued, unless the call failed or was cancelled."""
         self._first.cancel()
-        if self._telling is not None and kind is None:
-            self._news.put_nowait(None)
-            await self._telling
-        elif self._telling is not None:
-            self._telling.cancel()
-            await asyncio.gather(self._telling, return_exceptions=True)
+        if self._sending is not None and kind is None:
+            self._queue.put_nowait(None)
+            await self._sending
+        elif self._sending is not None:
+            self._sending.cancel()
+            await asyncio.gather(self._sending, return_exceptions=True)
 
     def on_progress(self, done: int, total: int, what: str) -> None:
         """A ``ProgressCallback`` of the verbs."""
         self._put((done, total or None, what))
 
-    def say(self, what: str) -> None:
-        """A word before there is anything to count."""
-        self._put((0, None, what))
-
-    def _put(self, word: _Word) -> None:
+    def _put(self, progress: _Progress) -> None:
         self._first.cancel()
-        self._news.put_nowait(word)
-        if self._telling is None:
-            self._telling = asyncio.create_task(self._tell(), name="progress")
+        self._queue.put_nowait(progress)
+        if self._sending is None:
+            self._sending = asyncio.create_task(self._send_all(), name="progress")
 
-    async def _tell(self) -> None:
-        last = _FIRST_WORD
-        while (word := await self._next(last)) is not None:
-            last = word
-            done, total, what = word
+    async def _send_all(self) -> None:
+        last = _FIRST_PROGRESS
+        while (progress := await self._next(last)) is not None:
+            last = progress
+            done, total, what = progress
             self._sent = max(float(done), self._sent + _SMALLEST_STEP)
             await self._send(self._sent, total, what)
 
-    async def _next(self, last: _Word) -> _Word | None:
+    async def _next(self, last: _Progress) -> _Progress | None:
         try:
             async with asyncio.timeout(self._at_least_every_s):
-                return await self._news.get()
+                return await self._queue.get()
         except TimeoutError:
             return last

@@ -124,7 +124,7 @@ class EntryServer:
 
     async def _run(self, tool: Tool, arguments: Json, progress: ProgressNotifier) -> Json:
         if not self._team.connected:
-            progress.say("reaching the team, starting it if need be…")
+            progress.on_progress(0, 0, "reaching the team, starting it if need be…")
         client = await self._team.client()
         try:
             return await self._call_over(client, tool, arguments, progress)
@@ -139,7 +139,7 @@ class EntryServer:
         try:
             return await client.call_json(verb, asked, progress.on_progress)
         except PhalanxError:
-            if not (client.closed and (verb.looks or "requestId" in asked)):
+            if not (client.closed and (verb.read_only or "requestId" in asked)):
                 raise
         logger.info("the connection broke during %s; making the call again", verb.name)
         return await (await self._team.client()).call_json(verb, asked, progress.on_progress)

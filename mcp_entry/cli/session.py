@@ -224,7 +224,7 @@ def _in_typed_words(refusal: str, words: Mapping[str, str]) -> str:
 
 def _words_after_ctrl_c(verb: Verb[Any, Any]) -> str:
     """What becomes of a call whose caller stopped waiting. The team undoes only what it has not begun."""
-    if verb.looks:
+    if verb.read_only:
         return "Stopped."
     rest = "Stopped waiting; the team may do it all the same. `phalanx list` shows what became of it."
     return _AFTER_CTRL_C.get(verb.name, rest)

@@ -141,7 +141,7 @@ class ClientConnection:
             pass
         finally:
             for verb, task in self._calls.values():
-                if verb in VERBS and VERBS[verb].looks:
+                if verb in VERBS and VERBS[verb].read_only:
                     task.cancel()
             await self._close()
 

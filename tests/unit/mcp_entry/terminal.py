@@ -22,6 +22,13 @@ from tests.unit.mcp_entry.fakes import FakeClient
 HOME = Path("/nowhere/home")
 
 
+Ending = subprocess.CompletedProcess[str] | OSError | subprocess.TimeoutExpired
+
+
+def program_ended(stdout: str = "", stderr: str = "", code: int = 0) -> Ending:
+    return subprocess.CompletedProcess([], code, stdout, stderr)
+
+
 class BecameError(Exception):
     """The command replaced itself by a program."""
 
@@ -81,7 +88,7 @@ class Terminal:
         self.ran: list[list[str]] = []
         self.environments: list[dict[str, str]] = []
         """Of the programs in ``ran``."""
-        self.programs: dict[str, subprocess.CompletedProcess[str] | OSError | subprocess.TimeoutExpired] = {}
+        self.programs: dict[str, Ending] = {}
         """What becomes of a program by its name; others end well."""
 
     def context(self) -> CommandContext:
@@ -110,10 +117,10 @@ class Terminal:
     def _run(self, command: Sequence[str], environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
         self.ran.append(list(command))
         self.environments.append(dict(environment))
-        ended = self.programs.get(Path(command[0]).name, subprocess.CompletedProcess(command, 0, "tool 3.4\n", ""))
-        if isinstance(ended, Exception):
-            raise ended
-        return ended
+        ending = self.programs.get(Path(command[0]).name, program_ended("tool 3.4\n"))
+        if isinstance(ending, Exception):
+            raise ending
+        return ending
 
     def _become(self, command: list[str], environment: Mapping[str, str]) -> NoReturn:
         raise BecameError(command, environment)

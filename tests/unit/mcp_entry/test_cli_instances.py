@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import re
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +28,7 @@ from tests.unit.mcp_entry.fakes import (
     terminated_with_saved_work,
 )
 from tests.unit.mcp_entry.performing import tuned
-from tests.unit.mcp_entry.terminal import HOME, BecameError, Terminal
+from tests.unit.mcp_entry.terminal import HOME, BecameError, Terminal, program_ended
 
 COMMANDS = {
     "status": [],
@@ -381,7 +380,7 @@ def test_attach_does_not_send_to_a_restart_of_an_instance_that_was_terminated() 
 
 def test_attach_says_on_which_machine_the_terminal_is_when_it_is_not_this_one() -> None:
     terminal = Terminal()
-    terminal.programs["tmux"] = subprocess.CompletedProcess([], 1, "", "can't find session")
+    terminal.programs["tmux"] = program_ended(stderr="can't find session", code=1)
 
     ended = terminal("attach", "spec_1_1_1")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from actors.status import Status
 from mcp_entry.cli import team
 from supervisor.api import requests, results
 from tests.unit.mcp_entry.fakes import REPLIES, FakeClient, collected, info, listing
-from tests.unit.mcp_entry.terminal import HOME, FakeRuntime, HalfARuntime, RunningRuntime, Terminal
+from tests.unit.mcp_entry.terminal import HOME, FakeRuntime, HalfARuntime, RunningRuntime, Terminal, program_ended
 
 
 def a_status(**changes: Any) -> results.StatusResult:
@@ -185,7 +184,7 @@ FOUND = {"instances": 3, "messages": 12, "currentAt": 1796000000.0, "host": "one
 def terminal_over(home: Path, answer: Any = None, **more: Any) -> Terminal:
     terminal = Terminal(**more)
     terminal.environment |= {"PHALANX_HOME": str(home), "REDIS_URL": "redis://:s3cret@db:6379/0"}
-    program = subprocess.CompletedProcess([], 0, json.dumps(answer or {"ok": True, **FOUND}), "")
+    program = program_ended(json.dumps(answer or {"ok": True, **FOUND}))
     terminal.programs[Path(sys.executable).name] = program
     return terminal
 
@@ -243,7 +242,7 @@ def test_what_the_program_refuses_is_told_in_its_words(short_tmp: Path) -> None:
 
 def test_a_program_that_breaks_is_told_with_what_to_do(short_tmp: Path) -> None:
     terminal = terminal_over(short_tmp / "home")
-    broken = subprocess.CompletedProcess([], 1, "", "Traceback:\nModuleNotFoundError: No module named 'redis'\n")
+    broken = program_ended(stderr="Traceback:\nModuleNotFoundError: No module named 'redis'\n", code=1)
     terminal.programs[Path(sys.executable).name] = broken
 
     ended = terminal("restore", "--from-redis", "--yes")

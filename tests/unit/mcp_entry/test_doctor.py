@@ -14,7 +14,7 @@ import pytest
 from actors.home import Home
 from mcp_entry.cli import doctor
 from mcp_entry.cli.doctor import NEWEST, OLDEST, claude_config, version_finding
-from tests.unit.mcp_entry.terminal import Terminal
+from tests.unit.mcp_entry.terminal import Ending, Terminal, program_ended
 
 PROGRAM = str(Path(sys.executable).with_name("phalanx-mcp"))
 PINS = Path(__file__).resolve().parents[3] / "requirements" / "claude"
@@ -38,9 +38,9 @@ class Machine(Terminal):
         (self.user_home / ".claude.json").write_text(json.dumps(content))
 
     def examine(self) -> dict[str, dict[str, str]]:
-        ended = self("doctor", "--json")
-        document = json.loads(ended.stdout)
-        assert (ended.exit_code == 0) is document["ok"]
+        said = self("doctor", "--json")
+        document = json.loads(said.stdout)
+        assert (said.exit_code == 0) is document["ok"]
         return {finding["what"]: finding for finding in document["findings"]}
 
 
@@ -57,24 +57,24 @@ def server(home: str | None = None) -> dict[str, Any]:
 
 
 def test_the_server_is_registered_for_the_user_with_its_absolute_path_and_its_home(machine: Machine) -> None:
-    ended = machine("mcp", "add")
+    said = machine("mcp", "add")
     claude = str(machine.bin / "claude")
-    assert ended.exit_code == 0
+    assert said.exit_code == 0
     assert machine.ran == [
         [claude, "mcp", "add", "--scope", "user", "phalanx", "-e", f"PHALANX_HOME={machine.home}", "--", PROGRAM]
     ]
-    assert f"To undo: {claude} mcp remove --scope user phalanx" in ended.stdout
+    assert f"To undo: {claude} mcp remove --scope user phalanx" in said.stdout
 
 
 def test_a_claude_that_is_run_with_arguments_is_run_with_them_here_too(tmp_path: Path) -> None:
     machine = Machine(tmp_path, "env")
     machine.environment["PHALANX_CLAUDE_COMMAND"] = "env 'A B=1' claude"
     machine.write_config(mcpServers=server("/other"))
-    ended = machine("mcp", "add")
+    said = machine("mcp", "add")
     begin = [str(machine.bin / "env"), "A B=1", "claude", "mcp"]
     assert [command[:4] for command in machine.ran] == [begin, begin]
     assert [command[4] for command in machine.ran] == ["remove", "add"]
-    assert f"To undo: {machine.bin}/env 'A B=1' claude mcp remove" in ended.stdout
+    assert f"To undo: {machine.bin}/env 'A B=1' claude mcp remove" in said.stdout
 
 
 def test_the_default_home_is_not_registered(machine: Machine) -> None:
@@ -85,9 +85,9 @@ def test_the_default_home_is_not_registered(machine: Machine) -> None:
 
 def test_registering_twice_changes_nothing(machine: Machine) -> None:
     machine.write_config(mcpServers=server(str(machine.home)))
-    ended = machine("mcp", "add", "--json")
+    said = machine("mcp", "add", "--json")
     assert machine.ran == []
-    assert json.loads(ended.stdout)["done"] == "already registered"
+    assert json.loads(said.stdout)["done"] == "already registered"
 
 
 @pytest.mark.parametrize("registered", [server(), server("/other"), {"phalanx": {"command": "/old/phalanx-mcp"}}])
@@ -98,16 +98,16 @@ def test_another_registration_is_replaced(machine: Machine, registered: dict[str
 
 
 def test_what_claude_says_when_it_refuses_is_told(machine: Machine) -> None:
-    machine.programs["claude"] = subprocess.CompletedProcess([], 1, "", "disk full\n")
-    ended = machine("mcp", "add")
-    assert ended.exit_code == 1
-    assert "failed with status 1: disk full" in ended.stderr
+    machine.programs["claude"] = program_ended(stderr="disk full\n", code=1)
+    said = machine("mcp", "add")
+    assert said.exit_code == 1
+    assert "failed with status 1: disk full" in said.stderr
 
 
 def test_without_claude_it_says_how_to_get_it(tmp_path: Path) -> None:
-    ended = Machine(tmp_path)("mcp", "add")
-    assert ended.exit_code == 1
-    assert "npm install -g @anthropic-ai/claude-code" in ended.stderr
+    said = Machine(tmp_path)("mcp", "add")
+    assert said.exit_code == 1
+    assert "npm install -g @anthropic-ai/claude-code" in said.stderr
 
 
 def test_a_machine_with_all_that_is_needed_is_well(machine: Machine, short_tmp: Path) -> None:
@@ -121,17 +121,17 @@ def test_a_machine_with_all_that_is_needed_is_well(machine: Machine, short_tmp: 
 
 
 @pytest.mark.parametrize("program", ["tmux", "git", "claude"])
-def test_a_missing_program_is_named_with_how_to_get_it(short_tmp: Path, program: str) -> None:
-    programs = {"tmux", "git", "claude"} - {program}
-    finding = Machine(short_tmp, *programs).examine()[program]
+def test_a_missing_program_is_named_with_how_to_get_it(machine: Machine, program: str) -> None:
+    (machine.bin / program).unlink()
+    finding = machine.examine()[program]
     assert finding["state"] == "missing"
     assert "nstall" in finding["remedy"]
 
 
 def test_a_program_that_fails_hangs_or_is_too_old_is_missing(machine: Machine) -> None:
     machine.programs = {
-        "tmux": subprocess.CompletedProcess([], 0, "tmux 2.9a\n", ""),
-        "git": subprocess.CompletedProcess([], 1, "", "no libz\n"),
+        "tmux": program_ended("tmux 2.9a\n"),
+        "git": program_ended(stderr="no libz\n", code=1),
         "claude": subprocess.TimeoutExpired("claude", 60),
     }
     findings = machine.examine()
@@ -152,11 +152,9 @@ def test_the_claude_that_was_found_is_named_and_one_that_is_on_no_path_is_pointe
 
 
 def test_it_is_told_as_whom_agents_commit_or_that_they_cannot(machine: Machine) -> None:
-    machine.programs["git"] = subprocess.CompletedProcess(
-        [], 0, "Ada Lovelace <ada@example.org> 1764000000 +0000\n", ""
-    )
+    machine.programs["git"] = program_ended("Ada Lovelace <ada@example.org> 1764000000 +0000\n")
     assert machine.examine()["git identity"]["found"] == "Ada Lovelace <ada@example.org>"
-    machine.programs["git"] = subprocess.CompletedProcess([], 128, "", "no email was given\n")
+    machine.programs["git"] = program_ended(stderr="no email was given\n", code=128)
     finding = machine.examine()["git identity"]
     assert finding["state"] == "note"
     assert "git config --global user.email" in finding["remedy"]
@@ -185,54 +183,43 @@ def test_settings_that_are_wrong_and_a_home_that_is_too_long_are_missing(machine
     assert "too long" in findings["home"]["remedy"]
 
 
-def machine_with_redis(short_tmp: Path, ended: subprocess.CompletedProcess[str] | Exception | None = None) -> Machine:
-    machine = Machine(short_tmp, "tmux", "git", "claude")
-    machine.environment["REDIS_URL"] = "rediss://me:s3cret@db:7000/1?password=s3cret"
-    if ended is not None:
-        machine.programs[Path(sys.executable).name] = ended  # type: ignore[assignment]
-    return machine
-
-
-def test_redis_is_asked_only_where_one_is_set(short_tmp: Path) -> None:
-    assert "redis" not in Machine(short_tmp, "tmux", "git", "claude").examine()
-
-
-def test_a_redis_that_answers_is_well_and_its_password_stands_in_no_argument_and_no_answer(short_tmp: Path) -> None:
-    answers = subprocess.CompletedProcess([], 0, "Redis 7.0.15 answers\n", "")
-    machine = machine_with_redis(short_tmp, answers)
-    findings = machine.examine()
-    assert findings["redis"]["state"] == "ok"
-    assert findings["redis"]["found"] == "rediss://***@db:7000/1?…: Redis 7.0.15 answers"
-    assert "s3cret" not in json.dumps([findings, machine.ran])
-    (environment,) = [given for ran, given in zip(machine.ran, machine.environments, strict=True) if "-P" in ran]
-    assert environment["REDIS_URL"] == machine.environment["REDIS_URL"]
+def test_redis_is_asked_only_where_one_is_set(machine: Machine) -> None:
+    assert "redis" not in machine.examine()
 
 
 @pytest.mark.parametrize(
-    ("ended", "words"),
+    ("ended", "state", "found", "remedy"),
     [
+        (program_ended("Redis 7.0.15 answers\n"), "ok", "rediss://***@db:7000/1?…: Redis 7.0.15 answers", ""),
+        # A team runs without it.
         (
-            subprocess.CompletedProcess([], 1, "nothing listens there\n", ""),
+            program_ended("nothing listens there\n", code=1),
+            "note",
             "rediss://***@db:7000/1?…: nothing listens",
+            "start Redis",
         ),
-        (subprocess.CompletedProcess([], -14, "", ""), "it does not answer"),
-        (subprocess.TimeoutExpired("python", 60), "could not be asked"),
+        (program_ended(code=-14), "note", "it does not answer", "start Redis"),
+        (subprocess.TimeoutExpired("python", 60), "note", "could not be asked", "Look again"),
+        (
+            program_ended(stderr="Traceback:\nNo module named 'redis'\n", code=1),
+            "missing",
+            "No module named",
+            "pip install",
+        ),
     ],
 )
-def test_a_redis_that_cannot_be_used_is_a_note_because_the_team_runs_without_it(
-    short_tmp: Path, ended: subprocess.CompletedProcess[str] | Exception, words: str
+def test_what_redis_says_is_told_and_its_password_stands_in_no_argument_and_no_answer(
+    machine: Machine, ended: Ending, state: str, found: str, remedy: str
 ) -> None:
-    finding = machine_with_redis(short_tmp, ended).examine()["redis"]
-    assert finding["state"] == "note"
-    assert words in finding["found"]
-
-
-def test_a_client_of_redis_that_cannot_be_loaded_is_missing(short_tmp: Path) -> None:
-    ended = subprocess.CompletedProcess([], 1, "", "Traceback:\nModuleNotFoundError: No module named 'redis'\n")
-    finding = machine_with_redis(short_tmp, ended).examine()["redis"]
-    assert finding["state"] == "missing"
-    assert "No module named 'redis'" in finding["found"]
-    assert "pip install" in finding["remedy"]
+    machine.environment["REDIS_URL"] = "rediss://me:s3cret@db:7000/1?password=s3cret"
+    machine.programs[Path(sys.executable).name] = ended
+    findings = machine.examine()
+    assert findings["redis"]["state"] == state
+    assert found in findings["redis"]["found"]
+    assert remedy in findings["redis"]["remedy"]
+    assert "s3cret" not in json.dumps([findings, machine.ran])
+    (environment,) = [given for ran, given in zip(machine.ran, machine.environments, strict=True) if "-P" in ran]
+    assert environment["REDIS_URL"] == machine.environment["REDIS_URL"]
 
 
 def test_an_address_of_redis_that_is_none_is_told_without_its_password(machine: Machine) -> None:
@@ -286,7 +273,7 @@ def test_what_is_known_of_a_version_is_told_with_what_to_do(said: str, state: st
 
 
 def test_a_version_that_is_not_known_keeps_nobody_from_working(machine: Machine) -> None:
-    machine.programs["claude"] = subprocess.CompletedProcess([], 0, "2.1.999 (Claude Code)\n", "")
+    machine.programs["claude"] = program_ended("2.1.999 (Claude Code)\n")
 
     finding = machine.examine()["claude version"]
 

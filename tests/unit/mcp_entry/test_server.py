@@ -22,6 +22,8 @@ from tests.unit.mcp_entry.fakes import (
     git_outcome,
     info,
     listing,
+    refused,
+    sends,
     sent,
     terminated_with_saved_work,
 )
@@ -124,9 +126,9 @@ async def test_a_malformed_member_reaches_the_team_as_it_was_given_so_that_the_o
     async with lead(fake) as client:
         result = await client.call_tool("spawn_batch", {"instances": members})
     assert not result.is_error
-    sent = fake.only_request().model_dump(mode="json", by_alias=True)
-    assert sent["instances"][2] == members[2]
-    assert parse(requests.SpawnBatchRequest, sent) == fake.only_request()
+    passed_on = fake.only_request().model_dump(mode="json", by_alias=True)
+    assert passed_on["instances"][2] == members[2]
+    assert parse(requests.SpawnBatchRequest, passed_on) == fake.only_request()
 
 
 @pytest.mark.parametrize(
@@ -155,15 +157,8 @@ async def test_an_unknown_tool_is_refused_with_the_known_ones() -> None:
 
 
 async def test_a_failing_member_of_a_batch_is_no_tool_error() -> None:
-    failed = sent(
-        success=False, message_id=None, status=None, error=results.ErrorInfo(code="unknown_instance", message="No.")
-    )
-    reply = results.SendBatchResult(
-        success=False,
-        results=[sent(), failed],
-        performance=results.SendPerformance(total_messages=2, queued=1, immediate=0, avg_batch_size=1.0),
-    )
-    async with lead(FakeClient(send_batch=reply)) as client:
+    error = results.ErrorInfo(code="unknown_instance", message="No.")
+    async with lead(FakeClient(send_batch=sends(sent(), refused(error)))) as client:
         result = await client.call_tool("send_batch", ARGUMENTS["send_batch"])
     assert not result.is_error
     assert result.structured_content is not None
@@ -190,8 +185,8 @@ async def test_where_a_terminated_instance_has_its_saved_work_is_told() -> None:
 
 
 async def test_a_git_operation_that_failed_is_told_with_its_place_and_reason() -> None:
-    refused = results.ErrorInfo(code="workspace", message="main conflicts in 1 file(s): 'a'; nothing was touched.")
-    failed = git_outcome(type="merge", success=False, error=refused, result={"conflicts": ["a"]})
+    error = results.ErrorInfo(code="workspace", message="main conflicts in 1 file(s): 'a'; nothing was touched.")
+    failed = git_outcome(type="merge", success=False, error=error, result={"conflicts": ["a"]})
     async with lead(FakeClient(git_batch=git_done(git_outcome(), failed))) as client:
         result = await client.call_tool("git_batch", ARGUMENTS["git_batch"])
     assert not result.is_error

@@ -18,7 +18,19 @@ from supervisor.api import results
 from supervisor.api.requests import Request
 from supervisor.api.verbs import ProgressCallback
 from supervisor.metrics.health import HealthFinding
-from tests.unit.mcp_entry.fakes import ARGUMENTS, FakeClient, batch, entry, git_done, git_outcome, info, listing, sent
+from tests.unit.mcp_entry.fakes import (
+    ARGUMENTS,
+    FakeClient,
+    batch,
+    entry,
+    git_done,
+    git_outcome,
+    info,
+    listing,
+    refused,
+    sends,
+    sent,
+)
 from tests.unit.mcp_entry.lead import lead, structured, text_of
 from tests.unit.mcp_entry.performing import performing
 
@@ -111,8 +123,6 @@ def answers() -> dict[str, tuple[str, Any]]:
         notes=["The repository has changes that are not committed: they are not in the worktree."],
     )
     batched = batch().model_copy(update={"instances": [spawned] * TEAM})
-    send = results.SendPerformance(total_messages=1000, queued=1000, immediate=0, avg_batch_size=1.0)
-    refused = sent(success=False, message_id=None, status=None, error=ERROR)
     lists = {f"list, all {kind}": ("list", listing(*team(kind))) for kind in ("idle", "unread", "asking", "failed")}
     waits = {
         f"wait, all {kind}": ("wait", results.WaitResult(reached=True, instances=team(kind)))
@@ -125,14 +135,8 @@ def answers() -> dict[str, tuple[str, Any]]:
         "git_batch, refused": ("git_batch", git_done(*[git_outcome(success=False, error=ERROR)] * 1000)),
         "spawn_batch": ("spawn_batch", batched),
         "spawn_batch, failed": ("spawn_batch", batch(*[ERROR] * TEAM)),
-        "send_batch": (
-            "send_batch",
-            results.SendBatchResult(success=True, results=[sent("spec_1_12_100")] * 1000, performance=send),
-        ),
-        "send_batch, refused": (
-            "send_batch",
-            results.SendBatchResult(success=False, results=[refused] * 1000, performance=send),
-        ),
+        "send_batch": ("send_batch", sends(*[sent("spec_1_12_100")] * 1000)),
+        "send_batch, refused": ("send_batch", sends(*[refused(ERROR)] * 1000)),
         "terminate": (
             "terminate",
             results.TerminateResult(success=True, terminated=[ended(number) for number in range(TEAM)]),
