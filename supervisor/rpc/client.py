@@ -1,11 +1,11 @@
 """``SupervisorClient``: how Python code, the MCP entry and the command line call a team. Imports no Ray.
 
 One client is one connection, used from one event loop; its calls run side by side. Every call is bounded in time. A
-lost connection is opened again. A call that it took along is repeated if that does no harm: when it is read-only, or when
-it has a request id, by which the supervisor recognises it (the client adds one where the caller gave none). The client
-waits for a team that is only away; for one that was brought down it raises at once. Errors are those of
-``actors.errors``: the error that the supervisor raised; ``TeamNotRunningError`` when no supervisor answers;
-``UnavailableError`` when the answer did not come, so that the outcome is not known.
+lost connection is opened again. A call that it took along is repeated if that does no harm: when it is read-only or has
+a request id, by which the supervisor recognises it (the client adds one where the caller gave none). The client waits
+for a team that is only away; for one that was brought down it raises at once. Errors are those of ``actors.errors``:
+the error that the supervisor raised; ``TeamNotRunningError`` when no supervisor answers; ``UnavailableError`` when the
+answer did not come, so that the outcome is not known.
 
 ::
 

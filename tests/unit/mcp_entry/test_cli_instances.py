@@ -85,10 +85,9 @@ def test_a_refusal_with_json_is_a_document_too() -> None:
     }
 
 
-def test_wrong_usage_ends_with_2() -> None:
-    assert Terminal()("spawn", "x", "--role", "boss").exit_code == 2
-    assert Terminal()("nonsense").exit_code == 2
-    assert Terminal()("read").exit_code == 2
+@pytest.mark.parametrize("arguments", [["nonsense"], ["read"]])
+def test_wrong_usage_ends_with_2(arguments: list[str]) -> None:
+    assert Terminal()(*arguments).exit_code == 2
 
 
 def test_spawn_asks_for_an_instance_in_the_directory_given() -> None:
@@ -398,7 +397,7 @@ def test_attach_needs_a_terminal_and_a_known_instance() -> None:
     assert "no instance spec_1_1" in ended.stderr
 
 
-def test_terminate_says_how_to_get_saved_work_back() -> None:
+def test_terminate_says_how_to_get_saved_work_back_where_its_repository_is_not_known() -> None:
     reply = results.TerminateResult(success=True, terminated=[terminated_with_saved_work(repository=None)])
     said = Terminal(FakeClient(terminate=reply))("terminate", "spec_1_1_1").stdout
     assert said.splitlines()[1] == "  git branch saved/spec_1_1_1 refs/phalanx/saved/spec_1_1_1"
