@@ -33,11 +33,8 @@ PATIENCE_S = 120.0
 logger = logging.getLogger("mcp_entry")
 
 
-def team_in(home: Home, environment: Mapping[str, str], alerts: AlertForwarder) -> TeamConnection:
+def team_in(home: Home, environment: Mapping[str, str], client: SupervisorClient) -> TeamConnection:
     """The connection to a home's team. A Claude that is itself an instance of a team brings no team up."""
-
-    async def connect() -> SupervisorClient:
-        return await SupervisorClient.connect(home, SENDER)
 
     async def refuse() -> None:
         raise TeamNotRunningError(
@@ -46,9 +43,9 @@ def team_in(home: Home, environment: Mapping[str, str], alerts: AlertForwarder) 
         )
 
     if TEAM_MARK in environment:
-        return TeamConnection(connect, refuse, patience_s=PATIENCE_S, on_connected=alerts.team_is)
+        return TeamConnection(client, refuse, patience_s=PATIENCE_S)
     bring_up = BringUpProcess(home=home, environment=environment)
-    return TeamConnection(connect, bring_up, patience_s=PATIENCE_S, revive=bring_up.revive, on_connected=alerts.team_is)
+    return TeamConnection(client, bring_up, patience_s=PATIENCE_S, revive=bring_up.revive)
 
 
 def run(team: TeamConnection, alerts: AlertForwarder, home: Home) -> None:
@@ -79,8 +76,8 @@ def main() -> None:
         log_to(home.logs / LOG_NAME)
     except (PhalanxError, OSError) as error:
         print(f"phalanx-mcp has no log: {error}", file=sys.stderr)
-    alerts = AlertForwarder()
-    run(team_in(home, os.environ, alerts), alerts, home)
+    client = SupervisorClient(home, SENDER)
+    run(team_in(home, os.environ, client), AlertForwarder(client), home)
 
 
 if __name__ == "__main__":

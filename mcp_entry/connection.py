@@ -1,9 +1,9 @@
 """The entry's connection to its team, and the process that brings the team up when none runs.
 
-``server`` makes its calls over one ``TeamConnection``, which is opened in the background and again when it is lost. At
-most one attempt to open runs at a time. A waiting call that is cancelled does not stop the attempt. A failed attempt
-raises in the calls that wait; the next call tries again. A lost connection is opened again at once, without a call. A
-team that was lost is brought back for that; a team that was brought down only by a call.
+``server`` makes its calls over one ``TeamConnection``, which opens its client in the background, and again when the
+connection is lost. At most one attempt to open runs at a time. A waiting call that is cancelled does not stop the
+attempt. A failed attempt raises in the calls that wait; the next call tries again. A lost connection is opened again at
+once, without a call. A team that was lost is brought back for that; a team that was brought down only by a call.
 
 ``BringUpProcess`` runs ``supervisor.runtime`` in a session of its own, without input, with the log for output. So the
 team outlives the entry and its client, and its output cannot reach the entry's stdout.
@@ -34,8 +34,6 @@ from supervisor.team.file import wanted_team
 from supervisor.up_log import reason_in
 
 logger = logging.getLogger(__name__)
-Connect = Callable[[], Awaitable[SupervisorClient]]
-"""Connects to the supervisor. Raises ``TeamNotRunningError`` when none answers."""
 BringUp = Callable[[], Awaitable[None]]
 """Brings the team up; returns when it runs. Raises ``PhalanxError`` with the reason when that fails."""
 Revive = Callable[[], Awaitable[bool]]
@@ -58,32 +56,29 @@ _PACKAGE_PARENT = Path(supervisor.__file__).resolve().parent.parent
 class TeamConnection:
     def __init__(
         self,
-        connect: Connect,
+        client: SupervisorClient,
         bring_up: BringUp,
         *,
         patience_s: float,
         revive: Revive | None = None,
-        on_connected: Callable[[SupervisorClient], None] = lambda _: None,
         begin_after_s: float = 1.0,
     ) -> None:
         """``patience_s``: longest wait of a call for the team. ``begin_after_s``: pause of ``begin_soon``.
-        Without ``revive`` only a call opens a lost connection again. ``on_connected`` is called with each new
-        connection, over which calls go from then on."""
-        self._connect = connect
+        Without ``revive`` only a call opens a lost connection again."""
+        self._client = client
         self._bring_up = bring_up
         self._revive = revive
-        self._on_connected = on_connected
         self._patience_s = patience_s
         self._begin_after_s = begin_after_s
-        self._client: SupervisorClient | None = None
-        self._opening: asyncio.Task[SupervisorClient] | None = None
+        self._opening: asyncio.Task[None] | None = None
         self._opening_for_call = False
+        self._reopening: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._background = TaskSet("the connection to the team")
 
     @property
     def connected(self) -> bool:
-        return self._client is not None and not self._client.closed
+        return not self._client.closed
 
     def begin_soon(self) -> None:
         """Brings the team up in the background after ``begin_after_s``, unless ``close`` comes first, and connects."""
@@ -95,16 +90,17 @@ class TeamConnection:
             self._attempt(self._bring_up, for_call=True)
 
     async def client(self) -> SupervisorClient:
-        """The connection. Raises why the team could not be brought up; ``UnavailableError`` after ``patience_s``."""
-        if self._client is not None and not self._client.closed:
-            return self._client
-        try:
-            async with asyncio.timeout(self._patience_s):
-                return await self._open_for_call()
-        except TimeoutError as error:
-            raise UnavailableError(
-                f"The team is still starting after {self._patience_s:.0f} s. Make the call again in a minute."
-            ) from error
+        """The client, connected. Raises why the team could not be brought up; ``UnavailableError`` after
+        ``patience_s``."""
+        if not self.connected:
+            try:
+                async with asyncio.timeout(self._patience_s):
+                    await self._open_for_call()
+            except TimeoutError as error:
+                raise UnavailableError(
+                    f"The team is still starting after {self._patience_s:.0f} s. Make the call again in a minute."
+                ) from error
+        return self._client
 
     async def close(self) -> None:
         """Closes the connection and stops waiting for the team. A bring-up process goes on by itself."""
@@ -113,16 +109,16 @@ class TeamConnection:
         if self._opening is not None:
             self._opening.cancel()
         await self._background.end(within_s=_CLOSE_S)
-        if self._client is not None:
-            await self._client.close()
+        await self._client.close()
 
-    async def _open_for_call(self) -> SupervisorClient:
+    async def _open_for_call(self) -> None:
         if self._opening is not None and not self._opening_for_call:
             with suppress(PhalanxError):  # an attempt to revive fails for a team that was brought down
-                return await asyncio.shield(self._opening)
-        return await asyncio.shield(self._attempt(self._bring_up, for_call=True))
+                await asyncio.shield(self._opening)
+                return
+        await asyncio.shield(self._attempt(self._bring_up, for_call=True))
 
-    def _attempt(self, bring: BringUp, *, for_call: bool) -> asyncio.Task[SupervisorClient]:
+    def _attempt(self, bring: BringUp, *, for_call: bool) -> asyncio.Task[None]:
         """The attempt that is under way; begins one when there is none."""
         if self._opening is None:
             self._opening = asyncio.create_task(self._open(bring), name="open the team")
@@ -130,44 +126,40 @@ class TeamConnection:
             self._opening_for_call = for_call
         return self._opening
 
-    async def _open(self, bring: BringUp) -> SupervisorClient:
-        for _ in range(_OPEN_ATTEMPTS):
+    async def _open(self, bring: BringUp) -> None:
+        for attempt in range(_OPEN_ATTEMPTS + 1):
             try:
-                return await self._connect()
+                await self._client.open()
             except TeamNotRunningError as error:
+                if attempt == _OPEN_ATTEMPTS:
+                    raise
                 logger.info("bringing the team up: %s", error)
-            await bring()
-        return await self._connect()
+                await bring()
+            else:
+                return
 
-    def _opened(self, opening: asyncio.Task[SupervisorClient]) -> None:
+    def _opened(self, opening: asyncio.Task[None]) -> None:
         self._opening = None
         if opening.cancelled():
             return
         if error := opening.exception():
             logger.warning("the team could not be reached: %s", error)
             return
-        if self.connected:  # a call has reopened the earlier client meanwhile
-            self._background.begin(opening.result().close())
-            return
-        if self._client is not None:
-            self._background.begin(self._client.close_when_idle())
-        self._client = opening.result()
-        self._on_connected(self._client)
-        if self._revive is not None:
-            self._background.begin(self._reopen_when_lost(self._client, self._revive))
         logger.info("connected to the team")
+        if self._revive is not None and (self._reopening is None or self._reopening.done()):
+            self._reopening = asyncio.create_task(self._reopen_when_lost(self._revive), name="reopen the team")
+            self._background.keep(self._reopening)
 
-    async def _reopen_when_lost(self, client: SupervisorClient, revive: Revive) -> None:
-        """Runs until another client takes this one's place, or the connection cannot be reopened."""
+    async def _reopen_when_lost(self, revive: Revive) -> None:
+        """Runs until the connection cannot be reopened."""
 
         async def bring_back() -> None:
             if not await revive():
                 raise _BroughtDownError("the team was brought down")
 
-        while self._client is client:
-            await client.until_lost()
-            if not await self._reopened(bring_back):
-                return
+        await self._client.until_lost()
+        while await self._reopened(bring_back):
+            await self._client.until_lost()
 
     async def _reopened(self, bring_back: BringUp) -> bool:
         for failures in range(_REVIVE_ATTEMPTS):

@@ -1,7 +1,6 @@
 """Messages that the server sends its client without being asked: alerts of the team, and progress of calls.
 
-``__main__`` makes one ``AlertForwarder``, which gets each connection to the team; ``server`` tells it of the client,
-and makes a ``ProgressNotifier`` for each tool call.
+``server`` tells the one ``AlertForwarder`` of the client, and makes a ``ProgressNotifier`` for each tool call.
 """
 
 from __future__ import annotations
@@ -44,10 +43,11 @@ class AlertForwarder:
     until the client sets one: alerts; ``info`` adds health checks. A client without log messages ignores them.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, team: SupervisorClient) -> None:
+        """It only listens to ``team``; others open the connection."""
+        self._team = team
         self._level = _FIRST_LEVEL
         self._session: ServerSession | None = None
-        self._team: SupervisorClient | None = None
         self._listening: asyncio.Task[None] | None = None
 
     def client_is(self, session: ServerSession) -> None:
@@ -55,11 +55,6 @@ class AlertForwarder:
         if self._session is None and session.protocol_version not in MODERN_PROTOCOL_VERSIONS:
             self._session = session
             self._begin()
-
-    def team_is(self, team: SupervisorClient) -> None:
-        """Listens over this connection from now on, in place of an earlier one."""
-        self._team = team
-        self._begin()
 
     def set_level(self, level: types.LoggingLevel) -> None:
         self._level = level
@@ -75,23 +70,26 @@ class AlertForwarder:
             self._listening.cancel()
             self._listening = None
         kinds = self._kinds()
-        if self._session is not None and self._team is not None and kinds:
-            self._listening = asyncio.create_task(self._listen(self._session, self._team, kinds), name="alerts")
+        if self._session is not None and kinds:
+            self._listening = asyncio.create_task(self._listen(self._session, kinds), name="alerts")
 
     def _kinds(self) -> list[EventKind]:
         least = _LEVELS.index(self._level)
         kinds: list[EventKind] = ["performance-alert"] if least <= _LEVELS.index("error") else []
         return [*kinds, "health-check"] if least <= _LEVELS.index("info") else kinds
 
-    async def _listen(self, session: ServerSession, team: SupervisorClient, kinds: list[EventKind]) -> None:
-        """Returns when the team or the client has gone."""
+    async def _listen(self, session: ServerSession, kinds: list[EventKind]) -> None:
+        """Returns when the client has gone."""
         with suppress(anyio.ClosedResourceError, anyio.BrokenResourceError):
-            try:
-                async for event in team.events(*kinds):
-                    if _LEVELS.index(_level(event)) >= _LEVELS.index(self._level):
-                        await session.send_notification(_notification(event))
-            except PhalanxError as error:
-                logger.info("alerts are not forwarded any more: %s", error)
+            while True:
+                await self._team.until_connected()
+                try:
+                    async for event in self._team.events(*kinds):
+                        if _LEVELS.index(_level(event)) >= _LEVELS.index(self._level):
+                            await session.send_notification(_notification(event))
+                except PhalanxError as error:
+                    logger.info("no alerts are forwarded until the team is reached anew: %s", error)
+                await self._team.until_lost()
 
 
 def _level(event: TeamEvent) -> types.LoggingLevel:

@@ -44,7 +44,6 @@ class EntryServer:
         log: Path,
         quiet_at_most_s: float = PROGRESS_AT_LEAST_EVERY_S,
     ) -> None:
-        """``alerts`` is told by ``team`` of each connection."""
         self._team = team
         self._version = version
         self._log = log

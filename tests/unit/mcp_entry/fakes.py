@@ -23,23 +23,42 @@ Reply = Result | Exception | Callable[[Any, ProgressCallback], Awaitable[Result]
 
 
 class FakeClient(SupervisorClient):
-    """Answers each verb with what ``replies`` holds for it, and remembers what it was asked."""
+    """Answers each verb with what ``replies`` holds for it, and remembers what it was asked. Connected at first."""
 
     def __init__(self, **replies: Reply) -> None:
         super().__init__(Home(Path("/nowhere")), "tests")
         self.replies = {**REPLIES, **replies}
         self.asked: list[tuple[str, Request]] = []
-        self.lost = False
+        self.running = True
+        self._open, self._lost = asyncio.Event(), asyncio.Event()
+        self._open.set()
         self.told: asyncio.Queue[results.TeamEvent] = asyncio.Queue()
         self.goes_after_event = False
         self.listened: list[tuple[EventKind, ...]] = []
 
     @property
     def closed(self) -> bool:
-        return self.lost
+        return not self._open.is_set()
+
+    async def open(self) -> None:
+        if not self.running:
+            raise TeamNotRunningError("No team.")
+        self._lost.clear()
+        self._open.set()
+
+    def lose(self) -> None:
+        """The connection ends."""
+        self._open.clear()
+        self._lost.set()
 
     async def close(self) -> None:
-        self.lost = True
+        self.lose()
+
+    async def until_lost(self) -> None:
+        await self._lost.wait()
+
+    async def until_connected(self) -> None:
+        await self._open.wait()
 
     async def call_json(
         self, verb: Verb[Any, Any], arguments: Mapping[str, Any], on_progress: ProgressCallback = ignore_progress

@@ -12,7 +12,7 @@ import pytest
 from mcp.client import Client
 from mcp.client.session import LoggingFnT
 
-from mcp_entry.connection import BringUp, Connect, TeamConnection
+from mcp_entry.connection import BringUp, TeamConnection
 from mcp_entry.notifications import AlertForwarder
 from mcp_entry.server import EntryServer
 from tests.unit.mcp_entry.fakes import FakeClient
@@ -26,31 +26,25 @@ async def no_bring_up() -> None:
 
 @asynccontextmanager
 async def lead(
-    *clients: FakeClient,
-    connect: Connect | None = None,
+    fake: FakeClient,
+    *,
     bring_up: BringUp = no_bring_up,
     mode: Any = "auto",
     quiet_at_most_s: float = 5.0,
     on_log: LoggingFnT | None = None,
 ) -> AsyncIterator[Client]:
-    """A client of an entry whose team is reached through one fake after the other, or by ``connect``."""
-    left = list(clients)
-
-    async def next_client() -> Any:
-        return left.pop(0)
-
-    alerts = AlertForwarder()
-    team = TeamConnection(connect or next_client, bring_up, patience_s=5.0, on_connected=alerts.team_is)
+    """A client of an entry that reaches its team by a fake."""
+    team = TeamConnection(fake, bring_up, patience_s=5.0)
     log = Path("/home/logs/entry.log")
-    entry = EntryServer(team, alerts, version="1", log=log, quiet_at_most_s=quiet_at_most_s)
+    entry = EntryServer(team, AlertForwarder(fake), version="1", log=log, quiet_at_most_s=quiet_at_most_s)
     async with Client(entry.server(), mode=mode, logging_callback=on_log) as client:
         yield client
     await team.close()
 
 
-async def structured(tool: str, arguments: dict[str, Any], *clients: FakeClient) -> dict[str, Any]:
+async def structured(tool: str, arguments: dict[str, Any], fake: FakeClient) -> dict[str, Any]:
     """The structured content that a tool gives."""
-    async with lead(*clients) as client:
+    async with lead(fake) as client:
         result = await client.call_tool(tool, arguments)
     assert not result.is_error, text_of(result)
     return result.structured_content or {}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Any
 
 import pytest
 
@@ -15,29 +14,17 @@ from mcp_entry.connection import TeamConnection
 from tests.unit.mcp_entry.fakes import FakeClient
 
 
-class LosableClient(FakeClient):
-    def __init__(self) -> None:
-        super().__init__()
-        self.loss = asyncio.Event()
-
-    async def close(self) -> None:
-        self.lose()
-
-    def lose(self) -> None:
-        self.lost = True
-        self.loss.set()
-
-    async def until_lost(self) -> None:
-        await self.loss.wait()
-
-
-class Machine:
+class Machine(FakeClient):
     """A team that runs or not, and counts how often it is connected to and brought up."""
 
-    def __init__(self, *, running: bool = False, failures: int = 0) -> None:
+    def __init__(self, *, running: bool = False, failures: int = 0, losses: int = 0) -> None:
+        """``failures``: bring-ups that fail; ``losses``: bring-ups after which the team is lost at once."""
+        super().__init__()
+        self.lose()
         self.running = running
         self.failures = failures
-        self.connections: list[LosableClient] = []
+        self.losses = losses
+        self.connections = 0
         self.brought_up = 0
         self.may_come_up = asyncio.Event()
         self.may_come_up.set()
@@ -45,11 +32,11 @@ class Machine:
         self.revived = 0
         self.brought_down = False
 
-    async def connect(self) -> Any:
-        if not self.running:
-            raise TeamNotRunningError("No team.")
-        self.connections.append(LosableClient())
-        return self.connections[-1]
+    async def open(self) -> None:
+        if self.brought_up and self.brought_up <= self.losses:
+            raise TeamNotRunningError("The team was lost.")
+        await super().open()
+        self.connections += 1
 
     async def bring_up(self) -> None:
         self.brought_up += 1
@@ -70,11 +57,11 @@ class Machine:
         return True
 
     def team(self, patience_s: float = 5.0) -> TeamConnection:
-        return TeamConnection(self.connect, self.bring_up, patience_s=patience_s, revive=self.revive, begin_after_s=0.0)
+        return TeamConnection(self, self.bring_up, patience_s=patience_s, revive=self.revive, begin_after_s=0.0)
 
     def crash(self) -> None:
         self.running = False
-        self.connections[-1].lose()
+        self.lose()
 
 
 @pytest.fixture
@@ -112,10 +99,9 @@ async def until_connected(team: TeamConnection) -> None:
 async def test_calls_at_the_same_time_share_one_attempt_and_one_connection() -> None:
     machine = Machine()
     team = machine.team()
-    first, second = await asyncio.gather(team.client(), team.client())
-    assert first is second
-    assert await team.client() is first
-    assert machine.brought_up == 1
+    await asyncio.gather(team.client(), team.client())
+    await team.client()
+    assert (machine.connections, machine.brought_up) == (1, 1)
 
 
 async def test_the_reason_why_the_team_does_not_come_up_is_told_and_the_next_call_tries_again() -> None:
@@ -141,14 +127,8 @@ async def test_an_attempt_in_the_background_that_failed_is_made_again_by_the_fir
 async def test_a_team_that_is_lost_as_soon_as_it_is_there_is_brought_up_again_but_not_for_ever(
     losses: int, brought_up: int
 ) -> None:
-    machine = Machine()
-
-    async def connect() -> Any:
-        if machine.brought_up <= losses:
-            raise TeamNotRunningError("The team was lost.")
-        return await machine.connect()
-
-    team = TeamConnection(connect, machine.bring_up, patience_s=5.0)
+    machine = Machine(losses=losses)
+    team = machine.team()
     if losses < brought_up:
         assert not (await team.client()).closed
     else:
@@ -182,11 +162,10 @@ async def test_a_cancelled_call_does_not_end_the_start_of_the_team_for_others() 
 
 
 async def test_a_lost_connection_is_opened_again(machine: Machine, team: TeamConnection) -> None:
-    first = await team.client()
-    await first.close()
+    machine.lose()
     assert not team.connected
-    assert await team.client() is not first
-    assert machine.brought_up == 0
+    await team.client()
+    assert (machine.connections, machine.brought_up) == (2, 0)
 
 
 async def test_a_team_that_was_taken_down_is_brought_up_again_by_the_next_call(
@@ -230,7 +209,7 @@ async def test_a_team_that_was_lost_is_brought_back_without_a_call(machine: Mach
     machine.crash()
 
     await until_connected(team)
-    assert (machine.revived, machine.brought_up, len(machine.connections)) == (1, 0, 2)
+    assert (machine.revived, machine.brought_up, machine.connections) == (1, 0, 2)
     machine.crash()
     await until_connected(team)
     assert machine.revived == 2
@@ -239,7 +218,7 @@ async def test_a_team_that_was_lost_is_brought_back_without_a_call(machine: Mach
 async def test_a_supervisor_that_came_back_by_itself_is_only_connected_to_again(
     machine: Machine, team: TeamConnection
 ) -> None:
-    machine.connections[0].lose()
+    machine.lose()
 
     await until_connected(team)
     assert machine.revived == 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import anyio
@@ -11,10 +12,10 @@ import jsonschema  # type: ignore[import-untyped]
 import pytest
 from mcp.shared.exceptions import MCPError
 
-from actors.errors import InvalidRequestError, TeamNotRunningError, UnavailableError, UnknownInstanceError
+from actors.errors import InvalidRequestError, UnavailableError, UnknownInstanceError
 from supervisor.api import requests, results
 from supervisor.api.validation import parse
-from supervisor.api.verbs import ProgressCallback
+from supervisor.api.verbs import ProgressCallback, Verb, ignore_progress
 from tests.unit.mcp_entry.fakes import (
     ARGUMENTS,
     FakeClient,
@@ -231,63 +232,62 @@ async def test_calls_run_side_by_side() -> None:
 async def test_while_the_team_starts_a_call_waits_and_says_so() -> None:
     told: list[str | None] = []
     starting = asyncio.Event()
-    running = False
 
     async def on_progress(progress: float, total: float | None, message: str | None) -> None:
         told.append(message)
         starting.set()
 
-    async def connect() -> Any:
-        if not running:
-            raise TeamNotRunningError("No team.")
-        return FakeClient()
-
     async def bring_up() -> None:
-        nonlocal running
         await starting.wait()
-        running = True
+        fake.running = True
 
-    async with lead(connect=connect, bring_up=bring_up) as client:
+    async with lead(fake := absent(), bring_up=bring_up) as client:
         result = await client.call_tool("list", {}, progress_callback=on_progress)
     assert not result.is_error
     assert told == ["reaching the team, starting it if need be…"]
 
 
 async def test_tools_are_listed_at_once_while_the_team_does_not_come_up() -> None:
-    async def connect() -> Any:
-        raise TeamNotRunningError("No team.")
-
     async def bring_up() -> None:
         await asyncio.Event().wait()
 
-    async with asyncio.timeout(5), lead(connect=connect, bring_up=bring_up) as client:
+    async with asyncio.timeout(5), lead(absent(), bring_up=bring_up) as client:
         assert len((await client.list_tools()).tools) == len(ARGUMENTS)
 
 
-class BrokenClient(FakeClient):
-    """Its connection breaks at the first call."""
-
-    def __init__(self) -> None:
-        super().__init__(**dict.fromkeys(ARGUMENTS, self.break_off))
-
-    async def break_off(self, request: Any, on_progress: ProgressCallback) -> Any:
-        self.lost = True
-        raise UnavailableError("The connection to the supervisor broke.")
+def absent() -> FakeClient:
+    """Of a team that does not run."""
+    fake = FakeClient()
+    fake.running = False
+    fake.lose()
+    return fake
 
 
-async def test_a_look_whose_connection_broke_is_made_again_over_a_new_one() -> None:
-    async with lead(BrokenClient(), FakeClient()) as client:
-        assert not (await client.call_tool("list", {})).is_error
+class BreakingClient(FakeClient):
+    """Its connection breaks during the first ``breaks`` calls."""
+
+    def __init__(self, breaks: int = 1) -> None:
+        super().__init__()
+        self.breaks = breaks
+
+    async def call_json(
+        self, verb: Verb[Any, Any], arguments: Mapping[str, Any], on_progress: ProgressCallback = ignore_progress
+    ) -> dict[str, Any]:
+        answer = await super().call_json(verb, arguments, on_progress)
+        if self.breaks:
+            self.breaks -= 1
+            self.lose()
+            raise UnavailableError("The connection to the supervisor broke.")
+        return answer
 
 
-@pytest.mark.parametrize("tool", ["spawn", "spawn_batch", "send", "send_batch", "git_batch"])
-async def test_a_deed_whose_connection_broke_is_made_again_as_the_same_request(tool: str) -> None:
-    first, second = BrokenClient(), FakeClient()
-    async with lead(first, second) as client:
+@pytest.mark.parametrize("tool", ["list", "spawn", "spawn_batch", "send", "send_batch", "git_batch"])
+async def test_a_call_whose_connection_broke_is_made_again_as_the_same_request(tool: str) -> None:
+    async with lead(fake := BreakingClient()) as client:
         assert not (await client.call_tool(tool, ARGUMENTS[tool])).is_error
-    ((_, request),) = first.asked
-    assert second.asked == [(tool, request)]
-    assert request.request_id  # type: ignore[attr-defined]
+    first, second = fake.asked
+    assert first == second
+    assert tool == "list" or first[1].request_id  # type: ignore[attr-defined]
 
 
 async def test_every_deed_is_a_request_of_its_own_unless_the_caller_says_otherwise() -> None:
@@ -302,20 +302,18 @@ async def test_every_deed_is_a_request_of_its_own_unless_the_caller_says_otherwi
 
 @pytest.mark.parametrize("tool", ["respond", "interrupt", "terminate", "restart"])
 async def test_a_deed_without_request_id_whose_connection_broke_is_not_made_again(tool: str) -> None:
-    second = FakeClient()
-    async with lead(BrokenClient(), second) as client:
+    async with lead(fake := BreakingClient()) as client:
         result = await client.call_tool(tool, ARGUMENTS[tool])
         assert result.is_error
         assert "requestId" not in text_of(result)
-        assert second.asked == []
+        assert len(fake.asked) == 1
         assert not (await client.call_tool(tool, ARGUMENTS[tool])).is_error
 
 
 async def test_a_deed_whose_outcome_is_not_known_says_how_to_make_it_again_without_doing_it_twice() -> None:
-    first = BrokenClient()
-    async with lead(first, BrokenClient()) as client:
+    async with lead(fake := BreakingClient(breaks=2)) as client:
         result = await client.call_tool("send", ARGUMENTS["send"])
-    request_id = first.only_request().request_id  # type: ignore[attr-defined]
+    request_id = fake.asked[0][1].request_id  # type: ignore[attr-defined]
     assert result.is_error
     assert f"The same call with requestId {request_id} is not done twice." in text_of(result)
 

@@ -243,7 +243,7 @@ async def test_one_entry_that_is_read_in_whole_comes_in_parts_that_make_it_up(as
         return results.ReadResult(instance_id="spec_1_1_1", source="conversation", entries=[whole])
 
     parts, full = "", "3f2a:7:0"
-    async with lead(*[FakeClient(read=read)] * 2) as client:
+    async with lead(FakeClient(read=read)) as client:
         while full:
             result = await client.call_tool("read", {"instanceId": "spec_1_1_1", "full": full})
             assert max(costs(result)) < MOST_TOKENS
