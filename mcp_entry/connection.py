@@ -164,8 +164,6 @@ class TeamConnection:
     async def _reopened(self, bring_back: BringUp) -> bool:
         for failures in range(_REVIVE_ATTEMPTS):
             await asyncio.sleep(_REVIVE_BACKOFF.pause_s(failures))
-            if self.connected:
-                return True
             try:
                 await asyncio.shield(self._attempt(bring_back, for_call=False))
             except _BroughtDownError:
