@@ -17,7 +17,7 @@ from mcp_entry.cli.output import Output
 from supervisor.api import requests, results
 from supervisor.api.verbs import ProgressCallback
 from supervisor.versions import VERSION
-from tests.unit.mcp_entry.fakes import (
+from tests.fakes.gateway import (
     FakeClient,
     asking,
     collected,
@@ -26,9 +26,9 @@ from tests.unit.mcp_entry.fakes import (
     listing,
     sent,
     terminated_with_saved_work,
+    tuned,
 )
-from tests.unit.mcp_entry.performing import tuned
-from tests.unit.mcp_entry.terminal import HOME, BecameError, Terminal, program_ended
+from tests.fakes.terminal import HOME, BecameError, Terminal, program_ended
 
 COMMANDS = {
     "status": [],

@@ -13,8 +13,8 @@ from actors.errors import TeamNotRunningError
 from actors.status import Status
 from mcp_entry.cli import team
 from supervisor.api import requests, results
-from tests.unit.mcp_entry.fakes import REPLIES, FakeClient, collected, info, listing
-from tests.unit.mcp_entry.terminal import HOME, FakeRuntime, HalfARuntime, RunningRuntime, Terminal, program_ended
+from tests.fakes.gateway import REPLIES, FakeClient, collected, info, listing
+from tests.fakes.terminal import HOME, FakeRuntime, HalfARuntime, RunningRuntime, Terminal, program_ended
 
 
 def a_status(**changes: Any) -> results.StatusResult:

@@ -14,7 +14,7 @@ import pytest
 from actors.home import Home
 from mcp_entry.cli import doctor
 from mcp_entry.cli.doctor import NEWEST, OLDEST, claude_config, version_finding
-from tests.unit.mcp_entry.terminal import Ending, Terminal, program_ended
+from tests.fakes.terminal import Ending, Terminal, program_ended
 
 PROGRAM = str(Path(sys.executable).with_name("phalanx-mcp"))
 PINS = Path(__file__).resolve().parents[3] / "requirements" / "claude"

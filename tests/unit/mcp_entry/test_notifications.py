@@ -14,8 +14,8 @@ from mcp.client import Client
 from supervisor.api import requests, results
 from supervisor.api.results import Alert, Severity, TeamEvent
 from supervisor.api.verbs import ProgressCallback
-from tests.unit.mcp_entry.fakes import ARGUMENTS, FakeClient, info
-from tests.unit.mcp_entry.lead import BOTH_ERAS, lead
+from tests.fakes.gateway import ARGUMENTS, FakeClient, info
+from tests.fakes.lead import BOTH_ERAS, lead
 
 CHECK = TeamEvent(kind="health-check", at="now")
 

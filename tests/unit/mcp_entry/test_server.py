@@ -16,7 +16,7 @@ from actors.errors import InvalidRequestError, UnavailableError, UnknownInstance
 from supervisor.api import requests, results
 from supervisor.api.validation import parse
 from supervisor.api.verbs import ProgressCallback, Verb, ignore_progress
-from tests.unit.mcp_entry.fakes import (
+from tests.fakes.gateway import (
     ARGUMENTS,
     FakeClient,
     git_done,
@@ -28,7 +28,7 @@ from tests.unit.mcp_entry.fakes import (
     sent,
     terminated_with_saved_work,
 )
-from tests.unit.mcp_entry.lead import BOTH_ERAS, lead, structured, text_of
+from tests.fakes.lead import BOTH_ERAS, lead, structured, text_of
 
 
 @BOTH_ERAS

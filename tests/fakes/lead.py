@@ -15,7 +15,7 @@ from mcp.client.session import LoggingFnT
 from mcp_entry.connection import BringUp, TeamConnection
 from mcp_entry.notifications import AlertForwarder
 from mcp_entry.server import EntryServer
-from tests.unit.mcp_entry.fakes import FakeClient
+from tests.fakes.gateway import FakeClient
 
 BOTH_ERAS = pytest.mark.parametrize("mode", ["legacy", "auto"])
 

@@ -17,7 +17,7 @@ from mcp_entry.cli.session import CommandContext
 from supervisor.rpc.client import SupervisorClient
 from supervisor.runtime import DownReport, EndedProcess, OnStep, TeamAddress, TeamState
 from supervisor.settings import Settings
-from tests.unit.mcp_entry.fakes import FakeClient
+from tests.fakes.gateway import FakeClient
 
 HOME = Path("/nowhere/home")
 
