@@ -106,8 +106,6 @@ Reference = Annotated[str, StringConstraints(max_length=100)]
 """A cursor or another name that an earlier answer gave."""
 WaitSeconds = Annotated[float, Field(gt=0, le=MAX_WAIT_S)]
 SpareCount = Annotated[int, Field(ge=0, le=MAX_SPARES)]
-PoolSize = Annotated[int, Field(ge=0, le=500)]
-Cap = Annotated[int, Field(ge=1, le=100)]
 Model = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/\[\]@-]{0,99}$")]
 
 
@@ -476,8 +474,12 @@ class OptimizeSettingsRequest(Request):
     profile: Profile | None = Field(
         default=None, description="For up to 10, 50, 100, and more instances; what else is given wins."
     )
-    max_concurrent_spawns: Cap | None = Field(default=None, description="Instances that start at the same time.")
-    max_concurrent_git_ops: Cap | None = Field(default=None, description="Operations of git_batch at the same time.")
+    max_concurrent_spawns: int | None = Field(
+        default=None, ge=1, le=100, description="Instances that start at the same time."
+    )
+    max_concurrent_git_ops: int | None = Field(
+        default=None, ge=1, le=100, description="Operations of git_batch at the same time."
+    )
     message_batch_size: int | None = Field(default=None, ge=1, le=1000, description="Messages in one turn.")
     message_batch_delay: float | None = Field(
         default=None,
@@ -489,8 +491,10 @@ class OptimizeSettingsRequest(Request):
     cache_ttl: float | None = Field(
         default=None, alias="cacheTTL", ge=0, le=86_400_000, description="ms that one is kept."
     )
-    worktree_pool_size: PoolSize | None = Field(default=None, description="Spare worktrees for each repository.")
-    prewarm_instances: PoolSize | None = Field(default=None, description="Spare agents at their prompt.")
+    worktree_pool_size: int | None = Field(
+        default=None, ge=0, le=500, description="Spare worktrees for each repository."
+    )
+    prewarm_instances: int | None = Field(default=None, ge=0, le=500, description="Spare agents at their prompt.")
     auto: bool | None = Field(
         default=None, description="The spawn cap tunes itself, beginning with maxConcurrentSpawns."
     )
