@@ -222,8 +222,11 @@ async def test_a_refusal_is_never_repeated(client: SupervisorClient, supervisors
     assert len(supervisors.verbs.calls) == 1
 
 
-async def test_who_waits_for_the_loss_learns_of_it(client: SupervisorClient, supervisors: Supervisors) -> None:
+async def test_who_waits_for_the_loss_or_the_return_learns_of_it(
+    client: SupervisorClient, supervisors: Supervisors
+) -> None:
     await client.status()
+    await client.until_connected()
     watching = asyncio.create_task(client.until_lost())
     await asyncio.sleep(0)
     assert not watching.done()
@@ -231,8 +234,10 @@ async def test_who_waits_for_the_loss_learns_of_it(client: SupervisorClient, sup
     await supervisors.crash()
 
     await soon(watching, 2)
+    returning = asyncio.create_task(client.until_connected())
     await supervisors.start()
     await client.open()
+    await soon(returning)
     assert not client.closed
 
 
