@@ -16,6 +16,7 @@ from actors.instance.inbox import SanitizedText
 from actors.instance.reports import Report
 from actors.messages import Message, MessageStatus
 from actors.worktrees.model import Workspace
+from supervisor.api.requests import BatchMessage, Malformed
 from supervisor.messaging import outbox
 from supervisor.messaging.outbox import check_text
 from supervisor.metrics.metrics import Count, TimeBucket, Timing
@@ -192,10 +193,14 @@ async def test_a_supervisor_that_was_replaced_accepts_nothing(scene: OneInstance
     assert scene.instance.given == []
 
 
-async def test_a_draft_that_is_refused_harms_no_other(scene: OneInstanceTeam) -> None:
-    drafts = [outgoing("fits"), outgoing("\x1b\x07"), outgoing("x", "spec_0_0_9"), outgoing("fits too")]
-    checked = scene.outbox.check(drafts, "lead", 1.0)
-    assert [isinstance(one, PhalanxError) for one in checked] == [False, True, True, False]
+async def test_a_member_that_is_refused_harms_no_other(scene: OneInstanceTeam) -> None:
+    refused: list[BatchMessage | Malformed] = [
+        outgoing("\x1b\x07"),
+        outgoing("x", "spec_0_0_9"),
+        Malformed({}, "message is missing."),
+    ]
+    checked = scene.outbox.check([outgoing("fits"), *refused, outgoing("fits too")], "lead", 1.0)
+    assert [isinstance(one, PhalanxError) for one in checked] == [False, True, True, True, False]
 
 
 async def test_what_is_withheld_waits_whoever_takes_the_agent_over_and_then_comes_in_order(
