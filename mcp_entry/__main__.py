@@ -20,6 +20,7 @@ from actors.home import Home
 from actors.marks import TEAM_MARK
 from mcp_entry.connection import BringUpProcess, TeamConnection
 from mcp_entry.log import log_to
+from mcp_entry.notifications import AlertForwarder
 from mcp_entry.server import EntryServer
 from mcp_entry.stdio import claim_stdio
 from supervisor.rpc.client import SupervisorClient
@@ -32,11 +33,8 @@ PATIENCE_S = 120.0
 logger = logging.getLogger("mcp_entry")
 
 
-def team_in(home: Home, environment: Mapping[str, str]) -> TeamConnection:
+def team_in(home: Home, environment: Mapping[str, str], client: SupervisorClient) -> TeamConnection:
     """The connection to a home's team. A Claude that is itself an instance of a team brings no team up."""
-
-    async def connect() -> SupervisorClient:
-        return await SupervisorClient.connect(home, SENDER)
 
     async def refuse() -> None:
         raise TeamNotRunningError(
@@ -45,21 +43,21 @@ def team_in(home: Home, environment: Mapping[str, str]) -> TeamConnection:
         )
 
     if TEAM_MARK in environment:
-        return TeamConnection(connect, refuse, patience_s=PATIENCE_S)
+        return TeamConnection(client, refuse, patience_s=PATIENCE_S)
     bring_up = BringUpProcess(home=home, environment=environment)
-    return TeamConnection(connect, bring_up, patience_s=PATIENCE_S, revive=bring_up.revive)
+    return TeamConnection(client, bring_up, patience_s=PATIENCE_S, revive=bring_up.revive)
 
 
-def run(team: TeamConnection, home: Home) -> None:
+def run(team: TeamConnection, alerts: AlertForwarder, home: Home) -> None:
     """Serves stdin and stdout until the client closes stdin."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     logger.info("started in %s", home.root)
-    asyncio.run(_serve(team, home))
+    asyncio.run(_serve(team, alerts, home))
     logger.info("ended with its input")
 
 
-async def _serve(team: TeamConnection, home: Home) -> None:
-    server = EntryServer(team, version=version("phalanx"), log=home.logs / LOG_NAME).server()
+async def _serve(team: TeamConnection, alerts: AlertForwarder, home: Home) -> None:
+    server = EntryServer(team, alerts, version=version("phalanx"), log=home.logs / LOG_NAME).server()
     reader, writer = claim_stdio()
     await server.run(reader, writer, server.create_initialization_options())
     await team.close()
@@ -78,7 +76,8 @@ def main() -> None:
         log_to(home.logs / LOG_NAME)
     except (PhalanxError, OSError) as error:
         print(f"phalanx-mcp has no log: {error}", file=sys.stderr)
-    run(team_in(home, os.environ), home)
+    client = SupervisorClient(home, SENDER)
+    run(team_in(home, os.environ, client), AlertForwarder(client), home)
 
 
 if __name__ == "__main__":

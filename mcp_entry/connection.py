@@ -1,9 +1,9 @@
 """The entry's connection to its team, and the process that brings the team up when none runs.
 
-``server`` makes its calls over one ``TeamConnection``, which is opened in the background and again when it is lost. At
-most one attempt to open runs at a time. A waiting call that is cancelled does not stop the attempt. A failed attempt
-raises in the calls that wait; the next call tries again. A lost connection is opened again at once, without a call. A
-team that was lost is brought back for that; a team that was brought down only by a call.
+``server`` makes its calls over one ``TeamConnection``, which opens its client in the background, and again when the
+connection is lost. At most one attempt to open runs at a time. A waiting call that is cancelled does not stop the
+attempt. A failed attempt raises in the calls that wait; the next call tries again. A lost connection is opened again at
+once, without a call. A team that was lost is brought back for that; a team that was brought down only by a call.
 
 ``BringUpProcess`` runs ``supervisor.runtime`` in a session of its own, without input, with the log for output. So the
 team outlives the entry and its client, and its output cannot reach the entry's stdout.
@@ -17,8 +17,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,8 +34,6 @@ from supervisor.team.file import wanted_team
 from supervisor.up_log import reason_in
 
 logger = logging.getLogger(__name__)
-Connect = Callable[[], Awaitable[SupervisorClient]]
-"""Connects to the supervisor. Raises ``TeamNotRunningError`` when none answers."""
 BringUp = Callable[[], Awaitable[None]]
 """Brings the team up; returns when it runs. Raises ``PhalanxError`` with the reason when that fails."""
 Revive = Callable[[], Awaitable[bool]]
@@ -58,7 +56,7 @@ _PACKAGE_PARENT = Path(supervisor.__file__).resolve().parent.parent
 class TeamConnection:
     def __init__(
         self,
-        connect: Connect,
+        client: SupervisorClient,
         bring_up: BringUp,
         *,
         patience_s: float,
@@ -67,22 +65,20 @@ class TeamConnection:
     ) -> None:
         """``patience_s``: longest wait of a call for the team. ``begin_after_s``: pause of ``begin_soon``.
         Without ``revive`` only a call opens a lost connection again."""
-        self._connect = connect
+        self._client = client
         self._bring_up = bring_up
         self._revive = revive
         self._patience_s = patience_s
         self._begin_after_s = begin_after_s
-        self._client: SupervisorClient | None = None
-        self._opening: asyncio.Task[SupervisorClient] | None = None
+        self._opening: asyncio.Task[None] | None = None
         self._opening_for_call = False
+        self._reopening: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._background = TaskSet("the connection to the team")
-        self.on_connected: Callable[[SupervisorClient], None] = lambda _: None
-        """Called with each new connection, over which calls go from then on."""
 
     @property
     def connected(self) -> bool:
-        return self._client is not None and not self._client.closed
+        return not self._client.closed
 
     def begin_soon(self) -> None:
         """Brings the team up in the background after ``begin_after_s``, unless ``close`` comes first, and connects."""
@@ -94,16 +90,17 @@ class TeamConnection:
             self._attempt(self._bring_up, for_call=True)
 
     async def client(self) -> SupervisorClient:
-        """The connection. Raises why the team could not be brought up; ``UnavailableError`` after ``patience_s``."""
-        if self._client is not None and not self._client.closed:
-            return self._client
-        try:
-            async with asyncio.timeout(self._patience_s):
-                return await self._open_for_call()
-        except TimeoutError as error:
-            raise UnavailableError(
-                f"The team is still starting after {self._patience_s:.0f} s. Make the call again in a minute."
-            ) from error
+        """The client, connected. Raises why the team could not be brought up; ``UnavailableError`` after
+        ``patience_s``."""
+        if not self.connected:
+            try:
+                async with asyncio.timeout(self._patience_s):
+                    await self._open_for_call()
+            except TimeoutError as error:
+                raise UnavailableError(
+                    f"The team is still starting after {self._patience_s:.0f} s. Make the call again in a minute."
+                ) from error
+        return self._client
 
     async def close(self) -> None:
         """Closes the connection and stops waiting for the team. A bring-up process goes on by itself."""
@@ -112,16 +109,16 @@ class TeamConnection:
         if self._opening is not None:
             self._opening.cancel()
         await self._background.end(within_s=_CLOSE_S)
-        if self._client is not None:
-            await self._client.close()
+        await self._client.close()
 
-    async def _open_for_call(self) -> SupervisorClient:
+    async def _open_for_call(self) -> None:
         if self._opening is not None and not self._opening_for_call:
             with suppress(PhalanxError):  # an attempt to revive fails for a team that was brought down
-                return await asyncio.shield(self._opening)
-        return await asyncio.shield(self._attempt(self._bring_up, for_call=True))
+                await asyncio.shield(self._opening)
+                return
+        await asyncio.shield(self._attempt(self._bring_up, for_call=True))
 
-    def _attempt(self, bring: BringUp, *, for_call: bool) -> asyncio.Task[SupervisorClient]:
+    def _attempt(self, bring: BringUp, *, for_call: bool) -> asyncio.Task[None]:
         """The attempt that is under way; begins one when there is none."""
         if self._opening is None:
             self._opening = asyncio.create_task(self._open(bring), name="open the team")
@@ -129,55 +126,44 @@ class TeamConnection:
             self._opening_for_call = for_call
         return self._opening
 
-    async def _open(self, bring: BringUp) -> SupervisorClient:
-        try:
-            return await self._connect()
-        except TeamNotRunningError:
-            logger.info("no team answers; bringing it up")
-        for _ in range(_OPEN_ATTEMPTS - 1):
-            await bring()
+    async def _open(self, bring: BringUp) -> None:
+        for attempt in range(_OPEN_ATTEMPTS + 1):
             try:
-                return await self._connect()
-            except TeamNotRunningError:
-                logger.info("the team was lost as soon as it was up; bringing it up again")
-        await bring()
-        return await self._connect()
+                await self._client.open()
+            except TeamNotRunningError as error:
+                if attempt == _OPEN_ATTEMPTS:
+                    raise
+                logger.info("bringing the team up: %s", error)
+                await bring()
+            else:
+                return
 
-    def _opened(self, opening: asyncio.Task[SupervisorClient]) -> None:
+    def _opened(self, opening: asyncio.Task[None]) -> None:
         self._opening = None
         if opening.cancelled():
             return
         if error := opening.exception():
             logger.warning("the team could not be reached: %s", error)
             return
-        if self.connected:  # a call has reopened the earlier client meanwhile
-            self._background.begin(opening.result().close())
-            return
-        if self._client is not None:
-            self._background.begin(self._client.close_when_idle())
-        self._client = opening.result()
-        self.on_connected(self._client)
-        if self._revive is not None:
-            self._background.begin(self._reopen_when_lost(self._client, self._revive))
         logger.info("connected to the team")
+        if self._revive is not None and (self._reopening is None or self._reopening.done()):
+            self._reopening = asyncio.create_task(self._reopen_when_lost(self._revive), name="reopen the team")
+            self._background.keep(self._reopening)
 
-    async def _reopen_when_lost(self, client: SupervisorClient, revive: Revive) -> None:
-        """Runs until another client takes this one's place, or the connection cannot be reopened."""
+    async def _reopen_when_lost(self, revive: Revive) -> None:
+        """Runs until the connection cannot be reopened."""
 
         async def bring_back() -> None:
             if not await revive():
                 raise _BroughtDownError("the team was brought down")
 
-        while self._client is client:
-            await client.until_lost()
-            if not await self._reopened(bring_back):
-                return
+        await self._client.until_lost()
+        while await self._reopened(bring_back):
+            await self._client.until_lost()
 
     async def _reopened(self, bring_back: BringUp) -> bool:
         for failures in range(_REVIVE_ATTEMPTS):
             await asyncio.sleep(_REVIVE_BACKOFF.pause_s(failures))
-            if self.connected:
-                return True
             try:
                 await asyncio.shield(self._attempt(bring_back, for_call=False))
             except _BroughtDownError:
@@ -214,9 +200,18 @@ class BringUpProcess:
         self._check_leads()
         if wanted_team(self.home) is None:
             return False
-        async with _sole_reviver(self.home.revive_lock_file) as first:
+        lock = FileLock(self.home.revive_lock_file)
+        first = lock.try_acquire()
+        if not first and not await lock.acquire_async(_BRING_UP_LIMIT_S):
+            raise TeamNotRunningError(
+                f"Another process has been bringing the team back for {_BRING_UP_LIMIT_S:.0f} s, see {self.home.root}. "
+                "The next call tries again."
+            )
+        try:
             if first:
                 await self._run("revive")
+        finally:
+            lock.release()
         return wanted_team(self.home) is not None
 
     def _check_leads(self) -> None:
@@ -236,7 +231,8 @@ class BringUpProcess:
             if code != -signal.SIGKILL:
                 break
         if code != 0:
-            reason = _reason(log, begin) or _how_it_ended(code)
+            how = f"was ended by signal {-code}" if code < 0 else f"ended with exit status {code}"
+            reason = _reason(log, begin) or f"The process that brings it up {how}."
             help_words = "" if _DOCTOR in reason else f" {_DOCTOR} says what this machine lacks."
             raise TeamNotRunningError(
                 f"The team could not be brought up. {reason}\nThe log is {log}.{help_words} The next call tries again."
@@ -275,30 +271,9 @@ class BringUpProcess:
             os.close(output)
 
 
-@asynccontextmanager
-async def _sole_reviver(lock_file: Path) -> AsyncIterator[bool]:
-    """Holds the lock. True when it was free; False when another process held it, which has then released it."""
-    lock = FileLock(lock_file)
-    first = lock.try_acquire()
-    if not first and not await lock.acquire_async(_BRING_UP_LIMIT_S):
-        raise TeamNotRunningError(
-            f"Another process has been bringing the team back for {_BRING_UP_LIMIT_S:.0f} s, see {lock_file.parent}. "
-            "The next call tries again."
-        )
-    try:
-        yield first
-    finally:
-        lock.release()
-
-
 def _reason(log: Path, begin: int) -> str:
     """The reason that ``log`` tells after byte ``begin``; empty when it only tells steps."""
     with log.open("rb") as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(max(begin, size - _REASON_BYTES))
         return reason_in(file.read().decode(errors="replace"))
-
-
-def _how_it_ended(code: int) -> str:
-    how = f"was ended by signal {-code}" if code < 0 else f"ended with exit status {code}"
-    return f"The process that brings it up {how}."

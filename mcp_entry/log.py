@@ -10,7 +10,7 @@ import logging
 import os
 from contextlib import suppress
 from io import TextIOWrapper
-from logging.handlers import RotatingFileHandler
+from logging.handlers import WatchedFileHandler
 from pathlib import Path
 
 FULL_BYTES = 1_000_000
@@ -32,31 +32,20 @@ def make_room(path: Path, full_bytes: int = FULL_BYTES) -> None:
             path.replace(path.with_name(f"{path.name}.1"))
 
 
-class SharedLog(RotatingFileHandler):
+class SharedLog(WatchedFileHandler):
     """A private file to which several entries write. When one of them rotates it, the others open the new file."""
 
     def __init__(self, path: Path, full_bytes: int = FULL_BYTES) -> None:
         """Raises ``OSError``."""
-        super().__init__(path, maxBytes=full_bytes, backupCount=1, encoding="utf-8", errors="backslashreplace")
+        super().__init__(path, encoding="utf-8", errors="backslashreplace")
+        self._full_bytes = full_bytes
+
+    def emit(self, record: logging.LogRecord) -> None:
+        make_room(Path(self.baseFilename), self._full_bytes)
+        super().emit(record)
 
     def _open(self) -> TextIOWrapper:
         return open(self.baseFilename, "a", encoding="utf-8", errors=self.errors, opener=_private)
-
-    def shouldRollover(self, record: logging.LogRecord) -> bool:  # noqa: N802 - the library's name
-        if self.stream is not None and not self._is_current(self.stream):
-            self.stream.close()
-            self.stream = self._open()
-        if self.stream is not None:
-            self.stream.seek(0, os.SEEK_END)  # Python 3.13 asks for our own position, and others have written since
-        return bool(super().shouldRollover(record))
-
-    def _is_current(self, stream: TextIOWrapper) -> bool:
-        """Whether the file at our path is the one that ``stream`` writes to."""
-        try:
-            found, ours = Path(self.baseFilename).stat(), os.fstat(stream.fileno())
-        except FileNotFoundError:
-            return False
-        return (found.st_dev, found.st_ino) == (ours.st_dev, ours.st_ino)
 
 
 def _private(path: str, flags: int) -> int:

@@ -1,6 +1,6 @@
 """Messages that the server sends its client without being asked: alerts of the team, and progress of calls.
 
-``server`` owns one ``AlertForwarder`` and makes a ``ProgressNotifier`` for each tool call.
+``server`` tells the one ``AlertForwarder`` of the client, and makes a ``ProgressNotifier`` for each tool call.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ SendProgress = Callable[[float, float | None, str | None], Awaitable[None]]
 """Progress so far, total if known, and a word on it."""
 _SMALLEST_STEP = 0.001
 """Added when nothing new was done: MCP requires that progress rises with every notification."""
-_Word = tuple[int, int | None, str]
-_FIRST_WORD: _Word = (0, None, "working…")
+_Progress = tuple[int, int | None, str]
+_FIRST_PROGRESS: _Progress = (0, None, "working…")
 
 
 class AlertForwarder:
@@ -43,10 +43,11 @@ class AlertForwarder:
     until the client sets one: alerts; ``info`` adds health checks. A client without log messages ignores them.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, team: SupervisorClient) -> None:
+        """It only listens to ``team``; others open the connection."""
+        self._team = team
         self._level = _FIRST_LEVEL
         self._session: ServerSession | None = None
-        self._team: SupervisorClient | None = None
         self._listening: asyncio.Task[None] | None = None
 
     def client_is(self, session: ServerSession) -> None:
@@ -54,11 +55,6 @@ class AlertForwarder:
         if self._session is None and session.protocol_version not in MODERN_PROTOCOL_VERSIONS:
             self._session = session
             self._begin()
-
-    def team_is(self, team: SupervisorClient) -> None:
-        """Listens over this connection from now on, in place of an earlier one."""
-        self._team = team
-        self._begin()
 
     def set_level(self, level: types.LoggingLevel) -> None:
         self._level = level
@@ -74,23 +70,26 @@ class AlertForwarder:
             self._listening.cancel()
             self._listening = None
         kinds = self._kinds()
-        if self._session is not None and self._team is not None and kinds:
-            self._listening = asyncio.create_task(self._listen(self._session, self._team, kinds), name="alerts")
+        if self._session is not None and kinds:
+            self._listening = asyncio.create_task(self._listen(self._session, kinds), name="alerts")
 
     def _kinds(self) -> list[EventKind]:
         least = _LEVELS.index(self._level)
         kinds: list[EventKind] = ["performance-alert"] if least <= _LEVELS.index("error") else []
         return [*kinds, "health-check"] if least <= _LEVELS.index("info") else kinds
 
-    async def _listen(self, session: ServerSession, team: SupervisorClient, kinds: list[EventKind]) -> None:
-        """Returns when the team or the client has gone."""
+    async def _listen(self, session: ServerSession, kinds: list[EventKind]) -> None:
+        """Returns when the client has gone."""
         with suppress(anyio.ClosedResourceError, anyio.BrokenResourceError):
-            try:
-                async for event in team.events(*kinds):
-                    if _LEVELS.index(_level(event)) >= _LEVELS.index(self._level):
-                        await session.send_notification(_notification(event))
-            except PhalanxError as error:
-                logger.info("alerts are not forwarded any more: %s", error)
+            while True:
+                await self._team.until_connected()
+                try:
+                    async for event in self._team.events(*kinds):
+                        if _LEVELS.index(_level(event)) >= _LEVELS.index(self._level):
+                            await session.send_notification(_notification(event))
+                except PhalanxError as error:
+                    logger.info("no alerts are forwarded until the team is reached anew: %s", error)
+                await self._team.until_lost()
 
 
 def _level(event: TeamEvent) -> types.LoggingLevel:
@@ -114,12 +113,12 @@ class ProgressNotifier:
     def __init__(self, send: SendProgress, *, at_least_every_s: float) -> None:
         self._send = send
         self._at_least_every_s = at_least_every_s
-        self._news: asyncio.Queue[_Word | None] = asyncio.Queue()
+        self._queue: asyncio.Queue[_Progress | None] = asyncio.Queue()
         self._sent = 0.0
-        self._telling: asyncio.Task[None] | None = None
+        self._sending: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
-        self._first = asyncio.get_running_loop().call_later(self._at_least_every_s, self._put, _FIRST_WORD)
+        self._first = asyncio.get_running_loop().call_later(self._at_least_every_s, self._put, _FIRST_PROGRESS)
         return self
 
     async def __aexit__(
@@ -127,38 +126,34 @@ class ProgressNotifier:
     ) -> None:
         """Sends what is still queued, unless the call failed or was cancelled."""
         self._first.cancel()
-        if self._telling is not None and kind is None:
-            self._news.put_nowait(None)
-            await self._telling
-        elif self._telling is not None:
-            self._telling.cancel()
-            await asyncio.gather(self._telling, return_exceptions=True)
+        if self._sending is not None and kind is None:
+            self._queue.put_nowait(None)
+            await self._sending
+        elif self._sending is not None:
+            self._sending.cancel()
+            await asyncio.gather(self._sending, return_exceptions=True)
 
     def on_progress(self, done: int, total: int, what: str) -> None:
         """A ``ProgressCallback`` of the verbs."""
         self._put((done, total or None, what))
 
-    def say(self, what: str) -> None:
-        """A word before there is anything to count."""
-        self._put((0, None, what))
-
-    def _put(self, word: _Word) -> None:
+    def _put(self, progress: _Progress) -> None:
         self._first.cancel()
-        self._news.put_nowait(word)
-        if self._telling is None:
-            self._telling = asyncio.create_task(self._tell(), name="progress")
+        self._queue.put_nowait(progress)
+        if self._sending is None:
+            self._sending = asyncio.create_task(self._send_all(), name="progress")
 
-    async def _tell(self) -> None:
-        last = _FIRST_WORD
-        while (word := await self._next(last)) is not None:
-            last = word
-            done, total, what = word
+    async def _send_all(self) -> None:
+        last = _FIRST_PROGRESS
+        while (progress := await self._next(last)) is not None:
+            last = progress
+            done, total, what = progress
             self._sent = max(float(done), self._sent + _SMALLEST_STEP)
             await self._send(self._sent, total, what)
 
-    async def _next(self, last: _Word) -> _Word | None:
+    async def _next(self, last: _Progress) -> _Progress | None:
         try:
             async with asyncio.timeout(self._at_least_every_s):
-                return await self._news.get()
+                return await self._queue.get()
         except TimeoutError:
             return last

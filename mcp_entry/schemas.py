@@ -121,12 +121,10 @@ def _slim_value(key: str, value: Any, definitions: Mapping[str, Schema], dropped
 
 def _without_required(schema: Any) -> Any:
     """Without ``required`` at every level: a result shows what it has."""
-    match schema:
-        case dict():
-            kept = {key: value for key, value in schema.items() if not (key == "required" and isinstance(value, list))}
-            return {key: _without_required(value) for key, value in kept.items()}
-        case _:
-            return schema
+    if not isinstance(schema, dict):
+        return schema
+    kept = {key: value for key, value in schema.items() if not (key == "required" and isinstance(value, list))}
+    return {key: _without_required(value) for key, value in kept.items()}
 
 
 def _may_be_null(schema: Schema) -> bool:

@@ -36,14 +36,19 @@ Context = ServerRequestContext[Any, Any]
 
 class EntryServer:
     def __init__(
-        self, team: TeamConnection, *, version: str, log: Path, quiet_at_most_s: float = PROGRESS_AT_LEAST_EVERY_S
+        self,
+        team: TeamConnection,
+        alerts: AlertForwarder,
+        *,
+        version: str,
+        log: Path,
+        quiet_at_most_s: float = PROGRESS_AT_LEAST_EVERY_S,
     ) -> None:
         self._team = team
         self._version = version
         self._log = log
         self._quiet_at_most_s = quiet_at_most_s
-        self._alerts = AlertForwarder()
-        team.on_connected = self._alerts.team_is
+        self._alerts = alerts
 
     def server(self) -> Server[Any]:
         server: Server[Any] = Server(
@@ -118,7 +123,7 @@ class EntryServer:
 
     async def _run(self, tool: Tool, arguments: Json, progress: ProgressNotifier) -> Json:
         if not self._team.connected:
-            progress.say("reaching the team, starting it if need be…")
+            progress.on_progress(0, 0, "reaching the team, starting it if need be…")
         client = await self._team.client()
         try:
             return await self._call_over(client, tool, arguments, progress)
@@ -133,7 +138,7 @@ class EntryServer:
         try:
             return await client.call_json(verb, asked, progress.on_progress)
         except PhalanxError:
-            if not (client.closed and (verb.looks or "requestId" in asked)):
+            if not (client.closed and (verb.read_only or "requestId" in asked)):
                 raise
         logger.info("the connection broke during %s; making the call again", verb.name)
         return await (await self._team.client()).call_json(verb, asked, progress.on_progress)

@@ -136,11 +136,11 @@ def _in_brief(instances: Rows) -> Rows:
 
 def _fitted(instances: Rows, inputs: int) -> Rows:
     """The rows with their reasons and the inputs of their permission requests cut."""
-    asked = [row.get("permission") for row in instances]
-    rooms = shares([size_of(permission["input"]) if permission else 0 for permission in asked], inputs)
+    rows = _sharing(instances, "reason", _REASONS)
+    rooms = shares([size_of(row["permission"]["input"]) if row.get("permission") else 0 for row in rows], inputs)
     return [
-        {**row, "permission": _within(permission, room)} if permission else row
-        for row, permission, room in zip(_sharing(instances, "reason", _REASONS), asked, rooms, strict=True)
+        {**row, "permission": _within(row["permission"], room)} if row.get("permission") else row
+        for row, room in zip(rows, rooms, strict=True)
     ]
 
 
@@ -159,11 +159,8 @@ def _sharing(rows: Rows, field: str, total: int) -> Rows:
 
 
 def _with_short_errors(rows: Rows) -> Rows:
-    rooms = shares([len(row["error"]["message"]) if row.get("error") else 0 for row in rows], _ERRORS)
-    return [
-        {**row, "error": {**row["error"], "message": cut(row["error"]["message"], room)}} if row.get("error") else row
-        for row, room in zip(rows, rooms, strict=True)
-    ]
+    errors = _sharing([row.get("error") or {} for row in rows], "message", _ERRORS)
+    return [{**row, "error": error or None} for row, error in zip(rows, errors, strict=True)]
 
 
 def of_respond(answer: Json, _arguments: Json) -> Json:

@@ -7,11 +7,12 @@ is the answer itself.
 from __future__ import annotations
 
 import shlex
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import PurePath
 
 from actors.messages import MessageStatus
-from actors.status import Status
+from mcp_entry.sizes import cut
 from supervisor.api import results
 from supervisor.team.instance import SPARE_PREFIX
 
@@ -62,10 +63,7 @@ def of_send(result: results.SendResult) -> str:
 
 
 def of_send_batch(result: results.SendBatchResult) -> str:
-    counts: dict[str, int] = {}
-    for each in result.results:
-        word = str(each.status or "refused")
-        counts[word] = counts.get(word, 0) + 1
+    counts = Counter(str(each.status or "refused") for each in result.results)
     heading = f"{len(result.results)} messages: {counts_in_words(counts)}."
     odd = [
         f"messages[{index}]: {of_send(each)}"
@@ -78,15 +76,16 @@ def of_send_batch(result: results.SendBatchResult) -> str:
 def of_read(result: results.ReadResult) -> str:
     if result.source == "screen":
         return result.screen or "(the screen is empty)"
-    lines = [f"[{entry.at}] {entry.kind}{_tool(entry)}: {entry.text}{left_out(entry)}" for entry in result.entries]
+    lines = list(map(_entry, result.entries))
     more = " There is more: read on with it." if result.more else ""
     end = [f"cursor: {result.cursor}.{more}"] if result.cursor else []
     return "\n".join([*(lines or ["(nothing new)"]), *end])
 
 
-def left_out(entry: results.ConversationEntry) -> str:
-    """For a shortened entry: how much is missing, and how to get it in whole."""
-    return f" … ({entry.left_out} characters left out: read with full={entry.full})" if entry.left_out else ""
+def _entry(entry: results.ConversationEntry) -> str:
+    tool = f" {entry.tool}" if entry.tool else ""
+    left_out = f" … ({entry.left_out} characters left out: read with full={entry.full})" if entry.left_out else ""
+    return f"[{entry.at}] {entry.kind}{tool}: {entry.text}{left_out}"
 
 
 def of_list(result: results.ListResult) -> str:
@@ -154,18 +153,19 @@ def of_recycle(result: results.RecycleResult) -> str:
 
 def of_restart(result: results.RestartsResult) -> str:
     if result.restarted is None:
-        return _restarted(result.instance_id, result.status, result.resumed)
+        return _restarted(result)
     return "\n".join(
-        f"{each.instance_id} was not restarted: {_error(each.error)}"
-        if each.error
-        else _restarted(each.instance_id, each.status, each.resumed)
+        f"{each.instance_id} was not restarted: {_error(each.error)}" if each.error else _restarted(each)
         for each in result.restarted
     )
 
 
-def _restarted(instance_id: str | None, status: Status | None, resumed: bool | None) -> str:
-    how = "its conversation goes on" if resumed else "it had no conversation yet"
-    return f"{instance_id} was restarted and is {status}; {how}."
+def _restarted(each: results.RestartsResult | results.RestartOutcome) -> str:
+    return f"{each.instance_id} was restarted and is {each.status}; {_how_it_goes_on(each.resumed)}."
+
+
+def _how_it_goes_on(resumed: bool | None) -> str:
+    return "its conversation goes on" if resumed else "it had no conversation yet"
 
 
 def of_git_batch(result: results.GitBatchResult) -> str:
@@ -202,8 +202,7 @@ def how_to_get_back(saved_ref: str, repository: str | None) -> str:
 def _resumed(each: results.ResumedInstance) -> str:
     if each.error:
         return f"{each.instance_id} was not started again: {_error(each.error)}"
-    how = "its conversation goes on" if each.resumed else "it had no conversation yet"
-    return f"{each.instance_id} is {each.status}; {how}."
+    return f"{each.instance_id} is {each.status}; {_how_it_goes_on(each.resumed)}."
 
 
 def _instance(each: results.InstanceInfo) -> str:
@@ -213,16 +212,7 @@ def _instance(each: results.InstanceInfo) -> str:
     line += f" unread={each.unread}" if each.unread else ""
     line += f" held={each.held_messages}" if each.held_messages else ""
     line += f" asks for {each.permission.tool}" if each.permission else ""
-    return line + (f" ({_short(each.reason)})" if each.reason else "")
-
-
-def _short(reason: str) -> str:
-    line = " ".join(reason.split())
-    return line if len(line) <= _LONGEST_REASON else f"{line[: _LONGEST_REASON - 1]}…"
-
-
-def _tool(entry: results.ConversationEntry) -> str:
-    return f" {entry.tool}" if entry.tool else ""
+    return line + (f" ({cut(' '.join(each.reason.split()), _LONGEST_REASON)})" if each.reason else "")
 
 
 def counts_in_words(counts: Mapping[str, int]) -> str:
@@ -234,18 +224,16 @@ def _error(error: results.ErrorInfo | None) -> str:
 
 
 def of_get_performance(result: results.GetPerformanceResult) -> str:
-    return "\n".join(
-        [
-            f"Score {result.performance.score} of 100.",
-            *(f"-{lost.points}: {lost.reason}" for lost in result.performance.lost),
-            *(f"Recommended ({one.priority}): {one.suggestion} {one.impact}" for one in result.recommendations),
-            *_figures(result.metrics),
-            *(
-                f"{step.at}: spawn cap {step.before} → {step.after}, because {step.reason}."
-                for step in result.auto[-3:]
-            ),
-        ]
-    )
+    seen = result.performance
+    steps = [f"{one.at}: spawn cap {one.before} → {one.after}, because {one.reason}." for one in result.auto[-3:]]
+    lines = [
+        f"Score {seen.score} of 100.",
+        *(f"-{lost.points}: {lost.reason}" for lost in seen.lost),
+        *(f"Recommended ({one.priority}): {one.suggestion} {one.impact}" for one in result.recommendations),
+        *_figures(result.metrics),
+        *steps,
+    ]
+    return "\n".join(lines)
 
 
 def _figures(metrics: results.Metrics) -> Iterator[str]:
@@ -265,42 +253,32 @@ def _figures(metrics: results.Metrics) -> Iterator[str]:
         f"cache: {metrics.cache.hits} of {metrics.cache.hits + metrics.cache.misses} found"
     )
     yield f"- state: {metrics.store.mode}, a write takes {seconds(metrics.store.write.avg)}"
-    yield from _waiting_spares(metrics.pools)
-    yield from (of_host(host) for host in metrics.hosts)
-
-
-def _waiting_spares(pools: results.Pools) -> Iterator[str]:
-    for name, stock in (("spare agents", pools.instances), ("spare worktrees", pools.worktrees)):
+    for name, stock in (("spare agents", metrics.pools.instances), ("spare worktrees", metrics.pools.worktrees)):
         if stock.waits_for:
             yield f"- {stock.ready} of {stock.wanted} {name} are ready; the others wait for {stock.waits_for}"
+    yield from map(of_host, metrics.hosts)
 
 
 def of_host(host: results.HostFigures) -> str:
     of_slots = "" if host.slots is None else f" of {host.slots}"
+    ready = ", ".join(f"{count} {_SPARES[kind]}" for kind, count in (host.spares or {}).items() if count)
     return (
-        f"- {host.host}: {host.instances}{of_slots} instances{_of_spares(host)}, {host.cpus} cores "
+        f"- {host.host}: {host.instances}{of_slots} instances{f' ({ready} ready)' if ready else ''}, {host.cpus} cores "
         f"{host.cpu_busy:.0%} busy, {host.memory_available_mb / 1000:.1f} of {host.memory_total_mb / 1000:.1f} GB of "
         "memory free"
     )
 
 
-def _of_spares(host: results.HostFigures) -> str:
-    ready = [f"{count} {_SPARES[kind]}" for kind, count in (host.spares or {}).items() if count]
-    return f" ({', '.join(ready)} ready)" if ready else ""
-
-
 def of_optimize_settings(result: results.OptimizeSettingsResult) -> str:
-    changes = list(changed(result))
+    old, new = (each.model_dump(by_alias=True) for each in (result.old_settings, result.new_settings))
+    changes = [
+        f"- {name}: {in_words(name, old[name])} → {in_words(name, value)}"
+        for name, value in new.items()
+        if value != old[name]
+    ]
     if not changes:
         return "Nothing has changed: these settings apply already."
     return "\n".join(["It applies now, and for the next team too:", *changes])
-
-
-def changed(result: results.OptimizeSettingsResult) -> Iterator[str]:
-    old, new = (each.model_dump(by_alias=True) for each in (result.old_settings, result.new_settings))
-    for name, value in new.items():
-        if value != old[name]:
-            yield f"- {name}: {in_words(name, old[name])} → {in_words(name, value)}"
 
 
 def in_words(name: str, value: float | bool) -> str:

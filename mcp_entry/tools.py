@@ -46,7 +46,7 @@ ADDS = ToolAnnotations(destructive_hint=False, open_world_hint=False)
 SETS = ToolAnnotations(destructive_hint=False, idempotent_hint=True, open_world_hint=False)
 ACTS = ToolAnnotations(destructive_hint=True, open_world_hint=False)
 ACTS_ONCE = ToolAnnotations(destructive_hint=True, idempotent_hint=True, open_world_hint=False)
-LOOKS = ToolAnnotations(read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=False)
+READS = ToolAnnotations(read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +138,7 @@ Example: {"messages": [{"instanceId": "spec_1_1_7", "message": "Rebase on main."
     Tool(
         TeamVerbs.read,
         "Read an instance",
-        hints=LOOKS,
+        hints=READS,
         text=texts.of_read,
         asked=sizes.whole_entry,
         shortened=sizes.of_read,
@@ -159,7 +159,7 @@ Example: {"instanceId": "spec_1_1_7", "cursor": "…as given by the last read…
     Tool(
         TeamVerbs.list,
         "See the team",
-        hints=LOOKS,
+        hints=READS,
         text=texts.of_list,
         shortened=sizes.of_list,
         description="""\
@@ -178,7 +178,7 @@ Example: {"needsAttention": true}""",
     Tool(
         TeamVerbs.wait,
         "Wait for instances",
-        hints=LOOKS,
+        hints=READS,
         text=texts.of_wait,
         shortened=sizes.of_wait,
         description="""\
@@ -276,7 +276,7 @@ Example: {"instanceId": "spec_1_1_7"}""",
     Tool(
         TeamVerbs.get_performance,
         "See how the team performs",
-        hints=LOOKS,
+        hints=READS,
         text=texts.of_get_performance,
         shortened=sizes.of_performance,
         description="""\

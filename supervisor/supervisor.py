@@ -25,8 +25,7 @@ from supervisor.api import requests, results
 from supervisor.api.requests import Request
 from supervisor.api.results import Result
 from supervisor.api.verbs import Caller, Handler, VerbService
-from supervisor.messaging.outgoing import OutgoingMessage
-from supervisor.messaging.send import MessageSender, SendOutcome, outgoing_of
+from supervisor.messaging.send import MessageSender, SendOutcome
 from supervisor.metrics.metrics import Timing
 from supervisor.recovery.recovery import Recovery
 from supervisor.spawning.admission import FairSemaphore
@@ -157,8 +156,7 @@ class Supervisor:
         )
 
     async def send(self, request: requests.SendRequest, caller: Caller) -> results.SendResult:
-        draft = OutgoingMessage(instance_id=request.instance_id, text=request.message, immediate=request.immediate)
-        (sent,) = await self._sending.send(request, request.request_id, [draft], caller.sender)
+        (sent,) = await self._sending.send(request, [request], caller.sender)
         if sent.error is not None:
             raise from_wire(sent.error)
         if request.wait:
@@ -166,19 +164,18 @@ class Supervisor:
         return self._send_result(sent)
 
     async def send_batch(self, request: requests.SendBatchRequest, caller: Caller) -> results.SendBatchResult:
-        drafts = [outgoing_of(member) for member in request.messages]
-        sent = await self._sending.send(request, request.request_id, drafts, caller.sender)
+        sent = await self._sending.send(request, request.messages, caller.sender)
         if request.wait:
             await self._team.outbox.settled([one.message_id for one in sent], request.timeout_seconds)
         outcomes = [self._send_result(one) for one in sent]
-        accepted = sum(one.error is None for one in sent)
-        immediate = sum(one.error is None and draft.immediate for one, draft in zip(sent, drafts, strict=True))
+        accepted = [member for one, member in zip(sent, request.messages, strict=True) if one.error is None]
+        immediate = sum(isinstance(member, requests.BatchMessage) and member.immediate for member in accepted)
         return results.SendBatchResult(
             success=all(outcome.success for outcome in outcomes),
             results=outcomes,
             performance=results.SendPerformance(
                 total_messages=len(sent),
-                queued=accepted - immediate,
+                queued=len(accepted) - immediate,
                 immediate=immediate,
                 avg_batch_size=round(self._team.average_batch, 2),
             ),

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from mcp_entry.cli import doctor, instances, team
-from mcp_entry.cli.session import Commands, system_context
+from mcp_entry.cli.session import Commands, in_session, system_context
 from supervisor.versions import VERSION
 
 app = typer.Typer(
@@ -22,17 +22,17 @@ app = typer.Typer(
 )
 mcp = typer.Typer(help="Phalanx as an MCP server of Claude Code.", no_args_is_help=True, rich_markup_mode=None)
 
-_COMMANDS: tuple[Callable[..., None], ...] = (
+_COMMANDS: tuple[Callable[..., int | None], ...] = (
     *(team.up, team.down, team.status),
     *(instances.spawn, instances.send, instances.read, instances.list_, instances.wait, instances.respond),
     *(instances.interrupt, instances.restart, instances.recycle, instances.attach, instances.terminate),
     *(team.git, team.prewarm, team.perf, team.tune, team.hosts, team.drain, team.gc, team.restore),
 )
 for _command in _COMMANDS:
-    app.command(_command.__name__.rstrip("_"))(_command)
-mcp.command("add")(doctor.add)
+    app.command(_command.__name__.rstrip("_"))(in_session(_command))
+mcp.command("add")(in_session(doctor.add))
 app.add_typer(mcp, name="mcp")
-app.command("doctor")(doctor.doctor)
+app.command("doctor")(in_session(doctor.doctor))
 
 
 def _show_version(wanted: bool) -> None:

@@ -8,6 +8,7 @@ same two for the tests, and a test compares them.
 from __future__ import annotations
 
 import json
+import platform
 import re
 import shlex
 import shutil
@@ -16,12 +17,10 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
 import psutil
-import typer
 from rich.table import Table
 from rich.text import Text
 
@@ -29,12 +28,17 @@ from actors.agents.claude_trust import config_file
 from actors.errors import AgentError, SettingsError
 from actors.home import Home
 from mcp_entry.cli.output import one_line, plain
-from mcp_entry.cli.session import CliSession, CommandContext, HomeOption, JsonOption, session
+from mcp_entry.cli.session import CliSession, CommandContext
 from supervisor.settings import HOME_VARIABLE, Settings, check_variables, home_from, setting_variables
 from supervisor.store.redis_url import without_secrets
 
-_KEYS = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "CLAUDE_CODE_OAUTH_TOKEN")
-_PROVIDERS = ("CLAUDE_CODE_USE_BEDROCK", "CLAUDE_CODE_USE_VERTEX")
+_LOGIN_VARIABLES = (
+    "ANTHROPIC_API_KEY",
+    "ANTHROPIC_AUTH_TOKEN",
+    "CLAUDE_CODE_OAUTH_TOKEN",
+    "CLAUDE_CODE_USE_BEDROCK",
+    "CLAUDE_CODE_USE_VERTEX",
+)
 NAME = "phalanx"
 OLDEST = "2.1.197"
 NEWEST = "2.1.332"
@@ -43,7 +47,6 @@ _VERSION = re.compile(r"(\d+)\.(\d+)\.(\d+)")
 _TRY = "Try it: `scripts/claude-check` in a checkout of Phalanx plays all scenarios with it, in a few minutes."
 _UPGRADE = "Upgrade it: `claude update`, or `npm install -g @anthropic-ai/claude-code`."
 State = Literal["ok", "missing", "note"]
-_OLDEST_PYTHON = (3, 11)
 _OLDEST_TMUX = (3, 2)
 _INSTANCE_BYTES = 250_000_000
 """Memory of one Claude Code."""
@@ -55,7 +58,7 @@ _REDIS_PY = f"Install it into this environment: `{sys.executable} -m pip install
 _STYLES: Mapping[State, str] = {"ok": "green", "missing": "bold red", "note": "yellow"}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class DoctorFinding:
     """``remedy`` says how to get what is missing. A team runs in spite of a note."""
 
@@ -65,19 +68,16 @@ class DoctorFinding:
     remedy: str = ""
 
 
-def doctor(command: typer.Context, home: HomeOption = None, as_json: JsonOption = False) -> None:
+def doctor(team: CliSession) -> int:
     """Look for what a team needs. Exits with 1 when something is missing."""
-    with session(command) as team:
-        findings = list(examine(team.home, team.context))
-        healthy = all(finding.state != "missing" for finding in findings)
-        document = {"ok": healthy, "findings": [asdict(finding) for finding in findings]}
-        team.output.show(document, _view(findings))
-    if not healthy:
-        raise typer.Exit(1)
+    findings = list(examine(team.home, team.context))
+    healthy = all(finding.state != "missing" for finding in findings)
+    team.output.show({"ok": healthy, "findings": [asdict(finding) for finding in findings]}, _view(findings))
+    return 0 if healthy else 1
 
 
 def examine(home: Home, context: CommandContext) -> Iterator[DoctorFinding]:
-    yield _python()
+    yield DoctorFinding("python", "ok", f"{platform.python_version()} at {sys.executable}")
     yield _ray()
     yield _program(
         context, "tmux", ["-V"], "Install it: `apt install tmux`, `dnf install tmux` or `brew install tmux`."
@@ -90,39 +90,30 @@ def examine(home: Home, context: CommandContext) -> Iterator[DoctorFinding]:
     yield _memory()
 
 
-def _python() -> DoctorFinding:
-    found = ".".join(str(part) for part in sys.version_info[:3])
-    if sys.version_info[:2] < _OLDEST_PYTHON:
-        return DoctorFinding(what="python", state="missing", found=found, remedy="Install Python 3.11 or newer.")
-    return DoctorFinding(what="python", state="ok", found=f"{found} at {sys.executable}")
-
-
 def _ray() -> DoctorFinding:
     """Reads the metadata: importing Ray takes a second and starts threads."""
     try:
-        if find_spec("ray") is not None:
-            return DoctorFinding(what="ray", state="ok", found=version("ray"))
+        return DoctorFinding("ray", "ok", version("ray"))
     except PackageNotFoundError:
-        pass
-    remedy = f"Install it into this environment: `{sys.executable} -m pip install ray`."
-    return DoctorFinding(what="ray", state="missing", found="cannot be imported", remedy=remedy)
+        remedy = f"Install it into this environment: `{sys.executable} -m pip install ray`."
+        return DoctorFinding("ray", "missing", "it is not installed", remedy)
 
 
 def _program(context: CommandContext, name: str, ask: list[str], remedy: str, what: str | None = None) -> DoctorFinding:
     what = what or name
     path = shutil.which(name, path=context.environment.get("PATH"))
     if path is None:
-        return DoctorFinding(what=what, state="missing", found=f"{name} is not on PATH", remedy=remedy)
+        return DoctorFinding(what, "missing", f"{name} is not on PATH", remedy)
     try:
         ended = context.run([path, *ask], context.environment)
     except (OSError, subprocess.TimeoutExpired) as error:
-        return DoctorFinding(what=what, state="missing", found=f"{path} does not run: {error}", remedy=remedy)
+        return DoctorFinding(what, "missing", f"{path} does not run: {error}", remedy)
     words = one_line(ended.stdout or ended.stderr, 80)
     if ended.returncode != 0:
-        return DoctorFinding(what=what, state="missing", found=f"{path} fails: {words}", remedy=remedy)
+        return DoctorFinding(what, "missing", f"{path} fails: {words}", remedy)
     if name == "tmux" and _tmux_numbers(words) < _OLDEST_TMUX:
-        return DoctorFinding(what=what, state="missing", found=words, remedy="tmux 3.2 or newer is needed.")
-    return DoctorFinding(what=what, state="ok", found=f"{words} at {path}")
+        return DoctorFinding(what, "missing", words, "tmux 3.2 or newer is needed.")
+    return DoctorFinding(what, "ok", f"{words} at {path}")
 
 
 def _tmux_numbers(words: str) -> tuple[int, ...]:
@@ -137,11 +128,11 @@ def _git_identity(context: CommandContext) -> DoctorFinding:
     try:
         asked = context.run(["git", "-c", "user.useConfigOnly=true", "var", "GIT_AUTHOR_IDENT"], context.environment)
     except (OSError, subprocess.TimeoutExpired):
-        return DoctorFinding(what=what, state="note", found="git cannot be asked", remedy=remedy)
+        return DoctorFinding(what, "note", "git cannot be asked", remedy)
     if asked.returncode != 0:
-        return DoctorFinding(what=what, state="note", found="none: agents cannot commit", remedy=remedy)
+        return DoctorFinding(what, "note", "none: agents cannot commit", remedy)
     who, _, _ = asked.stdout.partition(">")
-    return DoctorFinding(what=what, state="ok", found=one_line(f"{who}>", 120))
+    return DoctorFinding(what, "ok", one_line(f"{who}>", 120))
 
 
 def _settings_and_claude(home: Home, context: CommandContext) -> Iterator[DoctorFinding]:
@@ -150,15 +141,16 @@ def _settings_and_claude(home: Home, context: CommandContext) -> Iterator[Doctor
         settings = Settings.load(home, context.environment)
         words = claude_words(settings.claude_command)
     except SettingsError as error:
-        yield DoctorFinding(what="settings", state="missing", found=str(error), remedy="Correct it, then look again.")
+        yield DoctorFinding("settings", "missing", str(error), "Correct it, then look again.")
         return
     yield _settings(home, settings, context.environment)
     if settings.redis_address is not None:
         yield _redis(settings.redis_address, context)
     claude = _program(context, words[0], [*words[1:], "--version"], _claude_remedy(), what="claude")
-    yield claude if settings.agent == "claude" else _not_needed(claude)
+    needed = settings.agent == "claude" or claude.state != "missing"
+    yield claude if needed else replace(claude, state="note")
     if claude.state == "ok":
-        yield _claude_version(claude)
+        yield version_finding(claude.found)
         config = claude_config(context.environment)
         yield _login_finding(config)
         yield _trust(config, home)
@@ -172,7 +164,7 @@ def _settings(home: Home, settings: Settings, environment: Mapping[str, str]) ->
         *([f"the environment ({', '.join(given)})"] if given else []),
     ]
     changed = f"; {settings.tuned.in_words}" if settings.tuned.in_words else ""
-    return DoctorFinding(what="settings", state="ok", found=f"{' and '.join(places) or 'defaults'}{changed}")
+    return DoctorFinding("settings", "ok", f"{' and '.join(places) or 'defaults'}{changed}")
 
 
 def _redis(address: str, context: CommandContext) -> DoctorFinding:
@@ -181,17 +173,17 @@ def _redis(address: str, context: CommandContext) -> DoctorFinding:
     try:
         asked = context.run([sys.executable, "-P", str(_REDIS_PROBE)], {**context.environment, "REDIS_URL": address})
     except (OSError, subprocess.TimeoutExpired):
-        return DoctorFinding(what="redis", state="note", found=f"{shown} could not be asked", remedy="Look again.")
+        return DoctorFinding("redis", "note", f"{shown} could not be asked", "Look again.")
     words = one_line(asked.stdout, 200)
     if asked.returncode == 0:
-        return DoctorFinding(what="redis", state="ok", found=f"{shown}: {words}")
+        return DoctorFinding("redis", "ok", f"{shown}: {words}")
     if asked.returncode < 0:
         words = "it does not answer"
     if not words:
         last = one_line(asked.stderr.strip().rpartition("\n")[2], 200)
-        return DoctorFinding(what="redis", state="missing", found=f"redis-py does not work: {last}", remedy=_REDIS_PY)
+        return DoctorFinding("redis", "missing", f"redis-py does not work: {last}", _REDIS_PY)
     remedy = "Until it can be used, the team keeps its state in the home alone. Correct its address, or start Redis."
-    return DoctorFinding(what="redis", state="note", found=f"{shown}: {words}", remedy=remedy)
+    return DoctorFinding("redis", "note", f"{shown}: {words}", remedy)
 
 
 def _claude_remedy() -> str:
@@ -199,41 +191,25 @@ def _claude_remedy() -> str:
     return f"Install it: `npm install -g @anthropic-ai/claude-code`; or set PHALANX_CLAUDE_COMMAND to its path{there}."
 
 
-def _not_needed(finding: DoctorFinding) -> DoctorFinding:
-    return replace(finding, state="note") if finding.state == "missing" else finding
+def version_finding(said: str) -> DoctorFinding:
+    """What is known of a version as ``claude --version`` prints it, for example ``2.1.332 (Claude Code)``.
 
-
-def _claude_version(claude: DoctorFinding) -> DoctorFinding:
-    """Claude Code changes every few days, and what Phalanx reads of it is no stable interface."""
-    known = knowledge_of(claude.found)
-    state: State = "ok" if known.checked else "note"
-    return DoctorFinding(what="claude version", state=state, found=known.words, remedy=known.advice)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VersionKnowledge:
-    """``checked``: the version may be used as it is. ``advice`` is empty when there is nothing to do."""
-
-    checked: bool
-    words: str
-    advice: str = ""
-
-
-def knowledge_of(said: str) -> VersionKnowledge:
-    """What is known of a version as ``claude --version`` prints it, for example ``2.1.332 (Claude Code)``."""
+    Claude Code changes every few days, and what Phalanx reads of it is no stable interface.
+    """
+    what = "claude version"
     found = _VERSION.search(said)
     if found is None:
-        return VersionKnowledge(checked=False, words="it does not say which version it is", advice=_TRY)
+        return DoctorFinding(what, "note", "it does not say which version it is", _TRY)
     version, oldest, newest = (_version_numbers(each) for each in (found[0], OLDEST, NEWEST))
     if version in {oldest, newest}:
-        return VersionKnowledge(checked=True, words=f"{found[0]} is one of the versions that were checked")
+        return DoctorFinding(what, "ok", f"{found[0]} is one of the versions that were checked")
     if version < oldest:
         words = f"{found[0]} is older than {OLDEST}, the oldest that was checked: it may not be understood"
-        return VersionKnowledge(checked=False, words=words, advice=_UPGRADE)
+        return DoctorFinding(what, "note", words, _UPGRADE)
     if version > newest:
         words = f"{found[0]} is newer than {NEWEST}, the newest that was checked: it may not be understood"
-        return VersionKnowledge(checked=False, words=words, advice=_TRY)
-    return VersionKnowledge(checked=True, words=f"{found[0]} lies between {OLDEST} and {NEWEST}, which were checked")
+        return DoctorFinding(what, "note", words, _TRY)
+    return DoctorFinding(what, "ok", f"{found[0]} lies between {OLDEST} and {NEWEST}, which were checked")
 
 
 def _version_numbers(version: str) -> tuple[int, ...]:
@@ -242,17 +218,15 @@ def _version_numbers(version: str) -> tuple[int, ...]:
 
 def _login_finding(config: ClaudeConfig) -> DoctorFinding:
     if config.login and config.onboarded:
-        return DoctorFinding(what="claude login", state="ok", found=config.login)
+        return DoctorFinding("claude login", "ok", config.login)
     found = "no login can be seen" if not config.login else f"{config.login}, but its first start was never finished"
-    return DoctorFinding(what="claude login", state="note", found=found, remedy="Run `claude` once and log in.")
+    return DoctorFinding("claude login", "note", found, "Run `claude` once and log in.")
 
 
 def _trust(config: ClaudeConfig, home: Home) -> DoctorFinding:
     if config.trusts(home.worktrees):
-        return DoctorFinding(what="claude trust", state="ok", found=f"{home.worktrees} is trusted")
-    return DoctorFinding(
-        what="claude trust", state="note", found=f"{home.worktrees} is not trusted yet; the first spawn sees to it"
-    )
+        return DoctorFinding("claude trust", "ok", f"{home.worktrees} is trusted")
+    return DoctorFinding("claude trust", "note", f"{home.worktrees} is not trusted yet; the first spawn sees to it")
 
 
 def _home(home: Home) -> DoctorFinding:
@@ -260,8 +234,8 @@ def _home(home: Home) -> DoctorFinding:
     try:
         home.create()
     except SettingsError as error:
-        return DoctorFinding(what="home", state="missing", found=str(home.root), remedy=str(error))
-    return DoctorFinding(what="home", state="ok", found=f"{home.root}, private")
+        return DoctorFinding("home", "missing", str(home.root), str(error))
+    return DoctorFinding("home", "ok", f"{home.root}, private")
 
 
 def _disk(home: Home) -> DoctorFinding:
@@ -269,7 +243,7 @@ def _disk(home: Home) -> DoctorFinding:
     free = shutil.disk_usage(place).free
     state: State = "ok" if free >= _LEAST_DISK_BYTES else "note"
     remedy = "" if state == "ok" else "Worktrees need room: free some, or set PHALANX_HOME elsewhere."
-    return DoctorFinding(what="disk", state=state, found=f"{free / 1e9:.1f} GB free at {place}", remedy=remedy)
+    return DoctorFinding("disk", state, f"{free / 1e9:.1f} GB free at {place}", remedy)
 
 
 def _memory() -> DoctorFinding:
@@ -277,9 +251,7 @@ def _memory() -> DoctorFinding:
     instances = free // _INSTANCE_BYTES
     state: State = "ok" if instances >= 2 else "note"
     remedy = "" if state == "ok" else "An instance needs about 0.25 GB: close other programs."
-    return DoctorFinding(
-        what="memory", state=state, found=f"{free / 1e9:.1f} GB free, enough for {instances} instances", remedy=remedy
-    )
+    return DoctorFinding("memory", state, f"{free / 1e9:.1f} GB free, enough for {instances} instances", remedy=remedy)
 
 
 def _view(findings: list[DoctorFinding]) -> Table:
@@ -297,7 +269,6 @@ def _view(findings: list[DoctorFinding]) -> Table:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClaudeConfig:
-    file: Path
     content: Mapping[str, Any]
     login: str
     """Where a login was found; empty when none was found."""
@@ -320,28 +291,22 @@ class ClaudeConfig:
 
 
 def claude_config(environment: Mapping[str, str]) -> ClaudeConfig:
-    file = config_file(environment)
-    content = _read(file)
-    named = environment.get("CLAUDE_CONFIG_DIR")
-    home = Path(environment.get("HOME") or Path.home())
-    credentials = (Path(named) if named else home / ".claude") / ".credentials.json"
-    return ClaudeConfig(file=file, content=content, login=_login_of(environment, content, credentials))
+    try:
+        content = _mapping(json.loads(config_file(environment).read_bytes()))
+    except (OSError, ValueError):
+        content = {}
+    return ClaudeConfig(content=content, login=_login_of(environment, content))
 
 
-def _login_of(environment: Mapping[str, str], content: Mapping[str, Any], credentials: Path) -> str:
-    found = next((name for name in (*_KEYS, *_PROVIDERS) if environment.get(name)), "")
+def _login_of(environment: Mapping[str, str], content: Mapping[str, Any]) -> str:
+    found = next((name for name in _LOGIN_VARIABLES if environment.get(name)), "")
     if found:
         return f"{found} in the environment"
+    named = environment.get("CLAUDE_CONFIG_DIR")
+    credentials = Path(named or Path(environment.get("HOME") or Path.home()) / ".claude") / ".credentials.json"
     if credentials.is_file():
         return str(credentials)
     return "an account in Claude Code's configuration" if content.get("oauthAccount") else ""
-
-
-def _read(file: Path) -> Mapping[str, Any]:
-    try:
-        return _mapping(json.loads(file.read_bytes()))
-    except (OSError, ValueError):
-        return {}
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:
@@ -370,56 +335,42 @@ def missing_agent(settings: Settings, environment: Mapping[str, str]) -> str:
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Registration:
-    """The program that Claude Code starts as our MCP server, and its variables."""
-
-    program: Path
-    environment: Mapping[str, str]
-
-    def is_registered(self, found: Mapping[str, object] | None) -> bool:
-        return (
-            found is not None
-            and found.get("command") == str(self.program)
-            and not found.get("args")
-            and (found.get("env") or {}) == dict(self.environment)
-        )
-
-
-def add(command: typer.Context, home: HomeOption = None, as_json: JsonOption = False) -> None:
+def add(team: CliSession) -> None:
     """Register Phalanx with Claude Code for all your projects. May be repeated."""
-    with session(command) as team:
-        wanted = Registration(program=_entry_program(), environment=_home_variable(team))
-        claude = _claude(team)
-        found = claude_config(team.context.environment).mcp_server(NAME)
-        done = "already registered"
-        if not wanted.is_registered(found):
-            if found is not None:
-                _run(team.context, [*claude, "mcp", "remove", "--scope", "user", NAME])
-            _run(team.context, _add_command(claude, wanted))
-            done = "registered again" if found is not None else "registered"
-        undo = f"{shlex.join(claude)} mcp remove --scope user {NAME}"
-        document = {"done": done, "program": str(wanted.program), "environment": wanted.environment, "undo": undo}
-        team.output.show(
-            document,
-            plain(
-                f"Phalanx is {done} with Claude Code for all your projects: {wanted.program}\n"
-                f"Start claude anew and ask it to lead a team. To undo: {undo}"
-            ),
-        )
+    program, environment = _entry_program(), _home_variable(team)
+    claude = _claude(team)
+    found = claude_config(team.context.environment).mcp_server(NAME)
+    done = "already registered"
+    if not _is_registered(found, program, environment):
+        if found is not None:
+            _run(team.context, [*claude, "mcp", "remove", "--scope", "user", NAME])
+        # The name must come before ``-e``, which takes all words that follow as variables.
+        variables = [part for name, value in environment.items() for part in ("-e", f"{name}={value}")]
+        _run(team.context, [*claude, "mcp", "add", "--scope", "user", NAME, *variables, "--", program])
+        done = "registered again" if found is not None else "registered"
+    undo = f"{shlex.join(claude)} mcp remove --scope user {NAME}"
+    document = {"done": done, "program": program, "environment": environment, "undo": undo}
+    told = (
+        f"Phalanx is {done} with Claude Code for all your projects: {program}\n"
+        f"Start claude anew and ask it to lead a team. To undo: {undo}"
+    )
+    team.output.show(document, plain(told))
 
 
-def _add_command(claude: Sequence[str], wanted: Registration) -> list[str]:
-    """The name must come before ``-e``, which takes all words that follow as variables."""
-    variables = [part for name, value in wanted.environment.items() for part in ("-e", f"{name}={value}")]
-    return [*claude, "mcp", "add", "--scope", "user", NAME, *variables, "--", str(wanted.program)]
+def _is_registered(found: Mapping[str, Any] | None, program: str, environment: Mapping[str, str]) -> bool:
+    return (
+        found is not None
+        and found.get("command") == program
+        and not found.get("args")
+        and (found.get("env") or {}) == environment
+    )
 
 
-def _entry_program() -> Path:
+def _entry_program() -> str:
     program = Path(sys.executable).with_name("phalanx-mcp")
     if not program.is_file():
         raise SettingsError(f"{program} is missing. Install the package into this environment, then repeat.")
-    return program
+    return str(program)
 
 
 def _home_variable(team: CliSession) -> dict[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -15,7 +16,7 @@ from actors.messages import MessageStatus
 from actors.status import Status
 from mcp_entry import texts
 from mcp_entry.cli import views
-from mcp_entry.cli.session import CliSession, HomeOption, JsonOption, session
+from mcp_entry.cli.session import CliSession
 from supervisor.api import results
 from supervisor.api.requests import AgentName, PermissionMode, Role, Until
 from supervisor.api.verbs import TeamVerbs
@@ -33,7 +34,7 @@ NEEDS_ATTENTION = 3
 
 
 def spawn(
-    command: typer.Context,
+    team: CliSession,
     text: TextArgument = None,
     *,
     file: FileOption = None,
@@ -57,25 +58,22 @@ def spawn(
     env: Annotated[
         list[str] | None, typer.Option(metavar="NAME=VALUE", help="A variable for it; may be repeated.")
     ] = None,
-    home: HomeOption = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Start one instance with its first message, the TEXT."""
-    with session(command) as team:
-        result = team.ask(
-            TeamVerbs.spawn,
-            "starting",
-            work_dir=str(work_dir.expanduser().absolute()),
-            context=_text(text, file),
-            workspace_mode="shared" if shared else "isolated",
-            labels=_pairs(labels or [], "--label", "KEY=VALUE"),
-            env=_pairs(env or [], "--env", "NAME=VALUE"),
-        )
-        team.show(result, texts.of_spawn(result))
+    team.ask_and_show(
+        TeamVerbs.spawn,
+        "starting",
+        texts.of_spawn,
+        work_dir=str(work_dir.expanduser().absolute()),
+        context=_text(text, file),
+        workspace_mode="shared" if shared else "isolated",
+        labels=_pairs(labels or [], "--label", "KEY=VALUE"),
+        env=_pairs(env or [], "--env", "NAME=VALUE"),
+    )
 
 
 def send(
-    command: typer.Context,
+    team: CliSession,
     instance_id: InstanceArgument,
     text: TextArgument = None,
     *,
@@ -85,42 +83,34 @@ def send(
     timeout_seconds: Annotated[
         float, typer.Option("--timeout", metavar="SECONDS", help="With --wait: longest wait.")
     ] = 120.0,
-    home: HomeOption = None,
-    as_json: JsonOption = False,
-) -> None:
+) -> int:
     """Give an instance a message.
 
     Exits with 1 when it was refused or, with --wait, is not in the conversation, and with 3 when it is held back until
     something is answered.
     """
-    with session(command) as team:
-        sent = team.ask(TeamVerbs.send, "sending", message=_text(text, file))
-        team.show(sent, texts.of_send(sent))
+    sent = team.ask_and_show(TeamVerbs.send, "sending", texts.of_send, message=_text(text, file))
     if wait and sent.status is MessageStatus.BLOCKED:
-        raise typer.Exit(NEEDS_ATTENTION)
-    if not sent.success or (wait and sent.status is not MessageStatus.SUBMITTED):
-        raise typer.Exit(1)
+        return NEEDS_ATTENTION
+    return 1 if not sent.success or (wait and sent.status is not MessageStatus.SUBMITTED) else 0
 
 
 def read(
-    command: typer.Context,
+    team: CliSession,
     instance_id: InstanceArgument,
     *,
     screen: Annotated[bool, typer.Option("--screen", help="Its screen instead of the conversation.")] = False,
     cursor: Annotated[str | None, typer.Option(help="Only what is newer than an earlier read ended with.")] = None,
     lines: Annotated[int, typer.Option(min=1, max=2000, help="Most entries or screen lines.")] = 50,
     full: Annotated[str | None, typer.Option(help="One entry that was shortened, in whole.")] = None,
-    home: HomeOption = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Read what an instance was told, answered and did."""
-    with session(command) as team:
-        result = team.ask(TeamVerbs.read, "reading", source="screen" if screen else "conversation")
-        team.show(result, views.of_read(result, latest=None if cursor or full else lines))
+    view = partial(views.of_read, latest=None if cursor or full else lines)
+    team.ask_and_show(TeamVerbs.read, "reading", view, source="screen" if screen else "conversation")
 
 
 def list_(
-    command: typer.Context,
+    team: CliSession,
     *,
     role: Annotated[Role | None, typer.Option(help="Only these.")] = None,
     parent_id: Annotated[
@@ -130,40 +120,28 @@ def list_(
         bool, typer.Option("--attention", help="Only those that wait for a decision or failed.")
     ] = False,
     include_stopped: Annotated[bool, typer.Option("--all", help="Also those that were terminated.")] = False,
-    home: HomeOption = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Show the team; those that need attention come first."""
-    with session(command) as team:
-        result = team.ask(TeamVerbs.list, "looking")
-        team.show(result, views.of_list(result, _now()))
+    team.ask_and_show(TeamVerbs.list, "looking", partial(views.of_list, now=_now()))
 
 
 def wait(
-    command: typer.Context,
+    team: CliSession,
     instance_ids: Annotated[list[str] | None, typer.Argument(metavar="ID", help="The instances to wait for.")] = None,
     *,
     whole_team: Annotated[bool, typer.Option("--all", help="Wait for the whole team.")] = False,
     until: Annotated[Until, typer.Option(help="All are done; one is; or one needs attention.")] = "idle",
     timeout_seconds: Annotated[float, typer.Option("--timeout", metavar="SECONDS", help="Longest wait.")] = 600.0,
-    home: HomeOption = None,
-    as_json: JsonOption = False,
-) -> None:
+) -> int:
     """Wait until instances are done or need attention.
 
     Exits with 1 when the time ran out first, and with 3 when one of them cannot go on by itself. An instance whose
     message is held is not done.
     """
-    with session(command) as team:
-        if bool(instance_ids) == whole_team:
-            raise InvalidRequestError("Name the instances to wait for, or give --all.")
-        result = team.ask(TeamVerbs.wait, "waiting")
-        team.show(result, views.of_wait(result, _now()))
-    if code := _exit_code(result, until):
-        raise typer.Exit(code)
-
-
-def _exit_code(result: results.WaitResult, until: Until) -> int:
+    if bool(instance_ids) == whole_team:
+        raise InvalidRequestError("Name the instances to wait for, or give --all.")
+    result = team.ask(TeamVerbs.wait, "waiting")
+    team.show(result, views.of_wait(result, _now()))
     needed = any(each.needs_attention for each in result.instances)
     if result.reached:
         return NEEDS_ATTENTION if needed and until == "idle" else 0
@@ -171,7 +149,7 @@ def _exit_code(result: results.WaitResult, until: Until) -> int:
 
 
 def respond(
-    command: typer.Context,
+    team: CliSession,
     instance_id: InstanceArgument,
     decision: Annotated[
         Literal["allow", "deny"] | None, typer.Argument(help="Look at `phalanx list` first: the tool and its input.")
@@ -185,69 +163,49 @@ def respond(
         str | None,
         typer.Option("--permission", metavar="ID", help="Answer only this request, as `phalanx list --json` names it."),
     ] = None,
-    home: HomeOption = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Answer what an instance waits on, a request or a dialog."""
-    with session(command) as team:
-        result = team.ask(TeamVerbs.respond, "answering")
-        team.show(result, texts.of_respond(result))
+    team.ask_and_show(TeamVerbs.respond, "answering", texts.of_respond)
 
 
-def interrupt(
-    command: typer.Context, instance_id: InstanceArgument, home: HomeOption = None, as_json: JsonOption = False
-) -> None:
+def interrupt(team: CliSession, instance_id: InstanceArgument) -> None:
     """Stop an instance's current turn; the instance stays."""
-    with session(command) as team:
-        result = team.ask(TeamVerbs.interrupt, "interrupting")
-        team.show(result, texts.of_interrupt(result))
+    team.ask_and_show(TeamVerbs.interrupt, "interrupting", texts.of_interrupt)
 
 
-def restart(
-    command: typer.Context, instances: InstancesArgument, home: HomeOption = None, as_json: JsonOption = False
-) -> None:
+def restart(team: CliSession, instances: InstancesArgument) -> int:
     """Start instances again; their conversations go on."""
-    with session(command) as team:
-        result = team.ask(TeamVerbs.restart, "restarting", **_named(instances))
-        team.show(result, texts.of_restart(result))
-    if not result.success:
-        raise typer.Exit(1)
+    result = team.ask_and_show(TeamVerbs.restart, "restarting", texts.of_restart, **_named(instances))
+    return 0 if result.success else 1
 
 
-def recycle(
-    command: typer.Context, instance_id: InstanceArgument, home: HomeOption = None, as_json: JsonOption = False
-) -> None:
+def recycle(team: CliSession, instance_id: InstanceArgument) -> None:
     """Go on with a fresh conversation in place of a long one.
 
     It knows what the long one has summed up for it.
     """
-    with session(command) as team:
-        result = team.ask(TeamVerbs.recycle, "asking for a summary")
-        team.show(result, texts.of_recycle(result))
+    team.ask_and_show(TeamVerbs.recycle, "asking for a summary", texts.of_recycle)
 
 
-def attach(
-    command: typer.Context, instance_id: InstanceArgument, home: HomeOption = None, as_json: JsonOption = False
-) -> None:
+def attach(team: CliSession, instance_id: InstanceArgument) -> None:
     """Go into an instance's terminal; Ctrl-b d comes back. With --json only say the command."""
-    with session(command) as team:
-        found = _to_attach_to(team, instance_id)
-        tmux = ["tmux", "-S", str(team.home.tmux_socket), "attach-session", "-t", f"={found.session_name}"]
-        if as_json:
-            team.output.show({"command": tmux}, "")
-            return
-        if not team.context.is_terminal():
-            raise InvalidRequestError(f"attach needs a terminal. In one, run: {' '.join(tmux)}")
-        if not _is_here(team, found.session_name):
-            raise WrongStateError(
-                f"The terminal of {instance_id} is not on this machine: it runs on {found.host}. "
-                f"`phalanx attach {instance_id}` there goes into it."
-            )
-        outside = {name: value for name, value in team.context.environment.items() if name != "TMUX"}
-        nested = len(outside) < len(team.context.environment)
-        how = "Ctrl-b Ctrl-b d (you are inside tmux already)" if nested else "Ctrl-b d"
-        team.output.say(f"To come back: {how}. What you type goes to the agent.")
-        team.context.become([*tmux, ";", "display-message", "-d", "5000", f"To come back: {how}"], outside)
+    found = _to_attach_to(team, instance_id)
+    tmux = ["tmux", "-S", str(team.home.tmux_socket), "attach-session", "-t", f"={found.session_name}"]
+    if team.output.as_json:
+        team.output.show({"command": tmux}, "")
+        return
+    if not team.context.is_terminal():
+        raise InvalidRequestError(f"attach needs a terminal. In one, run: {' '.join(tmux)}")
+    if not _is_here(team, found.session_name):
+        raise WrongStateError(
+            f"The terminal of {instance_id} is not on this machine: it runs on {found.host}. "
+            f"`phalanx attach {instance_id}` there goes into it."
+        )
+    outside = {name: value for name, value in team.context.environment.items() if name != "TMUX"}
+    nested = len(outside) < len(team.context.environment)
+    how = "Ctrl-b Ctrl-b d (you are inside tmux already)" if nested else "Ctrl-b d"
+    team.output.say(f"To come back: {how}. What you type goes to the agent.")
+    team.context.become([*tmux, ";", "display-message", "-d", "5000", f"To come back: {how}"], outside)
 
 
 def _to_attach_to(team: CliSession, instance_id: str) -> results.InstanceInfo:
@@ -278,19 +236,14 @@ def _is_here(team: CliSession, session_name: str) -> bool:
 
 
 def terminate(
-    command: typer.Context,
+    team: CliSession,
     instances: InstancesArgument,
     *,
     cascade: Annotated[bool, typer.Option("--cascade", help="Also those that they lead.")] = False,
-    home: HomeOption = None,
-    as_json: JsonOption = False,
-) -> None:
+) -> int:
     """Stop instances for good. Work is never deleted: what is not merged stays."""
-    with session(command) as team:
-        result = team.ask(TeamVerbs.terminate, "terminating", **_named(instances))
-        team.show(result, views.of_terminate(result))
-    if not result.success:
-        raise typer.Exit(1)
+    result = team.ask_and_show(TeamVerbs.terminate, "terminating", views.of_terminate, **_named(instances))
+    return 0 if result.success else 1
 
 
 def _named(instances: list[str]) -> dict[str, Any]:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO, Any
 
 from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, Task, TextColumn, TimeElapsedColumn
+from rich.table import Table
 from rich.text import Text
 
 from supervisor.api.verbs import ProgressCallback, ignore_progress
@@ -118,6 +119,15 @@ def one_line(text: str, most: int) -> str:
     """The text on one line of at most ``most`` characters. Drawn rules, as screens have them, become short."""
     line = _RULE.sub(r"\1\1\1", " ".join(visible(text).split()))
     return line if len(line) <= most else line[: most - 1] + "…"
+
+
+def table(*headings: str, right: Collection[str] = ()) -> Table:
+    """An empty table; the columns in ``right``, which hold numbers, are aligned to the right and not broken."""
+    made = Table(box=None, header_style="bold", pad_edge=False)
+    for heading in headings:
+        numbers = heading in right
+        made.add_column(heading, justify="right" if numbers else "left", no_wrap=numbers, overflow="fold")
+    return made
 
 
 def _steers(character: str) -> bool:

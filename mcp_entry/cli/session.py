@@ -1,9 +1,9 @@
 """One run of a command: its home, its calls of the supervisor, its output and its errors.
 
-``CommandContext`` holds everything outside the process that a command touches; tests pass another one. Every command
-runs in a ``session``, which turns a ``PhalanxError`` into a message on stderr and an exit code. ``CliSession.ask``
-fills a request from the options and arguments that have the names of its fields. Error texts name these as they were
-typed: ``--parent`` for ``parentId``.
+``CommandContext`` holds everything outside the process that a command touches; tests pass another one. ``in_session``
+makes a command of a function that takes its ``CliSession`` first: it adds the options that all commands have, and turns
+a ``PhalanxError`` into a message on stderr and an exit code. ``CliSession.ask`` fills a request from the options and
+arguments that have the names of its fields. Error texts name these as they were typed: ``--parent`` for ``parentId``.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ import sys
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import wraps
+from inspect import Parameter, Signature, signature
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, Protocol
 
@@ -51,10 +53,24 @@ _AFTER_CTRL_C = {
     "resume": "Stopped waiting; those that have begun start all the same. `phalanx list` shows them, `phalanx "
     "terminate ID` ends one.",
 }
-HomeOption = Annotated[
-    Path | None, typer.Option("--home", help="The team's directory; default: PHALANX_HOME, else ~/.phalanx.")
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables and texts.")]
+_SHARED = (
+    Parameter("context", Parameter.KEYWORD_ONLY, annotation=typer.Context),
+    Parameter(
+        "home",
+        Parameter.KEYWORD_ONLY,
+        default=None,
+        annotation=Annotated[
+            Path | None, typer.Option("--home", help="The team's directory; default: PHALANX_HOME, else ~/.phalanx.")
+        ],
+    ),
+    Parameter(
+        "as_json",
+        Parameter.KEYWORD_ONLY,
+        default=False,
+        annotation=Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables and texts.")],
+    ),
+)
+"""The parameters that every command has."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,6 +134,14 @@ class CliSession:
             self.output.say(note, "yellow")
         return result
 
+    def ask_and_show(
+        self, verb: Verb[RequestT, ResultT], what: str, view: Callable[[ResultT], RenderableType], **more: Any
+    ) -> ResultT:
+        """``ask``, then ``show`` with this view of the result."""
+        result = self.ask(verb, what, **more)
+        self.show(result, view(result))
+        return result
+
     def show(self, result: Result, view: RenderableType) -> None:
         """Writes the result with ``--json``, otherwise the view."""
         document = result.model_dump(mode="json", by_alias=True)
@@ -133,11 +157,24 @@ class CliSession:
             raise typer.Exit(STOPPED) from None
 
 
+def in_session(function: Callable[..., int | None]) -> Callable[..., None]:
+    """The command that calls ``function`` with its session and its own arguments, and ends with the exit code given."""
+
+    @wraps(function)
+    def command(context: typer.Context, home: Path | None, *, as_json: bool, **given: Any) -> None:
+        with _session(context, home, as_json=as_json) as team:
+            code = function(team, **given)
+        if code:
+            raise typer.Exit(code)
+
+    _, *own = signature(function, eval_str=True).parameters.values()
+    command.__signature__ = Signature([*own, *_SHARED])  # type: ignore[attr-defined]
+    return command
+
+
 @contextmanager
-def session(command: typer.Context) -> Iterator[CliSession]:
-    """The session of a command, which must have the options ``HomeOption`` and ``JsonOption``."""
+def _session(command: typer.Context, home: Path | None, *, as_json: bool) -> Iterator[CliSession]:
     context: CommandContext = command.obj
-    home, as_json = command.params["home"], command.params["as_json"]
     output = Output.to(sys.stdout, sys.stderr, as_json=as_json)
     try:
         named = {HOME_VARIABLE: str(home)} if home else {}
@@ -187,7 +224,7 @@ def _in_typed_words(refusal: str, words: Mapping[str, str]) -> str:
 
 def _words_after_ctrl_c(verb: Verb[Any, Any]) -> str:
     """What becomes of a call whose caller stopped waiting. The team undoes only what it has not begun."""
-    if verb.looks:
+    if verb.read_only:
         return "Stopped."
     rest = "Stopped waiting; the team may do it all the same. `phalanx list` shows what became of it."
     return _AFTER_CTRL_C.get(verb.name, rest)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -27,12 +27,11 @@ from actors.home import leader_of
 from mcp_entry import texts
 from mcp_entry.cli import views
 from mcp_entry.cli.doctor import missing_agent
-from mcp_entry.cli.output import plain, visible
-from mcp_entry.cli.session import CliSession, HomeOption, JsonOption, session
+from mcp_entry.cli.output import plain, table
+from mcp_entry.cli.session import CliSession
 from supervisor.api import results
 from supervisor.api.requests import AgentName, PermissionMode, Profile
 from supervisor.api.verbs import TeamVerbs
-from supervisor.runtime import TeamAddress
 from supervisor.settings import Settings, waiting_settings
 from supervisor.store.base import utc
 from supervisor.store.redis_url import without_secrets
@@ -43,87 +42,81 @@ _GOOD_SCORE = 80
 
 
 def up(
-    command: typer.Context,
+    team: CliSession,
     *,
     resume: Annotated[
         bool,
         typer.Option("--resume", help="Then start again, with their conversations, those whose agents have ended."),
     ] = False,
-    home: HomeOption = None,
-    as_json: JsonOption = False,
-) -> None:
+) -> int:
     """Bring the team up. Agents get the environment that you have now.
 
     With --resume it exits with 1 when an instance did not start again.
     """
-    with session(command) as team:
-        settings = Settings.load(team.home, team.context.environment)
-        with team.on_ctrl_c("Stopped. What this command had started is ended again."):
-            address = team.context.runtime(team.home, settings).up(team.context.environment, team.output.say)
-        resumed = team.ask(TeamVerbs.resume, "resuming") if resume else None
-        resumable = team.ask(TeamVerbs.status, "looking", compared=True).resumable
-        changed = settings.tuned.in_words
-        missing = missing_agent(settings, team.context.environment)
-        waiting = waiting_settings(team.home, settings) if address.already_running else []
-        document: dict[str, Any] = {
-            "home": str(address.home),
-            "teamId": address.team_id,
-            "alreadyRunning": address.already_running,
-            "resumable": resumable,
-            "changedSettings": changed or None,
-            "waitingSettings": waiting,
-            "missingAgent": missing or None,
-        }
-        if resumed is not None:
-            document["resumed"] = resumed.model_dump(mode="json", by_alias=True)["instances"]
-        lines = [*_up_words(address, resumed, resumable)]
-        if waiting:
-            names = ", ".join(waiting)
-            lines.append(f"Changed, but not for this team before `phalanx down` and `phalanx up`: {names}.")
-        if changed:
-            lines.append(f"Settings were {changed}.")
-        if missing:
-            lines.append(missing)
-        team.output.show(document, plain("\n".join(lines)))
-    if resumed is not None and not resumed.success:
-        raise typer.Exit(1)
-
-
-def _up_words(address: TeamAddress, resumed: results.ResumeResult | None, resumable: list[str]) -> Iterator[str]:
+    settings = Settings.load(team.home, team.context.environment)
+    with team.on_ctrl_c("Stopped. What this command had started is ended again."):
+        address = team.context.runtime(team.home, settings).up(team.context.environment, team.output.say)
+    resumed = team.ask(TeamVerbs.resume, "resuming") if resume else None
+    resumable = team.ask(TeamVerbs.status, "looking", compared=True).resumable
+    changed = settings.tuned.in_words
+    missing = missing_agent(settings, team.context.environment)
+    waiting = waiting_settings(team.home, settings) if address.already_running else []
+    document: dict[str, Any] = {
+        "home": str(address.home),
+        "teamId": address.team_id,
+        "alreadyRunning": address.already_running,
+        "resumable": resumable,
+        "changedSettings": changed or None,
+        "waitingSettings": waiting,
+        "missingAgent": missing or None,
+    }
     runs = "is running already" if address.already_running else "runs"
-    yield f"The team in {address.home} {runs}. `phalanx spawn` starts an instance, `phalanx down` ends all."
+    lines = [f"The team in {address.home} {runs}. `phalanx spawn` starts an instance, `phalanx down` ends all."]
     if resumed is not None:
-        yield texts.of_resume(resumed) if resumed.instances else "There was no instance to start again."
+        document["resumed"] = resumed.model_dump(mode="json", by_alias=True)["instances"]
+        lines.append(texts.of_resume(resumed) if resumed.instances else "There was no instance to start again.")
     elif resumable:
-        one = len(resumable) == 1
-        were = "1 instance was" if one else f"{len(resumable)} instances were"
-        ended = "its agent ended" if one else "their agents ended"
-        when = f"until {ended}" if address.already_running else "when the team ended last"
-        again = "starts it again with its conversation" if one else "starts them again with their conversations"
-        yield f"{were} alive {when}: `phalanx up --resume` {again}."
+        lines.append(_how_to_resume(len(resumable), running=address.already_running))
+    if waiting:
+        names = ", ".join(waiting)
+        lines.append(f"Changed, but not for this team before `phalanx down` and `phalanx up`: {names}.")
+    if changed:
+        lines.append(f"Settings were {changed}.")
+    if missing:
+        lines.append(missing)
+    team.output.show(document, plain("\n".join(lines)))
+    return 0 if resumed is None or resumed.success else 1
 
 
-def down(command: typer.Context, home: HomeOption = None, as_json: JsonOption = False) -> None:
+def _how_to_resume(count: int, *, running: bool) -> str:
+    were, agents, them, conversations = (
+        ("1 instance was", "its agent", "it", "its conversation")
+        if count == 1
+        else (f"{count} instances were", "their agents", "them", "their conversations")
+    )
+    when = f"until {agents} ended" if running else "when the team ended last"
+    return f"{were} alive {when}: `phalanx up --resume` starts {them} again with {conversations}."
+
+
+def down(team: CliSession) -> None:
     """End the team and all that it started. Work stays where it is."""
-    with session(command) as team:
-        with team.on_ctrl_c("Stopped on the way: `phalanx down` ends what is left."):
-            report = team.context.runtime(team.home, Settings()).down(team.output.say)
-        document = {
-            "home": str(team.home.root),
-            "wasRunning": report.was_running,
-            "ended": [asdict(process) for process in report.ended],
-            "notes": report.notes,
-        }
-        done = f"The team in {team.home.root} is down: {len(report.ended)} processes ended."
-        words = done if report.was_running else f"No team was running in {team.home.root}."
-        team.output.show(document, Group(*(plain(note) for note in report.notes), plain(words)))
+    with team.on_ctrl_c("Stopped on the way: `phalanx down` ends what is left."):
+        report = team.context.runtime(team.home, Settings()).down(team.output.say)
+    document = {
+        "home": str(team.home.root),
+        "wasRunning": report.was_running,
+        "ended": [asdict(process) for process in report.ended],
+        "notes": report.notes,
+    }
+    done = f"The team in {team.home.root} is down: {len(report.ended)} processes ended."
+    words = done if report.was_running else f"No team was running in {team.home.root}."
+    team.output.show(document, Group(*(plain(note) for note in report.notes), plain(words)))
 
 
-def status(command: typer.Context, home: HomeOption = None, as_json: JsonOption = False) -> None:
+def status(team: CliSession) -> None:
     """Show how the team is. Exits with 1 when none runs."""
-    with session(command) as team:
-        result = _status(team)
-        team.show(result, views.of_status(result))
+    result = _status(team)
+    team.show(result, views.of_status(result))
 
 
 def _status(team: CliSession) -> results.StatusResult:
@@ -141,32 +134,29 @@ def _status(team: CliSession) -> results.StatusResult:
 
 
 def restore(
-    command: typer.Context,
+    team: CliSession,
     *,
     from_redis: Annotated[bool, typer.Option("--from-redis", help="From the Redis that the settings name.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
-    home: HomeOption = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Bring a lost state of the team back. Says first what that would bring, and asks."""
-    with session(command) as team:
-        if not from_redis:
-            raise InvalidRequestError("Say where the state is to come from: `phalanx restore --from-redis`.")
-        address = Settings.load(team.home, team.context.environment).redis_address
-        if address is None:
-            raise SettingsError("The settings name no Redis: set REDIS_URL, or redis_url in config.toml.")
-        team.home.create()
-        if team.context.runtime(team.home, Settings()).state().kind == "running":
-            raise WrongStateError(f"The team in {team.home.root} runs and has its state. Nothing was restored.")
-        words = f"{_restored_words(_restore(team, address))}, from {without_secrets(address)} into {team.home.root}"
-        if not yes:
-            if not team.context.is_terminal():
-                raise InvalidRequestError(f"This would bring back {words}. Nothing was restored: --yes does it.")
-            typer.confirm(f"Bring back {words}?", abort=True, err=True)
-        found = _restore(team, address, "--apply")
-        document = {**found, "from": without_secrets(address), "into": str(team.home.root)}
-        done = f"Restored: {_restored_words(found)}. What was written after that is not in it. `phalanx up` goes on."
-        team.output.show(document, plain(done))
+    if not from_redis:
+        raise InvalidRequestError("Say where the state is to come from: `phalanx restore --from-redis`.")
+    address = Settings.load(team.home, team.context.environment).redis_address
+    if address is None:
+        raise SettingsError("The settings name no Redis: set REDIS_URL, or redis_url in config.toml.")
+    team.home.create()
+    if team.context.runtime(team.home, Settings()).state().kind == "running":
+        raise WrongStateError(f"The team in {team.home.root} runs and has its state. Nothing was restored.")
+    words = f"{_restored_words(_restore(team, address))}, from {without_secrets(address)} into {team.home.root}"
+    if not yes:
+        if not team.context.is_terminal():
+            raise InvalidRequestError(f"This would bring back {words}. Nothing was restored: --yes does it.")
+        typer.confirm(f"Bring back {words}?", abort=True, err=True)
+    found = _restore(team, address, "--apply")
+    document = {**found, "from": without_secrets(address), "into": str(team.home.root)}
+    done = f"Restored: {_restored_words(found)}. What was written after that is not in it. `phalanx up` goes on."
+    team.output.show(document, plain(done))
 
 
 def _restore(team: CliSession, address: str, *arguments: str) -> dict[str, Any]:
@@ -198,38 +188,32 @@ def _restored_words(found: Mapping[str, Any]) -> str:
 
 
 def gc(
-    command: typer.Context,
+    team: CliSession,
     *,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
-    home: HomeOption = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Clear away what terminated instances have left behind. Work that is nowhere else is saved first."""
-    with session(command) as team:
-        result = team.ask(TeamVerbs.gc, "looking" if dry_run else "clearing")
-        team.show(result, views.of_gc(result))
+    team.ask_and_show(TeamVerbs.gc, "looking" if dry_run else "clearing", views.of_gc)
 
 
-def hosts(command: typer.Context, home: HomeOption = None, as_json: JsonOption = False) -> None:
+def hosts(team: CliSession) -> None:
     """Show the machines of the team."""
-    with session(command) as team:
-        result = team.ask(TeamVerbs.hosts, "asking Ray for its hosts")
-        team.show(result, _hosts_table(result))
+    team.ask_and_show(TeamVerbs.hosts, "asking Ray for its hosts", _hosts_table)
 
 
 def _hosts_table(result: results.HostsResult) -> RenderableType:
-    table = Table("host", "address", "status", "instances", "slots", "labels", box=None, header_style="bold")
+    shown = Table("host", "address", "status", "instances", "slots", "labels", box=None, header_style="bold")
     for each in result.hosts:
         name = f"{each.host} (supervisor)" if each.supervisor else each.host
         labels = ", ".join(f"{key}={value}" for key, value in sorted(each.labels.items()))
         style = {"up": "", "drained": "yellow", "away": "red"}[each.status]
         words = (name, each.address, each.status, str(each.instances), str(each.slots), labels)
-        table.add_row(*map(plain, words), style=style)
-    return table
+        shown.add_row(*map(plain, words), style=style)
+    return shown
 
 
 def drain(
-    command: typer.Context,
+    team: CliSession,
     host: Annotated[str, typer.Argument(metavar="HOST", help="As `phalanx hosts` lists it.")],
     *,
     undo: Annotated[bool, typer.Option("--undo", help="Place instances there again.")] = False,
@@ -237,44 +221,35 @@ def drain(
     timeout_seconds: Annotated[
         float | None, typer.Option("--timeout", metavar="SECONDS", help="Wait no longer; default: 600.")
     ] = None,
-    home: HomeOption = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Place nothing new on a machine and empty it.
 
     Those that are there are handed over to others, each when its turn is done.
     """
-    with session(command) as team:
-        result = team.ask(TeamVerbs.drain, "handing over")
-        team.show(result, _drain_words(result))
+    team.ask_and_show(TeamVerbs.drain, "handing over", _drain_words)
 
 
 def _drain_words(result: results.DrainResult) -> RenderableType:
     if not result.drained:
         return Text(f"{result.host} takes instances again.")
-    left = [Text(visible(f"  {each.instance_id} {each.why}")) for each in result.remaining]
+    left = [plain(f"  {each.instance_id} {each.why}") for each in result.remaining]
     end = "Still there; who can be handed over will be:" if left else "Nothing of the team is there any more."
     return Group(Text(f"{result.host} takes no new instances. {end}"), *left)
 
 
 def git(
-    command: typer.Context,
+    team: CliSession,
     file: Annotated[
         Path | None, typer.Option("--file", help="Read the operations from this file instead of stdin.")
     ] = None,
-    home: HomeOption = None,
-    as_json: JsonOption = False,
-) -> None:
+) -> int:
     """Run many git operations, given as JSON.
 
     The list comes from stdin, as the tool git_batch takes it, such as [{"type": "status", "workspaceDir": "/shop"}].
     Exits with 1 when one failed.
     """
-    with session(command) as team:
-        result = team.ask(TeamVerbs.git_batch, "running git", operations=_operations(file))
-        team.show(result, views.of_git_batch(result))
-    if not result.success:
-        raise typer.Exit(1)
+    result = team.ask_and_show(TeamVerbs.git_batch, "running git", views.of_git_batch, operations=_operations(file))
+    return 0 if result.success else 1
 
 
 def _operations(file: Path | None) -> Any:
@@ -292,7 +267,7 @@ def _operations(file: Path | None) -> Any:
 
 
 def prewarm(
-    command: typer.Context,
+    team: CliSession,
     instances: Annotated[
         int | None, typer.Argument(help="Spare agents at their prompt; 0 lets them go, without it they stay.")
     ] = None,
@@ -306,84 +281,71 @@ def prewarm(
     permission_mode: Annotated[
         PermissionMode | None, typer.Option("--permissions", help="Which tool calls need no asking.")
     ] = None,
-    home: HomeOption = None,
-    as_json: JsonOption = False,
-) -> None:
+) -> int:
     """Have spare agents and worktrees ready. Exits with 1 when some could not be made."""
-    with session(command) as team:
-        directory = str(work_dir.expanduser().absolute())
-        result = team.ask(TeamVerbs.prewarm_resources, "preparing", work_dir=directory)
-        team.show(result, texts.of_prewarm(result))
-    if not result.success:
-        raise typer.Exit(1)
+    directory = str(work_dir.expanduser().absolute())
+    result = team.ask_and_show(TeamVerbs.prewarm_resources, "preparing", texts.of_prewarm, work_dir=directory)
+    return 0 if result.success else 1
 
 
 def perf(
-    command: typer.Context,
+    team: CliSession,
     *,
     window_seconds: Annotated[float, typer.Option("--window", metavar="SECONDS", help="How far back.")] = 300.0,
-    home: HomeOption = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Show how the team performs and what would help."""
-    with session(command) as team:
-        result = team.ask(TeamVerbs.get_performance, "looking")
-        team.show(result, Group(*_of_performance(result)))
+    team.ask_and_show(TeamVerbs.get_performance, "looking", _of_performance)
 
 
-def _of_performance(result: results.GetPerformanceResult) -> Iterator[RenderableType]:
+def _of_performance(result: results.GetPerformanceResult) -> RenderableType:
     score, metrics = result.performance.score, result.metrics
-    yield Text(f"Score {score} of 100", "bold green" if score >= _GOOD_SCORE else "bold yellow")
-    for lost in result.performance.lost:
-        yield plain(f"  -{lost.points}: {lost.reason}", "yellow")
-    for one in result.recommendations:
-        yield plain(f"  {one.suggestion} {one.impact}")
-    yield Text("")
-    yield _times(metrics)
-    yield Text("")
-    yield _queues(metrics)
-    yield Text("")
-    yield plain(f"instances: {metrics.instances.alive} alive of {metrics.instances.total}")
-    yield plain(f"state: {metrics.store.mode}")
-    for host in metrics.hosts:
-        yield plain(f"host {texts.of_host(host).removeprefix('- ')}")
-    for step in result.auto:
-        yield plain(f"{step.at} spawn cap {step.before} → {step.after}: {step.reason}", "dim")
+    return Group(
+        Text(f"Score {score} of 100", "bold green" if score >= _GOOD_SCORE else "bold yellow"),
+        *(plain(f"  -{lost.points}: {lost.reason}", "yellow") for lost in result.performance.lost),
+        *(plain(f"  {one.suggestion} {one.impact}") for one in result.recommendations),
+        Text(""),
+        _times(metrics),
+        Text(""),
+        _queues(metrics),
+        Text(""),
+        plain(f"instances: {metrics.instances.alive} alive of {metrics.instances.total}"),
+        plain(f"state: {metrics.store.mode}"),
+        *(plain(f"host {texts.of_host(host).removeprefix('- ')}") for host in metrics.hosts),
+        *(plain(f"{step.at} spawn cap {step.before} → {step.after}: {step.reason}", "dim") for step in result.auto),
+    )
 
 
 def _times(metrics: results.Metrics) -> Table:
-    table = _figures_table(
-        f"LAST {metrics.window_seconds:.0f} S", "DONE", "FAILED", "HALF WITHIN", "95 % WITHIN", "LONGEST"
-    )
-    failures = {"spawns": metrics.spawns.failed, "messages": metrics.messages.failed + metrics.messages.unconfirmed}
-    rows = {
-        "spawns": metrics.spawns.time,
-        "messages": metrics.messages.time,
-        "git operations": metrics.git.time,
-        "calls": metrics.calls,
-        "writes of the state": metrics.store.write,
-    }
-    failures["git operations"] = metrics.git.failed
-    for name, time in rows.items():
-        shown = [texts.seconds(ms) if time.count else "" for ms in (time.p50, time.p95, time.max)]
-        table.add_row(name, str(time.count), str(failures.get(name, "")), *shown)
-    return table
+    within = ("DONE", "FAILED", "HALF WITHIN", "95 % WITHIN", "LONGEST")
+    shown = table(f"LAST {metrics.window_seconds:.0f} S", *within, right=within)
+    messages = metrics.messages
+    for name, time, failed in (
+        ("spawns", metrics.spawns.time, str(metrics.spawns.failed)),
+        ("messages", messages.time, str(messages.failed + messages.unconfirmed)),
+        ("git operations", metrics.git.time, str(metrics.git.failed)),
+        ("calls", metrics.calls, ""),
+        ("writes of the state", metrics.store.write, ""),
+    ):
+        times = [texts.seconds(ms) if time.count else "" for ms in (time.p50, time.p95, time.max)]
+        shown.add_row(name, str(time.count), failed, *times)
+    return shown
 
 
 def _queues(metrics: results.Metrics) -> Group:
-    table = _figures_table("QUEUE OR POOL", "RUNNING OR READY", "WAITING", "LIMIT OR WANTED")
+    numbers = ("RUNNING OR READY", "WAITING", "LIMIT OR WANTED")
+    shown = table("QUEUE OR POOL", *numbers, right=numbers)
     for name, queue in (("spawns", metrics.queues.spawn), ("git operations", metrics.queues.git)):
-        table.add_row(name, str(queue.running), str(queue.pending), str(queue.limit))
+        shown.add_row(name, str(queue.running), str(queue.pending), str(queue.limit))
     pools = metrics.pools
     stocks = (("spare agents", pools.instances), ("spare worktrees", pools.worktrees), ("spare actors", pools.actors))
     for name, stock in stocks:
-        table.add_row(name, str(stock.ready), "", str(stock.wanted))
+        shown.add_row(name, str(stock.ready), "", str(stock.wanted))
     waits = [plain(f"{name} wait for {stock.waits_for}", "dim") for name, stock in stocks if stock.waits_for]
-    return Group(table, *waits)
+    return Group(shown, *waits)
 
 
 def tune(
-    command: typer.Context,
+    team: CliSession,
     *,
     profile: Annotated[Profile | None, typer.Option(help="For up to 10, 50, 100, and for more instances.")] = None,
     max_concurrent_spawns: Annotated[
@@ -404,32 +366,16 @@ def tune(
     prewarm_instances: Annotated[int | None, typer.Option("--prewarm", help="Spare agents at their prompt.")] = None,
     auto: Annotated[bool | None, typer.Option("--auto/--no-auto", help="Let the spawn cap tune itself.")] = None,
     reset: Annotated[bool, typer.Option("--reset", help="Take back all that was changed; then the rest.")] = False,
-    home: HomeOption = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Change settings of the running team; they are kept. Without options show them."""
-    with session(command) as team:
-        result = team.ask(TeamVerbs.optimize_settings, "tuning")
-        team.show(result, _of_settings(result))
+    team.ask_and_show(TeamVerbs.optimize_settings, "tuning", _of_settings)
 
 
 def _of_settings(result: results.OptimizeSettingsResult) -> RenderableType:
     old, new = (each.model_dump(by_alias=True) for each in (result.old_settings, result.new_settings))
-    if old == new:
-        table = _figures_table("SETTING", "NOW")
-        for name, value in new.items():
-            table.add_row(name, texts.in_words(name, value))
-        return table
-    table = _figures_table("SETTING", "BEFORE", "NOW")
+    numbers = ("NOW",) if old == new else ("BEFORE", "NOW")
+    shown = table("SETTING", *numbers, right=numbers)
     for name, value in new.items():
-        style = "bold" if value != old[name] else ""
-        table.add_row(name, texts.in_words(name, old[name]), texts.in_words(name, value), style=style)
-    return table
-
-
-def _figures_table(first: str, *others: str) -> Table:
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    table.add_column(first)
-    for heading in others:
-        table.add_column(heading, justify="right", no_wrap=True)
-    return table
+        before = [] if old == new else [texts.in_words(name, old[name])]
+        shown.add_row(name, *before, texts.in_words(name, value), style="bold" if value != old[name] else "")
+    return shown

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from actors.status import Status
 from mcp_entry import texts
-from mcp_entry.cli.output import one_line, plain
+from mcp_entry.cli.output import one_line, plain, table
 from supervisor.api import results
 
 _STYLES: Mapping[Status, str] = {
@@ -42,13 +42,10 @@ def of_list(result: results.ListResult, now: datetime.datetime) -> RenderableTyp
 
 def of_instances(instances: Sequence[results.InstanceInfo], now: datetime.datetime) -> RenderableType:
     """A table, and below it the notes. A note on several instances is shown once."""
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for heading in ("INSTANCE", "NAME", "STATUS", "FOR", "UNREAD", "BRANCH OR DIRECTORY"):
-        right = heading in ("FOR", "UNREAD")
-        table.add_column(heading, justify="right" if right else "left", no_wrap=right, overflow="fold")
+    shown = table("INSTANCE", "NAME", "STATUS", "FOR", "UNREAD", "BRANCH OR DIRECTORY", right=("FOR", "UNREAD"))
     notes: dict[str, list[results.InstanceInfo]] = {}
     for each in instances:
-        table.add_row(
+        shown.add_row(
             plain(each.instance_id),
             plain(each.name or ""),
             _status(each),
@@ -58,7 +55,7 @@ def of_instances(instances: Sequence[results.InstanceInfo], now: datetime.dateti
         )
         if note := _note(each):
             notes.setdefault(note, []).append(each)
-    return Group(table, Text(), *(_shared_note(note, noted) for note, noted in notes.items())) if notes else table
+    return Group(shown, Text(), *(_shared_note(note, noted) for note, noted in notes.items())) if notes else shown
 
 
 def _status(each: results.InstanceInfo) -> Text:
@@ -93,21 +90,16 @@ def of_read(result: results.ReadResult, *, latest: int | None = None) -> Rendera
     if latest is not None and len(result.entries) >= latest:
         parts.append(plain(f"The latest {len(result.entries)} entries: --lines {4 * latest} shows more.", "dim"))
     for entry in result.entries:
-        parts += [_heading(entry), plain(entry.text or _arguments(entry.input)), *_left_out(entry), Text("")]
+        tool = f" {entry.tool}" if entry.tool else ""
+        heading = plain(f"{entry.kind.replace('_', ' ')}{tool}", "bold").append_text(plain(f"  {entry.at}", "dim"))
+        parts += [heading, plain(entry.text or _arguments(entry.input))]
+        if entry.left_out:
+            left_out = f"… {entry.left_out} characters left out: --full {entry.full} shows it in whole"
+            parts.append(plain(left_out, "dim"))
+        parts.append(Text(""))
     more = " There is more: read on with it." if result.more else ""
     end = f"{'' if parts else 'Nothing new. '}Next: --cursor {result.cursor}{more}" if result.cursor else "Nothing yet."
     return Group(*parts, plain(end, "dim")) if result.cursor or not parts else Group(*parts)
-
-
-def _heading(entry: results.ConversationEntry) -> Text:
-    tool = f" {entry.tool}" if entry.tool else ""
-    return plain(f"{entry.kind.replace('_', ' ')}{tool}", "bold").append_text(plain(f"  {entry.at}", "dim"))
-
-
-def _left_out(entry: results.ConversationEntry) -> list[Text]:
-    if not entry.left_out:
-        return []
-    return [plain(f"… {entry.left_out} characters left out: --full {entry.full} shows it in whole", "dim")]
 
 
 def _arguments(tool_input: Mapping[str, Any] | None) -> str:
@@ -115,52 +107,53 @@ def _arguments(tool_input: Mapping[str, Any] | None) -> str:
 
 
 def of_status(result: results.StatusResult) -> RenderableType:
-    counts = texts.counts_in_words(result.counts) or "none"
-    spawns = (
-        f"{result.spawns_running} running, {result.spawns_waiting} waiting (at most {result.max_concurrent_spawns})"
-    )
     pairs = {
         "home": result.home,
         "version": result.version,
         "running since": result.started_at,
         "supervisor": f"process {result.supervisor_pid}",
         "state": result.store,
-        "instances": counts,
-        "spawns": spawns,
+        "instances": texts.counts_in_words(result.counts) or "none",
+        "spawns": f"{result.spawns_running} running, {result.spawns_waiting} waiting "
+        f"(at most {result.max_concurrent_spawns})",
     }
     if result.resumable:
         ids = one_line(", ".join(result.resumable), _LONGEST_NOTE)
         pairs["resumable"] = f"{ids}\n`phalanx up --resume` starts them again"
-    return Group(of_pairs(pairs), *_warnings(result.warnings))
+    shown = Table(box=None, show_header=False, pad_edge=False)
+    shown.add_column(style="bold", no_wrap=True)
+    shown.add_column(overflow="fold")
+    for name, value in pairs.items():
+        shown.add_row(name, plain(value))
+    return Group(shown, *_warnings(result.warnings))
 
 
 def of_gc(result: results.GcResult) -> RenderableType:
     """What goes and what stays, with the reason; below it the commands that get saved work back."""
     if not result.items:
         return Text("There is nothing to clear away.")
-    table = Table(box=None, header_style="bold", pad_edge=False)
+    shown = Table(box=None, header_style="bold", pad_edge=False)
     for heading in ("", "WHAT", "INSTANCE", "PATH"):
-        table.add_column(heading, no_wrap=heading != "PATH", overflow="fold")
+        shown.add_column(heading, no_wrap=heading != "PATH", overflow="fold")
     for item in result.items:
         fate = Text("stays", "yellow") if item.kept else Text("would go" if result.dry_run else "gone", "green")
         where = plain(f"{item.host}:{item.path}" if item.host else item.path)
         if item.kept:
             where.append_text(plain(f"\n{item.kept}", "dim"))
-        table.add_row(fate, Text(item.what), plain(item.instance_id or ""), where)
-    return Group(table, *_saved(result), _gc_summary(result))
+        shown.add_row(fate, Text(item.what), plain(item.instance_id or ""), where)
+    return Group(shown, *_saved(result), _gc_summary(result))
 
 
 def _saved(result: results.GcResult) -> list[Text]:
-    saved = [_get_back(item, item.saved_ref) for item in result.items if item.saved_ref]
+    saved = []
+    for item in result.items:
+        if item.saved_ref:
+            command = texts.how_to_get_back(item.saved_ref, item.repository)
+            # Saved work of an instance comes home; that of a worktree of no known instance stays on its host.
+            saved.append(f"{command}  # on {item.host}" if item.host and item.what == "worktree" else command)
     words = "Once work that is nowhere else is saved," if result.dry_run else "Work that was nowhere else is saved;"
     heading = Text(f"{words} this makes a branch of it:")
     return [heading, *(_command(command) for command in saved)] if saved else []
-
-
-def _get_back(item: results.CollectedItem, saved_ref: str) -> str:
-    """Saved work of an instance comes home; that of a worktree of no known instance stays on its host."""
-    command = texts.how_to_get_back(saved_ref, item.repository)
-    return f"{command}  # on {item.host}" if item.host and item.what == "worktree" else command
 
 
 def _command(command: str) -> Text:
@@ -191,15 +184,6 @@ def of_terminate(result: results.TerminateResult) -> RenderableType:
             parts.append(_command(texts.how_to_get_back(each.saved_ref, each.repository)))
     parts += [plain(line) for line in texts.of_still_running(result)]
     return Group(*parts) if parts else Text("Nothing was running.")
-
-
-def of_pairs(pairs: Mapping[str, str]) -> RenderableType:
-    table = Table(box=None, show_header=False, pad_edge=False)
-    table.add_column(style="bold", no_wrap=True)
-    table.add_column(overflow="fold")
-    for name, value in pairs.items():
-        table.add_row(name, plain(value))
-    return table
 
 
 def age(since: str, now: datetime.datetime) -> str:

@@ -101,6 +101,11 @@ VariableName = Annotated[
 HostName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,252}$")]
 LabelKey = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,127}$")]
 LabelValue = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{0,63}$")]
+DirectoryPath = Annotated[str, StringConstraints(min_length=1, max_length=4096)]
+Reference = Annotated[str, StringConstraints(max_length=100)]
+"""A cursor or another name that an earlier answer gave."""
+WaitSeconds = Annotated[float, Field(gt=0, le=MAX_WAIT_S)]
+SpareCount = Annotated[int, Field(ge=0, le=MAX_SPARES)]
 Model = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/\[\]@-]{0,99}$")]
 
 
@@ -191,10 +196,8 @@ class SpawnRequest(Request):
         description="What it is told its part is, and who may be its parent: executive, over managers, over "
         "specialists, who do the work. It gives no rights and no tools."
     )
-    work_dir: str = Field(
-        min_length=1,
-        max_length=4096,
-        description="Absolute path of the directory to work on, in a git repository unless shared.",
+    work_dir: DirectoryPath = Field(
+        description="Absolute path of the directory to work on, in a git repository unless shared."
     )
     context: str = Field(min_length=1, description="The first message: the whole task.")
     parent_id: InstanceId | None = Field(
@@ -202,20 +205,17 @@ class SpawnRequest(Request):
         description="Id of the instance above this one; default: you. It orders the team; it moves no messages.",
     )
     workspace_mode: WorkspaceMode = Field(
-        default="isolated",
-        description="A git worktree on a branch of its own, or workDir itself.",
+        default="isolated", description="A git worktree on a branch of its own, or workDir itself."
     )
     host: HostName | None = Field(
-        default=None,
-        description="The machine to run on, as get_performance names it; default: where most room is.",
+        default=None, description="The machine to run on, as get_performance names it; default: where most room is."
     )
     labels: dict[LabelKey, LabelValue] = Field(default_factory=dict, description="Which its machine must have.")
     name: Name | None = Field(default=None, description="A label: letters, digits, - and _, at most 40.")
     agent: AgentName | None = Field(default=None, description="Default by settings.")
     model: Model | None = Field(default=None, description="As Claude Code's --model takes it; default: its own.")
     permission_mode: PermissionMode | None = Field(
-        default=None,
-        description="Which tool calls it may make without asking; default, which asks (see respond).",
+        default=None, description="Which tool calls it may make without asking; default, which asks (see respond)."
     )
     env: dict[VariableName, str] = Field(
         default_factory=dict, description="Environment variables, on top of the team's."
@@ -258,25 +258,17 @@ class SpawnBatchRequest(Request):
 class PrewarmRequest(Request):
     """Have spare agents and worktrees ready, so that spawn need not wait for them."""
 
-    instances: int | None = Field(
-        default=None,
-        ge=0,
-        le=MAX_SPARES,
-        description="0 lets them go; without it they stay as they are.",
-    )
-    worktrees: Annotated[int, Field(ge=0, le=MAX_SPARES)] | bool | None = Field(
+    instances: SpareCount | None = Field(default=None, description="0 lets them go; without it they stay as they are.")
+    worktrees: SpareCount | bool | None = Field(
         default=None,
         description="Spare worktrees for further instances, likewise; true: as many as instances, or 5 without any.",
     )
-    work_dir: str | None = Field(
-        default=None,
-        min_length=1,
-        max_length=4096,
-        description="As for spawn; default: where one was started last, at first your own directory.",
+    work_dir: DirectoryPath | None = Field(
+        default=None, description="As for spawn; default: where one was started last, at first your own directory."
     )
-    agent: AgentName | None = Field(default=None)
-    model: Model | None = Field(default=None)
-    permission_mode: PermissionMode | None = Field(default=None)
+    agent: AgentName | None = None
+    model: Model | None = None
+    permission_mode: PermissionMode | None = None
     env: dict[VariableName, str] = Field(default_factory=dict)
 
     @property
@@ -287,26 +279,18 @@ class PrewarmRequest(Request):
         return None if self.worktrees is None else int(self.worktrees)
 
 
-class SendRequest(Request):
-    """Give one instance a message."""
-
-    instance_id: InstanceId
-    message: str = Field(min_length=1, description="The text, at most 1 MB.")
-    immediate: bool = Field(default=False, description="Without waiting for others to go with it.")
-    wait: bool = Field(default=False, description="Return when its fate is known instead of at once.")
-    timeout_seconds: float = Field(
-        default=LEAD_WAIT_S,
-        gt=0,
-        le=MAX_WAIT_S,
-        description="With wait: longest wait.",
-    )
-    request_id: RequestId | None = Field(default=None, description=REQUEST_ID_USE)
-
-
 class BatchMessage(Request):
     instance_id: InstanceId
     message: str = Field(min_length=1, description="The text, at most 1 MB.")
     immediate: bool = Field(default=False, description="Without waiting for others to go with it.")
+
+
+class SendRequest(BatchMessage):
+    """Give one instance a message."""
+
+    wait: bool = Field(default=False, description="Return when its fate is known instead of at once.")
+    timeout_seconds: WaitSeconds = Field(default=LEAD_WAIT_S, description="With wait: longest wait.")
+    request_id: RequestId | None = Field(default=None, description=REQUEST_ID_USE)
 
 
 SendMember = Annotated[BatchMessage | Malformed, FailsAlone(BatchMessage, BatchMessage)]
@@ -317,7 +301,7 @@ class SendBatchRequest(Request):
 
     messages: Sequence[SendMember] = Field(min_length=1, max_length=MAX_BATCH_MEMBERS)
     wait: bool = Field(default=False, description="Return when every message's fate is known.")
-    timeout_seconds: float = Field(default=LEAD_WAIT_S, gt=0, le=MAX_WAIT_S, description="With wait: longest wait.")
+    timeout_seconds: WaitSeconds = Field(default=LEAD_WAIT_S, description="With wait: longest wait.")
     request_id: RequestId | None = Field(default=None, description=REQUEST_ID_USE)
 
 
@@ -328,9 +312,9 @@ class ReadRequest(Request):
     source: Literal["conversation", "screen"] = Field(
         default="conversation", description="The agent's own record, or the pane's text."
     )
-    cursor: str | None = Field(default=None, max_length=100, description="Of an earlier answer: only what is newer.")
+    cursor: Reference | None = Field(default=None, description="Of an earlier answer: only what is newer.")
     lines: int = Field(default=50, ge=1, le=2000, description="Most entries, or screen lines.")
-    full: str | None = Field(default=None, max_length=100, description="Of one shortened entry: that one, whole.")
+    full: Reference | None = Field(default=None, description="Of one shortened entry: that one, whole.")
 
 
 class ListRequest(Request):
@@ -354,7 +338,7 @@ class WaitRequest(Request):
     until: Until = Field(
         default="idle", description="idle: all are done; any_idle: one is; needs_attention: one needs somebody."
     )
-    timeout_seconds: float = Field(default=LEAD_WAIT_S, gt=0, le=MAX_WAIT_S)
+    timeout_seconds: WaitSeconds = LEAD_WAIT_S
 
 
 class RespondRequest(Request):
@@ -363,15 +347,11 @@ class RespondRequest(Request):
     instance_id: InstanceId
     decision: Literal["allow", "deny"] | None = Field(default=None, description="deny also closes a dialog.")
     option: str | None = Field(
-        default=None,
-        max_length=2_000,
-        description="Of a dialog or question: in its words or by its number.",
+        default=None, max_length=2_000, description="Of a dialog or question: in its words or by its number."
     )
     answers: dict[str, str] = Field(default_factory=dict, description="To several questions, by their words.")
-    permission_id: str | None = Field(
-        default=None,
-        max_length=100,
-        description="That you saw: if another request waits by now, nothing is answered.",
+    permission_id: Reference | None = Field(
+        default=None, description="That you saw: if another request waits by now, nothing is answered."
     )
     message: str | None = Field(
         default=None,
@@ -430,17 +410,11 @@ class GitOperation(Request):
     """One git operation in one directory."""
 
     type: GitType
-    workspace_dir: str = Field(
-        min_length=1,
-        max_length=4096,
-        description="Absolute path in the repository; of an instance its workingDirectory.",
+    workspace_dir: DirectoryPath = Field(
+        description="Absolute path in the repository; of an instance its workingDirectory."
     )
     params: dict[str, Any] = Field(default_factory=dict, description="What the type takes.")
-    cache_key: str | None = Field(
-        default=None,
-        max_length=200,
-        description="Not needed.",
-    )
+    cache_key: str | None = Field(default=None, max_length=200, description="Not needed.")
 
 
 GitMember = Annotated[GitOperation | Malformed, FailsAlone(GitOperation, GitOperation)]
@@ -465,7 +439,7 @@ class DrainRequest(Request):
     host: HostName = Field(description="As `phalanx hosts` lists it.")
     undo: bool = Field(default=False, description="Place instances there again.")
     wait: bool = Field(default=True, description="Return when all are handed over. They are in any case.")
-    timeout_seconds: float = Field(default=600.0, gt=0, le=MAX_WAIT_S, description="With wait: longest wait.")
+    timeout_seconds: WaitSeconds = Field(default=600.0, description="With wait: longest wait.")
 
 
 class ResumeRequest(Request):
@@ -498,8 +472,7 @@ class OptimizeSettingsRequest(Request):
     """Change settings of the running team; they hold for the next one too. Only what is given is changed."""
 
     profile: Profile | None = Field(
-        default=None,
-        description="For up to 10, 50, 100, and more instances; what else is given wins.",
+        default=None, description="For up to 10, 50, 100, and more instances; what else is given wins."
     )
     max_concurrent_spawns: int | None = Field(
         default=None, ge=1, le=100, description="Instances that start at the same time."
@@ -523,8 +496,7 @@ class OptimizeSettingsRequest(Request):
     )
     prewarm_instances: int | None = Field(default=None, ge=0, le=500, description="Spare agents at their prompt.")
     auto: bool | None = Field(
-        default=None,
-        description="The spawn cap tunes itself, beginning with maxConcurrentSpawns.",
+        default=None, description="The spawn cap tunes itself, beginning with maxConcurrentSpawns."
     )
     reset: bool = Field(default=False, description="First take back all that was ever changed.")
 
@@ -544,11 +516,11 @@ class OptimizeSettingsRequest(Request):
 class EventsRequest(Request):
     """Wait for what the team tells of itself."""
 
-    cursor: str | None = Field(
-        default=None, max_length=100, description="Of the last answer; without it only what happens from now on."
+    cursor: Reference | None = Field(
+        default=None, description="Of the last answer; without it only what happens from now on."
     )
     kinds: list[EventKind] = Field(default=["performance-alert", "health-check"], min_length=1)
-    timeout_seconds: float = Field(default=60.0, gt=0, le=MAX_WAIT_S)
+    timeout_seconds: WaitSeconds = 60.0
 
 
 class ShutdownRequest(Request):

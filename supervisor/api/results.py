@@ -1,19 +1,23 @@
-"""What callers get back: one model for each verb, camelCase on the wire. Times are ISO 8601 in UTC, durations in ms.
+"""What callers get back: one model for each verb, and the words for a failure. camelCase on the wire.
 
-Descriptions are short, because a lead pays for every word of a schema.
+Times are ISO 8601 in UTC, durations in ms. Descriptions are short, because a lead pays for every word of a schema.
 """
 
 from __future__ import annotations
 
+import logging
+import secrets
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
+from actors.errors import PhalanxError, to_wire
 from actors.messages import MessageStatus
 from actors.status import Status
 from supervisor.api.requests import GitType, Role, WorkspaceMode
 
+logger = logging.getLogger(__name__)
 AS_ELSEWHERE: dict[str, Any] = {"properties": {}, "required": []}
 """For the schema of a field whose parts another field describes."""
 ROWS_AS_ELSEWHERE: dict[str, Any] = {"items": {"type": "object"}}
@@ -34,11 +38,25 @@ class Named(Result):
     model_config = ConfigDict(json_schema_extra=named_only)
 
 
-class ErrorInfo(Result):
-    model_config = ConfigDict(json_schema_extra=named_only)
-
+class ErrorInfo(Named):
     code: str
     message: str
+
+
+def public_error(error: Exception, what: str) -> PhalanxError:
+    """What a caller is told of a failure: a ``PhalanxError`` as it is, another error by a reference to the log.
+
+    ``what`` has failed; it is the subject of the sentence. Batches use this for one member, which fails alone.
+    """
+    if isinstance(error, PhalanxError):
+        return error
+    reference = secrets.token_hex(4)
+    logger.error("%s failed, reference %s", what, reference, exc_info=error)
+    return PhalanxError(f"{what} failed inside the supervisor; its log says why under reference {reference}.")
+
+
+def error_info(error: Exception, what: str) -> ErrorInfo:
+    return ErrorInfo(**to_wire(public_error(error, what)))
 
 
 class SpawnResult(Result):
@@ -157,9 +175,7 @@ class DialogInfo(Result):
     options: list[str]
 
 
-class Tokens(Result):
-    model_config = ConfigDict(json_schema_extra=named_only)
-
+class Tokens(Named):
     input: int = 0
     output: int = 0
     cache_read: int = 0

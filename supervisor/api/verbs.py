@@ -46,21 +46,21 @@ class Verb(Generic[RequestT, ResultT]):
         request: type[RequestT],
         result: type[ResultT],
         *,
-        looks: bool = False,
+        read_only: bool = False,
         repeatable: bool = False,
         timeout_s: float = 30.0,
         each_s: float = 0.0,
         members: str = "",
         name: str = "",
     ) -> None:
-        """``looks``: it changes nothing, so a call is cancelled when its client goes away. ``repeatable``: another call
-        does nothing more. ``timeout_s``: how long a client waits for the answer, beyond the time that the request asks
-        to wait, with ``each_s`` more for every member of the argument ``members``. ``name``: the name on the wire, if
-        it is not the attribute's."""
+        """``read_only``: a call is cancelled when its client goes away. ``repeatable``: another call does nothing more.
+        ``timeout_s``: how long a client waits for the answer, beyond the time that the request asks to wait, with
+        ``each_s`` more for every member of the argument ``members``. ``name``: the name on the wire, if it is not the
+        attribute's."""
         self.request = request
         self.result = result
-        self.looks = looks
-        self.repeatable = repeatable or looks
+        self.read_only = read_only
+        self.repeatable = repeatable or read_only
         self.timeout_s = timeout_s
         self.each_s = each_s
         self.members = members
@@ -108,9 +108,9 @@ class TeamVerbs(ABC):
     prewarm_resources = Verb(requests.PrewarmRequest, results.PrewarmResult, timeout_s=3700)
     send = Verb(requests.SendRequest, results.SendResult)
     send_batch = Verb(requests.SendBatchRequest, results.SendBatchResult)
-    read = Verb(requests.ReadRequest, results.ReadResult, looks=True)
-    list = Verb(requests.ListRequest, results.ListResult, looks=True)
-    wait = Verb(requests.WaitRequest, results.WaitResult, looks=True)
+    read = Verb(requests.ReadRequest, results.ReadResult, read_only=True)
+    list = Verb(requests.ListRequest, results.ListResult, read_only=True)
+    wait = Verb(requests.WaitRequest, results.WaitResult, read_only=True)
     respond = Verb(requests.RespondRequest, results.RespondResult)
     interrupt = Verb(requests.InterruptRequest, results.InterruptResult, timeout_s=60)
     terminate = Verb(
@@ -119,14 +119,14 @@ class TeamVerbs(ABC):
     recycle = Verb(requests.RecycleRequest, results.RecycleResult, timeout_s=900)
     restart = Verb(requests.RestartRequest, results.RestartsResult, timeout_s=900, each_s=60, members="instanceIds")
     git_batch = Verb(requests.GitBatchRequest, results.GitBatchResult, timeout_s=900, each_s=30, members="operations")
-    hosts = Verb(requests.HostsRequest, results.HostsResult, looks=True)
+    hosts = Verb(requests.HostsRequest, results.HostsResult, read_only=True)
     drain = Verb(requests.DrainRequest, results.DrainResult, repeatable=True)
     resume = Verb(requests.ResumeRequest, results.ResumeResult, timeout_s=900)
     gc = Verb(requests.GcRequest, results.GcResult, timeout_s=300)
-    status = Verb(requests.StatusRequest, results.StatusResult, looks=True)
-    get_performance = Verb(requests.GetPerformanceRequest, results.GetPerformanceResult, looks=True)
+    status = Verb(requests.StatusRequest, results.StatusResult, read_only=True)
+    get_performance = Verb(requests.GetPerformanceRequest, results.GetPerformanceResult, read_only=True)
     optimize_settings = Verb(requests.OptimizeSettingsRequest, results.OptimizeSettingsResult, repeatable=True)
-    next_events = Verb(requests.EventsRequest, results.EventsResult, looks=True, name="events")
+    next_events = Verb(requests.EventsRequest, results.EventsResult, read_only=True, name="events")
     shutdown = Verb(requests.ShutdownRequest, results.TerminateResult, timeout_s=120)
 
 

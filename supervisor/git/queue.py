@@ -29,10 +29,10 @@ from typing import Literal, TypeVar
 from cachetools import TTLCache
 
 from actors.concurrency import TaskSet
-from actors.errors import InvalidRequestError, PhalanxError, UnavailableError, from_wire
+from actors.errors import InvalidRequestError, PhalanxError, UnavailableError
 from actors.git import model
 from actors.git.model import CreateRef, GitRequest, GitResponse, ListRefs, Operation, Read, RepositoryPaths
-from supervisor.api.failures import told
+from supervisor.api.results import public_error
 from supervisor.git.params import base_of
 from supervisor.metrics.metrics import Count, MetricsRecorder, Timing
 from supervisor.ports import GitPort
@@ -450,7 +450,7 @@ class GitQueue:
         try:
             answer = await self._run(caller, asked, places.get(asked.directory), is_awaited=is_awaited)
         except Exception as error:  # noqa: BLE001 - told and logged
-            return GitResponse.refused(from_wire(told(error, "This operation")))
+            return GitResponse.refused(public_error(error, "This operation"))
         self._recorder.observe(Timing.GIT_WAIT, max(0.0, time.monotonic() - begun - answer.took_s))
         return answer
 

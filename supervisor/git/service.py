@@ -19,12 +19,11 @@ from operator import itemgetter
 from pathlib import Path
 
 from actors.concurrency import TaskSet
-from actors.errors import PhalanxError, UnavailableError, from_wire
+from actors.errors import PhalanxError, UnavailableError
 from actors.git.model import GitRequest, GitResponse, RepositoryPaths, Write
 from supervisor.api import requests, results
-from supervisor.api.failures import told
 from supervisor.api.requests import GitBatchRequest
-from supervisor.api.results import ErrorInfo, GitBatchResult
+from supervisor.api.results import ErrorInfo, GitBatchResult, public_error
 from supervisor.api.verbs import Caller, Handler
 from supervisor.cluster.scheduler import HostScheduler
 from supervisor.git.params import PARAMS, operation_of
@@ -249,7 +248,7 @@ class GitService:
             except Exception as error:
                 if not host:
                     raise
-                refused = GitResponse.refused(from_wire(told(error, f"git on {host}")))
+                refused = GitResponse.refused(public_error(error, f"git on {host}"))
                 found = [refused] * len(numbers)
             return list(zip(numbers, found, strict=True))
 
@@ -274,14 +273,14 @@ class GitService:
         try:
             return "", await self._work_dirs.checked(workspace_dir, called="workspaceDir")
         except Exception as error:  # noqa: BLE001 - told and logged
-            return "", from_wire(told(error, "Looking at workspaceDir"))
+            return "", public_error(error, "Looking at workspaceDir")
 
 
 def _job(asked: requests.GitOperation, host: str, directory: Path | PhalanxError) -> _Placed:
     try:
         operation = operation_of(asked)
     except Exception as error:  # noqa: BLE001 - told and logged
-        return "", from_wire(told(error, f"This {asked.type}"))
+        return "", public_error(error, f"This {asked.type}")
     return host, directory if isinstance(directory, PhalanxError) else GitRequest(
         directory=directory, operation=operation
     )

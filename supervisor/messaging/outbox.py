@@ -23,13 +23,14 @@ import time
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from actors.concurrency import ChangeNotifier
-from actors.errors import InvalidRequestError, PhalanxError, StoreError, WrongStateError, from_wire
+from actors.errors import InvalidRequestError, PhalanxError, StoreError, WrongStateError
+from actors.instance.inbox import SanitizedText, clean
 from actors.messages import Message, MessageStatus, Receipt, encode
-from supervisor.api.failures import told
-from supervisor.messaging.outgoing import OutgoingMessage, check_text
+from supervisor.api.requests import MAX_MESSAGE_BYTES, BatchMessage, Malformed
+from supervisor.api.results import public_error
 from supervisor.metrics.metrics import Count, MetricsRecorder
 from supervisor.records import Unreadable, decode_message, decode_receipt
 from supervisor.store import keys
@@ -46,11 +47,11 @@ RECEIPTS_KEPT = 50_000
 class Writes:
     """What else is written and deleted in the same transaction."""
 
-    records: Mapping[str, bytes]
+    records: Mapping[str, bytes] = field(default_factory=dict)
     delete: Sequence[str] = ()
 
 
-_NOTHING_MORE = Writes(records={})
+_NOTHING_MORE = Writes()
 
 
 class Outbox:
@@ -108,37 +109,42 @@ class Outbox:
                 self._add(message)
         self._numbers = itertools.count(waiting[-1].number + 1 if waiting else 1)
 
-    def check(self, drafts: Sequence[OutgoingMessage], sender: str, now: float) -> list[Message | PhalanxError]:
-        """Makes messages of drafts, in order. A refused draft gives its error and harms no other."""
-        checked: list[Message | PhalanxError] = []
-        for outgoing in drafts:
-            try:
-                self._check_takes_messages(outgoing)
-                checked.append(self.make_message(outgoing, sender, now))
-            except Exception as error:  # noqa: BLE001 - told and logged
-                checked.append(from_wire(told(error, "This message")))
-        return checked
+    def check(
+        self, members: Sequence[BatchMessage | Malformed], sender: str, now: float
+    ) -> list[Message | PhalanxError]:
+        """The message of each member, in order. A refused member gives its error and harms no other."""
+        return [self._checked(member, sender, now) for member in members]
 
-    def _check_takes_messages(self, outgoing: OutgoingMessage) -> None:
-        if outgoing.fault:
-            raise InvalidRequestError(outgoing.fault)
-        member = self._registry.get(outgoing.instance_id)
+    def _checked(self, member: BatchMessage | Malformed, sender: str, now: float) -> Message | PhalanxError:
+        if isinstance(member, Malformed):
+            return member.error
+        try:
+            self._check_takes_messages(member.instance_id)
+            return self._message(member, sender, now)
+        except Exception as error:  # noqa: BLE001 - told and logged
+            return public_error(error, "This message")
+
+    def _check_takes_messages(self, instance_id: str) -> None:
+        member = self._registry.get(instance_id)
         if member.record.stage is InstanceStage.STARTING:
-            raise WrongStateError(f"{outgoing.instance_id} is just being started: send again when it is ready.")
+            raise WrongStateError(f"{instance_id} is just being started: send again when it is ready.")
         if member.terminated:
-            raise WrongStateError(f"{outgoing.instance_id} was terminated: spawn a new instance for this message.")
+            raise WrongStateError(f"{instance_id} was terminated: spawn a new instance for this message.")
         if not member.alive or member.ending:
-            raise WrongStateError(f"{outgoing.instance_id} is {member.status} and takes no messages. Restart it first.")
+            raise WrongStateError(f"{instance_id} is {member.status} and takes no messages. Restart it first.")
 
-    def make_message(self, outgoing: OutgoingMessage, sender: str, now: float) -> Message:
-        """The message, without a look at its instance: the first one is for an instance that is being started."""
-        cleaned = check_text(outgoing.text)
+    def first_message(self, instance_id: str, text: str, sender: str) -> Message:
+        """The message to an instance that is being started. Raises ``InvalidRequestError`` for its text."""
+        return self._message(BatchMessage(instance_id=instance_id, message=text, immediate=True), sender, time.time())
+
+    def _message(self, member: BatchMessage, sender: str, now: float) -> Message:
+        cleaned = check_text(member.message)
         return Message(
             id=f"msg_{secrets.token_hex(6)}",
-            instance_id=outgoing.instance_id,
+            instance_id=member.instance_id,
             sender=sender,
             text=cleaned.text,
-            immediate=outgoing.immediate,
+            immediate=member.immediate,
             accepted_at=now,
             removed_characters=cleaned.removed,
             number=next(self._numbers),
@@ -149,7 +155,7 @@ class Outbox:
 
         A caller that is cancelled meanwhile may have sent them all the same.
         """
-        return await asyncio.shield(asyncio.ensure_future(self._accept(messages, extra)))
+        return await asyncio.shield(self._accept(messages, extra))
 
     async def _accept(self, messages: Sequence[Message], extra: Writes) -> list[Receipt]:
         records = {keys.message(message.id): encode(message) for message in messages} | dict(extra.records)
@@ -411,6 +417,20 @@ class Outbox:
         for handover in handovers:
             handover.cancel()
         await asyncio.gather(*handovers, return_exceptions=True)
+
+
+def check_text(text: str) -> SanitizedText:
+    """The text without control characters. Raises ``InvalidRequestError`` when it is too long or empty."""
+    cleaned = clean(text)
+    size_bytes = len(cleaned.text.encode())
+    if size_bytes > MAX_MESSAGE_BYTES:
+        raise InvalidRequestError(
+            f"The message has {size_bytes} bytes; at most {MAX_MESSAGE_BYTES} are possible. "
+            "Put long material into a file and send its path."
+        )
+    if not cleaned.text.strip():
+        raise InvalidRequestError("The message is empty once control characters are removed: send some text.")
+    return cleaned
 
 
 def _accepted(message: Message) -> Receipt:

@@ -14,27 +14,20 @@ from typing import Any
 
 from actors.errors import PhalanxError, to_wire
 from actors.messages import Message
-from supervisor.api.requests import BatchMessage, Malformed, Request
+from supervisor.api.requests import BatchMessage, Malformed, SendBatchRequest, SendRequest
 from supervisor.messaging.outbox import Writes
-from supervisor.messaging.outgoing import OutgoingMessage
 from supervisor.rpc.idempotency import IdempotentCall, fingerprint
 from supervisor.team.team import Team
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SendOutcome:
-    """Of one draft: the id of the accepted message, or the error (``to_wire``) of a refused one."""
+    """Of one member: the id of the accepted message, or the error (``to_wire``) of a refused one."""
 
     instance_id: str
     message_id: str = ""
     removed_characters: int = 0
     error: dict[str, str] | None = None
-
-
-def outgoing_of(member: BatchMessage | Malformed) -> OutgoingMessage:
-    if isinstance(member, Malformed):
-        return OutgoingMessage(instance_id=member.named("instanceId"), text="", fault=member.fault)
-    return OutgoingMessage(instance_id=member.instance_id, text=member.message, immediate=member.immediate)
 
 
 class MessageSender:
@@ -46,25 +39,25 @@ class MessageSender:
         self._storing: dict[str, asyncio.Task[None]] = {}
 
     async def send(
-        self, request: Request, request_id: str | None, drafts: Sequence[OutgoingMessage], sender: str
+        self, request: SendRequest | SendBatchRequest, members: Sequence[BatchMessage | Malformed], sender: str
     ) -> Sequence[SendOutcome]:
-        """Outcomes in the order of the drafts. A refused draft harms no other. After ``StoreError`` none was taken."""
+        """Outcomes in the order of the members. A refused one harms no other. After ``StoreError`` none was taken."""
 
         async def work() -> Sequence[SendOutcome]:
-            return await self._send(fingerprint(request), request_id, drafts, sender)
+            return await self._send(fingerprint(request), request.request_id, members, sender)
 
-        return await self._idempotency.once(request, request_id, work)
+        return await self._idempotency.once(request, request.request_id, work)
 
     async def _send(
-        self, content: str, request_id: str | None, drafts: Sequence[OutgoingMessage], sender: str
+        self, content: str, request_id: str | None, members: Sequence[BatchMessage | Malformed], sender: str
     ) -> Sequence[SendOutcome]:
         if request_id is not None and request_id in self._storing:
             await asyncio.wait((self._storing[request_id],))
         earlier = self._idempotency.outcomes(request_id, content)
         if earlier is not None:
             return [SendOutcome(**outcome) for outcome in earlier]
-        checked = self._outbox.check(drafts, sender, time.time())
-        sent = [_sent(outgoing, message) for outgoing, message in zip(drafts, checked, strict=True)]
+        checked = self._outbox.check(members, sender, time.time())
+        sent = [_outcome(member, message) for member, message in zip(members, checked, strict=True)]
         outcomes: list[Any] = [asdict(one) for one in sent]
         noted = self._idempotency.note(request_id, content, outcomes)
         messages = [message for message in checked if isinstance(message, Message)]
@@ -80,9 +73,8 @@ class MessageSender:
 
         def stored(_: object) -> None:
             self._storing.pop(noted.request_id, None)
-            _ = (
-                task.cancelled() or task.exception()
-            )  # the waiting caller gets it; without one, asyncio must not complain
+            # The waiting caller gets the error; without one, asyncio must not complain.
+            _ = task.cancelled() or task.exception()
 
         task = asyncio.create_task(store(), name="store messages")
         if noted.request_id:
@@ -91,9 +83,8 @@ class MessageSender:
         return task
 
 
-def _sent(outgoing: OutgoingMessage, message: Message | PhalanxError) -> SendOutcome:
+def _outcome(member: BatchMessage | Malformed, message: Message | PhalanxError) -> SendOutcome:
+    instance_id = member.named("instanceId") if isinstance(member, Malformed) else member.instance_id
     if isinstance(message, PhalanxError):
-        return SendOutcome(instance_id=outgoing.instance_id, error=to_wire(message))
-    return SendOutcome(
-        instance_id=outgoing.instance_id, message_id=message.id, removed_characters=message.removed_characters
-    )
+        return SendOutcome(instance_id=instance_id, error=to_wire(message))
+    return SendOutcome(instance_id=instance_id, message_id=message.id, removed_characters=message.removed_characters)

@@ -27,8 +27,7 @@ from actors.home import Home
 from actors.host.host import Host
 from actors.worktrees.model import OrphanWorktree, RemovalResult, Workspace
 from supervisor.api import requests, results
-from supervisor.api.failures import told
-from supervisor.api.results import CollectedItem
+from supervisor.api.results import CollectedItem, public_error
 from supervisor.api.verbs import Caller, Handler
 from supervisor.team.instance import SPARE_PREFIX
 from supervisor.team.lifecycle import Lifecycle, where_saved
@@ -251,4 +250,4 @@ def _goes(record: InstanceRecord, removal: RemovalResult) -> bool:
 
 
 def _not_cleared(item: CollectedItem, error: Exception) -> CollectedItem:
-    return item.model_copy(update={"kept": told(error, f"Clearing away {item.path}")["message"]})
+    return item.model_copy(update={"kept": str(public_error(error, f"Clearing away {item.path}"))})

@@ -1,11 +1,11 @@
 """``SupervisorClient``: how Python code, the MCP entry and the command line call a team. Imports no Ray.
 
 One client is one connection, used from one event loop; its calls run side by side. Every call is bounded in time. A
-lost connection is opened again. A call that it took along is repeated if that does no harm: when it only looks, or when
-it has a request id, by which the supervisor recognises it (the client adds one where the caller gave none). The client
-waits for a team that is only away; for one that was brought down it raises at once. Errors are those of
-``actors.errors``: the error that the supervisor raised; ``TeamNotRunningError`` when no supervisor answers;
-``UnavailableError`` when the answer did not come, so that the outcome is not known.
+lost connection is opened again. A call that it took along is repeated if that does no harm: when it is read-only or has
+a request id, by which the supervisor recognises it (the client adds one where the caller gave none). The client waits
+for a team that is only away; for one that was brought down it raises at once. Errors are those of ``actors.errors``:
+the error that the supervisor raised; ``TeamNotRunningError`` when no supervisor answers; ``UnavailableError`` when the
+answer did not come, so that the outcome is not known.
 
 ::
 
@@ -20,8 +20,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -51,15 +51,14 @@ _RELAY_TRIES = 3
 
 class SupervisorClient(TeamVerbs):
     def __init__(self, home: Home, sender: str) -> None:
-        """Use ``connect``. The header line of messages shows ``sender``."""
+        """Connects to nothing yet: ``connect`` gives a connected one. The header line of messages shows ``sender``."""
         self._home = home
         self._sender = sender
         self._connection: GatewayConnection | None = None
         self._opening = asyncio.Lock()
+        self._opened = asyncio.Event()
+        """Replaced at each opening."""
         self._closings = 0
-        self._under_way = 0
-        self._idle = asyncio.Event()
-        self._idle.set()
 
     @classmethod
     async def connect(cls, home: Home, sender: str = "lead") -> Self:
@@ -88,7 +87,7 @@ class SupervisorClient(TeamVerbs):
         return f"The team runs {_version_name(self._connection.team_version)}, and this is {VERSION}. {RENEW}"
 
     async def open(self) -> None:
-        """Opens the connection again if it was lost, as ``connect`` does. Raises ``TeamNotRunningError``."""
+        """Opens the connection if none is open. Raises ``TeamNotRunningError``."""
         await self._open_connection(None)
 
     async def until_lost(self) -> None:
@@ -96,10 +95,10 @@ class SupervisorClient(TeamVerbs):
         if self._connection is not None:
             await self._connection.ended()
 
-    async def close_when_idle(self) -> None:
-        """Closes once the calls under way have ended. They may open the connection again meanwhile."""
-        await self._idle.wait()
-        await self.close()
+    async def until_connected(self) -> None:
+        """Returns when a connection is open; it opens none itself."""
+        if self.closed:
+            await self._opened.wait()
 
     async def close(self) -> None:
         """Ends the connection. Calls under way raise ``UnavailableError``."""
@@ -141,9 +140,8 @@ class SupervisorClient(TeamVerbs):
     async def _answer(
         self, verb: Verb[Any, Any], arguments: Mapping[str, Any], on_progress: ProgressCallback
     ) -> dict[str, Any]:
-        with self._counted():
-            answer: dict[str, Any] = await self._call(RetryState(verb, arguments), on_progress)
-            return answer
+        answer: dict[str, Any] = await self._call(RetryState(verb, arguments), on_progress)
+        return answer
 
     def _result(self, verb: Verb[RequestT, ResultT], answer: Mapping[str, Any]) -> ResultT:
         try:
@@ -195,17 +193,6 @@ class SupervisorClient(TeamVerbs):
     def _team_version(self) -> str:
         return self._connection.team_version if self._connection is not None else ""
 
-    @contextmanager
-    def _counted(self) -> Iterator[None]:
-        self._under_way += 1
-        self._idle.clear()
-        try:
-            yield
-        finally:
-            self._under_way -= 1
-            if not self._under_way:
-                self._idle.set()
-
     async def _call(self, retry_state: RetryState, on_progress: ProgressCallback) -> Any:
         verb = retry_state.verb
         closings = self._closings
@@ -245,14 +232,15 @@ class SupervisorClient(TeamVerbs):
 
     async def _open_connection(self, return_patience_s: float | None) -> GatewayConnection:
         """``return_patience_s``: how long to wait for a team that was lost; None for a first connection."""
-        if self._connection is not None and not self._connection.closed:
-            return self._connection
+        returning = return_patience_s is not None
         patience_s = CONNECT_PATIENCE_S if return_patience_s is None else return_patience_s
+        failures = 0
         try:
-            async with asyncio.timeout(patience_s), self._opening:
-                if self._connection is None or self._connection.closed:
-                    self._connection = await self._connect(returning=return_patience_s is not None)
-                return self._connection
+            async with asyncio.timeout(patience_s):
+                while (connection := await self._try_to_connect(returning=returning)) is None:
+                    failures += 1
+                    await asyncio.sleep(_RETRY.pause_s(failures))
+                return connection
         except TimeoutError:
             leader = leader_of(self._home)
             raise TeamNotRunningError(
@@ -262,21 +250,27 @@ class SupervisorClient(TeamVerbs):
                 "back what is missing."
             ) from None
 
-    async def _connect(self, *, returning: bool) -> GatewayConnection:
-        socket = self._home.gateway_socket
-        failures = 0
-        while True:
+    async def _try_to_connect(self, *, returning: bool) -> GatewayConnection | None:
+        """The open connection, or a new one; None while the supervisor is away. Raises ``TeamNotRunningError`` when
+        waiting is useless. Others that wait try in turn: one may wait for a team that another will bring up."""
+        async with self._opening:
+            if self._connection is not None and not self._connection.closed:
+                return self._connection
+            socket = self._home.gateway_socket
             try:
-                return await GatewayConnection.open(socket, self._hello)
+                self._connection = await GatewayConnection.open(socket, self._hello)
             except (ConnectionRefusedError, FileNotFoundError):
                 self._check_is_wanted(returning=returning)
+                return None
             except OSError as error:
-                if not returning:
-                    raise TeamNotRunningError(
-                        f"{socket} cannot be reached: {error or 'no answer'}. `phalanx doctor` helps."
-                    ) from error
-            failures += 1
-            await asyncio.sleep(_RETRY.pause_s(failures))
+                if returning:
+                    return None
+                raise TeamNotRunningError(
+                    f"{socket} cannot be reached: {error or 'no answer'}. `phalanx doctor` helps."
+                ) from error
+            self._opened.set()
+            self._opened = asyncio.Event()
+            return self._connection
 
     def _check_is_wanted(self, *, returning: bool) -> None:
         """Raises ``TeamNotRunningError`` when waiting is useless. It is not when another host leads: the relay may be

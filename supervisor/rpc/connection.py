@@ -72,7 +72,7 @@ class GatewayConnection:
 
         Raises the ``PhalanxError`` of the answer, ``TimeoutError``, ``ConnectionError`` when the connection ends first
         (``RequestNotSentError`` when nothing was sent), and ``FrameError`` when the request cannot be sent. A timeout
-        cancels the call in the supervisor only if the verb just looks.
+        cancels the call in the supervisor only if the verb is read-only.
         """
         call_id = next(self._ids)
         frame = pack({"id": call_id, "verb": verb.name, "params": params})
@@ -88,7 +88,7 @@ class GatewayConnection:
             self._cancel(call_id)
             raise
         except TimeoutError:
-            if verb.looks:
+            if verb.read_only:
                 self._cancel(call_id)
             raise
         finally:

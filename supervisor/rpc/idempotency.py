@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
 from actors.errors import InvalidRequestError
@@ -32,14 +32,15 @@ _Outcome = TypeVar("_Outcome")
 class IdempotencyStore:
     def __init__(self) -> None:
         self._running: dict[str, _Running] = {}
-        self._done: dict[str, _StoredCall] = {}
+        self._done: dict[str, bytes] = {}
+        """The stored records by request id, oldest first."""
         self._size_bytes = 0
         self._unknown: set[str] = set()
         self._order = 0
 
     def restore(self, records: Mapping[str, bytes], unreadable: Unreadable) -> None:
         for key, done in sorted(unreadable.readable(records, _decode), key=lambda pair: pair[1].order):
-            self._remember(key.removeprefix(keys.REQUEST_PREFIX), done, len(records[key]))
+            self._remember(key.removeprefix(keys.REQUEST_PREFIX), records[key])
             self._order = done.order
         unknown = (key for key in unreadable.keys if key.startswith(keys.REQUEST_PREFIX))
         self._unknown = {key.removeprefix(keys.REQUEST_PREFIX) for key in unknown}
@@ -82,7 +83,7 @@ class IdempotencyStore:
             )
         if request_id is None or request_id not in self._done:
             return None
-        earlier = self._done[request_id]
+        earlier = _decode(self._done[request_id])
         check_same(request_id, earlier.fingerprint, content)
         return earlier.outcomes
 
@@ -94,52 +95,51 @@ class IdempotencyStore:
         if request_id is None:
             return IdempotentCall()
         self._order += 1
-        done = _Done(fingerprint=content, outcomes=outcomes, order=self._order)
-        record = encode(done)
+        record = encode(_Done(fingerprint=content, outcomes=outcomes, order=self._order))
         forgotten = tuple(self._without_room(request_id, len(record)))
-        return IdempotentCall(
-            request_id=request_id, done=done, records={keys.request(request_id): record}, forgotten=forgotten
-        )
+        return IdempotentCall(request_id=request_id, record=record, forgotten=forgotten)
 
     def _without_room(self, request_id: str, size_bytes: int) -> Iterator[str]:
         """The calls that this one displaces, oldest first."""
         replaced = self._done.get(request_id)
         surplus = len(self._done) + (replaced is None) - KEPT
-        surplus_bytes = self._size_bytes - (replaced.size_bytes if replaced else 0) + size_bytes - KEPT_BYTES
-        for id_, known in self._done.items():
+        surplus_bytes = self._size_bytes - len(replaced or b"") + size_bytes - KEPT_BYTES
+        for id_, record in self._done.items():
             if surplus <= 0 and surplus_bytes <= 0:
                 return
             if id_ != request_id:
                 surplus -= 1
-                surplus_bytes -= known.size_bytes
+                surplus_bytes -= len(record)
                 yield id_
 
-    def _remember(self, request_id: str, done: _Done, size_bytes: int) -> None:
+    def _remember(self, request_id: str, record: bytes) -> None:
         self._forget(request_id)
-        self._done[request_id] = _StoredCall(done.fingerprint, done.outcomes, size_bytes)
-        self._size_bytes += size_bytes
+        self._done[request_id] = record
+        self._size_bytes += len(record)
 
     def _forget(self, request_id: str) -> None:
-        known = self._done.pop(request_id, None)
-        self._size_bytes -= known.size_bytes if known else 0
+        self._size_bytes -= len(self._done.pop(request_id, b""))
 
     def keep(self, noted: IdempotentCall) -> None:
         """From now on a repeated call gets this outcome; called when it is stored."""
         for request_id in noted.forgotten:
             self._forget(request_id)
-        if noted.done is not None:
-            self._remember(noted.request_id, noted.done, len(noted.records[keys.request(noted.request_id)]))
+        if noted.request_id:
+            self._remember(noted.request_id, noted.record)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IdempotentCall:
-    """One call that is about to be stored."""
+    """One call that is about to be stored; without a request id nothing is."""
 
     request_id: str = ""
-    done: _Done | None = None
-    records: Mapping[str, bytes] = field(default_factory=dict)
+    record: bytes = b""
     forgotten: tuple[str, ...] = ()
     """Request ids of the oldest calls, which have no room any more."""
+
+    @property
+    def records(self) -> Mapping[str, bytes]:
+        return {keys.request(self.request_id): self.record} if self.request_id else {}
 
     @property
     def delete(self) -> list[str]:
@@ -153,13 +153,6 @@ class _Done:
     fingerprint: str
     outcomes: list[Any]
     order: int
-
-
-@dataclass(frozen=True, slots=True)
-class _StoredCall:
-    fingerprint: str
-    outcomes: list[Any]
-    size_bytes: int
 
 
 @dataclass(slots=True)

@@ -27,9 +27,8 @@ from actors.concurrency import TaskSet
 from actors.errors import InvalidRequestError, UnavailableError, VersionError, to_wire
 from actors.sockets import FrameError, check_is_socket, is_answered, listen, pack, read_frame
 from actors.versions import PROTOCOL, RENEW, check_protocol
-from supervisor.api.failures import told
 from supervisor.api.requests import Request
-from supervisor.api.results import Result
+from supervisor.api.results import Result, public_error
 from supervisor.api.validation import parse
 from supervisor.api.verbs import VERBS, Caller, Dispatcher
 from supervisor.versions import VERSION
@@ -142,7 +141,7 @@ class ClientConnection:
             pass
         finally:
             for verb, task in self._calls.values():
-                if verb in VERBS and VERBS[verb].looks:
+                if verb in VERBS and VERBS[verb].read_only:
                     task.cancel()
             await self._close()
 
@@ -219,7 +218,7 @@ class ClientConnection:
             result = await self._result(verb, self._request(verb, params), caller)
             return {"result": result.model_dump(mode="json", by_alias=True)}
         except Exception as error:  # noqa: BLE001 - told and logged
-            return {"error": told(error, verb)}
+            return {"error": to_wire(public_error(error, verb))}
 
     def _request(self, verb: str, params: Any) -> Request:
         """Raises ``InvalidRequestError``, with both versions when they differ: the client may know more arguments."""

@@ -30,12 +30,11 @@ from actors.instance.instance import Instance
 from actors.messages import MessageStatus, Receipt
 from actors.status import ALIVE, Status
 from supervisor.api import requests, results
-from supervisor.api.failures import error_info
 from supervisor.api.requests import SpawnRequest
-from supervisor.api.results import ErrorInfo
+from supervisor.api.results import ErrorInfo, error_info
 from supervisor.api.verbs import Caller, ProgressCallback
 from supervisor.cluster.scheduler import HostScheduler, Placement, placed
-from supervisor.messaging.outgoing import check_text
+from supervisor.messaging.outbox import check_text
 from supervisor.metrics.metrics import Count, Timing
 from supervisor.rpc.idempotency import check_same, fingerprint
 from supervisor.spawning.admission import FairSemaphore, WorkDirPolicy

@@ -31,7 +31,6 @@ from actors.worktrees.model import Workspace
 from supervisor.api.requests import SpawnRequest
 from supervisor.cluster.scheduler import Placement
 from supervisor.messaging.outbox import Writes
-from supervisor.messaging.outgoing import OutgoingMessage
 from supervisor.pool.service import Pools
 from supervisor.spawning.agent import agent_start, spare_identity, system_prompt
 from supervisor.spawning.staff import Staff
@@ -97,8 +96,7 @@ class ColdStart:
             environment=request.env,
         )
         pane = await self._host.start_agent(start)
-        outgoing = OutgoingMessage(instance_id=member.record.instance_id, text=request.context, immediate=True)
-        message = self._team.outbox.make_message(outgoing, sender, time.time())
+        message = self._team.outbox.first_message(member.record.instance_id, request.context, sender)
         async with member.writing:
             record = self._team.registry.change(member.record.instance_id, pane_id=pane.pane_id, pid=pane.pid)
             (receipt,) = await self._team.outbox.accept([message], self._team.stored_form(record))
@@ -176,8 +174,7 @@ class WarmStart:
 
     async def _bind(self, member: Member, spare: Member, request: SpawnRequest, sender: str) -> Receipt:
         instance_id, spare_id = member.record.instance_id, spare.record.instance_id
-        outgoing = OutgoingMessage(instance_id=instance_id, text=request.context, immediate=True)
-        message = self._team.outbox.make_message(outgoing, sender, time.time())
+        message = self._team.outbox.first_message(instance_id, request.context, sender)
         async with spare.writing, member.writing:
             stored = self._team.stored_form(member.record).records
             extra = Writes(records=stored, delete=[keys.instance(spare_id)])

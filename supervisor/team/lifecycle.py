@@ -29,8 +29,7 @@ from actors.instance.reports import InstanceSnapshot
 from actors.status import ALIVE, Status
 from actors.worktrees.model import RemovalResult
 from supervisor.api import requests, results
-from supervisor.api.failures import error_info
-from supervisor.api.results import RestartResult, TerminatedInstance, TerminateResult
+from supervisor.api.results import RestartResult, TerminatedInstance, TerminateResult, error_info
 from supervisor.spawning.admission import FairSemaphore, Tell, say_nothing
 from supervisor.spawning.agent import system_prompt
 from supervisor.spawning.staff import Staff

@@ -21,8 +21,8 @@ from actors.instance.reports import InstanceSnapshot, Report
 from actors.instance.transcript import PageItem, PageQuery
 from actors.messages import Message, MessageStatus
 from actors.status import Status
+from supervisor.api.requests import BatchMessage
 from supervisor.api.results import RecycleResult
-from supervisor.messaging.outgoing import OutgoingMessage
 from supervisor.team.lifecycle import Lifecycle
 from supervisor.team.registry import Member
 from supervisor.team.team import Team
@@ -109,8 +109,8 @@ class ContextRecycler:
 
     async def _recycle(self, member: Member) -> RecycleResult:
         instance_id, began = member.record.instance_id, member.record
-        draft = OutgoingMessage(instance_id=instance_id, text=ASK, immediate=True)
-        (asked,) = self._team.outbox.check([draft], SENDER, time.time())
+        question = BatchMessage(instance_id=instance_id, message=ASK, immediate=True)
+        (asked,) = self._team.outbox.check([question], SENDER, time.time())
         if not isinstance(asked, Message):
             raise asked
         # No await since it was found idle: what is sent from now on is withheld, and there was nothing before.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -24,23 +25,42 @@ Reply = Result | Exception | Callable[[Any, ProgressCallback], Awaitable[Result]
 
 
 class FakeClient(SupervisorClient):
-    """Answers each verb with what ``replies`` holds for it, and remembers what it was asked."""
+    """Answers each verb with what ``replies`` holds for it, and remembers what it was asked. Connected at first."""
 
     def __init__(self, **replies: Reply) -> None:
         super().__init__(Home(Path("/nowhere")), "tests")
         self.replies = {**REPLIES, **replies}
         self.asked: list[tuple[str, Request]] = []
-        self.lost = False
+        self.running = True
+        self._open, self._lost = asyncio.Event(), asyncio.Event()
+        self._open.set()
         self.told: asyncio.Queue[results.TeamEvent] = asyncio.Queue()
         self.goes_after_event = False
         self.listened: list[tuple[EventKind, ...]] = []
 
     @property
     def closed(self) -> bool:
-        return self.lost
+        return not self._open.is_set()
+
+    async def open(self) -> None:
+        if not self.running:
+            raise TeamNotRunningError("No team.")
+        self._lost.clear()
+        self._open.set()
+
+    def lose(self) -> None:
+        """The connection ends."""
+        self._open.clear()
+        self._lost.set()
 
     async def close(self) -> None:
-        self.lost = True
+        self.lose()
+
+    async def until_lost(self) -> None:
+        await self._lost.wait()
+
+    async def until_connected(self) -> None:
+        await self._open.wait()
 
     async def call_json(
         self, verb: Verb[Any, Any], arguments: Mapping[str, Any], on_progress: ProgressCallback = ignore_progress
@@ -78,21 +98,14 @@ class FakeClient(SupervisorClient):
 def info(instance_id: str = "spec_1_1_1", **changes: Any) -> results.InstanceInfo:
     fields: dict[str, Any] = {
         "instance_id": instance_id,
-        "name": None,
         "role": Role.SPECIALIST,
-        "parent_id": None,
         "agent": "demo",
         "status": Status.READY,
         "since": "2026-11-01T10:00:00.000+00:00",
-        "needs_attention": False,
-        "queued_messages": 0,
-        "unread": 0,
         "session_name": instance_id,
-        "workspace_mode": "isolated",
         "working_directory": f"/home/worktrees/{instance_id}",
         "branch": f"phalanx/{instance_id}",
         "host": "local",
-        "tokens": results.Tokens(),
     }
     return results.InstanceInfo(**{**fields, **changes})
 
@@ -108,12 +121,9 @@ def asking(instance_id: str = "spec_1_1_2", tool: str = "Bash", **tool_input: An
 
 
 def listing(*instances: results.InstanceInfo) -> results.ListResult:
-    counts: dict[str, int] = {}
-    for each in instances:
-        counts[str(each.status)] = counts.get(str(each.status), 0) + 1
     return results.ListResult(
         needs_attention=[each.instance_id for each in instances if each.needs_attention],
-        counts=counts,
+        counts=Counter(str(each.status) for each in instances),
         instances=list(instances),
     )
 
@@ -146,13 +156,22 @@ def batch(*members: results.SpawnResult | results.ErrorInfo) -> results.SpawnBat
 
 
 def sent(instance_id: str = "spec_1_1_1", **changes: Any) -> results.SendResult:
-    fields: dict[str, Any] = {
-        "success": True,
-        "instance_id": instance_id,
-        "message_id": "msg_1",
-        "status": "submitted",
-    }
-    return results.SendResult(**{**fields, **changes})
+    fields = {"success": True, "instance_id": instance_id, "message_id": "msg_1", "status": "submitted", **changes}
+    return results.SendResult(**fields)
+
+
+def refused(error: results.ErrorInfo) -> results.SendResult:
+    return sent(success=False, message_id=None, status=None, error=error)
+
+
+def sends(*members: results.SendResult) -> results.SendBatchResult:
+    return results.SendBatchResult(
+        success=all(member.success for member in members),
+        results=list(members),
+        performance=results.SendPerformance(
+            total_messages=len(members), queued=len(members), immediate=0, avg_batch_size=1.0
+        ),
+    )
 
 
 def entry(text: str, kind: str = "answer", **changes: Any) -> results.ConversationEntry:
@@ -216,11 +235,7 @@ REPLIES: dict[str, Reply] = {
     "spawn": spawned(),
     "spawn_batch": batch(spawned("spec_1_1_1"), spawned("spec_1_1_2")),
     "send": sent(),
-    "send_batch": results.SendBatchResult(
-        success=True,
-        results=[sent("spec_1_1_1"), sent("spec_1_1_2", message_id="msg_2")],
-        performance=results.SendPerformance(total_messages=2, queued=2, immediate=0, avg_batch_size=1.0),
-    ),
+    "send_batch": sends(sent("spec_1_1_1"), sent("spec_1_1_2", message_id="msg_2")),
     "read": results.ReadResult(
         instance_id="spec_1_1_1", source="conversation", entries=[entry("It is done.")], cursor="c:7"
     ),

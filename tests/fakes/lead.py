@@ -10,30 +10,44 @@ from typing import Any
 import mcp_types as types
 import pytest
 from mcp.client import Client
+from mcp.client.session import LoggingFnT
 
-from mcp_entry.connection import TeamConnection
+from mcp_entry.connection import BringUp, TeamConnection
+from mcp_entry.notifications import AlertForwarder
 from mcp_entry.server import EntryServer
 from tests.fakes.gateway import FakeClient
 
 BOTH_ERAS = pytest.mark.parametrize("mode", ["legacy", "auto"])
 
 
+async def no_bring_up() -> None:
+    raise AssertionError("a team that answers is not brought up")
+
+
 @asynccontextmanager
-async def lead(*clients: FakeClient, mode: Any = "auto", quiet_at_most_s: float = 5.0) -> AsyncIterator[Client]:
-    """A client of an entry whose team is reached through one fake after the other."""
-    left = list(clients)
-
-    async def connect() -> Any:
-        return left.pop(0)
-
-    async def bring_up() -> None:
-        raise AssertionError("a team that answers is not brought up")
-
-    team = TeamConnection(connect, bring_up, patience_s=5.0)
-    entry = EntryServer(team, version="1", log=Path("/home/logs/entry.log"), quiet_at_most_s=quiet_at_most_s)
-    async with Client(entry.server(), mode=mode) as client:
+async def lead(
+    fake: FakeClient,
+    *,
+    bring_up: BringUp = no_bring_up,
+    mode: Any = "auto",
+    quiet_at_most_s: float = 5.0,
+    on_log: LoggingFnT | None = None,
+) -> AsyncIterator[Client]:
+    """A client of an entry that reaches its team by a fake."""
+    team = TeamConnection(fake, bring_up, patience_s=5.0)
+    log = Path("/home/logs/entry.log")
+    entry = EntryServer(team, AlertForwarder(fake), version="1", log=log, quiet_at_most_s=quiet_at_most_s)
+    async with Client(entry.server(), mode=mode, logging_callback=on_log) as client:
         yield client
     await team.close()
+
+
+async def structured(tool: str, arguments: dict[str, Any], fake: FakeClient) -> dict[str, Any]:
+    """The structured content that a tool gives."""
+    async with lead(fake) as client:
+        result = await client.call_tool(tool, arguments)
+    assert not result.is_error, text_of(result)
+    return result.structured_content or {}
 
 
 def text_of(result: types.CallToolResult) -> str:

@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from actors.messages import Message, MessageStatus, Receipt
-from supervisor.api.requests import Role
-from supervisor.messaging.outgoing import OutgoingMessage
+from supervisor.api.requests import BatchMessage, Role
 from supervisor.team.registry import InstanceRecord, InstanceStage, Member
 from supervisor.team.team import Team
 from tests.fakes.instances import READY, FakeInstance, FakeListener
@@ -36,8 +35,8 @@ def record(number: int = 1, **changes: Any) -> InstanceRecord:
     return InstanceRecord(**fields)
 
 
-def outgoing(text: str = "hello", instance_id: str = FIRST) -> OutgoingMessage:
-    return OutgoingMessage(instance_id=instance_id, text=text)
+def outgoing(text: str = "hello", instance_id: str = FIRST) -> BatchMessage:
+    return BatchMessage(instance_id=instance_id, message=text)
 
 
 def receipt(message: Message, status: MessageStatus = MessageStatus.SUBMITTED, reason: str = "") -> Receipt:

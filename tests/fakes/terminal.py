@@ -1,4 +1,4 @@
-"""A context for the command line in which nothing is real."""
+"""The context of a command in which nothing is real, and a terminal that runs commands in it."""
 
 from __future__ import annotations
 
@@ -20,6 +20,13 @@ from supervisor.settings import Settings
 from tests.fakes.gateway import FakeClient
 
 HOME = Path("/nowhere/home")
+
+
+Ending = subprocess.CompletedProcess[str] | OSError | subprocess.TimeoutExpired
+
+
+def program_ended(stdout: str = "", stderr: str = "", code: int = 0) -> Ending:
+    return subprocess.CompletedProcess([], code, stdout, stderr)
 
 
 class BecameError(Exception):
@@ -55,6 +62,9 @@ class RunningRuntime(FakeRuntime):
     def up(self, environment: Mapping[str, str], on_step: OnStep) -> TeamAddress:
         return replace(super().up(environment, on_step), already_running=True)
 
+    def state(self) -> TeamState:
+        return TeamState(kind="running")
+
 
 class HalfARuntime(FakeRuntime):
     def state(self) -> TeamState:
@@ -62,7 +72,7 @@ class HalfARuntime(FakeRuntime):
 
 
 class Terminal:
-    """Runs commands of ``phalanx`` in a context that is fake throughout."""
+    """Runs commands in a context of its own."""
 
     def __init__(self, client: FakeClient | PhalanxError | None = None, *, is_terminal: bool = True) -> None:
         self.client = client or FakeClient()
@@ -72,7 +82,7 @@ class Terminal:
         self.ran: list[list[str]] = []
         self.environments: list[dict[str, str]] = []
         """Of the programs in ``ran``."""
-        self.programs: dict[str, subprocess.CompletedProcess[str] | OSError | subprocess.TimeoutExpired] = {}
+        self.programs: dict[str, Ending] = {}
         """What becomes of a program by its name; others end well."""
 
     def context(self) -> CommandContext:
@@ -101,10 +111,10 @@ class Terminal:
     def _run(self, command: Sequence[str], environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
         self.ran.append(list(command))
         self.environments.append(dict(environment))
-        ended = self.programs.get(Path(command[0]).name, subprocess.CompletedProcess(command, 0, "tool 3.4\n", ""))
-        if isinstance(ended, Exception):
-            raise ended
-        return ended
+        ending = self.programs.get(Path(command[0]).name, program_ended("tool 3.4\n"))
+        if isinstance(ending, Exception):
+            raise ending
+        return ending
 
     def _become(self, command: list[str], environment: Mapping[str, str]) -> NoReturn:
         raise BecameError(command, environment)

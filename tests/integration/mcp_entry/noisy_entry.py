@@ -11,8 +11,8 @@ from typing import Any
 
 from mcp_entry.__main__ import run
 from mcp_entry.connection import TeamConnection
+from mcp_entry.notifications import AlertForwarder
 from supervisor.api.verbs import ProgressCallback
-from supervisor.rpc.client import SupervisorClient
 from supervisor.settings import home_from
 from tests.fakes.gateway import REPLIES, FakeClient
 
@@ -31,13 +31,10 @@ async def wait_for_ever(request: Any, on_progress: ProgressCallback) -> Any:
     await asyncio.Event().wait()
 
 
-async def connect() -> SupervisorClient:
-    return FakeClient(list=list_noisily, wait=wait_for_ever)
-
-
 async def bring_up() -> None:
     raise AssertionError("a team that answers is not brought up")
 
 
 if __name__ == "__main__":
-    run(TeamConnection(connect, bring_up, patience_s=5.0), home_from(os.environ))
+    client = FakeClient(list=list_noisily, wait=wait_for_ever)
+    run(TeamConnection(client, bring_up, patience_s=5.0), AlertForwarder(client), home_from(os.environ))

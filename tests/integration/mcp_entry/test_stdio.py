@@ -71,10 +71,10 @@ def test_a_client_that_goes_away_without_reading_ends_it_without_a_word(noisy: E
     assert noisy.process.stderr.read() == b""
 
 
-@pytest.mark.parametrize("line", ["", "no json", '{"jsonrpc": "2.0"}', '"\\ud800"', "[" * 5000, "[]"])
-def test_a_line_that_is_no_message_harms_no_other(noisy: EntryProcess, line: str) -> None:
-    noisy.write(line)
-    assert noisy.ask("ping") == {}
+def test_a_line_that_is_no_message_harms_no_other(noisy: EntryProcess) -> None:
+    for line in ("", "no json", '{"jsonrpc": "2.0"}', '"\\ud800"', "[" * 5000, "[]"):
+        noisy.write(line)
+        assert noisy.ask("ping") == {}
 
 
 def test_a_call_with_half_a_character_is_answered_and_not_dropped(noisy: EntryProcess) -> None:

@@ -2,36 +2,91 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
 from actors.home import Home
 from actors.marks import TEAM_MARK
-from supervisor.api.requests import Request
-from supervisor.api.results import Result, StatusResult
+from supervisor.api.requests import Request, SendRequest, WaitRequest
+from supervisor.api.results import ListResult, Result, SendResult, StatusResult, WaitResult
 from supervisor.api.verbs import Caller
 from supervisor.rpc.client import SupervisorClient
 from supervisor.rpc.server import Gateway
 from supervisor.team.file import TeamInfo, write_team
 
+_T = TypeVar("_T")
 Answer = Callable[[Request, Caller], Awaitable[Result]]
+SEND = SendRequest(instance_id="spec_1", message="hello")
+SENT = SendResult(success=True, instance_id="spec_1", message_id="m1")
+WAIT = WaitRequest(instance_ids=["spec_1"])
+WAITED = WaitResult(reached=True, instances=[])
+NOTHING = ListResult(needs_attention=[], counts={}, instances=[])
+STATUS = StatusResult(
+    home="/h",
+    version="1",
+    supervisor_pid=1,
+    started_at="now",
+    store="memory",
+    counts={},
+    spawns_running=0,
+    spawns_waiting=0,
+    max_concurrent_spawns=5,
+)
 
 
-def status_result() -> StatusResult:
-    return StatusResult(
-        home="/h",
-        version="1",
-        supervisor_pid=1,
-        started_at="now",
-        store="memory",
-        counts={},
-        spawns_running=0,
-        spawns_waiting=0,
-        max_concurrent_spawns=5,
-    )
+def gives(result: Result | Exception) -> Answer:
+    """Answers at once, or raises."""
+
+    async def answer(request: Request, caller: Caller) -> Result:
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+    return answer
+
+
+class Held:
+    """An answer that waits for the test: the first call is answered when ``go_on`` is set, all others at once."""
+
+    def __init__(self, result: Result) -> None:
+        self._result = result
+        self._begun, self._cancelled, self._done = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self.go_on = asyncio.Event()
+
+    @property
+    def under_way(self) -> bool:
+        return self._begun.is_set() and not self._cancelled.is_set() and not self._done.is_set()
+
+    async def __call__(self, request: Request, caller: Caller) -> Result:
+        caller.progress(2 if self._begun.is_set() else 1, 2, "on the way")
+        if not self._begun.is_set():
+            self._begun.set()
+            try:
+                await self.go_on.wait()
+            except asyncio.CancelledError:
+                self._cancelled.set()
+                raise
+            self._done.set()
+        return self._result
+
+    async def begun(self) -> None:
+        await soon(self._begun.wait())
+
+    async def cancelled(self) -> None:
+        await soon(self._cancelled.wait())
+
+    async def done(self) -> None:
+        await soon(self._done.wait())
+
+
+async def soon(work: Awaitable[_T], within_s: float = 5.0) -> _T:
+    async with asyncio.timeout(within_s):
+        return await work
 
 
 class ScriptedVerbs:
@@ -45,7 +100,7 @@ class ScriptedVerbs:
         self.calls.append((verb, request, caller.sender))
         if verb in self.answers:
             return await self.answers[verb](request, caller)
-        return status_result()
+        return STATUS
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Calls over a real socket: requests, answers, refusals, progress, cancelling."""
+"""Calls over a real socket: requests, answers, refusals, progress, cancelling, limits."""
 
 from __future__ import annotations
 
@@ -10,19 +10,18 @@ from typing import Any
 
 import pytest
 
+from actors import sockets
 from actors.errors import InvalidRequestError, PhalanxError, UnavailableError, UnknownInstanceError, WorkspaceError
 from actors.home import Home
 from actors.sockets import pack, read_frame
-from supervisor.api.requests import ListRequest, Request, SendRequest, WaitRequest
-from supervisor.api.results import Result, SendResult, WaitResult
+from supervisor.api.requests import ListRequest, ReadRequest, Request, SendRequest
+from supervisor.api.results import ReadResult, Result, SendResult
 from supervisor.api.verbs import VERBS, Caller
 from supervisor.rpc import connection as connection_module
+from supervisor.rpc import server
 from supervisor.rpc.client import SupervisorClient
 from supervisor.rpc.server import EVERY_S, Gateway
-from tests.integration.rpc.conftest import ScriptedVerbs, status_result
-
-SEND = SendRequest(instance_id="spec_1", message="hello")
-WAIT = WaitRequest(instance_ids=["spec_1"])
+from tests.integration.rpc.conftest import SEND, STATUS, WAIT, WAITED, Held, ScriptedVerbs, gives, soon
 
 
 async def refusal(home: Home, verb: str, params: Any) -> str:
@@ -42,40 +41,29 @@ async def test_the_request_the_sender_and_the_result_arrive_as_they_were(
 ) -> None:
     text = "✓ “quotes” $(no) \\ \x00 \n 日本語"
     sent = SendRequest(instance_id="spec_1_2", message=text, wait=True, request_id="mine")
+    result = SendResult(success=True, instance_id="spec_1_2", message_id="m1", reason=text)
+    verbs.answers["send"] = gives(result)
 
-    async def answer(request: Request, caller: Caller) -> Result:
-        return SendResult(success=True, instance_id="spec_1_2", message_id="m1", reason=text)
-
-    verbs.answers["send"] = answer
-
-    result = await client.send(sent)
-
+    assert await client.send(sent) == result
     assert verbs.calls == [("send", sent, "tester")]
-    assert result == SendResult(success=True, instance_id="spec_1_2", message_id="m1", reason=text)
 
 
 async def test_who_is_cancelled_while_it_closes_is_cancelled(client: SupervisorClient) -> None:
-    lifecycle = asyncio.create_task(client.close())
+    closing = asyncio.create_task(client.close())
     await asyncio.sleep(0)
-    lifecycle.cancel()
-    await asyncio.wait([lifecycle])
-    assert lifecycle.cancelled()
+    closing.cancel()
+    await asyncio.wait([closing])
+    assert closing.cancelled()
 
 
 async def test_a_long_call_does_not_hold_up_a_short_one(client: SupervisorClient, verbs: ScriptedVerbs) -> None:
-    go_on = asyncio.Event()
-
-    async def wait(request: Request, caller: Caller) -> Result:
-        await go_on.wait()
-        return WaitResult(reached=True, instances=[])
-
-    verbs.answers["wait"] = wait
+    verbs.answers["wait"] = held = Held(WAITED)
     waiting = asyncio.create_task(client.wait(WAIT))
 
-    assert await asyncio.wait_for(client.status(), 5) == status_result()
+    assert await soon(client.status()) == STATUS
     assert not waiting.done()
-    go_on.set()
-    assert (await waiting).reached
+    held.go_on.set()
+    assert await waiting == WAITED
 
 
 @pytest.mark.parametrize(
@@ -112,10 +100,7 @@ async def test_a_number_that_cannot_even_be_sent_is_refused_by_its_name(client: 
 async def test_an_error_of_the_supervisor_arrives_as_what_it_is(
     client: SupervisorClient, verbs: ScriptedVerbs, error: PhalanxError
 ) -> None:
-    async def answer(request: Request, caller: Caller) -> Result:
-        raise error
-
-    verbs.answers["send"] = answer
+    verbs.answers["send"] = gives(error)
 
     with pytest.raises(type(error), match=re.escape(str(error))) as raised:
         await client.send(SEND)
@@ -140,7 +125,7 @@ async def test_a_failure_inside_is_logged_and_answered_without_its_inside(
     assert reference
     assert reference[1] in caplog.text
     assert "Traceback" in caplog.text
-    assert await client.status() == status_result()
+    assert await client.status() == STATUS
 
 
 async def test_fast_progress_is_thinned_out_but_its_last_word_arrives_before_the_answer(
@@ -151,7 +136,7 @@ async def test_fast_progress_is_thinned_out_but_its_last_word_arrives_before_the
             caller.progress(done, 1000, f"spec_{done}")
             if done % 20 == 10:
                 await asyncio.sleep(0.01)
-        return WaitResult(reached=True, instances=[])
+        return WAITED
 
     verbs.answers["wait"] = answer
     seen: list[tuple[int, int, str]] = []
@@ -170,7 +155,7 @@ async def test_a_progress_callback_that_fails_fails_its_own_call_only(
     async def answer(request: Request, caller: Caller) -> Result:
         caller.progress(1, 2, "half")
         await asyncio.sleep(0.2)
-        return WaitResult(reached=True, instances=[])
+        return WAITED
 
     def fail(_done: int, _total: int, _what: str) -> None:
         raise ZeroDivisionError
@@ -180,65 +165,99 @@ async def test_a_progress_callback_that_fails_fails_its_own_call_only(
 
     with pytest.raises(ZeroDivisionError):
         await client.wait(WAIT, fail)
-    assert (await well).reached
+    assert await well == WAITED
 
 
 async def test_cancelling_a_call_cancels_it_in_the_supervisor_and_nothing_else(
     client: SupervisorClient, verbs: ScriptedVerbs
 ) -> None:
-    begun, cancelled = asyncio.Event(), asyncio.Event()
-
-    async def answer(request: Request, caller: Caller) -> Result:
-        begun.set()
-        try:
-            await asyncio.sleep(30)
-        finally:
-            cancelled.set()
-        raise AssertionError
-
-    verbs.answers["send"] = answer
+    verbs.answers["send"] = held = Held(WAITED)
     call = asyncio.create_task(client.send(SEND))
-    await asyncio.wait_for(begun.wait(), 5)
+    await held.begun()
 
     call.cancel()
 
     with pytest.raises(asyncio.CancelledError):
         await call
-    await asyncio.wait_for(cancelled.wait(), 5)
-    assert await client.status() == status_result()
+    await held.cancelled()
+    assert await client.status() == STATUS
 
 
 @pytest.mark.parametrize(("verb", "goes_on"), [("wait", False), ("send", True)])
 async def test_after_a_timeout_only_a_call_that_changes_something_goes_on(
     client: SupervisorClient, verbs: ScriptedVerbs, monkeypatch: pytest.MonkeyPatch, verb: str, goes_on: bool
 ) -> None:
-    go_on = asyncio.Event()
-    under_way: set[str] = set()
-    done = asyncio.Event()
-
-    async def answer(request: Request, caller: Caller) -> Result:
-        under_way.add(verb)
-        try:
-            await go_on.wait()
-        finally:
-            under_way.discard(verb)
-        done.set()
-        return WaitResult(reached=True, instances=[])
-
-    verbs.answers[verb] = answer
+    verbs.answers[verb] = held = Held(WAITED)
 
     with monkeypatch.context() as patched:
         patched.setattr(connection_module, "limit_s", lambda *_: 0.1)
         with pytest.raises(UnavailableError, match="not known" if goes_on else "Make the call again"):
             await (client.send(SEND) if goes_on else client.wait(WAIT))
     await client.status()  # answered in turn: by now the call, and its cancelling if there is any, has been seen
-    assert under_way == ({verb} if goes_on else set())
-    go_on.set()
-    if goes_on:
-        await asyncio.wait_for(done.wait(), 5)
-    assert done.is_set() == goes_on
+    assert held.under_way == goes_on
+    held.go_on.set()
+    await (held.done() if goes_on else held.cancelled())
 
 
 async def test_an_answer_of_another_version_is_told_as_that(client: SupervisorClient, verbs: ScriptedVerbs) -> None:
     with pytest.raises(UnavailableError, match="another version"):
         await client.list(ListRequest())  # answered with a status
+
+
+async def test_too_large_a_request_is_refused_before_it_is_sent(
+    client: SupervisorClient, verbs: ScriptedVerbs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sockets, "MAX_FRAME_BYTES", 10_000)
+
+    with pytest.raises(InvalidRequestError, match="in parts"):
+        await client.send(SendRequest(instance_id="spec_1", message="x" * 20_000))
+
+    assert verbs.calls == []
+    assert await client.status() == STATUS
+
+
+async def test_too_large_an_answer_becomes_an_error_of_that_call(
+    client: SupervisorClient, verbs: ScriptedVerbs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    verbs.answers["read"] = gives(ReadResult(instance_id="spec_1", source="screen", screen="x" * 20_000))
+    monkeypatch.setattr(sockets, "MAX_FRAME_BYTES", 10_000)
+
+    with pytest.raises(PhalanxError, match="answer of read"):
+        await client.read(ReadRequest(instance_id="spec_1"))
+    assert await client.status() == STATUS
+
+
+async def test_more_calls_at_once_than_allowed_are_refused_one_by_one(
+    client: SupervisorClient, verbs: ScriptedVerbs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "MAX_CALLS", 3)
+    go_on = asyncio.Event()
+
+    async def answer(request: Request, caller: Caller) -> Result:
+        await go_on.wait()
+        return WAITED
+
+    verbs.answers["wait"] = answer
+    calls = [asyncio.create_task(client.wait(WAIT)) for _ in range(5)]
+    refused, _ = await asyncio.wait(calls, return_when=asyncio.FIRST_EXCEPTION, timeout=5)
+    go_on.set()
+    outcomes = await asyncio.gather(*calls, return_exceptions=True)
+
+    assert refused
+    assert [isinstance(outcome, UnavailableError) for outcome in outcomes] == [False] * 3 + [True] * 2
+
+
+async def test_a_hundred_calls_at_once_each_get_their_own_answer(
+    client: SupervisorClient, verbs: ScriptedVerbs
+) -> None:
+    async def answer(request: Request, caller: Caller) -> Result:
+        assert isinstance(request, SendRequest)
+        await asyncio.sleep(0.001 * (int(request.message) % 7))
+        return SendResult(success=True, instance_id="spec_1", message_id=request.message)
+
+    verbs.answers["send"] = answer
+    texts = [str(number) for number in range(100)]
+
+    sent = await asyncio.gather(*(client.send(SendRequest(instance_id="spec_1", message=text)) for text in texts))
+
+    assert [result.message_id for result in sent] == texts

@@ -15,17 +15,15 @@ import pytest
 from actors.errors import InvalidRequestError, SettingsError, TeamNotRunningError, UnavailableError
 from actors.home import Home
 from actors.sockets import FrameError, pack, read_frame
-from supervisor.api.requests import Request, SendRequest, WaitRequest
-from supervisor.api.results import Result, SendResult, WaitResult
+from supervisor.api.requests import Request
+from supervisor.api.results import Result, SendResult
 from supervisor.api.verbs import Caller
 from supervisor.rpc import server
 from supervisor.rpc.client import SupervisorClient
 from supervisor.rpc.server import Gateway
-from tests.integration.rpc.conftest import ScriptedVerbs, status_result
+from tests.integration.rpc.conftest import SEND, SENT, STATUS, WAIT, WAITED, Held, ScriptedVerbs, soon
 
 HELLO = pack({"hello": {"sender": "raw", "version": "1"}})
-SEND = SendRequest(instance_id="spec_1", message="hello")
-WAIT = WaitRequest(instance_ids=["spec_1"])
 
 
 async def spoken_to(home: Home, *parts: bytes) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -38,7 +36,7 @@ async def spoken_to(home: Home, *parts: bytes) -> tuple[asyncio.StreamReader, as
 
 async def all_frames(reader: asyncio.StreamReader) -> list[Mapping[str, Any]]:
     found: list[Mapping[str, Any]] = []
-    while (frame := await asyncio.wait_for(read_frame(reader), 5)) is not None:
+    while (frame := await soon(read_frame(reader))) is not None:
         found.append(frame)
     return found
 
@@ -57,7 +55,7 @@ async def test_a_stale_socket_is_replaced(home: Home, verbs: ScriptedVerbs) -> N
     await gateway.start()
 
     async with await SupervisorClient.connect(home) as client:
-        assert await client.status() == status_result()
+        assert await client.status() == STATUS
     await gateway.stop()
     assert not home.gateway_socket.exists()
 
@@ -71,7 +69,7 @@ async def test_the_socket_of_a_gateway_that_answers_is_not_taken(
         await second.start()
     await second.stop()
 
-    assert await client.status() == status_result()
+    assert await client.status() == STATUS
     assert home.gateway_socket.is_socket()
 
 
@@ -92,7 +90,7 @@ async def test_stopping_leaves_the_socket_of_a_successor(home: Home, gateway: Ga
     await gateway.stop()
 
     async with await SupervisorClient.connect(home) as client:
-        assert await client.status() == status_result()
+        assert await client.status() == STATUS
     await successor.stop()
 
 
@@ -121,18 +119,14 @@ async def test_a_sender_that_could_forge_a_header_line_is_refused(home: Home, ga
 async def test_a_bad_frame_ends_its_own_connection_only(
     home: Home, client: SupervisorClient, verbs: ScriptedVerbs, bad: bytes
 ) -> None:
-    async def forever(request: Request, caller: Caller) -> Result:
-        await asyncio.sleep(60)
-        raise AssertionError
-
-    verbs.answers["wait"] = forever
+    verbs.answers["wait"] = Held(WAITED)
     reader, writer = await spoken_to(home, HELLO, bad)
 
     (told,) = await all_frames(reader)
 
     assert told["error"]["code"] == "frame"
     writer.close()
-    assert await client.status() == status_result()
+    assert await client.status() == STATUS
 
 
 @pytest.mark.parametrize("first", [pack({"id": 1, "verb": "status"}), pack({"hello": 1}), pack({"hello": {}})])
@@ -163,31 +157,17 @@ async def test_a_client_that_says_nothing_is_let_go(
 async def test_when_the_client_goes_away_what_changes_something_is_finished_and_the_rest_cancelled(
     home: Home, gateway: Gateway, verbs: ScriptedVerbs
 ) -> None:
-    ends: asyncio.Queue[str] = asyncio.Queue()
-    begun: asyncio.Queue[None] = asyncio.Queue()
-
-    def answer(verb: str) -> Any:
-        async def run(request: Request, caller: Caller) -> Result:
-            begun.put_nowait(None)
-            try:
-                await asyncio.sleep(0.3)
-            except asyncio.CancelledError:
-                ends.put_nowait(f"{verb} cancelled")
-                raise
-            ends.put_nowait(f"{verb} done")
-            return SendResult(success=True, instance_id="spec_1")
-
-        return run
-
-    verbs.answers = {"send": answer("send"), "wait": answer("wait")}
+    verbs.answers |= {"send": (deed := Held(SENT)), "wait": (look := Held(WAITED))}
     client = await SupervisorClient.connect(home)
     calls = [asyncio.create_task(client.send(SEND)), asyncio.create_task(client.wait(WAIT))]
-    for _ in calls:
-        await asyncio.wait_for(begun.get(), 5)
+    await deed.begun()
+    await look.begun()
 
     await client.close()
 
-    assert {await asyncio.wait_for(ends.get(), 5) for _ in calls} == {"send done", "wait cancelled"}
+    await look.cancelled()
+    deed.go_on.set()
+    await deed.done()
     outcomes = await asyncio.gather(*calls, return_exceptions=True)
     assert [type(outcome) for outcome in outcomes] == [UnavailableError] * 2
 
@@ -212,14 +192,14 @@ async def test_a_client_that_does_not_read_neither_blocks_others_nor_stays(
     transport.pause_reading()
 
     for _ in range(20):
-        assert await asyncio.wait_for(client.status(), 2) == status_result()
+        assert await soon(client.status(), 2) == STATUS
         await asyncio.sleep(0.05)
 
     assert len(verbs.calls) == 10 + 20
     transport.resume_reading()
     answered = []
     with suppress(ConnectionError, FrameError):  # the frame under way may be cut off
-        while (frame := await asyncio.wait_for(read_frame(reader), 5)) is not None:
+        while (frame := await soon(read_frame(reader))) is not None:
             answered += [frame["id"]] if "result" in frame else []
     assert len(answered) < 2
     writer.close()
@@ -235,19 +215,12 @@ async def test_no_team_is_told_with_its_remedy(home: Home, short_tmp: Any) -> No
 async def test_without_a_team_a_lost_connection_fails_the_calls_under_way_and_the_next_call_opens_another(
     home: Home, verbs: ScriptedVerbs
 ) -> None:
-    begun = asyncio.Event()
-
-    async def forever(request: Request, caller: Caller) -> Result:
-        begun.set()
-        await asyncio.sleep(60)
-        return WaitResult(reached=True, instances=[])
-
-    verbs.answers["send"] = forever
+    verbs.answers["send"] = held = Held(SENT)
     first = Gateway(home.gateway_socket, verbs)
     await first.start()
     client = await SupervisorClient.connect(home)
     call = asyncio.create_task(client.send(SEND))
-    await asyncio.wait_for(begun.wait(), 5)
+    await held.begun()
 
     await first.stop()
 
@@ -256,7 +229,7 @@ async def test_without_a_team_a_lost_connection_fails_the_calls_under_way_and_th
     assert client.closed
     second = Gateway(home.gateway_socket, verbs)
     await second.start()
-    assert await client.status() == status_result()
+    assert await client.status() == STATUS
     assert not client.closed
     await client.close()
     await second.stop()

@@ -14,17 +14,16 @@ from actors.errors import InvalidRequestError, TeamNotRunningError, UnavailableE
 from actors.home import Home, away_words, led_team_from
 from actors.host.relay import PIECE_BYTES, Relay, RelayServer
 from actors.sockets import pack
-from supervisor.api.requests import InterruptRequest, ListRequest, Request, SendRequest, WaitRequest
-from supervisor.api.results import ListResult, Result, SendResult, WaitResult
+from supervisor.api.requests import InterruptRequest, ListRequest, Request, SendRequest
+from supervisor.api.results import Result, SendResult
 from supervisor.api.verbs import Caller
 from supervisor.rpc import client as client_module
 from supervisor.rpc.client import SupervisorClient
 from supervisor.rpc.relayed import RelayedConnections
 from supervisor.rpc.server import Gateway
-from tests.integration.rpc.conftest import ScriptedVerbs
+from tests.integration.rpc.conftest import NOTHING, SEND, SENT, WAIT, WAITED, Held, ScriptedVerbs, gives, soon
 
 HEAD = "10.0.0.1"
-NOTHING = ListResult(needs_attention=[], counts={}, instances=[])
 
 
 class Counted(RelayedConnections):
@@ -80,36 +79,17 @@ async def away(worker: Worker) -> AsyncIterator[SupervisorClient]:
         yield client
 
 
-def hang_first(verbs: ScriptedVerbs, verb: str, result: Result) -> asyncio.Event:
-    """The first call of the verb is never answered; set when it has come."""
-    called = asyncio.Event()
-
-    async def answer(request: Request, caller: Caller) -> Result:
-        if not called.is_set():
-            called.set()
-            await asyncio.sleep(60)
-        return result
-
-    verbs.answers[verb] = answer
-    return called
-
-
 async def test_calls_progress_and_refusals_come_through(verbs: ScriptedVerbs, away: SupervisorClient) -> None:
     async def answer(request: Request, caller: Caller) -> Result:
         for done in range(3):
             caller.progress(done, 3, f"step {done}")
             await asyncio.sleep(0.2)
-        return WaitResult(reached=True, instances=[])
+        return WAITED
 
-    async def refuse(request: Request, caller: Caller) -> Result:
-        raise InvalidRequestError("not like this")
-
-    verbs.answers |= {"wait": answer, "list": refuse}
+    verbs.answers |= {"wait": answer, "list": gives(InvalidRequestError("not like this"))}
     told: list[int] = []
 
-    waited = await away.wait(WaitRequest(instance_ids=["spec_1"]), lambda done, *_: told.append(done))
-
-    assert waited == WaitResult(reached=True, instances=[])
+    assert await away.wait(WAIT, lambda done, *_: told.append(done)) == WAITED
     assert told == [0, 1, 2]
     with pytest.raises(InvalidRequestError, match="not like this"):
         await away.list(ListRequest())
@@ -149,13 +129,13 @@ async def test_nobody_else_can_connect(worker: Worker) -> None:
 async def test_a_call_whose_relay_dies_is_made_again_with_the_same_id(
     worker: Worker, verbs: ScriptedVerbs, away: SupervisorClient
 ) -> None:
-    called = hang_first(verbs, "send", SendResult(success=True, instance_id="spec_1", message_id="msg_1"))
-    sending = asyncio.create_task(away.send(SendRequest(instance_id="spec_1", message="hello")))
-    await asyncio.wait_for(called.wait(), 5)
+    verbs.answers["send"] = held = Held(SENT)
+    sending = asyncio.create_task(away.send(SEND))
+    await held.begun()
 
     await worker.restart()
 
-    assert (await asyncio.wait_for(sending, 5)).message_id == "msg_1"
+    assert await soon(sending) == SENT
     ids = [request.request_id for _, request, _ in verbs.calls if isinstance(request, SendRequest)]
     assert len(ids) == 2
     assert len(set(ids)) == 1
@@ -164,14 +144,14 @@ async def test_a_call_whose_relay_dies_is_made_again_with_the_same_id(
 async def test_a_deed_that_cannot_be_repeated_is_told_as_not_known(
     worker: Worker, verbs: ScriptedVerbs, away: SupervisorClient
 ) -> None:
-    called = hang_first(verbs, "interrupt", NOTHING)
+    verbs.answers["interrupt"] = held = Held(NOTHING)
     interrupting = asyncio.create_task(away.interrupt(InterruptRequest(instance_id="spec_1")))
-    await asyncio.wait_for(called.wait(), 5)
+    await held.begun()
 
     await worker.restart()
 
     with pytest.raises(UnavailableError, match="not known"):
-        await asyncio.wait_for(interrupting, 5)
+        await soon(interrupting)
 
 
 async def test_who_calls_while_the_head_is_away_is_told_so(worker: Worker, verbs: ScriptedVerbs) -> None:
@@ -189,15 +169,15 @@ async def test_who_calls_while_the_head_is_away_is_told_so(worker: Worker, verbs
 async def test_a_lost_call_that_finds_the_head_away_waits_for_it_and_then_does_not_know(
     worker: Worker, verbs: ScriptedVerbs, away: SupervisorClient
 ) -> None:
-    called = hang_first(verbs, "send", SendResult(success=True, instance_id="spec_1", message_id="msg_1"))
-    sending = asyncio.create_task(away.send(SendRequest(instance_id="spec_1", message="hello")))
-    await asyncio.wait_for(called.wait(), 5)
+    verbs.answers["send"] = held = Held(SENT)
+    sending = asyncio.create_task(away.send(SEND))
+    await held.begun()
 
     worker.head_is_away = True
     await worker.restart()
 
     with pytest.raises(UnavailableError, match="not known"):
-        await asyncio.wait_for(sending, 5)
+        await soon(sending)
 
 
 async def test_without_a_relay_the_host_says_where_its_team_is_led(
@@ -217,7 +197,7 @@ async def test_a_first_connection_waits_for_a_relay_that_is_just_being_made(work
 
     await worker.relay.start()
 
-    client = await asyncio.wait_for(connecting, 5)
+    client = await soon(connecting)
     await client.status()
     await client.close()
 
@@ -225,22 +205,13 @@ async def test_a_first_connection_waits_for_a_relay_that_is_just_being_made(work
 async def test_the_connection_of_a_relay_that_has_died_is_let_go_and_what_only_looked_is_cancelled(
     home: Home, gateway: Gateway, verbs: ScriptedVerbs
 ) -> None:
-    cancelled = asyncio.Event()
-
-    async def answer(request: Request, caller: Caller) -> Result:
-        try:
-            await asyncio.sleep(60)
-        finally:
-            cancelled.set()
-        return NOTHING
-
-    verbs.answers["list"] = answer
+    verbs.answers["list"] = held = Held(NOTHING)
     far = RelayedConnections(home.gateway_socket, lease_s=0.2, pull_s=0.05)
     name = await far.open()
     await far.push(name, pack({"hello": {"sender": "far", "version": "1"}}))
     await far.push(name, pack({"id": 1, "verb": "list", "params": {}}))
 
-    await asyncio.wait_for(cancelled.wait(), 5)
+    await held.cancelled()
 
     with pytest.raises(UnavailableError):
         await far.pull(name)
@@ -263,7 +234,7 @@ async def test_what_the_gateway_says_last_arrives_before_the_connection_ends(wor
     reader, writer = await asyncio.open_unix_connection(worker.home.gateway_socket)
     writer.write(pack({"no": "hello"}))
 
-    said = await asyncio.wait_for(reader.read(), 5)
+    said = await soon(reader.read())
 
     assert b"must be a hello" in said
     writer.close()

@@ -12,25 +12,19 @@ from actors.errors import InvalidRequestError, VersionError
 from actors.home import Home
 from actors.sockets import pack, read_frame
 from actors.versions import PROTOCOL
-from supervisor.api.requests import Request, SendRequest
-from supervisor.api.results import Result, SendResult
-from supervisor.api.verbs import Caller
+from supervisor.api.requests import SendRequest
 from supervisor.rpc import client as client_module
 from supervisor.rpc.client import SupervisorClient
 from supervisor.rpc.server import Gateway
 from supervisor.runtime.parts import gateway_answers
 from supervisor.versions import VERSION
-from tests.integration.rpc.conftest import ScriptedVerbs, status_result
+from tests.integration.rpc.conftest import SENT, STATUS, ScriptedVerbs, gives, soon
 
 
 class NewerSend(SendRequest):
     """Of a version that knows one more."""
 
     priority: str = Field(default="normal")
-
-
-async def answer(request: Request, caller: Caller) -> Result:
-    return SendResult(success=True, instance_id="spec_1")
 
 
 @pytest.fixture
@@ -52,9 +46,8 @@ async def stranger(home: Home, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 async def test_a_client_that_is_newer_by_one_optional_field_works_until_it_uses_that(
     newer: SupervisorClient, verbs: ScriptedVerbs
 ) -> None:
-    verbs.answers["send"] = answer
-    sent = await newer.send(NewerSend(instance_id="spec_1", message="hello"))
-    assert isinstance(sent, SendResult)
+    verbs.answers["send"] = gives(SENT)
+    assert await newer.send(NewerSend(instance_id="spec_1", message="hello")) == SENT
     with pytest.raises(InvalidRequestError, match="priority is no known argument") as raised:
         await newer.send(NewerSend(instance_id="spec_1", message="hello", priority="high"))
     assert f"This client is Phalanx 99.0, the team runs {VERSION}. `phalanx down`" in str(raised.value)
@@ -100,7 +93,7 @@ async def test_each_call_of_another_protocol_has_one_clear_error_and_disturbs_no
     assert verbs.calls == []
     monkeypatch.undo()
     async with await SupervisorClient.connect(home) as client:
-        assert await client.status() == status_result()
+        assert await client.status() == STATUS
 
 
 async def test_a_team_that_understands_nobody_here_is_not_taken_for_one_that_is_away(
@@ -114,7 +107,7 @@ async def test_a_team_that_understands_nobody_here_is_not_taken_for_one_that_is_
 async def test_a_client_of_before_protocols_had_numbers_is_answered_as_it_was(home: Home, gateway: Gateway) -> None:
     reader, writer = await asyncio.open_unix_connection(home.gateway_socket)
     writer.write(pack({"hello": {"sender": "old", "version": "0.1"}}) + pack({"id": 1, "verb": "status", "params": {}}))
-    frame = await asyncio.wait_for(read_frame(reader), 5)
+    frame = await soon(read_frame(reader))
     assert frame is not None
     assert frame["id"] == 1
     assert "result" in frame
@@ -131,7 +124,7 @@ async def test_a_team_of_before_is_noticed_too(home: Home, hello: dict[str, obje
         if hello:
             writer.write(pack(hello))
         while (frame := await read_frame(reader)) is not None:
-            result = status_result().model_dump(mode="json", by_alias=True)
+            result = STATUS.model_dump(mode="json", by_alias=True)
             writer.write(pack({"id": frame["id"], "result": result}))
         writer.close()
 

@@ -28,9 +28,11 @@ from tests.fakes.gateway import (
     info,
     listing,
     performance,
+    refused,
+    sends,
     sent,
 )
-from tests.fakes.lead import lead, text_of
+from tests.fakes.lead import lead, structured, text_of
 
 TEAM = 200
 MOST_TOKENS = 20_000
@@ -121,8 +123,6 @@ def answers() -> dict[str, tuple[str, Any]]:
         notes=["The repository has changes that are not committed: they are not in the worktree."],
     )
     batched = batch().model_copy(update={"instances": [spawned] * TEAM})
-    send = results.SendPerformance(total_messages=1000, queued=1000, immediate=0, avg_batch_size=1.0)
-    refused = sent(success=False, message_id=None, status=None, error=ERROR)
     lists = {f"list, all {kind}": ("list", listing(*team(kind))) for kind in ("idle", "unread", "asking", "failed")}
     waits = {
         f"wait, all {kind}": ("wait", results.WaitResult(reached=True, instances=team(kind)))
@@ -135,14 +135,8 @@ def answers() -> dict[str, tuple[str, Any]]:
         "git_batch, refused": ("git_batch", git_done(*[git_outcome(success=False, error=ERROR)] * 1000)),
         "spawn_batch": ("spawn_batch", batched),
         "spawn_batch, failed": ("spawn_batch", batch(*[ERROR] * TEAM)),
-        "send_batch": (
-            "send_batch",
-            results.SendBatchResult(success=True, results=[sent("spec_1_12_100")] * 1000, performance=send),
-        ),
-        "send_batch, refused": (
-            "send_batch",
-            results.SendBatchResult(success=False, results=[refused] * 1000, performance=send),
-        ),
+        "send_batch": ("send_batch", sends(*[sent("spec_1_12_100")] * 1000)),
+        "send_batch, refused": ("send_batch", sends(*[refused(ERROR)] * 1000)),
         "terminate": (
             "terminate",
             results.TerminateResult(success=True, terminated=[ended(number) for number in range(TEAM)]),
@@ -184,12 +178,10 @@ async def test_a_wait_for_a_hundred_of_which_two_have_settled_costs_little() -> 
 
 async def test_a_list_is_in_brief_above_twenty_and_in_full_for_those_that_are_named() -> None:
     small, large = listing(*team("idle")[:20]), listing(*team("idle"))
-    async with lead(FakeClient(list=small)) as client:
-        in_full = (await client.call_tool("list", {})).structured_content or {}
+    in_full = await structured("list", {}, FakeClient(list=small))
     assert in_full["instances"][0]["workingDirectory"] == f"{HOME}/worktrees/spec_1_12_1"
     assert "brief" not in in_full
-    async with lead(FakeClient(list=large)) as client:
-        brief = (await client.call_tool("list", {})).structured_content or {}
+    brief = await structured("list", {}, FakeClient(list=large))
     assert brief["brief"]
     assert brief["counts"] == {"ready": TEAM}
     assert len(brief["instances"]) == TEAM
@@ -200,8 +192,7 @@ async def test_a_list_is_in_brief_above_twenty_and_in_full_for_those_that_are_na
         "status": "ready",
     }
     fake = FakeClient(list=listing(*team("asking")[:1]))
-    async with lead(fake) as client:
-        named = (await client.call_tool("list", {"instanceIds": ["spec_1_12_1"]})).structured_content or {}
+    named = await structured("list", {"instanceIds": ["spec_1_12_1"]}, fake)
     (one,) = named["instances"]
     assert one["tokens"]["cacheRead"] == 9876543
     assert len(one["permission"]["input"]["content"]) > 30_000
@@ -252,7 +243,7 @@ async def test_one_entry_that_is_read_in_whole_comes_in_parts_that_make_it_up(as
         return results.ReadResult(instance_id="spec_1_1_1", source="conversation", entries=[whole])
 
     parts, full = "", "3f2a:7:0"
-    async with lead(*[FakeClient(read=read)] * 2) as client:
+    async with lead(FakeClient(read=read)) as client:
         while full:
             result = await client.call_tool("read", {"instanceId": "spec_1_1_1", "full": full})
             assert max(costs(result)) < MOST_TOKENS

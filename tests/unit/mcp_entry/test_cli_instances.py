@@ -1,7 +1,8 @@
-"""The command line over a team that is not there: what it asks, what it prints, how it ends."""
+"""The commands for instances over a team that is not there: what they ask, what they print, how they end."""
 
 from __future__ import annotations
 
+import io
 import json
 import re
 from pathlib import Path
@@ -11,11 +12,23 @@ import pytest
 
 from actors.errors import InvalidRequestError, TeamNotRunningError, UnknownInstanceError
 from actors.status import Status
+from mcp_entry.cli import views
+from mcp_entry.cli.output import Output
 from supervisor.api import requests, results
 from supervisor.api.verbs import ProgressCallback
 from supervisor.versions import VERSION
-from tests.fakes.gateway import FakeClient, asking, entry, info, listing, sent, tuned
-from tests.fakes.terminal import Terminal
+from tests.fakes.gateway import (
+    FakeClient,
+    asking,
+    collected,
+    entry,
+    info,
+    listing,
+    sent,
+    terminated_with_saved_work,
+    tuned,
+)
+from tests.fakes.terminal import HOME, BecameError, Terminal, program_ended
 
 COMMANDS = {
     "status": [],
@@ -72,10 +85,9 @@ def test_a_refusal_with_json_is_a_document_too() -> None:
     }
 
 
-def test_wrong_usage_ends_with_2() -> None:
-    assert Terminal()("spawn", "x", "--role", "boss").exit_code == 2
-    assert Terminal()("nonsense").exit_code == 2
-    assert Terminal()("read").exit_code == 2
+@pytest.mark.parametrize("arguments", [["nonsense"], ["read"]])
+def test_wrong_usage_ends_with_2(arguments: list[str]) -> None:
+    assert Terminal()(*arguments).exit_code == 2
 
 
 def test_spawn_asks_for_an_instance_in_the_directory_given() -> None:
@@ -343,3 +355,81 @@ def test_several_are_named_in_one_command_and_one_that_failed_ends_it_with_1() -
         "spec_1_1_1 was restarted and is ready; its conversation goes on.",
         "spec_1_1_2 was not restarted: There is no instance spec_1_1_2. (unknown_instance)",
     ]
+
+
+def test_attach_becomes_tmux_on_the_exact_session_and_leaves_a_tmux_around_it_aside() -> None:
+    terminal = Terminal()
+    terminal.environment["TMUX"] = "/tmp/tmux-1/default,1,0"
+    ended = terminal("attach", "spec_1_1_1")
+    assert isinstance(ended.exception, BecameError)
+    assert ended.exception.command[:6] == ["tmux", "-S", f"{HOME}/tmux.sock", "attach-session", "-t", "=spec_1_1_1"]
+    assert "TMUX" not in ended.exception.environment
+    assert "Ctrl-b Ctrl-b d" in ended.stderr
+
+
+def test_attach_does_not_send_to_a_restart_of_an_instance_that_was_terminated() -> None:
+    async def list_(request: Any, on_progress: ProgressCallback) -> Any:
+        return listing(info("spec_1_1_2" if request.include_stopped else "spec_1_1_1"))
+
+    ended = Terminal(FakeClient(list=list_))("attach", "spec_1_1_2")
+    assert ended.exit_code == 1
+    assert "spec_1_1_2 was terminated" in ended.stderr
+    assert "restart" not in ended.stderr
+
+
+def test_attach_says_on_which_machine_the_terminal_is_when_it_is_not_this_one() -> None:
+    terminal = Terminal()
+    terminal.programs["tmux"] = program_ended(stderr="can't find session", code=1)
+
+    ended = terminal("attach", "spec_1_1_1")
+
+    assert ended.exit_code == 1
+    assert f"it runs on {info('spec_1_1_1').host}" in " ".join(ended.stderr.split())
+    assert terminal.ran == [["tmux", "-S", f"{HOME}/tmux.sock", "has-session", "-t", "=spec_1_1_1"]]
+
+
+def test_attach_needs_a_terminal_and_a_known_instance() -> None:
+    ended = Terminal(is_terminal=False)("attach", "spec_1_1_1")
+    assert (ended.exit_code, ended.exception.__class__) == (2, SystemExit)
+    assert "attach needs a terminal" in ended.stderr
+    ended = Terminal()("attach", "spec_1_1")
+    assert ended.exit_code == 1
+    assert "no instance spec_1_1" in ended.stderr
+
+
+def test_terminate_says_how_to_get_saved_work_back_where_its_repository_is_not_known() -> None:
+    reply = results.TerminateResult(success=True, terminated=[terminated_with_saved_work(repository=None)])
+    said = Terminal(FakeClient(terminate=reply))("terminate", "spec_1_1_1").stdout
+    assert said.splitlines()[1] == "  git branch saved/spec_1_1_1 refs/phalanx/saved/spec_1_1_1"
+
+
+def test_terminate_and_gc_tell_one_story_of_saved_work_and_one_command() -> None:
+    kept = "What was only in its worktree was saved first: 1 uncommitted change is in it ('a')."
+    each = terminated_with_saved_work().model_copy(update={"kept": kept})
+    reply = results.TerminateResult(success=True, terminated=[each])
+    told, command = Terminal(FakeClient(terminate=reply))("terminate", "spec_1").stdout.splitlines()
+    removed = "spec_1_1_1 is stopped; its workspace was removed."
+    assert told == f"{removed} {kept} This makes a branch of what was saved:"
+    assert command == "  git -C /src branch saved/spec_1_1_1 refs/phalanx/saved/spec_1_1_1"
+
+    item = collected("/home/worktrees/spec_1_1_1", saved_ref=each.saved_ref, repository=each.repository)
+    gone = Terminal(FakeClient(gc=results.GcResult(dry_run=False, items=[item])))("gc").stdout.splitlines()
+    assert gone[-3:-1] == ["Work that was nowhere else is saved; this makes a branch of it:", command]
+    would_go = Terminal(FakeClient(gc=results.GcResult(dry_run=True, items=[item])))("gc", "--dry-run").stdout
+    assert f"Once work that is nowhere else is saved, this makes a branch of it:\n{command}\n" in would_go
+
+
+class NarrowTerminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_command_to_copy_is_never_broken_into_two(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    screen = NarrowTerminal()
+    reply = results.TerminateResult(success=True, terminated=[terminated_with_saved_work("/src/" + "long/" * 20)])
+    Output.to(screen, io.StringIO(), as_json=False).show({}, views.of_terminate(reply))
+    lines = screen.getvalue().splitlines()
+    assert len(lines) > 2
+    assert lines[-1].endswith("long/ branch saved/spec_1_1_1 refs/phalanx/saved/spec_1_1_1")
+    assert max(len(line) for line in lines[:-1]) <= 40

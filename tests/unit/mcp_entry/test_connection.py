@@ -1,42 +1,30 @@
-"""One connection for all calls: opened once, opened again when lost, and honest when it cannot be."""
+"""One connection for all calls: opened once, opened again when lost, with the reason when it cannot be."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from collections.abc import AsyncIterator
 
 import pytest
 
 from actors.backoff import Backoff
 from actors.errors import TeamNotRunningError, UnavailableError
-from mcp_entry import connection as team_module
+from mcp_entry import connection
 from mcp_entry.connection import TeamConnection
 from tests.fakes.gateway import FakeClient
 
 
-class LosableClient(FakeClient):
-    def __init__(self) -> None:
-        super().__init__()
-        self.loss = asyncio.Event()
-
-    async def close(self) -> None:
-        self.lose()
-
-    def lose(self) -> None:
-        self.lost = True
-        self.loss.set()
-
-    async def until_lost(self) -> None:
-        await self.loss.wait()
-
-
-class Machine:
+class Machine(FakeClient):
     """A team that runs or not, and counts how often it is connected to and brought up."""
 
-    def __init__(self, *, running: bool = False, failures: int = 0) -> None:
+    def __init__(self, *, running: bool = False, failures: int = 0, losses: int = 0) -> None:
+        """``failures``: bring-ups that fail; ``losses``: bring-ups after which the team is lost at once."""
+        super().__init__()
+        self.lose()
         self.running = running
         self.failures = failures
-        self.connections: list[LosableClient] = []
+        self.losses = losses
+        self.connections = 0
         self.brought_up = 0
         self.may_come_up = asyncio.Event()
         self.may_come_up.set()
@@ -44,11 +32,11 @@ class Machine:
         self.revived = 0
         self.brought_down = False
 
-    async def connect(self) -> Any:
-        if not self.running:
-            raise TeamNotRunningError("No team.")
-        self.connections.append(LosableClient())
-        return self.connections[-1]
+    async def open(self) -> None:
+        if self.brought_up and self.brought_up <= self.losses:
+            raise TeamNotRunningError("The team was lost.")
+        await super().open()
+        self.connections += 1
 
     async def bring_up(self) -> None:
         self.brought_up += 1
@@ -69,11 +57,32 @@ class Machine:
         return True
 
     def team(self, patience_s: float = 5.0) -> TeamConnection:
-        return TeamConnection(self.connect, self.bring_up, patience_s=patience_s, revive=self.revive, begin_after_s=0.0)
+        return TeamConnection(self, self.bring_up, patience_s=patience_s, revive=self.revive, begin_after_s=0.0)
 
     def crash(self) -> None:
         self.running = False
-        self.connections[-1].lose()
+        self.lose()
+
+
+@pytest.fixture
+def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lost team is tried again at once."""
+    monkeypatch.setattr(connection, "_REVIVE_BACKOFF", Backoff(0.0, 0.0))
+
+
+@pytest.fixture
+def machine() -> Machine:
+    """Its team runs."""
+    return Machine(running=True)
+
+
+@pytest.fixture
+async def team(machine: Machine) -> AsyncIterator[TeamConnection]:
+    """Connected."""
+    made = machine.team()
+    await made.client()
+    yield made
+    await made.close()
 
 
 async def turns(count: int = 10) -> None:
@@ -87,19 +96,12 @@ async def until_connected(team: TeamConnection) -> None:
             await asyncio.sleep(0)
 
 
-async def test_a_running_team_is_not_brought_up() -> None:
-    machine = Machine(running=True)
-    await machine.team().client()
-    assert machine.brought_up == 0
-
-
 async def test_calls_at_the_same_time_share_one_attempt_and_one_connection() -> None:
     machine = Machine()
     team = machine.team()
-    first, second = await asyncio.gather(team.client(), team.client())
-    assert first is second
-    assert await team.client() is first
-    assert machine.brought_up == 1
+    await asyncio.gather(team.client(), team.client())
+    await team.client()
+    assert (machine.connections, machine.brought_up) == (1, 1)
 
 
 async def test_the_reason_why_the_team_does_not_come_up_is_told_and_the_next_call_tries_again() -> None:
@@ -117,8 +119,7 @@ async def test_an_attempt_in_the_background_that_failed_is_made_again_by_the_fir
     team.begin_soon()
     async with asyncio.timeout(5):
         await machine.failed.wait()
-    for _ in range(3):
-        await asyncio.sleep(0)
+    await turns()
     assert not (await team.client()).closed
 
 
@@ -126,14 +127,8 @@ async def test_an_attempt_in_the_background_that_failed_is_made_again_by_the_fir
 async def test_a_team_that_is_lost_as_soon_as_it_is_there_is_brought_up_again_but_not_for_ever(
     losses: int, brought_up: int
 ) -> None:
-    machine = Machine()
-
-    async def connect() -> Any:
-        if machine.brought_up <= losses:
-            raise TeamNotRunningError("The team was lost.")
-        return await machine.connect()
-
-    team = TeamConnection(connect, machine.bring_up, patience_s=5.0)
+    machine = Machine(losses=losses)
+    team = machine.team()
     if losses < brought_up:
         assert not (await team.client()).closed
     else:
@@ -166,27 +161,22 @@ async def test_a_cancelled_call_does_not_end_the_start_of_the_team_for_others() 
     assert machine.brought_up == 1
 
 
-async def test_a_lost_connection_is_opened_again() -> None:
-    machine = Machine(running=True)
-    team = machine.team()
-    first = await team.client()
-    await first.close()
+async def test_a_lost_connection_is_opened_again(machine: Machine, team: TeamConnection) -> None:
+    machine.lose()
     assert not team.connected
-    assert await team.client() is not first
-    assert machine.brought_up == 0
+    await team.client()
+    assert (machine.connections, machine.brought_up) == (2, 0)
 
 
-async def test_a_team_that_was_taken_down_is_brought_up_again_by_the_next_call() -> None:
-    machine = Machine(running=True)
-    team = machine.team()
-    await (await team.client()).close()
-    machine.running = False
+async def test_a_team_that_was_taken_down_is_brought_up_again_by_the_next_call(
+    machine: Machine, team: TeamConnection
+) -> None:
+    machine.crash()
     await team.client()
     assert machine.brought_up == 1
 
 
-async def test_closing_ends_the_connection() -> None:
-    team = Machine(running=True).team()
+async def test_closing_ends_the_connection(team: TeamConnection) -> None:
     client = await team.client()
     await team.close()
     assert client.closed
@@ -211,45 +201,33 @@ async def test_a_client_that_leaves_soon_brings_up_no_team() -> None:
     team = machine.team()
     team.begin_soon()
     await team.close()
-    for _ in range(3):
-        await asyncio.sleep(0)
+    await turns()
     assert machine.brought_up == 0
 
 
-async def test_a_team_that_was_lost_is_brought_back_without_a_call() -> None:
-    machine = Machine(running=True)
-    team = machine.team()
-    await team.client()
-
+async def test_a_team_that_was_lost_is_brought_back_without_a_call(machine: Machine, team: TeamConnection) -> None:
     machine.crash()
 
     await until_connected(team)
-    assert (machine.revived, machine.brought_up, len(machine.connections)) == (1, 0, 2)
+    assert (machine.revived, machine.brought_up, machine.connections) == (1, 0, 2)
     machine.crash()
     await until_connected(team)
     assert machine.revived == 2
-    await team.close()
 
 
-async def test_a_supervisor_that_came_back_by_itself_is_only_connected_to_again() -> None:
-    machine = Machine(running=True)
-    team = machine.team()
-    await team.client()
-
-    machine.connections[0].lose()
+async def test_a_supervisor_that_came_back_by_itself_is_only_connected_to_again(
+    machine: Machine, team: TeamConnection
+) -> None:
+    machine.lose()
 
     await until_connected(team)
     assert machine.revived == 0
-    await team.close()
 
 
+@pytest.mark.usefixtures("no_pause")
 async def test_a_team_that_was_brought_down_is_not_brought_back_until_a_call_asks_for_it(
-    monkeypatch: pytest.MonkeyPatch,
+    machine: Machine, team: TeamConnection
 ) -> None:
-    monkeypatch.setattr(team_module, "_REVIVE_BACKOFF", Backoff(0.0, 0.0))
-    machine = Machine(running=True)
-    team = machine.team()
-    await team.client()
     machine.brought_down = True
     machine.crash()
     await turns()
@@ -258,14 +236,12 @@ async def test_a_team_that_was_brought_down_is_not_brought_back_until_a_call_ask
     await team.client()
 
     assert machine.brought_up == 1
-    await team.close()
 
 
-async def test_a_call_that_comes_while_a_team_turns_out_to_be_down_brings_it_up() -> None:
-    machine = Machine(running=True, failures=1)
-    machine.brought_up = 1
-    team = machine.team()
-    await team.client()
+async def test_a_call_that_comes_while_a_team_turns_out_to_be_down_brings_it_up(
+    machine: Machine, team: TeamConnection
+) -> None:
+    machine.failures = machine.brought_up = 1
     machine.may_come_up.clear()
     machine.crash()
     await turns()
@@ -275,28 +251,21 @@ async def test_a_call_that_comes_while_a_team_turns_out_to_be_down_brings_it_up(
 
     assert not (await call).closed
     assert (machine.revived, machine.brought_up) == (1, 2)
-    await team.close()
 
 
+@pytest.mark.usefixtures("no_pause")
 async def test_a_team_that_could_not_be_brought_back_is_tried_again_after_a_pause(
-    monkeypatch: pytest.MonkeyPatch,
+    machine: Machine, team: TeamConnection
 ) -> None:
-    monkeypatch.setattr(team_module, "_REVIVE_BACKOFF", Backoff(0.0, 0.0))
-    machine = Machine(running=True, failures=2)
-    team = machine.team()
-    await team.client()
+    machine.failures = 2
 
     machine.crash()
 
     await until_connected(team)
     assert machine.revived == 3
-    await team.close()
 
 
-async def test_a_closed_team_brings_nothing_back() -> None:
-    machine = Machine(running=True)
-    team = machine.team()
-    await team.client()
+async def test_a_closed_team_brings_nothing_back(machine: Machine, team: TeamConnection) -> None:
     machine.running = False
 
     await team.close()

@@ -15,7 +15,7 @@ import mcp_types as types
 import pytest
 from mcp.shared.message import SessionMessage
 
-from mcp_entry.stdio import LineReader, LineWriter
+from mcp_entry.stdio import LineReader, LineWriter, repaired
 
 pytestmark = pytest.mark.real_time
 LARGE = 300_000
@@ -169,3 +169,16 @@ async def test_a_socket_is_as_good_as_a_pipe() -> None:
         theirs.sendall(line(1))
         theirs.shutdown(socket.SHUT_WR)
         assert await all_of(LineReader(ours.fileno())) == ["m1"]
+
+
+def test_half_a_character_becomes_a_question_mark_and_the_rest_stays() -> None:
+    item = repaired(r'{"jsonrpc": "2.0", "id": 7, "method": "m", "params": {"a": "\ud83d\ude00 \ud83d \\ud83d"}}')
+    assert item is not None
+    assert isinstance(item.message, types.JSONRPCRequest)
+    assert item.message.id == 7
+    assert item.message.params == {"a": "\N{GRINNING FACE} ? \\ud83d"}
+
+
+@pytest.mark.parametrize("line", ["", "no json", "[]", "{}", r'"\ud83d"', "[" * 100_000])
+def test_what_is_no_message_is_not_made_one(line: str) -> None:
+    assert repaired(line) is None

@@ -1,4 +1,4 @@
-"""What the team tells of itself reaches a client as log messages, and only one that may get them unasked."""
+"""What the server sends a client unasked: alerts as log messages, to those that may get them, and progress of calls."""
 
 from __future__ import annotations
 
@@ -6,17 +6,16 @@ import asyncio
 import warnings
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
-from typing import Any
 
 import mcp_types as types
 import pytest
 from mcp.client import Client
 
-from mcp_entry.connection import TeamConnection
-from mcp_entry.server import EntryServer
+from supervisor.api import requests, results
 from supervisor.api.results import Alert, Severity, TeamEvent
-from tests.fakes.gateway import FakeClient
+from supervisor.api.verbs import ProgressCallback
+from tests.fakes.gateway import ARGUMENTS, FakeClient, info
+from tests.fakes.lead import BOTH_ERAS, lead
 
 CHECK = TeamEvent(kind="health-check", at="now")
 
@@ -26,11 +25,11 @@ def alert(severity: Severity = "warning") -> TeamEvent:
     return TeamEvent(kind="performance-alert", at="now", alert=told)
 
 
-class Lead:
+class AlertLead:
     """A client that keeps the log messages which it gets."""
 
-    def __init__(self, team: FakeClient) -> None:
-        self.team = team
+    def __init__(self) -> None:
+        self.team = FakeClient()
         self.got: asyncio.Queue[types.LoggingMessageNotificationParams] = asyncio.Queue()
         self.client: Client
 
@@ -38,7 +37,8 @@ class Lead:
         self.got.put_nowait(params)
 
     async def next(self) -> types.LoggingMessageNotificationParams:
-        return await asyncio.wait_for(self.got.get(), 5)
+        async with asyncio.timeout(5):
+            return await self.got.get()
 
     async def calls(self) -> None:
         assert not (await self.client.call_tool("list", {})).is_error
@@ -49,27 +49,16 @@ class Lead:
 
 
 @asynccontextmanager
-async def lead(mode: Any = "legacy") -> AsyncIterator[Lead]:
-    fake = FakeClient()
-    made = Lead(fake)
-
-    async def connect() -> Any:
-        return fake
-
-    async def bring_up() -> None:
-        raise AssertionError("a team that answers is not brought up")
-
-    team = TeamConnection(connect, bring_up, patience_s=5.0)
-    entry = EntryServer(team, version="1", log=Path("/home/logs/entry.log"))
-    async with Client(entry.server(), mode=mode, logging_callback=made.log) as client:
+async def alert_lead(mode: str = "legacy") -> AsyncIterator[AlertLead]:
+    made = AlertLead()
+    async with lead(made.team, mode=mode, on_log=made.log) as client:
         made.client = client
         yield made
-    await team.close()
 
 
 @pytest.mark.parametrize("severity", ["warning", "error"])
 async def test_an_alert_is_a_log_message_of_its_severity_with_what_is_wrong(severity: Severity) -> None:
-    async with lead() as one:
+    async with alert_lead() as one:
         await one.calls()
         one.team.told.put_nowait(alert(severity))
         message = await one.next()
@@ -78,7 +67,7 @@ async def test_an_alert_is_a_log_message_of_its_severity_with_what_is_wrong(seve
 
 
 async def test_health_checks_come_to_who_asks_for_them_and_are_not_even_asked_for_otherwise() -> None:
-    async with lead() as one:
+    async with alert_lead() as one:
         await one.calls()
         await asyncio.sleep(0)
         await one.wants("info")
@@ -88,7 +77,7 @@ async def test_health_checks_come_to_who_asks_for_them_and_are_not_even_asked_fo
 
 
 async def test_who_wants_only_errors_gets_no_warnings() -> None:
-    async with lead() as one:
+    async with alert_lead() as one:
         await one.calls()
         await one.wants("error")
         one.team.told.put_nowait(alert("warning"))
@@ -97,24 +86,62 @@ async def test_who_wants_only_errors_gets_no_warnings() -> None:
 
 
 async def test_who_wants_nothing_of_the_kind_makes_nobody_listen() -> None:
-    async with lead() as one:
+    async with alert_lead() as one:
         await one.wants("critical")
         await one.calls()
     assert one.team.listened == []
 
 
 async def test_where_log_messages_are_sent_only_on_request_nobody_listens_and_calls_work() -> None:
-    async with lead(mode="2026-07-28") as one:
+    async with alert_lead(mode="2026-07-28") as one:
         await one.calls()
         await asyncio.sleep(0)
     assert one.team.listened == []
 
 
 async def test_a_team_that_goes_ends_the_listening_and_nothing_else() -> None:
-    async with lead() as one:
+    async with alert_lead() as one:
         one.team.goes_after_event = True
         await one.calls()
         one.team.told.put_nowait(alert())
         await one.next()
         await one.calls()
     assert one.team.listened == [("performance-alert",)]
+
+
+async def spawn_slowly(request: requests.SpawnBatchRequest, on_progress: ProgressCallback) -> results.SpawnBatchResult:
+    for done in range(1, 51):
+        on_progress(done, 50, f"spec_1_1_{done}")
+    return FakeClient().replies["spawn_batch"]  # type: ignore[return-value]
+
+
+@BOTH_ERAS
+async def test_progress_of_a_batch_is_told_member_by_member_before_the_answer(mode: str) -> None:
+    told: list[tuple[float, float | None, str | None]] = []
+
+    async def on_progress(progress: float, total: float | None, message: str | None) -> None:
+        told.append((progress, total, message))
+
+    async with lead(FakeClient(spawn_batch=spawn_slowly), mode=mode) as client:
+        await client.call_tool("list", {})
+        await client.call_tool("spawn_batch", ARGUMENTS["spawn_batch"], progress_callback=on_progress)
+    assert told == [(float(done), 50.0, f"spec_1_1_{done}") for done in range(1, 51)]
+
+
+async def test_a_call_on_which_nothing_happens_tells_rising_progress_all_the_same() -> None:
+    told: list[float] = []
+    enough = asyncio.Event()
+
+    async def on_progress(progress: float, total: float | None, message: str | None) -> None:
+        told.append(progress)
+        if len(told) == 4:
+            enough.set()
+
+    async def wait(request: requests.WaitRequest, on_progress: ProgressCallback) -> results.WaitResult:
+        await enough.wait()
+        return results.WaitResult(reached=False, instances=[info()])
+
+    async with lead(FakeClient(wait=wait), quiet_at_most_s=0.01) as client:
+        await client.call_tool("wait", ARGUMENTS["wait"], progress_callback=on_progress)
+    assert len(told) >= 4
+    assert told == sorted(set(told))
