@@ -12,6 +12,7 @@ import ctypes
 import os
 from collections.abc import Callable
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -23,22 +24,25 @@ _NAMES_CHANGED = 0x40 | 0x80 | 0x100 | 0x200
 _READ_BYTES = 1 << 16
 
 
+@cache
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None, use_errno=True)
+
+
 class Inotify:
-    def __init__(self, descriptor: int, library: ctypes.CDLL) -> None:
+    def __init__(self, descriptor: int) -> None:
         """Use ``open``."""
         self._descriptor = descriptor
-        self._library = library
 
     @classmethod
     def open(cls) -> Self | None:
         """None when the kernel gives none, for example because the user has too many."""
-        library = ctypes.CDLL(None, use_errno=True)
-        descriptor = library.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
-        return cls(descriptor, library) if descriptor >= 0 else None
+        descriptor = _libc().inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
+        return cls(descriptor) if descriptor >= 0 else None
 
     def add(self, path: str, mask: int) -> None:
         """Watches ``path`` for the events in ``mask``. Raises ``OSError``."""
-        if self._library.inotify_add_watch(self._descriptor, os.fsencode(path), mask) < 0:
+        if _libc().inotify_add_watch(self._descriptor, os.fsencode(path), mask) < 0:
             error = ctypes.get_errno()
             raise OSError(error, os.strerror(error), path)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from typing import Any
 from actors.agents.base import Agent, ConversationItem, EntryKind, TokenUse
 from actors.errors import InvalidRequestError
 from actors.files import replace_file
-from actors.instance.evidence import DeliveryEvidence, RecentIds
+from actors.instance.evidence import DeliveryEvidence, RecentMap
 from actors.troubles import Trouble
 
 logger = logging.getLogger(__name__)
@@ -51,7 +51,7 @@ class Conversation:
         self._mark = mark
         self._tail: FileTail | None = None
         self._trouble = Trouble(logger, "the transcript cannot be read, which is tried again")
-        self._counted = RecentIds(_ANSWER_IDS)
+        self._counted = RecentMap[str, None](_ANSWER_IDS)
         self.tokens = TokenUse()
         self.context_tokens = 0
         """What the latest request to the model held, with its answer: how long the conversation has grown."""
@@ -89,9 +89,10 @@ class Conversation:
         found = False
         try:
             for lines in self._tail.pieces():
-                for entry in _parse_lines(self._agent, lines):
-                    self._take_in(entry)
-                    found = True
+                for line in lines:
+                    for entry in _parse_line(self._agent, line):
+                        self._take_in(entry)
+                        found = True
         except OSError as error:  # as without free file descriptors: what is there is read the next time
             self._trouble.met(error)
         else:
@@ -107,15 +108,15 @@ class Conversation:
             self.answers += 1
             self.last_answer = entry.text
         if entry.tokens and entry.answer_id not in self._counted:
-            self._counted.add((entry.answer_id,))
+            self._counted[entry.answer_id] = None
             used = entry.tokens
             held = used.input_tokens + used.cache_read_tokens + used.cache_creation_tokens
             self.context_tokens = held + used.output_tokens
             self.tokens = TokenUse(
-                input_tokens=self.tokens.input_tokens + entry.tokens.input_tokens,
-                output_tokens=self.tokens.output_tokens + entry.tokens.output_tokens,
-                cache_read_tokens=self.tokens.cache_read_tokens + entry.tokens.cache_read_tokens,
-                cache_creation_tokens=self.tokens.cache_creation_tokens + entry.tokens.cache_creation_tokens,
+                input_tokens=self.tokens.input_tokens + used.input_tokens,
+                output_tokens=self.tokens.output_tokens + used.output_tokens,
+                cache_read_tokens=self.tokens.cache_read_tokens + used.cache_read_tokens,
+                cache_creation_tokens=self.tokens.cache_creation_tokens + used.cache_creation_tokens,
             )
 
     @property
@@ -290,55 +291,43 @@ def _offset(path: Path, cursor: str) -> int:
 
 
 class FileTail:
-    """Complete lines of a growing file from ``offset`` (bytes) on; a missing file has none yet.
+    """Complete lines of a growing file; a missing file has none yet.
 
     Lines end with the newline byte only: transcripts hold U+2028 raw, so text splitting would tear records apart. A
     last line without its end is left for later. A file that shrank is read from its start again.
     """
 
-    def __init__(self, path: Path, offset: int = 0) -> None:
+    def __init__(self, path: Path) -> None:
         self.path = path
-        self.offset = offset
+        self._offset = 0
 
-    def read(self, limit_bytes: int | None = None) -> list[bytes]:
-        """The lines that are complete and new, blank ones left out.
+    def pieces(self) -> Iterator[list[bytes]]:
+        """All lines that are complete and new, blank ones left out, some megabytes at a time: a long life leaves long
+        files."""
+        read_to = -1
+        while self._offset != read_to:
+            read_to = self._offset
+            if lines := self._piece():
+                yield lines
 
-        ``limit_bytes`` bounds how much is read at once, but one complete line is always read.
-        """
+    def _piece(self) -> list[bytes]:
+        """One complete line is always read, however long it is."""
         try:
-            if self.path.stat().st_size == self.offset:
+            if self.path.stat().st_size == self._offset:
                 return []
             with self.path.open("rb") as file:
                 size = file.seek(0, 2)
-                if size < self.offset:
-                    self.offset = 0
-                file.seek(self.offset)
-                data = file.read(-1 if limit_bytes is None else limit_bytes)
+                if size < self._offset:
+                    self._offset = 0
+                file.seek(self._offset)
+                data = file.read(_PIECE_BYTES)
                 if b"\n" not in data:
                     data += file.readline()
         except FileNotFoundError:
             return []
         end = data.rfind(b"\n") + 1
-        self.offset += end
+        self._offset += end
         return [line for line in data[:end].split(b"\n") if line.strip()]
-
-    def pieces(self) -> Iterator[list[bytes]]:
-        """All lines that are complete and new, some megabytes at a time: a long life leaves long files."""
-        read_to = -1
-        while self.offset != read_to:
-            read_to = self.offset
-            if lines := self.read(_PIECE_BYTES):
-                yield lines
-
-
-def _parse_lines(agent: Agent, lines: Sequence[bytes]) -> list[ConversationItem]:
-    entries: list[ConversationItem] = []
-    for line in lines:
-        try:
-            entries.extend(agent.read_transcript(line))
-        except ValueError:
-            continue  # torn by a crash of the agent; what follows is whole
-    return entries
 
 
 def shortened(entry: ConversationItem) -> tuple[ConversationItem, int]:

@@ -14,7 +14,6 @@ from actors.agents.base import Composer, Dialog, Screen
 from actors.errors import PaneGoneError, TerminalError
 from actors.files import UNFINISHED
 from actors.instance import deliverer
-from actors.instance.deliverer import Lease
 from actors.instance.journal import JOURNAL_NAME
 from actors.messages import MessageStatus
 from actors.status import Status
@@ -410,32 +409,26 @@ async def test_what_was_pasted_is_not_entered_while_a_request_without_a_dialog_w
 
 
 async def test_what_was_pasted_before_the_lease_ran_out_is_not_entered_until_it_is_renewed(rig: Rig) -> None:
-    now = [0.0]
-    lease = Lease(40.0, lambda: now[0])
-    rig.deliverer.set_lease(lease)
     paste_shows(rig, DIALOG)
     rig.offer("a")
     await rig.receipt("a", MessageStatus.BLOCKED)
-    now[0] = 41.0
+    rig.boot_s = 41.0
     rig.observer.screen = Screen(composer=Composer.DRAFT, draft=rig.pane.pasted[-1])
     assert await rig.changes.until(lambda: "cut off from the team" in rig.receipts[-1].reason, 5.0)
     assert not await rig.changes.until(lambda: bool(rig.pane.pressed), 1.5)
-    lease.renew()
+    rig.lease.renew()
     await rig.receipt("a", SUBMITTED)
     assert (rig.pane.pressed, len(rig.pane.pasted)) == (["Enter"], 1)
 
 
 async def test_nothing_is_pasted_when_the_lease_runs_out_while_others_press_keys(rig: Rig) -> None:
-    now = [0.0]
-    lease = Lease(40.0, lambda: now[0])
-    rig.deliverer.set_lease(lease)
     async with rig.deliverer.typing:
         rig.offer("a")
         await asyncio.sleep(0.1)
-        now[0] = 41.0
+        rig.boot_s = 41.0
     assert "cut off from the team" in (await rig.receipt("a", MessageStatus.BLOCKED)).reason
     assert rig.pane.pasted == []
-    lease.renew()
+    rig.lease.renew()
     await rig.receipt("a", SUBMITTED)
 
 

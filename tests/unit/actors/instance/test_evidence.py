@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-from actors.instance.evidence import DeliveryEvidence, RecentIds
-from actors.instance.inbox import compose
+from actors.instance.evidence import DeliveryEvidence, RecentMap
+from actors.instance.inbox import compose, ids_in
 from actors.messages import Message
 
 
@@ -13,21 +13,20 @@ A, B = message("a"), message("b")
 
 
 def test_only_the_latest_ids_are_remembered() -> None:
-    recent = RecentIds(limit=3)
-    recent.add(["a", "b", "c"])
-    recent.add(["a", "d"])
-    assert [one for one in "abcd" if one in recent] == ["a", "c", "d"]
-    assert len(recent) == 3
+    recent = RecentMap[str, None](limit=3)
+    for one in "abcad":
+        recent[one] = None
+    assert list(recent) == ["c", "a", "d"]
 
 
 def test_what_a_hook_reported_is_told_of_until_the_agent_is_started_anew_and_proves_nothing() -> None:
     evidence = DeliveryEvidence()
     evidence.report(compose([A, B]))
-    assert evidence.is_reported(compose([A, B]))
-    assert not evidence.is_reported(compose([A]))
+    assert evidence.is_reported(ids_in(compose([A, B])))
+    assert not evidence.is_reported(ids_in(compose([A])))
     assert not evidence.has(A.id)
     evidence.begin_life()
-    assert not evidence.is_reported(compose([A, B]))
+    assert not evidence.is_reported(ids_in(compose([A, B])))
 
 
 def test_what_the_transcript_shows_is_proved_in_every_life() -> None:
@@ -55,10 +54,10 @@ def test_a_refusal_is_of_one_paste_and_is_over_when_the_same_is_pasted_again() -
     evidence = DeliveryEvidence()
     evidence.refuse(compose([A, B]), "no")
     evidence.report(compose([A, B]))
-    assert (evidence.refusal(compose([A, B])), evidence.refusal(compose([A]))) == ("no", "")
+    assert (evidence.refusal(ids_in(compose([A, B]))), evidence.refusal(ids_in(compose([A])))) == ("no", "")
     evidence.begin([A, B])
-    assert evidence.refusal(compose([A, B])) == ""
-    assert not evidence.is_reported(compose([A, B]))
+    assert evidence.refusal(ids_in(compose([A, B]))) == ""
+    assert not evidence.is_reported(ids_in(compose([A, B])))
 
 
 def test_only_what_was_expected_is_compared() -> None:

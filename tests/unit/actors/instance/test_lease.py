@@ -54,8 +54,7 @@ def test_it_outlasts_the_supervisor_s_pauses_and_is_outlasted_by_the_wait_before
 
 async def test_the_gate_stays_shut_without_even_a_look_while_the_lease_is_not_held() -> None:
     now = [0.0]
-    gate = TypingGate(cast("Any", None), cast("Any", None))  # who looked would fail
-    gate.lease = Lease(1.0, lambda: now[0])
+    gate = TypingGate(cast("Any", None), Lease(1.0, lambda: now[0]))  # who looked would fail
     now[0] = 2.0
 
     verdict = await gate.look("attach")

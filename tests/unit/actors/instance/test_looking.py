@@ -19,7 +19,7 @@ from actors.agents.hook import KNOCK_NAME, PERMISSION_PREFIX, SPOOL_NAME
 from actors.concurrency import ChangeNotifier
 from actors.instance.observer import Observer
 from actors.status import Status
-from actors.tmux.pane import Pane
+from actors.tmux.pane import LastKey, Pane
 from tests.unit.actors.virtual_time import run_in_virtual_time
 
 WATCHED_S = 10.0
@@ -53,10 +53,10 @@ class SlowPane:
             for timer in timers:
                 timer.cancel()
 
-    async def capture(self, *, styled: bool) -> str:
+    async def look(self) -> tuple[str, LastKey]:
         self.looks_at.append(time.monotonic() - self._began)
         await asyncio.sleep(self.took_s)
-        return self.texts.pop(0) if len(self.texts) > 1 else self.texts[0]
+        return self.texts.pop(0) if len(self.texts) > 1 else self.texts[0], LastKey(attached=False, at=0)
 
 
 class Reader:
