@@ -15,6 +15,7 @@ from contextlib import AsyncExitStack, ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 
 from actors.agents.base import Composer, Screen
+from actors.backoff import LastingProblem
 from actors.concurrency import ChangeNotifier
 from actors.errors import PaneGoneError, SocketGoneError, TerminalError
 from actors.inotify import GrowthWatch
@@ -24,8 +25,8 @@ from actors.instance.delivery import (
     Act,
     Barred,
     Clear,
-    Cleared,
     Delivery,
+    Done,
     End,
     Finish,
     Interrupted,
@@ -33,8 +34,6 @@ from actors.instance.delivery import (
     Lost,
     NotLanded,
     Paste,
-    PasteDone,
-    Pressed,
     PressEnter,
     PromptRejected,
     Proved,
@@ -49,7 +48,6 @@ from actors.instance.observer import LookSchedule, Observer
 from actors.messages import Message, MessageStatus, Receipt
 from actors.status import InstanceState, Status
 from actors.tmux.pane import LastKey, Pane, paste_name
-from actors.troubles import Trouble
 
 logger = logging.getLogger(__name__)
 
@@ -112,7 +110,7 @@ class Deliverer:
         self._clears = 0
         self._clear_again_at = 0.0
         self._alone: set[str] = set()
-        self._unanswered = Trouble(logger, "what became of a paste cannot be asked now")
+        self._unanswered = LastingProblem(logger, "what became of a paste cannot be asked now")
         self.typing = asyncio.Lock()
         """Held while keys go to the pane, so that no two key sequences mix."""
         self.inbox = Inbox(limits)
@@ -401,7 +399,7 @@ class DeliveryRunner:
         """The last one of a person before the latest look; None when there was no look since the lock was taken."""
         self._drawn_in_s = 0.0
         """How long after that look the screen showed all keys of people."""
-        self._unseen = Trouble(logger, "tmux did not do what a delivery needs, which looks again")
+        self._unseen = LastingProblem(logger, "tmux did not do what a delivery needs, which looks again")
 
     def interrupted(self) -> None:
         """The turn that has just begun was stopped on purpose. What had not begun one is entered later."""
@@ -495,7 +493,7 @@ class DeliveryRunner:
             self._last_key = await self._pane.paste(self._parts, self._entry.paste, self._last_key)
         except ValueError as error:
             return Lost(f"it cannot be typed: {error}", typed=False)
-        return Barred(SOMEBODY_TYPES) if self._last_key is None else PasteDone()
+        return Barred(SOMEBODY_TYPES) if self._last_key is None else Done(Paste())
 
     def _barred(self) -> str:
         """Why no key may go to the pane now, by what is known without its screen; empty when keys may."""
@@ -507,7 +505,7 @@ class DeliveryRunner:
         if enters and self._is_proved():
             return Proved()
         if await self._pane.press("Enter" if enters else "C-c", self._last_key):
-            return Pressed() if enters else Cleared()
+            return Done(act)
         # Somebody has pressed a key since the last look, so ours was not.
         return await self._proof_or_look(0.0)
 

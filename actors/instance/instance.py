@@ -13,15 +13,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 import time
 import uuid
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from actors.agents.base import Agent, Composer
 from actors.agents.catalog import AgentCatalog
-from actors.backoff import Backoff
+from actors.backoff import Backoff, LastingProblem
 from actors.concurrency import ChangeNotifier
 from actors.errors import PaneGoneError, SocketGoneError, TerminalError, UnavailableError, WrongStateError
 from actors.files import FileLock
@@ -38,7 +40,6 @@ from actors.remote import remote
 from actors.status import IDLE, SETTLE_S, Status, in_words, interrupted
 from actors.tmux.client import TmuxClient
 from actors.tmux.pane import Pane
-from actors.troubles import Trouble
 from actors.versions import ACTOR_PROTOCOL, check_protocol
 
 logger = logging.getLogger(__name__)
@@ -253,7 +254,7 @@ class Instance:
         self._broken: AgentSession | None = None
         self._faults = 0
         self._recovery: asyncio.Task[None] | None = None
-        self._not_taken_over = Trouble(logger, "the agent could not be taken over again")
+        self._not_taken_over = LastingProblem(logger, "the agent could not be taken over again")
 
     async def meet(self, protocol: int) -> None:
         """Raises ``VersionError`` for a supervisor of another protocol."""
@@ -502,3 +503,22 @@ class Instance:
         if self._current is None:
             raise UnavailableError(f"{self._config.instance_id} has not taken over its agent yet: try again.")
         return self._current
+
+
+class WithoutRayImports:
+    """Stops Ray from importing pydantic and starlette in the process of an instance.
+
+    Ray imports both, if they are installed, when a process first deserializes what it was given; each instance would
+    pay a tenth of its memory and of its start time for them. As a class attribute of an actor that is pickled by value,
+    this blocks the imports when the process deserializes the class, which is before it deserializes the arguments.
+    """
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _block_imports, ()
+
+
+def _block_imports() -> WithoutRayImports:
+    modules: dict[str, Any] = sys.modules
+    for name in ("pydantic", "starlette"):
+        modules.setdefault(name, None)  # makes an import fail, as if not installed
+    return WithoutRayImports()

@@ -19,6 +19,7 @@ from pathlib import Path
 from actors.agents.base import Agent, AgentEvent, Composer, EventKind, Screen
 from actors.agents.hook import KNOCK_NAME, SPOOL_NAME
 from actors.agents.permissions import release, waits
+from actors.backoff import LastingProblem
 from actors.concurrency import ChangeNotifier
 from actors.errors import SettingsError, TerminalError
 from actors.files import write_private
@@ -37,7 +38,6 @@ from actors.status import (
     without,
 )
 from actors.tmux.pane import LastKey, Pane
-from actors.troubles import Trouble
 
 logger = logging.getLogger(__name__)
 
@@ -96,8 +96,8 @@ class Observer:
         self._spool = FileTail(directory / SPOOL_NAME)
         self._knocked = False
         self._stirred = ChangeNotifier()
-        self._unread = Trouble(logger, "the events of the agent cannot be read, which is tried again")
-        self._unseen = Trouble(logger, "the screen cannot be read")
+        self._unread = LastingProblem(logger, "the events of the agent cannot be read, which is tried again")
+        self._unseen = LastingProblem(logger, "the screen cannot be read")
         self.ending = False
         self.coming_back = False
         self.evidence = DeliveryEvidence()

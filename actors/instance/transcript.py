@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from actors.agents.base import Agent, ConversationItem, EntryKind, TokenUse
+from actors.backoff import LastingProblem
 from actors.errors import InvalidRequestError
 from actors.files import replace_file
 from actors.instance.evidence import DeliveryEvidence, RecentMap
-from actors.troubles import Trouble
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ class Conversation:
         self._evidence = evidence
         self._mark = mark
         self._tail: FileTail | None = None
-        self._trouble = Trouble(logger, "the transcript cannot be read, which is tried again")
+        self._trouble = LastingProblem(logger, "the transcript cannot be read, which is tried again")
         self._counted = RecentMap[str, None](_ANSWER_IDS)
         self.tokens = TokenUse()
         self.context_tokens = 0

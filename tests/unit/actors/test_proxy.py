@@ -193,7 +193,7 @@ async def test_the_proxy_of_a_part_can_be_sent_to_another_process() -> None:
 @pytest.mark.parametrize(
     ("plain", "otherwise"),
     [
-        (Host, {"git_read", "git_write"}),  # by ``GitHandle``
+        (Host, set()),
         (Instance, {"meet", "leave"}),  # by ``ray_client.meet``; within its own process only
         (TransferService, set()),
     ],

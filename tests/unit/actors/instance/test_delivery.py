@@ -11,16 +11,14 @@ from actors.instance.delivery import (
     Act,
     Barred,
     Clear,
-    Cleared,
     Delivery,
+    Done,
     Finish,
     Interrupted,
     Look,
     Lost,
     NotLanded,
     Paste,
-    PasteDone,
-    Pressed,
     PressEnter,
     PromptRejected,
     Proved,
@@ -39,6 +37,7 @@ BUSY = Screen(composer=Composer.EMPTY, busy=True)
 TYPED = Screen(composer=Composer.DRAFT, draft="q)")
 PATIENCE_S = 5.0
 SETTLE_S = 10.0
+PASTED, ENTER, CLEARED = Done(Paste()), Done(PressEnter()), Done(Clear())
 
 
 def made() -> Delivery:
@@ -54,7 +53,7 @@ def with_more() -> Saw:
 
 
 Steps = list[tuple[float, Stimulus]]
-ENTERED: Steps = [(0.0, PasteDone()), (0.1, ours()), (0.1, Pressed())]
+ENTERED: Steps = [(0.0, PASTED), (0.1, ours()), (0.1, ENTER)]
 
 
 def run(*steps: tuple[float, Stimulus]) -> list[Act]:
@@ -63,13 +62,13 @@ def run(*steps: tuple[float, Stimulus]) -> list[Act]:
 
 
 def test_the_plain_way_is_paste_look_enter_proof() -> None:
-    acts = run((0.0, PasteDone()), (0.02, ours()), (0.03, Pressed()), (0.06, Proved()))
+    acts = run((0.0, PASTED), (0.02, ours()), (0.03, ENTER), (0.06, Proved()))
     assert [type(act) for act in acts] == [Paste, Look, PressEnter, Look, Finish]
     assert acts[-1] == Finish(MessageStatus.SUBMITTED)
 
 
 def test_an_enter_that_was_swallowed_is_pressed_again_while_the_draft_is_seen() -> None:
-    steps = ((0.0, PasteDone()), (0.02, ours()), (0.03, Pressed()), (0.4, ours()), (2.1, ours()), (2.1, Pressed()))
+    steps = ((0.0, PASTED), (0.02, ours()), (0.03, ENTER), (0.4, ours()), (2.1, ours()), (2.1, ENTER))
     acts = run(*steps)
     assert isinstance(acts[4], Look), "the agent may still take the first one"
     assert acts[5] == PressEnter()
@@ -77,24 +76,24 @@ def test_an_enter_that_was_swallowed_is_pressed_again_while_the_draft_is_seen() 
 
 
 def test_enter_is_not_pressed_again_once_the_draft_is_gone() -> None:
-    acts = run((0.0, PasteDone()), (0.02, ours()), (0.03, Pressed()), (0.2, Saw(EMPTY)), (1.0, Saw(EMPTY)))
+    acts = run((0.0, PASTED), (0.02, ours()), (0.03, ENTER), (0.2, Saw(EMPTY)), (1.0, Saw(EMPTY)))
     assert PressEnter() not in acts[3:]
 
 
 def test_no_key_is_pressed_while_a_dialog_is_up_and_the_message_is_held() -> None:
-    acts = run((0.0, PasteDone()), (0.02, Saw(DIALOG)), (99.0, Saw(DIALOG)), (99.5, ours()))
+    acts = run((0.0, PASTED), (0.02, Saw(DIALOG)), (99.0, Saw(DIALOG)), (99.5, ours()))
     assert acts[2] == acts[3] or isinstance(acts[3], Look)
     assert all(isinstance(act, Look) and act.held for act in acts[2:4])
     assert acts[4] == PressEnter()
 
 
 def test_an_input_box_that_is_only_drawn_anew_is_no_reason_to_report() -> None:
-    acts = run((0.0, PasteDone()), (0.1, Saw(UNKNOWN)), (0.5, Saw(UNKNOWN)), (1.2, Saw(UNKNOWN)))
+    acts = run((0.0, PASTED), (0.1, Saw(UNKNOWN)), (0.5, Saw(UNKNOWN)), (1.2, Saw(UNKNOWN)))
     assert [bool(act.held) for act in acts[2:] if isinstance(act, Look)] == [False, False, True]
 
 
 def test_a_paste_that_never_shows_has_not_landed_and_may_be_repeated() -> None:
-    acts = run((0.0, PasteDone()), (1.0, Saw(EMPTY)), (9.9, Saw(EMPTY)), (10.1, Saw(EMPTY)))
+    acts = run((0.0, PASTED), (1.0, Saw(EMPTY)), (9.9, Saw(EMPTY)), (10.1, Saw(EMPTY)))
     assert isinstance(acts[-2], Look)
     assert acts[-1] == NotLanded()
     assert acts.count(Paste()) == 1
@@ -103,13 +102,13 @@ def test_a_paste_that_never_shows_has_not_landed_and_may_be_repeated() -> None:
 def test_an_agent_that_takes_no_enter_holds_the_message_and_is_tried_now_and_then() -> None:
     delivery = made()
     delivery.begin()
-    act = delivery.handle(PasteDone(), 0.0)
+    act = delivery.handle(PASTED, 0.0)
     enters, now, words = 0, 0.0, ""
     while now < 60.0:
         act = delivery.handle(ours(), now)
         if act == PressEnter():
             enters += 1
-            act = delivery.handle(Pressed(), now)
+            act = delivery.handle(ENTER, now)
         assert isinstance(act, Look)
         words = act.held or words
         now += act.after_s
@@ -119,7 +118,7 @@ def test_an_agent_that_takes_no_enter_holds_the_message_and_is_tried_now_and_the
 
 def test_what_stands_in_the_box_beside_or_instead_of_ours_is_said_and_never_entered() -> None:
     for shown in (TYPED, replace(DRAFT, draft=f"{DRAFT.draft}q)")):
-        acts = run((0.0, PasteDone()), (0.1, Saw(shown)), (1.2, Saw(shown)), (99.0, Saw(shown)), (99.5, ours()))
+        acts = run((0.0, PASTED), (0.1, Saw(shown)), (1.2, Saw(shown)), (99.0, Saw(shown)), (99.5, ours()))
         assert PressEnter() not in acts[:-1]
         assert isinstance(acts[4], Look)
         assert acts[4].held.startswith(f"'{shown.draft}' stands in the agent's input box: run phalanx attach i")
@@ -127,14 +126,12 @@ def test_what_stands_in_the_box_beside_or_instead_of_ours_is_said_and_never_ente
 
 
 def test_a_draft_that_a_person_has_cleared_is_pasted_again_by_another_delivery() -> None:
-    acts = run((0.0, PasteDone()), (0.1, Saw(TYPED)), (30.0, Saw(EMPTY)), (39.0, Saw(EMPTY)), (40.1, Saw(EMPTY)))
+    acts = run((0.0, PASTED), (0.1, Saw(TYPED)), (30.0, Saw(EMPTY)), (39.0, Saw(EMPTY)), (40.1, Saw(EMPTY)))
     assert acts[-1] == NotLanded()
 
 
 def test_what_a_person_has_entered_for_us_is_waited_for_and_not_pasted_again() -> None:
-    acts = run(
-        (0.0, PasteDone()), (0.1, Saw(TYPED)), (1.0, Saw(EMPTY, reported=True)), (5.9, Saw(EMPTY)), (6.1, Saw(EMPTY))
-    )
+    acts = run((0.0, PASTED), (0.1, Saw(TYPED)), (1.0, Saw(EMPTY, reported=True)), (5.9, Saw(EMPTY)), (6.1, Saw(EMPTY)))
     assert isinstance(acts[-2], Look)
     assert isinstance(acts[-1], Finish)
     assert acts[-1].status is MessageStatus.UNCONFIRMED
@@ -142,9 +139,9 @@ def test_what_a_person_has_entered_for_us_is_waited_for_and_not_pasted_again() -
 
 def test_what_the_agent_gave_back_is_left_to_who_took_it_back() -> None:
     back: list[tuple[float, Stimulus]] = [
-        (0.0, PasteDone()),
+        (0.0, PASTED),
         (0.1, ours()),
-        (0.1, Pressed()),
+        (0.1, ENTER),
         (0.4, Saw(BUSY)),
         (1.0, ours(True)),
         (2.5, ours(True)),
@@ -174,24 +171,24 @@ def test_what_a_person_types_behind_a_prompt_that_is_still_drawn_takes_nothing_b
 
 
 def test_what_came_back_and_is_entered_again_may_be_taken_again() -> None:
-    again: Steps = [(1.0, with_more()), (4.0, ours()), (4.0, Pressed()), (4.4, Saw(EMPTY)), (15.0, Saw(EMPTY))]
+    again: Steps = [(1.0, with_more()), (4.0, ours()), (4.0, ENTER), (4.4, Saw(EMPTY)), (15.0, Saw(EMPTY))]
     acts = run(*ENTERED, (0.4, Saw(EMPTY)), *again)
     assert acts.count(PressEnter()) == 2
     assert isinstance(acts[-1], Finish), "it may still be on its way into the transcript"
 
 
 def test_what_was_queued_behind_a_dialog_of_a_person_and_came_back_is_entered_again() -> None:
-    queued: list[tuple[float, Stimulus]] = [(0.0, PasteDone()), (0.1, ours()), (0.1, Pressed()), (0.4, Saw(EMPTY))]
-    acts = run(*queued, (0.8, Saw(DIALOG)), (4.0, ours()), (4.0, Pressed()), (4.3, Proved()))
+    queued: list[tuple[float, Stimulus]] = [(0.0, PASTED), (0.1, ours()), (0.1, ENTER), (0.4, Saw(EMPTY))]
+    acts = run(*queued, (0.8, Saw(DIALOG)), (4.0, ours()), (4.0, ENTER), (4.3, Proved()))
     assert acts.count(PressEnter()) == 2
     assert acts[-1] == Finish(MessageStatus.SUBMITTED)
 
 
 def test_a_prompt_that_is_only_still_drawn_while_a_hook_reports_it_counts_as_taken() -> None:
     taken: list[tuple[float, Stimulus]] = [
-        (0.0, PasteDone()),
+        (0.0, PASTED),
         (0.1, ours()),
-        (0.1, Pressed()),
+        (0.1, ENTER),
         (0.2, ours(True)),
         (0.3, ours(True)),
     ]
@@ -203,29 +200,27 @@ def test_a_prompt_that_is_only_still_drawn_while_a_hook_reports_it_counts_as_tak
 
 def test_a_prompt_that_is_drawn_for_as_long_as_the_hooks_of_a_user_run_counts_as_taken() -> None:
     drawn = Saw(replace(DRAFT, busy=True), DraftMatch.WHOLE, reported=True)
-    acts = run((0.0, PasteDone()), (0.1, ours()), (0.1, Pressed()), (0.4, drawn), (9.0, drawn), (30.0, drawn))
+    acts = run((0.0, PASTED), (0.1, ours()), (0.1, ENTER), (0.4, drawn), (9.0, drawn), (30.0, drawn))
     assert not any(isinstance(act, Look) and act.held for act in acts)
     assert acts.count(PressEnter()) == 1
 
 
 def test_what_a_person_types_while_the_proof_is_awaited_holds_nothing_back() -> None:
-    acts = run(
-        (0.0, PasteDone()), (0.1, ours()), (0.1, Pressed()), (0.4, Saw(BUSY)), (2.0, Saw(TYPED)), (5.5, Saw(TYPED))
-    )
+    acts = run((0.0, PASTED), (0.1, ours()), (0.1, ENTER), (0.4, Saw(BUSY)), (2.0, Saw(TYPED)), (5.5, Saw(TYPED)))
     assert not any(isinstance(act, Look) and act.held for act in acts)
     assert isinstance(acts[-1], Finish)
 
 
 def test_a_refused_prompt_is_cleared_only_when_it_stands_there_alone() -> None:
     refused: list[tuple[float, Stimulus]] = [
-        (0.0, PasteDone()),
+        (0.0, PASTED),
         (0.1, ours()),
-        (0.1, Pressed()),
+        (0.1, ENTER),
         (0.4, Refused("a hook says no")),
     ]
-    given_back = run(*refused, (0.4, ours()), (0.5, Cleared()), (0.6, Saw(EMPTY)), (1.6, Saw(EMPTY)))
+    given_back = run(*refused, (0.4, ours()), (0.5, CLEARED), (0.6, Saw(EMPTY)), (1.6, Saw(EMPTY)))
     assert [type(act) for act in given_back[-4:]] == [Clear, Look, Look, PromptRejected]
-    late = run(*refused, (0.4, ours()), (0.5, Cleared()), (0.6, ours()), (1.0, ours()), (5.6, ours()))
+    late = run(*refused, (0.4, ours()), (0.5, CLEARED), (0.6, ours()), (1.0, ours()), (5.6, ours()))
     assert [act for act in late if isinstance(act, Clear)] == [late[-5], late[-1]], "twice in a second ends the agent"
     for shown in (EMPTY, TYPED):
         acts = run(*refused, (0.4, Saw(shown)), (1.5, Saw(shown)))
@@ -235,9 +230,9 @@ def test_a_refused_prompt_is_cleared_only_when_it_stands_there_alone() -> None:
 
 def test_an_interrupt_ends_what_the_transcript_never_shows() -> None:
     taken: list[tuple[float, Stimulus]] = [
-        (0.0, PasteDone()),
+        (0.0, PASTED),
         (0.1, ours()),
-        (0.1, Pressed()),
+        (0.1, ENTER),
         (0.4, Saw(BUSY)),
         (0.5, Interrupted()),
     ]
@@ -249,14 +244,14 @@ def test_an_interrupt_ends_what_the_transcript_never_shows() -> None:
 
 
 def test_patience_does_not_run_while_the_agent_is_seen_at_work() -> None:
-    acts = run((0.0, PasteDone()), (0.1, ours()), (0.1, Pressed()), (60.0, Saw(BUSY)), (61.0, Proved()))
+    acts = run((0.0, PASTED), (0.1, ours()), (0.1, ENTER), (60.0, Saw(BUSY)), (61.0, Proved()))
     assert isinstance(acts[4], Look)
     assert acts[5] == Finish(MessageStatus.SUBMITTED)
 
 
 def test_an_agent_that_dies_after_the_paste_leaves_doubt_and_before_it_none() -> None:
     before = run((0.0, Lost("gone", typed=False)))
-    after = run((0.0, PasteDone()), (0.1, Lost("gone", typed=True)))
+    after = run((0.0, PASTED), (0.1, Lost("gone", typed=True)))
     assert before[-1] == Finish(MessageStatus.FAILED, "gone")
     assert after[-1] == Finish(MessageStatus.UNCONFIRMED, "gone")
 
@@ -273,7 +268,7 @@ def resume(*steps: tuple[float, Stimulus]) -> list[Act]:
 
 
 def test_a_resumed_delivery_enters_the_draft_that_it_finds() -> None:
-    acts = resume((0.0, ours()), (0.0, Pressed()), (0.1, Proved()))
+    acts = resume((0.0, ours()), (0.0, ENTER), (0.1, Proved()))
     assert [type(act) for act in acts] == [Look, PressEnter, Look, Finish]
 
 
@@ -306,7 +301,7 @@ def test_a_batch_that_may_not_be_pasted_now_is_given_back_with_the_reason() -> N
 
 
 def test_a_draft_that_may_not_be_entered_now_is_held_with_the_reason_until_it_may() -> None:
-    acts = run((0.0, PasteDone()), (0.1, ours()), (0.1, Barred("cut off")), (60.0, ours()), (60.0, Pressed()))
+    acts = run((0.0, PASTED), (0.1, ours()), (0.1, Barred("cut off")), (60.0, ours()), (60.0, ENTER))
     assert isinstance(acts[3], Look)
     assert acts[3].held == "cut off"
     assert acts[4] == PressEnter()
@@ -337,7 +332,7 @@ def test_whatever_is_seen_and_whoever_crashes_the_guarantees_hold(
             continue
         if isinstance(act, Paste):
             pastes, is_pasted = pastes + 1, True
-            act = delivery.handle(PasteDone(), now)
+            act = delivery.handle(PASTED, now)
             continue
         now += pause_s
         seen: dict[str, Stimulus] = {"proof": Proved(), "refusal": Refused("no"), "interrupt": Interrupted()}
@@ -349,8 +344,7 @@ def test_whatever_is_seen_and_whoever_crashes_the_guarantees_hold(
             assert stimulus.draft is DraftMatch.WHOLE, "a key only in answer to a look that showed our draft"
             assert stimulus.screen == DRAFT
             assert refused == isinstance(act, Clear)
-            done = Cleared() if isinstance(act, Clear) else Pressed()
-            act = delivery.handle(Barred("now") if event == "bar" else done, now)
+            act = delivery.handle(Barred("now") if event == "bar" else Done(act), now)
         elif isinstance(act, Finish) and act.status is MessageStatus.SUBMITTED:
             assert event == "proof"
         elif isinstance(act, NotLanded):
@@ -375,10 +369,10 @@ def test_an_idle_agent_brings_every_delivery_to_an_end_or_says_what_stands_in_th
     for _ in range(200):
         match act:
             case Paste():
-                act = delivery.handle(PasteDone(), now)
+                act = delivery.handle(PASTED, now)
             case PressEnter():
                 shown = Saw(EMPTY) if enter_taken else shown
-                act = delivery.handle(Pressed(), now)
+                act = delivery.handle(ENTER, now)
             case Look(after_s):
                 held.append(act.held)
                 now += max(after_s, 0.01)
