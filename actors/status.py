@@ -332,6 +332,8 @@ def weighed(state: InstanceState, now: float) -> InstanceState:
     if state.status not in ALIVE:
         return state
     status, reason = _verdict(state, now)
+    if (status, reason) == (state.status, state.reason):
+        return state
     return replace(state, status=status, reason=reason)
 
 
