@@ -14,7 +14,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 WRITTEN = 0x2
@@ -74,7 +73,7 @@ class Inotify:
 
 
 class GrowthWatch:
-    """A context that calls ``notify`` in the running event loop when the followed file was written to.
+    """Calls ``notify`` in the running event loop when the followed file was written to, until ``close``.
 
     It may also call for other changes, and never calls where the kernel gives no inotify. The file need not exist yet.
     """
@@ -85,10 +84,7 @@ class GrowthWatch:
         self._watched: Path | None = None
         self._inotify: Inotify | None = None
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def close(self) -> None:
         inotify, self._inotify = self._inotify, None
         if inotify is not None:
             inotify.stop()

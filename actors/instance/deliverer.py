@@ -11,7 +11,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator
-from contextlib import AsyncExitStack, ExitStack, contextmanager, suppress
+from contextlib import AsyncExitStack, ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 
 from actors.agents.base import Composer, Screen
@@ -421,7 +421,7 @@ class DeliveryRunner:
     async def _perform(self, act: Act, after: LastKey | None) -> End:
         async with AsyncExitStack() as keys:
             drawing = keys.enter_context(ExitStack())
-            with self._growth:
+            with closing(self._growth):
                 typing = False
                 held = ""
                 while not isinstance(act, End):

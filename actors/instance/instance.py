@@ -32,7 +32,7 @@ from actors.instance.inbox import BatchLimits
 from actors.instance.journal import Journal, ReceiptLog
 from actors.instance.observer import Observer
 from actors.instance.reports import InstanceSnapshot, Report, ReportLog
-from actors.instance.responding import AnsweredPrompt, Reply, Responder
+from actors.instance.responding import AnsweredPrompt, Reply, Responder, typing_alone
 from actors.instance.transcript import PAGE_CHARACTERS, PageQuery, TranscriptPage, read_page
 from actors.marks import INSTANCE_MARK
 from actors.messages import Message, Receipt
@@ -415,13 +415,10 @@ class Instance:
     @remote(timeout_s=CALL_S)
     async def respond(self, reply: Reply) -> AnsweredPrompt:
         """Answers what the agent waits for; see ``Responder.respond``."""
-        session = self._now
-        typing = session.deliverer.typing
-        responder = Responder(self._agent, session.pane, session.observer, self._config.directory, typing)
+        session, directory = self._now, self._config.directory
+        responder = Responder(self._agent, session.pane, session.observer, directory, session.deliverer.typing)
         try:
             return await responder.respond(reply)
-        except TimeoutError:
-            raise UnavailableError("A message is being typed into this instance just now: try again.") from None
         except TerminalError as error:
             raise UnavailableError(f"The terminal of {self._config.instance_id} does not answer: {error}") from error
 
@@ -433,15 +430,8 @@ class Instance:
         the key may end the agent.
         """
         session = self._now
-        try:
-            async with asyncio.timeout(_TYPING_PATIENCE_S):
-                await session.deliverer.typing.acquire()
-        except TimeoutError:
-            raise UnavailableError("A message is being typed into this instance just now: try again.") from None
-        try:
+        async with typing_alone(session.deliverer.typing, _TYPING_PATIENCE_S):
             return await self._interrupt(session, timeout_s)
-        finally:
-            session.deliverer.typing.release()
 
     async def _interrupt(self, session: AgentSession, timeout_s: float) -> bool:
         if not await self._is_turn_in_sight(session):

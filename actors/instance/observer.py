@@ -24,7 +24,7 @@ from actors.concurrency import ChangeNotifier
 from actors.errors import SettingsError, TerminalError
 from actors.files import write_private
 from actors.instance.evidence import DeliveryEvidence
-from actors.instance.transcript import Conversation, FileTail, ReadMark
+from actors.instance.transcript import Conversation, FileTail
 from actors.status import (
     ALIVE,
     SETTLE_S,
@@ -101,7 +101,7 @@ class Observer:
         self.ending = False
         self.coming_back = False
         self.evidence = DeliveryEvidence()
-        self.conversation = Conversation(agent, ReadMark(directory), self.evidence)
+        self.conversation = Conversation(agent, directory, self.evidence)
         self.state = InstanceState(session_id=session_id)
         self.since = time.time()
         """Since when it has had its status; seconds since the epoch."""

@@ -45,10 +45,15 @@ _ANSWER_IDS = 100
 class Conversation:
     """Follows one transcript: tokens, unread answers, proofs of delivery. ``follow`` blocks: call it only on news."""
 
-    def __init__(self, agent: Agent, mark: ReadMark, evidence: DeliveryEvidence) -> None:
+    def __init__(self, agent: Agent, directory: Path, evidence: DeliveryEvidence) -> None:
+        """``directory``: the instance's own, where the number of answers that were read is kept.
+
+        So only new answers count as unread after any restart. That file is not synced: what a power cut takes counts
+        as unread once more.
+        """
         self._agent = agent
         self._evidence = evidence
-        self._mark = mark
+        self._read_mark = directory / MARK_NAME
         self._tail: FileTail | None = None
         self._trouble = LastingProblem(logger, "the transcript cannot be read, which is tried again")
         self._counted = RecentMap[str, None](_ANSWER_IDS)
@@ -66,7 +71,7 @@ class Conversation:
             self.follow()
             self._tail = FileTail(Path(path))
             self.answers = 0
-            self._answers_read = self._mark.of(self._tail.path)
+            self._answers_read = self._marked_as_read(self._tail.path)
 
     @property
     def path(self) -> Path | None:
@@ -125,37 +130,23 @@ class Conversation:
 
     def read_to(self, answers: int) -> None:
         """The reader of pages has seen so many answers."""
-        if self._tail is not None and answers != self._answers_read:
-            self._answers_read = answers
-            self._mark.set(self._tail.path, answers)
-
-
-class ReadMark:
-    """How many answers of a conversation have been read, in the instance's own directory.
-
-    So only new answers count as unread after any restart. The file is not synced: what a power cut takes counts as
-    unread once more.
-    """
-
-    def __init__(self, directory: Path) -> None:
-        self._path = directory / MARK_NAME
-
-    def of(self, transcript: Path) -> int:
-        """How many answers of this transcript have been read; none of one that was never read."""
+        if self._tail is None or answers == self._answers_read:
+            return
+        self._answers_read = answers
         try:
-            found = json.loads(self._path.read_text())
+            replace_file(self._read_mark, json.dumps({"transcript": self._tail.path.name, "answers": answers}))
+        except OSError as error:
+            logger.warning("%s cannot be written (%s): what was read counts as unread again", self._read_mark, error)
+
+    def _marked_as_read(self, transcript: Path) -> int:
+        try:
+            found = json.loads(self._read_mark.read_text())
             return int(found["answers"]) if found["transcript"] == transcript.name else 0
         except FileNotFoundError:
             return 0
         except (OSError, ValueError, TypeError, KeyError) as error:
-            logger.warning("%s cannot be read (%s): all counts as unread", self._path, error)
+            logger.warning("%s cannot be read (%s): all counts as unread", self._read_mark, error)
             return 0
-
-    def set(self, transcript: Path, answers: int) -> None:
-        try:
-            replace_file(self._path, json.dumps({"transcript": transcript.name, "answers": answers}))
-        except OSError as error:
-            logger.warning("%s cannot be written (%s): what was read will count as unread again", self._path, error)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

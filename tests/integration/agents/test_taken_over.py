@@ -81,7 +81,7 @@ def _fail(_: Deliverer) -> bool:
 async def test_a_recycled_process_id_is_not_followed(team: Team) -> None:
     await team.start()
     instance = team.instance()
-    await instance.adopt(team.config, team.rig.pane._id, os.getpid())
+    await instance.adopt(team.config, team.rig.pane_id, os.getpid())
     await instance.deliver(SHORT)
     await team.told(SHORT, MessageStatus.FAILED)
     assert team.status is Status.FAILED

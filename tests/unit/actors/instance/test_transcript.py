@@ -21,7 +21,6 @@ from actors.instance.transcript import (
     PAGE_CHARACTERS,
     Conversation,
     PageQuery,
-    ReadMark,
     TranscriptPage,
     read_page,
     shortened,
@@ -195,7 +194,7 @@ def characters(value: Any) -> int:
 
 def following(place: Path, transcript: Path) -> Conversation:
     """As an actor that has just been started follows it."""
-    conversation = Conversation(DemoAgent("python"), ReadMark(place), DeliveryEvidence())
+    conversation = Conversation(AGENT, place, DeliveryEvidence())
     conversation.open(str(transcript))
     conversation.follow()
     return conversation
