@@ -49,6 +49,8 @@ class Pane:
         self.fault: Exception | None = None
         self.last_pressed = NOBODY
         """By a person."""
+        self.before_paste: Callable[[], None] = lambda: None
+        self.after_paste: Callable[[], None] = lambda: None
 
     @contextmanager
     def drawing(self, _tell: Callable[[], None]) -> Iterator[bool]:
@@ -61,11 +63,13 @@ class Pane:
     async def paste(self, data: tuple[str, ...], name: str, after: LastKey | None = None) -> LastKey | None:
         if self.fault:
             raise self.fault
+        self.before_paste()
         if after != self.last_pressed:
             return None
         self.pasted.append("".join(data))
         self.last = name
         self.observer.screen = Screen(composer=Composer.DRAFT, draft=self.pasted[-1])
+        self.after_paste()
         return NOBODY
 
     async def has_pasted(self, name: str) -> bool:
@@ -155,6 +159,10 @@ class Rig:
 
     def offer(self, *names: str) -> None:
         self.deliverer.offer(map(message, names))
+
+    def show(self, draft: str) -> None:
+        """It stands in the input box."""
+        self.observer.screen = Screen(composer=Composer.DRAFT, draft=draft)
 
     def write(self, name: str) -> None:
         """The transcript shows it."""

@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
@@ -14,10 +15,14 @@ from actors.agents.base import Composer, Dialog, Screen
 from actors.errors import PaneGoneError, TerminalError
 from actors.files import UNFINISHED
 from actors.instance import deliverer
+from actors.instance.deliverer import Lease, TypingGate
 from actors.instance.journal import JOURNAL_NAME
 from actors.messages import MessageStatus
 from actors.status import Status
 from actors.tmux.pane import LastKey
+from supervisor.cluster.scheduler import FENCE_S
+from supervisor.team.adoption import LEASE_S
+from supervisor.team.links import POLL_S
 from tests.unit.actors.instance.deliverer_rig import DRAFT, EMPTY, Rig, message
 
 DIALOG = Screen(composer=Composer.ABSENT, dialog=Dialog(kind="permission"))
@@ -36,6 +41,8 @@ async def test_a_message_is_pasted_once_entered_and_proved(rig: Rig) -> None:
     rig.offer("a")
     await rig.receipt("a", SUBMITTED)
     assert (len(rig.pane.pasted), rig.pane.pressed) == (1, ["Enter"])
+    rig.deliverer.acknowledged(rig.receipts)
+    assert list(rig.directory.iterdir()) == [], "the journal is empty when all is written and taken in"
 
 
 async def test_a_message_that_is_offered_twice_arrives_once(rig: Rig) -> None:
@@ -161,13 +168,6 @@ async def test_the_end_of_what_was_delivered_again_is_told_until_it_is_taken_in(
     assert list(rig.directory.iterdir()) == []
 
 
-async def test_the_journal_is_empty_when_all_is_written_and_taken_in(rig: Rig) -> None:
-    rig.offer("a")
-    await rig.receipt("a", SUBMITTED)
-    rig.deliverer.acknowledged(rig.receipts)
-    assert list(rig.directory.iterdir()) == []
-
-
 async def test_a_submitted_message_that_is_offered_again_is_told_again(rig: Rig) -> None:
     rig.offer("a")
     await rig.receipt("a", SUBMITTED)
@@ -212,31 +212,25 @@ async def test_what_an_interrupt_took_back_fails_and_is_not_delivered_again(rig:
     assert len(rig.pane.pasted) == 1
 
 
-async def test_what_an_interrupt_gives_back_however_late_is_cleared_before_the_next_message(rig: Rig) -> None:
+@pytest.mark.parametrize("clears_after_s", [0.0, 2.0], ids=["at once", "drawn for some time yet"])
+async def test_what_an_interrupt_gives_back_however_late_is_cleared_before_the_next_message(
+    rig: Rig, clears_after_s: float
+) -> None:
     rig.offer("a")
     await rig.receipt("a", SUBMITTED)
     rig.deliverer.interrupted()
-    rig.observer.screen = Screen(composer=Composer.DRAFT, draft=rig.pane.pasted[-1].removesuffix("\n"))
+    rig.pane.clears_after_s = clears_after_s
+    rig.show(rig.pane.pasted[-1].removesuffix("\n"))
     rig.offer("b")
     await rig.receipt("b", SUBMITTED)
     assert rig.pane.pressed == ["Enter", "C-c", "Enter"]
-
-
-async def test_what_was_cleared_but_is_drawn_for_some_time_yet_is_no_reason_to_call_a_message_blocked(rig: Rig) -> None:
-    rig.offer("a")
-    await rig.receipt("a", SUBMITTED)
-    rig.deliverer.interrupted()
-    rig.pane.clears_after_s = 2.0
-    rig.observer.screen = Screen(composer=Composer.DRAFT, draft=rig.pane.pasted[-1].removesuffix("\n"))
-    rig.offer("b")
-    await rig.receipt("b", SUBMITTED)
     assert MessageStatus.BLOCKED not in {receipt.status for receipt in rig.receipts}
 
 
 async def test_what_a_person_has_taken_back_is_not_cleared(rig: Rig) -> None:
     rig.offer("a")
     await rig.receipt("a", SUBMITTED)
-    rig.observer.screen = Screen(composer=Composer.DRAFT, draft=rig.pane.pasted[-1].removesuffix("\n"))
+    rig.show(rig.pane.pasted[-1].removesuffix("\n"))
     rig.offer("b")
     assert "stands in" in (await rig.receipt("b", MessageStatus.BLOCKED)).reason
     assert rig.pane.pressed == ["Enter"]
@@ -300,19 +294,12 @@ async def test_a_message_that_is_held_always_says_why_it_is_held_now(rig: Rig) -
 
 
 async def test_what_a_person_types_behind_our_draft_is_not_entered_until_it_is_gone(rig: Rig) -> None:
-    plain = rig.pane.paste
-
-    async def paste(data: tuple[str, ...], name: str, after: LastKey | None = None) -> LastKey | None:
-        pasted = await plain(data, name, after)
-        rig.observer.screen = Screen(composer=Composer.DRAFT, draft="".join(data) + "q)")
-        return pasted
-
-    rig.pane.paste = paste  # type: ignore[method-assign]
+    rig.pane.after_paste = lambda: rig.show(rig.pane.pasted[-1] + "q)")
     rig.offer("a")
     held = await rig.receipt("a", MessageStatus.BLOCKED)
     assert "q)' stands in the agent's input box" in held.reason
     assert rig.pane.pressed == []
-    rig.observer.screen = Screen(composer=Composer.DRAFT, draft=rig.pane.pasted[-1])
+    rig.show(rig.pane.pasted[-1])
     await rig.receipt("a", SUBMITTED)
     assert (rig.pane.pressed, len(rig.pane.pasted)) == (["Enter"], 1)
 
@@ -330,14 +317,11 @@ async def test_nothing_is_pasted_while_a_person_types_and_it_is_told_when_that_l
 
 
 async def test_what_a_person_has_begun_to_type_since_the_look_gets_no_paste_into_it(rig: Rig) -> None:
-    plain = rig.pane.paste
-
-    async def paste(data: tuple[str, ...], name: str, after: LastKey | None = None) -> LastKey | None:
-        rig.pane.paste = plain  # type: ignore[method-assign]
+    def press() -> None:
+        rig.pane.before_paste = lambda: None
         rig.pane.last_pressed = LastKey(attached=True, at=int(time.time()))
-        return await plain(data, name, after)
 
-    rig.pane.paste = paste  # type: ignore[method-assign]
+    rig.pane.before_paste = press
     rig.offer("a")
     await rig.receipt("a", SUBMITTED)
     assert len(rig.pane.pasted) == 1
@@ -346,14 +330,7 @@ async def test_what_a_person_has_begun_to_type_since_the_look_gets_no_paste_into
 
 def paste_shows(rig: Rig, screen: Screen) -> None:
     """Something comes up the moment that our paste is done."""
-    plain = rig.pane.paste
-
-    async def paste(data: tuple[str, ...], name: str, after: LastKey | None = None) -> LastKey | None:
-        pasted = await plain(data, name, after)
-        rig.observer.screen = screen
-        return pasted
-
-    rig.pane.paste = paste  # type: ignore[method-assign]
+    rig.pane.after_paste = lambda: setattr(rig.observer, "screen", screen)
 
 
 @pytest.mark.parametrize(
@@ -370,7 +347,7 @@ async def test_while_something_stands_in_the_way_of_what_was_pasted_others_may_p
         while not rig.pane.pasted or rig.deliverer.typing.locked() or rig.pane.drawn_for:  # noqa: ASYNC110 - nobody tells
             await asyncio.sleep(0.01)
         async with rig.deliverer.typing:
-            rig.observer.screen = Screen(composer=Composer.DRAFT, draft=rig.pane.pasted[-1])
+            rig.show(rig.pane.pasted[-1])
             await asyncio.sleep(0.3)
             assert rig.pane.pressed == [], "who has the keys alone presses them"
     await rig.receipt("a", SUBMITTED)
@@ -383,7 +360,7 @@ async def test_an_interrupt_of_a_turn_that_a_held_message_had_not_begun_does_not
     await rig.receipt("a", MessageStatus.BLOCKED)
     rig.deliverer.interrupted()
     rig.pane.taken = rig.observer.evidence.report  # type: ignore[method-assign]
-    rig.observer.screen = Screen(composer=Composer.DRAFT, draft=rig.pane.pasted[-1])
+    rig.show(rig.pane.pasted[-1])
     await rig.changes.until(lambda: rig.pane.pressed == ["Enter"], 5.0)
     assert not await rig.changes.until(lambda: rig.receipts[-1].status is MessageStatus.FAILED, 3.0)
     rig.write("a")
@@ -391,14 +368,7 @@ async def test_an_interrupt_of_a_turn_that_a_held_message_had_not_begun_does_not
 
 
 async def test_what_was_pasted_is_not_entered_while_a_request_without_a_dialog_waits(rig: Rig) -> None:
-    plain = rig.pane.paste
-
-    async def paste(data: tuple[str, ...], name: str, after: LastKey | None = None) -> LastKey | None:
-        pasted = await plain(data, name, after)
-        rig.observer.become(Status.WAITING_PERMISSION)
-        return pasted
-
-    rig.pane.paste = paste  # type: ignore[method-assign]
+    rig.pane.after_paste = lambda: rig.observer.become(Status.WAITING_PERMISSION)
     rig.offer("a")
     assert "respond" in (await rig.receipt("a", MessageStatus.BLOCKED)).reason
     assert not await rig.changes.until(lambda: bool(rig.pane.pressed), 2.0)
@@ -413,7 +383,7 @@ async def test_what_was_pasted_before_the_lease_ran_out_is_not_entered_until_it_
     rig.offer("a")
     await rig.receipt("a", MessageStatus.BLOCKED)
     rig.boot_s = 41.0
-    rig.observer.screen = Screen(composer=Composer.DRAFT, draft=rig.pane.pasted[-1])
+    rig.show(rig.pane.pasted[-1])
     assert await rig.changes.until(lambda: "cut off from the team" in rig.receipts[-1].reason, 5.0)
     assert not await rig.changes.until(lambda: bool(rig.pane.pressed), 1.5)
     rig.lease.renew()
@@ -438,7 +408,7 @@ async def test_a_draft_of_somebody_else_is_not_entered_by_a_successor(rig: Rig) 
     await rig.changes.until(lambda: bool(rig.pane.pressed), 5.0)
     await rig.kill()
     rig.pane.deaf, rig.pane.pressed = False, []
-    rig.observer.screen = Screen(composer=Composer.DRAFT, draft="a person's words")
+    rig.show("a person's words")
     rig.begin()
     assert "'a person's words' stands in" in (await rig.receipt("a", MessageStatus.BLOCKED)).reason
     assert rig.pane.pressed == []
@@ -450,3 +420,43 @@ async def test_the_end_of_a_restarting_agent_is_no_end_for_what_is_offered_then(
     rig.offer("a")
     await rig.running
     assert rig.receipts == []
+
+
+def test_a_lease_ends_unless_it_is_renewed_but_on_one_machine_it_lasts_for_ever() -> None:
+    now = [100.0]
+    lease, endless = Lease(40.0, lambda: now[0]), Lease(0, lambda: now[0])
+    for passed_s, held in ((39.0, True), (39.0, True), (1.0, False)):
+        now[0] += passed_s
+        assert (lease.held, endless.held) == (held, True)
+        if passed_s == 39.0 and now[0] < 150.0:
+            lease.renew()
+
+
+def test_a_lease_runs_out_while_the_machine_is_suspended(monkeypatch: pytest.MonkeyPatch) -> None:
+    suspended_s = [0.0]
+    ask = time.clock_gettime
+    monkeypatch.setattr(
+        time, "clock_gettime", lambda clock: ask(clock) + (suspended_s[0] if clock == time.CLOCK_BOOTTIME else 0.0)
+    )
+    lease = Lease(40.0)
+    assert lease.held
+
+    suspended_s[0] = 3600.0
+    assert not lease.held
+    lease.renew()
+    assert lease.held
+
+
+def test_a_lease_outlasts_the_supervisor_s_pauses_and_is_outlasted_by_the_wait_before_a_second_copy() -> None:
+    assert POLL_S < LEASE_S < FENCE_S
+
+
+async def test_the_gate_stays_shut_without_even_a_look_while_the_lease_is_not_held() -> None:
+    now = [0.0]
+    gate = TypingGate(cast("Any", None), Lease(1.0, lambda: now[0]))  # who looked would fail
+    now[0] = 2.0
+
+    verdict = await gate.look("attach")
+
+    assert not verdict.open
+    assert "cut off" in verdict.reason
