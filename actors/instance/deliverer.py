@@ -177,10 +177,11 @@ class Deliverer:
         while self._observer.alive:
             self._receipts.settle_late_proofs()
             self._receipts.hold(self.inbox, self._held_because())
-            if self._has_work():
+            next_s = self._next_try_s()
+            if next_s is not None and next_s <= 0:
                 await self._work()
             else:
-                await self._changes.next(self._next_try_s())
+                await self._changes.next(next_s)
         self._receipts.settle_late_proofs()
         self._give_up()
 
@@ -200,32 +201,22 @@ class Deliverer:
             self._receipts.settle(failed, MessageStatus.UNCONFIRMED, reason)
 
     def _next_try_s(self) -> float | None:
-        """Seconds until time alone gives the deliverer something to do."""
+        """Seconds until time alone gives the deliverer something to do; None: only a change can."""
+        if self._unfinished is not None:
+            return 0.0
         due_at = self.inbox.due_at()
-        if due_at is None or not self._typable():
+        if due_at is None or not self._observer.state.typable:
             return None
         return max(due_at, self._gate.retry_at) - time.monotonic()
 
-    def _has_work(self) -> bool:
-        return self._unfinished is not None or self._may_try(time.monotonic())
-
-    def _may_try(self, now: float) -> bool:
-        due_at = self.inbox.due_at()
-        return self._typable() and due_at is not None and max(due_at, self._gate.retry_at) <= now
-
-    def _typable(self) -> bool:
-        return self._observer.state.typable
-
     def _held_because(self) -> str:
         """Why what is queued needs a decision of somebody; empty when it only waits for the end of a turn."""
-        if not self._typable():
+        if not self._observer.state.typable:
             self._unsafe = ""
         return asks_for_permission(self._observer.state) or self._unsafe
 
     async def _deliver_if_safe(self) -> None:
-        """Delivers the next batch if it is due and typing is safe now; otherwise notes why it is not."""
-        if not self._may_try(time.monotonic()):
-            return
+        """Delivers the next batch, which is due, if typing is safe now; otherwise notes why it is not."""
         verdict = await self._gate.look(self._attach())
         if not verdict.open:
             if not (self._may_have_come_back and await self._clear_what_came_back(verdict)):
@@ -577,7 +568,7 @@ class TypingGate:
     async def look(self, attach: str) -> GateVerdict:
         """``attach`` is what a person does to see the pane."""
         if not self._lease.held:
-            self._shut(time.monotonic())
+            self.shut()
             return GateVerdict(open=False, reason=CUT_OFF)
         last_key, began_at = None, time.time()
         try:
@@ -587,23 +578,19 @@ class TypingGate:
                 reason = SOMEBODY_TYPES
         except TerminalError as error:
             screen, reason = Screen(composer=Composer.ABSENT), f"the screen cannot be read: {error}"
-        now = time.monotonic()
         if screen.busy:  # the end of a turn is drawn a moment after its hook
-            self._shut(now)
+            self.shut()
             return GateVerdict(open=False, screen=screen, last_key=last_key)
         if reason:
             lasting_s = _TYPING_S if reason == SOMEBODY_TYPES else REDRAW_S
-            told = reason if self._shut(now) >= lasting_s else ""
+            told = reason if self.shut() >= lasting_s else ""
             return GateVerdict(open=False, reason=told, screen=screen, last_key=last_key)
         self._shut_since = None
         return GateVerdict(open=True, screen=screen, last_key=last_key)
 
-    def shut(self) -> None:
-        """Typing cannot begin for a reason that the screen does not show."""
-        self._shut(time.monotonic())
-
-    def _shut(self, now: float) -> float:
-        """For how many seconds it has been shut by now."""
+    def shut(self) -> float:
+        """Typing cannot begin now. Returns for how many seconds that has been so."""
+        now = time.monotonic()
         self._shut_since = now if self._shut_since is None else self._shut_since
         shut_s = now - self._shut_since
         self.retry_at = now + min(max(shut_s / 2, _SHORTEST_RETRY_S), LONGEST_RETRY_S)

@@ -61,7 +61,7 @@ async def test_a_loop_that_dies_is_seen_and_the_agent_is_taken_over_anew(
     instance = await team.successor([])
     first = (await instance.reports(0, 5.0)).incarnation
     with monkeypatch.context() as broken:
-        broken.setattr(Deliverer, "_has_work", _fail)
+        broken.setattr(Deliverer, "_next_try_s", _fail)
         await instance.deliver(SHORT)
         await until(lambda: "an error in Phalanx" in team.reason)
     await until(lambda: team.reason == "")
@@ -74,7 +74,7 @@ async def test_a_loop_that_dies_is_seen_and_the_agent_is_taken_over_anew(
     await team.shows_each_once(SHORT)
 
 
-def _fail(_: Deliverer) -> bool:
+def _fail(_: Deliverer) -> float:
     raise RuntimeError("a fault of ours")
 
 
