@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from actors.instance.evidence import DeliveryEvidence, DraftMatch, RecentMap, changes_in, compare_draft, quoted
 from actors.instance.inbox import compose, parts_of
-from tests.unit.actors.instance.messages import message
+from tests.fakes.messages import message
 
 A, B = message(name="a"), message(name="b")
 IDS_A, IDS_AB = frozenset({A.id}), frozenset({A.id, B.id})

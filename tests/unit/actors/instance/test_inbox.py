@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from actors.instance.inbox import BatchLimits, Inbox, clean, compose, ids_in, parts_of
 from actors.messages import Message
-from tests.unit.actors.instance.messages import message
+from tests.fakes.messages import message
 
 LIMITS = BatchLimits(size=3, delay_s=0.1)
 

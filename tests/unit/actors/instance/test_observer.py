@@ -23,7 +23,6 @@ from actors.concurrency import ChangeNotifier
 from actors.instance.observer import LAUNCH_MARK, Observer
 from actors.status import Status
 from actors.tmux.pane import LastKey, Pane
-from tests.unit.actors.virtual_time import run_in_virtual_time
 
 WATCHED_S = 10.0
 
@@ -99,38 +98,32 @@ def directory(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def watch(directory: Path, pane: SlowPane, asks_at: float | None = None) -> Any:
+async def watch(directory: Path, pane: SlowPane, asks_at: float | None = None) -> Any:
     """An agent that lives is followed for a while; at ``asks_at`` it asks for a permission."""
-    seen = SimpleNamespace(reader=Reader(), status=None)
-
-    async def follow() -> None:
-        observer = Observer(
-            cast("Agent", seen.reader), cast("Pane", pane), directory, "session", os.getpid(), ChangeNotifier()
-        )
-        following = asyncio.create_task(observer.run())
-        if asks_at is not None:
-            asyncio.get_running_loop().call_later(asks_at, ask, directory)
-        await asyncio.sleep(WATCHED_S)
-        following.cancel()
-        await asyncio.gather(following, return_exceptions=True)
-        seen.status = observer.state.status
-
-    run_in_virtual_time(follow())
-    return seen
+    reader = Reader()
+    observer = Observer(cast("Agent", reader), cast("Pane", pane), directory, "session", os.getpid(), ChangeNotifier())
+    following = asyncio.create_task(observer.run())
+    if asks_at is not None:
+        asyncio.get_running_loop().call_later(asks_at, ask, directory)
+    await asyncio.sleep(WATCHED_S)
+    following.cancel()
+    await asyncio.gather(following, return_exceptions=True)
+    return SimpleNamespace(reader=reader, status=observer.state.status)
 
 
-def test_an_agent_that_has_drawn_is_looked_at_at_once_and_soon_again(directory: Path) -> None:
+async def test_an_agent_that_has_drawn_is_looked_at_at_once_and_soon_again(directory: Path) -> None:
     pane = SlowPane(0.0001, ["starts"], draws_at=[1.234])
 
-    watch(directory, pane)
+    await watch(directory, pane)
 
     after = [round(at - 1.234, 3) for at in pane.looks_at if at >= 1.234]
     assert after[:4] == pytest.approx([0.0, 0.01, 0.03, 0.07], abs=0.003)
 
 
 @pytest.mark.parametrize("draws_at", [None, []], ids=["nobody can tell", "nobody tells"])
-def test_a_prompt_is_seen_although_nobody_told_of_it(directory: Path, draws_at: list[float] | None) -> None:
-    assert watch(directory, SlowPane(0.001, ["starts"] * 3 + ["prompt"], draws_at)).status is Status.READY
+async def test_a_prompt_is_seen_although_nobody_told_of_it(directory: Path, draws_at: list[float] | None) -> None:
+    seen = await watch(directory, SlowPane(0.001, ["starts"] * 3 + ["prompt"], draws_at))
+    assert seen.status is Status.READY
 
 
 @pytest.mark.parametrize(
@@ -144,27 +137,27 @@ def test_a_prompt_is_seen_although_nobody_told_of_it(directory: Path, draws_at: 
         pytest.param(0.5, None, 6, 10, id="each second, however long that takes"),
     ],
 )
-def test_how_often_an_agent_that_starts_is_looked_at(
+async def test_how_often_an_agent_that_starts_is_looked_at(
     directory: Path, took_s: float, draws_at: list[float] | None, fewest: int, most: int
 ) -> None:
     pane = SlowPane(took_s, ["starts"], draws_at)
 
-    watch(directory, pane)
+    await watch(directory, pane)
 
     assert fewest <= len(pane.looks_at) <= most
 
 
-def test_a_screen_that_stands_still_is_read_once(directory: Path) -> None:
-    seen = watch(directory, SlowPane(0.001, ["starts", "starts", "starts more"]))
+async def test_a_screen_that_stands_still_is_read_once(directory: Path) -> None:
+    seen = await watch(directory, SlowPane(0.001, ["starts", "starts", "starts more"]))
 
     assert seen.reader.read == ["starts", "starts more"]
     assert seen.status is Status.STARTING
 
 
-def test_a_screen_that_is_not_understood_is_kept_once_without_what_was_said_and_named_as_reason(
+async def test_a_screen_that_is_not_understood_is_kept_once_without_what_was_said_and_named_as_reason(
     directory: Path,
 ) -> None:
-    seen = watch(directory, SlowPane(0.001, ["odd words"]))
+    seen = await watch(directory, SlowPane(0.001, ["odd words"]))
 
     (kept,) = directory.glob("screen-*.txt")
     assert kept.read_text() == "scrubbed: odd words"
@@ -182,20 +175,20 @@ def ask(directory: Path) -> None:
     (directory / KNOCK_NAME).write_bytes(b"k")
 
 
-def test_a_request_is_looked_at_soon_until_its_dialog_is_drawn_and_then_hardly(directory: Path) -> None:
+async def test_a_request_is_looked_at_soon_until_its_dialog_is_drawn_and_then_hardly(directory: Path) -> None:
     pane = SlowPane(0.001, ["prompt", "prompt", "prompt", "dialog"])
 
-    seen = watch(directory, pane, asks_at=3.5)
+    seen = await watch(directory, pane, asks_at=3.5)
 
     after = [at - 3.5 for at in pane.looks_at if at >= 3.5]
     assert after[:4] == pytest.approx([0.2, 0.4, 0.6, 1.6], abs=0.05)
     assert seen.status is Status.WAITING_PERMISSION
 
 
-def test_a_request_whose_dialog_is_not_drawn_is_looked_at_each_second_after_the_first(directory: Path) -> None:
+async def test_a_request_whose_dialog_is_not_drawn_is_looked_at_each_second_after_the_first(directory: Path) -> None:
     pane = SlowPane(0.001, ["prompt"])
 
-    seen = watch(directory, pane, asks_at=3.5)
+    seen = await watch(directory, pane, asks_at=3.5)
 
     after = [at - 3.5 for at in pane.looks_at if at >= 3.5]
     assert len([at for at in after if at < 1.1]) in (4, 5)

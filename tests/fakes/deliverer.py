@@ -124,7 +124,7 @@ class Observer:
         return self.screen, self.pane.last_pressed
 
 
-class Rig:
+class DelivererScene:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.changes = ChangeNotifier()
