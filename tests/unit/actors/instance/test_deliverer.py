@@ -332,6 +332,19 @@ async def test_what_a_person_has_begun_to_type_since_the_look_gets_no_paste_into
     assert [receipt.status for receipt in rig.receipts] == [SUBMITTED], "a moment is nothing to tell"
 
 
+async def test_enter_waits_until_the_screen_would_show_what_a_person_has_typed_since_the_paste(
+    rig: DelivererScene,
+) -> None:
+    def press() -> None:
+        rig.pane.last_pressed = LastKey(attached=True, at=int(time.time()))
+
+    rig.pane.after_paste = press
+    rig.offer("a")
+    await rig.receipt("a", SUBMITTED)
+    assert rig.pane.pressed == ["Enter"]
+    assert time.time() >= rig.pane.last_pressed.at + 2.0
+
+
 def paste_shows(rig: DelivererScene, screen: Screen) -> None:
     """Something comes up the moment that our paste is done."""
     rig.pane.after_paste = lambda: setattr(rig.observer, "screen", screen)
