@@ -1,10 +1,12 @@
-"""Retry pauses that grow, for one operation (``Backoff``) or for many (``RetrySchedule``).
+"""For what is tried again: pauses that grow, for one operation (``Backoff``) or for many (``RetrySchedule``), and one
+log line for a problem that lasts (``LastingProblem``).
 
-Pure: the caller brings the clock. Standard library only: instance processes load this module.
+The caller brings the clock. Standard library only: instance processes load this module.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Hashable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -71,3 +73,28 @@ class RetrySchedule(Generic[Act]):
         """Seconds until the next act may be tried; without failures the longest pause."""
         left_s = (failure.again_at - now for failure in self._failures.values())
         return max(0.0, min(left_s, default=self._backoff.longest_s))
+
+
+class LastingProblem:
+    """Logs a problem once, so that a loop that retries does not fill the log. ``what`` says there what goes wrong."""
+
+    def __init__(self, logger: logging.Logger, what: str) -> None:
+        self._logger = logger
+        self._what = what
+        self._said = ""
+
+    @property
+    def lasts(self) -> bool:
+        return bool(self._said)
+
+    def met(self, error: BaseException) -> None:
+        """Logs the error unless it is the same as before."""
+        if str(error) != self._said:
+            self._said = str(error)
+            self._logger.warning("%s: %s", self._what, error)
+
+    def over(self) -> None:
+        """Logs once that the problem is gone."""
+        if self._said:
+            self._said = ""
+            self._logger.info("%s: no more", self._what)

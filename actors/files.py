@@ -10,6 +10,7 @@ import errno
 import fcntl
 import os
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -114,33 +115,32 @@ class FileLock:
 
     def try_acquire(self) -> bool:
         """Takes the lock if it is free; returns whether this object holds it now."""
-        if self._descriptor is None:
-            descriptor = self._open()
-            try:
-                if try_flock(descriptor):
-                    self._descriptor = descriptor
-            finally:
-                if self._descriptor is None:
-                    os.close(descriptor)
-        return self._descriptor is not None
+        if self._descriptor is not None:
+            return True
+        descriptor = self._open()
+        if try_flock(descriptor):
+            self._descriptor = descriptor
+            return True
+        os.close(descriptor)
+        return False
 
     def acquire(self, timeout_s: float) -> bool:
         """Waits for the lock and blocks the thread; False when another keeps it for longer than ``timeout_s``."""
-        deadline = time.monotonic() + timeout_s
-        while not self.try_acquire():
-            if time.monotonic() >= deadline:
-                return False
-            time.sleep(_POLL_S)
-        return True
+        for pause_s in self._tries(timeout_s):
+            time.sleep(pause_s)
+        return self._descriptor is not None
 
     async def acquire_async(self, timeout_s: float) -> bool:
         """``acquire`` in an event loop."""
+        for pause_s in self._tries(timeout_s):
+            await asyncio.sleep(pause_s)
+        return self._descriptor is not None
+
+    def _tries(self, timeout_s: float) -> Iterator[float]:
+        """The pauses between the tries, until the lock is held or the time is over."""
         deadline = time.monotonic() + timeout_s
-        while not self.try_acquire():
-            if time.monotonic() >= deadline:
-                return False
-            await asyncio.sleep(_POLL_S)
-        return True
+        while not self.try_acquire() and time.monotonic() < deadline:
+            yield _POLL_S
 
     def release(self) -> None:
         """No-op when it is not held."""

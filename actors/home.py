@@ -16,7 +16,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +36,16 @@ _LONGEST_SOCKET = "/ray/t/session_2026-01-01_00-00-00_000000_0000000/sockets/pla
 _RAY_PREFIXES = ("RAY_", "PHALANX_", "REDIS_", "PYTHONPATH", "OMP_NUM_THREADS", "SPT_NOENV")
 
 
+class _Below:
+    """A path below the root of a home."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    def __get__(self, home: Home, _owner: type[Home]) -> Path:
+        return home.root / self._path
+
+
 @dataclass(frozen=True, slots=True)
 class Home:
     """Paths below ``root`` (``PHALANX_HOME``), all private to the user."""
@@ -50,109 +60,43 @@ class Home:
         except (FileNotFoundError, KeyError):
             raise SettingsError(f"{self.root} is not the home of a team yet: `phalanx up` creates it.") from None
 
-    @property
-    def config_file(self) -> Path:
-        return self.root / "config.toml"
-
-    @property
-    def settings_file(self) -> Path:
-        """The settings of the running team, as JSON; they may hold a password."""
-        return self.root / "settings.json"
-
-    @property
-    def gateway_socket(self) -> Path:
-        return self.root / "phalanx.sock"
-
-    @property
-    def git_socket(self) -> Path:
-        """The host actor serves the supervisor's git calls on it."""
-        return self.root / "git.sock"
-
-    @property
-    def tmux_socket(self) -> Path:
-        return self.root / "tmux.sock"
-
-    @property
-    def ray_directory(self) -> Path:
-        """Inside a private directory, because Ray makes its own directories readable for everybody, whatever the
-        umask."""
-        return self.root / "ray" / "t"
-
-    @property
-    def ray_token_file(self) -> Path:
-        return self.root / "ray-token"
-
-    @property
-    def environment_file(self) -> Path:
-        """The environment of ``phalanx up``, as JSON; agents run with it."""
-        return self.root / "environment.json"
-
-    @property
-    def tuned_file(self) -> Path:
-        """Settings that were changed while a team ran, as JSON."""
-        return self.root / "tuned.json"
-
-    @property
-    def team_file(self) -> Path:
-        """What the runtime knows of the team that it started, as JSON."""
-        return self.root / "team.json"
-
-    @property
-    def lock_file(self) -> Path:
-        """Held (flock) while the team starts or stops."""
-        return self.root / "team.lock"
-
-    @property
-    def revive_lock_file(self) -> Path:
-        """Held (flock) by the entry that restores a lost team; the other entries wait for it."""
-        return self.root / "revive.lock"
-
-    @property
-    def state_file(self) -> Path:
-        """The team's records (SQLite)."""
-        return self.root / "state.db"
-
-    @property
-    def worktrees(self) -> Path:
-        return self.root / "worktrees"
-
-    @property
-    def instances(self) -> Path:
-        return self.root / "instances"
-
-    @property
-    def travel(self) -> Path:
-        """Mirrors of other hosts' repositories, and transfers in progress."""
-        return self.root / "travel"
-
-    @property
-    def leader_file(self) -> Path:
-        """On a worker host of a team: the address of the supervisor's host."""
-        return self.root / "leader"
-
-    @property
-    def node_leader_file(self) -> Path:
-        """On a worker of a launched Ray cluster, with or without a team: the address of its head."""
-        return self.node_directory / "leader"
-
-    @property
-    def node_directory(self) -> Path:
-        """Files of the Ray that the cluster launcher starts on this host; it outlives teams."""
-        return self.root / "node"
-
-    @property
-    def drained_file(self) -> Path:
-        """The hosts of a cluster that take no new instances, as JSON."""
-        return self.root / "drained-hosts.json"
-
-    @property
-    def login_file(self) -> Path:
-        """The environment of the user's login shell on a worker host of a cluster, as JSON: agents run with it."""
-        return self.root / "login-environment.json"
-
-    @property
-    def logs(self) -> Path:
-        return self.root / "logs"
+    config_file = _Below("config.toml")
+    settings_file = _Below("settings.json")
+    """The settings of the running team, as JSON; they may hold a password."""
+    gateway_socket = _Below("phalanx.sock")
+    git_socket = _Below("git.sock")
+    """The host actor serves the supervisor's git calls on it."""
+    tmux_socket = _Below("tmux.sock")
+    ray_directory = _Below("ray/t")
+    """In a private directory, because Ray makes its own directories readable for everybody, whatever the umask."""
+    ray_token_file = _Below("ray-token")
+    environment_file = _Below("environment.json")
+    """The environment of ``phalanx up``, as JSON; agents run with it."""
+    tuned_file = _Below("tuned.json")
+    """Settings that were changed while a team ran, as JSON."""
+    team_file = _Below("team.json")
+    """What the runtime knows of the team that it started, as JSON."""
+    lock_file = _Below("team.lock")
+    """Held (flock) while the team starts or stops."""
+    revive_lock_file = _Below("revive.lock")
+    """Held (flock) by the entry that restores a lost team; the other entries wait for it."""
+    state_file = _Below("state.db")
+    """The team's records (SQLite)."""
+    worktrees = _Below("worktrees")
+    instances = _Below("instances")
+    travel = _Below("travel")
+    """Mirrors of other hosts' repositories, and transfers in progress."""
+    leader_file = _Below("leader")
+    """On a worker host of a team: the address of the supervisor's host."""
+    node_directory = _Below("node")
+    """Files of the Ray that the cluster launcher starts on this host; it outlives teams."""
+    node_leader_file = _Below("node/leader")
+    """On a worker of a launched Ray cluster, with or without a team: the address of its head."""
+    drained_file = _Below("drained-hosts.json")
+    """The hosts of a cluster that take no new instances, as JSON."""
+    login_file = _Below("login-environment.json")
+    """The environment of the user's login shell on a worker host of a cluster, as JSON: agents run with it."""
+    logs = _Below("logs")
 
     def instance_directory(self, instance_id: str) -> Path:
         return self.instances / instance_id
@@ -212,23 +156,10 @@ def bring_up_to_date(root: Path) -> None:
     if _read_if_there(root).get("format") == FORMAT:
         return
     with _locked(root):
-        before = tag = _read_if_there(root)
-        for number in range(_number(tag), FORMAT):
-            tag = _UPGRADES[number](root, tag)
-        if tag != before:
+        tag = _read_if_there(root)
+        if tag.get("format") != FORMAT:
+            tag = {**tag, "format": FORMAT, "identity": secrets.token_hex(16)}
             write_private(root / TAG_NAME, json.dumps(tag))
-
-
-def _to_1(_root: Path, _tag: _Tag) -> _Tag:
-    return {"format": 1}
-
-
-def _to_2(_root: Path, tag: _Tag) -> _Tag:
-    return {**tag, "format": 2, "identity": secrets.token_hex(16)}
-
-
-_UPGRADES: Mapping[int, Callable[[Path, _Tag], _Tag]] = {0: _to_1, 1: _to_2}
-"""Keyed by the format that each upgrades. A step may run again after a crash, because the tag is written last."""
 
 
 def _read_if_there(root: Path) -> _Tag:

@@ -12,8 +12,8 @@ import ctypes
 import os
 from collections.abc import Callable
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 WRITTEN = 0x2
@@ -23,22 +23,25 @@ _NAMES_CHANGED = 0x40 | 0x80 | 0x100 | 0x200
 _READ_BYTES = 1 << 16
 
 
+@cache
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None, use_errno=True)
+
+
 class Inotify:
-    def __init__(self, descriptor: int, library: ctypes.CDLL) -> None:
+    def __init__(self, descriptor: int) -> None:
         """Use ``open``."""
         self._descriptor = descriptor
-        self._library = library
 
     @classmethod
     def open(cls) -> Self | None:
         """None when the kernel gives none, for example because the user has too many."""
-        library = ctypes.CDLL(None, use_errno=True)
-        descriptor = library.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
-        return cls(descriptor, library) if descriptor >= 0 else None
+        descriptor = _libc().inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
+        return cls(descriptor) if descriptor >= 0 else None
 
     def add(self, path: str, mask: int) -> None:
         """Watches ``path`` for the events in ``mask``. Raises ``OSError``."""
-        if self._library.inotify_add_watch(self._descriptor, os.fsencode(path), mask) < 0:
+        if _libc().inotify_add_watch(self._descriptor, os.fsencode(path), mask) < 0:
             error = ctypes.get_errno()
             raise OSError(error, os.strerror(error), path)
 
@@ -70,7 +73,7 @@ class Inotify:
 
 
 class GrowthWatch:
-    """A context that calls ``notify`` in the running event loop when the followed file was written to.
+    """Calls ``notify`` in the running event loop when the followed file was written to, until ``close``.
 
     It may also call for other changes, and never calls where the kernel gives no inotify. The file need not exist yet.
     """
@@ -81,10 +84,7 @@ class GrowthWatch:
         self._watched: Path | None = None
         self._inotify: Inotify | None = None
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def close(self) -> None:
         inotify, self._inotify = self._inotify, None
         if inotify is not None:
             inotify.stop()

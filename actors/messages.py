@@ -78,13 +78,16 @@ class Receipt:
 
 
 def encode(record: Any) -> bytes:
-    """A flat dataclass of plain fields and string enums as a version byte and a msgpack map."""
+    """A dataclass as a version byte and a msgpack map. Records in its fields are encoded in the same way, as bytes."""
     fields = {f.name: getattr(record, f.name) for f in dataclasses.fields(record)}
-    return bytes([RECORD_VERSION]) + bytes(msgpack.packb(fields))
+    return bytes([RECORD_VERSION]) + bytes(msgpack.packb(fields, default=encode))
 
 
-def decode(cls: type[Record], data: bytes) -> Record:
-    """The inverse of ``encode``. Raises ``RecordVersionError`` for a record of another version."""
+def decode(cls: type[Record], data: bytes, **made: Callable[[Any], Any]) -> Record:
+    """The inverse of ``encode``. Raises ``RecordVersionError`` for a record of another version.
+
+    ``made`` makes the value of a field that is not plain.
+    """
     if not data or data[0] != RECORD_VERSION:
         found = data[0] if data else "none"
         raise RecordVersionError(
@@ -92,12 +95,4 @@ def decode(cls: type[Record], data: bytes) -> Record:
             "Use the version of Phalanx that wrote it."
         )
     fields = msgpack.unpackb(data[1:])
-    for name, made in _MADE_OF.get(cls, ()):
-        if name in fields:
-            fields[name] = made(fields[name])
-    return cls(**fields)
-
-
-_MADE_OF: dict[type[Any], tuple[tuple[str, Callable[[Any], Any]], ...]] = {
-    Receipt: (("status", MessageStatus), ("changes", tuple))
-}
+    return cls(**fields | {name: make(fields[name]) for name, make in made.items()})

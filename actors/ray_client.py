@@ -87,20 +87,20 @@ async def make_actor(actor: Any, name: str, *arguments: object, **options: objec
     return await in_thread(lambda: named_actor(actor, name, *arguments, **options), f"Ray, asked for the actor {name},")
 
 
+async def find_actor(name: str) -> Any:
+    """The handle of this team's actor of this name. Raises ``ValueError`` when there is none, ``UnavailableError``."""
+    return await in_thread(lambda: ray.get_actor(name, namespace=own_namespace()), f"Ray, asked for the actor {name},")
+
+
 async def end_actor(name: str) -> None:
     """Ends the actor of this name for good; no-op when there is none.
 
     Returns when Ray has been told. Raises ``UnavailableError`` when Ray does not answer.
     """
 
-    def end() -> None:
-        try:
-            actor = ray.get_actor(name, namespace=own_namespace())
-        except ValueError:
-            return
-        ray.kill(actor, no_restart=True)
-
-    await in_thread(end, f"Ray, asked to end the actor {name},")
+    with suppress(ValueError):
+        actor = await find_actor(name)
+        await in_thread(lambda: ray.kill(actor, no_restart=True), f"Ray, asked to end the actor {name},")
 
 
 async def actor_names(prefix: str) -> tuple[str, ...]:

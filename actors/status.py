@@ -70,15 +70,9 @@ class Status(StrEnum):
 
 
 ALIVE = frozenset(Status) - {Status.STOPPED, Status.FAILED}
-
-
 IDLE = frozenset({Status.READY, Status.RATE_LIMITED, Status.STOPPED, Status.FAILED})
 """No turn is under way and none will start by itself."""
-
-
 NEEDING_ATTENTION = frozenset({Status.WAITING_PERMISSION, Status.WAITING_INPUT, Status.RATE_LIMITED, Status.FAILED})
-
-
 TYPABLE = frozenset({Status.READY, Status.RATE_LIMITED})
 """Between turns. Only a look at the screen shows whether typing is safe."""
 
@@ -332,6 +326,8 @@ def weighed(state: InstanceState, now: float) -> InstanceState:
     if state.status not in ALIVE:
         return state
     status, reason = _verdict(state, now)
+    if (status, reason) == (state.status, state.reason):
+        return state
     return replace(state, status=status, reason=reason)
 
 

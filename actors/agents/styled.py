@@ -94,6 +94,7 @@ def read_rows(styled: str) -> list[Row]:
     return rows
 
 
+@lru_cache(maxsize=1024)
 def cells_of(character: str) -> int:
     """How many cells of a terminal's row it takes."""
     if character.isascii():

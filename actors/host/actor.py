@@ -11,6 +11,7 @@ import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -21,26 +22,14 @@ from actors.git.local import GitCallNotSentError, GitClient, GitServer
 from actors.git.model import READ_S, WRITE_S, GitRequest, GitResponse
 from actors.home import Home, TeamIdentity, prepare_home, read_environment
 from actors.host.host import Host
-from actors.host.relay import Relay
-from actors.host.relay_link import open_link
+from actors.host.relay import Relay, connect_through_ray
 from actors.marks import UMASK_MARK
-from actors.ray_client import (
-    FRESH_S,
-    ActorAwayError,
-    ActorProxy,
-    actor_class,
-    answer_of,
-    answer_when_back,
-    make_actor,
-    meet,
-    on_host,
-)
+from actors.ray_client import ActorAwayError, ActorProxy, actor_class, make_actor, meet, on_host
 from actors.remote import remote_call
 from actors.versions import ACTOR_PROTOCOL, check_protocol
 
 logger = logging.getLogger(__name__)
 
-_ANSWER_S = 30.0
 START_S = 60.0
 _FALLBACK_VARIABLES = ("HOME", "PATH", "LANG")
 """From the actor's own environment: enough for reading and for git."""
@@ -51,7 +40,7 @@ async def start_host(home: Home, catalog: AgentCatalog, address: str = "") -> Ho
     options = on_host(address) if address else {}
     actor = await make_actor(HostActor, "host", str(home.root), catalog, **options)
     await meet(actor, "The host actor", START_S)
-    return cast("Host", HostProxy(actor, home))
+    return cast("Host", HostProxy(actor, GitClient(home.git_socket)))
 
 
 async def start_other_host(name: str, address: str, home: Home, catalog: AgentCatalog, leader: TeamIdentity) -> Host:
@@ -64,12 +53,11 @@ async def start_other_host(name: str, address: str, home: Home, catalog: AgentCa
 class HostProxy(ActorProxy):
     """Calls a ``HostActor``."""
 
-    def __init__(self, actor: Any, home: Home | None = None) -> None:
-        """``home``: given when the host is this machine."""
+    def __init__(self, actor: Any, git_socket: GitClient | None = None) -> None:
+        """``git_socket``: given when the host is this machine."""
         super().__init__(actor, Host, "The host")
         self._name = ""
-        self._git = GitHandle(actor, GitClient(home.git_socket) if home else None)
-        self.git_read, self.git_write = self._git.read, self._git.write
+        self._git_socket = git_socket
 
     async def name(self) -> str:
         """Asked once, because it does not change."""
@@ -78,52 +66,31 @@ class HostProxy(ActorProxy):
 
     async def release(self) -> None:
         await self._ask(remote_call(Host, "release"), "release")
-        self._git.close()
+        if self._git_socket is not None:
+            self._git_socket.close()
 
+    async def git_read(self, asked: Sequence[GitRequest]) -> tuple[GitResponse, ...]:
+        call = remote_call(Host, "git_read")
+        call = replace(call, timeout_s=call.timeout_s + READ_S * len(asked))
+        with suppress(GitCallNotSentError, ConnectionError):
+            return tuple(await self._through_socket("read", asked, call.timeout_s))
+        return tuple(await self._ask(call, "git_read", asked))
 
-class GitHandle:
-    """The git calls of ``HostProxy``: through the socket where that is possible, else through Ray."""
-
-    def __init__(self, actor: Any, link: GitClient | None) -> None:
-        """``link``: the socket, if the host is this machine."""
-        self._actor = actor
-        self._link = link
-        self._answered_at = -FRESH_S
-
-    def close(self) -> None:
-        if self._link is not None:
-            self._link.close()
-
-    async def read(self, asked: Sequence[GitRequest]) -> tuple[GitResponse, ...]:
-        limit_s = _ANSWER_S + READ_S * len(asked)
-        try:
-            responses = await self._through_socket("read", asked, limit_s)
-        except (GitCallNotSentError, ConnectionError):
-            responses = await answer_when_back(lambda: self._actor.git_read.remote(asked), "The host", limit_s)
-            self._answered_at = asyncio.get_running_loop().time()
-        return tuple(responses)
-
-    async def write(self, asked: Sequence[GitRequest]) -> tuple[GitResponse | None, ...]:
+    async def git_write(self, asked: Sequence[GitRequest]) -> tuple[GitResponse | None, ...]:
         try:
             with suppress(GitCallNotSentError):
                 return tuple(await self._through_socket("write", asked, WRITE_S))
         except ConnectionError as error:
             raise ActorAwayError("The host is not running now: try again.") from error
-        if asyncio.get_running_loop().time() - self._answered_at > FRESH_S:
-            await answer_when_back(self._actor.name.remote, "The host", _ANSWER_S)
-        responses: tuple[GitResponse | None, ...] = await answer_of(
-            self._actor.git_write.remote(asked), "The host", WRITE_S
-        )
-        self._answered_at = asyncio.get_running_loop().time()
-        return responses
+        return tuple(await self._ask(remote_call(Host, "git_write"), "git_write", asked))
 
     async def _through_socket(self, what: str, asked: Sequence[GitRequest], limit_s: float) -> list[Any]:
         """Raises ``GitCallNotSentError`` and ``ConnectionError``."""
-        if self._link is None:
+        if self._git_socket is None:
             raise GitCallNotSentError
         try:
             async with asyncio.timeout(limit_s):
-                return list(await self._link.call(what, asked))
+                return list(await self._git_socket.call(what, asked))
         except TimeoutError:
             raise UnavailableError(f"The host did not answer within {limit_s:.0f} s: try again.") from None
 
@@ -178,7 +145,7 @@ class _HostServer(Host):
 
 async def _start_relay(home: Home, head: str) -> Relay:
     """If it cannot start, agents run without it."""
-    relay = Relay(home.gateway_socket, partial(open_link, head))
+    relay = Relay(home.gateway_socket, partial(connect_through_ray, head))
     try:
         await relay.start()
     except PhalanxError as error:

@@ -26,7 +26,7 @@ from actors.agents.launch import can_resume, program_mark, renew, tell, write_la
 from actors.errors import AgentError, PhalanxError
 from actors.files import append_private, in_words, write_private
 from actors.git.executor import GitExecutor
-from actors.git.model import GitRequest, GitResponse, RepositoryPaths
+from actors.git.model import WRITE_S, GitRequest, GitResponse, RepositoryPaths
 from actors.home import Home
 from actors.host.load import HostLoad, LoadMeter
 from actors.instance.observer import LAUNCH_MARK
@@ -200,10 +200,12 @@ class Host:
         """The repository of each directory; None for a directory in none."""
         return await self._in(self._git_threads, self._git.places, directories)
 
+    @remote(timeout_s=AGENT_S, retry=True)
     async def git_read(self, asked: Sequence[GitRequest]) -> tuple[GitResponse, ...]:
-        """Runs reads one after another. May be repeated."""
+        """Runs reads one after another. ``HostProxy`` adds to the limit for each of them."""
         return await self._in(self._git_threads, self._git.read, asked)
 
+    @remote(timeout_s=WRITE_S, ping=True)
     async def git_write(self, asked: Sequence[GitRequest]) -> tuple[GitResponse | None, ...]:
         """Runs writes. git goes on to its end even if this process ends.
 

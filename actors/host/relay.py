@@ -14,9 +14,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import cast
 
 from actors.concurrency import TaskSet
-from actors.errors import PhalanxError, UnavailableError, to_wire
+from actors.errors import PhalanxError, TeamNotRunningError, UnavailableError, to_wire
+from actors.home import away_words
+from actors.ray_client import SUPERVISOR, ActorProxy, find_actor
 from actors.remote import remote
 from actors.sockets import check_is_socket, is_answered, listen, pack
 
@@ -25,6 +28,9 @@ logger = logging.getLogger(__name__)
 PIECE_BYTES = 64 << 10
 WRITE_S = 30.0
 """How long a client may leave its answers unread."""
+PATIENCE_S = 20.0
+"""How long a new connection waits for a supervisor that is being restarted."""
+_POLL_S = 0.5
 _STOP_S = 5.0
 _CLOSE_S = 5.0
 
@@ -58,6 +64,23 @@ class RelayServer(ABC):
 
 Connect = Callable[[], Awaitable[tuple[RelayServer, str]]]
 """Opens a connection. Raises ``PhalanxError`` that says what to do when the supervisor does not answer."""
+
+
+async def connect_through_ray(head: str) -> tuple[RelayServer, str]:
+    """A new connection to the supervisor on the host ``head``; waits for one that is being restarted.
+
+    Raises ``TeamNotRunningError``.
+    """
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            while True:
+                with suppress(ValueError, UnavailableError):
+                    actor = await find_actor(SUPERVISOR)  # another one after a restart of the head
+                    server = cast("RelayServer", ActorProxy(actor, RelayServer, "The supervisor", "relay_"))
+                    return server, await server.open()
+                await asyncio.sleep(_POLL_S)
+    except TimeoutError:
+        raise TeamNotRunningError(away_words(head)) from None
 
 
 class Relay:

@@ -9,8 +9,7 @@ from collections.abc import Callable
 from typing import Any, cast
 
 from actors.agents.catalog import AgentCatalog
-from actors.instance.instance import Instance, InstanceConfig
-from actors.lean import Lean
+from actors.instance.instance import Instance, InstanceConfig, WithoutRayImports
 from actors.ray_client import ActorProxy, actor_class, actor_names, end_actor, make_actor, meet, on_host
 from actors.remote import remote_call
 
@@ -20,7 +19,7 @@ SlotsOf = Callable[[str], int]
 _PREFIX = "instance-"
 
 # A class of no module, which Ray sends by value, with the attribute.
-InstanceActor = actor_class(type("InstanceServer", (Instance,), {"lean": Lean()}))
+InstanceActor = actor_class(type("InstanceServer", (Instance,), {"without_ray_imports": WithoutRayImports()}))
 
 
 class InstanceProxy(ActorProxy):

@@ -1,8 +1,8 @@
 """Delivers the queued messages of one instance to its agent.
 
-``Deliverer`` owns the inbox and the receipts; ``Instance`` creates it and hands it messages. ``DeliveryRunner`` presses
-the keys that the pure state machine ``Delivery`` asks for. ``TypingGate`` says when typing is safe, and ``Lease``
-whether this copy of the instance may type at all. Everything runs in the event loop of the instance.
+``Deliverer`` owns the inbox and the receipts; ``Instance`` creates it and hands it messages. A ``DeliveryRunner``
+presses the keys that the pure state machine ``Delivery`` asks for. ``TypingGate`` says when typing is safe, and
+``Lease`` whether this copy of the instance may type at all. Everything runs in the event loop of the instance.
 """
 
 from __future__ import annotations
@@ -10,11 +10,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import AsyncExitStack, ExitStack, contextmanager, suppress
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator
+from contextlib import AsyncExitStack, ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 
 from actors.agents.base import Composer, Screen
+from actors.backoff import LastingProblem
 from actors.concurrency import ChangeNotifier
 from actors.errors import PaneGoneError, SocketGoneError, TerminalError
 from actors.inotify import GrowthWatch
@@ -24,8 +25,8 @@ from actors.instance.delivery import (
     Act,
     Barred,
     Clear,
-    Cleared,
     Delivery,
+    Done,
     End,
     Finish,
     Interrupted,
@@ -33,8 +34,6 @@ from actors.instance.delivery import (
     Lost,
     NotLanded,
     Paste,
-    PasteDone,
-    Pressed,
     PressEnter,
     PromptRejected,
     Proved,
@@ -43,13 +42,12 @@ from actors.instance.delivery import (
     Stimulus,
 )
 from actors.instance.evidence import DraftMatch, compare_draft, quoted
-from actors.instance.inbox import BatchLimits, Inbox, compose, parts_of
+from actors.instance.inbox import BatchLimits, Inbox, compose, ids_in, parts_of
 from actors.instance.journal import JournalEntry, ReceiptLog
 from actors.instance.observer import LookSchedule, Observer
 from actors.messages import Message, MessageStatus, Receipt
 from actors.status import InstanceState, Status
 from actors.tmux.pane import LastKey, Pane, paste_name
-from actors.troubles import Trouble
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +61,6 @@ _TYPING_S = 5.0
 """Attaching counts as a key, and a pause in which the message goes comes soon for most."""
 
 _LAST_WORDS_S = 0.5
-Hold = Callable[[Sequence[Message], str], None]
 
 PATIENCE_S = 20.0
 """Longest wait for the proof of what was entered."""
@@ -87,14 +84,22 @@ class Deliverer:
     """
 
     def __init__(
-        self, pane: Pane, observer: Observer, limits: BatchLimits, changes: ChangeNotifier, receipts: ReceiptLog
+        self,
+        pane: Pane,
+        observer: Observer,
+        limits: BatchLimits,
+        changes: ChangeNotifier,
+        receipts: ReceiptLog,
+        lease: Lease,
     ) -> None:
+        """Nothing is typed while the lease is not held."""
         self._pane = pane
         self._observer = observer
         self._changes = changes
         self._receipts = receipts
-        self._gate = TypingGate(pane, observer)
-        self._runner = DeliveryRunner(pane, observer, changes, receipts.hold)
+        self._lease = lease
+        self._gate = TypingGate(observer, lease)
+        self._runner: DeliveryRunner | None = None
         self._underway: tuple[Message, ...] = ()
         self._typed: tuple[Message, ...] = ()
         self._unfinished: JournalEntry | None = None
@@ -105,19 +110,12 @@ class Deliverer:
         self._clears = 0
         self._clear_again_at = 0.0
         self._alone: set[str] = set()
-        self._unanswered = Trouble(logger, "what became of a paste cannot be asked now")
+        self._unanswered = LastingProblem(logger, "what became of a paste cannot be asked now")
+        self.typing = asyncio.Lock()
+        """Held while keys go to the pane, so that no two key sequences mix."""
         self.inbox = Inbox(limits)
         self.batches = 0
         self.delivered = 0
-
-    def set_lease(self, lease: Lease) -> None:
-        """Nothing is typed while the lease is not held."""
-        self._gate.lease = self._runner.lease = lease
-
-    @property
-    def typing(self) -> asyncio.Lock:
-        """Held while keys go to the pane, so that no two key sequences mix."""
-        return self._runner.typing
 
     def recall(self) -> None:
         """Takes over what an earlier deliverer has left. The observer has taken in the spool before."""
@@ -166,7 +164,8 @@ class Deliverer:
     def interrupted(self) -> None:
         """The agent's turn was stopped: what it had just taken is not delivered again, also if it is never written. An
         agent that had shown nothing of the turn puts the prompt back into its input box, in its own time."""
-        self._runner.interrupted()
+        if self._runner is not None:
+            self._runner.interrupted()
         self._may_have_come_back, self._clears = True, 0
 
     def acknowledged(self, receipts: Iterable[Receipt]) -> None:
@@ -178,10 +177,11 @@ class Deliverer:
         while self._observer.alive:
             self._receipts.settle_late_proofs()
             self._receipts.hold(self.inbox, self._held_because())
-            if self._has_work():
+            next_s = self._next_try_s()
+            if next_s is not None and next_s <= 0:
                 await self._work()
             else:
-                await self._changes.next(self._next_try_s())
+                await self._changes.next(next_s)
         self._receipts.settle_late_proofs()
         self._give_up()
 
@@ -201,32 +201,22 @@ class Deliverer:
             self._receipts.settle(failed, MessageStatus.UNCONFIRMED, reason)
 
     def _next_try_s(self) -> float | None:
-        """Seconds until time alone gives the deliverer something to do."""
+        """Seconds until time alone gives the deliverer something to do; None: only a change can."""
+        if self._unfinished is not None:
+            return 0.0
         due_at = self.inbox.due_at()
-        if due_at is None or not self._typable():
+        if due_at is None or not self._observer.state.typable:
             return None
         return max(due_at, self._gate.retry_at) - time.monotonic()
 
-    def _has_work(self) -> bool:
-        return self._unfinished is not None or self._may_try(time.monotonic())
-
-    def _may_try(self, now: float) -> bool:
-        due_at = self.inbox.due_at()
-        return self._typable() and due_at is not None and max(due_at, self._gate.retry_at) <= now
-
-    def _typable(self) -> bool:
-        return self._observer.state.typable
-
     def _held_because(self) -> str:
         """Why what is queued needs a decision of somebody; empty when it only waits for the end of a turn."""
-        if not self._typable():
+        if not self._observer.state.typable:
             self._unsafe = ""
         return asks_for_permission(self._observer.state) or self._unsafe
 
     async def _deliver_if_safe(self) -> None:
-        """Delivers the next batch if it is due and typing is safe now; otherwise notes why it is not."""
-        if not self._may_try(time.monotonic()):
-            return
+        """Delivers the next batch, which is due, if typing is safe now; otherwise notes why it is not."""
         verdict = await self._gate.look(self._attach())
         if not verdict.open:
             if not (self._may_have_come_back and await self._clear_what_came_back(verdict)):
@@ -267,12 +257,20 @@ class Deliverer:
             self._gate.shut()
             return
         self._observer.evidence.begin(batch)
-        delivery = self._delivery(entry)
-        await self._carry_out(entry, delivery, delivery.begin(), after)
+        self._runner = self._runner_of(entry)
+        await self._carry_out(entry, self._runner.begin(after))
 
-    def _delivery(self, entry: JournalEntry) -> Delivery:
-        settle_s = SETTLE_S + len(compose(entry.messages).encode()) / _SETTLE_BYTES_PER_S
-        return Delivery(PATIENCE_S, settle_s, self._attach())
+    def _runner_of(self, entry: JournalEntry) -> DeliveryRunner:
+        return DeliveryRunner(
+            self._pane,
+            self._observer,
+            self._changes,
+            self._receipts,
+            self.typing,
+            self._lease,
+            entry,
+            self._attach(),
+        )
 
     async def _resume(self, entry: JournalEntry) -> None:
         """Goes on with a batch that was being pasted when its deliverer was killed or tmux did not answer."""
@@ -287,13 +285,13 @@ class Deliverer:
         if not was_pasted:
             self._put_back(entry.messages)
             return
-        delivery = self._delivery(entry)
-        await self._carry_out(entry, delivery, delivery.resume(time.monotonic()))
+        self._runner = self._runner_of(entry)
+        await self._carry_out(entry, self._runner.resume())
 
-    async def _carry_out(self, entry: JournalEntry, delivery: Delivery, act: Act, after: LastKey | None = None) -> None:
+    async def _carry_out(self, entry: JournalEntry, delivery: Awaitable[End]) -> None:
         self._typed, self._may_have_come_back = entry.messages, False
         try:
-            end = await self._runner.perform(entry, delivery, act, after)
+            end = await delivery
         except TerminalError as error:
             self._receipts.hold(
                 entry.messages, f"tmux did not say whether it has pasted, which is looked into: {error}"
@@ -307,32 +305,30 @@ class Deliverer:
         arrived = [message for message in entry.messages if self._observer.evidence.has(message.id)]
         self._receipts.settle(arrived, MessageStatus.SUBMITTED)
         left = tuple(message for message in entry.messages if message not in arrived)
-        if isinstance(end, NotLanded):
-            self._put_back(left)
-            if end.reason:
-                self._gate.shut()  # it says so itself as long as that lasts
-            else:
-                self._in_vain += 1
-                self._unsafe = _in_vain(self._in_vain)
-            return
+        match end:
+            case NotLanded(reason):
+                self._put_back(left)
+                if reason:
+                    self._gate.shut()  # it says so itself as long as that lasts
+                else:
+                    self._in_vain += 1
+                    self._unsafe = _in_vain(self._in_vain)
+            case PromptRejected() if len(left) > 1:  # which of several was the reason shows when each goes alone
+                self._in_vain = 0
+                self._alone.update(message.id for message in left)
+                self._put_back(left)
+            case PromptRejected(reason):
+                self._ended(entry)
+                self._receipts.settle(left, MessageStatus.FAILED, reason)
+            case Finish(status, reason):
+                self._ended(entry)
+                if status is MessageStatus.SUBMITTED or not self._observer.coming_back:
+                    self._receipts.settle(left, status, reason)
+
+    def _ended(self, entry: JournalEntry) -> None:
         self._in_vain = 0
-        if isinstance(end, PromptRejected):
-            self._turned(left, end.reason)
-            return
         self._underway = ()
         self._alone.difference_update(message.id for message in entry.messages)
-        if end.status is MessageStatus.SUBMITTED or not self._observer.coming_back:
-            self._receipts.settle(left, end.status, end.reason)
-
-    def _turned(self, batch: tuple[Message, ...], reason: str) -> None:
-        """The agent has refused the prompt: which message of several was the reason shows when each goes alone."""
-        if len(batch) > 1:
-            self._alone.update(message.id for message in batch)
-            self._put_back(batch)
-            return
-        self._underway = ()
-        self._alone.difference_update(message.id for message in batch)
-        self._receipts.settle(batch, MessageStatus.FAILED, reason)
 
     def _put_back(self, batch: tuple[Message, ...]) -> None:
         self._underway = ()
@@ -359,76 +355,86 @@ def _in_vain(times: int) -> str:
 class DeliveryRunner:
     """Performs on a pane the acts of one delivery and feeds back their outcome, until the delivery ends.
 
-    ``hold`` gets the reason when a batch is held in the midst of its delivery, and an empty text when it goes on. The
-    typing lock is held while keys go to the pane, so that no two key sequences mix. It is not held while a resumed
+    ``typing`` is held while keys go to the pane, so that no two key sequences mix. It is not held while a resumed
     delivery only looks, nor during the wait for a proof or for an obstacle to go: ``respond`` or ``interrupt`` may have
     to remove the obstacle. Before the next key comes a fresh look.
     """
 
-    def __init__(self, pane: Pane, observer: Observer, changes: ChangeNotifier, hold: Hold) -> None:
+    def __init__(
+        self,
+        pane: Pane,
+        observer: Observer,
+        changes: ChangeNotifier,
+        receipts: ReceiptLog,
+        typing: asyncio.Lock,
+        lease: Lease,
+        entry: JournalEntry,
+        attach: str,
+    ) -> None:
+        """``attach`` is what a person does to see the pane."""
+        paste = compose(entry.messages)
         self._pane = pane
         self._observer = observer
         self._changes = changes
-        self._hold = hold
+        self._receipts = receipts
+        self._typing = typing
+        self._lease = lease
+        self._entry = entry
+        self._parts = parts_of(paste)
+        self._ids = ids_in(paste)
+        self._delivery = Delivery(PATIENCE_S, SETTLE_S + len(paste.encode()) / _SETTLE_BYTES_PER_S, attach)
         self._schedule: LookSchedule | None = None
-        self._growth: GrowthWatch | None = None
-        self._delivery: Delivery | None = None
+        self._growth = GrowthWatch(self._read_transcript)
         self._interrupted = False
         self._last_key: LastKey | None = None
-        self._unseen = Trouble(logger, "tmux did not do what a delivery needs, which looks again")
-        self.typing = asyncio.Lock()
-        self.lease = Lease(0)
+        """The last one of a person before the latest look; None when there was no look since the lock was taken."""
+        self._drawn_in_s = 0.0
+        """How long after that look the screen showed all keys of people."""
+        self._unseen = LastingProblem(logger, "tmux did not do what a delivery needs, which looks again")
 
     def interrupted(self) -> None:
         """The turn that has just begun was stopped on purpose. What had not begun one is entered later."""
-        if self._delivery is not None and self._delivery.taken:
+        if self._delivery.taken:
             self._interrupted = True
             self._changes.announce()
 
-    async def perform(self, entry: JournalEntry, delivery: Delivery, act: Act, after: LastKey | None = None) -> End:
+    async def begin(self, after: LastKey | None) -> End:
         """``after``: the last key of a person before the look in answer to which is pasted.
 
         Raises ``TerminalError`` when tmux does not say whether it has pasted.
         """
-        paste = compose(entry.messages)
-        self._delivery, self._interrupted = delivery, False
-        async with AsyncExitStack() as keys, AsyncExitStack() as rest:
+        return await self._perform(self._delivery.begin(), after)
+
+    async def resume(self) -> End:
+        """For a batch that was pasted before."""
+        return await self._perform(self._delivery.resume(time.monotonic()), None)
+
+    async def _perform(self, act: Act, after: LastKey | None) -> End:
+        async with AsyncExitStack() as keys:
             drawing = keys.enter_context(ExitStack())
-            self._growth = rest.enter_context(GrowthWatch(self._read_transcript))
-            typing = False
-            held = ""
-            while not isinstance(act, End):
-                if not typing and not isinstance(act, Look):
-                    await keys.enter_async_context(self.typing)
-                    typing = True
-                    self._last_key = after if isinstance(act, Paste) else None
-                if isinstance(act, PressEnter | Clear) and self._drawn_in_s() != 0.0:
-                    await self._ask_for_the_last_key()
-                    act = Look(self._drawn_in_s() or 0.0, held)  # what was seen before may be gone by now
-                if isinstance(act, Paste):
-                    drawing.enter_context(self._drawing())
-                elif isinstance(act, PressEnter):
-                    drawing.close()
-                elif isinstance(act, Look):
-                    held = act.held
-                stimulus = await self._do(act, entry, paste, delivery)
-                act = delivery.handle(stimulus, time.monotonic())
-                at_work = isinstance(stimulus, Saw) and stimulus.screen.busy
-                if typing and isinstance(act, Look) and (act.held or delivery.taken or at_work):
-                    await keys.aclose()
-                    typing = False
+            with closing(self._growth):
+                typing = False
+                held = ""
+                while not isinstance(act, End):
+                    if not typing and not isinstance(act, Look):
+                        await keys.enter_async_context(self._typing)
+                        typing = True
+                        self._last_key, self._drawn_in_s = after if isinstance(act, Paste) else None, 0.0
+                    if isinstance(act, PressEnter | Clear) and (self._last_key is None or self._drawn_in_s):
+                        act = Look(self._drawn_in_s, held)  # what was seen before may be gone by now
+                    if isinstance(act, Paste):
+                        drawing.enter_context(self._drawing())
+                    elif isinstance(act, PressEnter):
+                        drawing.close()
+                    elif isinstance(act, Look):
+                        held = act.held
+                    stimulus = await self._do(act)
+                    act = self._delivery.handle(stimulus, time.monotonic())
+                    at_work = isinstance(stimulus, Saw) and stimulus.screen.busy
+                    if typing and isinstance(act, Look) and (act.held or self._delivery.taken or at_work):
+                        await keys.aclose()
+                        typing = False
         return act
-
-    def _drawn_in_s(self) -> float | None:
-        """In how many seconds a look shows all that people have typed up to the last key that is known of; None when
-        none is known. A key of ours is pressed only if none has followed that one."""
-        if self._last_key is None:
-            return None
-        return self._last_key.drawn_in_s(time.time())
-
-    async def _ask_for_the_last_key(self) -> None:
-        with suppress(TerminalError):  # the look says what is wrong
-            self._last_key = await self._pane.last_key()
 
     def _read_transcript(self) -> None:
         self._observer.read_transcript()
@@ -451,105 +457,96 @@ class DeliveryRunner:
             finally:
                 self._schedule = None
 
-    async def _do(self, act: Act, entry: JournalEntry, paste: str, delivery: Delivery) -> Stimulus:
+    async def _do(self, act: Act) -> Stimulus:
         try:
             match act:
                 case Paste() | PressEnter() | Clear() if barred := self._barred():
                     return Barred(barred)
                 case Paste():
-                    return await self._paste(paste, entry.paste)
+                    return await self._paste()
                 case PressEnter() | Clear():
-                    return await self._press(act, entry.messages, paste, delivery)
+                    return await self._press(act)
                 case Look(after_s, held):
-                    self._hold(entry.messages, held)
-                    return await self._proof_or_look(entry.messages, paste, delivery, after_s)
+                    self._receipts.hold(self._entry.messages, held)
+                    return await self._proof_or_look(after_s)
                 case _:
                     raise AssertionError("a finished delivery has no act left")
         except TerminalError as error:
             if isinstance(error, PaneGoneError) and not isinstance(error, SocketGoneError):
-                return await self._lost(entry.messages, str(error), typed=delivery.typed)
+                return await self._lost(str(error), typed=self._delivery.typed)
             if isinstance(act, Paste):
                 raise
             self._unseen.met(error)
             return Saw(Screen(composer=Composer.ABSENT))
 
-    async def _paste(self, paste: str, name: str) -> Stimulus:
+    async def _paste(self) -> Stimulus:
         try:
-            self._last_key = await self._pane.paste(parts_of(paste), name, self._last_key)
+            self._last_key = await self._pane.paste(self._parts, self._entry.paste, self._last_key)
         except ValueError as error:
             return Lost(f"it cannot be typed: {error}", typed=False)
-        return Barred(SOMEBODY_TYPES) if self._last_key is None else PasteDone()
+        return Barred(SOMEBODY_TYPES) if self._last_key is None else Done(Paste())
 
     def _barred(self) -> str:
         """Why no key may go to the pane now, by what is known without its screen; empty when keys may."""
         self._observer.read_spool()
-        return asks_for_permission(self._observer.state) if self.lease.held else CUT_OFF
+        return asks_for_permission(self._observer.state) if self._lease.held else CUT_OFF
 
-    async def _press(
-        self, act: PressEnter | Clear, batch: Sequence[Message], paste: str, delivery: Delivery
-    ) -> Stimulus:
+    async def _press(self, act: PressEnter | Clear) -> Stimulus:
         enters = isinstance(act, PressEnter)
-        if enters and self._is_proved(batch):
+        if enters and self._is_proved():
             return Proved()
         if await self._pane.press("Enter" if enters else "C-c", self._last_key):
-            return Pressed() if enters else Cleared()
-        self._last_key = None  # somebody has pressed a key since the last look, so ours was not
-        return await self._proof_or_look(batch, paste, delivery, 0.0)
+            return Done(act)
+        # Somebody has pressed a key since the last look, so ours was not.
+        return await self._proof_or_look(0.0)
 
-    async def _proof_or_look(
-        self, batch: Sequence[Message], paste: str, delivery: Delivery, after_s: float
-    ) -> Stimulus:
-        def told() -> Stimulus | None:
-            return self._told(batch, paste, delivery)
-
-        await self._wait(lambda: told() is not None or not self._observer.alive, after_s)
+    async def _proof_or_look(self, after_s: float) -> Stimulus:
+        await self._wait(lambda: self._told() is not None or not self._observer.alive, after_s)
         self._observer.read_transcript()
-        if (stimulus := told()) is not None:
+        if (stimulus := self._told()) is not None:
             self._interrupted = False
             return stimulus
         if not self._observer.alive:
-            return await self._lost(batch, f"the agent ended meanwhile: {self._observer.state.reason}", typed=True)
-        began = time.monotonic()
+            return await self._lost(f"the agent ended meanwhile: {self._observer.state.reason}", typed=True)
+        began, began_at = time.monotonic(), time.time()
         try:
-            screen = await self._observer.look()
+            screen, self._last_key = await self._observer.look_before_typing()
         finally:
             if self._schedule is not None:
                 self._schedule.looked(began, time.monotonic())
+        self._drawn_in_s = self._last_key.drawn_in_s(began_at)
         self._unseen.over()
-        draft = compare_draft(screen.draft, parts_of(paste), scrolled=screen.scrolled)
-        return Saw(screen, draft, reported=self._observer.evidence.is_reported(paste))
+        draft = compare_draft(screen.draft, self._parts, scrolled=screen.scrolled)
+        return Saw(screen, draft, reported=self._observer.evidence.is_reported(self._ids))
 
-    def _told(self, batch: Sequence[Message], paste: str, delivery: Delivery) -> Stimulus | None:
+    def _told(self) -> Stimulus | None:
         """The proof or refusal in the agent's own records, or an interruption."""
-        if self._is_proved(batch):
+        if self._is_proved():
             return Proved()
-        if (reason := self._observer.evidence.refusal(paste)) and not delivery.refused:
+        if (reason := self._observer.evidence.refusal(self._ids)) and not self._delivery.refused:
             return Refused(reason)
-        if self._interrupted:
-            return Interrupted()
-        return None
+        return Interrupted() if self._interrupted else None
 
     async def _wait(self, settled: Callable[[], bool], after_s: float) -> None:
         if self._schedule is None:
-            if self._growth is not None:
-                self._growth.follow(self._observer.conversation.path)
+            self._growth.follow(self._observer.conversation.path)
             await self._changes.until(settled, after_s)
             return
         while not settled() and (left_s := self._schedule.due_at - time.monotonic()) > 0:
             await self._changes.next(left_s)
 
-    async def _lost(self, batch: Sequence[Message], reason: str, *, typed: bool) -> Stimulus:
+    async def _lost(self, reason: str, *, typed: bool) -> Stimulus:
         """An agent that has ended writes no more: what its transcript does not show by now is not in it."""
         await self._changes.until(lambda: not self._observer.alive, _LAST_WORDS_S)
         self._observer.read_spool()
         self._observer.read_transcript()
-        if self._is_proved(batch):
+        if self._is_proved():
             return Proved()
         certain = not self._observer.alive and self._observer.conversation.is_open
         return Lost(reason, typed=typed and not certain)
 
-    def _is_proved(self, batch: Sequence[Message]) -> bool:
-        return self._observer.evidence.has_all(message.id for message in batch)
+    def _is_proved(self) -> bool:
+        return self._observer.evidence.has_all(message.id for message in self._entry.messages)
 
 
 class TypingGate:
@@ -560,10 +557,9 @@ class TypingGate:
     is when another look is worth while, in seconds of the monotonic clock.
     """
 
-    def __init__(self, pane: Pane, observer: Observer) -> None:
-        self._pane = pane
+    def __init__(self, observer: Observer, lease: Lease) -> None:
         self._observer = observer
-        self.lease = Lease(0)
+        self._lease = lease
         self._shut_since: float | None = None
         self._draft = ""
         self._drafted_since = 0.0
@@ -571,35 +567,30 @@ class TypingGate:
 
     async def look(self, attach: str) -> GateVerdict:
         """``attach`` is what a person does to see the pane."""
-        if not self.lease.held:
-            self._shut(time.monotonic())
+        if not self._lease.held:
+            self.shut()
             return GateVerdict(open=False, reason=CUT_OFF)
-        last_key = None
+        last_key, began_at = None, time.time()
         try:
-            last_key = await self._pane.last_key()
-            screen = await self._observer.look()
+            screen, last_key = await self._observer.look_before_typing()
             reason = self._unsafe(screen, attach)
-            if not reason and last_key.drawn_in_s(time.time()):
+            if not reason and last_key.drawn_in_s(began_at):
                 reason = SOMEBODY_TYPES
         except TerminalError as error:
             screen, reason = Screen(composer=Composer.ABSENT), f"the screen cannot be read: {error}"
-        now = time.monotonic()
         if screen.busy:  # the end of a turn is drawn a moment after its hook
-            self._shut(now)
+            self.shut()
             return GateVerdict(open=False, screen=screen, last_key=last_key)
         if reason:
             lasting_s = _TYPING_S if reason == SOMEBODY_TYPES else REDRAW_S
-            told = reason if self._shut(now) >= lasting_s else ""
+            told = reason if self.shut() >= lasting_s else ""
             return GateVerdict(open=False, reason=told, screen=screen, last_key=last_key)
         self._shut_since = None
         return GateVerdict(open=True, screen=screen, last_key=last_key)
 
-    def shut(self) -> None:
-        """Typing cannot begin for a reason that the screen does not show."""
-        self._shut(time.monotonic())
-
-    def _shut(self, now: float) -> float:
-        """For how many seconds it has been shut by now."""
+    def shut(self) -> float:
+        """Typing cannot begin now. Returns for how many seconds that has been so."""
+        now = time.monotonic()
         self._shut_since = now if self._shut_since is None else self._shut_since
         shut_s = now - self._shut_since
         self.retry_at = now + min(max(shut_s / 2, _SHORTEST_RETRY_S), LONGEST_RETRY_S)

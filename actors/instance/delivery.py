@@ -59,17 +59,17 @@ _ENTERS = 8
 
 @dataclass(frozen=True, slots=True)
 class Paste:
-    """Paste the batch, then feed ``PasteDone``."""
+    """Paste the batch, then feed ``Done``."""
 
 
 @dataclass(frozen=True, slots=True)
 class PressEnter:
-    """Press Enter, then feed ``Pressed``."""
+    """Press Enter, then feed ``Done``."""
 
 
 @dataclass(frozen=True, slots=True)
 class Clear:
-    """Clear the input box, then feed ``Cleared``."""
+    """Clear the input box, then feed ``Done``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,18 +107,8 @@ End = Finish | NotLanded | PromptRejected
 
 
 @dataclass(frozen=True, slots=True)
-class PasteDone:
-    pass
-
-
-@dataclass(frozen=True, slots=True)
-class Pressed:
-    pass
-
-
-@dataclass(frozen=True, slots=True)
-class Cleared:
-    pass
+class Done:
+    act: Paste | PressEnter | Clear
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +153,7 @@ class Lost:
     """Part of the text may have reached the agent."""
 
 
-Stimulus = PasteDone | Pressed | Cleared | Barred | Saw | Proved | Refused | Interrupted | Lost
+Stimulus = Done | Barred | Saw | Proved | Refused | Interrupted | Lost
 
 
 class _Phase(Enum):
@@ -225,10 +215,13 @@ class Delivery:
                 return self._finish(MessageStatus.SUBMITTED)
             case Lost(reason, typed):
                 return self._finish(MessageStatus.UNCONFIRMED if typed else MessageStatus.FAILED, reason)
-            case PasteDone() | Pressed() | Cleared():
-                return self._after_act(stimulus, now)
+            case Done(act):
+                return self._after_act(act, now)
+            case Barred(reason) if self._phase is _Phase.PASTE:
+                self._phase = _Phase.DONE
+                return NotLanded(reason)
             case Barred(reason):
-                return self._after_bar(reason, now)
+                return self._hold(reason, now, at_once=True)
             case Refused(reason):
                 self._refusal = reason
                 return self._enter(_Phase.REFUSED, now, 0.0)
@@ -238,23 +231,17 @@ class Delivery:
             case Saw():
                 return self._after_look(stimulus, now)
 
-    def _after_act(self, done: PasteDone | Pressed | Cleared, now: float) -> Act:
-        match done:
-            case PasteDone():
+    def _after_act(self, act: Paste | PressEnter | Clear, now: float) -> Act:
+        match act:
+            case Paste():
                 return self._enter(_Phase.BOX, now, FIRST_LOOK_S)
-            case Pressed():
+            case PressEnter():
                 self._enters, self._entered_at = self._enters + 1, now
                 again = self._phase is _Phase.ENTERED
                 return self._look_again() if again else self._enter(_Phase.ENTERED, now, PROOF_LOOK_S)
-            case Cleared():
+            case Clear():
                 self._clears, self._clear_again_at, self._waited_since = self._clears + 1, now + CLEAR_AGAIN_S, now
                 return Look(FIRST_LOOK_S)
-
-    def _after_bar(self, reason: str, now: float) -> Act:
-        if self._phase is _Phase.PASTE:
-            self._phase = _Phase.DONE
-            return NotLanded(reason)
-        return self._hold(reason, now, at_once=True)
 
     def _after_look(self, saw: Saw, now: float) -> Act:
         screen = saw.screen

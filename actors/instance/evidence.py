@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from enum import Enum, auto
 from functools import lru_cache
 from typing import TypeVar
@@ -17,7 +16,7 @@ from typing import TypeVar
 from actors.instance.inbox import compose, ids_in
 from actors.messages import Message
 
-LIMIT = 20_000
+_WRITTEN_IDS = 20_000
 """Ids that are remembered. What is asked for is what the supervisor has not yet taken in: some hundred at most."""
 
 _MARK = re.compile(r"\[Pastedtext#\d+(?:\+(\d+)lines?)?\]")
@@ -52,13 +51,13 @@ class DeliveryEvidence:
     """
 
     def __init__(self) -> None:
-        self.written = RecentIds()
+        self.written = RecentMap[str, None](_WRITTEN_IDS)
         self.last_written = ""
         """The last prompt of ours that the transcript shows."""
-        self._reported: OrderedDict[frozenset[str], None] = OrderedDict()
-        self._refused: OrderedDict[frozenset[str], str] = OrderedDict()
-        self._expected: OrderedDict[str, Message] = OrderedDict()
-        self._changes: OrderedDict[str, tuple[str, ...]] = OrderedDict()
+        self._reported = RecentMap[frozenset[str], None](_REMEMBERED)
+        self._refused = RecentMap[frozenset[str], str](_REMEMBERED)
+        self._expected = RecentMap[str, Message](_REMEMBERED)
+        self._changes = RecentMap[str, tuple[str, ...]](_REMEMBERED)
         self._awaited: set[str] = set()
 
     def begin_life(self) -> None:
@@ -69,7 +68,7 @@ class DeliveryEvidence:
     def expect(self, messages: Iterable[Message]) -> None:
         """These are typed: what arrives of them is compared with their texts."""
         for message in messages:
-            _remember(self._expected, message.id, message)
+            self._expected[message.id] = message
 
     def begin(self, batch: Sequence[Message]) -> None:
         """These are pasted now: what was told of an earlier paste of the same is over."""
@@ -82,22 +81,23 @@ class DeliveryEvidence:
         """A hook has told of this prompt, which the program is about to take or to refuse."""
         ids = ids_in(prompt)
         if ids:
-            _remember(self._reported, ids, None)
+            self._reported[ids] = None
             self._awaited.update(one for one in ids if one not in self.written)
 
     def write(self, prompt: str) -> None:
         """The transcript shows this prompt."""
         ids = ids_in(prompt)
-        self.written.add(ids)
+        for one in ids:
+            self.written[one] = None
         self.last_written = prompt if ids else self.last_written
         expected = [self._expected.pop(one) for one in ids if one in self._expected]
         for message_id, changes in changes_in(prompt, expected).items():
-            _remember(self._changes, message_id, changes)
+            self._changes[message_id] = changes
 
     def refuse(self, prompt: str, reason: str) -> None:
         """The transcript says that this prompt was refused."""
         if ids := ids_in(prompt):
-            _remember(self._refused, ids, reason)
+            self._refused[ids] = reason
             self._awaited.difference_update(ids)
 
     def has(self, message_id: str) -> bool:
@@ -106,13 +106,13 @@ class DeliveryEvidence:
     def has_all(self, ids: Iterable[str]) -> bool:
         return all(map(self.has, ids))
 
-    def is_reported(self, paste: str) -> bool:
-        """Whether a hook has told of the prompt of this paste."""
-        return ids_in(paste) in self._reported
+    def is_reported(self, ids: frozenset[str]) -> bool:
+        """Whether a hook has told of a prompt with just these ids."""
+        return ids in self._reported
 
-    def refusal(self, paste: str) -> str:
-        """Why the prompt of this paste was refused; empty when it was not."""
-        return self._refused.get(ids_in(paste), "")
+    def refusal(self, ids: frozenset[str]) -> str:
+        """Why the prompt with just these ids was refused; empty when it was not."""
+        return self._refused.get(ids, "")
 
     def changes(self, message_id: str) -> tuple[str, ...] | None:
         """What differs from the text that was accepted; None when it was not compared."""
@@ -129,41 +129,21 @@ class DeliveryEvidence:
         self._awaited.clear()
 
 
-def _remember(known: OrderedDict[_Key, _Value], key: _Key, value: _Value) -> None:
-    known.pop(key, None)
-    known[key] = value
-    while len(known) > _REMEMBERED:
-        known.popitem(last=False)
+class RecentMap(dict[_Key, _Value]):
+    """The latest ``limit`` entries, so that memory does not grow with the age of an instance.
 
-
-class RecentIds:
-    """A set of the latest ``limit`` ids, so that memory does not grow with the age of an instance.
-
-    An id that is added again counts as new.
+    A key that is set again counts as new.
     """
 
-    def __init__(self, limit: int = LIMIT) -> None:
+    def __init__(self, limit: int) -> None:
+        super().__init__()
         self._limit = limit
-        self._ids: dict[str, None] = {}
 
-    def __contains__(self, one: str) -> bool:
-        return one in self._ids
-
-    def __len__(self) -> int:
-        return len(self._ids)
-
-    def add(self, ids: Iterable[str]) -> None:
-        for one in ids:
-            self._ids.pop(one, None)
-            self._ids[one] = None
-        while len(self._ids) > self._limit:
-            del self._ids[next(iter(self._ids))]
-
-    def clear(self) -> None:
-        self._ids.clear()
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(tuple(self._ids))
+    def __setitem__(self, key: _Key, value: _Value) -> None:
+        self.pop(key, None)
+        super().__setitem__(key, value)
+        while len(self) > self._limit:
+            del self[next(iter(self))]
 
 
 class DraftMatch(Enum):

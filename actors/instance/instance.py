@@ -13,15 +13,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 import time
 import uuid
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from actors.agents.base import Agent, Composer
 from actors.agents.catalog import AgentCatalog
-from actors.backoff import Backoff
+from actors.backoff import Backoff, LastingProblem
 from actors.concurrency import ChangeNotifier
 from actors.errors import PaneGoneError, SocketGoneError, TerminalError, UnavailableError, WrongStateError
 from actors.files import FileLock
@@ -30,15 +32,14 @@ from actors.instance.inbox import BatchLimits
 from actors.instance.journal import Journal, ReceiptLog
 from actors.instance.observer import Observer
 from actors.instance.reports import InstanceSnapshot, Report, ReportLog
-from actors.instance.responding import AnsweredPrompt, Reply, Responder
+from actors.instance.responding import AnsweredPrompt, Reply, Responder, typing_alone
 from actors.instance.transcript import PAGE_CHARACTERS, PageQuery, TranscriptPage, read_page
 from actors.marks import INSTANCE_MARK
 from actors.messages import Message, Receipt
 from actors.remote import remote
 from actors.status import IDLE, SETTLE_S, Status, in_words, interrupted
 from actors.tmux.client import TmuxClient
-from actors.tmux.pane import Pane, PaneState
-from actors.troubles import Trouble
+from actors.tmux.pane import Pane
 from actors.versions import ACTOR_PROTOCOL, check_protocol
 
 logger = logging.getLogger(__name__)
@@ -68,7 +69,8 @@ class FoundAgent:
     pane: Pane
     pane_id: str
     pid: int
-    created_s: int
+    created_s: int = 0
+    """When its session was made, in Unix seconds; 0 when that is not known."""
     gone: str = ""
     """Why there is no agent any more; empty while it lives."""
     has_last_words: bool = False
@@ -82,18 +84,17 @@ class FoundAgent:
 
 async def find_agent(pane: Pane, pane_id: str, pid: int) -> FoundAgent:
     """Looks whether the process ``pid`` is still the one in the pane. Raises ``TerminalError`` when tmux cannot say."""
+    found = FoundAgent(pane=pane, pane_id=pane_id, pid=pid)
     try:
         state = await pane.state()
-    except SocketGoneError as error:
-        if _is_an_agent(pid):
-            raise
-        return FoundAgent(pane=pane, pane_id=pane_id, pid=pid, created_s=0, gone=str(error))
     except PaneGoneError as error:
-        return FoundAgent(pane=pane, pane_id=pane_id, pid=pid, created_s=0, gone=str(error))
+        if isinstance(error, SocketGoneError) and _is_an_agent(pid):
+            raise
+        return replace(found, gone=str(error))
     if state.pid not in {pid, 0}:
-        gone = f"the agent (process {pid}) has ended: another program is in its pane"
-        return FoundAgent(pane=pane, pane_id=pane_id, pid=pid, created_s=0, gone=gone)
-    return _found(pane, pane_id, pid, state)
+        return replace(found, gone=f"the agent (process {pid}) has ended: another program is in its pane")
+    gone = "the agent has ended" if state.dead else ""
+    return replace(found, created_s=state.created_s, gone=gone, has_last_words=state.dead)
 
 
 def _is_an_agent(pid: int) -> bool:
@@ -104,17 +105,6 @@ def _is_an_agent(pid: int) -> bool:
         return False
 
 
-def _found(pane: Pane, pane_id: str, pid: int, state: PaneState) -> FoundAgent:
-    return FoundAgent(
-        pane=pane,
-        pane_id=pane_id,
-        pid=pid,
-        created_s=state.created_s,
-        gone="the agent has ended" if state.dead else "",
-        has_last_words=state.dead,
-    )
-
-
 Fault = Callable[["AgentSession", BaseException], None]
 
 
@@ -122,7 +112,7 @@ class AgentSession:
     """``on_fault`` is called at most once, when one of the loops has ended with an error."""
 
     def __init__(
-        self, config: InstanceConfig, agent: Agent, found: FoundAgent, log: ReportLog, on_fault: Fault
+        self, config: InstanceConfig, agent: Agent, found: FoundAgent, log: ReportLog, lease: Lease, on_fault: Fault
     ) -> None:
         """Raises ``RecordVersionError`` for a journal that another version of Phalanx has left."""
         self.found = found
@@ -140,6 +130,7 @@ class AgentSession:
             config.limits,
             self.changes,
             ReceiptLog(journal, _life_name(found, journal), self._receipt, self.observer.evidence),
+            lease,
         )
         self._log = log
         self._began_at = time.monotonic()
@@ -166,7 +157,6 @@ class AgentSession:
             await self.observer.note_end("" if self.found.has_last_words else self.found.gone)
         else:
             self.observer.read_spool()
-        self._log.on_acknowledged = self.deliverer.acknowledged
         self.deliverer.recall()
         for work in (self.observer.run(), self.deliverer.run(), self._publish()):
             task = asyncio.create_task(work)
@@ -260,11 +250,11 @@ class Instance:
         self._vacant = True
         self._log = ReportLog(uuid.uuid4().hex)
         self._adopting = asyncio.Lock()
-        self._life: AgentSession | None = None
+        self._current: AgentSession | None = None
         self._broken: AgentSession | None = None
         self._faults = 0
         self._recovery: asyncio.Task[None] | None = None
-        self._not_taken_over = Trouble(logger, "the agent could not be taken over again")
+        self._not_taken_over = LastingProblem(logger, "the agent could not be taken over again")
 
     async def meet(self, protocol: int) -> None:
         """Raises ``VersionError`` for a supervisor of another protocol."""
@@ -294,7 +284,7 @@ class Instance:
             raise WrongStateError(f"This actor follows {self._config.instance_id}, so not {config.instance_id} too.")
         self._config = config
         async with self._adopting:
-            if self._life is None or not self._life.follows(pane_id, pid):
+            if self._current is None or not self._current.follows(pane_id, pid):
                 await self._take_over(pane_id, pid)
         return self._log.incarnation
 
@@ -310,37 +300,36 @@ class Instance:
         await self._begin(found)
 
     async def _begin(self, found: FoundAgent) -> None:
-        earlier, was_broken = self._life or self._broken, self._broken is not None
+        earlier, was_broken = self._current or self._broken, self._broken is not None
         if earlier is not None:
             await earlier.end()  # before the next one reads the journal
-        life = AgentSession(self._config, self._agent, found, self._log, self._on_fault)
-        life.deliverer.set_lease(self._lease)
+        session = AgentSession(self._config, self._agent, found, self._log, self._lease, self._on_fault)
         if earlier is not None:
-            life.continue_from(earlier)
+            session.continue_from(earlier)
         if was_broken:
             # Its inbox is lost: a new incarnation makes the supervisor hand over again what is pending.
             self._log.renew(uuid.uuid4().hex)
-        self._life = self._broken = None
-        await life.begin()
-        self._life = life
+        self._current = self._broken = None
+        await session.begin()
+        self._current = session
 
     async def leave(self) -> None:
         """Stops following the agent, which goes on by itself."""
         async with self._adopting:
-            for life in (self._life, self._broken):
-                if life is not None:
-                    await life.end()
-            self._life = self._broken = None
+            for session in (self._current, self._broken):
+                if session is not None:
+                    await session.end()
+            self._current = self._broken = None
             if not self._vacant:
                 self._typing_lock.release()
 
-    def _on_fault(self, life: AgentSession, error: BaseException) -> None:
+    def _on_fault(self, session: AgentSession, error: BaseException) -> None:
         """A loop has died. Its life is replaced as if this actor had been killed, for which all is prepared: journal,
         spool and the supervisor, but without the cost of a process and with words for whoever looks."""
         logger.error("a loop of the instance ended with an error", exc_info=error)
-        self._faults = 1 if life.age_s > _SOUND_LIFE_S else self._faults + 1
-        self._life, self._broken = None, life
-        self._recovery = asyncio.create_task(self._recover(life, f"an error in Phalanx: {error!r}"))
+        self._faults = 1 if session.age_s > _SOUND_LIFE_S else self._faults + 1
+        self._current, self._broken = None, session
+        self._recovery = asyncio.create_task(self._recover(session, f"an error in Phalanx: {error!r}"))
 
     async def _recover(self, broken: AgentSession, reason: str) -> None:
         """Tries until the agent is followed again, by this or by another call."""
@@ -367,9 +356,9 @@ class Instance:
         """From now on batches are formed by these; what is queued already, too."""
         self._check_adopted()
         self._config = replace(self._config, limits=limits)
-        if self._life is not None:
-            self._life.deliverer.inbox.limits = limits
-            self._life.changes.announce()
+        if self._current is not None:
+            self._current.deliverer.inbox.limits = limits
+            self._current.changes.announce()
 
     @remote(timeout_s=CALL_S)
     async def deliver(self, messages: Sequence[Message]) -> None:
@@ -390,6 +379,10 @@ class Instance:
         """
         if not self._vacant:
             self._lease.renew()
+        taken_in = self._log.acknowledge(after, incarnation)
+        session = self._current or self._broken
+        if taken_in and session is not None:
+            session.deliverer.acknowledged(taken_in)
         return await self._log.after(after, timeout_s, incarnation)
 
     @remote(timeout_s=READ_S)
@@ -398,19 +391,19 @@ class Instance:
 
         What the agent has answered by now is among them, although its transcript is written a moment later.
         """
-        life = self._now
-        if life.observer.state.status in IDLE:
-            await life.observer.written(_WRITTEN_PATIENCE_S)
-        conversation = life.observer.conversation
+        session = self._now
+        if session.observer.state.status in IDLE:
+            await session.observer.written(_WRITTEN_PATIENCE_S)
+        conversation = session.observer.conversation
         if conversation.path is None:
             return TranscriptPage(entries=(), cursor="", more=False)
-        life.observer.witness()
+        session.observer.witness()
         answers, path = conversation.answers, conversation.path
         page = await asyncio.to_thread(read_page, self._agent, path, query)
         if not page.more and not query.whole and not query.leaves_unread and conversation.path == path:
             # What came while the page was read may not be on it.
             conversation.read_to(answers)
-            life.changes.announce()
+            session.changes.announce()
         return page
 
     @remote(timeout_s=CALL_S)
@@ -422,13 +415,10 @@ class Instance:
     @remote(timeout_s=CALL_S)
     async def respond(self, reply: Reply) -> AnsweredPrompt:
         """Answers what the agent waits for; see ``Responder.respond``."""
-        life = self._now
-        typing = life.deliverer.typing
-        responder = Responder(self._agent, life.pane, life.observer, self._config.directory, typing)
+        session, directory = self._now, self._config.directory
+        responder = Responder(self._agent, session.pane, session.observer, directory, session.deliverer.typing)
         try:
             return await responder.respond(reply)
-        except TimeoutError:
-            raise UnavailableError("A message is being typed into this instance just now: try again.") from None
         except TerminalError as error:
             raise UnavailableError(f"The terminal of {self._config.instance_id} does not answer: {error}") from error
 
@@ -439,50 +429,43 @@ class Instance:
         Raises ``UnavailableError`` if the agent does not stop, ``WrongStateError`` if a dialog of no turn is up: there
         the key may end the agent.
         """
-        life = self._now
-        try:
-            async with asyncio.timeout(_TYPING_PATIENCE_S):
-                await life.deliverer.typing.acquire()
-        except TimeoutError:
-            raise UnavailableError("A message is being typed into this instance just now: try again.") from None
-        try:
-            return await self._interrupt(life, timeout_s)
-        finally:
-            life.deliverer.typing.release()
+        session = self._now
+        async with typing_alone(session.deliverer.typing, _TYPING_PATIENCE_S):
+            return await self._interrupt(session, timeout_s)
 
-    async def _interrupt(self, life: AgentSession, timeout_s: float) -> bool:
-        if not await self._is_turn_in_sight(life):
+    async def _interrupt(self, session: AgentSession, timeout_s: float) -> bool:
+        if not await self._is_turn_in_sight(session):
             return False
-        await life.pane.press("Escape")
+        await session.pane.press("Escape")
         seen = False
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
             await asyncio.sleep(_INTERRUPT_LOOK_S)
-            screen = await life.observer.look()
+            screen = await session.observer.look()
             if screen.composer is Composer.ABSENT or screen.busy:
                 continue
             if not seen:  # it may only be half drawn
                 seen = True
                 continue
-            life.observer.change(interrupted(life.observer.state, time.monotonic()))
-            life.deliverer.interrupted()
+            session.observer.change(interrupted(session.observer.state, time.monotonic()))
+            session.deliverer.interrupted()
             return True
         raise UnavailableError(
             f"{self._config.instance_id} did not stop its turn within {timeout_s:.0f} s. "
             "Read its screen, or terminate or restart it."
         )
 
-    async def _is_turn_in_sight(self, life: AgentSession) -> bool:
+    async def _is_turn_in_sight(self, session: AgentSession) -> bool:
         """Whether a turn is under way, which the screen shows a moment after the hooks."""
         deadline = time.monotonic() + SETTLE_S
-        while life.observer.alive:
-            screen = await life.observer.look()
+        while session.observer.alive:
+            screen = await session.observer.look()
             dialog = screen.dialog if screen.composer is Composer.ABSENT else None
             if screen.busy or (dialog is not None and dialog.kind in _ASKED_IN_A_TURN):
                 return True
             if dialog is not None:
                 raise WrongStateError(f"Nothing was interrupted: {in_words(dialog)}.")
-            if life.observer.state.status is not Status.BUSY or time.monotonic() > deadline:
+            if session.observer.state.status is not Status.BUSY or time.monotonic() > deadline:
                 return False
             await asyncio.sleep(_INTERRUPT_LOOK_S)
         return False
@@ -507,6 +490,25 @@ class Instance:
         self._check_adopted()
         if self._broken is not None:
             raise UnavailableError(f"{self._config.instance_id} recovers from an error in Phalanx: try again.")
-        if self._life is None:
+        if self._current is None:
             raise UnavailableError(f"{self._config.instance_id} has not taken over its agent yet: try again.")
-        return self._life
+        return self._current
+
+
+class WithoutRayImports:
+    """Stops Ray from importing pydantic and starlette in the process of an instance.
+
+    Ray imports both, if they are installed, when a process first deserializes what it was given; each instance would
+    pay a tenth of its memory and of its start time for them. As a class attribute of an actor that is pickled by value,
+    this blocks the imports when the process deserializes the class, which is before it deserializes the arguments.
+    """
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _block_imports, ()
+
+
+def _block_imports() -> WithoutRayImports:
+    modules: dict[str, Any] = sys.modules
+    for name in ("pydantic", "starlette"):
+        modules.setdefault(name, None)  # makes an import fail, as if not installed
+    return WithoutRayImports()

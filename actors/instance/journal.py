@@ -13,7 +13,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from actors.files import replace_file
-from actors.instance.evidence import DeliveryEvidence
+from actors.instance.evidence import DeliveryEvidence, RecentMap
 from actors.messages import Message, MessageStatus, Receipt, RecordVersionError, decode, encode
 
 logger = logging.getLogger(__name__)
@@ -42,8 +42,8 @@ class ReceiptLog:
         self._life = life
         self._emit = receipt_sink
         self._open: dict[str, Receipt] = {}
-        self._ended: dict[str, Receipt] = {}
-        self._doubtful: dict[str, Message] = {}
+        self._ended = RecentMap[str, Receipt](ENDED_LIMIT)
+        self._doubtful = RecentMap[str, Message](ENDED_LIMIT)
 
     def receipt(self, message_id: str) -> Receipt | None:
         return self._open.get(message_id) or self._ended.get(message_id)
@@ -87,8 +87,6 @@ class ReceiptLog:
             (self._ended if receipt.final else self._open)[message.id] = receipt
             if status is MessageStatus.UNCONFIRMED:
                 self._doubtful[message.id] = replace(message, text="")
-        _forget_oldest(self._ended, ENDED_LIMIT)
-        _forget_oldest(self._doubtful, ENDED_LIMIT)
         return noted
 
     def begin(self, batch: tuple[Message, ...], paste: str) -> JournalEntry:
@@ -147,11 +145,6 @@ class ReceiptLog:
         )
 
 
-def _forget_oldest(known: dict[str, Receipt] | dict[str, Message], limit: int) -> None:
-    while len(known) > limit:
-        del known[next(iter(known))]
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecoveredMessages:
     """What an earlier actor has left."""
@@ -187,17 +180,8 @@ class JournalEntry:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _StoredEntry:
-    life: str
-    paste: str
-    stage: str
-    messages: list[bytes]
-    reason: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class _StoredJournal:
-    entries: list[bytes]
+    entries: tuple[JournalEntry, ...]
 
 
 class Journal:
@@ -247,7 +231,7 @@ class Journal:
 
     def _write(self, entries: tuple[JournalEntry, ...]) -> None:
         if entries:
-            replace_file(self._path, encode(_StoredJournal(entries=[_packed(entry) for entry in entries])))
+            replace_file(self._path, encode(_StoredJournal(entries=entries)))
         else:
             self._path.unlink(missing_ok=True)
 
@@ -264,7 +248,7 @@ def _read(path: Path) -> tuple[JournalEntry, ...]:
         return ()
     try:
         if data:
-            return tuple(_unpacked(entry) for entry in decode(_StoredJournal, data).entries)
+            return decode(_StoredJournal, data, entries=_entries).entries
     except RecordVersionError as error:
         raise RecordVersionError(
             f"{path} was written by another version of Phalanx ({error}) It is left as it is, and nothing is typed to "
@@ -286,27 +270,12 @@ def _free_name(path: Path) -> Path:
     return aside
 
 
-def _packed(entry: JournalEntry) -> bytes:
-    return encode(
-        _StoredEntry(
-            life=entry.life,
-            paste=entry.paste,
-            stage=entry.stage.value,
-            messages=[encode(message) for message in entry.messages],
-            reason=entry.reason,
-        )
-    )
+def _entries(stored: list[bytes]) -> tuple[JournalEntry, ...]:
+    return tuple(decode(JournalEntry, each, stage=BatchStage, messages=_messages) for each in stored)
 
 
-def _unpacked(data: bytes) -> JournalEntry:
-    stored = decode(_StoredEntry, data)
-    return JournalEntry(
-        life=stored.life,
-        paste=stored.paste,
-        stage=BatchStage(stored.stage),
-        messages=tuple(decode(Message, message) for message in stored.messages),
-        reason=stored.reason,
-    )
+def _messages(stored: list[bytes]) -> tuple[Message, ...]:
+    return tuple(decode(Message, each) for each in stored)
 
 
 _ENDS = {MessageStatus.FAILED: BatchStage.FAILED, MessageStatus.UNCONFIRMED: BatchStage.DOUBTFUL}

@@ -19,11 +19,12 @@ from pathlib import Path
 from actors.agents.base import Agent, AgentEvent, Composer, EventKind, Screen
 from actors.agents.hook import KNOCK_NAME, SPOOL_NAME
 from actors.agents.permissions import release, waits
+from actors.backoff import LastingProblem
 from actors.concurrency import ChangeNotifier
 from actors.errors import SettingsError, TerminalError
 from actors.files import write_private
 from actors.instance.evidence import DeliveryEvidence
-from actors.instance.transcript import Conversation, FileTail, ReadMark
+from actors.instance.transcript import Conversation, FileTail
 from actors.status import (
     ALIVE,
     SETTLE_S,
@@ -36,8 +37,7 @@ from actors.status import (
     on_screen,
     without,
 )
-from actors.tmux.pane import Pane
-from actors.troubles import Trouble
+from actors.tmux.pane import LastKey, Pane
 
 logger = logging.getLogger(__name__)
 
@@ -96,12 +96,12 @@ class Observer:
         self._spool = FileTail(directory / SPOOL_NAME)
         self._knocked = False
         self._stirred = ChangeNotifier()
-        self._unread = Trouble(logger, "the events of the agent cannot be read, which is tried again")
-        self._unseen = Trouble(logger, "the screen cannot be read")
+        self._unread = LastingProblem(logger, "the events of the agent cannot be read, which is tried again")
+        self._unseen = LastingProblem(logger, "the screen cannot be read")
         self.ending = False
         self.coming_back = False
         self.evidence = DeliveryEvidence()
-        self.conversation = Conversation(agent, ReadMark(directory), self.evidence)
+        self.conversation = Conversation(agent, directory, self.evidence)
         self.state = InstanceState(session_id=session_id)
         self.since = time.time()
         """Since when it has had its status; seconds since the epoch."""
@@ -143,9 +143,14 @@ class Observer:
 
     async def look(self) -> Screen:
         """One capture of the pane, taken into account. Raises ``TerminalError``."""
+        return (await self.look_before_typing())[0]
+
+    async def look_before_typing(self) -> tuple[Screen, LastKey]:
+        """``look`` with the last key that a person had pressed by then."""
         began = time.monotonic()
         try:
-            screen = self._read(await self._pane.capture(styled=True))
+            text, last_key = await self._pane.look()
+            screen = self._read(text)
         finally:
             self._looked_at = time.monotonic()
             if self._schedule is not None:
@@ -157,7 +162,7 @@ class Observer:
         stuck = self.state.status in {Status.STARTING, Status.WAITING_INPUT} and bool(self.state.reason)
         if stuck and self.state.sight.view is ScreenVerdict.NO_BOX:
             self._keep_capture()
-        return screen
+        return screen, last_key
 
     def _keep_capture(self) -> None:
         """A screen that is not understood is kept without what was said, so that the reading can learn of it."""
@@ -310,7 +315,7 @@ class Observer:
         if path and path != self.state.transcript_path:
             self.change(replace(self.state, transcript_path=path, session_id=own.session_id))
             self.conversation.open(path)
-            self._follow_conversation()
+            self.conversation.follow()
 
     async def _look(self) -> None:
         try:
@@ -333,12 +338,8 @@ class Observer:
         else:
             self._unread.over()
         if found:
-            self._follow_conversation()
+            self.conversation.follow()
             self._changes.announce()
-
-    def _follow_conversation(self) -> bool:
-        """Whether there was anything new."""
-        return self.conversation.follow()
 
     def _absorb_line(self, line: bytes) -> None:
         if line == LAUNCH_MARK:
@@ -380,15 +381,15 @@ class Observer:
     def witness(self) -> None:
         """Asks the other witnesses for what the hooks did not tell: above all the transcript."""
         self._ask_witnesses()
-        self._follow_conversation()
+        self.conversation.follow()
 
     def read_transcript(self) -> None:
         """Takes in what the transcript shows by now, above all the proof of a delivery."""
-        self._follow_conversation()
+        self.conversation.follow()
 
     def is_written(self) -> bool:
         """Whether the transcript shows every message and the last answer that the hooks have reported."""
-        if self._follow_conversation():
+        if self.conversation.follow():
             self._changes.announce()
         answered = not self._last_answer or self._last_answer == self.conversation.last_answer
         return answered and self.evidence.all_written
@@ -404,7 +405,7 @@ class Observer:
     async def note_end(self, reason: str = "") -> None:
         """The agent has ended; ``reason`` says why where its pane cannot. Takes in what it told before."""
         self.read_spool()
-        self._follow_conversation()  # the file of a program that has ended tells nothing
+        self.conversation.follow()  # the file of a program that has ended tells nothing
         if not self.ending and not reason:
             reason = await self._last_words()
         self.change(on_exit(self.state, asked=self.ending, reason="" if self.ending else reason))

@@ -6,7 +6,6 @@ is lost between two asks, arrows run down only, and an instance that restarts is
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from actors.agents.base import Dialog, TokenUse
@@ -58,23 +57,17 @@ class ReportLog:
     """Collects what changes and hands it out; all in one event loop."""
 
     def __init__(self, incarnation: str) -> None:
-        self._incarnation = incarnation
+        self.incarnation = incarnation
         self._sequence = 0
         self._receipts: list[tuple[int, Receipt]] = []
         self._snapshot = InstanceSnapshot()
         self._changes = ChangeNotifier()
         self.batches = 0
         self.delivered = 0
-        self.on_acknowledged: Callable[[Sequence[Receipt]], None] = lambda _: None
-        """Called with the receipts that the asker has taken in."""
-
-    @property
-    def incarnation(self) -> str:
-        return self._incarnation
 
     def renew(self, incarnation: str) -> None:
         """Begins another incarnation, which has reported nothing yet; waiting callers learn of it at once."""
-        self._incarnation = incarnation
+        self.incarnation = incarnation
         self._receipts.clear()
         self._publish()
 
@@ -96,23 +89,24 @@ class ReportLog:
         self._sequence += 1
         self._changes.announce()
 
-    def _acknowledge(self, sequence: int) -> None:
+    def acknowledge(self, sequence: int, incarnation: str) -> list[Receipt]:
+        """The asker has taken in what came up to ``sequence`` of this incarnation; returns those receipts."""
+        if incarnation and incarnation != self.incarnation:
+            return []
         taken_in = [receipt for at, receipt in self._receipts if at <= sequence]
         self._receipts = [(at, receipt) for at, receipt in self._receipts if at > sequence]
-        if taken_in:
-            self.on_acknowledged(taken_in)
+        return taken_in
 
     async def after(self, sequence: int, timeout_s: float, incarnation: str) -> Report:
         """What came after ``sequence``; waits up to ``timeout_s`` seconds for news, then answers without any.
 
         Answers at once when the asker names another incarnation than this.
         """
-        if incarnation and incarnation != self._incarnation:
+        if incarnation and incarnation != self.incarnation:
             sequence = -1
-        self._acknowledge(sequence)
         await self._changes.until(lambda: self._sequence > sequence, timeout_s)
         return Report(
-            incarnation=self._incarnation,
+            incarnation=self.incarnation,
             sequence=self._sequence,
             snapshot=self._snapshot,
             receipts=tuple(receipt for at, receipt in self._receipts if at > sequence),

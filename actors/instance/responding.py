@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeGuard
@@ -84,6 +85,20 @@ class AnsweredPrompt:
     dialog: Dialog | None = None
 
 
+@asynccontextmanager
+async def typing_alone(lock: asyncio.Lock, patience_s: float) -> AsyncIterator[None]:
+    """Holds the typing lock. Raises ``UnavailableError`` when a message is still being typed after ``patience_s``."""
+    try:
+        async with asyncio.timeout(patience_s):
+            await lock.acquire()
+    except TimeoutError:
+        raise UnavailableError("A message is being typed into this instance just now: try again.") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 class Responder:
     """Of one agent in its pane. ``typing`` is held while keys go to the pane."""
 
@@ -101,12 +116,8 @@ class Responder:
         waiting = self._observer.state.permissions
         if waiting or reply.permission_id:
             return AnsweredPrompt(permission=self._decide(waiting, reply))
-        async with asyncio.timeout(_TYPING_PATIENCE_S):
-            await self._typing.acquire()
-        try:
+        async with typing_alone(self._typing, _TYPING_PATIENCE_S):
             return AnsweredPrompt(dialog=await self._answer_dialog(reply))
-        finally:
-            self._typing.release()
 
     def _decide(self, waiting: tuple[PendingPermission, ...], reply: Reply) -> PendingPermission:
         asked = next((one for one in waiting if reply.permission_id in ("", one.request_id)), None)

@@ -10,16 +10,16 @@ from __future__ import annotations
 import json
 import logging
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from actors.agents.base import Agent, ConversationItem, EntryKind, TokenUse
+from actors.backoff import LastingProblem
 from actors.errors import InvalidRequestError
 from actors.files import replace_file
-from actors.instance.evidence import DeliveryEvidence, RecentIds
-from actors.troubles import Trouble
+from actors.instance.evidence import DeliveryEvidence, RecentMap
 
 logger = logging.getLogger(__name__)
 
@@ -45,13 +45,18 @@ _ANSWER_IDS = 100
 class Conversation:
     """Follows one transcript: tokens, unread answers, proofs of delivery. ``follow`` blocks: call it only on news."""
 
-    def __init__(self, agent: Agent, mark: ReadMark, evidence: DeliveryEvidence) -> None:
+    def __init__(self, agent: Agent, directory: Path, evidence: DeliveryEvidence) -> None:
+        """``directory``: the instance's own, where the number of answers that were read is kept.
+
+        So only new answers count as unread after any restart. That file is not synced: what a power cut takes counts
+        as unread once more.
+        """
         self._agent = agent
         self._evidence = evidence
-        self._mark = mark
+        self._read_mark = directory / MARK_NAME
         self._tail: FileTail | None = None
-        self._trouble = Trouble(logger, "the transcript cannot be read, which is tried again")
-        self._counted = RecentIds(_ANSWER_IDS)
+        self._trouble = LastingProblem(logger, "the transcript cannot be read, which is tried again")
+        self._counted = RecentMap[str, None](_ANSWER_IDS)
         self.tokens = TokenUse()
         self.context_tokens = 0
         """What the latest request to the model held, with its answer: how long the conversation has grown."""
@@ -66,7 +71,7 @@ class Conversation:
             self.follow()
             self._tail = FileTail(Path(path))
             self.answers = 0
-            self._answers_read = self._mark.of(self._tail.path)
+            self._answers_read = self._marked_as_read(self._tail.path)
 
     @property
     def path(self) -> Path | None:
@@ -89,9 +94,10 @@ class Conversation:
         found = False
         try:
             for lines in self._tail.pieces():
-                for entry in _parse_lines(self._agent, lines):
-                    self._take_in(entry)
-                    found = True
+                for line in lines:
+                    for entry in _parse_line(self._agent, line):
+                        self._take_in(entry)
+                        found = True
         except OSError as error:  # as without free file descriptors: what is there is read the next time
             self._trouble.met(error)
         else:
@@ -107,15 +113,15 @@ class Conversation:
             self.answers += 1
             self.last_answer = entry.text
         if entry.tokens and entry.answer_id not in self._counted:
-            self._counted.add((entry.answer_id,))
+            self._counted[entry.answer_id] = None
             used = entry.tokens
             held = used.input_tokens + used.cache_read_tokens + used.cache_creation_tokens
             self.context_tokens = held + used.output_tokens
             self.tokens = TokenUse(
-                input_tokens=self.tokens.input_tokens + entry.tokens.input_tokens,
-                output_tokens=self.tokens.output_tokens + entry.tokens.output_tokens,
-                cache_read_tokens=self.tokens.cache_read_tokens + entry.tokens.cache_read_tokens,
-                cache_creation_tokens=self.tokens.cache_creation_tokens + entry.tokens.cache_creation_tokens,
+                input_tokens=self.tokens.input_tokens + used.input_tokens,
+                output_tokens=self.tokens.output_tokens + used.output_tokens,
+                cache_read_tokens=self.tokens.cache_read_tokens + used.cache_read_tokens,
+                cache_creation_tokens=self.tokens.cache_creation_tokens + used.cache_creation_tokens,
             )
 
     @property
@@ -124,37 +130,23 @@ class Conversation:
 
     def read_to(self, answers: int) -> None:
         """The reader of pages has seen so many answers."""
-        if self._tail is not None and answers != self._answers_read:
-            self._answers_read = answers
-            self._mark.set(self._tail.path, answers)
-
-
-class ReadMark:
-    """How many answers of a conversation have been read, in the instance's own directory.
-
-    So only new answers count as unread after any restart. The file is not synced: what a power cut takes counts as
-    unread once more.
-    """
-
-    def __init__(self, directory: Path) -> None:
-        self._path = directory / MARK_NAME
-
-    def of(self, transcript: Path) -> int:
-        """How many answers of this transcript have been read; none of one that was never read."""
+        if self._tail is None or answers == self._answers_read:
+            return
+        self._answers_read = answers
         try:
-            found = json.loads(self._path.read_text())
+            replace_file(self._read_mark, json.dumps({"transcript": self._tail.path.name, "answers": answers}))
+        except OSError as error:
+            logger.warning("%s cannot be written (%s): what was read counts as unread again", self._read_mark, error)
+
+    def _marked_as_read(self, transcript: Path) -> int:
+        try:
+            found = json.loads(self._read_mark.read_text())
             return int(found["answers"]) if found["transcript"] == transcript.name else 0
         except FileNotFoundError:
             return 0
         except (OSError, ValueError, TypeError, KeyError) as error:
-            logger.warning("%s cannot be read (%s): all counts as unread", self._path, error)
+            logger.warning("%s cannot be read (%s): all counts as unread", self._read_mark, error)
             return 0
-
-    def set(self, transcript: Path, answers: int) -> None:
-        try:
-            replace_file(self._path, json.dumps({"transcript": transcript.name, "answers": answers}))
-        except OSError as error:
-            logger.warning("%s cannot be written (%s): what was read will count as unread again", self._path, error)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -290,55 +282,43 @@ def _offset(path: Path, cursor: str) -> int:
 
 
 class FileTail:
-    """Complete lines of a growing file from ``offset`` (bytes) on; a missing file has none yet.
+    """Complete lines of a growing file; a missing file has none yet.
 
     Lines end with the newline byte only: transcripts hold U+2028 raw, so text splitting would tear records apart. A
     last line without its end is left for later. A file that shrank is read from its start again.
     """
 
-    def __init__(self, path: Path, offset: int = 0) -> None:
+    def __init__(self, path: Path) -> None:
         self.path = path
-        self.offset = offset
+        self._offset = 0
 
-    def read(self, limit_bytes: int | None = None) -> list[bytes]:
-        """The lines that are complete and new, blank ones left out.
+    def pieces(self) -> Iterator[list[bytes]]:
+        """All lines that are complete and new, blank ones left out, some megabytes at a time: a long life leaves long
+        files."""
+        read_to = -1
+        while self._offset != read_to:
+            read_to = self._offset
+            if lines := self._piece():
+                yield lines
 
-        ``limit_bytes`` bounds how much is read at once, but one complete line is always read.
-        """
+    def _piece(self) -> list[bytes]:
+        """One complete line is always read, however long it is."""
         try:
-            if self.path.stat().st_size == self.offset:
+            if self.path.stat().st_size == self._offset:
                 return []
             with self.path.open("rb") as file:
                 size = file.seek(0, 2)
-                if size < self.offset:
-                    self.offset = 0
-                file.seek(self.offset)
-                data = file.read(-1 if limit_bytes is None else limit_bytes)
+                if size < self._offset:
+                    self._offset = 0
+                file.seek(self._offset)
+                data = file.read(_PIECE_BYTES)
                 if b"\n" not in data:
                     data += file.readline()
         except FileNotFoundError:
             return []
         end = data.rfind(b"\n") + 1
-        self.offset += end
+        self._offset += end
         return [line for line in data[:end].split(b"\n") if line.strip()]
-
-    def pieces(self) -> Iterator[list[bytes]]:
-        """All lines that are complete and new, some megabytes at a time: a long life leaves long files."""
-        read_to = -1
-        while self.offset != read_to:
-            read_to = self.offset
-            if lines := self.read(_PIECE_BYTES):
-                yield lines
-
-
-def _parse_lines(agent: Agent, lines: Sequence[bytes]) -> list[ConversationItem]:
-    entries: list[ConversationItem] = []
-    for line in lines:
-        try:
-            entries.extend(agent.read_transcript(line))
-        except ValueError:
-            continue  # torn by a crash of the agent; what follows is whole
-    return entries
 
 
 def shortened(entry: ConversationItem) -> tuple[ConversationItem, int]:

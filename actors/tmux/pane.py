@@ -60,7 +60,7 @@ _REFUSED_PASTE = "@phalanx_refused"
 """Pane option: a paste that its caller has given up and that tmux must not carry out later."""
 _DISCARD_TIMEOUT_S = 1.0
 _ENDED = "ended"
-_LOOK_FORMAT = "#{cursor_x}:#{cursor_y}:#{pane_dead}:#{pane_tty}"
+_LOOK_FORMAT = _LAST_KEY_FORMAT + ":#{cursor_x}:#{cursor_y}:#{pane_dead}:#{pane_tty}"
 _STATE_FORMAT = (
     "#{pid}:#{pane_id}:#{pane_pid}:#{pane_dead}:#{pane_dead_status}:#{pane_dead_signal}:#{pane_in_mode}:"
     "#{session_created}:#{pane_tty}"
@@ -123,19 +123,20 @@ class Pane:
         may hide its cursor, but leaves it where the next character would go. The row is 0, which no screen has, while
         the program reads no keys (see ``PaneState.stopped``).
         """
-        options = ["-e"] if styled else []
-        if history_lines > 0:
-            options += ["-S", f"-{history_lines}"]
-        capture = ("capture-pane", "-p", *options, "-t", self._id)
-        if not styled:
-            return (await self._tmux.run(*capture)).removesuffix("\n")
-        # One step, because tmux handles no event in between.
+        if styled:
+            return (await self.look())[0]
+        history = ("-S", f"-{history_lines}") if history_lines > 0 else ()
+        return (await self._tmux.run("capture-pane", "-p", *history, "-t", self._id)).removesuffix("\n")
+
+    async def look(self) -> tuple[str, LastKey]:
+        """The styled screen, and the last key of a person before it, in one step: tmux handles no event in between."""
         look = ("display-message", "-p", "-t", self._id, _LOOK_FORMAT, ";")
-        seen, _, text = (await self._tmux.run(*look, *capture)).partition("\n")
-        column, row, dead, terminal = seen.split(":", 3)
+        answer = await self._tmux.run(*look, "capture-pane", "-p", "-e", "-t", self._id)
+        seen, _, text = answer.partition("\n")
+        clients, pressed_at, column, row, dead, terminal = seen.split(":", 5)
         stopped = dead != "1" and is_stopped(terminal)
         place = "0;0" if stopped else f"{int(row or 0) + 1};{int(column or 0) + 1}"
-        return text.removesuffix("\n") + f"\x1b[{place}H"
+        return text.removesuffix("\n") + f"\x1b[{place}H", _last_key(f"{clients}:{pressed_at}")
 
     async def paste(self, data: str | tuple[str, ...], name: str = "", after: LastKey | None = None) -> LastKey | None:
         """Types ``data`` as one bracketed paste, or each part as one, in one step, after leaving copy mode. Newlines
@@ -188,9 +189,6 @@ class Pane:
             return command
         still = f"#{{==:#{{session_activity}},{after.at}}}"
         return f'if-shell -F -t {self._id} "{still}" "{command}" "display-message -p {_TYPED}"'
-
-    async def last_key(self) -> LastKey:
-        return _last_key(await self._tmux.run("display-message", "-p", "-t", self._id, _LAST_KEY_FORMAT))
 
     async def redraw(self) -> None:
         """Makes the program redraw its whole screen, by another width of its window. No-op while somebody is attached,

@@ -127,11 +127,6 @@ class ModelAgent:
             raise PaneGoneError("gone")
         return self.last_paste == name
 
-    async def last_key(self) -> LastKey:
-        if not self.alive:
-            raise PaneGoneError("gone")
-        return LastKey(attached=False, at=0)
-
     def _land(self, text: str) -> None:
         if not self.dialog:
             self.draft += text
@@ -255,10 +250,13 @@ class ModelObserver:
                 self.evidence.write(prompt)
         self._witnessed = len(self._agent.written)
 
-    async def look(self) -> Screen:
+    async def look_before_typing(self) -> tuple[Screen, LastKey]:
         if not self._agent.alive:
             raise PaneGoneError("gone")
         self.read_spool()
+        return self._screen(), LastKey(attached=False, at=0)
+
+    def _screen(self) -> Screen:
         if self._agent.dialog:
             return Screen(composer=Composer.ABSENT, dialog=Dialog())
         draft = self._agent.draft

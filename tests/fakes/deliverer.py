@@ -11,7 +11,7 @@ from typing import Any
 
 from actors.agents.base import Composer, Screen
 from actors.concurrency import ChangeNotifier
-from actors.instance.deliverer import Deliverer
+from actors.instance.deliverer import Deliverer, Lease
 from actors.instance.evidence import DeliveryEvidence
 from actors.instance.inbox import BatchLimits, compose
 from actors.instance.journal import Journal, ReceiptLog
@@ -49,6 +49,8 @@ class Pane:
         self.fault: Exception | None = None
         self.last_pressed = NOBODY
         """By a person."""
+        self.before_paste: Callable[[], None] = lambda: None
+        self.after_paste: Callable[[], None] = lambda: None
 
     @contextmanager
     def drawing(self, _tell: Callable[[], None]) -> Iterator[bool]:
@@ -61,18 +63,17 @@ class Pane:
     async def paste(self, data: tuple[str, ...], name: str, after: LastKey | None = None) -> LastKey | None:
         if self.fault:
             raise self.fault
+        self.before_paste()
         if after != self.last_pressed:
             return None
         self.pasted.append("".join(data))
         self.last = name
         self.observer.screen = Screen(composer=Composer.DRAFT, draft=self.pasted[-1])
+        self.after_paste()
         return NOBODY
 
     async def has_pasted(self, name: str) -> bool:
         return name == self.last
-
-    async def last_key(self) -> LastKey:
-        return self.last_pressed
 
     async def press(self, key: str, _after: LastKey | None = None) -> bool:
         self.pressed.append(key)
@@ -98,7 +99,8 @@ class Pane:
 
 
 class Observer:
-    def __init__(self, changes: ChangeNotifier) -> None:
+    def __init__(self, pane: Pane, changes: ChangeNotifier) -> None:
+        self.pane = pane
         self.changes = changes
         self.state = InstanceState(status=Status.READY)
         self.screen = EMPTY
@@ -118,16 +120,18 @@ class Observer:
     def witness(self) -> None: ...
     def read_transcript(self) -> None: ...
 
-    async def look(self) -> Screen:
-        return self.screen
+    async def look_before_typing(self) -> tuple[Screen, LastKey]:
+        return self.screen, self.pane.last_pressed
 
 
 class DelivererScene:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.changes = ChangeNotifier()
-        self.pane, self.observer = Pane(self.changes), Observer(self.changes)
-        self.pane.observer = self.observer
+        self.pane = Pane(self.changes)
+        self.observer = self.pane.observer = Observer(self.pane, self.changes)
+        self.boot_s = 0.0
+        self.lease = Lease(40.0, lambda: self.boot_s)
         self.receipts: list[Receipt] = []
         self.begin()
 
@@ -138,7 +142,8 @@ class DelivererScene:
         journal = Journal(self.directory)
         self.observer.evidence.expect(m for entry in journal.entries for m in entry.messages if m.text)
         receipts = ReceiptLog(journal, life, self._take, self.observer.evidence)
-        self.deliverer = Deliverer(pane, observer, BatchLimits(size=3, delay_s=0.0), self.changes, receipts)
+        limits = BatchLimits(size=3, delay_s=0.0)
+        self.deliverer = Deliverer(pane, observer, limits, self.changes, receipts, self.lease)
         self.deliverer.recall()
         self.running = asyncio.create_task(self.deliverer.run())
 
@@ -154,6 +159,10 @@ class DelivererScene:
 
     def offer(self, *names: str) -> None:
         self.deliverer.offer(map(message, names))
+
+    def show(self, draft: str) -> None:
+        """It stands in the input box."""
+        self.observer.screen = Screen(composer=Composer.DRAFT, draft=draft)
 
     def write(self, name: str) -> None:
         """The transcript shows it."""

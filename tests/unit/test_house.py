@@ -88,7 +88,6 @@ def test_only_the_doors_import_ray() -> None:
     assert doors == {
         "actors/ray_client.py",
         "actors/host/cluster.py",
-        "actors/host/relay_link.py",
         "supervisor/boot.py",
         "supervisor/leaving.py",
         "supervisor/stop_other_nodes.py",

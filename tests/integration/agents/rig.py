@@ -60,7 +60,7 @@ class Rig:
         self.session_id = str(uuid.uuid4())
         self._lives = 0
         self.pane: Pane
-        self.pid = 0
+        self.pane_id, self.pid = "", 0
 
     def start(self, environment: Mapping[str, str] | None = None, *, resume: bool = False) -> None:
         launch = self.agent.launch(
@@ -77,7 +77,7 @@ class Rig:
         self._lives += 1
         opened = self.server.open_session(f"rig{self._lives}", command, self.cwd)
         self.pane = Pane(self._tmux, opened.pane_id)
-        self.pid = opened.pid
+        self.pane_id, self.pid = opened.pane_id, opened.pid
 
     async def ready(self, **environment: str) -> Rig:
         """Starts the agent and waits for its empty input box."""
@@ -154,6 +154,10 @@ class Rig:
     async def pane_terminal(self) -> str:
         return (await self._tmux.run("display-message", "-p", "-t", "rig1:", "#{pane_tty}")).strip()
 
+    async def keys(self, *words: str) -> None:
+        """What a person types, through tmux."""
+        await self._tmux.run("send-keys", "-t", self.pane_id, *words)
+
     async def suspend(self) -> None:
         """What Ctrl-Z does when it reaches the agent."""
         await self._tmux.run("send-keys", "-t", "rig1:", "C-z")
@@ -164,6 +168,14 @@ class Rig:
 
     async def _is_dead(self) -> bool:
         return (await self.pane.state()).dead
+
+    def user_file(self, name: str, content: str | Mapping[str, object]) -> Path:
+        """Writes a file of the user's own configuration."""
+        path = self.cwd.parents[1] / "user" / ".claude" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(content if isinstance(content, str) else json.dumps(content))
+        path.chmod(0o700)
+        return path
 
     def waiting_hooks(self) -> list[Path]:
         return list(self.instance_directory.glob("permission-*"))

@@ -12,6 +12,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
 from actors.agents.base import EntryKind, EventKind
 from actors.agents.hook import SPOOL_NAME
 from actors.instance.instance import Instance, InstanceConfig
@@ -20,8 +22,13 @@ from actors.messages import Message, MessageStatus, Receipt, encode
 from actors.status import Status
 from tests.integration.agents.doomed_actor import LIMITS
 from tests.integration.agents.rig import PATIENCE_S, ClaudeRig, DemoRig, until
+from tests.standin.claude_versions import CLAUDE_COMMANDS
 
 AnyRig = DemoRig | ClaudeRig
+only_claude = pytest.mark.parametrize(
+    "rig", [pytest.param(name, marks=pytest.mark.real_claude) for name in CLAUDE_COMMANDS], indirect=True
+)
+"""For what the demo does not have."""
 ROOT = Path(__file__).resolve().parents[3]
 HEADER = re.compile(r"^\[phalanx (msg_\w+) from", re.MULTILINE)
 SUBMITTED, BLOCKED = MessageStatus.SUBMITTED, MessageStatus.BLOCKED
@@ -80,7 +87,7 @@ class Team:
             "directory": str(self.rig.instance_directory),
             "session_id": self.rig.session_id,
             "tmux_socket": str(self._socket),
-            "pane_id": self.rig.pane._id,
+            "pane_id": self.rig.pane_id,
             "pid": self.rig.pid,
             "moment": moment,
             "messages": [encode(each).hex() for each in messages],
@@ -126,7 +133,7 @@ class Team:
         return instance
 
     async def adopt(self, instance: Instance) -> str:
-        return await instance.adopt(self.config, self.rig.pane._id, self.rig.pid)
+        return await instance.adopt(self.config, self.rig.pane_id, self.rig.pid)
 
     async def _follow(self, instance: Instance) -> None:
         sequence = 0

@@ -12,15 +12,10 @@ from actors.errors import WrongStateError
 from actors.instance.responding import Reply
 from actors.status import Status
 from tests.integration.agents.rig import ClaudeRig, until
-from tests.integration.agents.succession import SUBMITTED, AnyRig, Team, message
+from tests.integration.agents.succession import SUBMITTED, Team, message, only_claude
 
 TIMEOUT_S = 10.0
 NEXT = message(9, "the next one")
-
-
-async def keys(rig: AnyRig, *words: str) -> None:
-    """What a person types, through tmux."""
-    await rig.pane._tmux.run("send-keys", "-t", rig.pane._id, *words)
 
 
 @pytest.mark.parametrize("body", ["on one line", "one\ntwo\nthree\nfour", "a long line " * 100])
@@ -37,14 +32,13 @@ async def test_a_message_that_an_interrupt_gives_back_is_cleared_away_and_the_ne
     await team.told([NEXT], SUBMITTED)
 
 
+@only_claude
 async def test_what_a_person_had_begun_to_type_outlives_the_interrupt_of_a_dialog_that_hid_it(team: Team) -> None:
-    if not isinstance(team.rig, ClaudeRig):
-        pytest.skip("the demo asks at once")
     await team.start()
     asking = message(1, f"@@slow 3\n{team.rig.use_tool('touch it-ran')}")
     instance = await team.successor([asking])
     await team.rig.shows(lambda screen: screen.busy)
-    await keys(team.rig, "-l", "half a thought")
+    await team.rig.keys("-l", "half a thought")
     await until(lambda: team.status is Status.WAITING_PERMISSION)
     await team.rig.shows_dialog()
 
@@ -65,12 +59,11 @@ async def test_a_prompt_of_a_person_that_an_interrupt_gives_back_stays_theirs(te
     assert (screen.composer, screen.draft) == (Composer.DRAFT, f"[x]\n{team.rig.work(60)}")
 
 
+@only_claude
 async def test_a_view_that_a_person_has_opened_is_no_turn_and_is_told(team: Team) -> None:
-    if not isinstance(team.rig, ClaudeRig):
-        pytest.skip("the demo has no such view")
     await team.start()
     instance = await team.successor([])
-    await keys(team.rig, "C-o")
+    await team.rig.keys("C-o")
     await team.rig.shows_dialog()
 
     with pytest.raises(WrongStateError, match=r"Nothing was interrupted: a dialog is up .*detailed transcript"):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from pathlib import Path
 
 import pytest
 
@@ -13,10 +12,10 @@ from actors.agents.claude import ClaudeAgent, settings_file
 from actors.instance.responding import Reply
 from actors.instance.transcript import PageQuery
 from actors.status import Status
-from tests.integration.agents.rig import ClaudeRig, until
-from tests.integration.agents.succession import SHORT, SUBMITTED, Team, message
+from tests.integration.agents.rig import until
+from tests.integration.agents.succession import SHORT, SUBMITTED, Team, message, only_claude
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.timeout(300), only_claude]
 
 _READING_S = 0.4
 """How long the quickest person needs to read a dialog. Newer versions take no key within 0.2 s of drawing one."""
@@ -32,17 +31,8 @@ class WithoutHooks(ClaudeAgent):
         return Launch(argv=launch.argv, environment=launch.environment, files={path: json.dumps(settings)})
 
 
-def of_the_user(rig: ClaudeRig, settings: dict[str, object]) -> Path:
-    home = rig.cwd.parents[1] / "user" / ".claude"
-    home.mkdir(exist_ok=True)
-    (home / "settings.json").write_text(json.dumps(settings))
-    return home
-
-
 async def test_where_hooks_are_forbidden_messages_arrive_and_the_conversation_can_be_read(team: Team) -> None:
     rig = team.rig
-    if not isinstance(rig, ClaudeRig):
-        pytest.skip("the demo always runs its hooks")
     assert isinstance(rig.agent, ClaudeAgent)
     rig.agent = WithoutHooks(command=rig.agent.command, python=rig.agent.python)
     await team.start()
@@ -61,13 +51,8 @@ async def test_where_hooks_are_forbidden_messages_arrive_and_the_conversation_ca
 
 async def test_an_agent_whose_hooks_run_in_a_wrapper_is_heard(team: Team) -> None:
     rig = team.rig
-    if not isinstance(rig, ClaudeRig):
-        pytest.skip("the demo knows no wrapper")
-    home = of_the_user(rig, {})
-    prefix = home / "prefix.sh"
-    prefix.write_text('#!/bin/bash\nbash -c "$1"\nexit $?\n')
-    prefix.chmod(0o755)
-    of_the_user(rig, {"env": {"CLAUDE_CODE_SHELL_PREFIX": str(prefix)}})
+    prefix = rig.user_file("prefix.sh", '#!/bin/bash\nbash -c "$1"\nexit $?\n')
+    rig.user_file("settings.json", {"env": {"CLAUDE_CODE_SHELL_PREFIX": str(prefix)}})
     await team.start()
     asks = message(8, rig.use_tool("touch allowed"))
     instance = await team.successor([asks])
@@ -82,8 +67,6 @@ async def test_an_agent_whose_hooks_run_in_a_wrapper_is_heard(team: Team) -> Non
 
 async def test_a_tool_that_failed_is_told_and_no_request_of_it_waits_any_more(team: Team) -> None:
     rig = team.rig
-    if not isinstance(rig, ClaudeRig):
-        pytest.skip("no tool of the demo fails")
     await team.start()
     instance = await team.successor([message(1, rig.use_tool("touch a; exit 3"))])
     await until(lambda: team.status is Status.WAITING_PERMISSION)
@@ -98,7 +81,7 @@ async def test_a_subagent_s_request_that_a_person_allowed_waits_no_more_whatever
     team: Team, command: str, request: pytest.FixtureRequest
 ) -> None:
     rig = team.rig
-    if not isinstance(rig, ClaudeRig) or request.node.callspec.params["rig"] == "newest":
+    if request.node.callspec.params["rig"] == "newest":
         pytest.skip("only older versions run a subagent in the foreground")
     work = {"subagent_type": "general-purpose", "description": "w", "prompt": rig.use_tool(command)}
     await team.start()
@@ -129,8 +112,6 @@ async def test_an_agent_is_not_ready_between_two_turns_of_which_the_second_was_e
 
 async def test_a_request_that_a_person_allows_quickly_waits_no_more_while_its_tool_runs(team: Team) -> None:
     rig = team.rig
-    if not isinstance(rig, ClaudeRig):
-        pytest.skip("no tool of the demo takes long")
     await team.start()
     await team.successor([message(1, rig.use_tool("python3 -c 'import time; time.sleep(60)'"))])
     await rig.event(EventKind.PERMISSION_REQUESTED)

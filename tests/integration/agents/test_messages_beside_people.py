@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 
 import pytest
 
@@ -13,19 +12,10 @@ from actors.messages import Message, MessageStatus, Receipt
 from actors.status import Status
 from actors.tmux.pane import Pane
 from tests.integration.agents.pastes import around_pastes
-from tests.integration.agents.rig import ClaudeRig, until
-from tests.integration.agents.succession import BLOCKED, SUBMITTED, AnyRig, Team, message
+from tests.integration.agents.rig import until
+from tests.integration.agents.succession import BLOCKED, SUBMITTED, AnyRig, Team, message, only_claude
 
 ONE, TWO, THREE = message(1, "the first message"), message(2, "two\nlines\nand\nmore"), message(3, "the last one")
-
-
-async def keys(rig: AnyRig, *words: str) -> None:
-    """What a person types, through tmux."""
-    await rig.pane._tmux.run("send-keys", "-t", rig.pane._id, *words)
-
-
-async def typed(rig: AnyRig, text: str) -> None:
-    await keys(rig, "-l", text)
 
 
 def last(team: Team, one: Message) -> Receipt | None:
@@ -50,54 +40,64 @@ def prompts(rig: AnyRig) -> list[str]:
 
 async def test_what_a_person_has_begun_to_type_is_quoted_and_holds_messages_until_it_is_gone(team: Team) -> None:
     await team.start()
-    await typed(team.rig, "q)")
+    await team.rig.keys("-l", "q)")
     await team.rig.shows(lambda screen: screen.draft == "q)")
     await team.successor([ONE])
     await held(team, ONE, "'q)' stands in the agent's input box: run phalanx attach spec_1")
 
-    await keys(team.rig, "C-c")
+    await team.rig.keys("C-c")
     await team.told([ONE], SUBMITTED)
     await team.shows_each_once([ONE])
 
 
-@pytest.mark.parametrize("text", [ONE, TWO], ids=["shown", "collapsed"])
-async def test_what_a_person_types_behind_our_draft_is_never_sent_by_us(
-    team: Team, text: Message, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("text", "typed", "then", "altered"),
+    [
+        pytest.param(ONE, "q)", ["BSpace", "BSpace"], False, id="deletes it"),
+        pytest.param(TWO, "q)", ["BSpace", "BSpace"], False, id="deletes it behind a collapsed draft"),
+        pytest.param(ONE, "q)", ["C-c"], False, id="clears all, ours too"),
+        pytest.param(ONE, "and hurry", ["Enter"], True, id="sends all"),
+    ],
+)
+async def test_what_a_person_types_behind_our_draft_is_never_sent_by_us_and_the_message_arrives_whatever_they_do(
+    team: Team, text: Message, typed: str, then: list[str], altered: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await team.start()
     instance = await team.successor([])
     with monkeypatch.context() as slow:
-        type_behind_the_next_paste(slow, team.rig, "q)")
+        type_behind_the_next_paste(slow, team.rig, typed)
         await instance.deliver([text])
-        await held(team, text, "q)' stands in the agent's input box")
+        await held(team, text, f"{typed}' stands in the agent's input box")
     assert prompts(team.rig) == []
 
-    for _ in "q)":
-        await keys(team.rig, "BSpace")
+    for key in then:
+        await team.rig.keys(key)
     await team.told([text], SUBMITTED)
+    receipt = last(team, text)
+    assert receipt is not None
+    assert not (altered and receipt.exact), (prompts(team.rig), await team.rig.pane.capture())
     await team.shows_each_once([text])
 
 
 def type_behind_the_next_paste(patch: pytest.MonkeyPatch, rig: AnyRig, words: str) -> None:
     async def somebody_types(_pane: Pane) -> None:
         await rig.shows(lambda screen: screen.composer is Composer.DRAFT)
-        await typed(rig, words)
+        await rig.keys("-l", words)
         await rig.shows(lambda screen: words in screen.draft)
 
     around_pastes(patch.setattr, after=somebody_types)
 
 
+@only_claude
 async def test_a_view_that_hides_our_draft_is_closed_through_respond_and_the_message_arrives(
     team: Team, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if not isinstance(team.rig, ClaudeRig):
-        pytest.skip("the demo has no such view")
     await team.start()
     instance = await team.successor([])
 
     async def somebody_opens_a_view(_pane: Pane) -> None:
         await team.rig.shows(lambda screen: screen.composer is Composer.DRAFT)
-        await keys(team.rig, "C-o")
+        await team.rig.keys("C-o")
         await team.rig.shows_dialog()
 
     with monkeypatch.context() as slow:
@@ -109,65 +109,31 @@ async def test_a_view_that_hides_our_draft_is_closed_through_respond_and_the_mes
     await team.shows_each_once([ONE])
 
 
-async def test_our_draft_that_a_person_clears_is_pasted_again(team: Team, monkeypatch: pytest.MonkeyPatch) -> None:
-    await team.start()
-    instance = await team.successor([])
-    with monkeypatch.context() as slow:
-        type_behind_the_next_paste(slow, team.rig, "q)")
-        await instance.deliver([ONE])
-        await held(team, ONE, "stands in the agent's input box")
-    await keys(team.rig, "C-c")
-    await team.told([ONE], SUBMITTED)
-    await team.shows_each_once([ONE])
-
-
-async def test_a_message_that_a_person_sends_with_words_of_their_own_has_arrived_and_is_not_exact(
-    team: Team, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    await team.start()
-    instance = await team.successor([])
-    with monkeypatch.context() as slow:
-        type_behind_the_next_paste(slow, team.rig, "and hurry")
-        await instance.deliver([ONE])
-        await held(team, ONE, "first message and hurry' stands in")
-    await keys(team.rig, "Enter")
-    await team.told([ONE], SUBMITTED)
-    receipt = last(team, ONE)
-    assert receipt is not None
-    assert not receipt.exact, (prompts(team.rig), await team.rig.pane.capture())
-    await team.shows_each_once([ONE])
-
-
+@only_claude
 async def test_a_prompt_that_a_person_takes_back_is_theirs_and_is_pasted_again_once_they_have_deleted_it(
     team: Team,
 ) -> None:
-    if not isinstance(team.rig, ClaudeRig):
-        pytest.skip("the demo has no hooks of a user")
     user_hook(team.rig, "sleep 20")
     await team.start()
     await team.successor([ONE])
     await until(lambda: len(prompts(team.rig)) == 1)
     await team.rig.shows(lambda screen: screen.composer is Composer.EMPTY)
-    await keys(team.rig, "Escape")
+    await team.rig.keys("Escape")
     await team.rig.shows(lambda screen: screen.composer is Composer.DRAFT)
     await held(team, ONE, "given it back")
     assert not any(receipt.status is SUBMITTED for receipt in team.receipts)
 
     user_hook(team.rig, "")
-    await keys(team.rig, "C-c")
+    await team.rig.keys("C-c")
     await team.told([ONE], SUBMITTED)
     assert team.in_transcript() == [ONE.id]
 
 
-def user_hook(rig: ClaudeRig, action: str) -> None:
+def user_hook(rig: AnyRig, action: str) -> None:
     """What the user's own hook for prompts does."""
-    home = rig.cwd.parents[1] / "user" / ".claude"
-    home.mkdir(exist_ok=True)
-    program = home / "hook.sh"
-    program.write_text(f"#!/bin/sh\nsaid=$(cat)\n{action}\nexit 0\n")
-    program.chmod(0o755)
+    program = rig.user_file("hook.sh", f"#!/bin/sh\nsaid=$(cat)\n{action}\nexit 0\n")
     command = {"type": "command", "command": str(program)}
-    (home / "settings.json").write_text(json.dumps({"hooks": {"UserPromptSubmit": [{"hooks": [command]}]}}))
+    rig.user_file("settings.json", {"hooks": {"UserPromptSubmit": [{"hooks": [command]}]}})
 
 
 REFUSALS = {
@@ -176,12 +142,11 @@ REFUSALS = {
 }
 
 
+@only_claude
 @pytest.mark.parametrize("refusal", REFUSALS.values(), ids=REFUSALS.keys())
 async def test_a_message_that_the_user_s_hook_refuses_fails_in_its_words_and_the_others_arrive(
     team: Team, refusal: str
 ) -> None:
-    if not isinstance(team.rig, ClaudeRig):
-        pytest.skip("the demo has no hooks of a user")
     user_hook(team.rig, f'case "$said" in *FORBIDDEN*) {refusal};; esac')
     await team.start()
     forbidden = message(5, "this is FORBIDDEN")
@@ -214,29 +179,23 @@ async def test_a_receipt_comes_when_the_transcript_holds_the_message_and_not_bef
         await until(lambda: team.status is Status.READY)
 
 
+@only_claude
 async def test_in_vim_mode_messages_arrive_in_insert_and_in_normal_mode(team: Team) -> None:
-    if not isinstance(team.rig, ClaudeRig):
-        pytest.skip("the demo has no vim mode")
-    home = team.rig.cwd.parents[1] / "user" / ".claude"
-    home.mkdir(exist_ok=True)
-    (home / "settings.json").write_text('{"editorMode":"vim"}')
+    team.rig.user_file("settings.json", {"editorMode": "vim"})
     await team.start()
     instance = await team.successor([ONE])
     await team.told([ONE], SUBMITTED)
     await team.shows_each_once([ONE])
-    await keys(team.rig, "Escape")
+    await team.rig.keys("Escape")
     await instance.deliver([TWO])
     await team.told([TWO], SUBMITTED)
     await team.shows_each_once([ONE, TWO])
 
 
+@only_claude
 async def test_an_enter_that_the_user_has_bound_to_something_else_holds_the_message_in_words(team: Team) -> None:
-    if not isinstance(team.rig, ClaudeRig):
-        pytest.skip("the demo has no key bindings")
-    home = team.rig.cwd.parents[1] / "user" / ".claude"
-    home.mkdir(exist_ok=True)
     bound = {"context": "Chat", "bindings": {"enter": "chat:newline"}}
-    (home / "keybindings.json").write_text(json.dumps({"bindings": [bound]}))
+    team.rig.user_file("keybindings.json", {"bindings": [bound]})
     await team.start()
     await team.successor([ONE])
     await held(team, ONE, "takes no Enter")
@@ -245,7 +204,7 @@ async def test_an_enter_that_the_user_has_bound_to_something_else_holds_the_mess
 
 async def test_a_message_that_is_taller_than_a_small_window_arrives(team: Team) -> None:
     await team.start()
-    await team.rig.pane._tmux.run("resize-window", "-t", team.rig.pane._id, "-x", "80", "-y", "24")
+    await team.rig.pane._tmux.run("resize-window", "-t", team.rig.pane_id, "-x", "80", "-y", "24")
     await asyncio.sleep(0.5)
     tall = message(7, "The quick brown fox jumps over the lazy dog, " * 15 + "end.")
     await team.successor([tall])

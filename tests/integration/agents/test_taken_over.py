@@ -61,7 +61,7 @@ async def test_a_loop_that_dies_is_seen_and_the_agent_is_taken_over_anew(
     instance = await team.successor([])
     first = (await instance.reports(0, 5.0)).incarnation
     with monkeypatch.context() as broken:
-        broken.setattr(Deliverer, "_has_work", _fail)
+        broken.setattr(Deliverer, "_next_try_s", _fail)
         await instance.deliver(SHORT)
         await until(lambda: "an error in Phalanx" in team.reason)
     await until(lambda: team.reason == "")
@@ -74,14 +74,14 @@ async def test_a_loop_that_dies_is_seen_and_the_agent_is_taken_over_anew(
     await team.shows_each_once(SHORT)
 
 
-def _fail(_: Deliverer) -> bool:
+def _fail(_: Deliverer) -> float:
     raise RuntimeError("a fault of ours")
 
 
 async def test_a_recycled_process_id_is_not_followed(team: Team) -> None:
     await team.start()
     instance = team.instance()
-    await instance.adopt(team.config, team.rig.pane._id, os.getpid())
+    await instance.adopt(team.config, team.rig.pane_id, os.getpid())
     await instance.deliver(SHORT)
     await team.told(SHORT, MessageStatus.FAILED)
     assert team.status is Status.FAILED

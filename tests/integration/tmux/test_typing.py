@@ -198,7 +198,7 @@ async def test_a_key_is_not_pressed_when_a_person_has_pressed_one_since(
         await until(lambda: reader.received().endswith(b"theirs"))
         assert not await reader.pane.press("Enter", before)
         assert reader.received().endswith(b"theirs")
-        now = await reader.pane.last_key()
+        now = (await reader.pane.look())[1]
         assert now.at > before.at
         assert await reader.pane.press("Enter", now)
         await until(lambda: reader.received().endswith(b"\r"))
@@ -209,14 +209,14 @@ async def test_nothing_is_pasted_when_a_person_has_pressed_a_key_since(
 ) -> None:
     reader = await open_reader("agent").ready()
     async with looking(home, tmux) as person:
-        before = await reader.pane.last_key()
+        before = (await reader.pane.look())[1]
         await asyncio.to_thread(time.sleep, max(before.at + 1 - time.time(), 0))  # tmux counts whole seconds
         person.type("theirs")
         await until(lambda: reader.received().endswith(b"theirs"))
         refused = paste_name()
         assert await reader.pane.paste("ours", refused, before) is None
         assert not await reader.pane.has_pasted(refused)
-        assert await reader.pane.paste("ours", paste_name(), await reader.pane.last_key())
+        assert await reader.pane.paste("ours", paste_name(), (await reader.pane.look())[1])
         await until(lambda: reader.received().endswith(b"ours\x1b[201~"))
         assert reader.received().count(b"ours") == 1
 
@@ -229,4 +229,4 @@ async def test_keys_of_ours_are_none_of_a_person(open_reader: OpenReader) -> Non
     for key in ("Up", "Down", "Enter"):
         assert await reader.pane.press(key, before)
     await until(lambda: reader.received().endswith(b"\r"))
-    assert await reader.pane.last_key() == before
+    assert (await reader.pane.look())[1] == before

@@ -14,7 +14,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from actors.concurrency import ChangeNotifier
-from actors.instance.deliverer import Deliverer
+from actors.instance.deliverer import Deliverer, Lease
 from actors.instance.inbox import BatchLimits
 from actors.instance.journal import Journal, ReceiptLog
 from actors.messages import Message, MessageStatus, Receipt
@@ -45,7 +45,7 @@ class Supervisor:
         journal = Journal(self._directory)
         observer.evidence.expect(message for entry in journal.entries for message in entry.messages)
         receipts = ReceiptLog(journal, f"life {self.agent.life}", self._untold.append, observer.evidence)
-        self.deliverer = Deliverer(pane, observer, BatchLimits(size=3, delay_s=0.0), changes, receipts)
+        self.deliverer = Deliverer(pane, observer, BatchLimits(size=3, delay_s=0.0), changes, receipts, Lease(0))
         self.deliverer.recall()
         self.deliverer.offer(self.pending.values())
         self._running = asyncio.create_task(self.deliverer.run())

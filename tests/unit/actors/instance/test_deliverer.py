@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
@@ -14,11 +15,14 @@ from actors.agents.base import Composer, Dialog, Screen
 from actors.errors import PaneGoneError, TerminalError
 from actors.files import UNFINISHED
 from actors.instance import deliverer
-from actors.instance.deliverer import Lease
+from actors.instance.deliverer import Lease, TypingGate
 from actors.instance.journal import JOURNAL_NAME
 from actors.messages import MessageStatus
 from actors.status import Status
 from actors.tmux.pane import LastKey
+from supervisor.cluster.scheduler import FENCE_S
+from supervisor.team.adoption import LEASE_S
+from supervisor.team.links import POLL_S
 from tests.fakes.deliverer import DRAFT, EMPTY, DelivererScene, message
 
 DIALOG = Screen(composer=Composer.ABSENT, dialog=Dialog(kind="permission"))
@@ -37,6 +41,8 @@ async def test_a_message_is_pasted_once_entered_and_proved(rig: DelivererScene) 
     rig.offer("a")
     await rig.receipt("a", SUBMITTED)
     assert (len(rig.pane.pasted), rig.pane.pressed) == (1, ["Enter"])
+    rig.deliverer.acknowledged(rig.receipts)
+    assert list(rig.directory.iterdir()) == [], "the journal is empty when all is written and taken in"
 
 
 async def test_a_message_that_is_offered_twice_arrives_once(rig: DelivererScene) -> None:
@@ -166,13 +172,6 @@ async def test_the_end_of_what_was_delivered_again_is_told_until_it_is_taken_in(
     assert list(rig.directory.iterdir()) == []
 
 
-async def test_the_journal_is_empty_when_all_is_written_and_taken_in(rig: DelivererScene) -> None:
-    rig.offer("a")
-    await rig.receipt("a", SUBMITTED)
-    rig.deliverer.acknowledged(rig.receipts)
-    assert list(rig.directory.iterdir()) == []
-
-
 async def test_a_submitted_message_that_is_offered_again_is_told_again(rig: DelivererScene) -> None:
     rig.offer("a")
     await rig.receipt("a", SUBMITTED)
@@ -217,35 +216,25 @@ async def test_what_an_interrupt_took_back_fails_and_is_not_delivered_again(rig:
     assert len(rig.pane.pasted) == 1
 
 
+@pytest.mark.parametrize("clears_after_s", [0.0, 2.0], ids=["at once", "drawn for some time yet"])
 async def test_what_an_interrupt_gives_back_however_late_is_cleared_before_the_next_message(
-    rig: DelivererScene,
+    rig: DelivererScene, clears_after_s: float
 ) -> None:
     rig.offer("a")
     await rig.receipt("a", SUBMITTED)
     rig.deliverer.interrupted()
-    rig.observer.screen = Screen(composer=Composer.DRAFT, draft=rig.pane.pasted[-1].removesuffix("\n"))
+    rig.pane.clears_after_s = clears_after_s
+    rig.show(rig.pane.pasted[-1].removesuffix("\n"))
     rig.offer("b")
     await rig.receipt("b", SUBMITTED)
     assert rig.pane.pressed == ["Enter", "C-c", "Enter"]
-
-
-async def test_what_was_cleared_but_is_drawn_for_some_time_yet_is_no_reason_to_call_a_message_blocked(
-    rig: DelivererScene,
-) -> None:
-    rig.offer("a")
-    await rig.receipt("a", SUBMITTED)
-    rig.deliverer.interrupted()
-    rig.pane.clears_after_s = 2.0
-    rig.observer.screen = Screen(composer=Composer.DRAFT, draft=rig.pane.pasted[-1].removesuffix("\n"))
-    rig.offer("b")
-    await rig.receipt("b", SUBMITTED)
     assert MessageStatus.BLOCKED not in {receipt.status for receipt in rig.receipts}
 
 
 async def test_what_a_person_has_taken_back_is_not_cleared(rig: DelivererScene) -> None:
     rig.offer("a")
     await rig.receipt("a", SUBMITTED)
-    rig.observer.screen = Screen(composer=Composer.DRAFT, draft=rig.pane.pasted[-1].removesuffix("\n"))
+    rig.show(rig.pane.pasted[-1].removesuffix("\n"))
     rig.offer("b")
     assert "stands in" in (await rig.receipt("b", MessageStatus.BLOCKED)).reason
     assert rig.pane.pressed == ["Enter"]
@@ -309,19 +298,12 @@ async def test_a_message_that_is_held_always_says_why_it_is_held_now(rig: Delive
 
 
 async def test_what_a_person_types_behind_our_draft_is_not_entered_until_it_is_gone(rig: DelivererScene) -> None:
-    plain = rig.pane.paste
-
-    async def paste(data: tuple[str, ...], name: str, after: LastKey | None = None) -> LastKey | None:
-        pasted = await plain(data, name, after)
-        rig.observer.screen = Screen(composer=Composer.DRAFT, draft="".join(data) + "q)")
-        return pasted
-
-    rig.pane.paste = paste  # type: ignore[method-assign]
+    rig.pane.after_paste = lambda: rig.show(rig.pane.pasted[-1] + "q)")
     rig.offer("a")
     held = await rig.receipt("a", MessageStatus.BLOCKED)
     assert "q)' stands in the agent's input box" in held.reason
     assert rig.pane.pressed == []
-    rig.observer.screen = Screen(composer=Composer.DRAFT, draft=rig.pane.pasted[-1])
+    rig.show(rig.pane.pasted[-1])
     await rig.receipt("a", SUBMITTED)
     assert (rig.pane.pressed, len(rig.pane.pasted)) == (["Enter"], 1)
 
@@ -339,30 +321,33 @@ async def test_nothing_is_pasted_while_a_person_types_and_it_is_told_when_that_l
 
 
 async def test_what_a_person_has_begun_to_type_since_the_look_gets_no_paste_into_it(rig: DelivererScene) -> None:
-    plain = rig.pane.paste
-
-    async def paste(data: tuple[str, ...], name: str, after: LastKey | None = None) -> LastKey | None:
-        rig.pane.paste = plain  # type: ignore[method-assign]
+    def press() -> None:
+        rig.pane.before_paste = lambda: None
         rig.pane.last_pressed = LastKey(attached=True, at=int(time.time()))
-        return await plain(data, name, after)
 
-    rig.pane.paste = paste  # type: ignore[method-assign]
+    rig.pane.before_paste = press
     rig.offer("a")
     await rig.receipt("a", SUBMITTED)
     assert len(rig.pane.pasted) == 1
     assert [receipt.status for receipt in rig.receipts] == [SUBMITTED], "a moment is nothing to tell"
 
 
+async def test_enter_waits_until_the_screen_would_show_what_a_person_has_typed_since_the_paste(
+    rig: DelivererScene,
+) -> None:
+    def press() -> None:
+        rig.pane.last_pressed = LastKey(attached=True, at=int(time.time()))
+
+    rig.pane.after_paste = press
+    rig.offer("a")
+    await rig.receipt("a", SUBMITTED)
+    assert rig.pane.pressed == ["Enter"]
+    assert time.time() >= rig.pane.last_pressed.at + 2.0
+
+
 def paste_shows(rig: DelivererScene, screen: Screen) -> None:
     """Something comes up the moment that our paste is done."""
-    plain = rig.pane.paste
-
-    async def paste(data: tuple[str, ...], name: str, after: LastKey | None = None) -> LastKey | None:
-        pasted = await plain(data, name, after)
-        rig.observer.screen = screen
-        return pasted
-
-    rig.pane.paste = paste  # type: ignore[method-assign]
+    rig.pane.after_paste = lambda: setattr(rig.observer, "screen", screen)
 
 
 @pytest.mark.parametrize(
@@ -379,7 +364,7 @@ async def test_while_something_stands_in_the_way_of_what_was_pasted_others_may_p
         while not rig.pane.pasted or rig.deliverer.typing.locked() or rig.pane.drawn_for:  # noqa: ASYNC110 - nobody tells
             await asyncio.sleep(0.01)
         async with rig.deliverer.typing:
-            rig.observer.screen = Screen(composer=Composer.DRAFT, draft=rig.pane.pasted[-1])
+            rig.show(rig.pane.pasted[-1])
             await asyncio.sleep(0.3)
             assert rig.pane.pressed == [], "who has the keys alone presses them"
     await rig.receipt("a", SUBMITTED)
@@ -394,7 +379,7 @@ async def test_an_interrupt_of_a_turn_that_a_held_message_had_not_begun_does_not
     await rig.receipt("a", MessageStatus.BLOCKED)
     rig.deliverer.interrupted()
     rig.pane.taken = rig.observer.evidence.report  # type: ignore[method-assign]
-    rig.observer.screen = Screen(composer=Composer.DRAFT, draft=rig.pane.pasted[-1])
+    rig.show(rig.pane.pasted[-1])
     await rig.changes.until(lambda: rig.pane.pressed == ["Enter"], 5.0)
     assert not await rig.changes.until(lambda: rig.receipts[-1].status is MessageStatus.FAILED, 3.0)
     rig.write("a")
@@ -402,14 +387,7 @@ async def test_an_interrupt_of_a_turn_that_a_held_message_had_not_begun_does_not
 
 
 async def test_what_was_pasted_is_not_entered_while_a_request_without_a_dialog_waits(rig: DelivererScene) -> None:
-    plain = rig.pane.paste
-
-    async def paste(data: tuple[str, ...], name: str, after: LastKey | None = None) -> LastKey | None:
-        pasted = await plain(data, name, after)
-        rig.observer.become(Status.WAITING_PERMISSION)
-        return pasted
-
-    rig.pane.paste = paste  # type: ignore[method-assign]
+    rig.pane.after_paste = lambda: rig.observer.become(Status.WAITING_PERMISSION)
     rig.offer("a")
     assert "respond" in (await rig.receipt("a", MessageStatus.BLOCKED)).reason
     assert not await rig.changes.until(lambda: bool(rig.pane.pressed), 2.0)
@@ -420,32 +398,26 @@ async def test_what_was_pasted_is_not_entered_while_a_request_without_a_dialog_w
 
 
 async def test_what_was_pasted_before_the_lease_ran_out_is_not_entered_until_it_is_renewed(rig: DelivererScene) -> None:
-    now = [0.0]
-    lease = Lease(40.0, lambda: now[0])
-    rig.deliverer.set_lease(lease)
     paste_shows(rig, DIALOG)
     rig.offer("a")
     await rig.receipt("a", MessageStatus.BLOCKED)
-    now[0] = 41.0
-    rig.observer.screen = Screen(composer=Composer.DRAFT, draft=rig.pane.pasted[-1])
+    rig.boot_s = 41.0
+    rig.show(rig.pane.pasted[-1])
     assert await rig.changes.until(lambda: "cut off from the team" in rig.receipts[-1].reason, 5.0)
     assert not await rig.changes.until(lambda: bool(rig.pane.pressed), 1.5)
-    lease.renew()
+    rig.lease.renew()
     await rig.receipt("a", SUBMITTED)
     assert (rig.pane.pressed, len(rig.pane.pasted)) == (["Enter"], 1)
 
 
 async def test_nothing_is_pasted_when_the_lease_runs_out_while_others_press_keys(rig: DelivererScene) -> None:
-    now = [0.0]
-    lease = Lease(40.0, lambda: now[0])
-    rig.deliverer.set_lease(lease)
     async with rig.deliverer.typing:
         rig.offer("a")
         await asyncio.sleep(0.1)
-        now[0] = 41.0
+        rig.boot_s = 41.0
     assert "cut off from the team" in (await rig.receipt("a", MessageStatus.BLOCKED)).reason
     assert rig.pane.pasted == []
-    lease.renew()
+    rig.lease.renew()
     await rig.receipt("a", SUBMITTED)
 
 
@@ -455,7 +427,7 @@ async def test_a_draft_of_somebody_else_is_not_entered_by_a_successor(rig: Deliv
     await rig.changes.until(lambda: bool(rig.pane.pressed), 5.0)
     await rig.kill()
     rig.pane.deaf, rig.pane.pressed = False, []
-    rig.observer.screen = Screen(composer=Composer.DRAFT, draft="a person's words")
+    rig.show("a person's words")
     rig.begin()
     assert "'a person's words' stands in" in (await rig.receipt("a", MessageStatus.BLOCKED)).reason
     assert rig.pane.pressed == []
@@ -467,3 +439,43 @@ async def test_the_end_of_a_restarting_agent_is_no_end_for_what_is_offered_then(
     rig.offer("a")
     await rig.running
     assert rig.receipts == []
+
+
+def test_a_lease_ends_unless_it_is_renewed_but_on_one_machine_it_lasts_for_ever() -> None:
+    now = [100.0]
+    lease, endless = Lease(40.0, lambda: now[0]), Lease(0, lambda: now[0])
+    for passed_s, held in ((39.0, True), (39.0, True), (1.0, False)):
+        now[0] += passed_s
+        assert (lease.held, endless.held) == (held, True)
+        if passed_s == 39.0 and now[0] < 150.0:
+            lease.renew()
+
+
+def test_a_lease_runs_out_while_the_machine_is_suspended(monkeypatch: pytest.MonkeyPatch) -> None:
+    suspended_s = [0.0]
+    ask = time.clock_gettime
+    monkeypatch.setattr(
+        time, "clock_gettime", lambda clock: ask(clock) + (suspended_s[0] if clock == time.CLOCK_BOOTTIME else 0.0)
+    )
+    lease = Lease(40.0)
+    assert lease.held
+
+    suspended_s[0] = 3600.0
+    assert not lease.held
+    lease.renew()
+    assert lease.held
+
+
+def test_a_lease_outlasts_the_supervisor_s_pauses_and_is_outlasted_by_the_wait_before_a_second_copy() -> None:
+    assert POLL_S < LEASE_S < FENCE_S
+
+
+async def test_the_gate_stays_shut_without_even_a_look_while_the_lease_is_not_held() -> None:
+    now = [0.0]
+    gate = TypingGate(cast("Any", None), Lease(1.0, lambda: now[0]))  # who looked would fail
+    now[0] = 2.0
+
+    verdict = await gate.look("attach")
+
+    assert not verdict.open
+    assert "cut off" in verdict.reason

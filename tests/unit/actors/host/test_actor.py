@@ -11,7 +11,7 @@ import pytest
 from actors.errors import UnavailableError
 from actors.git.local import GitCallNotSentError
 from actors.git.model import Commit, GitRequest, GitResponse, ReadStatus
-from actors.host.actor import GitHandle
+from actors.host.actor import HostProxy
 
 READ = [GitRequest(directory=Path("/r"), operation=ReadStatus())]
 WRITE = [GitRequest(directory=Path("/r"), operation=Commit(message="m", files=(), everything=True))]
@@ -31,7 +31,7 @@ class Remote:
 class Actor:
     def __init__(self) -> None:
         self.calls: list[str] = []
-        self.name = Remote("name", self.calls, "host")
+        self.meet = Remote("meet", self.calls, None)
         self.git_read = Remote("read", self.calls, (GitResponse(result={"by": "ray"}),))
         self.git_write = Remote("write", self.calls, (GitResponse(result={"by": "ray"}),))
 
@@ -46,8 +46,8 @@ class Client:
         return [GitResponse(result={"by": "socket"})]
 
 
-def handle(actor: Actor, trouble: Exception | None = None) -> GitHandle:
-    return GitHandle(actor, Client(trouble))  # type: ignore[arg-type]
+def host(actor: Actor, trouble: Exception | None = None) -> HostProxy:
+    return HostProxy(actor, Client(trouble))  # type: ignore[arg-type]
 
 
 def by(outcomes: Sequence[GitResponse | None]) -> Any:
@@ -60,8 +60,8 @@ def by(outcomes: Sequence[GitResponse | None]) -> Any:
 async def test_calls_go_through_the_socket_and_no_other_way() -> None:
     actor = Actor()
 
-    assert by(await handle(actor).read(READ)) == "socket"
-    assert by(await handle(actor).write(WRITE)) == "socket"
+    assert by(await host(actor).git_read(READ)) == "socket"
+    assert by(await host(actor).git_write(WRITE)) == "socket"
     assert actor.calls == []
 
 
@@ -69,22 +69,22 @@ async def test_calls_go_through_the_socket_and_no_other_way() -> None:
 async def test_what_only_looks_is_asked_through_ray_when_the_connection_is_lost(trouble: Exception) -> None:
     actor = Actor()
 
-    assert by(await handle(actor, trouble).read(READ)) == "ray"
+    assert by(await host(actor, trouble).git_read(READ)) == "ray"
     assert actor.calls == ["read"]
 
 
 async def test_a_write_that_was_not_sent_goes_through_ray_once_the_host_is_known_to_be_there() -> None:
     actor = Actor()
-    made = handle(actor, GitCallNotSentError())
+    made = host(actor, GitCallNotSentError())
 
-    assert by(await made.write(WRITE)) == "ray"
-    assert by(await made.write(WRITE)) == "ray"
-    assert actor.calls == ["name", "write", "write"]
+    assert by(await made.git_write(WRITE)) == "ray"
+    assert by(await made.git_write(WRITE)) == "ray"
+    assert actor.calls == ["meet", "write", "write"]
 
 
 async def test_a_write_whose_answer_was_lost_is_not_made_again() -> None:
     actor = Actor()
 
     with pytest.raises(UnavailableError, match="not running now"):
-        await handle(actor, ConnectionResetError()).write(WRITE)
+        await host(actor, ConnectionResetError()).git_write(WRITE)
     assert actor.calls == []

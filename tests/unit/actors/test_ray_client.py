@@ -1,4 +1,4 @@
-"""What a call through a proxy does: how long it may take, whether it is made again, and what it asks before."""
+"""Calls to actors: how long one may take, whether it is made again, what is asked before, and who understands whom."""
 
 from __future__ import annotations
 
@@ -13,16 +13,17 @@ import pytest
 from ray.exceptions import ActorUnavailableError
 
 from actors import ray_client
-from actors.errors import UnavailableError
+from actors.agents.catalog import AgentCatalog
+from actors.errors import UnavailableError, VersionError
 from actors.host.actor import HostProxy
 from actors.host.host import Host
 from actors.instance.actor import InstanceProxy
 from actors.instance.inbox import BatchLimits
 from actors.instance.instance import Instance, InstanceConfig
-from actors.ray_client import ActorProxy, actor_class
+from actors.ray_client import ActorProxy, actor_class, meet
 from actors.remote import remote, remote_methods
 from actors.transfer.service import TransferService
-from actors.versions import ACTOR_PROTOCOL
+from actors.versions import ACTOR_PROTOCOL, PROTOCOL, check_protocol
 
 
 class Depot:
@@ -193,7 +194,7 @@ async def test_the_proxy_of_a_part_can_be_sent_to_another_process() -> None:
 @pytest.mark.parametrize(
     ("plain", "otherwise"),
     [
-        (Host, {"git_read", "git_write"}),  # by ``GitHandle``
+        (Host, set()),
         (Instance, {"meet", "leave"}),  # by ``ray_client.meet``; within its own process only
         (TransferService, set()),
     ],
@@ -231,3 +232,22 @@ async def test_an_actor_is_called_by_its_own_name_until_it_is_that_of_an_instanc
     assert await proxy.adopt(config, "%1", 1) == "adopt"
     with pytest.raises(UnavailableError, match="The actor of spec_0_0_1 is not running"):
         await proxy.tune(config.limits)
+
+
+@pytest.mark.parametrize("theirs", [PROTOCOL - 1, PROTOCOL + 1])
+def test_another_protocol_is_refused_with_what_to_do(theirs: int) -> None:
+    check_protocol(PROTOCOL, "this", "that")
+    with pytest.raises(VersionError, match=r"that and this do not understand .*`phalanx up --resume` renews"):
+        check_protocol(theirs, "this", "that")
+
+
+async def test_an_actor_meets_only_a_supervisor_of_its_own_protocol() -> None:
+    instance = Instance(AgentCatalog(claude_command="claude", python="python"))
+    await instance.meet(ACTOR_PROTOCOL)
+    with pytest.raises(VersionError, match="the supervisor and this actor"):
+        await instance.meet(ACTOR_PROTOCOL + 1)
+
+
+async def test_an_actor_of_before_protocols_had_numbers_is_noticed() -> None:
+    with pytest.raises(VersionError, match="The actor spec_0_0_1 and this supervisor"):
+        await meet(object(), "The actor spec_0_0_1", 1.0)

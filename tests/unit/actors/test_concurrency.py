@@ -1,7 +1,7 @@
 import asyncio
 import gc
 import logging
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 
 import pytest
 
@@ -16,26 +16,20 @@ async def _forever(ended: list[str]) -> None:
         ended.append("ended")
 
 
-async def _failing_block_beside(work: Coroutine[None, None, None]) -> None:
-    async with beside(work):
-        await asyncio.sleep(0)
-        raise ValueError("block")
-
-
-async def test_end_cancels_all_that_is_under_way_and_waits_for_it() -> None:
+async def test_end_cancels_all_that_is_under_way_and_waits_for_it_and_that_is_no_failure(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     ended: list[str] = []
-    background = TaskSet("work")
-    background.begin(_forever(ended))
-    background.begin(_forever(ended))
+    tasks = TaskSet("work")
+    tasks.begin(_forever(ended))
+    tasks.begin(_forever(ended))
     await asyncio.sleep(0)
 
-    await background.end()
+    await tasks.end()
+    await tasks.end()
 
     assert ended == ["ended", "ended"]
-
-
-async def test_end_without_work_returns() -> None:
-    await TaskSet("work").end()
+    assert not caplog.records
 
 
 async def test_end_leaves_what_does_not_end_in_time() -> None:
@@ -47,14 +41,14 @@ async def test_end_leaves_what_does_not_end_in_time() -> None:
         except asyncio.CancelledError:
             await release.wait()
 
-    background = TaskSet("work")
-    background.begin(stubborn())
+    tasks = TaskSet("work")
+    tasks.begin(stubborn())
     await asyncio.sleep(0)
 
-    await background.end(within_s=0.01)
+    await tasks.end(within_s=0.01)
 
     release.set()
-    await background.done()
+    await tasks.done()
 
 
 async def test_work_is_kept_though_nobody_else_refers_to_it() -> None:
@@ -64,10 +58,10 @@ async def test_work_is_kept_though_nobody_else_refers_to_it() -> None:
         await asyncio.sleep(0)
         done.append(1)
 
-    background = TaskSet("work")
-    background.begin(work())
+    tasks = TaskSet("work")
+    tasks.begin(work())
     gc.collect()
-    await background.done()
+    await tasks.done()
 
     assert done == [1]
 
@@ -81,25 +75,15 @@ async def test_a_failure_is_told_with_the_name_of_the_work(
     async def fails() -> None:
         raise error
 
-    background = TaskSet("a spare")
-    background.begin(fails())
-    await background.done()
+    tasks = TaskSet("a spare")
+    tasks.begin(fails())
+    await tasks.done()
     await asyncio.sleep(0)
 
     (record,) = caplog.records
     assert record.levelno == level
     assert "a spare" in record.getMessage()
     assert "no host" in caplog.text
-
-
-async def test_what_was_cancelled_is_no_failure(caplog: pytest.LogCaptureFixture) -> None:
-    background = TaskSet("work")
-    background.begin(_forever([]))
-
-    await background.end()
-    await asyncio.sleep(0)
-
-    assert not caplog.records
 
 
 async def test_beside_gives_the_result_of_its_work() -> None:
@@ -110,21 +94,26 @@ async def test_beside_gives_the_result_of_its_work() -> None:
         assert await coming == 7
 
 
-async def test_beside_ends_its_work_when_the_block_fails() -> None:
+async def _failing(ended: list[str]) -> None:
+    ended.append("ended")
+    raise UnavailableError("work")
+
+
+@pytest.mark.parametrize("work", [_forever, _failing])
+async def test_beside_ends_its_work_when_the_block_fails_and_raises_the_failure_of_the_block(
+    work: Callable[[list[str]], Coroutine[None, None, None]],
+) -> None:
     ended: list[str] = []
 
+    async def block() -> None:
+        async with beside(work(ended)):
+            await asyncio.sleep(0)
+            raise ValueError("block")
+
     with pytest.raises(ValueError, match="block"):
-        await _failing_block_beside(_forever(ended))
+        await block()
 
     assert ended == ["ended"]
-
-
-async def test_a_block_that_fails_hides_no_failure_of_its_own_behind_that_of_the_work() -> None:
-    async def fails() -> None:
-        raise UnavailableError("work")
-
-    with pytest.raises(ValueError, match="block"):
-        await _failing_block_beside(fails())
 
 
 @pytest.mark.parametrize("at_once", [False, True])
