@@ -18,6 +18,8 @@ AS_ELSEWHERE: dict[str, Any] = {"properties": {}, "required": []}
 """For the schema of a field whose parts another field describes."""
 ROWS_AS_ELSEWHERE: dict[str, Any] = {"items": {"type": "object"}}
 Severity = Literal["info", "warning", "error"]
+SPARE_PREFIX = "spare_"
+"""Names of spare agents and spare worktrees begin so; an instance made of one keeps the name."""
 
 
 def named_only(schema: dict[str, Any]) -> None:
