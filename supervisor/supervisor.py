@@ -30,10 +30,10 @@ from supervisor.messaging.send import MessageSender, SendOutcome, outgoing_of
 from supervisor.metrics.metrics import Timing
 from supervisor.recovery.recovery import Recovery
 from supervisor.spawning.admission import FairSemaphore
-from supervisor.spawning.spawner import Spawner, resume_all, spawn_all
+from supervisor.spawning.spawner import Spawner, spawn_all
 from supervisor.store.guards import FencedStore
 from supervisor.team import views
-from supervisor.team.lifecycle import AutoRestart, Lifecycle, restart_all, terminate_all
+from supervisor.team.lifecycle import AutoRestart, Lifecycle, restart_all, resume_all
 from supervisor.team.queries import Queries
 from supervisor.team.recycling import ContextRecycler
 from supervisor.team.registry import InstanceRecord, Member
@@ -236,7 +236,7 @@ class Supervisor:
         )
 
     async def terminate(self, request: requests.TerminateRequest, caller: Caller) -> results.TerminateResult:
-        return await terminate_all(request, partial(self._lifecycle.terminate, cascade=request.cascade))
+        return await self._lifecycle.terminate(request)
 
     async def restart(self, request: requests.RestartRequest, caller: Caller) -> results.RestartsResult:
         return await restart_all(request, partial(self._restart, caller))
@@ -287,8 +287,7 @@ class Supervisor:
         await self._auto_restart.stop()
         await self._recycling.stop()
         await self._spawner.end(GOING_DOWN)
-        alive: Sequence[Member] = [member for member in self._team.registry if member.alive]
-        result = await self._lifecycle.end_all(alive, GOING_DOWN)
+        result = await self._lifecycle.end_all(GOING_DOWN)
         await self._on_shutdown()
         return result
 

@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import logging
 import secrets
+from collections.abc import Awaitable
+from typing import TypeVar
 
 from actors.errors import PhalanxError, to_wire
 from supervisor.api.results import ErrorInfo
 
 logger = logging.getLogger(__name__)
+
+_Result = TypeVar("_Result")
 
 
 def told(error: Exception, what: str) -> dict[str, str]:
@@ -27,3 +31,11 @@ def told(error: Exception, what: str) -> dict[str, str]:
 
 def error_info(error: Exception, what: str) -> ErrorInfo:
     return ErrorInfo(**told(error, what))
+
+
+async def alone(work: Awaitable[_Result], what: str) -> _Result | ErrorInfo:
+    """The outcome of one member of a batch: what fails there fails alone."""
+    try:
+        return await work
+    except Exception as error:  # noqa: BLE001 - told and logged
+        return error_info(error, what)

@@ -13,7 +13,7 @@ import asyncio
 import logging
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,7 +22,6 @@ from actors.errors import (
     AgentError,
     InvalidRequestError,
     PhalanxError,
-    TerminalError,
     UnavailableError,
     WrongStateError,
 )
@@ -30,53 +29,28 @@ from actors.instance.instance import Instance
 from actors.messages import MessageStatus, Receipt
 from actors.status import ALIVE, Status
 from supervisor.api import requests, results
-from supervisor.api.failures import error_info
+from supervisor.api.failures import alone
 from supervisor.api.requests import SpawnRequest
 from supervisor.api.results import ErrorInfo
-from supervisor.api.verbs import Caller, ProgressCallback
+from supervisor.api.verbs import Caller
 from supervisor.cluster.scheduler import HostScheduler, Placement, placed
 from supervisor.messaging.outgoing import check_text
 from supervisor.metrics.metrics import Count, Timing
 from supervisor.rpc.idempotency import check_same, fingerprint
-from supervisor.spawning.admission import FairSemaphore, WorkDirPolicy
+from supervisor.spawning.admission import FairSemaphore, MemoryAdmission, WorkDirPolicy
 from supervisor.spawning.rollback import SpawnRollback
-from supervisor.spawning.staff import Staff
-from supervisor.spawning.start import ColdStart, StartedAgent, WarmStart
-from supervisor.team import views
+from supervisor.spawning.start import AgentStarter, StartedAgent
 from supervisor.team.adoption import Adopter
 from supervisor.team.registry import InstanceRecord, InstanceStage, Member
 from supervisor.team.team import Team
 
 logger = logging.getLogger(__name__)
+
 _TROUBLE_PATIENCE_S = 2.0
 _SCREEN_LINES = 15
 _UNDONE_S = 30.0
 _FIRST_MESSAGE_WAITS = frozenset({Status.STARTING, Status.READY})
 """In any other status the first message has arrived, whatever else is pending: a turn shows that."""
-Spawn = Callable[[requests.SpawnRequest, Caller], Awaitable[results.SpawnResult]]
-Resume = Callable[[Member], Awaitable[results.RestartResult | None]]
-"""None: it was not to be resumed any more when it was its turn."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SpawnSettings:
-    team: Team
-    agent: str
-    timeout_s: float
-    """The longest time from the start of the agent to the proof of its first message."""
-    work_dirs: WorkDirPolicy
-    allow_bypass: bool
-    """Whether instances may run with ``bypassPermissions``."""
-    scheduler: HostScheduler | None
-    """The hosts of a cluster; None on one machine."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Starts:
-    """The two ways to start an agent; the warm one is tried first."""
-
-    warm: WarmStart
-    cold: ColdStart
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,18 +69,36 @@ class _SpareLostError(AgentError):
 
 
 class Spawner:
+    """All in the supervisor's event loop."""
+
     def __init__(
-        self, settings: SpawnSettings, staff: Staff, adopter: Adopter, rollback: SpawnRollback, starts: Starts
+        self,
+        team: Team,
+        starter: AgentStarter,
+        adopter: Adopter,
+        rollback: SpawnRollback,
+        permits: FairSemaphore,
+        memory: MemoryAdmission,
+        scheduler: HostScheduler | None,
+        work_dirs: WorkDirPolicy,
+        *,
+        default_agent: str,
+        timeout_s: float,
+        allow_bypass: bool,
     ) -> None:
-        self._settings = settings
-        self._permits = staff.permits
-        self._memory = staff.memory
-        self._team = settings.team
-        self._outbox = settings.team.outbox
+        """``scheduler``: the hosts of a cluster; None on one machine. ``timeout_s``: the longest time from the start of
+        the agent to the proof of its first message. ``allow_bypass``: instances may run with ``bypassPermissions``."""
+        self._team = team
+        self._starter = starter
         self._adopter = adopter
         self._rollback = rollback
-        self._starts = starts
-        self._first = FirstMessage(settings.team, settings.timeout_s)
+        self._permits = permits
+        self._memory = memory
+        self._scheduler = scheduler
+        self._work_dirs = work_dirs
+        self._default_agent = default_agent
+        self._timeout_s = timeout_s
+        self._allow_bypass = allow_bypass
         self._under_way: set[asyncio.Task[InstanceRecord]] = set()
         self._ending = ""
 
@@ -124,12 +116,12 @@ class Spawner:
         dismissed = self._team.dismissed(request.request_id, fingerprint(request))
         if dismissed is not None:
             return dismissed
-        work_dir = await self._settings.work_dirs.checked(request.work_dir)
+        work_dir = await self._work_dirs.checked(request.work_dir)
         check_text(request.context)
         self._check_mode(request)
         asked = time.perf_counter()
         async with AsyncExitStack() as waiting:
-            placement = await waiting.enter_async_context(placed(self._settings.scheduler, request))
+            placement = await waiting.enter_async_context(placed(self._scheduler, request))
             await waiting.enter_async_context(self._permits.hold(caller.client))
             self._team.recorder.observe(Timing.SPAWN_WAIT, time.perf_counter() - asked)
             self._check_goes_on()
@@ -140,9 +132,29 @@ class Spawner:
         spawning.add_done_callback(self._under_way.discard)
         return await asyncio.shield(spawning)
 
+    async def _finished(self, member: Member) -> InstanceRecord | None:
+        """The instance that an earlier call with this request id made, once it has its first message or has ended.
+
+        None when a crash cut that call off and it was undone. Raises ``UnavailableError`` when that is still open.
+        """
+        instance_id = member.record.instance_id
+
+        def finished() -> bool:
+            return instance_id not in self._team.registry or (
+                member.record.stage is not InstanceStage.STARTING
+                and (self._team.outbox.pending(instance_id) == 0 or member.snapshot.status not in _FIRST_MESSAGE_WAITS)
+            )
+
+        await self._team.changes.until(finished, self._timeout_s)
+        if instance_id not in self._team.registry:
+            return None
+        if member.record.stage is InstanceStage.STARTING:
+            raise UnavailableError(f"{instance_id}, which this call has made, is still being started: repeat the call.")
+        return member.record
+
     def _check_mode(self, request: SpawnRequest) -> None:
         """The lead may be a Claude, so the user decides whether instances may work without asking."""
-        if request.permission_mode == "bypassPermissions" and not self._settings.allow_bypass:
+        if request.permission_mode == "bypassPermissions" and not self._allow_bypass:
             raise InvalidRequestError(
                 "This team may not start instances in the mode bypassPermissions, in which they ask for nothing. "
                 "Choose another mode. The user allows it by allow_bypass_permissions = true in config.toml of the "
@@ -165,38 +177,18 @@ class Spawner:
     async def _spawn_holding(self, held: AsyncExitStack, task: SpawnTask) -> InstanceRecord:
         async with held:
             try:
-                return await self._spawn(task)
+                with self._team.recorder.timing(Timing.SPAWN, failures=Count.SPAWNS_FAILED):
+                    return await self._spawn(task)
             except asyncio.CancelledError:
                 self._check_goes_on()
                 raise
 
-    async def _finished(self, member: Member) -> InstanceRecord | None:
-        """The instance that an earlier call with this request id made, once it has its first message or has ended.
-
-        None when a crash cut that call off and it was undone. Raises ``UnavailableError`` when that is still open.
-        """
-        instance_id = member.record.instance_id
-
-        def finished() -> bool:
-            return instance_id not in self._team.registry or (
-                member.record.stage is not InstanceStage.STARTING
-                and (self._outbox.pending(instance_id) == 0 or member.snapshot.status not in _FIRST_MESSAGE_WAITS)
-            )
-
-        await self._team.changes.until(finished, self._settings.timeout_s)
-        if instance_id not in self._team.registry:
-            return None
-        if member.record.stage is InstanceStage.STARTING:
-            raise UnavailableError(f"{instance_id}, which this call has made, is still being started: repeat the call.")
-        return member.record
-
     async def _spawn(self, task: SpawnTask) -> InstanceRecord:
-        with self._team.recorder.timing(Timing.SPAWN, failures=Count.SPAWNS_FAILED):
-            try:
-                return await self._attempt(task, warm=True)
-            except _SpareLostError as error:
-                logger.warning("the spawn begins anew: %s", error)
-                return await self._attempt(task, warm=False)
+        try:
+            return await self._attempt(task, warm=True)
+        except _SpareLostError as error:
+            logger.warning("the spawn begins anew: %s", error)
+            return await self._attempt(task, warm=False)
 
     async def _attempt(self, task: SpawnTask, *, warm: bool) -> InstanceRecord:
         member = self._take_in(task)
@@ -216,63 +208,59 @@ class Spawner:
         rollback.result()
 
     def _take_in(self, task: SpawnTask) -> Member:
-        request = task.request
+        request, placement = task.request, task.placement
         member = self._team.registry.add(
             request.model_copy(update={"work_dir": str(task.work_dir)}),
-            agent=request.agent or self._settings.agent,
+            agent=request.agent or self._default_agent,
             session_id=str(uuid.uuid4()),
             now=time.time(),
             fingerprint=fingerprint(request),
         )
-        if self._settings.scheduler is not None and task.placement is not None:
+        if self._scheduler is not None and placement is not None:
             instance_id = member.record.instance_id
-            actor = "" if task.placement.own else f"{instance_id}@{task.placement.address}"
-            self._team.registry.change(instance_id, actor=actor, host=task.placement.host, labels=request.labels)
-            self._settings.scheduler.places[instance_id] = task.placement.host
-            task.placement.instance_id = instance_id
+            actor = "" if placement.own else f"{instance_id}@{placement.address}"
+            self._team.registry.change(instance_id, actor=actor, host=placement.host, labels=request.labels)
+            self._scheduler.places[instance_id] = placement.host
+            placement.instance_id = instance_id
         return member
 
     async def _make(self, member: Member, task: SpawnTask, *, warm: bool) -> InstanceRecord:
-        caller = task.caller
+        request, caller, placement = task.request, task.caller, task.placement
         if warm:
-            started = await self._starts.warm.begin(member, task.request, caller.sender, task.placement)
+            started = await self._starter.warm(member, request, caller.sender, placement)
             if started is not None:
                 return await self._finish(member, started, from_pool=True)
-        other_host = task.placement.host if task.placement is not None and not task.placement.own else ""
+        other_host = placement.host if placement is not None and not placement.own else ""
         async with self._memory.hold(member.record.agent, lambda what: caller.progress(0, 1, what), other_host):
-            started = await self._starts.cold.begin(member, task.request, caller.sender)
+            started = await self._starter.cold(member, request, caller.sender)
             return await self._finish(member, started, from_pool=False)
 
     async def _finish(self, member: Member, started: StartedAgent, *, from_pool: bool) -> InstanceRecord:
-        instance_id = member.record.instance_id
         await self._adopter.adopt(member.record, started.port)
-        receipt = await self._first.receipt(instance_id, started.first_message)
-        if receipt.status is not MessageStatus.SUBMITTED and not (self._first.is_held(member) and not receipt.final):
+        receipt = await self._first_receipt(member, started.first_message)
+        held_by_dialog = member.alive and member.snapshot.dialog is not None
+        if receipt.status is not MessageStatus.SUBMITTED and (receipt.final or not held_by_dialog):
             kind = _SpareLostError if from_pool and not member.alive else AgentError
-            raise kind(await self._first.why_not(member, receipt, started.port))
+            raise kind(await self._why_not_taken(member, receipt, started.port))
         self._team.recorder.count(Count.SPAWNS_FROM_POOL, int(from_pool))
-        return await self._team.save(instance_id, stage=InstanceStage.RUNNING)
+        return await self._team.save(member.record.instance_id, stage=InstanceStage.RUNNING)
 
-
-class FirstMessage:
-    """Waits for the first message of an instance: a spawn has worked when the agent's own record shows it."""
-
-    def __init__(self, team: Team, timeout_s: float) -> None:
-        """``timeout_s``: the longest time from the start of the agent to the proof."""
-        self._team = team
-        self._timeout_s = timeout_s
-
-    async def receipt(self, instance_id: str, accepted: Receipt) -> Receipt:
+    async def _first_receipt(self, member: Member, accepted: Receipt) -> Receipt:
         """The receipt when it is final, or the latest one when the agent cannot get ready by itself."""
 
         def receipt() -> Receipt:
             return self._team.outbox.receipt(accepted.message_id) or accepted
 
+        def in_trouble() -> bool:
+            snapshot = member.snapshot
+            starts_not = snapshot.status is Status.STARTING and bool(snapshot.reason)
+            return snapshot.status not in ALIVE or snapshot.status is Status.WAITING_INPUT or starts_not
+
         def decided() -> bool:
-            return receipt().final or self._is_in_trouble(instance_id)
+            return receipt().final or in_trouble()
 
         def over() -> bool:
-            return receipt().final or not self._is_in_trouble(instance_id)
+            return receipt().final or not in_trouble()
 
         deadline = time.monotonic() + self._timeout_s
         while await self._team.changes.until(decided, deadline - time.monotonic()) and not receipt().final:
@@ -281,16 +269,7 @@ class FirstMessage:
                 break
         return receipt()
 
-    def _is_in_trouble(self, instance_id: str) -> bool:
-        snapshot = self._team.registry.get(instance_id).snapshot
-        starts_not = snapshot.status is Status.STARTING and bool(snapshot.reason)
-        return snapshot.status not in ALIVE or snapshot.status is Status.WAITING_INPUT or starts_not
-
-    def is_held(self, member: Member) -> bool:
-        """Whether the message waits for a dialog at the terminal, which a person can answer."""
-        return member.alive and member.snapshot.dialog is not None
-
-    async def why_not(self, member: Member, receipt: Receipt, port: Instance) -> str:
+    async def _why_not_taken(self, member: Member, receipt: Receipt, port: Instance) -> str:
         snapshot = member.snapshot
         reason = snapshot.reason or receipt.reason or f"no proof within {self._timeout_s:.0f} s"
         words = f"The agent of {member.record.instance_id} did not take its first message ({snapshot.status}): {reason}"
@@ -298,79 +277,36 @@ class FirstMessage:
             return words
         try:
             return f"{words}\nIts screen:\n{await port.screen(_SCREEN_LINES)}"
-        except (PhalanxError, TerminalError):
+        except PhalanxError:
             return words
 
 
-async def spawn_all(request: requests.SpawnBatchRequest, caller: Caller, spawn: Spawn) -> list[results.SpawnOutcome]:
-    """Starts the members of a batch and reports each that is done as progress."""
-    members = _identified(request)
-    done = 0
+async def spawn_all(
+    request: requests.SpawnBatchRequest,
+    caller: Caller,
+    spawn: Callable[[SpawnRequest, Caller], Awaitable[results.SpawnResult]],
+) -> list[results.SpawnOutcome]:
+    """Starts the members of a batch and reports each that is done as progress.
 
-    def waits(_done: int, _total: int, what: str) -> None:
-        caller.progress(done, len(members), what)
+    Each member gets a request id that is derived from the batch's, so that a repeated call finds each again.
+    """
+    total, done = len(request.instances), 0
+    each = replace(caller, progress=lambda _done, _total, what: caller.progress(done, total, what))
 
-    each = replace(caller, progress=waits)
+    async def start(number: int, member: SpawnRequest | requests.Malformed) -> results.SpawnResult:
+        if isinstance(member, requests.Malformed):
+            raise member.error
+        request_id = f"{request.request_id}/{number}" if request.request_id else None
+        return await spawn(member.model_copy(update={"request_id": request_id}), each)
 
-    async def one(member: requests.SpawnRequest | requests.Malformed) -> results.SpawnOutcome:
+    async def one(number: int, member: SpawnRequest | requests.Malformed) -> results.SpawnOutcome:
         nonlocal done
-        spawned = await _spawned(member, each, spawn)
+        spawned = await alone(start(number, member), "This spawn")
         done += 1
-        what = spawned.instance_id if isinstance(spawned, results.SpawnResult) else "failed"
-        caller.progress(done, len(members), what)
-        return views.spawn_outcome(spawned)
+        if isinstance(spawned, ErrorInfo):
+            caller.progress(done, total, "failed")
+            return results.SpawnOutcome(success=False, error=spawned)
+        caller.progress(done, total, spawned.instance_id)
+        return results.SpawnOutcome(success=True, **spawned.model_dump())
 
-    return await asyncio.gather(*map(one, members))
-
-
-async def _spawned(
-    member: requests.SpawnRequest | requests.Malformed, caller: Caller, spawn: Spawn
-) -> results.SpawnResult | ErrorInfo:
-    if isinstance(member, requests.Malformed):
-        return error_info(member.error, "This spawn")
-    try:
-        return await spawn(member, caller)
-    except Exception as error:  # noqa: BLE001 - told and logged
-        return error_info(error, "This spawn")
-
-
-def _identified(request: requests.SpawnBatchRequest) -> Sequence[requests.SpawnRequest | requests.Malformed]:
-    """Gives each member a request id derived from the batch's, so that a repeated call finds each again."""
-    if request.request_id is None:
-        return request.instances
-    ids = (f"{request.request_id}/{number}" for number in range(len(request.instances)))
-    return [
-        member.model_copy(update={"request_id": member.request_id or request_id})
-        if isinstance(member, requests.SpawnRequest)
-        else member
-        for member, request_id in zip(request.instances, ids, strict=True)
-    ]
-
-
-async def resume_all(
-    members: Sequence[Member], permits: FairSemaphore, resume: Resume, progress: ProgressCallback
-) -> list[results.ResumedInstance]:
-    """Restarts ended members, as many at a time as there are permits, and reports each that is done."""
-    done = 0
-    progress(done, len(members), "starting them")
-
-    async def one(member: Member) -> results.ResumedInstance:
-        nonlocal done
-        outcome = await alone(member)
-        done += 1
-        progress(done, len(members), outcome.instance_id if outcome.error is None else f"{outcome.instance_id} failed")
-        return outcome
-
-    async def alone(member: Member) -> results.ResumedInstance:
-        instance_id = member.record.instance_id
-        try:
-            async with permits.hold():
-                restarted = await resume(member)
-        except Exception as error:  # noqa: BLE001 - told and logged
-            refused = error_info(error, f"Resuming {instance_id}")
-            status = member.status
-            return results.ResumedInstance(instance_id=instance_id, status=status, resumed=False, error=refused)
-        status, resumed = (restarted.status, restarted.resumed) if restarted else (member.status, False)
-        return results.ResumedInstance(instance_id=instance_id, status=status, resumed=resumed)
-
-    return await asyncio.gather(*map(one, members))
+    return await asyncio.gather(*(one(number, member) for number, member in enumerate(request.instances)))

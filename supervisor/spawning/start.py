@@ -1,10 +1,10 @@
-"""Starts the agent of a spawn: cold, or warm by handing it a spare agent of the pool. ``Spawner`` calls both.
+"""Starts the agent of a spawn: warm, by handing it a spare agent of the pool, or cold. ``Spawner`` calls it.
 
-``ColdStart`` starts actor and agent side by side, because each takes longer than the rest. It stores the record before
+A cold start starts actor and agent side by side, because each takes longer than the rest. It stores the record before
 each step, so that a start cut off by a crash is finished or undone. It uses a spare actor or worktree if there is one.
 
-``WarmStart`` promises: a spare goes to one spawn. A crash between any two steps leaves a whole instance, or a spare
-that is never handed out and is undone. So the host's work comes first, while the store still knows the spare; then one
+A warm start promises: a spare goes to one spawn. A crash between any two steps leaves a whole instance, or a spare that
+is never handed out and is undone. So the host's work comes first, while the store still knows the spare; then one
 transaction turns it into an instance with its first message. A spare that cannot be handed over is discarded, and the
 spawn goes on cold.
 
@@ -26,15 +26,14 @@ from actors.home import Home
 from actors.host.host import Host
 from actors.instance.instance import Instance
 from actors.instance.reports import InstanceSnapshot
-from actors.messages import Receipt
+from actors.messages import Message, Receipt
 from actors.worktrees.model import Workspace
 from supervisor.api.requests import SpawnRequest
-from supervisor.cluster.scheduler import Placement
+from supervisor.cluster.scheduler import HostScheduler, Placement
 from supervisor.messaging.outbox import Writes
 from supervisor.messaging.outgoing import OutgoingMessage
 from supervisor.pool.service import Pools
 from supervisor.spawning.agent import agent_start, spare_identity, system_prompt
-from supervisor.spawning.staff import Staff
 from supervisor.store import keys
 from supervisor.team.adoption import Adopter
 from supervisor.team.registry import InstanceRecord, Member
@@ -43,39 +42,49 @@ from supervisor.team.team import Team
 _CUT_OFF = "the spawn that took it was cut off"
 
 
-class ColdStart:
-    def __init__(self, home: Home, staff: Staff, team: Team, adopter: Adopter, pools: Pools) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartedAgent:
+    """A running agent's actor, and its stored first message."""
+
+    port: Instance
+    first_message: Receipt
+
+
+class AgentStarter:
+    """All in the supervisor's event loop."""
+
+    def __init__(
+        self, home: Home, host: Host, team: Team, adopter: Adopter, pools: Pools, scheduler: HostScheduler | None
+    ) -> None:
+        """``scheduler``: the hosts of a cluster; None on one machine."""
         self._home = home
-        self._host: Host = staff.host
+        self._host = host
         self._team = team
         self._adopter = adopter
         self._pools = pools
+        self._scheduler = scheduler
 
-    async def begin(self, member: Member, request: SpawnRequest, sender: str) -> StartedAgent:
-        instance_id = member.record.instance_id
-        self._team.registry.change(instance_id, actor=self._actor_for(member.record))
-        await self._team.save(instance_id)
+    async def cold(self, member: Member, request: SpawnRequest, sender: str) -> StartedAgent:
+        record = member.record
+        spare = self._pools.actors.take(record.actor.partition("@")[2])
+        if spare is not None:
+            self._team.registry.change(record.instance_id, actor=spare.name)
+        await self._team.save(record.instance_id)
         async with beside(self._adopter.actor(member.record)) as actor:
             await self._give_workspace(member.record, request)
             first_message = await self._start(member, request, sender)
             return StartedAgent(port=await actor, first_message=first_message)
 
-    def _actor_for(self, record: InstanceRecord) -> str:
-        """The name of a spare actor on its host, if there is one."""
-        spare = self._pools.actors.take(record.actor.partition("@")[2])
-        return record.actor if spare is None else spare.name
-
     async def _give_workspace(self, record: InstanceRecord, request: SpawnRequest) -> None:
-        workspace = await self._from_pool(record, request)
+        workspace = await self._spare_worktree(record) if request.workspace_mode == "isolated" else None
         if workspace is None:
             workspace = await self._host.create_workspace(record.instance_id, record.work_dir, request.workspace_mode)
         self._team.registry.change(record.instance_id, workspace=workspace)
         self._pools.note_cold_start(request, record.work_dir, workspace)
         await self._team.save(record.instance_id, host=record.host or await self._host.name())
 
-    async def _from_pool(self, record: InstanceRecord, request: SpawnRequest) -> Workspace | None:
-        isolated = request.workspace_mode == "isolated"
-        spare = self._pools.worktrees.take(record.work_dir, [record.host]) if isolated else None
+    async def _spare_worktree(self, record: InstanceRecord) -> Workspace | None:
+        spare = self._pools.worktrees.take(record.work_dir, [record.host])
         if spare is None:
             return None
         try:
@@ -97,22 +106,17 @@ class ColdStart:
             environment=request.env,
         )
         pane = await self._host.start_agent(start)
-        outgoing = OutgoingMessage(instance_id=member.record.instance_id, text=request.context, immediate=True)
-        message = self._team.outbox.make_message(outgoing, sender, time.time())
+        message = self._first_message(member, request, sender)
         async with member.writing:
             record = self._team.registry.change(member.record.instance_id, pane_id=pane.pane_id, pid=pane.pid)
             (receipt,) = await self._team.outbox.accept([message], self._team.stored_form(record))
         return receipt
 
+    def _first_message(self, member: Member, request: SpawnRequest, sender: str) -> Message:
+        outgoing = OutgoingMessage(instance_id=member.record.instance_id, text=request.context, immediate=True)
+        return self._team.outbox.make_message(outgoing, sender, time.time())
 
-class WarmStart:
-    def __init__(self, staff: Staff, team: Team, pools: Pools) -> None:
-        self._host: Host = staff.host
-        self._team = team
-        self._pools = pools
-        self._scheduler = staff.scheduler
-
-    async def begin(
+    async def warm(
         self, member: Member, request: SpawnRequest, sender: str, placement: Placement | None
     ) -> StartedAgent | None:
         """None when there is no spare for this request.
@@ -175,9 +179,8 @@ class WarmStart:
         )
 
     async def _bind(self, member: Member, spare: Member, request: SpawnRequest, sender: str) -> Receipt:
-        instance_id, spare_id = member.record.instance_id, spare.record.instance_id
-        outgoing = OutgoingMessage(instance_id=instance_id, text=request.context, immediate=True)
-        message = self._team.outbox.make_message(outgoing, sender, time.time())
+        spare_id = spare.record.instance_id
+        message = self._first_message(member, request, sender)
         async with spare.writing, member.writing:
             stored = self._team.stored_form(member.record).records
             extra = Writes(records=stored, delete=[keys.instance(spare_id)])
@@ -186,11 +189,3 @@ class WarmStart:
             await self._team.members.leave(spare_id)
         member.snapshot = InstanceSnapshot(since=time.time(), transcript_path=member.record.transcript_path)
         return receipt
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StartedAgent:
-    """A running agent's actor, and its stored first message."""
-
-    port: Instance
-    first_message: Receipt

@@ -20,7 +20,6 @@ from supervisor.api.results import (
     Permission,
     ReadResult,
     SendResult,
-    SpawnOutcome,
     SpawnResult,
     Tokens,
 )
@@ -103,12 +102,6 @@ def spawn_result(record: InstanceRecord, snapshot: InstanceSnapshot) -> SpawnRes
         notes=list(workspace.notes) if workspace else [],
         from_pool=bool(record.spare),
     )
-
-
-def spawn_outcome(result: SpawnResult | ErrorInfo) -> SpawnOutcome:
-    if isinstance(result, ErrorInfo):
-        return SpawnOutcome(success=False, error=result)
-    return SpawnOutcome(success=True, **result.model_dump())
 
 
 def send_result(sent: SendOutcome, receipt: Receipt | None) -> SendResult:

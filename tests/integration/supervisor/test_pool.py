@@ -112,7 +112,7 @@ async def test_a_spare_that_dies_while_it_is_being_taken_costs_the_taker_nothing
     life = await team.first_life()
     await prewarm(life, team, 1)
     (spare,) = spares(life)
-    hand_over = life.supervisor._spawner._starts.warm._hand_over
+    hand_over = life.supervisor._spawner._starter._hand_over
 
     async def deadly(member: Member, given: Member) -> None:
         if dies == "worktree":
@@ -125,7 +125,7 @@ async def test_a_spare_that_dies_while_it_is_being_taken_costs_the_taker_nothing
             await place.leave()
             vars(place).update(vars(Instance(team.catalog)))  # as its process is after Ray has started it again
 
-    monkeypatch.setattr(life.supervisor._spawner._starts.warm, "_hand_over", deadly)
+    monkeypatch.setattr(life.supervisor._spawner._starter, "_hand_over", deadly)
     instance_id = await spawn(life, team, "the task")
     record = life.supervisor._team.registry.get(instance_id).record
     assert received(team.home, record.place)[0].endswith("the task")

@@ -116,7 +116,8 @@ class Scene:
         self.outside = out = Outside(self.team)
         changes, confirm = self.team.changes, self.team.confirm
         self.actor_pool: ActorPool = Pool(ActorMaker(out), dict, FairSemaphore(1), changes, confirm)
-        staff: Any = SimpleNamespace(host=out, factory=out, scheduler=None)
-        undo = SpawnRollback(self.team, staff.host, staff.factory)
-        parts: tuple[Any, ...] = (staff, out, undo, out, self.actor_pool)
-        self.recovery = Recovery(self.team, *parts)
+        host: Any = out
+        lifecycle: Any = out
+        adopter: Any = out
+        undo = SpawnRollback(self.team, host, out)
+        self.recovery = Recovery(self.team, host, out, None, adopter, undo, lifecycle, self.actor_pool)

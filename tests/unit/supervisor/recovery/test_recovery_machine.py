@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from actors.errors import PhalanxError
+from supervisor.api.requests import TerminateRequest
 from supervisor.spawning import rollback
 from supervisor.team import links
 from supervisor.team.registry import InstanceStage, is_instance_id
@@ -102,7 +103,7 @@ class Team(RuleBasedStateMachine):
     def somebody_terminates(self, which: int) -> None:
         instance_id = self.one(which)
         self.world.free.add(instance_id)
-        self.ask(self.life.lifecycle.terminate(instance_id, cascade=False))
+        self.ask(self.life.lifecycle.terminate(TerminateRequest(instance_id=instance_id)))
 
     @precondition(lambda self: self.known)
     @rule(which=WHICH)

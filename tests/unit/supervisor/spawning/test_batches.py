@@ -9,7 +9,8 @@ from supervisor.api.requests import Malformed, Role
 from supervisor.api.results import RestartResult
 from supervisor.api.verbs import Caller, ignore_progress
 from supervisor.spawning.admission import FairSemaphore
-from supervisor.spawning.spawner import resume_all, spawn_all
+from supervisor.spawning.spawner import spawn_all
+from supervisor.team.lifecycle import resume_all
 from supervisor.team.registry import InstanceStage, Member
 from supervisor.team.team import Team
 from tests.unit.supervisor.stand_ins import TroubledStore, recruit

@@ -18,9 +18,7 @@ from supervisor.api.requests import Role, SpawnRequest
 from supervisor.cluster.scheduler import HostScheduler, Placement
 from supervisor.pool.agents import spare_agent
 from supervisor.pool.pool import Spare
-from supervisor.spawning.admission import FairSemaphore
-from supervisor.spawning.staff import Staff
-from supervisor.spawning.start import WarmStart
+from supervisor.spawning.start import AgentStarter
 from supervisor.team.registry import InstanceStage, Member
 from supervisor.team.team import Team
 from tests.memory_store import MemoryStore
@@ -42,14 +40,7 @@ class Scene:
         this: Any = self
         nothing: Any = None
         self.scheduler = HostScheduler("near", this, this, 0)
-        self.staff = Staff(
-            host=this,
-            factory=nothing,
-            permits=FairSemaphore(3),
-            memory=nothing,
-            scheduler=self.scheduler,
-        )
-        self.warm = WarmStart(self.staff, self.team, this)
+        self.starter = AgentStarter(nothing, this, self.team, nothing, this, self.scheduler)
         workspace = Workspace(mode="isolated", directory=Path("/w/spare_1"), worktree=Path("/w/spare_1"))
         given: Mapping[str, Any] = {"workspace": workspace, "actor": f"{SPARE}@10.0.0.2", "pane_id": "%7", "pid": 7}
         spare = record(1, instance_id=SPARE, recipe="r", stage=InstanceStage.SPARE, host="far", **given)
@@ -97,7 +88,7 @@ async def scene() -> Scene:
 
 
 async def test_an_instance_is_where_its_spare_is_before_the_host_gives_it_its_name(scene: Scene) -> None:
-    begun = await scene.warm.begin(scene.member, REQUEST, "lead", scene.placement)
+    begun = await scene.starter.warm(scene.member, REQUEST, "lead", scene.placement)
     assert begun is not None
     assert scene.allowed == ["near", "far"]
     assert scene.seen == {"place": "far", "host": "far"}
@@ -112,7 +103,7 @@ async def test_a_spare_on_another_host_that_cannot_be_given_leaves_the_instance_
     scene: Scene, error: Exception
 ) -> None:
     scene.error = error
-    assert await scene.warm.begin(scene.member, REQUEST, "lead", scene.placement) is None
+    assert await scene.starter.warm(scene.member, REQUEST, "lead", scene.placement) is None
     assert scene.rejected == [str(error)]
     assert (scene.member.record.host, scene.placement.host, scene.scheduler.places[NEW]) == ("near", "near", "near")
     assert SPARE in scene.team.registry
@@ -123,7 +114,7 @@ async def test_a_spare_on_another_host_that_cannot_be_given_leaves_the_instance_
 async def test_a_spare_whose_taker_is_cut_off_is_left_with_nobody(scene: Scene, error: BaseException) -> None:
     scene.error = error
     with pytest.raises(type(error)):
-        await scene.warm.begin(scene.member, REQUEST, "lead", scene.placement)
+        await scene.starter.warm(scene.member, REQUEST, "lead", scene.placement)
     assert len(scene.rejected) == 1
     await scene.team.members.leave_all()
 
@@ -134,6 +125,6 @@ async def test_when_the_host_where_it_was_placed_does_not_answer_the_spawn_fails
     scene.error = UnavailableError("the host does not answer")
     scene.scheduler.shift(scene.placement, "far")
     with pytest.raises(UnavailableError):
-        await scene.warm.begin(scene.member, REQUEST, "lead", scene.placement)
+        await scene.starter.warm(scene.member, REQUEST, "lead", scene.placement)
     assert scene.rejected == ["the host does not answer"]
     await scene.team.members.leave_all()

@@ -9,15 +9,15 @@ from typing import Any
 import pytest
 
 from actors.agents.base import RestartedAgent
-from actors.errors import AgentError, StoreError, UnavailableError, WrongStateError
+from actors.errors import AgentError, StoreError, UnavailableError, UnknownInstanceError, WrongStateError
 from actors.instance.reports import Report
 from actors.messages import Message
 from actors.status import Status
 from actors.tmux.pane import PaneInfo
 from actors.worktrees.model import Workspace
+from supervisor.api import requests
 from supervisor.records import decode_record
-from supervisor.spawning.admission import FairSemaphore, MemoryAdmission
-from supervisor.spawning.staff import Staff
+from supervisor.spawning.admission import MemoryAdmission
 from supervisor.store import keys
 from supervisor.team.lifecycle import Lifecycle
 from supervisor.team.queries import is_settled
@@ -92,16 +92,9 @@ async def lifecycle(reported: Status) -> tuple[Lifecycle, Team, Outside]:
     """With one instance that has failed."""
     outside: Any = Outside(reported)
     team = outside.team
-    permits = FairSemaphore(3)
-    staff = Staff(
-        host=outside,
-        factory=outside,
-        permits=permits,
-        memory=outside.memory,
-    )
     member = await recruit(team, work_dir=Path("/usr"), stage=InstanceStage.FAILED)
     member.snapshot = replace(READY, status=Status.FAILED)
-    return Lifecycle(team, staff, outside, 0.05), team, outside
+    return Lifecycle(team, outside, outside, outside, outside.memory, None, 0.05), team, outside
 
 
 @pytest.mark.parametrize("reported", [Status.READY, Status.BUSY, Status.WAITING_PERMISSION, Status.RATE_LIMITED])
@@ -240,12 +233,38 @@ async def test_an_unexpected_error_with_one_of_a_cascade_ends_all_others(monkeyp
 
     monkeypatch.setattr(outside, "end_agent", fails_for_one)
     monkeypatch.setattr(team, "save", refuses_one)
-    result = await made.terminate(ID, cascade=True)
+    result = await made.terminate(requests.TerminateRequest(instance_id=ID, cascade=True))
     codes = {one.instance_id: one.error.code if one.error else "" for one in result.terminated}
     assert codes == {"spec_0_0_2": "internal", "spec_0_0_4": "store", "spec_0_0_3": "", ID: ""}
     assert {one.instance_id: one.status for one in result.terminated}["spec_0_0_3"] is Status.STOPPED
     assert not team.registry.get("spec_0_0_4").ending
     assert not result.success
+
+
+async def test_several_are_ended_in_the_order_asked_each_once_and_those_that_are_unknown_fail_alone() -> None:
+    made, team, _ = await lifecycle(Status.READY)
+    for number, parent in ((2, ID), (3, ID)):
+        await recruit(team, number, parent_id=parent, work_dir=Path("/usr"))
+    request = requests.TerminateRequest(instance_ids=[ID, "spec_9", "spec_0_0_2", ID])
+    result = await made.terminate(request)
+    codes = [(one.instance_id, one.error.code if one.error else "") for one in result.terminated]
+    assert codes == [(ID, ""), ("spec_9", "unknown_instance"), ("spec_0_0_2", "")]
+    assert not result.success
+    assert result.still_running == ["spec_0_0_3"]
+
+
+async def test_what_a_cascade_ends_is_told_once_and_before_what_leads_it() -> None:
+    made, team, _ = await lifecycle(Status.READY)
+    await recruit(team, 2, parent_id=ID, work_dir=Path("/usr"))
+    result = await made.terminate(requests.TerminateRequest(instance_ids=[ID, "spec_0_0_2"], cascade=True))
+    assert [one.instance_id for one in result.terminated] == ["spec_0_0_2", ID]
+    assert (result.success, result.still_running) == (True, [])
+
+
+async def test_one_that_is_named_alone_and_unknown_is_refused_as_a_call_of_its_own() -> None:
+    made, _, _ = await lifecycle(Status.READY)
+    with pytest.raises(UnknownInstanceError):
+        await made.terminate(requests.TerminateRequest(instance_id="spec_9"))
 
 
 async def test_only_a_conversation_that_has_not_begun_has_what_was_typed_before_forgotten() -> None:
