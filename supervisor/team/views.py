@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from actors.agents.base import Dialog
 from actors.instance.reports import InstanceSnapshot
@@ -32,17 +31,11 @@ def iso(at: float) -> str:
     return datetime.datetime.fromtimestamp(at, datetime.UTC).isoformat(timespec="milliseconds")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PendingMessages:
-    """What is on its way to an instance: messages, those of them that are held back, and why the first of these is."""
-
-    pending: int = 0
-    held: int = 0
-    why_held: str = ""
-
-
-def instance_info(member: Member, post: PendingMessages, *, followed: bool) -> InstanceInfo:
-    """``followed``: its actor reports to this supervisor."""
+def instance_info(
+    member: Member, *, followed: bool, pending: int = 0, held: int = 0, why_held: str = ""
+) -> InstanceInfo:
+    """``followed``: its actor reports to this supervisor. ``pending``: how many messages are on their way to it,
+    ``held``: how many of them are held back, ``why_held``: why the first of these is."""
     record, snapshot = member.record, member.snapshot
     workspace = record.workspace
     unknown = COMING_BACK if record.stage is InstanceStage.RUNNING and not followed else ""
@@ -54,12 +47,12 @@ def instance_info(member: Member, post: PendingMessages, *, followed: bool) -> I
         agent=record.agent,
         status=member.status,
         since=iso(snapshot.since),
-        reason=snapshot.reason or post.why_held or member.silence or unknown or None,
+        reason=snapshot.reason or why_held or member.silence or unknown or None,
         permission=permission(snapshot.permission) if snapshot.permission else None,
         dialog=dialog(snapshot.dialog) if snapshot.dialog else None,
-        needs_attention=snapshot.needs_attention or bool(post.held or member.silence),
-        queued_messages=post.pending,
-        held_messages=post.held,
+        needs_attention=snapshot.needs_attention or bool(held or member.silence),
+        queued_messages=pending,
+        held_messages=held,
         unread=snapshot.unread,
         session_name=record.session_name,
         workspace_mode=workspace.mode if workspace else "isolated",

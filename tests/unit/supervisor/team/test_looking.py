@@ -74,7 +74,7 @@ async def test_every_change_of_an_instance_is_seen_by_the_next_look(what: str) -
     after = {info.instance_id: info for info in queries.list(ALL).instances}
     assert after["spec_0_0_1"] == before[0]
     assert after["spec_0_0_2"] != before[1]
-    fresh = views.instance_info(members[1], views.PendingMessages(), followed=False)
+    fresh = views.instance_info(members[1], followed=False)
     assert after["spec_0_0_2"] == fresh
 
 
@@ -127,9 +127,9 @@ async def test_a_resting_instance_is_not_described_anew_for_every_look(monkeypat
     queries.list(ALL)
     described: list[str] = []
 
-    def describe(member: Member, post: views.PendingMessages, **more: Any) -> Any:
+    def describe(member: Member, **more: Any) -> Any:
         described.append(member.record.instance_id)
-        return info(member, post, **more)
+        return info(member, **more)
 
     info = views.instance_info
     monkeypatch.setattr(views, "instance_info", describe)
