@@ -214,8 +214,8 @@ class Supervisor:
         return results.RespondResult(
             instance_id=request.instance_id,
             decision=request.decision,
-            permission=views.permission(answered.permission) if answered.permission else None,
-            dialog=views.dialog(answered.dialog) if answered.dialog else None,
+            permission=views.permission(answered.permission),
+            dialog=views.dialog(answered.dialog),
             status=member.snapshot.status,
         )
 

@@ -37,7 +37,7 @@ def instance_info(
     """``followed``: its actor reports to this supervisor. ``pending``: how many messages are on their way to it,
     ``held``: how many of them are held back, ``why_held``: why the first of these is."""
     record, snapshot = member.record, member.snapshot
-    workspace = record.workspace
+    workspace, use = record.workspace, snapshot.tokens
     unknown = COMING_BACK if record.stage is InstanceStage.RUNNING and not followed else ""
     return InstanceInfo(
         instance_id=record.instance_id,
@@ -48,8 +48,8 @@ def instance_info(
         status=member.status,
         since=iso(snapshot.since),
         reason=snapshot.reason or why_held or member.silence or unknown or None,
-        permission=permission(snapshot.permission) if snapshot.permission else None,
-        dialog=dialog(snapshot.dialog) if snapshot.dialog else None,
+        permission=permission(snapshot.permission),
+        dialog=dialog(snapshot.dialog),
         needs_attention=snapshot.needs_attention or bool(held or member.silence),
         queued_messages=pending,
         held_messages=held,
@@ -59,26 +59,23 @@ def instance_info(
         working_directory=str(record.directory),
         branch=workspace.branch if workspace else None,
         host=record.host,
-        tokens=tokens(snapshot),
+        tokens=Tokens(
+            input=use.input_tokens,
+            output=use.output_tokens,
+            cache_read=use.cache_read_tokens,
+            cache_creation=use.cache_creation_tokens,
+        ),
     )
 
 
-def dialog(shown: Dialog) -> DialogInfo:
-    return DialogInfo(question=shown.question, options=list(shown.options))
+def dialog(shown: Dialog | None) -> DialogInfo | None:
+    return DialogInfo(question=shown.question, options=list(shown.options)) if shown else None
 
 
-def permission(asked: PendingPermission) -> Permission:
+def permission(asked: PendingPermission | None) -> Permission | None:
+    if asked is None:
+        return None
     return Permission(permission_id=asked.request_id, tool=asked.tool, input=dict(asked.tool_input))
-
-
-def tokens(snapshot: InstanceSnapshot) -> Tokens:
-    use = snapshot.tokens
-    return Tokens(
-        input=use.input_tokens,
-        output=use.output_tokens,
-        cache_read=use.cache_read_tokens,
-        cache_creation=use.cache_creation_tokens,
-    )
 
 
 def spawn_result(record: InstanceRecord, snapshot: InstanceSnapshot) -> SpawnResult:
