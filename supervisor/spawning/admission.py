@@ -345,10 +345,6 @@ class WorkDirPolicy:
             raise InvalidRequestError(
                 f"{called} {directory} is not a directory{self._there}: create it first or correct the path."
             )
-        self._check_place(directory, called)
-        return directory
-
-    def _check_place(self, directory: Path, called: str) -> None:
         if directory in (Path("/"), self._user_home):
             raise InvalidRequestError(f"{called} {directory} is too wide: give the directory of one project.")
         if directory.is_relative_to(self._root) and not directory.is_relative_to(self._worktrees):
@@ -360,3 +356,4 @@ class WorkDirPolicy:
                 f"{called} {directory} is outside what is allowed: {roots}. "
                 "Give a directory inside, or change allowed_work_dirs in config.toml."
             )
+        return directory

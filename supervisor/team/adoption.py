@@ -61,8 +61,7 @@ class Adopter:
         A new actor reads it from the agent's record and the journal and reports it.
         """
         await self._factory.destroy(record.actor_name)  # one that lives on may still wait for the agent's next life
-        port = await self.actor(record)
-        await self.adopt(record, port)
+        await self.adopt(record, await self.actor(record))
 
     async def on_report(self, instance_id: str, report: Report) -> None:
         await self._team.take_in(instance_id, report)
@@ -137,15 +136,13 @@ class Batching:
 
     def _tuned(self, before: TunableValues, after: TunableValues) -> None:
         self.limits = limits_of(after)
-        if limits_of(before) == self.limits:
-            return
-        for member in self._team.registry:
-            self._tell_soon(member.record.instance_id)
+        if self.limits != limits_of(before):
+            for member in self._team.registry:
+                self._tell_soon(member.record.instance_id)
 
     def _tell_soon(self, instance_id: str) -> None:
-        if not self._team.members.has(instance_id):  # it is told when it takes its agent over
-            return
-        self._telling.begin(self.tell(instance_id, self._team.members.port(instance_id)))
+        if self._team.members.has(instance_id):  # another one is told when it takes its agent over
+            self._telling.begin(self.tell(instance_id, self._team.members.port(instance_id)))
 
 
 def limits_of(tuning: TunableValues) -> BatchLimits:

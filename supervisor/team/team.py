@@ -80,7 +80,7 @@ class Team:
         self.idempotency.restore(await self._store.load(keys.REQUEST_PREFIX), self.unreadable)
 
     async def _counted(self, key: str) -> int:
-        found = self.unreadable.readable(await self._store.load(key), _decode_number)
+        found = self.unreadable.readable(await self._store.load(key), lambda data: int(decode_plain(data)))
         return max((number for _, number in found), default=0)
 
     def stored_form(self, record: InstanceRecord) -> Writes:
@@ -153,7 +153,7 @@ class Team:
         """Notes that the agent has ended while it was not followed."""
         await self.save(member.record.instance_id, stage=stage, reason=reason, ended_at=time.time())
         status = Status.STOPPED if stage is InstanceStage.STOPPED else Status.FAILED
-        member.snapshot = ended(member.snapshot, status, reason)
+        member.snapshot = replace(member.snapshot, status=status, since=time.time(), reason=reason, permission=None)
         member.silence = ""
         self.changes.announce()
         if stage is InstanceStage.FAILED:
@@ -228,19 +228,10 @@ class Team:
         return messages / batches if batches else 0.0
 
 
-def ended(snapshot: InstanceSnapshot, status: Status, reason: str = "") -> InstanceSnapshot:
-    """The snapshot of an instance whose agent is gone."""
-    return replace(snapshot, status=status, since=time.time(), reason=reason, permission=None)
-
-
 def _told(snapshot: InstanceSnapshot, record: InstanceRecord) -> InstanceSnapshot:
     """What the supervisor knows of a failure stays said, however often the instance reports its own part of it."""
     failed = snapshot.status is Status.FAILED and record.stage is InstanceStage.FAILED and record.reason
     return replace(snapshot, reason=record.reason) if failed else snapshot
-
-
-def _decode_number(data: bytes) -> int:
-    return int(decode_plain(data))
 
 
 def _changed(record: InstanceRecord, snapshot: InstanceSnapshot) -> InstanceRecord:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 from actors.agents.base import RunningAgent
@@ -83,7 +82,8 @@ class Outside:
         if record.instance_id in self.hangs:
             await asyncio.Event().wait()
         self.adopted.append(record.instance_id)
-        self.team.members._ends[record.instance_id] = SimpleNamespace(port=port, follower=None)  # type: ignore[assignment]
+        listener: Any = self  # nothing is reported
+        self.team.members.follow(record.instance_id, port, "first", listener)
 
     async def on_unreachable(self, instance_id: str, reason: str) -> None:
         self.silent[instance_id] = reason
