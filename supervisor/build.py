@@ -28,9 +28,8 @@ from supervisor.settings.live import LiveSettings, TunableValues
 from supervisor.settings.service import SettingsService
 from supervisor.spawning.admission import WorkDirPolicy
 from supervisor.spawning.rollback import SpawnRollback
-from supervisor.spawning.spawner import Spawner
+from supervisor.spawning.spawner import AgentStarter, Spawner
 from supervisor.spawning.staff import Staff
-from supervisor.spawning.start import AgentStarter
 from supervisor.store.base import StateStore
 from supervisor.store.guards import FencedStore, PreservingStore
 from supervisor.supervisor import Supervisor

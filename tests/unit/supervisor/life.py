@@ -22,9 +22,8 @@ from supervisor.settings import Settings
 from supervisor.settings.live import LiveSettings, TunableValues
 from supervisor.spawning.admission import FairSemaphore, MemoryAdmission, WorkDirPolicy
 from supervisor.spawning.rollback import SpawnRollback
-from supervisor.spawning.spawner import Spawner
+from supervisor.spawning.spawner import AgentStarter, Spawner
 from supervisor.spawning.staff import Staff
-from supervisor.spawning.start import AgentStarter
 from supervisor.store.guards import FencedStore
 from supervisor.team.adoption import Adopter, Batching
 from supervisor.team.lifecycle import Lifecycle

@@ -18,7 +18,7 @@ from supervisor.api.requests import Role, SpawnRequest
 from supervisor.cluster.scheduler import HostScheduler, Placement
 from supervisor.pool.agents import spare_agent
 from supervisor.pool.pool import Spare
-from supervisor.spawning.start import AgentStarter
+from supervisor.spawning.spawner import AgentStarter
 from supervisor.team.registry import InstanceStage, Member
 from supervisor.team.team import Team
 from tests.memory_store import MemoryStore
