@@ -208,21 +208,18 @@ class Spawner:
                 self._check_goes_on()
                 raise
 
-    async def _spawn(self, task: SpawnTask) -> InstanceRecord:
+    async def _spawn(self, task: SpawnTask, *, warm: bool = True) -> InstanceRecord:
+        member = self._take_in(task)
         try:
-            return await self._attempt(task, warm=True)
+            async with member.turn:
+                try:
+                    return await self._make(member, task, warm=warm)
+                except BaseException:
+                    await self._undo(member.record)
+                    raise
         except _SpareLostError as error:
             logger.warning("the spawn begins anew: %s", error)
-            return await self._attempt(task, warm=False)
-
-    async def _attempt(self, task: SpawnTask, *, warm: bool) -> InstanceRecord:
-        member = self._take_in(task)
-        async with member.turn:
-            try:
-                return await self._make(member, task, warm=warm)
-            except BaseException:
-                await self._undo(member.record)
-                raise
+            return await self._spawn(task, warm=False)
 
     async def _undo(self, record: InstanceRecord) -> None:
         """Runs to its end also when the spawn is cancelled: half an instance would be resumed later."""

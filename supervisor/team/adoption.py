@@ -27,7 +27,7 @@ LEASE_S = 40.0
 
 
 class Adopter:
-    """Gives an agent its actor and takes in the actor's reports; listens to the links of the team.
+    """Gives an agent its actor and takes in the actor's reports; the ``ReportListener`` of the team's links.
 
     The actor is found or made and takes the agent over (one that follows it already goes on undisturbed). Then its
     reports are followed, and it gets every message that is pending.
@@ -83,6 +83,9 @@ class Adopter:
         return port, incarnation
 
     def _config(self, record: InstanceRecord) -> InstanceConfig:
+        known = record.instance_id in self._team.registry
+        # An actor that was killed has not been told that its agent is being ended only to be started again.
+        restarting = known and self._team.registry.get(record.instance_id).coming_back
         return InstanceConfig(
             instance_id=record.instance_id,
             agent=record.agent,
@@ -90,16 +93,9 @@ class Adopter:
             directory=self._home.instance_directory(record.place),
             tmux_socket=self._home.tmux_socket,
             limits=self._batching.limits,
-            comes_back=self._comes_back(record),
+            comes_back=record.wanted and (self._auto_restart or restarting),
             lease_s=LEASE_S if "@" in record.actor_name else 0.0,
         )
-
-    def _comes_back(self, record: InstanceRecord) -> bool:
-        """Whether what waits for it when its agent ends is kept for the agent's next life: also by an actor that was
-        killed, and has not been told so, while the agent is being ended only to be started again."""
-        known = record.instance_id in self._team.registry
-        restarting = known and self._team.registry.get(record.instance_id).coming_back
-        return record.wanted and (self._auto_restart or restarting)
 
 
 class Batching:
