@@ -8,8 +8,6 @@
   permits does not keep out a request for one. Background work (refilling a pool) begins only while no caller waits for
   a permit or holds one. It leaves one permit free if the limit allows, so that the next caller need not wait.
 - ``WorkDirPolicy`` says in which directories instances may work.
-
-All of it runs in the supervisor's event loop.
 """
 
 from __future__ import annotations

@@ -94,8 +94,6 @@ class _SpareLostError(AgentError):
 
 
 class Spawner:
-    """All in the supervisor's event loop."""
-
     def __init__(
         self,
         team: Team,
@@ -304,7 +302,7 @@ class Spawner:
 
 
 class AgentStarter:
-    """Starts the agent of a spawn. All in the supervisor's event loop."""
+    """Starts the agent of a spawn."""
 
     def __init__(
         self, home: Home, host: Host, team: Team, adopter: Adopter, pools: Pools, scheduler: HostScheduler | None

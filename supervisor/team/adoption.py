@@ -1,8 +1,7 @@
 """Connects running agents with actors, and gives actors the settings that apply now.
 
 ``Adopter`` is called for an agent that has just started, for one whose actor died, and for all agents when the
-supervisor comes back. ``Batching`` tells instances how many messages to paste at once. All in the supervisor's event
-loop.
+supervisor comes back. ``Batching`` tells instances how many messages to paste at once.
 """
 
 from __future__ import annotations

@@ -59,7 +59,7 @@ _NOTHING_REMOVED = RemovalResult(removed=False, kept_reason=None, branch_deleted
 
 
 class Lifecycle:
-    """Ends and restarts instances. All in the supervisor's event loop.
+    """Ends and restarts instances.
 
     Promises: work is never deleted; a worktree goes only when the host finds nothing in it that would be lost, or has
     saved it. That an instance is being terminated is stored before its agent is ended, so an end that a crash cuts off
@@ -368,7 +368,7 @@ class AutoRestart:
 
     ``Team`` tells of each failure, ``Recovery`` of those that a crash of the supervisor has left failed. Each next
     attempt for the same instance waits longer, and after ``limit`` in a row it stays failed until it is restarted by a
-    call. An instance that has run for a while has its attempts back. All in the supervisor's event loop.
+    call. An instance that has run for a while has its attempts back.
     """
 
     def __init__(self, team: Team, lifecycle: Lifecycle, permits: FairSemaphore, limit: int) -> None:

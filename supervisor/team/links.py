@@ -2,7 +2,7 @@
 
 ``Adopter`` begins a link; ``Team`` and the verbs call through it. The loop is a long poll, so nothing is polled in
 vain. It notices a restarted actor by its new incarnation and a lost one by its silence: in both cases the listener has
-the actor take its agent over again and returns a fresh port. All in the supervisor's event loop.
+the actor take its agent over again and returns a fresh port.
 """
 
 from __future__ import annotations
@@ -40,8 +40,6 @@ class ReportListener(Protocol):
 
 
 class InstanceLinks:
-    """All in the supervisor's event loop."""
-
     def __init__(self) -> None:
         self._pollers: dict[str, _ReportPoller] = {}
 

@@ -27,8 +27,6 @@ _LONGEST_WHY = 200
 
 
 class Queries:
-    """All in the supervisor's event loop."""
-
     def __init__(self, team: Team, host: Host) -> None:
         self._team = team
         self._host = host

@@ -50,7 +50,7 @@ ASK = (
 
 
 class ContextRecycler:
-    """Subscribes to the team's reports. All in the supervisor's event loop.
+    """Subscribes to the team's reports.
 
     Promises: from the question for the summary on nothing else is typed into the old conversation; messages to the
     instance wait for the fresh one, or for the old one where that goes on. The summary is the answer to that very

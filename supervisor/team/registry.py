@@ -185,7 +185,7 @@ class Member:
 
 
 class Registry:
-    """All members by id, oldest first; iterated, those that are instances. All in the supervisor's event loop."""
+    """All members by id, oldest first; iterated, those that are instances."""
 
     def __init__(self) -> None:
         self._members: dict[str, Member] = {}

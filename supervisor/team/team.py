@@ -1,7 +1,7 @@
 """The team: registry, links, outbox and store, kept in step.
 
 Every change of who is in the team goes through ``Team``; every wait for a change of the team waits on ``changes``. A
-change of an instance is stored before anybody is told of it. All in the supervisor's event loop.
+change of an instance is stored before anybody is told of it.
 """
 
 from __future__ import annotations
@@ -30,8 +30,6 @@ _STAGE_OF = {Status.STOPPED: InstanceStage.STOPPED, Status.FAILED: InstanceStage
 
 
 class Team:
-    """All in the supervisor's event loop."""
-
     def __init__(self, store: StateStore, names: Iterable[str] = (), recorder: MetricsRecorder | None = None) -> None:
         """``names``: of what instances and spares have left in this home; they are not given again."""
         self.changes = ChangeNotifier()
