@@ -21,10 +21,10 @@ from supervisor.spawning.rollback import SpawnRollback
 from supervisor.store import keys
 from supervisor.team.registry import InstanceStage, Member
 from supervisor.team.team import Team
-from tests.memory_store import MemoryStore
-from tests.unit.supervisor import virtual_time
-from tests.unit.supervisor.pool.hosts import Hosts
-from tests.unit.supervisor.stand_ins import StandInInstance, recruit
+from tests.fakes.instances import FakeInstance
+from tests.fakes.pools import FakePlacement
+from tests.fakes.store import MemoryStore
+from tests.fakes.team import add_member
 
 HERE = Path("/project")
 
@@ -57,7 +57,7 @@ class Scene:
     def __init__(self) -> None:
         self.store = MemoryStore()
         self.team = Team(self.store)
-        self.hosts = Hosts()
+        self.hosts = FakePlacement()
         self.deeds: list[str] = []
         self.bound = False
         self.stays = False
@@ -94,36 +94,33 @@ class Scene:
         self.hosts.settle("spare_1", "b")
         given: dict[str, Any] = {"instance_id": "spare_1", "recipe": "r", "stage": InstanceStage.SPARE, "host": "b"}
         workspace = Workspace(mode="isolated", directory=Path("/w"))
-        member = await recruit(self.team, 1, actor="spare_1@1", workspace=workspace, **{**given, **more})
+        member = await add_member(self.team, 1, actor="spare_1@1", workspace=workspace, **{**given, **more})
         member.snapshot = replace(member.snapshot, since=asyncio.get_running_loop().time())
-        instance: Any = StandInInstance()
+        instance: Any = FakeInstance()
         self.team.members.follow("spare_1", instance, "first", self)  # type: ignore[arg-type]
         return spare_agent(member)
 
 
-def played(test: Callable[[Scene, Spare[str, Member]], Awaitable[None]], **more: Any) -> None:
-    async def play() -> None:
-        scene = Scene()
-        spare = await scene.add(**more)
-        try:
-            await test(scene, spare)
-        finally:
-            await scene.team.members.leave_all()
-
-    virtual_time.run(play)
+async def played(test: Callable[[Scene, Spare[str, Member]], Awaitable[None]], **more: Any) -> None:
+    scene = Scene()
+    spare = await scene.add(**more)
+    try:
+        await test(scene, spare)
+    finally:
+        await scene.team.members.leave_all()
 
 
-def test_one_at_its_prompt_is_good_for_days() -> None:
+async def test_one_at_its_prompt_is_good_for_days() -> None:
     async def test(scene: Scene, spare: Spare[str, Member]) -> None:
         await asyncio.sleep(3 * 86_400)
         await scene.maker.look()
         assert scene.maker.is_ready(spare)
         assert scene.maker.fault(spare) == ""
 
-    played(test)
+    await played(test)
 
 
-def test_one_that_is_not_at_its_prompt_is_given_to_nobody_and_bad_after_a_while() -> None:
+async def test_one_that_is_not_at_its_prompt_is_given_to_nobody_and_bad_after_a_while() -> None:
     async def test(scene: Scene, spare: Spare[str, Member]) -> None:
         now = asyncio.get_running_loop().time()
         spare.content.snapshot = replace(spare.content.snapshot, status=Status.RATE_LIMITED, since=now, reason="limit")
@@ -135,22 +132,22 @@ def test_one_that_is_not_at_its_prompt_is_given_to_nobody_and_bad_after_a_while(
         spare.content.snapshot = replace(spare.content.snapshot, status=Status.FAILED, since=now + STUCK_S, reason="")
         assert scene.maker.fault(spare) == "it is failed"
 
-    played(test)
+    await played(test)
 
 
-def test_one_is_bad_when_the_program_of_its_own_host_is_another() -> None:
+async def test_one_is_bad_when_the_program_of_its_own_host_is_another() -> None:
     async def test(scene: Scene, spare: Spare[str, Member]) -> None:
-        scene.hosts.programs.update(a="new", b="old")
+        scene.hosts.hosts["a"].program_version, scene.hosts.hosts["b"].program_version = "new", "old"
         await scene.maker.look()
         assert scene.maker.fault(spare) == ""
-        scene.hosts.programs["b"] = "new"
+        scene.hosts.hosts["b"].program_version = "new"
         await scene.maker.look()
         assert scene.maker.fault(spare) == "its program was changed"
 
-    played(test, program="old")
+    await played(test, program="old")
 
 
-def test_one_whose_host_is_drained_or_lost_is_bad_at_once_and_nothing_is_known_of_one_that_is_in_hand() -> None:
+async def test_one_whose_host_is_drained_or_lost_is_bad_at_once_and_nothing_is_known_of_one_that_is_in_hand() -> None:
     async def test(scene: Scene, spare: Spare[str, Member]) -> None:
         scene.hosts.drained.add("b")
         assert scene.maker.fault(spare) == "the host b is drained or lost"
@@ -160,10 +157,12 @@ def test_one_whose_host_is_drained_or_lost_is_bad_at_once_and_nothing_is_known_o
         scene.team.registry.remove(spare.name)
         assert scene.maker.fault(spare) == "it is gone"
 
-    played(test)
+    await played(test)
 
 
-def test_one_that_was_being_given_away_when_the_supervisor_died_is_bad_and_one_nobody_can_ask_about_is_not() -> None:
+async def test_one_that_was_being_given_away_when_the_supervisor_died_is_bad_and_one_nobody_can_ask_about_is_not() -> (
+    None
+):
     async def test(scene: Scene, spare: Spare[str, Member]) -> None:
         assert await scene.maker.recognise(spare) == ""
         scene.bound = True
@@ -171,10 +170,10 @@ def test_one_that_was_being_given_away_when_the_supervisor_died_is_bad_and_one_n
         scene.hosts.there.remove("b")
         assert await scene.maker.recognise(spare) == ""
 
-    played(test)
+    await played(test)
 
 
-def test_on_a_host_that_can_be_asked_all_that_it_has_is_taken_away_there() -> None:
+async def test_on_a_host_that_can_be_asked_all_that_it_has_is_taken_away_there() -> None:
     async def test(scene: Scene, spare: Spare[str, Member]) -> None:
         scene.hosts.drained.add("b")
         await scene.maker.end(spare)
@@ -183,21 +182,21 @@ def test_on_a_host_that_can_be_asked_all_that_it_has_is_taken_away_there() -> No
         await scene.maker.end(spare)
         assert len(scene.deeds) == 3, "it is gone already"
 
-    played(test)
+    await played(test)
 
 
-def test_one_of_which_a_part_stays_is_not_called_gone() -> None:
+async def test_one_of_which_a_part_stays_is_not_called_gone() -> None:
     async def test(scene: Scene, spare: Spare[str, Member]) -> None:
         scene.stays = True
         with pytest.raises(UnavailableError, match="Not all of spare_1 is gone"):
             await scene.maker.end(spare)
         assert spare.name in scene.team.registry
 
-    played(test)
+    await played(test)
 
 
 @pytest.mark.parametrize("stage", [InstanceStage.SPARE, InstanceStage.STARTING])
-def test_of_a_lost_host_nothing_is_asked_and_no_record_is_left(stage: InstanceStage) -> None:
+async def test_of_a_lost_host_nothing_is_asked_and_no_record_is_left(stage: InstanceStage) -> None:
     async def test(scene: Scene, spare: Spare[str, Member]) -> None:
         scene.hosts.there.remove("b")
         left = [spare] if stage is InstanceStage.SPARE else await scene.maker.look()
@@ -207,10 +206,10 @@ def test_of_a_lost_host_nothing_is_asked_and_no_record_is_left(stage: InstanceSt
         assert spare.name not in scene.team.registry
         assert await scene.store.load(keys.INSTANCE_PREFIX) == {}
 
-    played(test, stage=stage)
+    await played(test, stage=stage)
 
 
-def test_one_for_which_there_is_room_nowhere_leaves_nothing() -> None:
+async def test_one_for_which_there_is_room_nowhere_leaves_nothing() -> None:
     async def test(scene: Scene, spare: Spare[str, Member]) -> None:
         spec = AgentSpec(work_dir=HERE, agent="demo")
         scene.maker.specs[spec.key] = spec
@@ -221,4 +220,4 @@ def test_one_for_which_there_is_room_nowhere_leaves_nothing() -> None:
             await scene.maker.make("spare_2", spec.key)
         assert len(scene.team.registry.spares()) == 1
 
-    played(test)
+    await played(test)

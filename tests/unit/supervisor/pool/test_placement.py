@@ -15,8 +15,8 @@ from supervisor.cluster.slots import SlotAccounting
 from supervisor.pool.placement import ClusterPlacement
 from supervisor.team.registry import InstanceStage
 from supervisor.team.team import Team
-from tests.memory_store import MemoryStore
-from tests.unit.supervisor.stand_ins import recruit
+from tests.fakes.store import MemoryStore
+from tests.fakes.team import add_member
 
 
 class Scene:
@@ -59,7 +59,7 @@ class Scene:
 
     async def sit(self, host: str, **changes: Any) -> None:
         self._number += 1
-        await recruit(self.team, self._number, host=host, **changes)
+        await add_member(self.team, self._number, host=host, **changes)
 
 
 async def test_spare_agents_are_spread_with_the_instances_and_stay_off_hosts_that_come_and_go() -> None:

@@ -23,10 +23,10 @@ from supervisor.settings.live import LiveSettings, TunableValues
 from supervisor.spawning.admission import FairSemaphore
 from supervisor.team.registry import InstanceStage, Member
 from supervisor.team.team import Team
-from tests.memory_store import MemoryStore
-from tests.unit.supervisor import virtual_time
-from tests.unit.supervisor.pool.hosts import Hosts
-from tests.unit.supervisor.stand_ins import READY, StandInInstance, TroubledStore, record
+from tests.fakes.instances import READY, FakeInstance
+from tests.fakes.pools import FakePlacement
+from tests.fakes.store import MemoryStore
+from tests.fakes.team import record
 
 PROJECT = Path("/project")
 MAKING_S = 2.0
@@ -59,7 +59,7 @@ class Scene(SpareMaker[str, Member]):
         this: Any = self
         self.full: asyncio.Queue[list[str]] = asyncio.Queue()
         memory: Any = SimpleNamespace(full_hosts=self.full.get)
-        hosts = Hosts()
+        hosts = FakePlacement()
         self.pools = Pools(
             self.team,
             self.permits,
@@ -125,7 +125,7 @@ class Scene(SpareMaker[str, Member]):
 
     def runs(self) -> None:
         """An instance of an earlier supervisor is followed again."""
-        instance: Any = StandInInstance()
+        instance: Any = FakeInstance()
         self.add(record(7, workspace=ENDED))
         self.team.members.follow("spec_0_0_7", instance, "first", self)  # type: ignore[arg-type]
 
@@ -147,8 +147,10 @@ class Scene(SpareMaker[str, Member]):
 Test = Callable[[Scene], Awaitable[None]]
 
 
-def played(*tests: Test, boots: tuple[str, ...] = ("b", "b"), size: int = 0, store: MemoryStore | None = None) -> None:
-    """One life of the supervisor after the other, each with the store of the one before."""
+async def played(
+    *tests: Test, boots: tuple[str, ...] = ("b", "b"), size: int = 0, store: MemoryStore | None = None
+) -> None:
+    """One supervisor after the other, each with the store of the one before."""
     kept = store or MemoryStore()
 
     async def play(test: Test, boot: str) -> None:
@@ -161,10 +163,10 @@ def played(*tests: Test, boots: tuple[str, ...] = ("b", "b"), size: int = 0, sto
             await scene.team.members.leave_all()
 
     for test, boot in zip(tests, boots, strict=False):
-        virtual_time.run(lambda test=test, boot=boot: play(test, boot))  # type: ignore[misc]
+        await play(test, boot)
 
 
-def test_what_is_not_named_stays_as_it_is() -> None:
+async def test_what_is_not_named_stays_as_it_is() -> None:
     async def test(scene: Scene) -> None:
         await scene.fill(2, 3)
         assert scene.ready() == (2, 3)
@@ -177,10 +179,10 @@ def test_what_is_not_named_stays_as_it_is() -> None:
         await scene.fill(0, 0)
         assert scene.ready() == (0, 0)
 
-    played(test)
+    await played(test)
 
 
-def test_an_order_from_which_spawns_take_ends_when_the_others_are_there() -> None:
+async def test_an_order_from_which_spawns_take_ends_when_the_others_are_there() -> None:
     async def test(scene: Scene) -> None:
         filling = asyncio.ensure_future(scene.fill(3, 1))
         await scene.team.changes.until(lambda: scene.ready() == (1, 1), None)
@@ -191,10 +193,10 @@ def test_an_order_from_which_spawns_take_ends_when_the_others_are_there() -> Non
         assert (done.success, done.instances, done.worktrees, done.taken) == (True, 2, 0, 2)
         assert asyncio.get_running_loop().time() - started < 3 * MAKING_S
 
-    played(test)
+    await played(test)
 
 
-def test_an_order_of_which_some_were_given_up_for_an_instance_ends_and_says_so() -> None:
+async def test_an_order_of_which_some_were_given_up_for_an_instance_ends_and_says_so() -> None:
     async def test(scene: Scene) -> None:
         filling = asyncio.ensure_future(scene.fill(2))
         await scene.team.changes.until(lambda: scene.ready() == (1, 0), None)
@@ -203,10 +205,10 @@ def test_an_order_of_which_some_were_given_up_for_an_instance_ends_and_says_so()
         assert done.instances == 1
         assert done.errors == ["One was given up, because an instance needed its room."]
 
-    played(test)
+    await played(test)
 
 
-def test_while_spawns_of_callers_come_first_an_order_says_so_and_ends_in_words_when_it_takes_too_long() -> None:
+async def test_while_spawns_of_callers_come_first_an_order_says_so_and_ends_in_words_when_it_takes_too_long() -> None:
     async def test(scene: Scene) -> None:
         words = "spawns of callers, which come first: 1 run, 0 wait"
         async with scene.permits.hold("lead"):
@@ -217,10 +219,10 @@ def test_while_spawns_of_callers_come_first_an_order_says_so_and_ends_in_words_w
         await asyncio.sleep(10)
         assert scene.ready() == (2, 0), "it is ordered all the same"
 
-    played(test)
+    await played(test)
 
 
-def test_an_order_outlives_the_supervisor_less_what_was_taken() -> None:
+async def test_an_order_outlives_the_supervisor_less_what_was_taken() -> None:
     async def first(scene: Scene) -> None:
         await scene.fill(3, 2)
         scene.take()
@@ -230,10 +232,10 @@ def test_an_order_outlives_the_supervisor_less_what_was_taken() -> None:
         await asyncio.sleep(60)
         assert scene.ready() == (2, 2)
 
-    played(first, second)
+    await played(first, second)
 
 
-def test_an_order_ends_with_the_team_and_with_the_machine() -> None:
+async def test_an_order_ends_with_the_team_and_with_the_machine() -> None:
     async def first(scene: Scene) -> None:
         await scene.fill(3, 2)
         await scene.pools.give_up()
@@ -245,10 +247,10 @@ def test_an_order_ends_with_the_team_and_with_the_machine() -> None:
     async def again(scene: Scene) -> None:
         await scene.fill(3, 2)
 
-    played(first, nothing, again, nothing, boots=("b", "b", "b", "c"))
+    await played(first, nothing, again, nothing, boots=("b", "b", "b", "c"))
 
 
-def test_the_spares_of_the_settings_are_of_the_kind_that_was_spawned_last_once_the_team_is_used() -> None:
+async def test_the_spares_of_the_settings_are_of_the_kind_that_was_spawned_last_once_the_team_is_used() -> None:
     async def first(scene: Scene) -> None:
         assert (scene.instances.wanted, scene.instances.waits_for[:15]) == (2, "the first spawn")
         assert scene.take() is None
@@ -270,10 +272,10 @@ def test_the_spares_of_the_settings_are_of_the_kind_that_was_spawned_last_once_t
         assert scene.ready() == (2, 0)
         assert scene.instances.waits_for == ""
 
-    played(first, second, size=2)
+    await played(first, second, size=2)
 
 
-def test_spares_of_a_kind_that_nobody_wants_any_more_stay_for_half_an_hour() -> None:
+async def test_spares_of_a_kind_that_nobody_wants_any_more_stay_for_half_an_hour() -> None:
     async def test(scene: Scene) -> None:
         scene.starts_cold()
         await asyncio.sleep(10)
@@ -283,10 +285,10 @@ def test_spares_of_a_kind_that_nobody_wants_any_more_stay_for_half_an_hour() -> 
         await asyncio.sleep(4 * EVERY_S)
         assert scene.names() == ["spare_2"]
 
-    played(test, size=1)
+    await played(test, size=1)
 
 
-def test_what_was_ordered_is_kept_whatever_is_tuned_and_the_rest_goes_at_once() -> None:
+async def test_what_was_ordered_is_kept_whatever_is_tuned_and_the_rest_goes_at_once() -> None:
     async def test(scene: Scene) -> None:
         scene.starts_cold(model="other")
         await scene.fill(2)
@@ -297,10 +299,12 @@ def test_what_was_ordered_is_kept_whatever_is_tuned_and_the_rest_goes_at_once() 
         scene.tune(prewarm_instances=1)
         assert (scene.pools.agents.orders, scene.names()) == ({spec().key: 1}, ["spare_3"])
 
-    played(test, size=1)
+    await played(test, size=1)
 
 
-def test_what_needs_an_environment_that_is_not_stored_stays_and_further_ones_wait_for_a_spawn_of_its_kind() -> None:
+async def test_what_needs_an_environment_that_is_not_stored_stays_and_further_ones_wait_for_a_spawn_of_its_kind() -> (
+    None
+):
     store = MemoryStore()
 
     async def first(scene: Scene) -> None:
@@ -322,10 +326,10 @@ def test_what_needs_an_environment_that_is_not_stored_stays_and_further_ones_wai
         assert scene.ready() == (1, 0)
         assert scene.instances.waits_for == ""
 
-    played(first, second, store=store)
+    await played(first, second, store=store)
 
 
-def test_worktrees_are_kept_for_the_directories_of_last_use_and_where_they_are_ordered() -> None:
+async def test_worktrees_are_kept_for_the_directories_of_last_use_and_where_they_are_ordered() -> None:
     async def test(scene: Scene) -> None:
         ordered = [PROJECT / str(number) for number in range(DIRECTORIES + 2)]
         for work_dir in ordered:
@@ -339,10 +343,10 @@ def test_worktrees_are_kept_for_the_directories_of_last_use_and_where_they_are_o
         assert [len(worktrees.ready(work_dir)) for work_dir in ordered] == [1] * len(ordered)
         assert [len(worktrees.ready(work_dir)) for work_dir in used] == [0] + [2] * DIRECTORIES
 
-    played(test)
+    await played(test)
 
 
-def test_worktrees_are_made_where_an_instance_of_an_earlier_supervisor_works() -> None:
+async def test_worktrees_are_made_where_an_instance_of_an_earlier_supervisor_works() -> None:
     async def test(scene: Scene) -> None:
         scene.tune(worktree_pool_size=1)
         assert scene.pools.figures.worktrees.waits_for.startswith("the first spawn of an isolated instance")
@@ -350,11 +354,11 @@ def test_worktrees_are_made_where_an_instance_of_an_earlier_supervisor_works() -
         await asyncio.sleep(2 * EVERY_S)
         assert scene.ready() == (0, 1)
 
-    played(test)
+    await played(test)
 
 
-def test_what_cannot_be_stored_now_is_stored_later() -> None:
-    store = TroubledStore()
+async def test_what_cannot_be_stored_now_is_stored_later() -> None:
+    store = MemoryStore()
 
     async def test(scene: Scene) -> None:
         await scene.fill(2)
@@ -366,4 +370,4 @@ def test_what_cannot_be_stored_now_is_stored_later() -> None:
         found = await OrderBook(store, "b").load(scene.team.unreadable)
         assert found.agents == {spec().key: 1}
 
-    played(test, store=store)
+    await played(test, store=store)
