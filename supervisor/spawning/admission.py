@@ -203,8 +203,6 @@ class FairSemaphore:
         """The caller whose turn is next stands first. Only callers that wait or hold a permit are kept."""
         self._background = _WaitQueue()
         self._refused = ""
-        self.most_held = 0
-        """The most holders at once so far."""
 
     @property
     def limit(self) -> int:
@@ -285,7 +283,6 @@ class FairSemaphore:
             if turn.done():  # cancelled, but its task has not run yet
                 continue
             queue.held += 1
-            self.most_held = max(self.most_held, self.held)
             turn.set_result(None)
 
     def _next(self) -> _WaitQueue | None:
