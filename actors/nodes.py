@@ -12,6 +12,10 @@ SLOT = "claude_slot"
 HOST_LABEL = "phalanx/host"
 ELASTIC_LABEL = "phalanx/elastic"
 """``true`` on a host that Ray's autoscaler may remove when nothing runs on it."""
+SLOT_BYTES = 512 << 20
+"""An idle Claude Code with its actor takes 180 MB. At work, with the programs that it runs, it needs more."""
+RESERVED_BYTES = 1 << 30
+"""For the system, Ray and the supervisor."""
 _OF_RAY = "ray.io/"
 
 
@@ -29,6 +33,11 @@ class Node:
     @property
     def elastic(self) -> bool:
         return self.labels.get(ELASTIC_LABEL) == "true"
+
+
+def slots_for(memory_bytes: int) -> int:
+    """How many instances a host of this memory has room for, at least one."""
+    return max(1, (memory_bytes - RESERVED_BYTES) // SLOT_BYTES)
 
 
 def named(listed: Sequence[Mapping[str, Any]]) -> tuple[Node, ...]:

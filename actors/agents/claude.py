@@ -15,26 +15,12 @@ from pathlib import Path
 
 from actors.agents import hook
 from actors.agents.base import Launch, LaunchRequest
-from actors.agents.claude_records import ClaudeRecord
+from actors.agents.claude_records import EVENT_KINDS, ClaudeRecords
 from actors.errors import InvalidRequestError, SettingsError
 
-_SETTINGS_NAME = "settings.json"
 _TOOL_EVENTS = frozenset({"PermissionRequest", "PostToolUse", "PostToolUseFailure"})
-_EVENTS = (
-    "SessionStart",
-    "UserPromptSubmit",
-    "PermissionRequest",
-    "PostToolUse",
-    "PostToolUseFailure",
-    "Stop",
-    "StopFailure",
-    "Notification",
-    "SessionEnd",
-)
 _PERMISSION_TIMEOUT_S = 2_000_000
 """23 days; a timer of Claude Code's runtime overflows, and fires at once, a little above 24."""
-_NO_LEAD = [{"serverName": "phalanx"}]
-"""The name under which ``phalanx mcp add`` registers."""
 _MODE_SETTINGS: dict[str, dict[str, object]] = {
     # The caller that asked for the mode was warned; at the agent's terminal no person would answer.
     "bypassPermissions": {"skipDangerousModePermissionPrompt": True},
@@ -59,7 +45,7 @@ _ENVIRONMENT = {
 
 
 @dataclass(frozen=True, slots=True)
-class ClaudeAgent(ClaudeRecord):
+class ClaudeAgent(ClaudeRecords):
     """``command`` starts Claude Code and may hold arguments; ``python`` runs the hooks."""
 
     command: str
@@ -88,17 +74,17 @@ class ClaudeAgent(ClaudeRecord):
 
 
 def settings_file(instance_directory: Path) -> Path:
-    return instance_directory / _SETTINGS_NAME
+    return instance_directory / "settings.json"
 
 
 def settings_text(python: str, request: LaunchRequest) -> str:
     """The settings of one agent: it runs ``hook.py`` for every event that Phalanx uses, and is no lead itself."""
-    # An agent that started the user's Phalanx server would take 70 MB and half a second of CPU to act as a lead.
     settings: dict[str, object] = {
         **request.approvals,
         "hooks": _hooks(python, request.instance_directory),
         "disableAllHooks": False,  # a user or a project may have set it for hooks of their own
-        "deniedMcpServers": _NO_LEAD,
+        # As ``phalanx mcp add`` registers it: to act as a lead, an agent would take 70 MB and half a second of CPU.
+        "deniedMcpServers": [{"serverName": "phalanx"}],
         **_MODE_SETTINGS.get(permission_mode(request), {}),
     }
     return json.dumps(settings, indent=1)
@@ -114,7 +100,7 @@ def _hooks(python: str, instance_directory: Path) -> dict[str, object]:
     # The shell becomes the hook, so that the hook's parent is the agent itself.
     command = "exec " + shlex.join(words)
     hooks: dict[str, object] = {}
-    for event in _EVENTS:
+    for event in EVENT_KINDS:
         run: dict[str, object] = {"type": "command", "command": f"{command} {event}"}
         if event == "PermissionRequest":
             run["timeout"] = _PERMISSION_TIMEOUT_S

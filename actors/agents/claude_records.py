@@ -1,6 +1,6 @@
 """What Claude Code writes about itself: hook events, transcript, status file.
 
-``ClaudeRecord`` is the reading half of ``ClaudeAgent`` and of ``DemoAgent``, which behaves like it; the observer calls
+``ClaudeRecords`` is the reading half of ``ClaudeAgent`` and of ``DemoAgent``, which behaves like it; the observer calls
 it. Events, as ``hook.py`` puts them into the spool, and transcript lines are read by pure functions; ``StatusFile``
 reads a file.
 """
@@ -17,17 +17,15 @@ from typing import Any
 from actors.agents.base import (
     AgentEvent,
     ConversationItem,
-    Decision,
     EntryKind,
     EventKind,
     ReportedStatus,
-    Screen,
     TokenUse,
 )
 from actors.agents.claude_screen import read_screen, scrubbed
 from actors.agents.permissions import decision_text
 
-_KINDS = {
+EVENT_KINDS = {
     "SessionStart": EventKind.SESSION_STARTED,
     "UserPromptSubmit": EventKind.PROMPT_SUBMITTED,
     "PermissionRequest": EventKind.PERMISSION_REQUESTED,
@@ -38,6 +36,7 @@ _KINDS = {
     "Notification": EventKind.ATTENTION,
     "SessionEnd": EventKind.SESSION_ENDED,
 }
+"""Of the hooks that an agent runs for Phalanx."""
 _TEXT_KEYS = {
     EventKind.PROMPT_SUBMITTED: ("prompt",),
     EventKind.TURN_ENDED: ("last_assistant_message",),
@@ -61,26 +60,27 @@ _REFUSED = re.compile(r"UserPromptSubmit operation blocked by hook:\n(.*?)\n+Ori
 _SYNTHETIC_FILLER = "No response requested."
 
 _KNOWN = frozenset({"idle", "busy", "waiting", "shell"})
+_PLAIN_ID = re.compile(r"[\w-]+")
 
 
-def parse(line: bytes) -> Any:
-    """Like ``json.loads``, but with ``?`` for half of a surrogate pair: JavaScript cuts an emoji in two, and no encoder
-    of ours would take what is left."""
+def _parse(line: bytes) -> Json:
+    """Raises ``ValueError`` for what is no JSON object. Half of a surrogate pair, into which JavaScript cuts an emoji
+    and which no encoder of ours would take, reads as ``?``."""
     value = json.loads(line)
+    if not isinstance(value, dict):
+        raise ValueError("the line is no JSON object")  # noqa: TRY004 - as for any torn line
     if b"\\ud" not in line and b"\\uD" not in line:
         return value
-    return json.loads(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"))
+    mended: Json = json.loads(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"))
+    return mended
 
 
 def read_event(line: bytes) -> AgentEvent | None:
     """See ``Agent.read_event``."""
-    data = parse(line)
-    if not isinstance(data, dict):
-        raise ValueError("a line of the spool is no JSON object")  # noqa: TRY004 - as for any torn line
-    kind = _KINDS.get(_text(data, "hook_event_name"))
+    data = _parse(line)
+    kind = EVENT_KINDS.get(_text(data, "hook_event_name"))
     if kind is None or data.get("notification_type") in _NOBODY_IS_NEEDED:
         return None
-    tool_input = data.get("tool_input")
     return AgentEvent(
         kind=kind,
         at=float(data.get("phalanx_at", 0.0)),
@@ -88,7 +88,7 @@ def read_event(line: bytes) -> AgentEvent | None:
         text=next((text for key in _TEXT_KEYS.get(kind, ()) if (text := _text(data, key))), ""),
         rate_limited=kind is EventKind.TURN_FAILED and data.get("error") == "rate_limit",
         tool=_text(data, "tool_name"),
-        tool_input=tool_input if isinstance(tool_input, dict) else {},
+        tool_input=_mapping(data, "tool_input"),
         slimmed=data.get("phalanx_slimmed") is True,
         request_id=_text(data, "phalanx_request_id"),
         subagent=_text(data, "agent_id"),
@@ -107,16 +107,19 @@ def _works_on(tasks: object) -> bool:
     return any(isinstance(task, dict) and task.get("type") not in _NO_WORK for task in tasks)
 
 
-def _text(data: Mapping[str, Any], key: str) -> str:
+def _text(data: Json, key: str) -> str:
     value = data.get(key)
     return value if isinstance(value, str) else ""
 
 
+def _mapping(data: Json, key: str) -> Json:
+    value = data.get(key)
+    return value if isinstance(value, dict) else {}
+
+
 def read_transcript(line: bytes) -> tuple[ConversationItem, ...]:
     """See ``Agent.read_transcript``."""
-    data = parse(line)
-    if not isinstance(data, dict):
-        raise ValueError("a line of the transcript is no JSON object")  # noqa: TRY004 - as for any torn line
+    data = _parse(line)
     if data.get("isSidechain") or data.get("isMeta") or data.get("isCompactSummary"):
         return ()
     read = _READERS.get(_text(data, "type"))
@@ -124,45 +127,36 @@ def read_transcript(line: bytes) -> tuple[ConversationItem, ...]:
 
 
 def _read_user(data: Json) -> Iterator[ConversationItem]:
-    content = _message(data).get("content")
+    content = _mapping(data, "message").get("content")
     if isinstance(content, str):
         kind = EntryKind.NOTICE if _OWN_NOTE.match(content) else EntryKind.QUESTION
         yield _entry(data, kind, content)
         return
     for block in _blocks(content):
+        text = _text(block, "text")
         if block.get("type") == "tool_result":
             yield _entry(data, EntryKind.TOOL_RESULT, _joined_text(block.get("content")))
+        elif block.get("type") == "text" and _INTERRUPTED.fullmatch(text):
+            yield _entry(data, EntryKind.NOTICE, text, interrupted=True)
         elif block.get("type") == "text":
-            yield _typed_block(data, _text(block, "text"))
-
-
-def _typed_block(data: Json, text: str) -> ConversationItem:
-    if _INTERRUPTED.fullmatch(text):
-        return _entry(data, EntryKind.NOTICE, text, interrupted=True)
-    return _entry(data, EntryKind.QUESTION, text)
+            yield _entry(data, EntryKind.QUESTION, text)
 
 
 def _read_assistant(data: Json) -> Iterator[ConversationItem]:
-    message = _message(data)
+    message = _mapping(data, "message")
     common: dict[str, Any] = {"answer_id": _text(message, "id"), "tokens": _tokens(message.get("usage"))}
     failed = bool(data.get("isApiErrorMessage"))
     for block in _blocks(message.get("content")):
         if block.get("type") == "tool_use":
-            tool_input = block.get("input")
-            common_tool = {
-                "tool": _text(block, "name"),
-                "tool_input": tool_input if isinstance(tool_input, dict) else {},
-            }
-            yield _entry(data, EntryKind.TOOL_CALL, "", **common_tool, **common)
+            tool = {"tool": _text(block, "name"), "tool_input": _mapping(block, "input")}
+            yield _entry(data, EntryKind.TOOL_CALL, "", **tool, **common)
         elif block.get("type") == "text" and _text(block, "text") != _SYNTHETIC_FILLER:
             yield _entry(data, EntryKind.NOTICE if failed else EntryKind.ANSWER, _text(block, "text"), **common)
 
 
 def _read_attachment(data: Json) -> Iterator[ConversationItem]:
-    attachment = data.get("attachment")
-    if not isinstance(attachment, dict) or attachment.get("type") != "queued_command":
-        return
-    if attachment.get("commandMode", "prompt") == "prompt":
+    attachment = _mapping(data, "attachment")
+    if attachment.get("type") == "queued_command" and attachment.get("commandMode", "prompt") == "prompt":
         yield _entry(data, EntryKind.QUESTION, _joined_text(attachment.get("prompt")))
 
 
@@ -185,11 +179,6 @@ _READERS = {
 
 def _entry(data: Json, kind: EntryKind, text: str, **more: Any) -> ConversationItem:
     return ConversationItem(kind=kind, at=_text(data, "timestamp"), text=text, **more)
-
-
-def _message(data: Json) -> Json:
-    message = data.get("message")
-    return message if isinstance(message, dict) else {}
 
 
 def _blocks(content: object) -> list[Json]:
@@ -247,7 +236,7 @@ class StatusFile:
 
     def transcript_of(self, session_id: str) -> str:
         """Path of the transcript of this conversation; empty when there is none."""
-        if self._configuration is None or not _is_plain(session_id):
+        if self._configuration is None or not _PLAIN_ID.fullmatch(session_id):
             return ""
         try:
             return str(next(self._configuration.glob(f"projects/*/{session_id}.jsonl"), ""))
@@ -265,12 +254,8 @@ def _own_status(data: bytes, pid: int) -> ReportedStatus | None:
     started = read.get("procStart")
     if started is not None and str(started) != _start_ticks(pid):
         return None  # of a process that had this number before
-    waiting_for = read.get("waitingFor")
-    session_id = read.get("sessionId")
     return ReportedStatus(
-        session_id=session_id if isinstance(session_id, str) else "",
-        status=read["status"],
-        waiting_for=waiting_for if isinstance(waiting_for, str) else "",
+        session_id=_text(read, "sessionId"), status=read["status"], waiting_for=_text(read, "waitingFor")
     )
 
 
@@ -294,29 +279,14 @@ def _start_ticks(pid: int) -> str:
         return ""
 
 
-def _is_plain(session_id: str) -> bool:
-    return bool(session_id) and all(character.isalnum() or character == "-" for character in session_id)
-
-
-class ClaudeRecord:
+class ClaudeRecords:
     """The reading half of an ``Agent``; see there."""
 
     __slots__ = ()
 
-    def read_event(self, line: bytes) -> AgentEvent | None:
-        return read_event(line)
-
-    def read_transcript(self, line: bytes) -> tuple[ConversationItem, ...]:
-        return read_transcript(line)
-
-    def read_screen(self, styled: str) -> Screen:
-        return read_screen(styled)
-
-    def scrub_screen(self, styled: str) -> str:
-        return scrubbed(styled)
-
-    def status_file(self, pid: int) -> StatusFile:
-        return StatusFile(pid)
-
-    def permission_answer(self, decision: Decision) -> str:
-        return decision_text(decision)
+    read_event = staticmethod(read_event)
+    read_transcript = staticmethod(read_transcript)
+    read_screen = staticmethod(read_screen)
+    scrub_screen = staticmethod(scrubbed)
+    status_file = staticmethod(StatusFile)
+    permission_answer = staticmethod(decision_text)

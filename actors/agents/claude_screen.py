@@ -1,6 +1,6 @@
 """What one capture of Claude Code's pane shows: input box, dialog, menu or view; pure.
 
-``ClaudeRecord`` calls ``read_screen``; a capture that is not understood reads as ABSENT. Below it, ``find_box`` finds
+``ClaudeRecords`` calls ``read_screen``; a capture that is not understood reads as ABSENT. Below it, ``find_box`` finds
 the input box and ``read_dialog`` the dialog. ``scrubbed`` takes the words out of a capture, so that it can be kept or
 shown as an example.
 """
@@ -8,22 +8,23 @@ shown as an example.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from actors.agents.base import Composer, Dialog, Screen
 from actors.agents.styled import ESCAPE, Cursor, Row, Style, cells_of, read_capture
 from actors.tmux.pane import Key
 
-POINTER = "\u276f"
-SUSPENDED = re.compile(r"Claude Code (?:is|has been) suspended\.")
+_POINTER = "\u276f"
+_SUSPENDED = re.compile(r"Claude Code (?:is|has been) suspended\.")
 """How the row begins that says it."""
 _RULE = re.compile(r"(?:─{3,}|▔{3,})\s*")
 _MENU_RULE = "▔"
 """Newer versions draw it above what a command of the user has opened, and nowhere else."""
 _FRAME = re.compile(r"[\s─▔╌━═│╭╮╰╯]*")
-_NUMBERED = re.compile(rf"(?P<lead>\s*(?:{POINTER} )?\s*)(?P<number>\d{{1,2}})\. {{1,3}}(?P<label>\S.*)")
-_POINTED = re.compile(rf"(?P<lead>\s*{POINTER} +)(?P<label>\S.*)")
+_NUMBERED = re.compile(rf"(?P<lead>\s*(?:{_POINTER} )?\s*)(?P<number>\d{{1,2}})\. {{1,3}}(?P<label>\S.*)")
+_POINTED = re.compile(rf"(?P<lead>\s*{_POINTER} +)(?P<label>\S.*)")
 _BOX = re.compile(r"(?:\[.\]|[◻◼☐☑☒]) ")
 """Of an option that can be ticked: Enter does not take it alone."""
 _MORE = re.compile(r"[↑↓] \d+ more.*")
@@ -34,7 +35,6 @@ _HINT = re.compile(
 )
 _KEYED = re.compile(r"\b(?P<key>Enter|shift\+Tab) to (?P<label>[^·]+)", re.IGNORECASE)
 _KEYS: Mapping[str, Key] = {"enter": "Enter", "shift+tab": "Shift-Tab"}
-_LAST_ROWS = 20
 _HINT_ROWS = 3
 _LONGEST_QUESTION = 40
 _TITLES = (
@@ -81,13 +81,13 @@ _HINTS = (
     ("permission", r"Esc to cancel · Tab to amend"),
 )
 """By what the last rows hold."""
-_TAKEN_BY_KEYS = frozenset({"auto mode"})
-"""Dialogs without a pointer: their last rows name a key for each answer."""
+_TAKEN_BY_KEYS = "auto mode"
+"""The dialog without a pointer: its last rows name a key for each answer."""
 
 _UPPER_RULE = re.compile(r"─{3,}(?:.*─+)?\s*")
 _LOWER_RULE = re.compile(r"─{3,}(?: ↓ \d+ more ─+)?\s*")
 _SCROLLED_RULE = re.compile(r"─+ ↑ \d+ more ─+\s*")
-_PROMPT = f"{POINTER}\xa0"
+_PROMPT = f"{_POINTER}\xa0"
 _BASH_PROMPT = "!\xa0"
 _BASH_COLOUR = "38;5;211"
 _INDENT = "  "
@@ -98,9 +98,7 @@ _RETRY_ROWS = 8
 _WIDTHS_APART = 2
 """A character that Claude Code and tmux take for differently wide leaves the rule below it shorter."""
 _GREY = re.compile(r"90|38;5;(?:8|23[2-9]|24\d|25[0-5])|38;2;(\d+);\1;\1")
-_OPTION = re.compile(rf"\s{{0,4}}{POINTER} \d+\. ")
-_MENU_ENTRY_ABOVE = re.compile(rf"  [ {POINTER}] [/+*] ?\S.*")
-_SEARCH_HINT = "search prompts:"
+_MENU_ENTRY_ABOVE = re.compile(rf"  [ {_POINTER}] [/+*] ?\S.*")
 
 _SHOWN_ROWS = 12
 _SHOWN_WIDTH = 160
@@ -134,21 +132,16 @@ _LETTERS = {0: "", 1: "x", 2: "ｘ"}  # noqa: RUF001 - as wide as what it stands
 
 def read_screen(styled: str) -> Screen:
     """See ``Agent.read_screen``."""
-    rows, cursor = read_capture(styled)
-    while rows and rows[-1].blank:
-        rows.pop()
+    rows, cursor = _rows_of(styled)
     if cursor is not None and cursor.row < 0:
-        return _of_deaf_program(rows)
-    box = find_box(rows, cursor)
+        return _of_stopped_program(rows)
+    box = None if cursor is None else find_box(rows, cursor)
     if box is None:
-        return _without_composer(rows)
+        dialog = read_dialog(rows)
+        return Screen(composer=Composer.ABSENT, dialog=dialog, trouble=_trouble(rows, dialog), shown=_shown(rows))
     if box.bash_mode:
         dialog = Dialog(kind="bash mode", question="What is typed into the input box runs as a command of the shell.")
         return Screen(composer=Composer.ABSENT, dialog=dialog, busy=box.busy, shown=_shown(rows))
-    return _with_composer(box)
-
-
-def _with_composer(box: InputBox) -> Screen:
     typed = box.typed()
     return Screen(
         composer=Composer.DRAFT if typed or box.scrolled else Composer.EMPTY,
@@ -160,22 +153,24 @@ def _with_composer(box: InputBox) -> Screen:
     )
 
 
-def _trouble_beside(box: InputBox) -> str:
-    if box.retrying:
-        return f"the API does not answer: Claude Code tries again (attempt {box.retrying})"
-    return _TROUBLES["login"] if any(_NOT_LOGGED_IN.fullmatch(row.text) for row in box.below) else ""
+def _rows_of(styled: str) -> tuple[list[Row], Cursor | None]:
+    rows, cursor = read_capture(styled)
+    while rows and rows[-1].blank:
+        rows.pop()
+    return rows, cursor
 
 
-def _of_deaf_program(rows: list[Row]) -> Screen:
+def _of_stopped_program(rows: list[Row]) -> Screen:
     """Claude Code has not begun, or was suspended: it may still draw its box, but nobody reads what is typed."""
-    suspended = find_box(rows, None) is not None or any(SUSPENDED.match(row.text) for row in rows)
+    suspended = _drawn_box(rows) is not None or any(_SUSPENDED.match(row.text) for row in rows)
     dialog = Dialog(kind="suspended", question=_SUSPENDED_WORDS) if suspended else None
     return Screen(composer=Composer.ABSENT, dialog=dialog, shown=_shown(rows))
 
 
-def _without_composer(rows: list[Row]) -> Screen:
-    dialog = read_dialog(rows)
-    return Screen(composer=Composer.ABSENT, dialog=dialog, trouble=_trouble(rows, dialog), shown=_shown(rows))
+def _trouble_beside(box: InputBox) -> str:
+    if box.retrying:
+        return f"the API does not answer: Claude Code tries again (attempt {box.retrying})"
+    return _TROUBLES["login"] if any(_NOT_LOGGED_IN.fullmatch(row.text) for row in box.below) else ""
 
 
 def _trouble(rows: list[Row], dialog: Dialog | None) -> str:
@@ -254,37 +249,45 @@ class InputBox:
         return "\n".join(text[len(_INDENT) :] for text in texts)
 
 
-def find_box(rows: list[Row], cursor: Cursor | None) -> InputBox | None:
+def find_box(rows: list[Row], cursor: Cursor) -> InputBox | None:
     """The input box that takes what is typed; None when there is none, or when the keys go elsewhere.
 
     Typing into the wrong thing runs commands or answers dialogs, so a box needs positive evidence: two rules of the
     same width, between them at the left edge the pointer and a no-break space, and the cursor inside. Claude Code
-    always keeps the terminal's cursor where the next character would go, but draws the caret (a reversed cell) only
-    while its terminal has the focus: a person who looked into a pane and left it took the caret away. No text of a
-    conversation, question or status line moves the cursor. A capture without a cursor must show the caret in the box
-    and nothing but hints below.
+    always keeps the terminal's cursor where the next character would go, even while it draws no caret because its
+    terminal has lost the focus. No text of a conversation, question or status line moves the cursor.
     """
+    drawn = _drawn_box(rows)
+    if drawn is None:
+        return None
+    first, lower = drawn
+    if not first <= cursor.row < lower or cursor.column < len(_INDENT):
+        return None
+    return InputBox(
+        above=tuple(rows[: max(first - 1, 0)]),
+        inside=tuple(rows[first:lower]),
+        below=tuple(rows[lower + 1 :]),
+        rule=rows[lower],
+        caret=(cursor.row - first, rows[cursor.row].index_at(cursor.column)),
+    )
+
+
+def _drawn_box(rows: list[Row]) -> tuple[int, int] | None:
+    """Index of the first row inside the lowest box, and of the rule below it."""
     lower = _last_match(rows, _LOWER_RULE, len(rows))
     if lower is None:
         return None
     upper = _last_match(rows, _UPPER_RULE, lower)
     first = 0 if upper is None else upper + 1
-    inside, below = tuple(rows[first:lower]), tuple(rows[lower + 1 :])
-    if not inside or not _is_bordered(None if upper is None else rows[upper], inside, rows[lower]):
-        return None
-    if upper is None and not _holds_only_hints(below):
-        return None
-    caret = _caret(inside, below, None if cursor is None else Cursor(cursor.row - first, cursor.column))
-    if caret is None:
-        return None
-    return InputBox(tuple(rows[: first - 1]) if first else (), inside, below, rows[lower], caret)
+    is_box = first < lower and _is_bordered(None if upper is None else rows[upper], rows[first:lower], rows[lower])
+    return (first, lower) if is_box else None
 
 
 def _last_match(rows: list[Row], pattern: re.Pattern[str], before: int) -> int | None:
     return next((i for i in range(before - 1, -1, -1) if pattern.fullmatch(rows[i].text)), None)
 
 
-def _is_bordered(upper: Row | None, inside: tuple[Row, ...], lower: Row) -> bool:
+def _is_bordered(upper: Row | None, inside: Sequence[Row], lower: Row) -> bool:
     """Whether the rows between the rules are a box: with its prompt, or with its beginning scrolled away."""
     if upper is not None and abs(_width(upper) - _width(lower)) > _WIDTHS_APART:
         return False
@@ -297,19 +300,7 @@ def _width(row: Row) -> int:
     return sum(map(cells_of, row.text.rstrip()))
 
 
-def _caret(inside: tuple[Row, ...], below: tuple[Row, ...], cursor: Cursor | None) -> tuple[int, int] | None:
-    if any(row.text.startswith(f"{_INDENT}{_SEARCH_HINT}") for row in below[:1]):
-        return None  # older versions draw an empty box while the keys go to the search below it
-    if cursor is not None:
-        is_inside = 0 <= cursor.row < len(inside) and cursor.column >= len(_INDENT)
-        return (cursor.row, inside[cursor.row].index_at(cursor.column)) if is_inside else None
-    if not _holds_only_hints(below):
-        return None
-    carets = ((row, each.caret()) for row, each in enumerate(inside))
-    return next(((row, index) for row, index in carets if index is not None), None)
-
-
-def _all_indented(rows: tuple[Row, ...]) -> bool:
+def _all_indented(rows: Sequence[Row]) -> bool:
     return all(row.blank or row.text.startswith(_INDENT) for row in rows)
 
 
@@ -320,11 +311,6 @@ def _menu_length(below: tuple[Row, ...]) -> int:
     return next((i for i, row in enumerate(below) if row.blank), len(below))
 
 
-def _holds_only_hints(below: tuple[Row, ...]) -> bool:
-    options = any(_OPTION.match(row.text) for row in below)
-    return not options and _all_indented(below[_menu_length(below) :])
-
-
 def _ghost_begins_at(row: Row, caret: int) -> bool:
     """The first ghost character stands under the caret, not dim; the words behind it are dim, their blanks not."""
     behind = row.text[caret + 1 :]
@@ -332,18 +318,14 @@ def _ghost_begins_at(row: Row, caret: int) -> bool:
     return bool(behind.strip()) and row.style_at(first_word).dim
 
 
-@dataclass(frozen=True, slots=True)
-class _Option:
-    """``row`` is the index of its first row. ``number`` is 0 for options without numbers."""
-
+class _Option(NamedTuple):
     row: int
-    column: int
-    number: int
+    """Index of its first row."""
     label: str
     pointed: bool
 
 
-def begin_of_dialog(rows: Sequence[Row]) -> int | None:
+def _begin_of_dialog(rows: Sequence[Row]) -> int | None:
     """Index of the rule above the last dialog; None without one. A rule between options does not begin a dialog."""
     for index in range(len(rows) - 1, -1, -1):
         if _RULE.fullmatch(rows[index].text):
@@ -360,7 +342,7 @@ def read_dialog(rows: Sequence[Row]) -> Dialog | None:
     has a pointer, its keys in its last rows. Full views have no rule, only keys. What cannot be told stays empty, so no
     decision rests on it alone.
     """
-    begin = begin_of_dialog(rows)
+    begin = _begin_of_dialog(rows)
     region = list(rows[0 if begin is None else begin + 1 :])
     options = _options(region)
     filled = [row.text.rstrip() for row in region if not _FRAME.fullmatch(row.text)]
@@ -373,7 +355,7 @@ def read_dialog(rows: Sequence[Row]) -> Dialog | None:
     above = region[: options[0].row] if options else region
     question = [words for words in (_words(row.text) for row in above if not _FRAME.fullmatch(row.text)) if words]
     kind = _kind(title, question, hints) or ("menu" if opened else "")
-    keyed = list(_KEYED.finditer(" ".join(hints.split()))) if kind in _TAKEN_BY_KEYS and not options else []
+    keyed = list(_KEYED.finditer(" ".join(hints.split()))) if kind == _TAKEN_BY_KEYS and not options else []
     return Dialog(
         kind=kind,
         question="\n".join(question[-_LONGEST_QUESTION:]),
@@ -394,33 +376,27 @@ def _kind(title: str, question: Sequence[str], hints: str) -> str:
 
 
 def _options(region: Sequence[Row]) -> list[_Option]:
-    first = max(0, len(region) - 3 * _LAST_ROWS)
-    numbered = _numbered(region, first)
+    numbered = _numbered(region)
     if any(option.pointed for option in numbered):
         return numbered
-    return _unnumbered(region, first) or numbered
+    return _unnumbered(region) or numbered
 
 
-def _numbered(region: Sequence[Row], first: int) -> list[_Option]:
+def _numbered(region: Sequence[Row]) -> list[_Option]:
     """The last list of options with numbers in one column, each one more than the one before; the one with the pointer
     where there are several."""
     lists: list[list[_Option]] = []
-    for index in range(first, len(region)):
-        found = _NUMBERED.fullmatch(region[index].text.rstrip())
+    before = (0, 0)
+    for index, row in enumerate(region):
+        found = _NUMBERED.fullmatch(row.text.rstrip())
         if not found:
             continue
-        option = _Option(
-            index,
-            len(found["lead"]),
-            int(found["number"]),
-            _whole_label(region, index, found.start("label")),
-            POINTER in found["lead"],
-        )
-        last = lists[-1][-1] if lists else None
-        if last and option.number == last.number + 1 and option.column == last.column:
-            lists[-1].append(option)
-        else:
-            lists.append([option])
+        column, number = len(found["lead"]), int(found["number"])
+        if not lists or before != (column, number - 1):
+            lists.append([])
+        before = (column, number)
+        label = _whole_label(region, index, found.start("label"))
+        lists[-1].append(_Option(index, label, _POINTER in found["lead"]))
     pointed = [found for found in lists if any(option.pointed for option in found)]
     return (pointed or lists or [[]])[-1]
 
@@ -437,22 +413,16 @@ def _whole_label(region: Sequence[Row], index: int, column: int) -> str:
     return label
 
 
-def _unnumbered(region: Sequence[Row], first: int) -> list[_Option]:
+def _unnumbered(region: Sequence[Row]) -> list[_Option]:
     """The rows around the pointer that begin in the column of its row's words."""
-    for index in range(len(region) - 1, first - 1, -1):
+    for index in range(len(region) - 1, -1, -1):
         found = _POINTED.fullmatch(region[index].text.rstrip())
         if found:
             column = found.start("label")
-            above = _neighbours(region, range(index - 1, first - 1, -1), column)[::-1]
+            above = _neighbours(region, range(index - 1, -1, -1), column)[::-1]
             below = _neighbours(region, range(index + 1, len(region)), column)
-            mine = _Option(index, column, 0, _words(found["label"]), pointed=True)
-            return [*above, mine, *below]
+            return [*above, _Option(index, _words(found["label"]), True), *below]
     return []
-
-
-def _words(text: str) -> str:
-    """Without frames and what is shown within them beside the row's own words."""
-    return " ".join(_PREVIEW.sub("", text).split()).strip("│ ")
 
 
 def _neighbours(region: Sequence[Row], indexes: range, column: int) -> list[_Option]:
@@ -461,35 +431,24 @@ def _neighbours(region: Sequence[Row], indexes: range, column: int) -> list[_Opt
         text = region[index].text
         if len(text) - len(text.lstrip()) != column or not text.strip() or _MORE.match(text.strip()):
             break
-        found.append(_Option(index, column, 0, _words(text), pointed=False))
+        found.append(_Option(index, _words(text), False))
     return found
 
 
+def _words(text: str) -> str:
+    """Without frames and what is shown within them beside the row's own words."""
+    return " ".join(_PREVIEW.sub("", text).split()).strip("│ ")
+
+
 def scrubbed(styled: str) -> str:
-    """The capture with every letter of the conversation and of the draft as an x, every digit as a 0.
+    """A capture that shows no input box, with every letter of the conversation as an x and every digit as a 0.
 
-    The words of a dialog, the hints, all rules, frames and styles stay, and every character keeps its width.
+    What stands below the last rule stays, as do frames and styles, and every character keeps its width.
     """
-    kept = _rows_kept(styled)
+    rows, _ = _rows_of(styled)
+    begin = _begin_of_dialog(rows)
+    kept = range(len(rows) if begin is None else begin, len(rows))
     return "\n".join(line if i in kept else _without_words(line) for i, line in enumerate(styled.split("\n")))
-
-
-def _rows_kept(styled: str) -> Collection[int]:
-    rows, cursor = read_capture(styled)
-    while rows and rows[-1].blank:
-        rows.pop()
-    box = find_box(rows, None if cursor is None or cursor.row < 0 else cursor)
-    if box is not None:
-        lower = len(rows) - len(box.below) - 1
-        # The rule above says how much of the draft is not on the screen.
-        return {*range(lower, len(rows)), *([len(box.above)] if box.scrolled else [])}
-    suspended = [index for index, row in enumerate(rows) if SUSPENDED.match(row.text)]
-    if suspended:
-        return suspended
-    begin = begin_of_dialog(rows)
-    if begin is not None:
-        return range(begin, len(rows))
-    return range(len(rows) - 1, len(rows)) if read_dialog(rows) else ()
 
 
 def _without_words(line: str) -> str:

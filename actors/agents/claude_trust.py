@@ -33,9 +33,18 @@ def ensure_trusted(parent: Path, environment: Mapping[str, str]) -> None:
     made under the lock that Claude Code itself takes, in one rename, and checked afterwards. Raises ``AgentError`` when
     the file is not JSON, is locked for too long, or cannot be written.
     """
-    path = config_file(environment)
+    path, directory = config_file(environment), str(parent.resolve())
     try:
-        _ensure_trusted(str(parent.resolve()), path)
+        for _ in range(_TRIES):
+            if _trusts(_read(path), directory):
+                return
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with _locked(path):
+                config = _read(path)
+                _trust(config, directory)
+                _replace(path, config)
+        if not _trusts(_read(path), directory):
+            raise AgentError(f"Another program keeps undoing the trust in {directory} in {path}: end it and try again.")
     except OSError as error:
         raise AgentError(f"{path} cannot be changed so that Claude Code trusts {parent}: {error}.") from error
 
@@ -46,19 +55,6 @@ def config_file(environment: Mapping[str, str]) -> Path:
     named = environment.get("CLAUDE_CONFIG_DIR")
     legacy = (Path(named) if named else home / ".claude") / ".config.json"
     return legacy if legacy.exists() else (Path(named) if named else home) / ".claude.json"
-
-
-def _ensure_trusted(directory: str, path: Path) -> None:
-    for _ in range(_TRIES):
-        if _trusts(_read(path), directory):
-            return
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with _locked(path):
-            config = _read(path)
-            _trust(config, directory)
-            _replace(path, config)
-    if not _trusts(_read(path), directory):
-        raise AgentError(f"Another program keeps undoing the trust in {directory} in {path}: end it and try again.")
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -90,10 +86,15 @@ def _trust(config: dict[str, Any], directory: str) -> None:
 def _locked(path: Path) -> Iterator[None]:
     """Claude Code's lock: a directory beside the file, whose making is atomic."""
     lock = Path(f"{path}.lock")
+    touched_ns, touched_at = 0, time.monotonic()
     deadline = time.monotonic() + _LOCK_PATIENCE_S
-    holder = _LockOwner(lock)
     while not _made(lock):
-        holder.release_if_dead()
+        with contextlib.suppress(FileNotFoundError):
+            if (now_ns := lock.stat().st_mtime_ns) != touched_ns:
+                touched_ns, touched_at = now_ns, time.monotonic()
+            # Also by our own clock: a lock from before the system's was set back would hold for as long as that.
+            if max(time.time() - touched_ns / 1e9, time.monotonic() - touched_at) > _STALE_LOCK_S:
+                lock.rmdir()
         if time.monotonic() > deadline:
             raise AgentError(f"{lock} is held by another program for {_LOCK_PATIENCE_S:.0f} s: try again later.")
         time.sleep(_LOCK_POLL_S)
@@ -110,25 +111,6 @@ def _made(lock: Path) -> bool:
     except FileExistsError:
         return False
     return True
-
-
-class _LockOwner:
-    """Whoever has the lock while it is waited for."""
-
-    def __init__(self, lock: Path) -> None:
-        self._lock = lock
-        self._touched_ns = 0
-        self._seen_at = time.monotonic()
-
-    def release_if_dead(self) -> None:
-        """By the time that the lock carries, and by how long it has carried it here: one from before the clock was set
-        back would otherwise stay for as long as that."""
-        with contextlib.suppress(FileNotFoundError):
-            touched_ns = self._lock.stat().st_mtime_ns
-            if touched_ns != self._touched_ns:
-                self._touched_ns, self._seen_at = touched_ns, time.monotonic()
-            if max(time.time() - touched_ns / 1e9, time.monotonic() - self._seen_at) > _STALE_LOCK_S:
-                self._lock.rmdir()
 
 
 def _replace(path: Path, config: Mapping[str, Any]) -> None:

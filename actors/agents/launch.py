@@ -10,20 +10,21 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
+from contextlib import suppress
 from itertools import chain
 from pathlib import Path
 
 from actors.agents import launcher
 from actors.agents.base import Agent, EntryKind, Handover, Launch
-from actors.agents.hook import SPOOL_NAME, TELL_NAME, TOLD_NAME
+from actors.agents.hook import KNOCK_NAME, SPOOL_NAME, TELL_NAME, TOLD_NAME
 from actors.errors import AgentError
 from actors.files import replace_file, write_private
 from actors.instance.journal import JOURNAL_NAME
 from actors.instance.transcript import FileTail
 
 LAUNCH_NAME = "launch"
-KNOCK_NAME = "knock"
+_ASIDE = ".unfinished"
 _NOT_INHERITED = (
     "AI_AGENT",
     "CLAUDECODE",
@@ -42,23 +43,14 @@ _NOT_INHERITED = (
 """A Claude sets the first for what it starts; one that finds CLAUDE_CODE_CHILD_SESSION writes no transcript. Without
 the last two a ``tmux kill-server`` of an agent does not end the team."""
 
-_ASIDE = ".unfinished"
 
-
-def write_launch(
-    instance_directory: Path,
-    launch: Launch,
-    working_directory: Path,
-    *,
-    python: str,
-    remove: Sequence[str] = _NOT_INHERITED,
-) -> tuple[str, ...]:
+def write_launch(instance_directory: Path, launch: Launch, working_directory: Path, *, python: str) -> tuple[str, ...]:
     """Writes all that the start needs, readable by its user only, and returns the command for the pane.
 
-    ``remove`` names variables that the agent must not inherit; ``NAME*`` stands for all that begin so. May be called
-    again for the same directory. Raises ``OSError``, and ``ValueError`` for what no process can be started with.
+    May be called again for the same directory. Raises ``OSError``, and ``ValueError`` for what no process can be
+    started with.
     """
-    content = _content(launch, working_directory, remove)
+    content = _content(launch, working_directory)
     instance_directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     instance_directory.chmod(0o700)
     knock = instance_directory / KNOCK_NAME
@@ -71,18 +63,13 @@ def write_launch(
     return (python, "-I", "-S", str(Path(launcher.__file__).resolve()), str(launch_file))
 
 
-def _content(launch: Launch, working_directory: Path, remove: Sequence[str]) -> bytes:
+def _content(launch: Launch, working_directory: Path) -> bytes:
     added = launch.environment
-    head = f"{len(launch.argv)} {len(remove)} {len(added)}"
-    words = (head, str(working_directory), *launch.argv, *remove, *chain.from_iterable(added.items()))
-    return b"".join(_ended(words))
-
-
-def _ended(words: Iterable[str]) -> Iterable[bytes]:
-    for word in words:
-        if "\0" in word:
-            raise ValueError("a zero byte is in the command line or the environment")
-        yield os.fsencode(word) + b"\0"
+    head = f"{len(launch.argv)} {len(_NOT_INHERITED)} {len(added)}"
+    words = (head, str(working_directory), *launch.argv, *_NOT_INHERITED, *chain.from_iterable(added.items()))
+    if any("\0" in word for word in words):
+        raise ValueError("a zero byte is in the command line or the environment")
+    return b"".join(os.fsencode(word) + b"\0" for word in words)
 
 
 def tell(directory: Path, request_file: Path, handover: Handover) -> None:
@@ -146,11 +133,9 @@ def can_resume(agent: Agent, transcript_path: str) -> bool:
 
 
 def _holds_a_question(agent: Agent, path: Path) -> bool:
-    return any(_is_question(agent, line) for piece in FileTail(path).pieces() for line in piece)
-
-
-def _is_question(agent: Agent, line: bytes) -> bool:
-    try:
-        return any(entry.kind is EntryKind.QUESTION for entry in agent.read_transcript(line))
-    except ValueError:
-        return False
+    for piece in FileTail(path).pieces():
+        for line in piece:
+            with suppress(ValueError):
+                if any(entry.kind is EntryKind.QUESTION for entry in agent.read_transcript(line)):
+                    return True
+    return False

@@ -27,16 +27,6 @@ def read_launch(data: bytes) -> tuple[bytes, list[bytes], list[bytes], dict[byte
     return words[0], words[1 : 1 + command], words[1 + command : removed], environment
 
 
-def built_environment(
-    own: dict[bytes, bytes], remove: list[bytes], additions: dict[bytes, bytes]
-) -> dict[bytes, bytes]:
-    """``own`` without what ``remove`` names (``NAME*``: all that begin so), with ``additions``."""
-    names = {entry for entry in remove if not entry.endswith(b"*")}
-    prefixes = tuple(entry[:-1] for entry in remove if entry.endswith(b"*"))
-    kept = {name: value for name, value in own.items() if name not in names and not name.startswith(prefixes)}
-    return {**kept, **additions}
-
-
 def _restore_signals() -> None:
     # Python ignores SIGPIPE, and what a process ignores or blocks its successor does too.
     for number in _signal.valid_signals():
@@ -73,7 +63,8 @@ def main(launch_file: str) -> int:
             cwd, command, remove, additions = read_launch(file.read())
     except (OSError, ValueError) as error:
         return _refuse(f"the launch file cannot be read: {error}")
-    return _become_agent(cwd, command, built_environment(dict(os.environb), remove, additions))
+    kept = {name: value for name, value in os.environb.items() if name not in remove}
+    return _become_agent(cwd, command, {**kept, **additions})
 
 
 if __name__ == "__main__":

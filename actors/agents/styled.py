@@ -3,8 +3,8 @@
 A styled capture is what ``tmux capture-pane -e`` prints, and behind it, where it is known, the sequence that puts a
 terminal's cursor at its place (``ESC [ row ; column H``, both from 1): shown on a terminal, the capture looks as the
 pane did. Row 0, which no terminal has, says that the pane's program reads no keys. Only the styles that mean something
-are kept: dim, in which ghost text is written, reversed, in which the caret is drawn, and the colour of the text. In a
-capture a style runs on over the end of a row, and trailing blanks are left out even when one of them is the caret.
+are kept: dim, in which ghost text is written, and the colour of the text. In a capture a style runs on over the end of
+a row, and trailing blanks are left out.
 """
 
 from __future__ import annotations
@@ -32,18 +32,8 @@ class Cursor(NamedTuple):
 
 class Style(NamedTuple):
     dim: bool = False
-    reverse: bool = False
     colour: str = ""
     """Of the text, as SGR parameters like ``38;5;246``; empty for the terminal's own."""
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """Neighbouring characters of one style. ``start`` is the index of the first in its row's text."""
-
-    start: int
-    text: str
-    style: Style
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +41,6 @@ class Row:
     """One row. What its styles are is worked out only when asked, which is so for few rows of a screen."""
 
     text: str
-    reverse_at_end: bool
-    """The style at the row's end is reversed: a caret may stand on a blank that was left out."""
     _line: str
     _style: Style
     """At its beginning."""
@@ -61,32 +49,19 @@ class Row:
     def blank(self) -> bool:
         return not self.text.strip()
 
-    @property
-    def runs(self) -> tuple[Run, ...]:
-        style = self._style
-        runs: list[Run] = []
-        length = position = 0
-        for escape in [*ESCAPE.finditer(self._line), None]:
-            end = escape.start() if escape else len(self._line)
-            if end > position:
-                runs.append(Run(length, self._line[position:end], style))
-                length += end - position
-            if escape:
-                position = escape.end()
-                if escape[1] is not None:
-                    style = _after(style, escape[1])
-        return tuple(runs)
-
-    def caret(self) -> int | None:
-        """Index of the first reversed character, or of the one left out at the end; None without any."""
-        for run in self.runs:
-            if run.style.reverse:
-                return run.start
-        return len(self.text) if self.reverse_at_end else None
-
     def style_at(self, index: int) -> Style:
         """Of one character; the plain style beyond the row's text."""
-        return next((run.style for run in self.runs if run.start <= index < run.start + len(run.text)), Style())
+        if index >= len(self.text):
+            return Style()
+        style, position = self._style, 0
+        for escape in ESCAPE.finditer(self._line):
+            index -= escape.start() - position
+            if index < 0:
+                break
+            position = escape.end()
+            if escape[1] is not None:
+                style = _after(style, escape[1])
+        return style
 
     def index_at(self, column: int) -> int:
         """Index of the character that covers the cell ``column``; beyond the text one for each cell."""
@@ -115,7 +90,7 @@ def read_rows(styled: str) -> list[Row]:
         begin = style
         for escape in _STYLE.findall(line):
             style = _after(style, escape)
-        rows.append(Row(ESCAPE.sub("", line), style.reverse, line, begin))
+        rows.append(Row(ESCAPE.sub("", line), line, begin))
     return rows
 
 
@@ -143,8 +118,6 @@ def _after(style: Style, parameters: str) -> Style:
             style = Style()
         elif code in {"2", "22"}:
             style = style._replace(dim=code == "2")
-        elif code in {"7", "27"}:
-            style = style._replace(reverse=code == "7")
         elif code == "39":
             style = style._replace(colour="")
         elif len(code) == 2 and code[0] in "39" and code[1] in "01234567":

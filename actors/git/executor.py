@@ -17,9 +17,9 @@ import re
 import tempfile
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from actors.errors import InvalidRequestError, WorkspaceError, to_wire
 from actors.git import merge
@@ -34,9 +34,7 @@ from actors.git.model import (
     GitResponse,
     Merge,
     Operation,
-    Read,
     RepositoryPaths,
-    Write,
     failed,
     with_time,
 )
@@ -78,34 +76,38 @@ class GitExecutor:
         The response is None for what was not started in time.
         """
         begun = time.monotonic()
-        creations = [number for number, each in enumerate(asked) if isinstance(each.operation, CreateRef)]
-        outcomes: dict[int, GitResponse] = dict(
-            zip(creations, self._create([asked[n] for n in creations]), strict=True)
-        )
+        creations = {number: each for number, each in enumerate(asked) if isinstance(each.operation, CreateRef)}
+        outcomes = self._create(creations)
         for number, each in enumerate(asked):
             if number not in outcomes and (not outcomes or time.monotonic() - begun < QUICK_S):
-                outcomes[number] = _timed(self._write, each)
+                outcomes[number] = self._write(each)
         return tuple(outcomes.get(number) for number in range(len(asked)))
 
-    def _create(self, asked: Sequence[GitRequest]) -> list[GitResponse]:
+    def _create(self, asked: Mapping[int, GitRequest]) -> dict[int, GitResponse]:
+        """Creates the refs, in one transaction per repository."""
         begun = time.monotonic()
         outcomes: dict[int, GitResponse] = {}
-        repositories: dict[Path, list[int]] = {}
         repos: dict[Path, Repository] = {}
-        for number, each in enumerate(asked):
+        repositories: dict[Path, dict[int, tuple[Repository, CreateRef]]] = {}
+        for number, each in asked.items():
             try:
                 repo = repos.get(each.directory) or repos.setdefault(each.directory, self._repo(each.directory))
-            except Exception as error:  # noqa: BLE001 - as in _timed
+            except Exception as error:  # noqa: BLE001 - as in _write
                 outcomes[number] = failed(error)
             else:
-                repositories.setdefault(repo.place.common_directory, []).append(number)
-        for numbers in repositories.values():
-            made = _create_refs([(repos[asked[number].directory], asked[number].operation) for number in numbers])
+                creation = cast("CreateRef", each.operation)
+                repositories.setdefault(repo.place.common_directory, {})[number] = (repo, creation)
+        for creations in repositories.values():
+            try:
+                made = create(list(creations.values()))
+            except Exception as error:  # noqa: BLE001 - as in _write
+                made = [failed(error)] * len(creations)
             # The first ``Repository`` runs git for all of them.
-            made[0] = replace(made[0], retries=repos[asked[numbers[0]].directory].retries)
-            outcomes.update(zip(numbers, made, strict=True))
+            first = next(repo for repo, _ in creations.values())
+            made[0] = replace(made[0], retries=first.retries)
+            outcomes.update(zip(creations, made, strict=True))
         took_s = (time.monotonic() - begun) / max(1, len(asked))
-        return [with_time(outcomes[number], took_s) for number in range(len(asked))]
+        return {number: with_time(outcome, took_s) for number, outcome in outcomes.items()}
 
     def _repo(self, directory: Path) -> Repository:
         place = find_place(directory)
@@ -114,14 +116,18 @@ class GitExecutor:
         return Repository(self._git, place, directory, self._identity)
 
     def _write(self, asked: GitRequest) -> GitResponse:
-        repo = self._repo(asked.directory)
+        begun, retries = time.monotonic(), 0
         try:
-            outcome = GitResponse(result=_run(repo, asked.operation))
+            repo = self._repo(asked.directory)
+            try:
+                outcome = GitResponse(result=_run(repo, asked.operation))
+            finally:
+                retries = repo.retries
         except merge.MergeConflictError as conflict:
             outcome = GitResponse(error=to_wire(conflict), result={"conflicts": conflict.files})
-        except Exception as error:  # noqa: BLE001 - as in _timed
+        except Exception as error:  # noqa: BLE001 - other callers' operations share the call
             outcome = failed(error)
-        return replace(outcome, retries=repo.retries)
+        return with_time(replace(outcome, retries=retries), time.monotonic() - begun)
 
 
 def _place(directory: Path) -> RepositoryPaths | None:
@@ -132,17 +138,7 @@ def _place(directory: Path) -> RepositoryPaths | None:
         return None
 
 
-def _create_refs(wanted: Sequence[tuple[Repository, Operation]]) -> list[GitResponse]:
-    creations = [(repo, operation) for repo, operation in wanted if isinstance(operation, CreateRef)]
-    if len(creations) < len(wanted):
-        raise TypeError("only new branches and tags are created together")
-    try:
-        return create(creations)
-    except Exception as error:  # noqa: BLE001 - as in _timed
-        return [failed(error) for _ in creations]
-
-
-def _run(repo: Repository, operation: Read | Write) -> dict[str, Any]:
+def _run(repo: Repository, operation: Operation) -> dict[str, Any]:
     match operation:
         case Checkout():
             return checkout(repo, operation)
@@ -167,15 +163,6 @@ def _delete_branch(repo: Repository, name: str) -> dict[str, Any]:
     return {"branch": name, "commit": branch.target, "deleted": True}
 
 
-def _timed(run: Any, asked: GitRequest) -> GitResponse:
-    begun = time.monotonic()
-    try:
-        outcome: GitResponse = run(asked)
-    except Exception as error:  # noqa: BLE001 - other callers' operations share the call
-        outcome = failed(error)
-    return with_time(outcome, time.monotonic() - begun)
-
-
 def checkout(repo: Repository, operation: Checkout) -> dict[str, Any]:
     """Raises ``WorkspaceError`` in git's words; then nothing has changed unless the text says so."""
     start = repo.commit_of(operation.start) if operation.start else None
@@ -184,7 +171,7 @@ def checkout(repo: Repository, operation: Checkout) -> dict[str, Any]:
     new = ("--create", operation.branch, *([start] if start else [])) if operation.create else (operation.branch,)
     before = repo.head().branch
     try:
-        repo.write_output(repo.top, "switch", "--quiet", "--no-guess", "--no-overwrite-ignore", *new)
+        repo.output_of(repo.write(repo.top, "switch", "--quiet", "--no-guess", "--no-overwrite-ignore", *new))
     except WorkspaceError as error:
         if before != operation.branch == repo.head().branch:
             raise WorkspaceError(f"{operation.branch} is checked out now, but a hook then failed: {error}") from error
@@ -222,7 +209,9 @@ def commit(repo: Repository, operation: Commit) -> dict[str, Any]:
 def _stage_and_commit(repo: Repository, operation: Commit, copy: IndexCopy | None) -> GitOutput:
     if copy is not None:
         _stage(repo, operation, copy)
-    return _commit(repo, operation)
+    only = ("--only", "--", *operation.files) if operation.files else ()
+    words = ("-c", "core.abbrev=no", "commit", "--file=-", "--cleanup=whitespace", *only)
+    return repo.write(repo.directory, *words, stdin=operation.message.encode(errors="replace"))
 
 
 def _stage(repo: Repository, operation: Commit, copy: IndexCopy) -> None:
@@ -236,12 +225,6 @@ def _stage(repo: Repository, operation: Commit, copy: IndexCopy) -> None:
             "Files are in conflict, and staging them would commit conflict markers. Resolve them, stage them with "
             "`git add`, then commit what is staged."
         )
-
-
-def _commit(repo: Repository, operation: Commit) -> GitOutput:
-    only = ("--only", "--", *operation.files) if operation.files else ()
-    words = ("-c", "core.abbrev=no", "commit", "--file=-", "--cleanup=whitespace", *only)
-    return repo.write(repo.directory, *words, stdin=operation.message.encode(errors="replace"))
 
 
 def _lost_race(answer: GitOutput, copy: IndexCopy | None) -> bool:
@@ -328,33 +311,24 @@ class IndexCopy:
             return None
 
 
-@dataclass(frozen=True, slots=True)
-class _PlannedWrite:
-    creation: CreateRef
-    commit: str
-
-
 def create(creations: Sequence[tuple[Repository, CreateRef]]) -> list[GitResponse]:
     """Creates refs of one repository, with different names; outcomes in the order given. Raises ``WorkspaceError``."""
     starts = _find_starts(creations)
-    planned = {
-        creation.ref: _PlannedWrite(creation, commit)
-        for repo, creation in creations
-        if (commit := starts[repo, creation.start, creation.kind]) is not None
-    }
-    refused = _make_refs(creations[0][0], list(planned.values())) if planned else {}
-    return [_outcome(creation, planned.get(creation.ref), refused.get(creation.ref)) for _, creation in creations]
+    commits = [starts[repo, creation.start, creation.kind] for repo, creation in creations]
+    planned = {creation: commit for (_, creation), commit in zip(creations, commits, strict=True) if commit}
+    refused = _make_refs(creations[0][0], planned) if planned else {}
+    return [_outcome(creation, planned.get(creation), refused.get(creation)) for _, creation in creations]
 
 
-def _outcome(creation: CreateRef, planned: _PlannedWrite | None, refused: WorkspaceError | None) -> GitResponse:
-    if planned is None:
+def _outcome(creation: CreateRef, commit: str | None, refused: WorkspaceError | None) -> GitResponse:
+    if commit is None:
         start = creation.start or "HEAD"
         return GitResponse.refused(
             InvalidRequestError(f"There is no commit {start!r} to start from: correct it, or make a first commit.")
         )
     if refused is not None:
         return GitResponse.refused(refused)
-    return GitResponse(result={creation.kind: creation.name, "commit": planned.commit, "created": True})
+    return GitResponse(result={creation.kind: creation.name, "commit": commit, "created": True})
 
 
 def _find_starts(creations: Iterable[tuple[Repository, CreateRef]]) -> dict[_Start, str | None]:
@@ -383,35 +357,33 @@ def _look_up(repo: Repository, names: Sequence[str]) -> list[str | None]:
     return [None if word in _UNKNOWN else word for word in words]
 
 
-def _make_refs(repo: Repository, planned: Sequence[_PlannedWrite]) -> dict[str, WorkspaceError]:
-    """Creates the refs; returns the refused ones with their errors."""
+def _make_refs(repo: Repository, planned: Mapping[CreateRef, str]) -> dict[CreateRef, WorkspaceError]:
+    """Creates the refs at these commits; returns the refused ones with their errors."""
     error = _try_all(repo, planned)
     if error is None:
         return {}
-    names = _look_up(repo, [each.creation.ref for each in planned])
-    refused: dict[str, WorkspaceError] = {}
-    free = []
-    for each, taken in zip(planned, names, strict=True):
-        if taken is None:
-            free.append(each)
-        else:
-            kind, name = each.creation.kind, each.creation.name
-            refused[each.creation.ref] = WorkspaceError(f"The {kind} {name} exists already: choose another name.")
+    taken = _look_up(repo, [creation.ref for creation in planned])
+    refused = {
+        creation: WorkspaceError(f"The {creation.kind} {creation.name} exists already: choose another name.")
+        for creation, commit in zip(planned, taken, strict=True)
+        if commit is not None
+    }
+    free = {creation: commit for creation, commit in planned.items() if creation not in refused}
     if not free or (refused and _try_all(repo, free) is None):
         return refused
-    if len(free) == len(planned) == 1:
-        return {free[0].creation.ref: error}
-    for each in free:
-        alone = _try_all(repo, [each])
+    if len(planned) == 1:
+        return dict.fromkeys(free, error)
+    for creation, commit in free.items():
+        alone = _try_all(repo, {creation: commit})
         if alone is not None:
-            refused[each.creation.ref] = alone
+            refused[creation] = alone
     return refused
 
 
-def _try_all(repo: Repository, planned: Sequence[_PlannedWrite]) -> WorkspaceError | None:
+def _try_all(repo: Repository, planned: Mapping[CreateRef, str]) -> WorkspaceError | None:
     """Creates all in one transaction: None, or the error when git created none."""
     repository = repo.place.common_directory
-    steps = "".join(f"create {each.creation.ref}\0{each.commit}\0" for each in planned)
+    steps = "".join(f"create {creation.ref}\0{commit}\0" for creation, commit in planned.items())
     command = (f"--git-dir={repository}", "update-ref", "-m", "branch: Created by phalanx", "--stdin", "-z")
     answer = repo.write(repository, *command, stdin=steps.encode())
     return None if answer.ok else refusal(answer)

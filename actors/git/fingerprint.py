@@ -21,7 +21,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import TypeAlias
 
-from actors.git.layout import read_small
+from actors.git.layout import STATES, read_small
 from actors.git.model import Fingerprint, ListRefs, ListWorktrees, Read, ReadLog, ReadStatus, RepositoryPaths
 
 STEP_NS = 50_000_000
@@ -36,15 +36,6 @@ MOST_ENTRIES = 1500
 Parts: TypeAlias = "dict[str, FingerprintBuilder]"
 HEAD, COMMIT, REFS, INDEX, TREE, WORKTREES = "head", "commit", "refs", "index", "tree", "worktrees"
 """What an answer depends on. ``COMMIT``: only HEAD's commit, even if HEAD moved in between."""
-STATES = {
-    "MERGE_HEAD": "merge",
-    "CHERRY_PICK_HEAD": "cherry-pick",
-    "REVERT_HEAD": "revert",
-    "rebase-merge": "rebase",
-    "rebase-apply": "rebase",
-    "BISECT_LOG": "bisect",
-}
-"""Files of a git directory that show an unfinished operation."""
 _FILES_IN_CONFIG = re.compile(rb"^\s*(?:excludesfile|attributesfile)\s*=\s*\"?([^\"\n]+?)\"?\s*$", re.MULTILINE | re.I)
 _INCLUDES = re.compile(rb"^\s*\[\s*include", re.MULTILINE | re.I)
 _OTHER_TREE = re.compile(rb"\bworktree\s*=", re.I)
@@ -54,11 +45,6 @@ _UNWATCHED = re.compile(r"@\{|worktree|[\w/-]HEAD|HEAD[\w/-]|[A-Z]_[A-Z]")
 working tree."""
 _HASH = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _MOST_LINKS = 5
-
-
-def under_way(place: RepositoryPaths) -> str | None:
-    """The unfinished operation in the working tree; None without one."""
-    return next((what for name, what in STATES.items() if os.path.lexists(place.git_directory / name)), None)
 
 
 class Fingerprinter:
@@ -73,9 +59,11 @@ class Fingerprinter:
 
     def begin(
         self, place: RepositoryPaths, read: Read, since_ns: int, parts: Parts | None = None
-    ) -> FingerprintedRead | None:
-        """Call it before git runs; None when the answer can have no fingerprint. ``since_ns``: system clock before the
-        first look at any of the ``parts`` (see ``FingerprintBuilder``)."""
+    ) -> Fingerprint | None:
+        """The fingerprint without the working tree, before git runs; None when the answer can have none.
+
+        ``since_ns``: system clock before the first look at any of the ``parts`` (see ``FingerprintBuilder``).
+        """
         watched = _watched(read)
         if watched is None or (TREE in watched and _tracked_files(place) > MOST_ENTRIES):
             return None
@@ -86,16 +74,44 @@ class Fingerprinter:
         _look_at(builder, place, watched)
         if not (builder.reliable and builder.is_settled(since_ns)):
             return None
-        return FingerprintedRead(self, place, Fingerprint(digest=builder.digest, watched=watched), since_ns)
+        return Fingerprint(digest=builder.digest, watched=watched)
 
-    def holds(self, place: RepositoryPaths, fingerprint: Fingerprint, parts: Parts | None = None) -> bool:
+    def finish(
+        self,
+        place: RepositoryPaths,
+        begun: Fingerprint,
+        since_ns: int,
+        parts: Parts,
+        ignored: frozenset[str] = frozenset(),
+        changed: Iterable[str] = (),
+    ) -> Fingerprint | None:
+        """The answer's fingerprint, after git ran; None when something changed meanwhile or just before.
+
+        ``ignored`` and ``changed``: git's paths in the working tree. If a changed one is too new, the others need no
+        look.
+        """
+        latest = FingerprintBuilder()
+        for path in changed:
+            latest.file(f"{place.top}/{path}")
+        if len(ignored) > MOST_ENTRIES or not latest.is_settled(since_ns):
+            return None
+        builder = self._look(place, begun.watched, parts)
+        if builder.digest != begun.digest:
+            return None
+        if TREE in begun.watched:
+            builder.tree(str(place.top), ignored)
+        if not (builder.reliable and builder.is_settled(since_ns)):
+            return None
+        return replace(begun, digest=builder.digest, ignored=ignored)
+
+    def holds(self, place: RepositoryPaths, fingerprint: Fingerprint, parts: Parts) -> bool:
         """Whether everything looks as it did when the fingerprint was taken."""
-        builder = self.look(place, fingerprint.watched, parts)
+        builder = self._look(place, fingerprint.watched, parts)
         if TREE in fingerprint.watched:
             builder.tree(str(place.top), fingerprint.ignored)
         return builder.reliable and builder.digest == fingerprint.digest
 
-    def look(self, place: RepositoryPaths, watched: frozenset[str], parts: Parts | None = None) -> FingerprintBuilder:
+    def _look(self, place: RepositoryPaths, watched: frozenset[str], parts: Parts) -> FingerprintBuilder:
         """Looks at everything but the working tree."""
         builder = FingerprintBuilder(parts)
         self._look_around(builder, place, watched)
@@ -133,54 +149,17 @@ class Fingerprinter:
             builder.file(str(self._user / os.fsdecode(named).removeprefix("~/")))
 
 
-class FingerprintedRead:
-    """An answer in progress. ``begun``: the fingerprint before git ran, without the working tree."""
-
-    def __init__(self, watch: Fingerprinter, place: RepositoryPaths, begun: Fingerprint, since_ns: int) -> None:
-        self._watch = watch
-        self._place = place
-        self._begun = begun
-        self._since_ns = since_ns
-
-    def fingerprint(
-        self, ignored: frozenset[str] = frozenset(), changed: Iterable[str] = (), parts: Parts | None = None
-    ) -> Fingerprint | None:
-        """The answer's fingerprint, after git ran; None when something changed meanwhile or just before.
-
-        ``ignored`` and ``changed``: git's paths in the working tree. If a changed one is too new, the others need no
-        look.
-        """
-        if len(ignored) > MOST_ENTRIES or not self._have_settled(changed):
-            return None
-        builder = self._watch.look(self._place, self._begun.watched, parts)
-        if builder.digest != self._begun.digest:
-            return None
-        if TREE in self._begun.watched:
-            builder.tree(str(self._place.top), ignored)
-        if not (builder.reliable and builder.is_settled(self._since_ns)):
-            return None
-        return replace(self._begun, digest=builder.digest, ignored=ignored)
-
-    def _have_settled(self, paths: Iterable[str]) -> bool:
-        builder = FingerprintBuilder()
-        for path in paths:
-            builder.file(f"{self._place.top}/{path}")
-        return builder.is_settled(self._since_ns)
-
-
 def _watched(read: Read) -> frozenset[str] | None:
     match read:
         case ReadStatus():
             return frozenset({INDEX, TREE})
         case ReadLog(revision=None):
             return frozenset({HEAD})
-        case ReadLog(revision=revision) if revision is not None and _HASH.fullmatch(revision):
+        case ReadLog(revision=str(revision)) if _HASH.fullmatch(revision):
             return frozenset({COMMIT})
-        case ReadLog(revision=revision) if revision is not None and not _UNWATCHED.search(revision):
+        case ReadLog(revision=str(revision)) if not _UNWATCHED.search(revision):
             return frozenset({REFS})
-        case ListRefs():
-            return frozenset({REFS, WORKTREES})
-        case ListWorktrees():
+        case ListRefs() | ListWorktrees():
             return frozenset({REFS, WORKTREES})
         case _:
             return None
@@ -304,16 +283,12 @@ class FingerprintBuilder:
             self._seen.append(None)
             return False
         self._metadata(seen)
-        if stat.S_ISLNK(seen.st_mode):
-            self._target(path)
+        if stat.S_ISLNK(seen.st_mode):  # git follows links among its own files
+            try:
+                self._metadata(os.stat(path))  # noqa: PTH116 - called for every answer
+            except OSError:
+                self._seen.append(None)
         return True
-
-    def _target(self, link: str) -> None:
-        """git follows links among its own files."""
-        try:
-            self._metadata(os.stat(link))  # noqa: PTH116 - called for every answer
-        except OSError:
-            self._seen.append(None)
 
     def content(self, path: str) -> bytes | None:
         """Adds and returns a small file's bytes."""

@@ -17,6 +17,16 @@ _REMOVED = " (deleted)"
 """The kernel's suffix for the name of a deleted directory."""
 _SMALL_BYTES = 4096
 _HASH = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+STATES = {
+    "MERGE_HEAD": "merge",
+    "CHERRY_PICK_HEAD": "cherry-pick",
+    "REVERT_HEAD": "revert",
+    "rebase-merge": "rebase",
+    "rebase-apply": "rebase",
+    "sequencer": "cherry-pick or revert",
+    "BISECT_LOG": "bisect",
+}
+"""Files of a git directory that show an unfinished operation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +83,11 @@ def read_head(place: RepositoryPaths) -> Head:
     commit = written if ref is None else read_line(f"{place.common_directory}/{ref}") or ""
     branch = ref.removeprefix(_BRANCHES) if ref and ref.startswith(_BRANCHES) else None
     return Head(branch, commit if _HASH.fullmatch(commit) else None)
+
+
+def under_way(git_directory: Path) -> str | None:
+    """The unfinished operation in the working tree with this git directory; None without one."""
+    return next((what for name, what in STATES.items() if os.path.lexists(git_directory / name)), None)
 
 
 def read_line(path: str | Path) -> str | None:

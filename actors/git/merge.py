@@ -16,8 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from actors.errors import InvalidRequestError, WorkspaceError
-from actors.git.fingerprint import under_way
-from actors.git.layout import read_line
+from actors.git.layout import read_line, under_way
 from actors.git.repository import Repository, refusal
 from actors.worktrees.source import some_of
 
@@ -72,7 +71,7 @@ def predict(repo: Repository, branch: str) -> dict[str, Any]:
 def merge(repo: Repository, branch: str, message: str | None) -> dict[str, Any]:
     """Raises ``MergeConflictError``, or ``WorkspaceError`` in git's words; then all is as it was."""
     top = repo.top
-    if (what := under_way(repo.place)) is not None:
+    if (what := under_way(repo.place.git_directory)) is not None:
         raise WorkspaceError(
             f"A {what} is under way in {top}: let the member who began it finish or abort it, then merge again."
         )
@@ -159,7 +158,7 @@ def _undo_unfinished(repo: Repository, predicted: _PredictedMerge) -> None:
 
     git merges only with an empty stage. So the merge is undone if its tree and nothing else is staged now.
     """
-    if under_way(repo.place) and not _is_ours(repo, predicted):
+    if under_way(repo.place.git_directory) and not _is_ours(repo, predicted):
         return
     if repo.read("diff", "--cached", "--quiet", predicted.tree).ok:
         _undo(repo, "reset", "--quiet", "--merge", predicted.ours)

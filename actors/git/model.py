@@ -115,18 +115,8 @@ class Merge:
 
 
 Read: TypeAlias = ReadStatus | ListRefs | ReadLog | ReadDiff | ListWorktrees | PredictMerge
-
-
 Write: TypeAlias = CreateRef | DeleteBranch | Checkout | Commit | Merge
-
-
 Operation: TypeAlias = Read | Write
-
-
-READS = (ReadStatus, ListRefs, ReadLog, ReadDiff, ListWorktrees, PredictMerge)
-
-
-WRITES = (CreateRef, DeleteBranch, Checkout, Commit, Merge)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,8 +154,8 @@ class GitResponse:
     took_s: float = 0.0
 
     @classmethod
-    def refused(cls, error: PhalanxError, result: Mapping[str, Any] | None = None) -> GitResponse:
-        return cls(error=to_wire(error), result=result)
+    def refused(cls, error: PhalanxError) -> GitResponse:
+        return cls(error=to_wire(error))
 
 
 def sendable(value: Any) -> Any:

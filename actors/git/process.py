@@ -22,7 +22,6 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Self
 
@@ -111,16 +110,20 @@ class GitRunner:
 
         Raises ``WorkspaceError`` when git is missing or too slow; then its process group is ended.
         """
-        run_once = partial(
-            self.run_once, timeout_s=timeout_s, stdin=stdin, environment=environment, most_bytes=most_bytes
-        )
-        answer = run_once(directory, *arguments)
-        for pause_s in pauses_s():
-            if not answer.met_half_made:
-                break
+        pauses = pauses_s()
+        while True:
+            answer = self.run_once(
+                directory,
+                *arguments,
+                timeout_s=timeout_s,
+                stdin=stdin,
+                environment=environment,
+                most_bytes=most_bytes,
+            )
+            pause_s = next(pauses, None) if answer.met_half_made else None
+            if pause_s is None:
+                return answer
             time.sleep(pause_s)
-            answer = run_once(directory, *arguments)
-        return answer
 
     def repository(self, git_directory: Path) -> RepositoryGit:
         """The git commands of the repository with this common git directory. Reads nothing yet."""
@@ -139,11 +142,11 @@ class GitRunner:
         """``run`` for what must not be repeated. git inherits the descriptors ``inherit`` and gets ``environment`` in
         addition to its usual variables. It is ended once its output exceeds ``most_bytes``."""
         command = ["git", "-C", str(directory), *_CONFIG, *arguments]
+        environment = {**self._environment, **(environment or {})}
         try:
             with ProcessOutput() as collector, _input_file(stdin) as given:
-                environment = {**self._environment, **(environment or {})}
                 process = self._start(command, environment, given, collector, inherit)
-                done = _finish(process, collector, timeout_s, most_bytes)
+                return _finish(process, collector, timeout_s, most_bytes)
         except subprocess.TimeoutExpired as late:
             raise WorkspaceError(
                 f"git {_verb(arguments)} in {directory} was not done after {timeout_s:g} s and was ended. "
@@ -154,12 +157,6 @@ class GitRunner:
             raise WorkspaceError("git was not found on PATH. Install git 2.33 or newer, then try again.") from error
         except OSError as error:
             raise WorkspaceError(f"git could not be started: {error}. Try again when the host has room.") from error
-        return GitOutput(
-            status=process.returncode,
-            output=os.fsdecode(done.output),
-            error=done.error.decode(errors="replace"),
-            is_cut=done.is_cut,
-        )
 
     def _start(
         self,
@@ -244,17 +241,18 @@ def _input_file(stdin: bytes) -> Iterator[int]:
 
 def _finish(
     process: subprocess.Popen[bytes], collector: ProcessOutput, timeout_s: float, most_bytes: int | None
-) -> PartialOutput:
+) -> GitOutput:
     """Waits for the process and ends it in any case. Raises ``subprocess.TimeoutExpired``."""
     try:
-        done = collector.until_end(process, timeout_s, most_bytes)
+        collector.wait(process, timeout_s, most_bytes)
+        output, error, is_cut = collector.collected(most_bytes)
     except BaseException:
         _end(process)
         raise
-    if done.is_cut and process.poll() is None:
+    if is_cut and process.poll() is None:
         _end(process)
-    process.wait()
-    return done
+    status = process.wait()
+    return GitOutput(status=status, output=os.fsdecode(output), error=error.decode(errors="replace"), is_cut=is_cut)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
@@ -277,14 +275,6 @@ def _verb(arguments: tuple[str, ...]) -> str:
         elif not argument.startswith("-"):
             return argument
     raise ValueError("the arguments contain no git command")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PartialOutput:
-    output: bytes
-    error: bytes
-    is_cut: bool
-    """There may be more of ``output``, and the process may still run."""
 
 
 class ProcessOutput:
@@ -314,8 +304,11 @@ class ProcessOutput:
             os.close(self.errors)
             self.errors = -1
 
-    def until_end(self, process: subprocess.Popen[bytes], timeout_s: float, most_bytes: int | None) -> PartialOutput:
-        """The output until the process ends, even if a child of it goes on. Raises ``subprocess.TimeoutExpired``."""
+    def wait(self, process: subprocess.Popen[bytes], timeout_s: float, most_bytes: int | None) -> None:
+        """Until the process ends, even if a child of it goes on, or has written more than ``most_bytes``.
+
+        Raises ``subprocess.TimeoutExpired``.
+        """
         deadline_s = time.monotonic() + timeout_s
         poll = select.poll()
         poll.register(self._reader, select.POLLIN)
@@ -328,16 +321,17 @@ class ProcessOutput:
                 if self._reader in ready and not self._read_errors():
                     poll.unregister(self._reader)
                 if end in ready or self._is_too_much(most_bytes) or (end is None and process.poll() is not None):
-                    return self._collected(most_bytes)
+                    return
         raise subprocess.TimeoutExpired(process.args, timeout_s)
 
-    def _collected(self, most_bytes: int | None) -> PartialOutput:
+    def collected(self, most_bytes: int | None) -> tuple[bytes, bytes, bool]:
+        """Output, complaints, and whether there may be more output."""
         os.set_blocking(self._reader, False)
         with suppress(BlockingIOError):
             self._read_errors()
         is_cut = self._is_too_much(most_bytes)
         size = most_bytes if is_cut and most_bytes is not None else self._size()
-        return PartialOutput(output=os.pread(self.output, size, 0), error=bytes(self._error), is_cut=is_cut)
+        return os.pread(self.output, size, 0), bytes(self._error), is_cut
 
     def _read_errors(self) -> bool:
         """False at the end of the pipe."""

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import marshal
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import chain
@@ -16,11 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from actors.errors import InvalidRequestError
-from actors.git.fingerprint import FingerprintedRead, Fingerprinter, Parts, under_way
-from actors.git.layout import read_head
+from actors.git.fingerprint import Fingerprinter, Parts
+from actors.git.layout import read_head, under_way
 from actors.git.merge import predict
 from actors.git.model import (
-    READS,
+    Fingerprint,
     GitRequest,
     GitResponse,
     ListRefs,
@@ -58,15 +59,13 @@ class _GitRead:
     asked: GitRequest
     repo: Repository
     read: Read
-    watching: FingerprintedRead | None = None
+    begun: Fingerprint | None
     result: dict[str, Any] = field(default_factory=dict)
     ignored: frozenset[str] = frozenset()
-    outcome: GitResponse | None = None
-    took_s: float = 0.0
 
 
 class ReadBatch:
-    """The reads of one host call. A failing one fails alone."""
+    """The reads of one host call. A failing one fails alone, because other callers' reads share the call."""
 
     def __init__(self, fingerprinter: Fingerprinter, repository_of: Callable[[Path], Repository]) -> None:
         self._fingerprinter = fingerprinter
@@ -75,83 +74,76 @@ class ReadBatch:
         self._since_ns = time.time_ns()
         self._before: Parts = {}
         self._after: Parts = {}
+        self._outcomes: dict[int, GitResponse] = {}
+        self._took_s: defaultdict[int, float] = defaultdict(float)
 
     def answer(self, asked: Sequence[GitRequest]) -> tuple[GitResponse, ...]:
         """Answers each request, or finds it unchanged."""
-        begun = [self._begin(each) for each in asked]
-        reads = [each for each in begun if isinstance(each, _GitRead)]
-        for together in _groups(reads):
-            with _isolated(*together):
-                _ask(together)
-        for read_state in reads:
-            with _isolated(read_state):
-                read_state.outcome = read_state.outcome or self._respond(read_state)
-        return tuple(each if isinstance(each, GitResponse) else _outcome(each) for each in begun)
+        reads: dict[int, _GitRead] = {}
+        for number, each in enumerate(asked):
+            with self._isolated(number):
+                self._begin(number, each, reads)
+        for numbers in _groups(reads):
+            with self._isolated(*numbers):
+                _ask([reads[number] for number in numbers])
+        for number, read in reads.items():
+            if number not in self._outcomes:
+                with self._isolated(number):
+                    self._outcomes[number] = self._respond(read)
+        return tuple(with_time(self._outcomes[number], self._took_s[number]) for number in range(len(asked)))
 
-    def _begin(self, asked: GitRequest) -> _GitRead | GitResponse:
+    @contextmanager
+    def _isolated(self, *numbers: int) -> Iterator[None]:
+        """Assigns failure and duration to these reads alone."""
         begun = time.monotonic()
         try:
-            read_state = self._looked_at(asked)
-        except Exception as error:  # noqa: BLE001 - as in _isolated
-            read_state = failed(error)
-        took_s = time.monotonic() - begun
-        if isinstance(read_state, GitResponse):
-            return with_time(read_state, took_s)
-        read_state.took_s = took_s
-        return read_state
+            yield
+        except Exception as error:  # noqa: BLE001 - other callers' reads share the call
+            self._outcomes.update(dict.fromkeys(numbers, failed(error)))
+        for number in numbers:
+            self._took_s[number] += (time.monotonic() - begun) / len(numbers)
 
-    def _looked_at(self, asked: GitRequest) -> _GitRead | GitResponse:
+    def _begin(self, number: int, asked: GitRequest, reads: dict[int, _GitRead]) -> None:
         repo = self._repositories.get(asked.directory)
         if repo is None:
             repo = self._repositories[asked.directory] = self._repository_of(asked.directory)
         if asked.known is not None and self._fingerprinter.holds(repo.place, asked.known, self._before):
-            return GitResponse(unchanged=True)
-        if not isinstance(asked.operation, READS):
+            self._outcomes[number] = GitResponse(unchanged=True)
+            return
+        if not isinstance(asked.operation, Read):
             raise TypeError(f"{type(asked.operation).__name__} does not only look")
         read = _pinned(repo, asked.operation)
-        watching = self._fingerprinter.begin(repo.place, read, self._since_ns, self._before)
-        return _GitRead(asked, repo, read, watching)
+        begun = self._fingerprinter.begin(repo.place, read, self._since_ns, self._before)
+        reads[number] = _GitRead(asked, repo, read, begun)
 
-    def _respond(self, read_state: _GitRead) -> GitResponse:
-        result, watching = read_state.result, read_state.watching
-        if watching is None or len(marshal.dumps(result)) > LARGEST_KEPT or not _is_still_at(read_state):
+    def _respond(self, read: _GitRead) -> GitResponse:
+        result = read.result
+        if read.begun is None or len(marshal.dumps(result)) > LARGEST_KEPT or not _is_still_at(read):
             return GitResponse(result=result)
-        changed = chain.from_iterable(result[kind] for kind in KINDS) if isinstance(read_state.read, ReadStatus) else ()
-        return GitResponse(result=result, fingerprint=watching.fingerprint(read_state.ignored, changed, self._after))
+        changed = chain.from_iterable(result[kind] for kind in KINDS) if isinstance(read.read, ReadStatus) else ()
+        fingerprint = self._fingerprinter.finish(
+            read.repo.place, read.begun, self._since_ns, self._after, read.ignored, changed
+        )
+        return GitResponse(result=result, fingerprint=fingerprint)
 
 
-@contextmanager
-def _isolated(*reads: _GitRead) -> Iterator[None]:
-    """Assigns failure and duration to these reads alone, because other callers' reads share the call."""
-    begun = time.monotonic()
-    try:
-        yield
-    except Exception as error:  # noqa: BLE001 - other callers' reads share the call
-        for read_state in reads:
-            read_state.outcome = failed(error)
-    took_s = (time.monotonic() - begun) / len(reads)
-    for read_state in reads:
-        read_state.took_s += took_s
-
-
-def _groups(reads: Iterable[_GitRead]) -> Iterable[list[_GitRead]]:
+def _groups(reads: Mapping[int, _GitRead]) -> Iterable[list[int]]:
     """Groups the reads that one git can answer: the same list in several working trees of a repository."""
-    groups: dict[object, list[_GitRead]] = {}
-    for read_state in reads:
-        is_list = isinstance(read_state.read, ListRefs)
-        key = (read_state.read, read_state.repo.place.common_directory) if is_list else id(read_state)
-        groups.setdefault(key, []).append(read_state)
+    groups: dict[object, list[int]] = {}
+    for number, each in reads.items():
+        is_list = isinstance(each.read, ListRefs)
+        groups.setdefault((each.read, each.repo.place.common_directory) if is_list else number, []).append(number)
     return groups.values()
 
 
 def _ask(together: Sequence[_GitRead]) -> None:
     first = together[0]
-    if isinstance(first.read, ListRefs):
-        found = list_refs(first.repo, first.read)
-        for read_state in together:
-            read_state.result = listed(read_state.repo, first.read, found)
-    else:
+    if not isinstance(first.read, ListRefs):
         first.result, first.ignored = answer(first.repo, first.read)
+        return
+    found = list_refs(first.repo, first.read)
+    for each in together:
+        each.result = listed(each.repo, first.read, found)
 
 
 def _pinned(repo: Repository, read: Read) -> Read:
@@ -160,23 +152,19 @@ def _pinned(repo: Repository, read: Read) -> Read:
     return replace(read, revision=read_head(repo.place).commit)
 
 
-def _is_still_at(read_state: _GitRead) -> bool:
+def _is_still_at(read: _GitRead) -> bool:
     """Whether a log of HEAD still is the log of the same commit."""
-    read = read_state.asked.operation
-    return not isinstance(read, ReadLog) or _pinned(read_state.repo, read) == read_state.read
+    asked = read.asked.operation
+    return not isinstance(asked, ReadLog) or _pinned(read.repo, asked) == read.read
 
 
-def _outcome(read_state: _GitRead) -> GitResponse:
-    return with_time(read_state.outcome or GitResponse(), read_state.took_s)
-
-
-def answer(repo: Repository, read: Read) -> tuple[dict[str, Any], frozenset[str]]:
+def answer(
+    repo: Repository, read: ReadStatus | ReadLog | ReadDiff | ListWorktrees | PredictMerge
+) -> tuple[dict[str, Any], frozenset[str]]:
     """The result and the ignored paths. Raises ``WorkspaceError`` or ``InvalidRequestError``."""
     match read:
         case ReadStatus():
             return _status(repo)
-        case ListRefs():
-            return listed(repo, read, list_refs(repo, read)), _NONE_IGNORED
         case ReadLog():
             return _log(repo, read), _NONE_IGNORED
         case ReadDiff():
@@ -190,7 +178,7 @@ def answer(repo: Repository, read: Read) -> tuple[dict[str, Any], frozenset[str]
 def _status(repo: Repository) -> tuple[dict[str, Any], frozenset[str]]:
     output = repo.output_of(repo.git.run(repo.top, *COMMAND))
     result, ignored = read_porcelain(output)
-    return {**result, "underWay": under_way(repo.place)}, ignored
+    return {**result, "underWay": under_way(repo.place.git_directory)}, ignored
 
 
 def read_porcelain(output: str) -> tuple[dict[str, Any], frozenset[str]]:

@@ -52,7 +52,6 @@ class Repository:
         return self.place.top
 
     def read(self, *arguments: str, stdin: bytes = b"", most_bytes: int | None = None) -> GitOutput:
-        """Runs a read."""
         return self.git.run(self.directory, *arguments, stdin=stdin, environment=_LITERAL, most_bytes=most_bytes)
 
     def read_output(self, *arguments: str, stdin: bytes = b"") -> str:
@@ -69,16 +68,16 @@ class Repository:
     ) -> GitOutput:
         """Runs a write. Retries for a while when another git was in the way: then nothing was done, unless ``begun``
         says otherwise. ``settings`` override git's configuration."""
-        answer = self._write_once(directory, arguments, stdin, settings or {})
+        environment = {**_LITERAL, **self._identity, **_as_variables(settings or {})}
         waiting = LockWait()
-        while _is_in_the_way(answer) and not begun() and waiting.goes_on(answer.error):
+        while True:
+            answer = self.git.run_once(
+                directory, *_NO_MAINTENANCE, *arguments, stdin=stdin, timeout_s=HEAVY_S, environment=environment
+            )
+            in_the_way = not answer.ok and (answer.met_half_made or _LOCKED.search(answer.error))
+            if not in_the_way or begun() or not waiting.goes_on(answer.error):
+                return answer
             self.retries += 1
-            answer = self._write_once(directory, arguments, stdin, settings or {})
-        return answer
-
-    def write_output(self, directory: Path, *arguments: str, stdin: bytes = b"") -> str:
-        """The output of a write. Raises ``GitRefusedError``."""
-        return self.output_of(self.write(directory, *arguments, stdin=stdin))
 
     def commit_of(self, revision: str) -> str | None:
         """The full hash; None without such a commit."""
@@ -101,17 +100,10 @@ class Repository:
         return answer.output.removesuffix("\n") if answer.ok else None
 
     def output_of(self, answer: GitOutput) -> str:
+        """Raises ``GitRefusedError``."""
         if not answer.ok:
             raise refusal(answer)
         return answer.output
-
-    def _write_once(
-        self, directory: Path, arguments: tuple[str, ...], stdin: bytes, settings: Mapping[str, str]
-    ) -> GitOutput:
-        environment = {**_LITERAL, **self._identity, **_as_variables(settings)}
-        return self.git.run_once(
-            directory, *_NO_MAINTENANCE, *arguments, stdin=stdin, timeout_s=HEAVY_S, environment=environment
-        )
 
 
 def _as_variables(settings: Mapping[str, str]) -> dict[str, str]:
@@ -120,10 +112,6 @@ def _as_variables(settings: Mapping[str, str]) -> dict[str, str]:
     for number, (name, value) in enumerate(settings.items()):
         variables |= {f"GIT_CONFIG_KEY_{number}": name, f"GIT_CONFIG_VALUE_{number}": value}
     return variables
-
-
-def _is_in_the_way(answer: GitOutput) -> bool:
-    return not answer.ok and (answer.met_half_made or _LOCKED.search(answer.error) is not None)
 
 
 def refusal(answer: GitOutput) -> WorkspaceError:

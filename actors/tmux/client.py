@@ -20,6 +20,7 @@ import socket as sockets
 import struct
 import time
 from pathlib import Path
+from typing import BinaryIO
 
 from actors.errors import PaneGoneError, SettingsError, SocketGoneError, TerminalError
 from actors.tmux.protocol import (
@@ -40,9 +41,7 @@ server's. Without TMUX, so that nothing is looked up in a tmux around the caller
 NO_SESSION = "no current target"
 """tmux's answer to a command about panes when the server has no session."""
 _BUSY_POLL_S = 0.01
-_NO_SERVER = b"no server running on "
-_REFUSED = 1
-PIECE_BYTES = 1 << 16
+_PIECE_BYTES = 1 << 16
 
 
 class TmuxClient:
@@ -61,21 +60,18 @@ class TmuxClient:
 
         Raises ``PaneGoneError`` without the pane or the server, ``TerminalError`` for everything else.
         """
-        answer = await self._ask(args, stdin)
-        if answer.status:
-            raise refusal(answer.errors.decode(errors="replace"))
-        return answer.output.decode(errors="replace")
-
-    async def _ask(self, command: tuple[str, ...], content: bytes | None) -> TmuxReply:
         try:
-            return await self._client.ask(command, content)
+            answer = await self._client.ask(args, stdin)
         except OtherProtocolError as error:
             self.call_the_program(f"its server speaks another protocol ({error})")
-            return await self._client.ask(command, content)
+            answer = await self._client.ask(args, stdin)
         except TmuxFrameError as error:
             self.call_the_program(f"its server sent {error}")
             # Not this chain again: it may have run in part.
             raise TerminalError(f"tmux did not answer: its server sent {error}") from error
+        if answer.status:
+            raise refusal(answer.errors.decode(errors="replace"))
+        return answer.output.decode(errors="replace")
 
     def call_the_program(self, reason: str) -> None:
         """Uses tmux's own program from now on."""
@@ -104,7 +100,7 @@ class SocketClient:
                 try:
                     line = await self._connect()
                 except OSError as error:
-                    return no_server(self._socket, error)
+                    return _no_server(self._socket, error)
                 with line:
                     return await _converse(line, protocol, opening)
         except TimeoutError:
@@ -131,7 +127,7 @@ async def _converse(line: sockets.socket, protocol: ClientProtocol, opening: byt
     try:
         await loop.sock_sendall(line, opening)
         while protocol.answer is None:
-            heard = await loop.sock_recv(line, PIECE_BYTES)
+            heard = await loop.sock_recv(line, _PIECE_BYTES)
             if not heard:
                 raise TerminalError("tmux did not answer: its server has ended")
             await loop.sock_sendall(line, protocol.hear(heard))
@@ -141,72 +137,60 @@ async def _converse(line: sockets.socket, protocol: ClientProtocol, opening: byt
 
 
 class ProcessClient:
-    """Starts tmux's program for each chain.
+    """Starts tmux's program for each chain, in the directory ``cwd``.
 
     The process inherits the open files ``inherited``, so a lock stays held while a client may still type, even when the
-    caller is killed.
+    caller is killed. It reads and writes files in memory: after a kill during a write to a pipe, tmux would take a part
+    for all, and a killed client's pipes stay open while the server hangs, because a client passes its standard files to
+    the server.
     """
 
-    def __init__(self, program: tuple[str, ...], timeout_s: float, inherited: tuple[int, ...]) -> None:
+    def __init__(
+        self, program: tuple[str, ...], timeout_s: float, inherited: tuple[int, ...] = (), cwd: Path = Path("/")
+    ) -> None:
         self._program = program
         self._timeout_s = timeout_s
         self._inherited = inherited
+        self._cwd = cwd
 
     async def ask(self, command: tuple[str, ...], content: bytes | None) -> TmuxReply:
         """Raises ``TerminalError`` without an answer. The process is reaped in any case."""
-        transport, client = await self._start(command, content)
-        try:
-            async with asyncio.timeout(self._timeout_s):
-                await client.ended.wait()
-        except TimeoutError:
-            raise no_answer(self._timeout_s) from None
-        finally:
-            transport.close()  # kills a process that still runs
-            await client.ended.wait()
-        status = transport.get_returncode() or 0
-        return TmuxReply(status=status, output=bytes(client.output), errors=bytes(client.errors))
-
-    async def _start(
-        self, command: tuple[str, ...], content: bytes | None
-    ) -> tuple[asyncio.SubprocessTransport, _OutputCollector]:
-        pipe, nothing = asyncio.subprocess.PIPE, asyncio.subprocess.DEVNULL
-        stdin = nothing if content is None else content_file(content)
-        try:
-            return await asyncio.get_running_loop().subprocess_exec(
-                _OutputCollector,
-                *self._program,
-                *command,
-                stdin=stdin,
-                stdout=pipe,
-                stderr=pipe,
-                env=CLIENT_ENVIRONMENT,
-                pass_fds=self._inherited,
-            )
-        except OSError as error:
-            raise TerminalError(f"tmux could not be started: {error}") from error
-        finally:
-            if content is not None:
-                os.close(stdin)
+        with _memory_file(content or b"") as stdin, _memory_file() as output, _memory_file() as errors:
+            try:
+                client = await asyncio.create_subprocess_exec(
+                    *self._program,
+                    *command,
+                    stdin=stdin,
+                    stdout=output,
+                    stderr=errors,
+                    env=CLIENT_ENVIRONMENT,
+                    cwd=self._cwd,
+                    pass_fds=self._inherited,
+                )
+            except OSError as error:
+                raise TerminalError(f"tmux could not be started: {error}") from error
+            try:
+                async with asyncio.timeout(self._timeout_s):
+                    status = await client.wait()
+            except TimeoutError:
+                raise no_answer(self._timeout_s) from None
+            finally:
+                if client.returncode is None:
+                    client.kill()
+                    await client.wait()
+            return TmuxReply(status=status, output=_content_of(output), errors=_content_of(errors))
 
 
-class _OutputCollector(asyncio.SubprocessProtocol):
-    """Collects the output of one client. ``ended`` is set when it is reaped and its pipes are closed.
+def _memory_file(content: bytes = b"") -> BinaryIO:
+    file = open(os.memfd_create("phalanx"), "w+b")  # noqa: PTH123, SIM115 - a descriptor; the caller closes it
+    file.write(content)
+    file.seek(0)
+    return file
 
-    ``asyncio.subprocess.Process`` does not fit: a client passes its standard files to the server, so a killed client's
-    pipes stay open while the server hangs, and only the transports can close this side.
-    """
 
-    def __init__(self) -> None:
-        self.output = bytearray()
-        self.errors = bytearray()
-        self.ended = asyncio.Event()
-
-    def pipe_data_received(self, fd: int, data: bytes) -> None:
-        received = self.output if fd == 1 else self.errors
-        received += data
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self.ended.set()
+def _content_of(file: BinaryIO) -> bytes:
+    file.seek(0)
+    return file.read()
 
 
 def ask(socket: Path, command: tuple[str, ...], cwd: Path, timeout_s: float) -> TmuxReply:
@@ -220,7 +204,7 @@ def ask(socket: Path, command: tuple[str, ...], cwd: Path, timeout_s: float) -> 
         except BlockingIOError:
             raise no_answer(timeout_s) from None
         except OSError as error:
-            return no_server(str(socket), error)
+            return _no_server(str(socket), error)
         line.settimeout(timeout_s)
         return _converse_blocking(line, ClientProtocol(b""), opening, timeout_s)
 
@@ -231,7 +215,7 @@ def _converse_blocking(line: sockets.socket, protocol: ClientProtocol, opening: 
     try:
         while True:
             line.sendall(say)
-            heard = line.recv(PIECE_BYTES)
+            heard = line.recv(_PIECE_BYTES)
             if not heard:
                 raise TerminalError("tmux did not answer: its server has ended")
             say = protocol.hear(heard)
@@ -250,12 +234,12 @@ def _timeval(seconds: float) -> bytes:
     return struct.pack("@ll", whole, int((seconds - whole) * 1e6))
 
 
-def no_server(socket: str, error: OSError) -> TmuxReply:
-    where = os.fsencode(socket)
-    reason = os.strerror(error.errno or 0).encode()
-    absent = isinstance(error, ConnectionRefusedError)
-    errors = _NO_SERVER + where if absent else b"error connecting to %s (%s)" % (where, reason)
-    return TmuxReply(status=_REFUSED, output=b"", errors=errors)
+def _no_server(socket: str, error: OSError) -> TmuxReply:
+    """What tmux's program says then."""
+    told = f"error connecting to {socket} ({os.strerror(error.errno or 0)})"
+    if isinstance(error, ConnectionRefusedError):
+        told = f"no server running on {socket}"
+    return TmuxReply(status=1, output=b"", errors=os.fsencode(told))
 
 
 def tmux_program() -> str:
@@ -294,17 +278,6 @@ def never_late(buffer: str = "phalanx-none") -> tuple[str, ...]:
     standard input no buffer is made.
     """
     return ("load-buffer", "-b", buffer, "-", ";")
-
-
-def content_file(content: bytes) -> int:
-    """An open file in memory with ``content``. After a kill during a write to a pipe, tmux would take a part for
-    all."""
-    descriptor = os.memfd_create("phalanx")
-    rest = memoryview(content)
-    while rest:
-        rest = rest[os.write(descriptor, rest) :]
-    os.lseek(descriptor, 0, os.SEEK_SET)
-    return descriptor
 
 
 def refusal(stderr: str) -> TerminalError:

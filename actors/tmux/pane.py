@@ -63,7 +63,7 @@ _ENDED = "ended"
 _LOOK_FORMAT = "#{cursor_x}:#{cursor_y}:#{pane_dead}:#{pane_tty}"
 _STATE_FORMAT = (
     "#{pid}:#{pane_id}:#{pane_pid}:#{pane_dead}:#{pane_dead_status}:#{pane_dead_signal}:#{pane_in_mode}:"
-    "#{session_created}:#{pane_tty}:#{pane_current_command}"
+    "#{session_created}:#{pane_tty}"
 )
 
 
@@ -87,8 +87,6 @@ class PaneState:
     """Copy mode or the like takes the keys."""
     created_s: int
     """When the session was created, in Unix seconds."""
-    command: str
-    """The program in the foreground."""
     stopped: bool
     """The program runs but reads no keys: it has suspended itself (Ctrl-Z) or not set up its terminal yet."""
 
@@ -148,10 +146,11 @@ class Pane:
         for control characters other than newline and tab.
         """
         parts = (data,) if isinstance(data, str) else data
-        content = payload(parts)
-        buffer = checked(name or paste_name())
+        content = _payload(parts)
+        buffer = _checked(name or paste_name())
         pasted = False
-        paste = f"paste-buffer {paste_options(parts)} -b {buffer} -t {self._id}"
+        next_paste = f" {_NEXT_PASTE}" if len(parts) > 1 else ""
+        paste = f"paste-buffer -p -d{next_paste} -b {buffer} -t {self._id}"
         noted = f"set-option -p -t {self._id} {_LAST_PASTE} {buffer}"
         try:
             tell = f"display-message -p -t {self._id} '{_LAST_KEY_FORMAT}'"
@@ -169,7 +168,7 @@ class Pane:
         the answer stays true, even if the caller crashed with the paste in transit. Deletes the buffer of a paste that
         was not carried out.
         """
-        refuse = ("set-option", "-p", "-t", self._id, _REFUSED_PASTE, checked(name), ";")
+        refuse = ("set-option", "-p", "-t", self._id, _REFUSED_PASTE, _checked(name), ";")
         look = ("display-message", "-p", "-t", self._id, f"#{{pane_id}}:#{{{_LAST_PASTE}}}")
         answer = await self._tmux.run(*refuse, *look)
         await self._discard(name)
@@ -217,8 +216,8 @@ class Pane:
         # step.
         there = ("has-session", "-t", self._id, ";")
         answer = await self._tmux.run(*there, "display-message", "-p", "-t", self._id, _STATE_FORMAT)
-        fields = answer.removesuffix("\n").split(":", 9)
-        server_pid, pane_id, pid, dead, status, ended_by, modes, created_s, terminal, command = fields
+        fields = answer.removesuffix("\n").split(":", 8)
+        server_pid, pane_id, pid, dead, status, ended_by, modes, created_s, terminal = fields
         self._check_is_this(pane_id)
         self._terminal = terminal
         return int(server_pid), PaneState(
@@ -227,7 +226,6 @@ class Pane:
             exit_status=_exit_status(status, ended_by),
             in_mode=modes not in {"", "0"},
             created_s=int(created_s or 0),
-            command=command,
             stopped=dead != "1" and is_stopped(terminal),
         )
 
@@ -269,14 +267,14 @@ def paste_name() -> str:
     return f"phalanx-{os.urandom(16).hex()}"
 
 
-def checked(name: str) -> str:
+def _checked(name: str) -> str:
     """``name`` if ``paste_name`` may have made it, so that it is safe in a tmux command. Raises ``ValueError``."""
     if not _NAME.fullmatch(name):
         raise ValueError(f"not the name of a paste: {name!r} (take one from paste_name)")
     return name
 
 
-def payload(parts: tuple[str, ...]) -> bytes:
+def _payload(parts: tuple[str, ...]) -> bytes:
     """The buffer's content. Raises ``ValueError`` for empty text and control characters other than newline and tab."""
     if not all(parts) or not parts:
         raise ValueError("there is nothing to paste: the text is empty")
@@ -289,11 +287,6 @@ def payload(parts: tuple[str, ...]) -> bytes:
     if len(parts) == 1:
         return parts[0].encode()
     return "\n".join(part.replace("\n", "\r") for part in parts).encode()
-
-
-def paste_options(parts: tuple[str, ...]) -> str:
-    """The options of ``paste-buffer`` for these parts."""
-    return f"-p -d {_NEXT_PASTE}" if len(parts) > 1 else "-p -d"
 
 
 @contextmanager

@@ -13,6 +13,7 @@ ignore that, so end an agent's processes first to be sure.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import signal
@@ -27,7 +28,6 @@ from typing import Any
 
 import libtmux
 import psutil
-from libtmux._internal.query_list import QueryList
 from libtmux.common import tmux_cmd
 from libtmux.exc import LibTmuxException
 
@@ -36,8 +36,8 @@ from actors.errors import InvalidRequestError, PaneGoneError, TerminalError
 from actors.files import replace_file
 from actors.processes import end_processes, no_signal_blocked, running_after
 from actors.tmux.client import (
-    CLIENT_ENVIRONMENT,
     NO_SESSION,
+    ProcessClient,
     ask,
     check_socket_path,
     client_command,
@@ -102,7 +102,13 @@ class TmuxServer:
         running = self.pid()
         if running is not None:
             return running
-        self._write_config()
+        try:
+            replace_file(self._config, _CONFIG)
+        except OSError as error:
+            raise TerminalError(
+                f"{self._config} cannot be written: {error.strerror}. "
+                "Its directory must exist, be writable and have room."
+            ) from error
         self._launch(environment)
         pid = self.pid()
         if pid is None:
@@ -140,9 +146,7 @@ class TmuxServer:
             credentials = probe.getsockopt(sockets.SOL_SOCKET, sockets.SO_PEERCRED, _PEER_CREDENTIALS.size)
         return int(_PEER_CREDENTIALS.unpack(credentials)[0])
 
-    def open_session(
-        self, name: str, argv: Sequence[str], cwd: Path, columns: int = COLUMNS, rows: int = ROWS
-    ) -> PaneInfo:
+    def open_session(self, name: str, argv: Sequence[str], cwd: Path) -> PaneInfo:
         """Starts ``argv`` in ``cwd`` as the only pane of the new session ``name``.
 
         An attached client changes the size; without one the window gets its own size back. A program that cannot be
@@ -154,8 +158,9 @@ class TmuxServer:
         if not cwd.is_dir():
             raise InvalidRequestError(f"not a directory: {cwd}. Give one that exists to work in.")
         tmux = TimeoutServer(self._socket, self._timeout_s, cwd)
-        pane = tmux.new_pane(name, _pane_command(argv), columns, rows)
-        return PaneInfo(session_name=name, pane_id=pane.pane_id or "", pid=int(pane.pane_pid or 0))
+        new = ("new-session", "-d", "-P", "-F", _PANE_FORMAT, "-s", name, "--", *_pane_command(argv))
+        pane = _read_pane(printed(tmux.cmd(*never_late(), *new))[0])
+        return PaneInfo(session_name=name, pane_id=pane.pane_id, pid=pane.pid)
 
     def close_session(self, name: str) -> None:
         """Ends the session with exactly this name; no-op when there is none, or no server."""
@@ -181,17 +186,22 @@ class TmuxServer:
         Ignores panes that somebody has added to a session.
         """
         try:
-            panes = self._tmux.panes
+            panes = self._panes()
         except PaneGoneError:
             if not self.is_running():
                 return ()
-            panes = self._tmux.panes  # the socket or a new server may just have appeared
+            panes = self._panes()  # the socket or a new server may just have appeared
         first: dict[str, RunningAgent] = {}
-        for pane in sorted(panes, key=lambda pane: int((pane.pane_id or "%0")[1:])):
-            name, number, pid = pane.session_name or "", pane.pane_id or "", int(pane.pane_pid or 0)
-            agent = RunningAgent(session_name=name, pane_id=number, pid=pid, alive=pane.pane_dead != "1")
-            first.setdefault(name, agent)
+        for pane in sorted(panes, key=lambda pane: int(pane.pane_id[1:])):
+            first.setdefault(pane.session_name, pane)
         return tuple(agent for _, agent in sorted(first.items()))
+
+    def _panes(self) -> list[RunningAgent]:
+        """Raises ``PaneGoneError`` without a server."""
+        listing = self._tmux.cmd("list-panes", "-a", "-F", _PANE_FORMAT)
+        if listing.returncode and NO_SESSION in listing.stderr:
+            return []
+        return list(map(_read_pane, printed(listing)))
 
     def _session(self, name: str) -> libtmux.Session:
         """The session with exactly this name; tmux looks it up with each command."""
@@ -213,15 +223,6 @@ class TmuxServer:
             f"the tmux server (process {pid}) runs, but its socket {self._socket} is gone and it does not restore it. "
             "No second server is started. End that process with its agents, or resume it if it hangs"
         )
-
-    def _write_config(self) -> None:
-        try:
-            replace_file(self._config, _CONFIG)
-        except OSError as error:
-            raise TerminalError(
-                f"{self._config} cannot be written: {error.strerror}. "
-                "Its directory must exist, be writable and have room."
-            ) from error
 
     def _launch(self, environment: Mapping[str, str]) -> None:
         command = (tmux_program(), "-u", "-S", str(self._socket), "-f", str(self._config), "start-server")
@@ -249,6 +250,12 @@ class TmuxServer:
             self._tmux.kill()
         if running_after([server], self._timeout_s) and end_processes([server], grace_s=0):
             raise TerminalError(f"the tmux server (process {server.pid}) does not end even when killed")
+
+
+def _read_pane(row: str) -> RunningAgent:
+    """Of a row in the form of ``_PANE_FORMAT``."""
+    number, pid, dead, name = row.split(":", 3)
+    return RunningAgent(session_name=name, pane_id=number, pid=int(pid or 0), alive=dead != "1")
 
 
 def _check_name(name: str) -> None:
@@ -285,16 +292,14 @@ def _reset_priority(pid: int) -> None:
 class TimeoutServer(libtmux.Server):
     """A ``libtmux.Server`` that raises ``TerminalError`` when tmux does not answer within ``timeout_s``.
 
-    It replaces the parts of libtmux that the host cannot use:
+    libtmux's ``cmd`` starts a process without a time limit and with the caller's environment: a server that hangs would
+    block a thread for ever, and the caller's TMUX or PATH would reach tmux. Here it uses the server's socket, and
+    tmux's program only for a server of another protocol. What ``TmuxServer`` does not use of libtmux either:
 
-    - libtmux's ``cmd`` starts a process without a time limit and with the caller's environment: a server that hangs
-      would block a thread for ever, and the caller's TMUX or PATH would reach tmux. Here it uses the server's socket,
-      and tmux's program only for a server of another protocol.
-    - libtmux's ``panes`` does the same and reads 125 fields of each pane. A separator or newline in the title, which
-      the agent writes, or in the directory breaks the listing. ``sessions`` and ``refresh`` have the same faults and
-      are not used.
-    - libtmux's ``new_session`` takes the program as one string, which tmux gives to the user's shell, and expands
-      formats, even ``#(command)``, in the directory. ``new_pane`` takes words and any directory.
+    - ``panes``, ``sessions`` and ``refresh`` read 125 fields of each pane. A separator or newline in the title, which
+      the agent writes, or in the directory breaks the listing.
+    - ``new_session`` takes the program as one string, which tmux gives to the user's shell, and expands formats, even
+      ``#(command)``, in the directory.
     """
 
     def __init__(self, socket: Path, timeout_s: float, cwd: Path = Path("/")) -> None:
@@ -307,31 +312,14 @@ class TimeoutServer(libtmux.Server):
     def cmd(self, cmd: str, *args: Any, target: str | int | None = None) -> tmux_cmd:
         addressed = () if target is None else ("-t", str(target))
         words = (cmd, *addressed, *map(str, args))
-        command = [*client_command(self._socket), *words]
+        program = client_command(self._socket)
         try:
-            return _FinishedCommand(command, ask(self._socket, words, self._cwd, self._timeout_s))
+            answer = ask(self._socket, words, self._cwd, self._timeout_s)
         except OtherProtocolError:
-            return _FinishedCommand(command, _run_program(command, self._cwd, self._timeout_s))
+            answer = asyncio.run(ProcessClient(program, self._timeout_s, cwd=self._cwd).ask(words, None))
         except (TmuxFrameError, ValueError) as error:
             raise TerminalError(f"tmux could not be called: {error}") from error
-
-    @property
-    def panes(self) -> QueryList[libtmux.Pane]:
-        """Panes with id, process, end and session only. Raises ``PaneGoneError`` without a server."""
-        listing = self.cmd("list-panes", "-a", "-F", _PANE_FORMAT)
-        if listing.returncode and NO_SESSION in listing.stderr:
-            return QueryList()
-        return QueryList(map(self._pane, printed(listing)))
-
-    def new_pane(self, session_name: str, program: Sequence[str], columns: int, rows: int) -> libtmux.Pane:
-        """Runs ``program`` in the only pane of a new session."""
-        size = ("-x", str(columns), "-y", str(rows))
-        new = ("new-session", "-d", "-P", "-F", _PANE_FORMAT, "-s", session_name, *size, "--", *program)
-        return self._pane(printed(self.cmd(*never_late(), *new))[0])
-
-    def _pane(self, row: str) -> libtmux.Pane:
-        number, pid, dead, name = row.split(":", 3)
-        return libtmux.Pane(server=self, pane_id=number, pane_pid=pid, pane_dead=dead, session_name=name)
+        return _FinishedCommand([*program, *words], answer)
 
 
 def printed(done: tmux_cmd) -> list[str]:
@@ -349,24 +337,6 @@ class _FinishedCommand(tmux_cmd):
         self.returncode = answer.status
         self.stdout = _lines(answer.output)
         self.stderr = _lines(answer.errors)
-
-
-def _run_program(command: Sequence[str], cwd: Path, timeout_s: float) -> TmuxReply:
-    try:
-        ended = subprocess.run(
-            command,
-            cwd=cwd,
-            env=CLIENT_ENVIRONMENT,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=timeout_s,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        raise no_answer(timeout_s) from None
-    except (OSError, ValueError) as error:
-        raise TerminalError(f"tmux could not be started: {error}") from error
-    return TmuxReply(status=ended.returncode, output=ended.stdout, errors=ended.stderr)
 
 
 def _lines(output: bytes) -> list[str]:
@@ -409,16 +379,8 @@ def is_reachable_within(socket: Path, patience_s: float, pid: int | None = None)
     """Whether a connection succeeds before ``patience_s`` has passed or the process ``pid`` has ended."""
     deadline = time.monotonic() + patience_s
     while time.monotonic() < deadline and (pid is None or psutil.pid_exists(pid)):
-        if _connects(socket):
-            return True
+        with sockets.socket(sockets.AF_UNIX, sockets.SOCK_STREAM) as probe:
+            if probe.connect_ex(str(socket)) == 0:
+                return True
         time.sleep(_POLL_S)
     return False
-
-
-def _connects(socket: Path) -> bool:
-    with sockets.socket(sockets.AF_UNIX, sockets.SOCK_STREAM) as probe:
-        try:
-            probe.connect(str(socket))
-        except OSError:
-            return False
-    return True

@@ -1,25 +1,23 @@
 """The values of a transfer, git bundle files, and files that are copied along.
 
-``service`` packs a bundle on one host and downloads it on another, piece by piece; nothing here knows Ray. Promises: a
+``service`` packs a bundle on one host and downloads it on another, piece by piece. Promises: a
 bundle holds all that a repository with ``haves`` lacks; packing leaves the repository unchanged; a bundle that was
 never discarded is deleted after an hour. An instance's transcript goes along as a copy: the file only grows, so a copy
-is updated from its end on. All functions but ``download`` block.
+is updated from its end on. All functions block.
 """
 
 from __future__ import annotations
 
-import asyncio
 import os
 import re
 import secrets
 import time
-from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
-from typing import BinaryIO, Protocol
 
-from actors.errors import InvalidRequestError, PhalanxError, UnavailableError, WorkspaceError
+from actors.errors import InvalidRequestError, WorkspaceError
 from actors.git.process import GitFailedError, GitRunner, RepositoryGit
 
 BUNDLE_TIMEOUT_S = 900.0
@@ -125,12 +123,10 @@ class BundleStore:
 
     def piece(self, bundle_id: str, offset: int) -> bytes:
         """At most ``PIECE_BYTES`` from ``offset``. Raises ``InvalidRequestError``."""
-        try:
-            with self._path(bundle_id).open("rb") as bundle:
-                bundle.seek(offset)
-                return bundle.read(PIECE_BYTES)
-        except FileNotFoundError:
-            raise InvalidRequestError(f"There is no bundle {bundle_id} (any more): pack it again.") from None
+        path = self._path(bundle_id)
+        if not path.exists():
+            raise InvalidRequestError(f"There is no bundle {bundle_id} (any more): pack it again.")
+        return read_from(path, offset)
 
     def discard(self, bundle_id: str) -> None:
         """No-op when there is none."""
@@ -179,47 +175,6 @@ class BundleStore:
 
 def _lines(lines: Iterable[str]) -> bytes:
     return "".join(f"{line}\n" for line in lines).encode()
-
-
-class BundleSource(Protocol):
-    """The host that packed the bundle."""
-
-    async def piece(self, bundle_id: str, offset: int) -> bytes: ...
-    async def discard(self, bundle_id: str) -> None: ...
-
-
-@asynccontextmanager
-async def download(sender: BundleSource, bundle: Bundle, directory: Path) -> AsyncIterator[Path]:
-    """The bundle as a file below ``directory`` (created if absent), until the block ends.
-
-    Raises ``PhalanxError`` when it cannot be downloaded whole. The sender's copy is discarded in any case.
-    """
-    path = _path_in(directory)
-    try:
-        try:
-            with path.open("xb") as file:
-                await _copy(sender, bundle, file)
-        finally:
-            with suppress(PhalanxError):
-                await sender.discard(bundle.bundle_id)
-        yield path
-    finally:
-        path.unlink(missing_ok=True)
-
-
-def _path_in(directory: Path) -> Path:
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return directory / f"{secrets.token_hex(8)}.arriving"
-
-
-async def _copy(sender: BundleSource, bundle: Bundle, file: BinaryIO) -> None:
-    at = 0
-    while at < bundle.size:
-        piece = await sender.piece(bundle.bundle_id, at)
-        if not piece:
-            raise UnavailableError(f"A bundle ended after {at} of {bundle.size} bytes: try again.")
-        await asyncio.to_thread(file.write, piece)
-        at += len(piece)
 
 
 def unpack(repository: RepositoryGit, bundle: Path, commits: Sequence[str]) -> None:

@@ -21,7 +21,7 @@ from actors.errors import InvalidRequestError, WorkspaceError
 from actors.git.process import GitFailedError, GitRunner, RepositoryGit
 from actors.transfer.bundles import ImportResult, RemoteWork, StartPoint, unpack
 from actors.worktrees.create import claim_free_branch, find_branch, is_reachable
-from actors.worktrees.manager import WorktreeManager
+from actors.worktrees.manager import WorktreeManager, usable_source
 from actors.worktrees.model import Workspace, branch_of, name_in
 from actors.worktrees.snapshot import CAREFUL, SAVED_REFS, add_saved, list_saved
 from actors.worktrees.source import SourceRepository, describe_left_behind
@@ -37,44 +37,43 @@ _AUTHOR = ("user.name", "user.email")
 _NOT_IN_A_NAME = re.compile(r"[^A-Za-z0-9._-]+")
 
 
-def origin_of(git: GitRunner, source: SourceRepository, instance_id: str) -> StartPoint:
+def origin_of(git: GitRunner, work_dir: Path, instance_id: str) -> StartPoint:
     """The start point of an instance, with a new branch named like its worktree. Raises ``WorkspaceError``."""
-    origin = origin_of_spare(git, source, instance_id)
+    source = usable_source(git, work_dir)
+    origin = _start_point(git, source, branch_of(instance_id))
     branch = claim_free_branch(git, source, instance_id)
     return replace(origin, branch=branch, notes=describe_left_behind(git, source))
 
 
-def origin_of_spare(git: GitRunner, source: SourceRepository, name: str) -> StartPoint:
+def origin_of_spare(git: GitRunner, work_dir: Path, name: str) -> StartPoint:
     """The start point of a spare worktree. No branch is created: the later instance gets one."""
+    return _start_point(git, usable_source(git, work_dir), branch_of(name))
+
+
+def _start_point(git: GitRunner, source: SourceRepository, branch: str) -> StartPoint:
     return StartPoint(
         key=repository_key(source.git_directory),
         git_directory=source.git_directory,
         top=source.top,
         prefix=source.prefix,
         commit=source.commit or "",
-        branch=branch_of(name),
+        branch=branch,
         author=_author(git, source.top),
     )
 
 
 def origin_again(git: GitRunner, git_directory: Path, branch: str, prefix: PurePath) -> StartPoint:
     """The start point to continue an instance elsewhere from its last imported work. Raises ``WorkspaceError``."""
-    name = branch.removeprefix("phalanx/")
+    name = name_in(branch)
     repository = git.repository(git_directory)
     tips = [tip_of(repository, ref) for ref in (INSTANCE_REFS + name, f"refs/heads/{branch}")]
     commit = next((tip for tip in tips if tip), "")
     if not commit:
         raise WorkspaceError(f"{git_directory} has no work of {name} to continue with: spawn a new instance.")
-    return StartPoint(
-        key=repository_key(git_directory),
-        git_directory=git_directory,
-        top=git_directory,
-        prefix=prefix,
-        commit=commit,
-        branch=branch,
-        author=_author(git, git_directory),
-        uncommitted=tip_of(repository, latest_ref(name)),
+    source = SourceRepository(
+        top=git_directory, git_directory=git_directory, prefix=prefix, bare=True, branch=branch, commit=commit
     )
+    return replace(_start_point(git, source, branch), uncommitted=tip_of(repository, latest_ref(name)))
 
 
 def repository_key(git_directory: Path) -> str:

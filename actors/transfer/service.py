@@ -8,11 +8,14 @@ through the supervisor. On the repository's host: ``origin``, ``import_work``, `
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping, Sequence
+import secrets
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path, PurePath
 from weakref import WeakValueDictionary
 
+from actors.errors import PhalanxError, UnavailableError
 from actors.git.process import GitRunner
 from actors.remote import remote
 from actors.transfer.bundles import (
@@ -21,7 +24,6 @@ from actors.transfer.bundles import (
     ImportResult,
     RemoteWork,
     StartPoint,
-    download,
     read_from,
     size_of,
     write_at,
@@ -39,7 +41,7 @@ from actors.transfer.repositories import (
     work_of,
 )
 from actors.worktrees.create import delete_branch
-from actors.worktrees.manager import WorktreeManager, usable_source
+from actors.worktrees.manager import WorktreeManager
 from actors.worktrees.model import Workspace, name_in
 from actors.worktrees.source import SourceRepository
 
@@ -63,14 +65,12 @@ class TransferService:
     @remote(timeout_s=ASK_S)
     async def origin(self, instance_id: str, work_dir: Path) -> StartPoint:
         """The start point of an instance on another host, with a new branch for it."""
-        source = await asyncio.to_thread(usable_source, self._git, work_dir)
-        return await asyncio.to_thread(origin_of, self._git, source, instance_id)
+        return await asyncio.to_thread(origin_of, self._git, work_dir, instance_id)
 
     @remote(timeout_s=ASK_S, retry=True)
     async def origin_of_spare(self, name: str, work_dir: Path) -> StartPoint:
         """The start point of a spare worktree on another host."""
-        source = await asyncio.to_thread(usable_source, self._git, work_dir)
-        return await asyncio.to_thread(origin_of_spare, self._git, source, name)
+        return await asyncio.to_thread(origin_of_spare, self._git, work_dir, name)
 
     @remote(timeout_s=ASK_S, retry=True)
     async def origin_again(self, git_directory: Path, branch: str, prefix: PurePath) -> StartPoint:
@@ -146,13 +146,35 @@ class TransferService:
         lock = self._locks.setdefault(origin.key, asyncio.Lock())
         async with lock:
             haves = await asyncio.to_thread(self._mirrors.tips, origin)
-            if set(origin.commits) <= set(haves):
+            lacks = not set(origin.commits) <= set(haves)
+            bundle = await home.pack(origin.git_directory, origin.commits, haves) if lacks else None
+            if bundle is None or not bundle.size:
                 return await asyncio.to_thread(self._mirrors.take_in, origin, None)
-            bundle = await home.pack(origin.git_directory, origin.commits, haves)
-            if not bundle.size:
-                return await asyncio.to_thread(self._mirrors.take_in, origin, None)
-            async with download(home, bundle, self._arriving) as path:
+            async with self._download(bundle, home) as path:
                 return await asyncio.to_thread(self._mirrors.take_in, origin, path)
+
+    @asynccontextmanager
+    async def _download(self, bundle: Bundle, other: TransferService) -> AsyncIterator[Path]:
+        """The other host's bundle as a file, until the block ends. The other host's copy is discarded in any case.
+
+        Raises ``PhalanxError`` when it cannot be downloaded whole.
+        """
+        self._arriving.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path = self._arriving / f"{secrets.token_hex(8)}.arriving"
+        try:
+            try:
+                with path.open("xb") as file:
+                    while (at := file.tell()) < bundle.size:
+                        piece = await other.piece(bundle.bundle_id, at)
+                        if not piece:
+                            raise UnavailableError(f"A bundle ended after {at} of {bundle.size} bytes: try again.")
+                        await asyncio.to_thread(file.write, piece)
+            finally:
+                with suppress(PhalanxError):
+                    await other.discard(bundle.bundle_id)
+            yield path
+        finally:
+            path.unlink(missing_ok=True)
 
     def _worktree(self, origin: StartPoint, source: SourceRepository) -> Workspace:
         made = self._workspaces.create_from(name_in(origin.branch), source, origin.directory)
@@ -186,5 +208,5 @@ class TransferService:
             if not bundle.size:
                 async with lock:
                     return await asyncio.to_thread(import_commits, repository, work, None)
-            async with download(away, bundle, self._arriving) as path, lock:
+            async with self._download(bundle, away) as path, lock:
                 return await asyncio.to_thread(import_commits, repository, work, path)

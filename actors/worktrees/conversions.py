@@ -48,7 +48,11 @@ def not_given_back(git: GitRunner, location: WorktreeLocation, *, besides: Colle
     known.update(entry.path for entry in of_any_kind)
     of_lines = [entry for entry in _converted_in_lines(git, location) if entry.path not in known]
     suspects = [
-        *(entry for entry in of_any_kind if _differs(location.worktree / entry.path, entry.blob)),
+        *(
+            entry
+            for entry in of_any_kind
+            if blob_of(location.worktree / entry.path, "100644", kind_of(entry.blob)) != entry.blob
+        ),
         *_of_another_size(git, location, of_lines),
     ]
     return _differing_from_checkout(git, location, suspects) if suspects else ()
@@ -66,7 +70,7 @@ def _converted_in_lines(git: GitRunner, location: WorktreeLocation) -> list[_Ind
 
 
 def _listed(git: GitRunner, location: WorktreeLocation, *which: str) -> list[_IndexEntry]:
-    listing = _read(git, location, "ls-files", "--stage", "-z", *which)
+    listing = listing_of(git, location, "ls-files", "--stage", "-z", *which)
     rows = (entry.split("\t", 1) for entry in listing.split("\0") if entry)
     found = ((about.split(" "), path) for about, path in rows)
     return [
@@ -80,16 +84,12 @@ def _is_file(path: Path) -> bool:
     return path.is_file() and not path.is_symlink()
 
 
-def _differs(path: Path, blob: str) -> bool:
-    return blob_of(path, "100644", kind_of(blob)) != blob
-
-
 def _of_another_size(git: GitRunner, location: WorktreeLocation, entries: list[_IndexEntry]) -> list[_IndexEntry]:
     """A file with the size of its blob has lost no carriage return."""
     if not entries:
         return []
     asked = "".join(f"{entry.blob}\n" for entry in entries).encode()
-    sizes = _read(git, location, "cat-file", "--batch-check=%(objectsize)", stdin=asked).split("\n")
+    sizes = listing_of(git, location, "cat-file", "--batch-check=%(objectsize)", stdin=asked).split("\n")
     return [
         entry
         for entry, size in zip(entries, sizes, strict=False)
@@ -128,12 +128,13 @@ def _same(file: Path, written: Path) -> bool:
     return _is_file(written) and filecmp.cmp(file, written, shallow=False)
 
 
-def _read(git: GitRunner, location: WorktreeLocation, *arguments: str, stdin: bytes = b"") -> str:
+def listing_of(git: GitRunner, location: WorktreeLocation, *arguments: str, stdin: bytes = b"") -> str:
+    """What git lists of the worktree. Raises ``WorkspaceError``."""
     answer = git.run(location.worktree, *arguments, stdin=stdin)
     if not answer.ok:
         raise WorkspaceError(
-            f"git cannot list the files in {location.worktree}, so nothing was removed: "
-            f"{answer.last_words}. Inspect it by hand."
+            f"git cannot list the work in {location.worktree}, so nothing was removed: {answer.last_words}. "
+            "Inspect it by hand."
         )
     return answer.output
 

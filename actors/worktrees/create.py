@@ -26,6 +26,7 @@ from pathlib import Path
 
 from actors.errors import InvalidRequestError, WorkspaceError
 from actors.files import try_flock
+from actors.git.layout import read_line
 from actors.git.process import GitFailedError, GitOutput, GitRunner, RepositoryGit, pauses_s
 from actors.worktrees.model import (
     PlannedRemovals,
@@ -62,14 +63,11 @@ def make_worktree(
     Both are named after the instance, with ``-2``, ``-3``, … when the name is taken: nothing that exists is reused.
     Raises ``WorkspaceError`` in git's words, with nothing left behind.
     """
-    for number in range(1, MOST_NAMES):
-        name = instance_id if number == 1 else f"{instance_id}-{number}"
-        clear_unfinished(git, source.git_directory, root / name)
+    for name in _names(instance_id):
         target, branch = root / name, branch_of(name)
-        notes = _retry(lambda: _attempt(git, source, target, branch))  # noqa: B023 - called at once
+        notes = _make(git, source, target, branch)
         if notes is not None:
-            taken = (f"The name {instance_id} was taken, so the branch is {branch_of(name)}.",) if number > 1 else ()
-            return target, branch, (*taken, *notes)
+            return target, branch, (*_note_on_name(instance_id, branch), *notes)
     raise WorkspaceError(
         f"{branch_of(instance_id)} and {MOST_NAMES - 2} names after it are taken in {source.top}. Delete branches or "
         f"directories of past instances there and in {root}, then try again."
@@ -78,34 +76,45 @@ def make_worktree(
 
 def make_worktree_on(git: GitRunner, source: SourceRepository, target: Path, branch: str) -> tuple[str, ...]:
     """Makes a worktree on exactly this new branch; returns notes. Raises as ``make_worktree``."""
-    clear_unfinished(git, source.git_directory, target)
-    notes = _retry(lambda: _attempt(git, source, target, branch))
+    notes = _make(git, source, target, branch)
     if notes is None:
         raise WorkspaceError(f"{branch} is taken in {source.top}, or {target.name} in {target.parent}. Try again.")
     return notes
+
+
+def _names(instance_id: str) -> Iterator[str]:
+    yield instance_id
+    for number in range(2, MOST_NAMES):
+        yield f"{instance_id}-{number}"
+
+
+def _note_on_name(instance_id: str, branch: str) -> tuple[str, ...]:
+    taken = branch != branch_of(instance_id)
+    return (f"The name {instance_id} was taken, so the branch is {branch}.",) if taken else ()
 
 
 class _TransientError(WorkspaceError):
     """Another git process was in the way; a retry may work."""
 
 
-def _retry(attempt: Callable[[], tuple[str, ...] | None]) -> tuple[str, ...] | None:
+def _make(git: GitRunner, source: SourceRepository, target: Path, branch: str | None) -> tuple[str, ...] | None:
+    """Makes the worktree and returns notes, or None when the name is taken. Without a branch HEAD is detached."""
+    clear_unfinished(git, source.git_directory, target)
     for pause_s in pauses_s():
         try:
-            return attempt()
+            return _attempt(git, source, target, branch)
         except _TransientError:
             time.sleep(pause_s)
-    return attempt()
+    return _attempt(git, source, target, branch)
 
 
 def _attempt(git: GitRunner, source: SourceRepository, target: Path, branch: str | None) -> tuple[str, ...] | None:
-    """Makes the worktree and returns notes, or None when the name is taken. Without a branch HEAD is detached."""
     if registration_at(source.git_directory, target).exists():
         return None
     with claimed_new(target) as lock:
         if lock is None or any(target.iterdir()):
             return None
-        if branch is not None and not claim_branch(git, source, branch):
+        if branch is not None and not _claim_branch(git, source, branch):
             return None
         try:
             return _check_out(git, source, target, branch, lock)
@@ -118,11 +127,12 @@ def _attempt(git: GitRunner, source: SourceRepository, target: Path, branch: str
             raise
 
 
-def claim_branch(git: GitRunner, source: SourceRepository, branch: str) -> bool:
+def _claim_branch(git: GitRunner, source: SourceRepository, branch: str) -> bool:
     """Creates the branch; False when the name is taken. Raises when no ``phalanx/`` branch can be created."""
     repository = git.repository(source.git_directory)
     try:
-        create_branch(repository, branch, source.commit or "")
+        commit = source.commit or ""
+        repository.update_ref("-m", "branch: Created by phalanx", _ref(branch), commit, "0" * len(commit))
     except GitFailedError as error:
         answer = error.answer
     else:
@@ -183,9 +193,7 @@ def clear_unfinished(git: GitRunner, git_directory: Path, target: Path) -> bool:
 def is_unfinished(git_directory: Path, target: Path) -> bool:
     """Whether a creation of this directory was cut off. Another home may be making the same name."""
     registration = registration_at(git_directory, target)
-    with suppress(OSError):
-        return (registration / "locked").read_text().strip() == _UNFINISHED and directory_of(registration) == target
-    return False
+    return read_line(registration / "locked") == _UNFINISHED and directory_of(registration) == target
 
 
 def _withdraw(git: GitRunner, git_directory: Path, target: Path) -> None:
@@ -196,18 +204,9 @@ def _withdraw(git: GitRunner, git_directory: Path, target: Path) -> None:
             git.repository(git_directory).worktree("remove", "--force", "--force", "--", target)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BranchedWorktree:
-    """The branch that a spare was put on."""
-
-    branch: str
-    notes: tuple[str, ...] = ()
-
-
 def make_spare(git: GitRunner, source: SourceRepository, target: Path) -> None:
     """Makes a spare in ``target`` at ``source.commit``. Raises ``WorkspaceError``, with nothing left behind."""
-    clear_unfinished(git, source.git_directory, target)
-    if _retry(lambda: _attempt(git, source, target, None)) is None:
+    if _make(git, source, target, None) is None:
         raise WorkspaceError(f"The name {target.name} is taken in {target.parent} or {source.git_directory}.")
     registration = registration_at(source.git_directory, target)
     (registration / _LISTING).write_text(f"{source.commit}\n{_listing(git, target)}", errors="surrogateescape")
@@ -215,10 +214,11 @@ def make_spare(git: GitRunner, source: SourceRepository, target: Path) -> None:
 
 def bind_spare(
     git: GitRunner, worktree: Path, instance_id: str, found: Callable[[], SourceRepository]
-) -> BranchedWorktree:
+) -> tuple[str, tuple[str, ...]]:
     """Creates the instance's branch at the commit of the ``found`` source, and puts the spare on it.
 
-    Raises ``WorkspaceError`` when the spare is gone, touched or already bound, or git fails; then discard it.
+    Returns the branch and notes. Raises ``WorkspaceError`` when the spare is gone, touched or already bound, or git
+    fails; then discard it.
     """
     with claimed_existing(worktree) as there:
         if not there:
@@ -233,9 +233,7 @@ def bind_spare(
         except WorkspaceError:
             _withdraw_spare(git, source, registration, branch)
             raise
-    taken = branch != branch_of(instance_id)
-    note = f"The name {instance_id} was taken, so the branch is {branch}."
-    return BranchedWorktree(branch=branch, notes=(note,) if taken else ())
+    return branch, _note_on_name(instance_id, branch)
 
 
 def _check_untouched(registration: Path, worktree: Path, listing: str) -> str:
@@ -251,10 +249,9 @@ def _check_untouched(registration: Path, worktree: Path, listing: str) -> str:
 
 
 def claim_free_branch(git: GitRunner, source: SourceRepository, instance_id: str) -> str:
-    """Creates the instance's branch, with ``-2``, ``-3``, … when the name is taken. Raises as ``claim_branch``."""
-    for number in range(1, MOST_NAMES):
-        branch = branch_of(instance_id if number == 1 else f"{instance_id}-{number}")
-        if claim_branch(git, source, branch):
+    """Creates the instance's branch, with ``-2``, ``-3``, … when the name is taken. Raises as ``_claim_branch``."""
+    for branch in map(branch_of, _names(instance_id)):
+        if _claim_branch(git, source, branch):
             return branch
     raise WorkspaceError(f"{branch_of(instance_id)} and {MOST_NAMES - 2} names after it are taken in {source.top}.")
 
@@ -317,12 +314,6 @@ class Ref:
     """The repository's own HEAD (not that of a worktree of ours) is on it."""
 
 
-def create_branch(repository: RepositoryGit, branch: str, commit: str) -> None:
-    """Raises ``GitFailedError`` also if the branch exists, even if it was just created."""
-    absent = "0" * len(commit)
-    repository.update_ref("-m", "branch: Created by phalanx", _ref(branch), commit, absent)
-
-
 def find_branch(repository: RepositoryGit, branch: str) -> Ref | None:
     return next((ref for ref in _refs(repository, _ref(branch)) if ref.name == _ref(branch)), None)
 
@@ -381,7 +372,7 @@ def plan_deletion(repository: RepositoryGit, location: WorktreeLocation, earlier
         return None
     if own.checked_out_in and Path(own.checked_out_in) == location.worktree:
         own = replace(own, checked_out_in="")
-    kept = _why_in_use(location.git_directory, location.branch, leaving=location.registration)
+    kept = _why_in_use(location.git_directory, location.branch, besides=location.registration)
     if kept is None:
         kept, _ = _why_kept(repository, own, None, besides={location.branch, *gone})
     if kept is None:
@@ -404,23 +395,12 @@ def _why_kept(
     return None, holder
 
 
-def _why_in_use(git_directory: Path, branch: str, *, leaving: Path | None = None) -> str | None:
-    waiting = find_return(git_directory, branch, besides=leaving)
-    return None if waiting is None else f"The branch {branch} is being rebased or bisected: {waiting} tells where."
-
-
-def find_return(git_directory: Path, branch: str, *, besides: Path | None = None) -> Path | None:
-    """The git directory of a working tree whose rebase or bisect returns to ``branch``; not ``besides``."""
-    names = {os.fsencode(branch), os.fsencode(f"refs/heads/{branch}")}
-    trees = (git_directory, *(tree for tree in sorted((git_directory / "worktrees").glob("*")) if tree != besides))
-    return next((tree for tree in trees if any(_read_note(tree / note) in names for note in _NOTES)), None)
-
-
-def _read_note(note: Path) -> bytes | None:
-    try:
-        return note.read_bytes().removesuffix(b"\n")
-    except OSError:
-        return None
+def _why_in_use(git_directory: Path, branch: str, *, besides: Path | None = None) -> str | None:
+    """Which rebase or bisect returns to ``branch``. ``besides``: a git directory that is not looked into."""
+    for tree in (git_directory, *sorted((git_directory / "worktrees").glob("*"))):
+        if tree != besides and any(read_line(tree / note) in (branch, _ref(branch)) for note in _NOTES):
+            return f"The branch {branch} is being rebased or bisected: {tree} tells where."
+    return None
 
 
 def _refs(repository: RepositoryGit, *patterns: str, containing: str | None = None) -> list[Ref]:
@@ -441,25 +421,36 @@ def _ref(branch: str) -> str:
 @contextmanager
 def claimed_new(target: Path) -> Iterator[int | None]:
     """The descriptor that holds the lock on ``target``, created if absent; None when another holder has it."""
-    lock = _make_and_open(target)
     try:
-        locked = lock is not None and _lock(lock, target)
+        target.mkdir(mode=0o700, exist_ok=True)
+        lock = _open(target)
+    except (FileExistsError, WorktreeKeptError):
+        lock = None
+    except OSError as error:
+        raise WorkspaceError(
+            f"The directory {target} cannot be created: {error.strerror}. Make its parent writable."
+        ) from error
+    if lock is None:
+        yield None
+        return
+    try:
+        if not _lock(lock, target):
+            yield None
+            return
         try:
-            yield lock if locked else None
+            yield lock
         finally:
-            if locked:
-                with suppress(OSError):
-                    target.rmdir()
+            with suppress(OSError):
+                target.rmdir()
     finally:
-        if lock is not None:
-            os.close(lock)
+        os.close(lock)
 
 
 @contextmanager
 def claimed_existing(target: Path) -> Iterator[bool]:
     """Waits for the lock; False without ``target``. Raises ``WorktreeKeptError`` when the lock stays taken."""
     deadline_s = time.monotonic() + PATIENCE_S
-    while (lock := _open_existing(target)) is not None:
+    while (lock := _open(target)) is not None:
         try:
             if _lock(lock, target):
                 yield True
@@ -473,7 +464,10 @@ def claimed_existing(target: Path) -> Iterator[bool]:
 
 
 def is_claimed(target: Path) -> bool:
-    lock = _open(target)
+    """Whether a call of Phalanx works in it. False also when it cannot be opened."""
+    lock = None
+    with suppress(WorktreeKeptError):
+        lock = _open(target)
     if lock is None:
         return False
     try:
@@ -484,26 +478,8 @@ def is_claimed(target: Path) -> bool:
         os.close(lock)
 
 
-def _make_and_open(target: Path) -> int | None:
-    try:
-        target.mkdir(mode=0o700, exist_ok=True)
-    except FileExistsError:
-        return None
-    except OSError as error:
-        raise WorkspaceError(
-            f"The directory {target} cannot be created: {error.strerror}. Make its parent writable."
-        ) from error
-    return _open(target)
-
-
 def _open(target: Path) -> int | None:
-    try:
-        return _open_existing(target)
-    except WorktreeKeptError:
-        return None
-
-
-def _open_existing(target: Path) -> int | None:
+    """None without ``target``. Raises ``WorktreeKeptError`` when it is no directory that can be read."""
     try:
         return os.open(target, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     except FileNotFoundError:

@@ -29,10 +29,9 @@ from actors.worktrees.model import (
     note_bound,
     registration_at,
 )
-from actors.worktrees.remove import list_orphans, plan_orphan_removal, plan_removal, remove, remove_orphan, save_state
+from actors.worktrees.remove import list_orphans, remove, remove_orphan, save_state
 from actors.worktrees.source import SourceRepository, check_directory, describe_left_behind, find_source
 
-_NOTHING_REMOVED = RemovalResult(removed=False, kept_reason=None, branch_deleted=False)
 _INSTANCE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
 
 
@@ -56,7 +55,6 @@ class WorktreeManager:
         Raises ``InvalidRequestError`` when ``work_dir`` does not allow this mode, ``WorkspaceError`` when git or the
         file system refuses; both say what to do, and nothing is left behind.
         """
-        check_directory(work_dir)
         if mode == "shared":
             return self._share(work_dir)
         if _INSTANCE_ID.fullmatch(instance_id) is None:
@@ -72,18 +70,13 @@ class WorktreeManager:
         notes = make_worktree_on(self._git, source, worktree, branch)
         made = self._placed(source, worktree, branch, notes)
         if worktree.name != name:
-            self._note_bound(made)
+            # For a later clean-up, which knows the directory only.
+            try:
+                note_bound(registration_at(source.git_directory, worktree), branch)
+            except OSError as error:
+                self.undo(made)
+                raise WorkspaceError(f"{source.git_directory} cannot be written: {error.strerror}.") from error
         return made
-
-    def _note_bound(self, made: Workspace) -> None:
-        """Notes the branch for a later clean-up."""
-        if made.git_directory is None or made.worktree is None or made.branch is None:
-            return
-        try:
-            note_bound(registration_at(made.git_directory, made.worktree), made.branch)
-        except OSError as error:
-            self.undo(made)
-            raise WorkspaceError(f"{made.git_directory} cannot be written: {error.strerror}.") from error
 
     def create_spare(self, name: str, work_dir: Path) -> Workspace:
         """A worktree for a later instance, on no branch, in the directory ``name``. ``undo`` discards it.
@@ -102,30 +95,26 @@ class WorktreeManager:
 
     def bound_branch(self, workspace: Workspace) -> str:
         """The branch that a spare is bound to; empty: none, or the spare is gone."""
-        if workspace.worktree is None or workspace.git_directory is None:
-            return ""
-        return bound_to(registration_at(workspace.git_directory, workspace.worktree)) or ""
+        registration = workspace.registration
+        return bound_to(registration) or "" if registration else ""
 
     def is_spare(self, workspace: Workspace) -> bool:
         """Whether it exists and is not bound."""
-        if workspace.worktree is None or workspace.git_directory is None:
-            return False
-        registration = registration_at(workspace.git_directory, workspace.worktree)
-        return workspace.worktree.is_dir() and bound_to(registration) is None
+        worktree, registration = workspace.worktree, workspace.registration
+        return worktree is not None and registration is not None and worktree.is_dir() and not bound_to(registration)
 
     def bind_spare(self, spare: Workspace, instance_id: str, work_dir: Path) -> Workspace:
         """Turns a spare into what ``create`` would make for the instance now, at the last commit of ``work_dir``.
 
         Raises ``WorkspaceError`` when the spare was touched or is of another repository: then discard it.
         """
-        check_directory(work_dir)
         if spare.worktree is None:
             raise WorkspaceError(f"There is no spare worktree for {work_dir}.")
         with ThreadPoolExecutor(2) as aside:  # reads the spare and its repository at the same time
             finding = aside.submit(self._source_for, spare, work_dir)
             notes = aside.submit(lambda: describe_left_behind(self._git, finding.result()))
-            bound = bind_spare(self._git, spare.worktree, instance_id, finding.result)
-        return self._placed(finding.result(), spare.worktree, bound.branch, (*notes.result(), *bound.notes))
+            branch, on_branch = bind_spare(self._git, spare.worktree, instance_id, finding.result)
+        return self._placed(finding.result(), spare.worktree, branch, (*notes.result(), *on_branch))
 
     def _source_for(self, spare: Workspace, work_dir: Path) -> SourceRepository:
         source = usable_source(self._git, work_dir)
@@ -137,10 +126,10 @@ class WorktreeManager:
         """``bind_spare`` for a spare of the mirror ``source``, on exactly the branch ``phalanx/<name>``."""
         if spare.worktree is None or spare.git_directory != source.git_directory:
             raise WorkspaceError(f"The spare worktree {spare.worktree} is of another repository than {source.top}.")
-        bound = bind_spare(self._git, spare.worktree, name, lambda: source)
-        if bound.branch != branch_of(name):
+        branch, notes = bind_spare(self._git, spare.worktree, name, lambda: source)
+        if branch != branch_of(name):
             raise WorkspaceError(f"{branch_of(name)} is taken in {source.top}. Try again.")
-        return self._placed(source, spare.worktree, bound.branch, bound.notes)
+        return self._placed(source, spare.worktree, branch, notes)
 
     def retire(self, workspace: Workspace) -> RemovalResult:
         """Removes the worktree, after saving what is nowhere else under ``refs/phalanx/saved/<name>``.
@@ -149,7 +138,7 @@ class WorktreeManager:
         result says why and where. Call it when the instance's agent has ended. May be repeated, also after a cut-off
         call. Raises ``WorkspaceError`` when git fails.
         """
-        return self._remove(workspace, made_at=None)
+        return self._remove(workspace)
 
     def undo(self, workspace: Workspace) -> RemovalResult:
         """``retire``, but also deletes a branch that still is where ``create`` made it, whatever holds that commit."""
@@ -166,7 +155,7 @@ class WorktreeManager:
             return None
         try:
             with claimed_existing(location.worktree) as there:
-                saved = save_state(self._git, location) if there else None
+                saved = save_state(self._git, location)[0] if there else None
         except WorktreeKeptError as reason:
             raise WorkspaceError(
                 f"The work in {location.worktree} was not saved: {reason}. Save it by hand."
@@ -192,16 +181,15 @@ class WorktreeManager:
 
     def plan_removals(self, what: Sequence[Workspace | OrphanWorktree]) -> tuple[RemovalResult | PhalanxError, ...]:
         """The results or errors of ``retire`` or ``collect`` for each, in this order. Changes nothing."""
-        earlier = PlannedRemovals()
-        return tuple(self._plan_removal(each, earlier) for each in what)
+        planned = PlannedRemovals()
+        return tuple(self._plan_removal(each, planned) for each in what)
 
-    def _plan_removal(self, what: Workspace | OrphanWorktree, earlier: PlannedRemovals) -> RemovalResult | PhalanxError:
+    def _plan_removal(self, what: Workspace | OrphanWorktree, planned: PlannedRemovals) -> RemovalResult | PhalanxError:
         try:
-            if isinstance(what, OrphanWorktree):
-                self._check_is_below(what.path)
-                return plan_orphan_removal(self._git, what.path, earlier)
-            location = self._location_of(what)
-            return _NOTHING_REMOVED if location is None else plan_removal(self._git, location, earlier)
+            if isinstance(what, Workspace):
+                return self._remove(what, planned=planned)
+            self._check_is_below(what.path)
+            return remove_orphan(self._git, what.path, planned=planned)
         except PhalanxError as error:
             return error
 
@@ -210,6 +198,7 @@ class WorktreeManager:
             raise InvalidRequestError(f"{worktree} is not below {self._root}, so it is not ours to remove.")
 
     def _share(self, work_dir: Path) -> Workspace:
+        check_directory(work_dir)
         shared = Workspace(mode="shared", directory=work_dir)
         try:
             source = find_source(self._git, work_dir)
@@ -264,11 +253,13 @@ class WorktreeManager:
                 "directory outside of it and bring the team up again, or use a shared workspace."
             )
 
-    def _remove(self, workspace: Workspace, *, made_at: str | None) -> RemovalResult:
+    def _remove(
+        self, workspace: Workspace, *, made_at: str | None = None, planned: PlannedRemovals | None = None
+    ) -> RemovalResult:
         location = self._location_of(workspace)
         if location is None:
-            return _NOTHING_REMOVED
-        return remove(self._git, location, made_at=made_at)
+            return RemovalResult(removed=False, kept_reason=None, branch_deleted=False)
+        return remove(self._git, location, made_at=made_at, planned=planned)
 
     def _location_of(self, workspace: Workspace) -> WorktreeLocation | None:
         """None when shared. Raises ``InvalidRequestError`` when the worktree is not below the root."""

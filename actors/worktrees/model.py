@@ -43,6 +43,13 @@ class Workspace:
     notes: tuple[str, ...] = ()
     """Sentences for the caller."""
 
+    @property
+    def registration(self) -> Path | None:
+        """git's directory for the worktree; None when shared."""
+        if self.worktree is None or self.git_directory is None:
+            return None
+        return registration_at(self.git_directory, self.worktree)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemovalResult:

@@ -17,7 +17,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum, auto
 from pathlib import Path
 
@@ -52,11 +52,7 @@ from actors.worktrees.snapshot import SnapshotMaker, WorktreeState, add_saved, l
 
 _TRIES = 3
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
-_CUT_OFF = "Its removal was cut off; nothing in it is unsaved."
-_BUSY = "another call of Phalanx is working in it"
 _NOT_OURS = "it is not a worktree, so its content is unknown"
-_UNFINISHED_REMOVED = RemovalResult(removed=True, kept_reason=None, branch_deleted=True)
-_DIRECTORY_REMOVED = RemovalResult(removed=True, kept_reason=None, branch_deleted=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,36 +62,40 @@ class SavedWork:
     ref: str
     what: str
     """Ends a sentence: the work that would be nowhere else."""
-    is_there: bool = False
-    """The ref existed before."""
 
 
-def remove(git: GitRunner, location: WorktreeLocation, *, made_at: str | None = None) -> RemovalResult:
-    """Removes worktree and branch as far as no work is lost. ``made_at`` as in ``delete_branch``."""
+def remove(
+    git: GitRunner,
+    location: WorktreeLocation,
+    *,
+    made_at: str | None = None,
+    planned: PlannedRemovals | None = None,
+) -> RemovalResult:
+    """Removes worktree and branch as far as no work is lost. ``made_at`` as in ``delete_branch``.
+
+    ``planned``: changes nothing; returns the result that the removal will have after these, and adds it to them.
+    """
     if not location.git_directory.is_dir():
-        return _repository_gone(location)
+        gone = f"The repository {location.git_directory} is gone; what is left in {location.worktree} is kept."
+        return RemovalResult(removed=False, kept_reason=gone, branch_deleted=False)
     saved = None
     try:
         with claimed_existing(location.worktree) as there:
+            if planned is not None:
+                saved = _plan_saving(git, location, planned) if there else _saved_before(git, location)
+                return _removed(saved, plan_deletion(git.repository(location.git_directory), location, planned))
             if there:
                 saved = set_aside(git, location)
                 return _finish(git, location, saved, made_at)
         with claimed_existing(location.set_aside):
             return _finish(git, location, _saved_before(git, location), made_at)
     except WorktreeKeptError as reason:
-        return _kept(location, reason, saved)
-
-
-def plan_removal(git: GitRunner, location: WorktreeLocation, earlier: PlannedRemovals) -> RemovalResult:
-    """The result of ``remove`` after ``earlier``, to which it adds this removal. Changes nothing else."""
-    if not location.git_directory.is_dir():
-        return _repository_gone(location)
-    try:
-        with claimed_existing(location.worktree) as there:
-            saved = _plan_saving(git, location, earlier) if there else _saved_before(git, location)
-            return _removed(saved, plan_deletion(git.repository(location.git_directory), location, earlier))
-    except WorktreeKeptError as reason:
-        return _kept(location, reason, None)
+        return RemovalResult(
+            removed=False,
+            kept_reason=f"The worktree {location.worktree} (branch {location.branch}) is kept: {reason}.",
+            branch_deleted=False,
+            saved_ref=saved.ref if saved else None,
+        )
 
 
 def _finish(git: GitRunner, location: WorktreeLocation, saved: SavedWork | None, made_at: str | None) -> RemovalResult:
@@ -119,31 +119,27 @@ def _removed(saved: SavedWork | None, branch_kept: str | None, left: str | None 
     )
 
 
-def _kept(location: WorktreeLocation, reason: WorktreeKeptError, saved: SavedWork | None) -> RemovalResult:
-    return RemovalResult(
-        removed=False,
-        kept_reason=f"The worktree {location.worktree} (branch {location.branch}) is kept: {reason}.",
-        branch_deleted=False,
-        saved_ref=saved.ref if saved else None,
-    )
-
-
-def _repository_gone(location: WorktreeLocation) -> RemovalResult:
-    gone = f"The repository {location.git_directory} is gone; what is left in {location.worktree} is kept."
-    return RemovalResult(removed=False, kept_reason=gone, branch_deleted=False)
-
-
 def _saved_before(git: GitRunner, location: WorktreeLocation) -> SavedWork | None:
     saves = list_saved(git.repository(location.git_directory), location.name)
     return SavedWork(ref=saves[-1].name, what="see its commit message") if saves else None
 
 
-def save_state(git: GitRunner, location: WorktreeLocation) -> SavedWork | None:
-    """Saves the worktree; None when everything is held elsewhere.
+def save_state(git: GitRunner, location: WorktreeLocation) -> tuple[SavedWork | None, WorktreeState]:
+    """Saves the worktree; returns the save and what it is of. None: everything is held elsewhere.
 
     The caller holds the worktree's lock. Raises ``WorktreeKeptError`` when it cannot be saved unchanged.
     """
-    return _save(git, location)[0]
+    maker = SnapshotMaker(git, location)
+    for _ in range(_TRIES - 1):
+        inventory = take_inventory(git, location)
+        try:
+            return _save(git, location, inventory, maker), inventory
+        except WorktreeKeptError:
+            # A failure because of a concurrent write may not repeat.
+            if take_inventory(git, location) == inventory:
+                raise
+    inventory = take_inventory(git, location)
+    return _save(git, location, inventory, maker), inventory
 
 
 def set_aside(git: GitRunner, location: WorktreeLocation) -> SavedWork | None:
@@ -152,7 +148,7 @@ def set_aside(git: GitRunner, location: WorktreeLocation) -> SavedWork | None:
     Raises ``WorktreeKeptError`` when it stays.
     """
     for _ in range(_TRIES):
-        saved, inventory = _save(git, location)
+        saved, inventory = save_state(git, location)
         if take_inventory(git, location) != inventory:
             continue
         try:
@@ -208,78 +204,52 @@ def delete_directory(directory: Path) -> None:
         shutil.rmtree(directory)
 
 
-def _save(git: GitRunner, location: WorktreeLocation) -> tuple[SavedWork | None, WorktreeState]:
-    for _ in range(_TRIES - 1):
-        inventory = take_inventory(git, location)
-        try:
-            return _save_once(git, location, inventory), inventory
-        except WorktreeKeptError:
-            # A failure because of a concurrent write may not repeat.
-            if take_inventory(git, location) == inventory:
-                raise
-    inventory = take_inventory(git, location)
-    return _save_once(git, location, inventory), inventory
-
-
-def _save_once(git: GitRunner, location: WorktreeLocation, inventory: WorktreeState) -> SavedWork | None:
-    uncommitted = inventory.describe()
-    if uncommitted is not None:
-        maker = SnapshotMaker(git, location)
-        snapshot = maker.take(inventory)
-        if not snapshot.adds_nothing:
-            return SavedWork(ref=maker.keep(snapshot, inventory), what=uncommitted)
-    missing = _commit_to_save(git, location, inventory.commit, PlannedRemovals())
-    if missing is None or missing.is_there:
-        return missing
-    return replace(
-        missing, ref=add_saved(git.repository(location.git_directory), location.name, lambda _: inventory.commit)
-    )
-
-
-def _plan_saving(git: GitRunner, location: WorktreeLocation, earlier: PlannedRemovals) -> SavedWork | None:
-    """What ``set_aside`` would save; adds it to ``earlier``. Raises as ``set_aside``."""
+def _plan_saving(git: GitRunner, location: WorktreeLocation, planned: PlannedRemovals) -> SavedWork | None:
+    """What ``set_aside`` would save; adds it to ``planned``. Raises as ``set_aside``."""
     inventory = take_inventory(git, location)
     with tempfile.TemporaryDirectory(prefix="phalanx-") as objects:
-        saved = _to_save(git, location, inventory, SnapshotMaker(git, location, Path(objects)), earlier)
+        saved = _save(git, location, inventory, SnapshotMaker(git, location, Path(objects)), planned)
     if saved is not None:
-        earlier.held.add((location.git_directory, inventory.commit))
+        planned.held.add((location.git_directory, inventory.commit))
     return saved
 
 
-def _to_save(
-    git: GitRunner, location: WorktreeLocation, inventory: WorktreeState, maker: SnapshotMaker, earlier: PlannedRemovals
+def _save(
+    git: GitRunner,
+    location: WorktreeLocation,
+    inventory: WorktreeState,
+    maker: SnapshotMaker,
+    planned: PlannedRemovals | None = None,
 ) -> SavedWork | None:
+    """Saves the uncommitted work, else the commit, unless it is held elsewhere. With ``planned`` only says so."""
+    repository, name = git.repository(location.git_directory), location.name
     uncommitted = inventory.describe()
     if uncommitted is not None:
         snapshot = maker.take(inventory)
         if not snapshot.adds_nothing:
-            ref = maker.find(snapshot) or next_saved(git.repository(location.git_directory), location.name)
-            return SavedWork(ref=ref, what=uncommitted)
-    return _commit_to_save(git, location, inventory.commit, earlier)
-
-
-def _commit_to_save(
-    git: GitRunner, location: WorktreeLocation, commit: str, earlier: PlannedRemovals
-) -> SavedWork | None:
-    """The ref that holds, or has to hold, the worktree's commit; None when another ref holds it."""
+            if planned is None:
+                return SavedWork(ref=maker.keep(snapshot, inventory), what=uncommitted)
+            return SavedWork(ref=maker.find(snapshot) or next_saved(repository, name), what=uncommitted)
+    commit = inventory.commit
     unmerged = _unmerged(location, commit)
-    repository = git.repository(location.git_directory)
-    own = [saved for saved in list_saved(repository, location.name) if saved.commit == commit]
+    own = [saved for saved in list_saved(repository, name) if saved.commit == commit]
     if own:
-        return SavedWork(ref=own[0].name, what=unmerged, is_there=True)
-    if _is_held(git, location, commit, earlier):
+        return SavedWork(ref=own[0].name, what=unmerged)
+    if _is_held(git, location, commit, planned or PlannedRemovals()):
         return None
-    return SavedWork(ref=next_saved(repository, location.name), what=unmerged)
+    if planned is None:
+        return SavedWork(ref=add_saved(repository, name, lambda _: commit), what=unmerged)
+    return SavedWork(ref=next_saved(repository, name), what=unmerged)
 
 
-def _is_held(git: GitRunner, location: WorktreeLocation, commit: str, earlier: PlannedRemovals) -> bool:
+def _is_held(git: GitRunner, location: WorktreeLocation, commit: str, planned: PlannedRemovals) -> bool:
     if commit == location.base_commit:
         return True
-    besides = {location.branch, *earlier.branches_gone(location.git_directory)}
+    besides = {location.branch, *planned.branches_gone(location.git_directory)}
     repository = git.repository(location.git_directory)
     if find_holder(repository, commit, besides=besides) is not None:
         return True
-    return earlier.holds(location.git_directory, lambda tip: is_reachable(repository, commit, tip=tip))
+    return planned.holds(location.git_directory, lambda tip: is_reachable(repository, commit, tip=tip))
 
 
 def _unmerged(location: WorktreeLocation, commit: str) -> str:
@@ -301,18 +271,14 @@ def list_orphans(git: GitRunner, root: Path, known: frozenset[str]) -> tuple[Orp
     found = []
     for path in sorted(root.iterdir()):
         name = (original_of(path) or path).name
-        if _is_ours(path) and name not in known and not is_claimed(path):
-            # Another call may remove it meanwhile.
-            with suppress(FileNotFoundError):
-                found.append(_look_at(git, path))
+        if not _is_ours(path) or name in known or is_claimed(path):
+            continue
+        with suppress(FileNotFoundError):  # another call may remove it meanwhile
+            try:
+                found.append(_describe(git, path))
+            except PermissionError as error:
+                found.append(_orphan(path, state=f"It cannot be read ({error.strerror})."))
     return tuple(found)
-
-
-def _look_at(git: GitRunner, path: Path) -> OrphanWorktree:
-    try:
-        return _describe(git, path)
-    except PermissionError as error:
-        return _orphan(path, state=f"It cannot be read ({error.strerror}).")
 
 
 def _describe(git: GitRunner, path: Path) -> OrphanWorktree:
@@ -320,7 +286,8 @@ def _describe(git: GitRunner, path: Path) -> OrphanWorktree:
     if location is not None and not location.git_directory.is_dir():
         return _orphan(path, state=f"The repository {location.git_directory} is gone.")
     if original_of(path) is not None:
-        return _orphan(path, git_directory=location.git_directory if location else None, state=_CUT_OFF)
+        cut_off = "Its removal was cut off; nothing in it is unsaved."
+        return _orphan(path, git_directory=location.git_directory if location else None, state=cut_off)
     if location is None:
         empty = not any(path.iterdir())
         return _orphan(path, state="It is empty." if empty else "It is not a worktree, so its content is unknown.")
@@ -361,54 +328,32 @@ def describe_work(git: GitRunner, location: WorktreeLocation) -> str:
     return f"Work that is nowhere else: {', and '.join(found)}." if found else "It is clean and merged."
 
 
-def remove_orphan(git: GitRunner, path: Path) -> RemovalResult:
-    """Removes an orphan. Reads its state again, which may have changed since it was listed."""
+def remove_orphan(git: GitRunner, path: Path, *, planned: PlannedRemovals | None = None) -> RemovalResult:
+    """Removes an orphan. Reads its state again, which may have changed since it was listed.
+
+    ``planned`` as in ``remove``.
+    """
     try:
-        return _remove_orphan(git, path)
+        return _remove_orphan(git, path, planned)
     except WorktreeKeptError as reason:
-        return _kept_orphan(path, reason)
+        return RemovalResult(removed=False, kept_reason=f"{path} is kept: {reason}.", branch_deleted=False)
 
 
-def _remove_orphan(git: GitRunner, path: Path) -> RemovalResult:
-    match _examine(path):
-        case _OrphanKind.WORKTREE, WorktreeLocation() as location:
-            return remove(git, location)
-        case _OrphanKind.UNFINISHED, WorktreeLocation() as location:
-            if not clear_unfinished(git, location.git_directory, path):
-                raise WorktreeKeptError(_BUSY)
-            return _UNFINISHED_REMOVED
-        case kind, _:
-            with claimed_existing(path) as there:
-                if there:
-                    _delete_orphan(path, kind)
-            return _DIRECTORY_REMOVED
-
-
-def plan_orphan_removal(git: GitRunner, path: Path, earlier: PlannedRemovals) -> RemovalResult:
-    """The result of ``remove_orphan``; ``earlier`` as in ``plan_removal``."""
-    try:
-        return _plan_orphan_removal(git, path, earlier)
-    except WorktreeKeptError as reason:
-        return _kept_orphan(path, reason)
-
-
-def _plan_orphan_removal(git: GitRunner, path: Path, earlier: PlannedRemovals) -> RemovalResult:
-    match _examine(path):
-        case _OrphanKind.WORKTREE, WorktreeLocation() as location:
-            return plan_removal(git, location, earlier)
-        case _OrphanKind.UNFINISHED, _:
-            if is_claimed(path):
-                raise WorktreeKeptError(_BUSY)
-            return _UNFINISHED_REMOVED
-        case kind, _:
-            with claimed_existing(path) as there:
-                if there and kind is _OrphanKind.STRANGE and any(path.iterdir()):
-                    raise WorktreeKeptError(_NOT_OURS)
-            return _DIRECTORY_REMOVED
-
-
-def _kept_orphan(path: Path, reason: WorktreeKeptError) -> RemovalResult:
-    return RemovalResult(removed=False, kept_reason=f"{path} is kept: {reason}.", branch_deleted=False)
+def _remove_orphan(git: GitRunner, path: Path, planned: PlannedRemovals | None) -> RemovalResult:
+    kind, location = _examine(path)
+    if kind is _OrphanKind.WORKTREE and location is not None:
+        return remove(git, location, planned=planned)
+    if kind is _OrphanKind.UNFINISHED and location is not None:
+        free = clear_unfinished(git, location.git_directory, path) if planned is None else not is_claimed(path)
+        if not free:
+            raise WorktreeKeptError("another call of Phalanx is working in it")
+        return RemovalResult(removed=True, kept_reason=None, branch_deleted=True)
+    with claimed_existing(path) as there:
+        if there and kind is _OrphanKind.STRANGE and any(path.iterdir()):
+            raise WorktreeKeptError(_NOT_OURS)
+        if there and planned is None:
+            _delete_orphan(path, kind)
+    return RemovalResult(removed=True, kept_reason=None, branch_deleted=False)
 
 
 def _examine(path: Path) -> tuple[_OrphanKind, WorktreeLocation | None]:
@@ -432,7 +377,7 @@ def _examine(path: Path) -> tuple[_OrphanKind, WorktreeLocation | None]:
 def _delete_orphan(path: Path, kind: _OrphanKind) -> None:
     try:
         if kind is _OrphanKind.STRANGE:
-            path.rmdir()
+            path.rmdir()  # another program may just have written in it
         else:
             delete_directory(path)
     except OSError as error:

@@ -21,9 +21,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from actors.errors import WorkspaceError
+from actors.git.layout import under_way
 from actors.git.process import GitFailedError, GitRunner, RepositoryGit
-from actors.worktrees.conversions import blob_of, kind_of, not_given_back, read_link
+from actors.worktrees.conversions import blob_of, kind_of, listing_of, not_given_back, read_link
 from actors.worktrees.model import WorktreeKeptError, WorktreeLocation, registration_of
 from actors.worktrees.source import WorktreeStatus, is_rebuilt, read_index, read_status, some_of
 
@@ -35,15 +35,6 @@ _FIELDS = "--format=%(refname) %(objectname) %(tree) %(parent)"
 MOST_FILES = 20_000
 MOST_FILE_BYTES = 100_000_000
 MOST_BYTES = 500_000_000
-_UNDER_WAY = {
-    "MERGE_HEAD": "merge",
-    "CHERRY_PICK_HEAD": "cherry-pick",
-    "REVERT_HEAD": "revert",
-    "rebase-merge": "rebase",
-    "rebase-apply": "rebase",
-    "sequencer": "cherry-pick or revert",
-    "BISECT_LOG": "bisect",
-}
 _STRICT = (
     *("-c", "core.trustctime=true"),
     *("-c", "core.checkStat=default"),
@@ -118,19 +109,19 @@ def take_inventory(git: GitRunner, location: WorktreeLocation) -> WorktreeState:
     if (registration / "modules").exists():
         raise WorktreeKeptError("repositories of submodules are in it")
     status = read_status(
-        _read(
+        listing_of(
             *(git, location, *_STRICT, "status", "--porcelain=v1", "-z", "--no-renames"),
             *("--untracked-files=all", "--ignored=matching", "--ignore-submodules=none"),
         )
     )
     if status.in_conflict:
         raise WorktreeKeptError(f"conflicts are not resolved in it ({some_of(status.in_conflict)})")
-    if _read(git, location, "for-each-ref", "--count=1", "--", "refs/worktree", "refs/rewritten"):
+    if listing_of(git, location, "for-each-ref", "--count=1", "--", "refs/worktree", "refs/rewritten"):
         raise WorktreeKeptError("it has refs that belong to it alone (git for-each-ref refs/worktree refs/rewritten)")
     head = git.run(location.worktree, "rev-parse", "--verify", "--quiet", "HEAD^{commit}")
     if not head.ok:
         raise WorktreeKeptError("its HEAD is no commit")
-    index = read_index(_read(git, location, "ls-files", "-v", "-z"))
+    index = read_index(listing_of(git, location, "ls-files", "-v", "-z"))
     _check_all_listed(location.worktree, tree, {*index.paths, *status.changed, *status.ignored})
     hidden = (*index.unwatched, *(path for path in index.skipped if os.path.lexists(location.worktree / path)))
     ignored = tuple(_spread(location.worktree, (path for path in status.ignored if not is_rebuilt(path))))
@@ -148,9 +139,8 @@ def take_inventory(git: GitRunner, location: WorktreeLocation) -> WorktreeState:
 
 
 def _check_idle(registration: Path) -> None:
-    under_way = next((what for name, what in _UNDER_WAY.items() if (registration / name).exists()), None)
-    if under_way is not None:
-        raise WorktreeKeptError(f"a {under_way} is under way in it")
+    if (what := under_way(registration)) is not None:
+        raise WorktreeKeptError(f"a {what} is under way in it")
     if (registration / "locked").exists():
         raise WorktreeKeptError("it is locked (git worktree unlock ends that)")
 
@@ -253,16 +243,6 @@ def _is_savable(path: Path) -> bool:
         return _is_plain(path.lstat().st_mode)
     except OSError:
         return True
-
-
-def _read(git: GitRunner, location: WorktreeLocation, *arguments: str) -> str:
-    answer = git.run(location.worktree, *arguments)
-    if not answer.ok:
-        raise WorkspaceError(
-            f"git cannot list the work in {location.worktree}, so nothing was removed: {answer.last_words}. "
-            "Inspect it by hand."
-        )
-    return answer.output
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from actors.errors import InvalidRequestError, WorkspaceError
+from actors.git.layout import ASK_GIT, find_place, read_head
 from actors.git.process import GitOutput, GitRunner
 
 _REBUILT = frozenset(
@@ -27,7 +28,6 @@ _REBUILT = frozenset(
     }
 )
 """Directories that programs rebuild. Other ignored paths (a ``.env``, a database, ``build/``) may be work."""
-_BRANCHES = "refs/heads/"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,67 +63,27 @@ def check_directory(work_dir: Path) -> None:
 
 def find_source(git: GitRunner, work_dir: Path) -> SourceRepository | None:
     """The repository around ``work_dir``; None without one. Raises ``WorkspaceError`` when git refuses it."""
-    return _plain_source(git, work_dir) or source_fact_by_fact(git, work_dir)
-
-
-def _plain_source(git: GitRunner, work_dir: Path) -> SourceRepository | None:
-    """By one git; None unless it is a working tree with a commit on a branch and paths without newlines."""
-    facts = ("--git-common-dir", "--show-toplevel", "HEAD^{commit}", "--symbolic-full-name", "HEAD")
-    answer = git.run(work_dir, "rev-parse", "--path-format=absolute", *facts)
-    lines = answer.output.removesuffix("\n").split("\n")
-    if not answer.ok or len(lines) != len(facts) - 1 or not lines[-1].startswith(_BRANCHES):
-        return None
-    common, top, commit, head = lines
-    return SourceRepository(
-        top=Path(top),
-        git_directory=Path(common),
-        prefix=_prefix(work_dir, Path(top)),
-        bare=False,
-        branch=head.removeprefix(_BRANCHES),
-        commit=commit,
-    )
-
-
-def source_fact_by_fact(git: GitRunner, work_dir: Path) -> SourceRepository | None:
-    """By one git per fact, for all cases."""
-    answer = git.run(
-        work_dir,
-        "rev-parse",
-        "--is-bare-repository",
-        "--is-inside-work-tree",
-        "--path-format=absolute",
-        "--git-common-dir",
-    )
-    if not answer.ok:
+    answer = git.run(work_dir, "rev-parse", "--is-bare-repository", "--is-inside-work-tree", "HEAD^{commit}")
+    bare, inside, commit, *_ = [*answer.output.split("\n"), "", ""]
+    place = find_place(work_dir)
+    if place is None or not inside:
         if "not a git repository (or any" in answer.error:
             return None
         raise WorkspaceError(_refusal(work_dir, answer))
-    # The path comes last, because it may hold a newline.
-    bare, inside, common = answer.output.removesuffix("\n").split("\n", 2)
-    if inside == "true":
-        shown = git.run(work_dir, "rev-parse", "--show-toplevel")
-        if not shown.ok:
-            raise WorkspaceError(_refusal(work_dir, shown))
-        top = Path(_line(shown))
-    elif bare == "true":
-        top = Path(common)
-    else:
+    if inside != "true" and bare != "true":
         raise InvalidRequestError(f"workDir {work_dir} lies inside a .git directory. Give the working tree instead.")
-    head = git.run(work_dir, "symbolic-ref", "--quiet", "HEAD")
-    commit = git.run(work_dir, "rev-parse", "--verify", "--quiet", "HEAD^{commit}")
+    branch = read_head(place).branch
+    if branch == ASK_GIT:
+        branch = git.run(work_dir, "symbolic-ref", "--quiet", "--short", "HEAD").output.removesuffix("\n") or None
+    top = place.top if inside == "true" else None
     return SourceRepository(
-        top=top,
-        git_directory=Path(common),
-        prefix=_prefix(work_dir, top) if inside == "true" else PurePath(),
-        bare=inside != "true",
-        branch=_line(head).removeprefix(_BRANCHES) if _line(head).startswith(_BRANCHES) else None,
-        commit=_line(commit) if commit.ok else None,
+        top=top or place.common_directory,
+        git_directory=place.common_directory,
+        prefix=work_dir.resolve().relative_to(top) if top else PurePath(),
+        bare=top is None,
+        branch=branch,
+        commit=commit if answer.ok else None,
     )
-
-
-def _prefix(work_dir: Path, top: Path) -> PurePath:
-    here = work_dir.resolve()
-    return here.relative_to(top) if here.is_relative_to(top) else PurePath()
 
 
 def _refusal(work_dir: Path, answer: GitOutput) -> str:
@@ -134,10 +94,6 @@ def _refusal(work_dir: Path, answer: GitOutput) -> str:
             f"git says: {answer.last_words}"
         )
     return f"git cannot read the repository of {work_dir}: {answer.last_words}. Repair it, or use a shared workspace."
-
-
-def _line(answer: GitOutput) -> str:
-    return answer.output.removesuffix("\n")
 
 
 def describe_left_behind(git: GitRunner, source: SourceRepository) -> tuple[str, ...]:

@@ -11,7 +11,6 @@ from scripts.benchmarks import (
     cluster,
     cold_start,
     git_table,
-    hundred,
     idle,
     lead,
     page,
@@ -33,7 +32,7 @@ PARTS: tuple[Part, ...] = (
     git_table.PART,
     store.PART,
     idle.PART,
-    hundred.PART,
+    lead.CALLS,
     claude_team.PART,
     cluster.PART,
 )

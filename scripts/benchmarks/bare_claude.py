@@ -9,6 +9,7 @@ import asyncio
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
+from typing import Self
 
 from actors.agents.base import Composer, Screen
 from actors.agents.claude_screen import read_screen
@@ -21,7 +22,7 @@ _PATIENCE_S = 60.0
 
 
 class BareClaudes:
-    """Bare programs, each in a session of one private tmux server, which ``close`` ends."""
+    """Bare programs, each in a session of one private tmux server; a context manager that ends it."""
 
     def __init__(self, claude: Path, socket: Path, environment: Mapping[str, str]) -> None:
         """``environment``: its HOME trusts the directories in which the programs work."""
@@ -31,7 +32,10 @@ class BareClaudes:
         self._server.start(environment)
         self._tmux = TmuxClient(socket)
 
-    def close(self) -> None:
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         self._server.stop()
 
     async def start(self, directory: Path) -> BareClaude:

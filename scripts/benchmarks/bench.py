@@ -1,4 +1,4 @@
-"""The environment of every part: scratch directories, the real Claude Code, and teams of its own."""
+"""What every part of the bench uses: scratch directories, the real Claude Code, teams, batches of instances, times."""
 
 from __future__ import annotations
 
@@ -6,18 +6,23 @@ import asyncio
 import shutil
 import subprocess
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+import time
+from collections.abc import AsyncIterator, Awaitable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from rich.console import Console
 
+from supervisor.api import requests
+from supervisor.rpc.client import SupervisorClient
 from tests.acceptance.team import Team, bring_up
 from tests.standin.api import ApiStandIn
 from tests.standin.claude_home import make_claude_home, standin_environment
 
 CLAUDE = Path(".venv/claude/newest/node_modules/.bin/claude").absolute()
+_Result = TypeVar("_Result")
 console = Console(stderr=True, highlight=False)
 
 
@@ -53,3 +58,30 @@ class Bench:
     def claude_version(self) -> str:
         shown = subprocess.run([self.claude, "--version"], check=True, capture_output=True, text=True).stdout
         return shown.split()[0]
+
+
+async def timed(work: Awaitable[_Result]) -> tuple[float, _Result]:
+    """How long it took in ms, and its result."""
+    begun = time.perf_counter()
+    result = await work
+    return (time.perf_counter() - begun) * 1000, result
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """``took_s``: from the call to the proof of the last first message."""
+
+    took_s: float
+    ids: list[str]
+    from_pool: int
+
+
+async def start_batch(client: SupervisorClient, members: Sequence[requests.SpawnRequest]) -> Batch:
+    """Raises ``RuntimeError`` unless all of them start."""
+    request = requests.SpawnBatchRequest(instances=list(members))
+    took_ms, spawned = await timed(client.spawn_batch(request))
+    if not spawned.success:
+        why = [one.error for one in spawned.instances if one.error]
+        raise RuntimeError(f"{len(why)} of {len(members)} did not start: {why[:3]}")
+    ids = [one.instance_id or "" for one in spawned.instances]
+    return Batch(took_s=took_ms / 1000, ids=ids, from_pool=spawned.performance.from_pool)

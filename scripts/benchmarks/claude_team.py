@@ -6,8 +6,7 @@ import time
 
 import psutil
 
-from scripts.benchmarks import batches
-from scripts.benchmarks.bench import Bench
+from scripts.benchmarks.bench import Bench, start_batch
 from scripts.benchmarks.section import Part, Section
 from supervisor.api import requests
 from supervisor.rpc.client import SupervisorClient
@@ -64,7 +63,7 @@ async def _at_once(bench: Bench, size: int) -> tuple[float, float, float]:
     settings = {"MAX_CONCURRENT_SPAWNS": str(size), "PHALANX_SPAWN_TIMEOUT_S": f"{_PATIENCE_S:.0f}"}
     async with bench.team(**settings) as team, await team.connect() as client:
         used = psutil.virtual_memory().used
-        batch = await batches.start(client, [team.specialist()] * size)
+        batch = await start_batch(client, [team.specialist()] * size)
         answered_s = await _answers_s(client, batch.ids)
         return batch.took_s, answered_s, (psutil.virtual_memory().used - used) / 1e9
 

@@ -8,8 +8,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
 
-from scripts.benchmarks import batches
-from scripts.benchmarks.bench import Bench
+from scripts.benchmarks.bench import Bench, start_batch
 from scripts.benchmarks.section import Part, Section
 from tests.cluster.asking import phalanx
 from tests.cluster.cluster import cluster_of
@@ -68,7 +67,7 @@ def _seconds(samples: Sequence[float]) -> str:
 
 async def _on_one(bench: Bench) -> float:
     async with bench.team(PHALANX_AGENT="demo", MAX_CONCURRENT_SPAWNS=_CAP) as team, await team.connect() as client:
-        return (await batches.start(client, [team.specialist()] * _SIZE)).took_s
+        return (await start_batch(client, [team.specialist()] * _SIZE)).took_s
 
 
 def _on_three(rig: Rig, *, down: bool) -> float:

@@ -11,13 +11,12 @@ import uuid
 from pathlib import Path
 
 from actors.agents.base import Composer
+from actors.agents.catalog import DEMO_PROGRAM
 from actors.agents.claude_screen import read_screen
-from actors.agents.demo.agent import PROGRAM
 from actors.tmux.client import TmuxClient
 from actors.tmux.pane import Pane
 from actors.tmux.server import TmuxServer
-from scripts.benchmarks import batches
-from scripts.benchmarks.bench import Bench
+from scripts.benchmarks.bench import Bench, start_batch
 from scripts.benchmarks.minimal_ray import BareActors, make_environment
 from scripts.benchmarks.section import Part, Section
 from tests.acceptance.team import Team
@@ -36,7 +35,7 @@ above the floor: a worktree and a branch for each, its first message typed and p
 
 async def _team_s(team: Team) -> float:
     async with await team.connect() as client:
-        return (await batches.start(client, [team.specialist(agent="demo")] * _SIZE)).took_s
+        return (await start_batch(client, [team.specialist(agent="demo")] * _SIZE)).took_s
 
 
 async def _floor_s(bare: BareActors, socket: Path, *, with_agents: bool) -> float:
@@ -70,7 +69,7 @@ async def _is_ready(pane: Pane) -> bool:
 
 def _demo_command(directory: Path) -> list[str]:
     directory.mkdir()
-    program = [sys.executable, "-I", "-S", str(PROGRAM), "--session-id", str(uuid.uuid4())]
+    program = [sys.executable, "-I", "-S", str(DEMO_PROGRAM), "--session-id", str(uuid.uuid4())]
     return ["env", f"PHALANX_DEMO_DIRECTORY={directory}", *program]
 
 
@@ -85,11 +84,8 @@ async def _measure(bench: Bench) -> Section:
             async with bench.team(PHALANX_AGENT="demo", MAX_CONCURRENT_SPAWNS=str(_SIZE)) as team:
                 ours.append(await _team_s(team))
             for name, floor in floors.items():
-                bare = await BareActors.begin(python, directory / "t")
-                try:
+                async with BareActors.begun(python, directory / "t") as bare:
                     floor.append(await _floor_s(bare, directory / "s", with_agents=name == _AGENT))
-                finally:
-                    await bare.end()
     rows = [_row(name, ours, floor, "≤ 1.2" if name == _BARE else "") for name, floor in floors.items()]
     samples = {"batch of 50, s": ours} | {f"floor with {name}, s": floor for name, floor in floors.items()}
     return Section(

@@ -12,13 +12,11 @@ from pathlib import Path
 
 import psutil
 
-from scripts.benchmarks import batches
-from scripts.benchmarks.bench import Bench
+from scripts.benchmarks.bench import Bench, start_batch
 from scripts.benchmarks.minimal_ray import BareActors, make_environment
 from scripts.benchmarks.processes import processes_of, pss_mb
 from scripts.benchmarks.section import Part, Section
 from supervisor.api import requests
-from supervisor.team.file import read_team
 from tests.acceptance.team import Team
 
 _SIZE = 10
@@ -33,12 +31,9 @@ what Ray itself does in an actor. Memory is the proportional share (PSS), CPU wh
 
 async def _instances(team: Team) -> list[psutil.Process]:
     async with await team.connect() as client:
-        batch = await batches.start(client, [team.specialist(agent="demo")] * _SIZE)
+        batch = await start_batch(client, [team.specialist(agent="demo")] * _SIZE)
         await client.wait(requests.WaitRequest(instance_ids=batch.ids, timeout_seconds=60))
-    known = read_team(team.home)
-    if known is None:
-        raise RuntimeError("the team has no file")
-    found = processes_of(known.team_id, known.tmux_pid)["instances"]
+    found = processes_of(team.home)["instances"]
     if len(found) != _SIZE:
         raise RuntimeError(f"{_SIZE} instances have {len(found)} actors")
     return found
@@ -53,14 +48,10 @@ def _cpu_s(process: psutil.Process) -> float:
 async def _measure(bench: Bench) -> Section:
     with bench.scratch() as directory:
         python = await asyncio.to_thread(make_environment, directory / "env")
-        bare = await BareActors.begin(python, directory / "r")
-        try:
-            async with bench.team(PHALANX_AGENT="demo") as team:
-                await bare.make(_SIZE)
-                actors = [psutil.Process(pid) for pid in await bare.pids()]
-                return await _compared(bench, await _instances(team), actors)
-        finally:
-            await bare.end()
+        async with BareActors.begun(python, directory / "r") as bare, bench.team(PHALANX_AGENT="demo") as team:
+            await bare.make(_SIZE)
+            actors = [psutil.Process(pid) for pid in await bare.pids()]
+            return await _compared(bench, await _instances(team), actors)
 
 
 async def _compared(bench: Bench, ours: Sequence[psutil.Process], bare: Sequence[psutil.Process]) -> Section:

@@ -1,4 +1,4 @@
-"""What a lead feels, against a floor: a spawn, a message, the start of the entry, a list of twenty instances."""
+"""What a lead feels: a spawn, a message and the start of the entry against a floor, and calls in large teams."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from actors.messages import MessageStatus
-from scripts.benchmarks import batches
 from scripts.benchmarks.bare_claude import BareClaude, BareClaudes
-from scripts.benchmarks.bench import Bench
+from scripts.benchmarks.bench import Bench, start_batch, timed
 from scripts.benchmarks.raw_server import RawServer, tool_calls_ms
 from scripts.benchmarks.section import Figure, Part, Section, of_figures
 from supervisor.api import requests
@@ -30,20 +30,27 @@ _LISTS = 200
 _MESSAGES = 30
 _SIZE = 20
 _START_PAIRS = 7
+_LARGE_TEAM = 100
+_CALLS = 300
+_CALL_WORDS = f"""
+{_LARGE_TEAM} demo agents at rest. The call goes over the stdio of the entry and the team's socket, as a lead makes it.
+`list` of all carries what there is to say of each of the {_LARGE_TEAM}.
+"""
+_TOOLS: tuple[tuple[str, Mapping[str, Any], str], ...] = (
+    ("list", {"needsAttention": True}, "≤ 3 ms"),
+    ("get_performance", {}, ""),
+    ("list", {}, ""),
+)
 
 
 async def _measure(bench: Bench) -> Section:
     figures = []
     async with bench.team() as team:
         bench.say("spawns of a real Claude, and the bare program in turn")
-        with bench.scratch() as scratch:
-            bare = BareClaudes(bench.claude, scratch / "bare.sock", team.environment)
-            try:
-                figures.append(await _spawns(team, bare))
-                bench.say("messages to a real Claude, and to the bare program in turn")
-                figures += await _messages(team, bare)
-            finally:
-                bare.close()
+        with bench.scratch() as scratch, BareClaudes(bench.claude, scratch / "bare.sock", team.environment) as bare:
+            figures.append(await _spawns(team, bare))
+            bench.say("messages to a real Claude, and to the bare program in turn")
+            figures += await _messages(team, bare)
         bench.say("starts of the entry, and of a bare server in turn")
         figures.append(await asyncio.to_thread(_entry_starts, {**os.environ, **team.environment}))
         bench.say("lists of twenty instances")
@@ -56,9 +63,7 @@ async def _spawns(team: Team, bare: BareClaudes) -> Figure:
     ours, floor = [], []
     async with await team.connect() as client:
         for run in range(_SPAWN_PAIRS + 1):
-            begun = time.perf_counter()
-            spawned = await client.spawn(team.specialist())
-            took_ms = (time.perf_counter() - begun) * 1000
+            took_ms, spawned = await timed(client.spawn(team.specialist()))
             await client.wait(requests.WaitRequest(instance_ids=[spawned.instance_id]))
             await client.terminate(requests.TerminateRequest(instance_id=spawned.instance_id))
             floor_ms = await _bare_ms(bare, Path(spawned.working_directory).parent, f"task {run}")
@@ -86,7 +91,7 @@ async def _bare_ms(bare: BareClaudes, directory: Path, text: str) -> float:
 async def _lists(team: Team) -> list[Figure]:
     """Twenty demo instances; the same call over MCP as a lead makes it and over the socket as the entry does."""
     async with await team.connect() as client:
-        batch = await batches.start(client, [team.specialist(agent="demo")] * _SIZE)
+        batch = await start_batch(client, [team.specialist(agent="demo")] * _SIZE)
         over_socket = [await _list_ms(client) for _ in range(_LISTS)]
         over_mcp = await asyncio.to_thread(tool_calls_ms, {**os.environ, **team.environment}, "list", {}, _LISTS)
         for instance_id in batch.ids:
@@ -98,9 +103,7 @@ async def _lists(team: Team) -> list[Figure]:
 
 
 async def _list_ms(client: SupervisorClient) -> float:
-    begun = time.perf_counter()
-    listed = await client.list(requests.ListRequest())
-    took_ms = (time.perf_counter() - begun) * 1000
+    took_ms, listed = await timed(client.list(requests.ListRequest()))
     if len(listed.instances) < _SIZE:
         raise RuntimeError("an instance is missing from the list")
     return took_ms
@@ -132,9 +135,7 @@ async def _message_times(client: SupervisorClient, instance_id: str, alone: Bare
         if sent.status is not MessageStatus.SUBMITTED:
             raise RuntimeError(f"message {number} was not proved: {sent.reason}")
         await alone.idle()
-        begun = time.perf_counter()
-        await alone.message(f"{text}.")
-        floor.append((time.perf_counter() - begun) * 1000)
+        floor.append((await timed(alone.message(f"{text}.")))[0])
     how = "`immediate`" if immediate else "not `immediate`, after a quiet time"
     what = f"message to an idle Claude, call to proof, {how}; floor: the bare program"
     return Figure(what=what, aim="≤ 1.3", samples=samples, floor=floor)
@@ -165,3 +166,22 @@ def _start_ms(module: str, environment: Mapping[str, str]) -> float:
 
 
 PART = Part(name="lead", title="What a lead feels", measure=_measure)
+
+
+async def _measure_calls(bench: Bench) -> Section:
+    bench.say(f"making {_LARGE_TEAM} demo agents")
+    async with bench.team(PHALANX_AGENT="demo", MAX_CONCURRENT_SPAWNS="20") as team:
+        async with await team.connect() as client:
+            batch = await start_batch(client, [team.specialist()] * _LARGE_TEAM)
+            await client.wait(requests.WaitRequest(instance_ids=batch.ids))
+        figures = []
+        for tool, arguments, aim in _TOOLS:
+            bench.say(f"{_CALLS} calls of {tool}")
+            environment = {**os.environ, **team.environment}
+            samples = await asyncio.to_thread(tool_calls_ms, environment, tool, arguments, _CALLS)
+            how = "".join(f", `{name}`" for name in arguments)
+            figures.append(Figure(what=f"`{tool}`{how}", aim=aim, samples=samples))
+    return of_figures(figures, _CALL_WORDS)
+
+
+CALLS = Part(name="calls", title="Tool calls with a hundred instances present", measure=_measure_calls)

@@ -8,6 +8,8 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from importlib.metadata import requires
 from pathlib import Path
 from typing import Self
@@ -61,15 +63,16 @@ def _locked(names: set[str]) -> list[str]:
 
 
 class BareActors:
-    """A process with a Ray of its own that makes bare actors on command; ``begin`` starts it."""
+    """A process with a Ray of its own that makes bare actors on command; ``begun`` starts and ends it."""
 
-    def __init__(self, process: asyncio.subprocess.Process, tasks: asyncio.StreamWriter, answers: asyncio.StreamReader):
-        self._process = process
+    def __init__(self, tasks: asyncio.StreamWriter, answers: asyncio.StreamReader):
         self._tasks = tasks
         self._answers = answers
 
     @classmethod
-    async def begin(cls, python: Path, directory: Path) -> Self:
+    @asynccontextmanager
+    async def begun(cls, python: Path, directory: Path) -> AsyncIterator[Self]:
+        """Inside, the process runs."""
         process = await asyncio.create_subprocess_exec(
             str(python),
             str(_PROGRAM),
@@ -81,9 +84,14 @@ class BareActors:
         )
         if process.stdin is None or process.stdout is None:
             raise RuntimeError("the program with the bare actors has no pipes")
-        bare = cls(process, process.stdin, process.stdout)
-        await bare._line()
-        return bare
+        bare = cls(process.stdin, process.stdout)
+        try:
+            await bare._line()
+            yield bare
+        finally:
+            process.stdin.close()
+            async with asyncio.timeout(60):
+                await process.wait()
 
     async def make(self, count: int) -> float:
         """Seconds until so many new actors have answered."""
@@ -94,11 +102,6 @@ class BareActors:
         """Of all that were made."""
         self._tasks.write(b"pids\n")
         return [int(pid) for pid in json.loads(await self._line())]
-
-    async def end(self) -> None:
-        self._tasks.close()
-        async with asyncio.timeout(60):
-            await self._process.wait()
 
     async def _line(self) -> str:
         line = b"before the first"

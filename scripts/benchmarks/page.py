@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import platform
 import subprocess
@@ -14,10 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import pygal
+from pygal.style import Style
 
 from scripts.benchmarks import scale
-from scripts.benchmarks.plots import draw
-from scripts.benchmarks.section import Part, Section
+from scripts.benchmarks.section import Part, Plot, Section
 
 PAGE = Path("docs/performance.md")
 KEPT = Path("docs/performance")
@@ -27,6 +29,13 @@ Made by `scripts/bench`; run it to get the figures of your machine (`scripts/ben
 Times drift with the machine and with what else it does; ratios are taken within one run and hold better. A run fails
 when a result is not proved at the receiver. The samples behind the tables are in [performance/](performance/).
 """
+_LONGEST_LEVEL_LABEL = 14
+_STYLE = Style(
+    background="white",
+    plot_background="white",
+    colors=("#4269d0", "#efb118", "#ff725c", "#6cc5b0", "#9c6b4e"),
+    font_family="sans-serif",
+)
 
 
 def keep(part: Part, section: Section, machine: str) -> None:
@@ -36,7 +45,7 @@ def keep(part: Part, section: Section, machine: str) -> None:
     found = {"title": part.title, "machine": machine, **asdict(section), "samples": rounded}
     (KEPT / f"{part.name}.json").write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
     for number, plot in enumerate(section.plots):
-        draw(plot, _plot_file(part.name, number))
+        _draw(plot, _plot_file(part.name, number))
 
 
 def write(parts: Sequence[Part]) -> None:
@@ -75,3 +84,40 @@ def machine(claude_version: str) -> str:
         f"Claude Code {claude_version}; load average {os.getloadavg()[0]:.1f} at the start; "
         f"{datetime.now(UTC):%Y-%m-%d}."
     )
+
+
+def _draw(plot: Plot, path: Path) -> None:
+    """Draws vertical bars, or horizontal ones when the labels are long."""
+    lies = max(map(len, plot.labels)) > _LONGEST_LEVEL_LABEL
+    lowest, highest = _bounds(plot)
+    chart = (pygal.HorizontalBar if lies else pygal.Bar)(
+        style=_STYLE,
+        title=f"{plot.title} ({plot.unit})",
+        # pygal draws the first horizontal bar at the bottom.
+        x_labels=list(reversed(plot.labels) if lies else plot.labels),
+        logarithmic=plot.logarithmic,
+        range=(lowest, highest),
+        zero=lowest,
+        y_labels=_powers(lowest, highest) if plot.logarithmic else None,
+        truncate_label=-1,
+        print_values=True,
+        value_formatter=lambda value: f"{value:.3g}",
+        legend_at_bottom=True,
+        js=(),
+        disable_xml_declaration=True,
+        width=760,
+        height=120 + 50 * len(plot.labels) if lies else 380,
+    )
+    for name, values in plot.series.items():
+        chart.add(name, list(reversed(values) if lies else values))
+    path.write_text(chart.render(is_unicode=True))
+
+
+def _bounds(plot: Plot) -> tuple[float, float]:
+    """The bounds of the axis. A logarithmic one begins below the smallest value, which would have no bar otherwise."""
+    values = [value for series in plot.series.values() for value in series]
+    return (min(values) / 2 if plot.logarithmic else 0.0), max(values) * 1.2
+
+
+def _powers(lowest: float, highest: float) -> list[float]:
+    return [10.0**power for power in range(math.ceil(math.log10(lowest)), math.floor(math.log10(highest)) + 1)]

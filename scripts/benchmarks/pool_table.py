@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from dataclasses import replace
 from pathlib import Path
 
-from scripts.benchmarks import batches
 from scripts.benchmarks.bare_claude import BareClaudes
-from scripts.benchmarks.bench import Bench
+from scripts.benchmarks.bench import Bench, start_batch, timed
 from scripts.benchmarks.section import Figure, Part, Section, of_figures
 from supervisor.api import requests
 from tests.acceptance.team import Team
@@ -34,17 +32,14 @@ async def _singles(team: Team, bare: BareClaudes) -> Figure:
     async with await team.connect() as client:
         await _prewarm(team, _SINGLES)
         for number in range(_SINGLES):
-            begun = time.perf_counter()
-            spawned = await client.spawn(team.specialist(f"task {number}"))
-            samples.append((time.perf_counter() - begun) * 1000)
+            took_ms, spawned = await timed(client.spawn(team.specialist(f"task {number}")))
+            samples.append(took_ms)
             if not spawned.from_pool:
                 raise RuntimeError(f"spawn {number} did not come from the pool")
             await client.wait(requests.WaitRequest(instance_ids=[spawned.instance_id]))
             alone = await bare.start(Path(spawned.working_directory).parent)
             await asyncio.sleep(_AT_REST_S)
-            begun = time.perf_counter()
-            await alone.message(f"task {number}.")
-            floor.append((time.perf_counter() - begun) * 1000)
+            floor.append((await timed(alone.message(f"task {number}.")))[0])
             await alone.idle()
             bare.end(alone)
     return Figure(what="one spawn, real Claude", aim="≤ 1.5", samples=samples, floor=floor)
@@ -53,7 +48,7 @@ async def _singles(team: Team, bare: BareClaudes) -> Figure:
 async def _many_s(team: Team) -> float:
     async with await team.connect() as client:
         await _prewarm(team, _MANY)
-        batch = await batches.start(client, [team.specialist()] * _MANY)
+        batch = await start_batch(client, [team.specialist()] * _MANY)
     if batch.from_pool != _MANY:
         raise RuntimeError(f"{batch.from_pool} of {_MANY} came from the pool")
     return batch.took_s
@@ -69,12 +64,8 @@ async def _prewarm(team: Team, count: int) -> None:
 async def _measure(bench: Bench) -> Section:
     bench.say(f"{_SINGLES} real Claudes from the pool, and bare ones in turn")
     async with bench.team() as team:
-        with bench.scratch() as scratch:
-            bare = BareClaudes(bench.claude, scratch / "bare.sock", team.environment)
-            try:
-                single = await _singles(team, bare)
-            finally:
-                bare.close()
+        with bench.scratch() as scratch, BareClaudes(bench.claude, scratch / "bare.sock", team.environment) as bare:
+            single = await _singles(team, bare)
     bench.say(f"{_MANY} demo agents from the pool at once")
     settings = {"PHALANX_AGENT": "demo", "PHALANX_DEMO_START_S": _AGENT_START_S, "MAX_CONCURRENT_SPAWNS": str(_MANY)}
     async with bench.team(**settings) as team:

@@ -13,20 +13,25 @@ from pathlib import Path
 
 import psutil
 
+from actors.home import Home
 from actors.marks import TEAM_MARK
 from actors.processes import processes_with
+from supervisor.team.file import read_team
 
 _TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 OURS = ("instances", "supervisor", "host", "tmux")
 """Kinds of processes whose cost is Phalanx's own; ``ray`` is what Ray itself runs."""
 
 
-def processes_of(team_id: str, tmux_pid: int) -> dict[str, list[psutil.Process]]:
-    """The processes of a team that runs, by kind."""
+def processes_of(home: Home) -> dict[str, list[psutil.Process]]:
+    """The processes of the team that runs there, by kind."""
+    team = read_team(home)
+    if team is None:
+        raise RuntimeError("the team has no file")
     found: dict[str, list[psutil.Process]] = {}
-    for process in processes_with(TEAM_MARK, team_id):
+    for process in processes_with(TEAM_MARK, team.team_id):
         with suppress(psutil.Error):
-            kind = "tmux" if process.pid == tmux_pid else _kind(process.cmdline())
+            kind = "tmux" if process.pid == team.tmux_pid else _kind(process.cmdline())
             if kind:
                 found.setdefault(kind, []).append(process)
     return found

@@ -5,8 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from scripts.benchmarks import batches
-from scripts.benchmarks.bench import Bench
+from scripts.benchmarks.bench import Bench, start_batch
 from scripts.benchmarks.section import Part, Plot, Section
 from tests.acceptance.team import Team
 
@@ -24,7 +23,7 @@ that Phalanx replaces states; *original*: what that system was measured to do, w
 
 async def _batch_s(team: Team, size: int) -> float:
     async with await team.connect() as client:
-        return (await batches.start(client, [team.specialist(agent="demo")] * size)).took_s
+        return (await start_batch(client, [team.specialist(agent="demo")] * size)).took_s
 
 
 async def _one_by_one_s(team: Team) -> dict[int, float]:

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from scripts.benchmarks.bench import Bench
+from scripts.benchmarks.bench import Bench, timed
 from scripts.benchmarks.section import Figure, Part, Plot, Section
 from supervisor.store import keys
 from supervisor.store.base import StateStore
@@ -85,9 +85,7 @@ async def _fill(store: StateStore, instances: int) -> None:
 async def _samples(operation: Callable[[], Awaitable[object]]) -> list[float]:
     samples = []
     for _ in range(_SAMPLES):
-        begun = time.perf_counter()
-        await operation()
-        samples.append((time.perf_counter() - begun) * 1000)
+        samples.append((await timed(operation()))[0])
     return samples
 
 

@@ -14,13 +14,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from actors.messages import MessageStatus
-from scripts.benchmarks import batches
-from scripts.benchmarks.bench import Bench
+from scripts.benchmarks.bench import Bench, start_batch
 from scripts.benchmarks.processes import OURS, cpu_s, processes_of
 from scripts.benchmarks.section import Part, Plot, Section
 from supervisor.api import requests
 from supervisor.rpc.client import SupervisorClient
-from supervisor.team.file import read_team
 from tests.acceptance.team import Team
 from tests.chaos.arrivals import of_demo
 
@@ -60,10 +58,7 @@ class Traffic:
         self._team = team
         self._client = client
         self._ids = instance_ids
-        known = read_team(team.home)
-        if known is None:
-            raise RuntimeError("the team has no file")
-        self._processes = processes_of(known.team_id, known.tmux_pid)
+        self._processes = processes_of(team.home)
 
     async def idle_per_s(self) -> Counter[str]:
         """CPU of the idle processes, in seconds a second, by kind."""
@@ -128,7 +123,7 @@ class Traffic:
 async def _rows(bench: Bench, team: Team) -> tuple[list[Row], Counter[str]]:
     async with await team.connect() as client:
         bench.say(f"{_INSTANCES} agents start")
-        batch = await batches.start(client, [team.specialist(agent="demo", workspace_mode="shared")] * _INSTANCES)
+        batch = await start_batch(client, [team.specialist(agent="demo", workspace_mode="shared")] * _INSTANCES)
         await client.wait(requests.WaitRequest(instance_ids=batch.ids, timeout_seconds=60))
         traffic = Traffic(team, client, batch.ids)
         idle = await traffic.idle_per_s()

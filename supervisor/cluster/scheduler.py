@@ -19,10 +19,9 @@ from dataclasses import dataclass, field, replace
 from actors.concurrency import ChangeNotifier
 from actors.errors import InvalidRequestError, PhalanxError, UnavailableError
 from actors.host.host import Host
-from actors.nodes import Node
+from actors.nodes import Node, slots_for
 from supervisor.api.requests import SpawnRequest
 from supervisor.ports import ClusterPort
-from supervisor.ray_node.slots import slots_for
 
 logger = logging.getLogger(__name__)
 

@@ -13,14 +13,14 @@ All in the supervisor's event loop.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
 from operator import itemgetter
 from pathlib import Path
 
 from actors.concurrency import TaskSet
-from actors.errors import InvalidRequestError, PhalanxError, UnavailableError, from_wire
-from actors.git.model import WRITES, GitRequest, GitResponse, RepositoryPaths
+from actors.errors import PhalanxError, UnavailableError, from_wire
+from actors.git.model import GitRequest, GitResponse, RepositoryPaths, Write
 from supervisor.api import requests, results
 from supervisor.api.failures import told
 from supervisor.api.requests import GitBatchRequest
@@ -28,8 +28,7 @@ from supervisor.api.results import ErrorInfo, GitBatchResult
 from supervisor.api.verbs import Caller, Handler
 from supervisor.cluster.scheduler import HostScheduler
 from supervisor.git.params import PARAMS, operation_of
-from supervisor.git.queue import GitQueue
-from supervisor.git.scheduling import AnswerCache, GitRead
+from supervisor.git.queue import AnswerCache, GitQueue
 from supervisor.metrics.snapshot import GitSnapshot, Queue
 from supervisor.ports import GitPort
 from supervisor.rpc.idempotency import fingerprint
@@ -53,11 +52,7 @@ class GitWriteLog:
     async def end(self) -> None:
         await self._storing.done()
 
-    async def once(self, request: GitBatchRequest, work: Callable[[], Awaitable[GitBatchResult]]) -> GitBatchResult:
-        """Runs ``work``, or waits for the same call that is under way already."""
-        return await self._team.idempotency.once(request, request.request_id, work)
-
-    async def begin(self, request: GitBatchRequest, writes: Sequence[int]) -> Mapping[int, GitRead]:
+    async def begin(self, request: GitBatchRequest, writes: Sequence[int]) -> Mapping[int, GitResponse]:
         """The answers of the operations ``writes`` of a repeated call; nothing of a new one, which is stored then.
 
         Raises ``StoreError``, and ``InvalidRequestError`` when the id was used for something else.
@@ -72,14 +67,13 @@ class GitWriteLog:
             idempotency.keep(begun)
             return {}
         known = {number: GitResponse(result=result, error=error) for number, result, error in earlier}
-        outcomes = {number: known.get(number) or GitResponse.refused(UnavailableError(_LOST)) for number in writes}
-        return {number: GitRead(outcome=each, result=each.result) for number, each in outcomes.items()}
+        return {number: known.get(number) or GitResponse.refused(UnavailableError(_LOST)) for number in writes}
 
-    def done(self, request: GitBatchRequest, answers: Mapping[int, GitRead]) -> None:
+    def done(self, request: GitBatchRequest, answers: Mapping[int, GitResponse]) -> None:
         """It is stored beside: whoever gets the answer does not make the call again."""
         if request.request_id is None or not answers:
             return
-        outcomes = [[number, answer.outcome.result, answer.outcome.error] for number, answer in answers.items()]
+        outcomes = [[number, answer.result, answer.error] for number, answer in answers.items()]
         noted = self._team.idempotency.note(request.request_id, fingerprint(request), outcomes)
         self._team.idempotency.keep(noted)
         self._storing.begin(self._team.save_noted(noted))
@@ -107,16 +101,6 @@ class RemoteGit:
             raise PhalanxError(f"There is no host {host} in this team.")
         return _RemoteGitPort(host, self._scheduler, self._worktrees)
 
-    def check(self, root: Path) -> None:
-        """Raises ``InvalidRequestError`` for a repository that belongs to no instance."""
-        if not _is_in(root, self._worktrees):
-            raise InvalidRequestError(f"The repository of workspaceDir, {root}, is none of an instance of that host.")
-
-
-def _is_in(root: Path, worktrees: Path) -> bool:
-    """``root`` is a real path."""
-    return root.is_relative_to(worktrees) or root.is_relative_to(worktrees.resolve())
-
 
 class _RemoteGitPort:
     """A ``GitPort`` to the host of this name, whichever actor it has by then."""
@@ -124,15 +108,15 @@ class _RemoteGitPort:
     def __init__(self, name: str, scheduler: HostScheduler, worktrees: Path) -> None:
         self._name = name
         self._scheduler = scheduler
-        self._worktrees = worktrees
+        self._worktrees = (worktrees, worktrees.resolve())
 
     async def git_places(self, directories: Sequence[Path]) -> tuple[RepositoryPaths | None, ...]:
-        """A link that leads out of the worktrees leads nowhere."""
+        """A link that leads out of the worktrees leads nowhere, so nothing outside of them is read or written."""
         places = await (await self._scheduler.link(self._name)).git_places(directories)
-        return tuple(place if place is None or self._is_below(place) else None for place in places)
+        return tuple(place if place and self._is_below(place.top) else None for place in places)
 
-    def _is_below(self, place: RepositoryPaths) -> bool:
-        return place.top is not None and _is_in(place.top, self._worktrees)
+    def _is_below(self, top: Path | None) -> bool:
+        return top is not None and any(top.is_relative_to(worktrees) for worktrees in self._worktrees)
 
     async def git_read(self, asked: Sequence[GitRequest]) -> tuple[GitResponse, ...]:
         return await (await self._scheduler.link(self._name)).git_read(asked)
@@ -158,6 +142,7 @@ class GitService:
         self._live_settings = live_settings
         self._work_dirs = work_dirs
         self._recorder = team.recorder
+        self._idempotency = team.idempotency
         self._remote = remote
         self._write_log = GitWriteLog(team)
         self._queues = {"": self._make_queue(host, repository_check(work_dirs))}
@@ -190,7 +175,7 @@ class GitService:
 
     def _queue(self, host: str) -> GitQueue:
         if host not in self._queues:
-            self._queues[host] = self._make_queue(self._remote.port(host), self._remote.check)
+            self._queues[host] = self._make_queue(self._remote.port(host), lambda _root: None)
         return self._queues[host]
 
     def _tuned(self, before: TunableValues, after: TunableValues) -> None:
@@ -205,20 +190,22 @@ class GitService:
         await asyncio.gather(*(queue.end() for queue in self._queues.values()))
         await self._write_log.end()
 
-    async def git_batch(self, request: requests.GitBatchRequest, caller: Caller) -> results.GitBatchResult:
+    async def git_batch(self, request: GitBatchRequest, caller: Caller) -> GitBatchResult:
         jobs = await self._jobs(request.operations)
         writes = [
             number
             for number, (_, job) in enumerate(jobs)
-            if isinstance(job, GitRequest) and isinstance(job.operation, WRITES)
+            if isinstance(job, GitRequest) and isinstance(job.operation, Write)
         ]
         if not writes:
             return await self._batch(request, caller, jobs, writes)
-        return await self._write_log.once(request, lambda: self._batch(request, caller, jobs, writes))
+        return await self._idempotency.once(
+            request, request.request_id, lambda: self._batch(request, caller, jobs, writes)
+        )
 
     async def _batch(
-        self, request: requests.GitBatchRequest, caller: Caller, jobs: Sequence[_Placed], writes: Sequence[int]
-    ) -> results.GitBatchResult:
+        self, request: GitBatchRequest, caller: Caller, jobs: Sequence[_Placed], writes: Sequence[int]
+    ) -> GitBatchResult:
         total = len(jobs)
         done = 0
 
@@ -229,32 +216,32 @@ class GitService:
 
         known = await self._write_log.begin(request, writes)
         left = [number for number in range(total) if number not in known]
-        found = await self._reads([jobs[number] for number in left], lambda at: tell(left[at]))
+        found = await self._run([jobs[number] for number in left], lambda at: tell(left[at]))
         by_number = {**known, **dict(zip(left, found, strict=True))}
         if not known:
             self._write_log.done(request, {number: by_number[number] for number in writes})
         return self._result(request, [by_number[number] for number in range(total)])
 
-    def _result(self, request: requests.GitBatchRequest, answers: Sequence[GitRead]) -> results.GitBatchResult:
-        ran = [answer.outcome.took_s for answer in answers if not answer.cached]
-        return results.GitBatchResult(
-            success=all(answer.outcome.error is None for answer in answers),
+    def _result(self, request: GitBatchRequest, answers: Sequence[GitResponse]) -> GitBatchResult:
+        ran = [answer.took_s for answer in answers if not answer.unchanged]
+        return GitBatchResult(
+            success=all(answer.error is None for answer in answers),
             results=[_outcome(*pair) for pair in zip(request.operations, answers, strict=True)],
             performance=results.GitPerformance(
                 total_operations=len(answers),
-                cache_hits=sum(answer.cached for answer in answers),
+                cache_hits=sum(answer.unchanged for answer in answers),
                 avg_git_op_time=round(sum(ran) / len(ran) * 1000, 2) if ran else 0.0,
                 queue_size=self._waiting,
             ),
         )
 
-    async def _reads(self, jobs: Sequence[_Placed], tell: Callable[[int], None]) -> list[GitRead]:
+    async def _run(self, jobs: Sequence[_Placed], tell: Callable[[int], None]) -> list[GitResponse]:
         """In order; what is on several hosts is done on all of them at the same time."""
         by_host: dict[str, list[int]] = {}
         for number, (host, _) in enumerate(jobs):
             by_host.setdefault(host, []).append(number)
 
-        async def on(host: str, numbers: list[int]) -> list[tuple[int, GitRead]]:
+        async def on(host: str, numbers: list[int]) -> list[tuple[int, GitResponse]]:
             try:
                 found = await self._queue(host).run(
                     [jobs[number][1] for number in numbers], lambda at: tell(numbers[at])
@@ -263,7 +250,7 @@ class GitService:
                 if not host:
                     raise
                 refused = GitResponse.refused(from_wire(told(error, f"git on {host}")))
-                found = [GitRead(outcome=refused, result=None) for _ in numbers]
+                found = [refused] * len(numbers)
             return list(zip(numbers, found, strict=True))
 
         answers = await asyncio.gather(*(on(host, numbers) for host, numbers in by_host.items()))
@@ -290,10 +277,6 @@ class GitService:
             return "", from_wire(told(error, "Looking at workspaceDir"))
 
 
-def _writes(job: GitRequest | PhalanxError) -> bool:
-    return isinstance(job, GitRequest) and isinstance(job.operation, WRITES)
-
-
 def _job(asked: requests.GitOperation, host: str, directory: Path | PhalanxError) -> _Placed:
     try:
         operation = operation_of(asked)
@@ -311,13 +294,12 @@ def _type_of(asked: requests.GitMember) -> requests.GitType | None:
     return next((known for known in PARAMS if known == asked.named("type")), None)
 
 
-def _outcome(asked: requests.GitMember, answer: GitRead) -> results.GitOutcome:
-    error = answer.outcome.error
+def _outcome(asked: requests.GitMember, answer: GitResponse) -> results.GitOutcome:
     return results.GitOutcome(
         type=_type_of(asked),
         workspace_dir=asked.workspace_dir if isinstance(asked, requests.GitOperation) else asked.named("workspaceDir"),
-        success=error is None,
+        success=answer.error is None,
         result=dict(answer.result) if answer.result is not None else None,
-        cached=answer.cached,
-        error=ErrorInfo(**error) if error else None,
+        cached=answer.unchanged,
+        error=ErrorInfo(**answer.error) if answer.error else None,
     )

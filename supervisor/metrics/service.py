@@ -13,7 +13,6 @@ import secrets
 import time
 from collections import deque
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 
 from actors.concurrency import ChangeNotifier
 from actors.errors import FencedError, StoreError
@@ -25,7 +24,6 @@ from supervisor.metrics.autotune import CapStep, CapTuningLoop
 from supervisor.metrics.health import HealthFinding, judge
 from supervisor.metrics.metrics import COARSE_S, FINE_S, KEPT_S, MetricsRecorder
 from supervisor.metrics.monitor import Monitor
-from supervisor.metrics.snapshot import TeamSnapshot
 from supervisor.records import Unreadable, decode_bucket, encode_bucket
 from supervisor.store import keys
 from supervisor.store.base import StateStore
@@ -101,19 +99,11 @@ class MetricsService:
 
     async def events(self, request: requests.EventsRequest, caller: Caller) -> results.EventsResult:
         self._alerts.begin()
-        heard = await self._feed.after(request.cursor, request.kinds, request.timeout_seconds)
-        return results.EventsResult(events=list(heard.events), cursor=heard.cursor, missed=heard.missed)
+        return await self._feed.after(request.cursor, request.kinds, request.timeout_seconds)
 
 
 def _step(step: CapStep) -> results.AutoStep:
     return results.AutoStep(at=iso(step.at), before=step.before, after=step.after, reason=step.reason)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EventPage:
-    events: tuple[TeamEvent, ...]
-    cursor: str
-    missed: int
 
 
 class EventFeed:
@@ -124,7 +114,7 @@ class EventFeed:
     """
 
     def __init__(self) -> None:
-        self._life = secrets.token_hex(4)
+        self._incarnation = secrets.token_hex(4)
         self._events: deque[tuple[int, TeamEvent]] = deque(maxlen=KEPT)
         self._last = 0
         self._changes = ChangeNotifier()
@@ -141,25 +131,28 @@ class EventFeed:
         self._events.append((self._last, event))
         self._changes.announce()
 
-    async def after(self, cursor: str | None, kinds: Collection[str], timeout_s: float) -> EventPage:
+    async def after(self, cursor: str | None, kinds: Collection[str], timeout_s: float) -> results.EventsResult:
         """Events of these kinds after the cursor; waits up to ``timeout_s`` seconds for the first one."""
         since = self._number(cursor)
         self._asking += 1
         try:
-            await self._changes.until(lambda: any(True for _ in self._of(since, kinds)), timeout_s)
+            await self._changes.until(lambda: bool(self._of(since, kinds)), timeout_s)
         finally:
             self._asking -= 1
             self._asked_at = time.monotonic()
-        found = tuple(self._of(since, kinds))
         oldest = self._events[0][0] if self._events else self._last + 1
-        return EventPage(events=found, cursor=f"{self._life}:{self._last}", missed=max(0, oldest - since - 1))
+        return results.EventsResult(
+            events=self._of(since, kinds),
+            cursor=f"{self._incarnation}:{self._last}",
+            missed=max(0, oldest - since - 1),
+        )
 
     def _of(self, since: int, kinds: Collection[str]) -> list[TeamEvent]:
         return [event for number, event in self._events if number > since and event.kind in kinds]
 
     def _number(self, cursor: str | None) -> int:
-        life, _, number = (cursor or "").partition(":")
-        if life == self._life and number.isdecimal():
+        incarnation, _, number = (cursor or "").partition(":")
+        if incarnation == self._incarnation and number.isdecimal():
             return min(int(number), self._last)
         return self._last if cursor is None else 0
 
@@ -171,10 +164,9 @@ class AlertLoop:
     worse.
     """
 
-    def __init__(self, monitor: Monitor, feed: EventFeed, every_s: float = EVERY_S) -> None:
+    def __init__(self, monitor: Monitor, feed: EventFeed) -> None:
         self._monitor = monitor
         self._feed = feed
-        self._every_s = every_s
         self._task: asyncio.Task[None] | None = None
         self._told: dict[str, int] = {}
 
@@ -192,23 +184,19 @@ class AlertLoop:
     async def _run(self) -> None:
         while self._feed.heard:
             try:
-                await self.look()
+                await self._look()
             except Exception:
                 logger.exception("the team could not be looked at")
-            await asyncio.sleep(self._every_s)
+            await asyncio.sleep(EVERY_S)
 
-    async def look(self) -> None:
-        """Takes one snapshot and publishes what it shows."""
+    async def _look(self) -> None:
         snapshot = await self._monitor.snapshot(WINDOW_S)
         findings = judge(snapshot)
         at = iso(self._monitor.now)
         for finding in new_alerts(findings, self._told):
             self._feed.publish(TeamEvent(kind="performance-alert", at=at, alert=views.alert(finding)))
         self._told = {finding.code: _GRAVITY[finding.severity] for finding in findings}
-        self._feed.publish(self._health(snapshot, findings, at))
-
-    def _health(self, snapshot: TeamSnapshot, findings: Sequence[HealthFinding], at: str) -> TeamEvent:
-        return TeamEvent(kind="health-check", at=at, health=views.health(snapshot, findings))
+        self._feed.publish(TeamEvent(kind="health-check", at=at, health=views.health(snapshot, findings)))
 
 
 def new_alerts(findings: Sequence[HealthFinding], told: Mapping[str, int]) -> list[HealthFinding]:

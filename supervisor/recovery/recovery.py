@@ -122,7 +122,7 @@ class Recovery:
         if not self._under_way:
             if self._clearing is None or self._clearing.done():
                 self._clearing = asyncio.create_task(self._rollback.clear_late(), name="clear what came late")
-            every_s = _AWAY_S if self._scheduler and self._scheduler.instances_away else EVERY_S
+            every_s = _AWAY_S if self._away else EVERY_S
             await asyncio.sleep(min(every_s, self._tries.pause_s(clock())) if looked and not stale else _AGAIN_S)
 
     def _note_compared(self) -> None:
@@ -150,12 +150,15 @@ class Recovery:
         actors = self._without_spares(await self._factory.running())
         self._log_foreign_sessions(agents)
         members = self._team.registry.everyone()
+        # They are being started, restarted or ended, or were when the look began: what it saw may be old.
+        changed = {i.record.instance_id for i in members if i.turn.locked() or i.record.instance_id not in before}
         acts = plan(
             [member.record for member in members],
             agents,
             actors,
             followed={i.record.instance_id for i in members if self._team.members.has(i.record.instance_id)},
-            busy={*self._team.unreadable.instance_ids, *_busy(members, before), *self._let_alone()},
+            # Of the instances of a host that cannot be asked, nothing is known.
+            busy={*self._team.unreadable.instance_ids, *changed, *map(subject, self._under_way), *self._away},
         )
         self._tries.forget_all_but({*acts, *self._under_way})
         if acts:
@@ -163,10 +166,10 @@ class Recovery:
         now = asyncio.get_running_loop().time()
         return [self._begin(act, before) for act in acts if self._tries.may(act, now)]
 
-    def _let_alone(self) -> list[str]:
-        """Instances with an act under way, and those whose host cannot be asked: nothing is known of them."""
-        away = self._scheduler.instances_away if self._scheduler else ()
-        return [*map(subject, self._under_way), *away]
+    @property
+    def _away(self) -> Collection[str]:
+        """The instances whose host is away."""
+        return self._scheduler.instances_away if self._scheduler else ()
 
     def _log_foreign_sessions(self, agents: Iterable[RunningAgent]) -> None:
         """Once for each: a person's own session on the team's tmux server is left alone."""
@@ -227,7 +230,10 @@ class Recovery:
             # Sessions are named after their instances.
             await self._host.end_agent(act.session_name, act.session_name, _END_GRACE_S)
             return True
-        member = self._member(act)
+        if isinstance(act, EndActor):
+            member = self._team.registry.served_by(act.actor)
+        else:
+            member = self._team.registry.get(act.instance_id) if act.instance_id in self._team.registry else None
         if member is None:
             if isinstance(act, EndActor) and act.actor not in self._actor_pool.names:
                 await self._factory.destroy(act.actor)
@@ -237,11 +243,6 @@ class Recovery:
                 return False
             await self._act_on(member, act)
         return True
-
-    def _member(self, act: Adopt | NoteEnd | FinishTermination | Undo | EndActor) -> Member | None:
-        if isinstance(act, EndActor):
-            return self._team.registry.served_by(act.actor)
-        return self._team.registry.get(act.instance_id) if act.instance_id in self._team.registry else None
 
     async def _act_on(self, member: Member, act: Adopt | NoteEnd | FinishTermination | Undo | EndActor) -> None:
         match act:
@@ -265,12 +266,3 @@ class Recovery:
         if not member.alive:
             member.snapshot = InstanceSnapshot(since=time.time(), transcript_path=record.transcript_path)
         await self._adopter.adopt(record, await self._adopter.actor(record))
-
-
-def _busy(members: Iterable[Member], before: Collection[str]) -> set[str]:
-    """Instances that are being started, restarted or ended, or were when the look began: what it saw may be old."""
-    return {
-        member.record.instance_id
-        for member in members
-        if member.turn.locked() or member.record.instance_id not in before
-    }

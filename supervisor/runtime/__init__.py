@@ -1,6 +1,7 @@
 """Brings the parts of a team up and down: tmux server, Ray, supervisor. Imports no Ray."""
 
-from supervisor.runtime.model import DownReport, EndedProcess, OnStep, StepTime, TeamAddress, TeamState
-from supervisor.runtime.runtime import Runtime
+from supervisor.runtime.bring_up import OnStep
+from supervisor.runtime.parts import EndedProcess
+from supervisor.runtime.runtime import DownReport, Runtime, TeamAddress, TeamState
 
-__all__ = ["DownReport", "EndedProcess", "OnStep", "Runtime", "StepTime", "TeamAddress", "TeamState"]
+__all__ = ["DownReport", "EndedProcess", "OnStep", "Runtime", "TeamAddress", "TeamState"]

@@ -18,25 +18,30 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
 
 from actors.errors import SettingsError, TerminalError, UnavailableError
-from actors.home import Home, read_environment, write_environment
+from actors.home import Home, write_environment
 from actors.tmux.server import TmuxServer
-from supervisor.runtime.environment import Environments, agent_environment, kept_for_ray, kept_for_tls, ray_environment
-from supervisor.runtime.model import Stopwatch
-from supervisor.runtime.parts import RuntimeParts, gateway_answers, has_head
-from supervisor.runtime.ray_head import LOG_NAME as HEAD_LOG
-from supervisor.runtime.ray_head import HeadWatch, end_ray, is_head, start_detached, start_head
-from supervisor.runtime.tear_down import (
-    check_cluster,
+from supervisor.runtime.environment import (
+    agent_environment,
+    joined_environment,
+    kept_for_ray,
+    kept_for_tls,
+    ray_environment,
+    stored_environment,
+)
+from supervisor.runtime.parts import (
+    RuntimeParts,
     cluster_answers,
     end_all,
-    joined_environment,
+    gateway_answers,
+    has_head,
     leave_cluster,
     names_of,
     remove_files,
 )
+from supervisor.runtime.ray_head import LOG_NAME as HEAD_LOG
+from supervisor.runtime.ray_head import HeadWatch, end_ray, is_head, start_detached, start_head
 from supervisor.settings import Settings, keep_settings, kept_settings
 from supervisor.team.file import TeamInfo, read_team, write_team
 from supervisor.versions import VERSION
@@ -54,6 +59,8 @@ _EXIT_CODE_S = 1.0
 _END_GRACE_S = 2.0
 LOG_NAME = "boot.log"
 _MODULE = "supervisor.boot"
+OnStep = Callable[[str], None]
+"""Called with the name of each step when it begins."""
 Lost = Callable[[], str]
 """Names the process without which this Ray is lost; empty while it lives."""
 
@@ -69,15 +76,27 @@ class BootKilledError(SupervisorLostError):
 class BringUp:
     """One bring-up. The caller holds the home's lock and unwinds ``undo`` when ``run`` raises."""
 
-    def __init__(self, home: Home, settings: Settings, factory: str, watch: Stopwatch, undo: ExitStack) -> None:
+    def __init__(
+        self,
+        home: Home,
+        settings: Settings,
+        factory: str,
+        for_ray: Mapping[str, str],
+        for_agents: Mapping[str, str],
+        on_step: OnStep,
+        undo: ExitStack,
+    ) -> None:
+        """``for_ray``, ``for_agents``: the callers' environments that those of Ray and of the agents are made from."""
         self._home = home
         self._settings = settings
         self._factory = factory
-        self._watch = watch
+        self._for_ray = for_ray
+        self._for_agents = for_agents
+        self._on_step = on_step
         self._undo = undo
         self._terminal = TmuxServer(home.tmux_socket)
 
-    def run(self, known: TeamInfo | None, parts: RuntimeParts, given: Environments) -> TeamInfo:
+    def run(self, known: TeamInfo | None, parts: RuntimeParts) -> TeamInfo:
         """Returns the team when its gateway answers. Agents of a team that goes on keep their environment.
 
         Raises ``PhalanxError``.
@@ -91,24 +110,26 @@ class BringUp:
             team = replace(known, ending=False)
             self._undo.callback(write_team, self._home, known)
         else:
-            team = self._begin(known, given.agents)
-        self._keep_settings()
-        team = self._with_retries(team, parts, given)
+            team = self._begin(known)
+        if earlier := kept_settings(self._home):  # a team that goes on gets its own back when this fails
+            self._undo.callback(keep_settings, self._home, earlier)
+        keep_settings(self._home, self._settings)  # for the supervisor, also for one that Ray restarts
+        team = self._with_retries(team, parts)
         write_team(self._home, team)
         return team
 
-    def _with_retries(self, team: TeamInfo, parts: RuntimeParts, given: Environments) -> TeamInfo:
+    def _with_retries(self, team: TeamInfo, parts: RuntimeParts) -> TeamInfo:
         """Starts again at once what dies of Ray meanwhile. Replaces a head in which no supervisor comes up: it may be
         dying."""
         begun = time.monotonic()
         for left in reversed(range(_TRIES)):
             try:
-                return self._try(team, parts, given)
+                return self._try(team, parts)
             except SupervisorLostError as error:
                 late = time.monotonic() - begun > _TRY_FOR_S and not parts.head
                 if late or not left:
                     raise UnavailableError(self._failure(error, _TRIES - left)) from error
-                self._watch.tell(f"beginning again: {error}")
+                self._on_step(f"beginning again: {error}")
                 team = read_team(self._home) or team
                 head = isinstance(error, BootKilledError) and has_head(team)
                 parts = replace(parts, head=head, terminal=self._terminal.is_running())
@@ -117,13 +138,16 @@ class BringUp:
                 raise UnavailableError(f"The supervisor could not be started: {error}\nThe log is {log}.") from error
         raise AssertionError
 
-    def _try(self, team: TeamInfo, parts: RuntimeParts, given: Environments) -> TeamInfo:
+    def _try(self, team: TeamInfo, parts: RuntimeParts) -> TeamInfo:
         """Raises ``SupervisorLostError`` when another try may work."""
-        team, lost = self._ray(team, parts, given.ray)
-        cluster = team.ray_address if team.joined else ""
-        with boot(self._home, self._environment(team, given.ray), self._factory, BOOT_TIMEOUT_S, cluster) as run:
+        team, lost = self._ray(team, parts)
+        if team.joined:
+            cluster, environment = team.ray_address, joined_environment(self._for_ray, self._home)
+        else:
+            cluster, environment = "", ray_environment(self._for_ray, self._home, team.team_id)
+        with boot(self._home, environment, self._factory, BOOT_TIMEOUT_S, cluster) as run:
             if not parts.terminal:
-                team = replace(team, tmux_pid=self._start_terminal(team, given.agents))
+                team = replace(team, tmux_pid=self._start_terminal(team))
                 write_team(self._home, team)
             patience_s = KEPT_HEAD_S if parts.head and not team.joined else BOOT_TIMEOUT_S + _BOOT_MARGIN_S
             return replace(team, ray_address=self._supervisor(run, lost, patience_s))
@@ -137,7 +161,7 @@ class BringUp:
             f"{logs / LOG_NAME}. `phalanx doctor` says what this machine lacks; then try again."
         )
 
-    def _begin(self, dead: TeamInfo | None, for_agents: Mapping[str, str]) -> TeamInfo:
+    def _begin(self, dead: TeamInfo | None) -> TeamInfo:
         """Begins a new team, after ending all that is left of an earlier one. The home keeps its files."""
         if dead is not None:
             end_all(self._home, dead)
@@ -146,20 +170,13 @@ class BringUp:
         team = TeamInfo(team_id=secrets.token_hex(16), version=VERSION, started_at=now)
         self._undo.callback(self._end, team.team_id)
         write_team(self._home, team)
-        self._write_environment(team, for_agents)
+        self._write_environment(team)
         return team
 
-    def _write_environment(self, team: TeamInfo, for_agents: Mapping[str, str]) -> dict[str, str]:
-        environment = agent_environment(for_agents, self._settings.env, team.team_id)
+    def _write_environment(self, team: TeamInfo) -> dict[str, str]:
+        environment = agent_environment(self._for_agents, self._settings.env, team.team_id)
         write_environment(self._home, environment)
         return environment
-
-    def _keep_settings(self) -> None:
-        """Stores the settings for the supervisor, also for one that Ray restarts. When the bring-up fails, a team that
-        goes on gets its own back."""
-        if earlier := kept_settings(self._home):
-            self._undo.callback(keep_settings, self._home, earlier)
-        keep_settings(self._home, self._settings)
 
     def _end(self, team_id: str) -> None:
         """Removes the files last: while a process is left, the team is found through them."""
@@ -168,51 +185,47 @@ class BringUp:
             end_all(self._home, team)
             remove_files(self._home)
 
-    def _ray(self, team: TeamInfo, parts: RuntimeParts, for_ray: Mapping[str, str]) -> tuple[TeamInfo, Lost]:
+    def _ray(self, team: TeamInfo, parts: RuntimeParts) -> tuple[TeamInfo, Lost]:
         """The team with a head, and a check that its Ray lives. Two generations of actors never run side by side."""
         cluster = self._settings.ray_address or (team.ray_address if team.joined else "")
         if cluster:
-            return self._join(team, parts, cluster, for_ray)
+            return self._join(team, parts, cluster)
         if parts.head:
             return team, HeadWatch(team.head_pid).ended
         if left := end_ray(self._home, team.team_id, team.head_pid):
             raise UnavailableError(
                 f"Processes of the Ray that was lost do not end even when killed: {names_of(left)}. Try again later."
             )
-        with self._watch.step("starting Ray"):
-            head = start_head(self._home, ray_environment(for_ray, self._home, team.team_id))
+        self._on_step("starting Ray")
+        head = start_head(self._home, ray_environment(self._for_ray, self._home, team.team_id))
         self._undo.callback(end_ray, self._home, team.team_id, head.pid)
-        team = replace(team, head_pid=head.pid, environment=kept_for_ray(for_ray))
+        team = replace(team, head_pid=head.pid, environment=kept_for_ray(self._for_ray))
         write_team(self._home, team)
         return team, HeadWatch(head.pid).ended
 
-    def _join(
-        self, team: TeamInfo, parts: RuntimeParts, cluster: str, for_ray: Mapping[str, str]
-    ) -> tuple[TeamInfo, Lost]:
+    def _join(self, team: TeamInfo, parts: RuntimeParts, cluster: str) -> tuple[TeamInfo, Lost]:
         """The team in an existing cluster. Actors that are left without a supervisor are replaced."""
-        check_cluster(cluster)
+        if not cluster_answers(cluster):
+            raise SettingsError(
+                f"No Ray cluster answers on {cluster} (PHALANX_RAY_ADDRESS). Bring it up first, or leave the setting "
+                "out."
+            )
         if team.head_pid and is_head(team.head_pid, team.team_id):
             raise SettingsError(
                 "The team runs in a Ray of its own: phalanx down first, then up with PHALANX_RAY_ADDRESS."
             )
         if team.joined and not parts.head:
             leave_cluster(self._home, team.ray_address, team.environment)
-        kept = {**kept_for_ray(for_ray), **kept_for_tls(for_ray)}
+        kept = {**kept_for_ray(self._for_ray), **kept_for_tls(self._for_ray)}
         team = replace(team, joined=True, ray_address=cluster, head_pid=0, environment=kept)
         write_team(self._home, team)
         return team, lambda: "" if cluster_answers(cluster) else "cluster"
 
-    def _environment(self, team: TeamInfo, for_ray: Mapping[str, str]) -> Mapping[str, str]:
-        """For the boot program."""
-        if team.joined:
-            return joined_environment(for_ray, self._home)
-        return ray_environment(for_ray, self._home, team.team_id)
-
-    def _start_terminal(self, team: TeamInfo, for_agents: Mapping[str, str]) -> int:
-        with self._watch.step("starting the tmux server"):
-            environment = stored_environment(self._home) or self._write_environment(team, for_agents)
-            self._undo.callback(self._terminal.stop)
-            return self._terminal.start(environment)
+    def _start_terminal(self, team: TeamInfo) -> int:
+        self._on_step("starting the tmux server")
+        environment = stored_environment(self._home) or self._write_environment(team)
+        self._undo.callback(self._terminal.stop)
+        return self._terminal.start(environment)
 
     def _supervisor(self, run: Boot, lost: Lost, patience_s: float) -> str:
         """Waits until the supervisor answers; returns Ray's address."""
@@ -221,13 +234,11 @@ class BringUp:
             if which := lost():
                 raise SupervisorLostError(f"Ray's {which} ended")
 
-        with self._watch.step("starting the supervisor"):
-            answer = run.answer(patience_s, check)
-            for what, seconds in answer["steps"].items():
-                self._watch.add(what, seconds)
-            if not gateway_answers(self._home):
-                raise SupervisorLostError(f"it started but does not answer on {self._home.gateway_socket}")
-        return str(answer["address"])
+        self._on_step("starting the supervisor")
+        address = run.address(patience_s, check)
+        if not gateway_answers(self._home):
+            raise SupervisorLostError(f"it started but does not answer on {self._home.gateway_socket}")
+        return address
 
 
 @contextmanager
@@ -257,24 +268,24 @@ def boot(
 
 
 class Boot:
-    """One run of the boot program. Call ``answer`` once."""
+    """One run of the boot program. Call ``address`` once."""
 
     def __init__(self, process: subprocess.Popen[bytes], report: int) -> None:
         """``report``: the descriptor to read the answer from."""
         self._process = process
         self._report = report
 
-    def answer(self, timeout_s: float, check: Callable[[], None]) -> Mapping[str, Any]:
-        """The fields of a good answer. ``check`` is called periodically and raises when waiting is useless.
+    def address(self, timeout_s: float, check: Callable[[], None]) -> str:
+        """Ray's address, once the supervisor runs. ``check`` is called periodically and raises when waiting is useless.
 
         Raises ``UnavailableError`` with the supervisor's reason, ``SupervisorLostError`` when it gave none.
         """
         text = self._read(time.monotonic() + timeout_s, check)
         if not text.endswith(b"\n"):
             raise self._no_answer()
-        answer: Mapping[str, Any] = json.loads(text)
+        answer = json.loads(text)
         if answer["ok"]:
-            return answer
+            return str(answer["address"])
         raise SupervisorLostError(answer["message"]) if answer.get("lost") else UnavailableError(answer["message"])
 
     def _no_answer(self) -> SupervisorLostError:
@@ -298,11 +309,3 @@ class Boot:
                 break
             text += part
         return text
-
-
-def stored_environment(home: Home) -> dict[str, str]:
-    """The environment of this home's agents; empty when it is not known."""
-    try:
-        return read_environment(home)
-    except SettingsError:
-        return {}

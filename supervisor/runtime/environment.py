@@ -1,8 +1,7 @@
 """What must be true before a team is started, and the environment that each of its processes gets.
 
-``Runtime`` checks tmux and git with ``check_programs``, and holds the home's lock with ``only_one``: one bring-up or
-bring-down at a time. Agents get the caller's environment without what belongs to other programs; Ray gets little of it.
-Every process of a team carries the mark ``TEAM_MARK``, by which it is found wherever it has moved to.
+Agents get the caller's environment without what belongs to other programs; Ray gets little of it. Every process of a
+team carries the mark ``TEAM_MARK``, by which it is found wherever it has moved to.
 """
 
 from __future__ import annotations
@@ -13,21 +12,19 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 
 import actors.ray_startup
 import supervisor
-from actors.errors import SettingsError, UnavailableError
-from actors.files import FileLock
-from actors.home import Home
+from actors.errors import SettingsError
+from actors.home import Home, read_environment
 from actors.marks import TEAM_MARK, UMASK_MARK
-from supervisor.runtime.model import OnStep
 from supervisor.settings import HOME_VARIABLE, setting_variables
 
 TOKEN_VARIABLE = "RAY_AUTH_TOKEN_PATH"  # noqa: S105 - a path
+TOKEN_FILE = Path(".ray") / "auth_token"
+"""Below the user's home directory, where Ray looks for it."""
 _FOREIGN_PREFIXES = ("RAY_", "REDIS_", "PHALANX_", "CLAUDE_BG_")
 _DEMO_PREFIX = "PHALANX_DEMO_"
 _TERMINAL_VARIABLES = frozenset({"TMUX", "TMUX_PANE", "STY", "COLUMNS", "LINES"})
@@ -91,10 +88,6 @@ _RAY_VARIABLES = frozenset(
         UMASK_MARK,
     }
 )
-_ONE_MACHINE: Mapping[str, str] = {
-    # Ray listens on loopback only, and connects to itself there, when it may not make clusters.
-    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
-}
 RAY_SETTINGS: Mapping[str, str] = {
     "RAY_AUTH_MODE": "token",
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
@@ -110,31 +103,7 @@ RAY_SETTINGS: Mapping[str, str] = {
 }
 """For every Ray of a team, on one machine and on the hosts of a cluster."""
 OLDEST_TMUX = (3, 2)
-LOCK_PATIENCE_S = 240.0
 _ASK_TIMEOUT_S = 10.0
-
-
-@contextmanager
-def only_one(lock_file: Path, on_step: OnStep, patience_s: float = LOCK_PATIENCE_S) -> Iterator[None]:
-    """Holds the lock of the home.
-
-    Raises ``UnavailableError`` when another process keeps it for longer than ``patience_s``.
-    """
-    lock = FileLock(lock_file)
-    try:
-        if not lock.try_acquire():
-            on_step("waiting for another phalanx up or down")
-            if not lock.acquire(patience_s):
-                raise UnavailableError(
-                    f"Another phalanx up or down has been at work on {lock_file.parent} for {patience_s:.0f} s. "
-                    "Wait for it or end it, then try again."
-                )
-    except OSError as error:
-        raise SettingsError(f"{lock_file} cannot be written: {error.strerror}. Set PHALANX_HOME elsewhere.") from error
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def check_programs(environment: Mapping[str, str]) -> None:
@@ -167,14 +136,6 @@ def _first_line(program: str, option: str, environment: Mapping[str, str]) -> st
     if asked.returncode:
         raise SettingsError(f"{path} {option} fails: {asked.stderr.decode(errors='replace').strip()[:300]}")
     return asked.stdout.decode(errors="replace").strip()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Environments:
-    """The callers' environments that those of Ray and of the agents are made from."""
-
-    ray: Mapping[str, str]
-    agents: Mapping[str, str]
 
 
 def agent_environment(caller: Mapping[str, str], extra: Mapping[str, str], team_id: str) -> dict[str, str]:
@@ -216,17 +177,38 @@ def _is_foreign(name: str) -> bool:
     return name.startswith(_FOREIGN_PREFIXES) and not name.startswith(_DEMO_PREFIX)
 
 
+def stored_environment(home: Home) -> dict[str, str]:
+    """The environment of this home's agents; empty when it is not known."""
+    try:
+        return read_environment(home)
+    except SettingsError:
+        return {}
+
+
 def ray_environment(caller: Mapping[str, str], home: Home, team_id: str) -> dict[str, str]:
-    """The environment of Ray and its workers."""
+    """The environment of a Ray of the team's own and its workers."""
     return {
-        **kept_for_ray(caller),
-        **python_path(),
-        **RAY_SETTINGS,
-        **_ONE_MACHINE,
+        **_every_ray_environment(caller, home),
+        # Ray listens on loopback only, and connects to itself there, when it may not make clusters.
+        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
         TOKEN_VARIABLE: str(home.ray_token_file),
-        HOME_VARIABLE: str(home.root),
         TEAM_MARK: team_id,
     }
+
+
+def cluster_environment(caller: Mapping[str, str], home: Home) -> dict[str, str]:
+    """The environment of a Ray on several hosts."""
+    return {**_every_ray_environment(caller, home), **kept_for_tls(caller)}
+
+
+def joined_environment(caller: Mapping[str, str], home: Home) -> dict[str, str]:
+    """The environment of the short-lived programs that speak to the cluster. Its token is the user's own."""
+    token = caller.get(TOKEN_VARIABLE) or str(Path(caller.get("HOME", "/")) / TOKEN_FILE)
+    return {**cluster_environment(caller, home), TOKEN_VARIABLE: token}
+
+
+def _every_ray_environment(caller: Mapping[str, str], home: Home) -> dict[str, str]:
+    return {**kept_for_ray(caller), **python_path(), **RAY_SETTINGS, HOME_VARIABLE: str(home.root)}
 
 
 def kept_for_ray(caller: Mapping[str, str]) -> dict[str, str]:

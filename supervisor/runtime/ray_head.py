@@ -39,8 +39,8 @@ from supervisor.runtime.environment import TOKEN_VARIABLE
 
 LOG_NAME = "ray-head.log"
 _OBJECT_STORE_BYTES = 80_000_000
-_MAX_WORKERS = 8
-"""Told to Ray as its CPUs: it keeps as many idle workers, and starts as many at once."""
+_MOST_CPUS = 8
+"""Ray keeps as many idle workers as it is told CPUs, and starts as many at once; our actors ask for no CPU."""
 _SERVERS = frozenset({"gcs_server", "raylet"})
 _DASHBOARD = "dashboard/dashboard.py"
 _AGENTS = ("dashboard/agent.py", "runtime_env/agent/main.py")
@@ -63,15 +63,21 @@ def start_head(home: Home, environment: Mapping[str, str]) -> subprocess.Popen[b
 
 
 def _command(home: Home) -> tuple[str, ...]:
-    workers = min(len(os.sched_getaffinity(0)), _MAX_WORKERS)
+    return ray_command(
+        _OBJECT_STORE_BYTES,
+        *("--head", "--block", "--include-dashboard=false", "--no-monitor", f"--temp-dir={home.ray_directory}"),
+        *("--port=0", "--min-worker-port=0", "--max-worker-port=0", "--dashboard-agent-listen-port=0"),
+        *_client_server_option(),
+    )
+
+
+def ray_command(object_store_bytes: int, *options: str) -> tuple[str, ...]:
+    """Ray's own start command, with what every Ray of ours is told."""
     return (
-        *(sys.executable, "-P", "-m", "ray.scripts.scripts", "start", "--head", "--block"),
-        f"--temp-dir={home.ray_directory}",
-        *("--port=0", "--min-worker-port=0", "--max-worker-port=0", *_client_server_option()),
-        *("--dashboard-agent-listen-port=0", "--include-dashboard=false", "--include-log-monitor=false"),
-        *("--no-monitor", "--disable-usage-stats"),
-        f"--object-store-memory={_OBJECT_STORE_BYTES}",
-        f"--num-cpus={workers}",
+        *(sys.executable, "-P", "-m", "ray.scripts.scripts", "start", *options),
+        *("--include-log-monitor=false", "--disable-usage-stats"),
+        f"--object-store-memory={object_store_bytes}",
+        f"--num-cpus={min(len(os.sched_getaffinity(0)), _MOST_CPUS)}",
     )
 
 
@@ -146,10 +152,11 @@ class HeadWatch:
         # The raylet starts all agents at once, so one that is missing by now ended before it was seen.
         if self._agents_since is not None and len(agents) < len(_AGENTS) and now - self._agents_since > _AGENTS_S:
             return "agent"
-        # For a minute the raylet takes a worker that ended before it registered for one that is still starting.
+        # For a minute the raylet takes a worker that ended before it registered for one that is still starting. It
+        # notices the end of a registered one, which has another title.
         if any(not is_running(worker) for worker in self._starting):
             return "worker"
-        self._starting = {each for each in below if _is_starting_worker(each)}
+        self._starting = {each for each in below if any(word.endswith(_WORKER) for word in _words_of(each))}
         return ""
 
 
@@ -165,11 +172,6 @@ def _is_agent(child: psutil.Process) -> bool:
     """Whether a child of the raylet is an agent that it needs; the others are workers."""
     words = _words_of(child)
     return any(word.startswith(_AGENT_TITLES) or word.endswith(_AGENTS) for word in words)
-
-
-def _is_starting_worker(child: psutil.Process) -> bool:
-    """Whether it has not registered yet. A registered worker has another title, and the raylet notices its end."""
-    return any(word.endswith(_WORKER) for word in _words_of(child))
 
 
 def _children_of(process: psutil.Process) -> list[psutil.Process]:
@@ -192,14 +194,11 @@ def end_ray(home: Home, team_id: str, head_pid: int) -> list[psutil.Process]:
 
     def of_ray() -> list[psutil.Process]:
         marked = processes_with(TEAM_MARK, team_id)
-        return [each for each in marked if _session(each) == head_pid or _has_token_of(home, each)]
+        # Only processes that the runtime starts for Ray have its token, not agents or the tmux server.
+        token = str(home.ray_token_file)
+        return [each for each in marked if _session(each) == head_pid or mark_of(each, TOKEN_VARIABLE) == token]
 
     return end_all_found(of_ray, grace_s=0)
-
-
-def _has_token_of(home: Home, process: psutil.Process) -> bool:
-    """Only processes that the runtime starts for Ray have it, not agents or the tmux server."""
-    return mark_of(process, TOKEN_VARIABLE) == str(home.ray_token_file)
 
 
 def _session(process: psutil.Process) -> int:

@@ -13,24 +13,64 @@ records, worktrees and instances that the home keeps.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import ExitStack, suppress
-from dataclasses import replace
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
 
-from actors.errors import InvalidRequestError, SettingsError, TeamNotRunningError
+from actors.errors import InvalidRequestError, SettingsError, TeamNotRunningError, UnavailableError
+from actors.files import FileLock
 from actors.home import Home, away_words, leader_of, team_leader_of
 from actors.marks import TEAM_MARK, UMASK_MARK
 from actors.processes import is_running, own_umask, processes_with
-from supervisor.runtime.bring_up import BringUp, stored_environment
-from supervisor.runtime.environment import Environments, check_programs, only_one
-from supervisor.runtime.model import DownReport, OnStep, Stopwatch, TeamAddress, TeamState, ignore_steps
-from supervisor.runtime.parts import NONE, look, shut_down
-from supervisor.runtime.tear_down import end_all, names_by_process, refuse_from_inside, remove_files
+from supervisor.runtime.bring_up import BringUp, OnStep
+from supervisor.runtime.environment import check_programs, stored_environment
+from supervisor.runtime.parts import (
+    EndedProcess,
+    RuntimeParts,
+    end_all,
+    look,
+    names_by_process,
+    refuse_from_inside,
+    remove_files,
+    shut_down,
+)
 from supervisor.settings import Settings, check_variables
 from supervisor.team.file import TeamInfo, read_team, wanted_team, write_team
 
 FACTORY = "supervisor.actor:create_supervisor"
 SHUTDOWN_TIMEOUT_S = 90.0
+LOCK_PATIENCE_S = 240.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TeamAddress:
+    """A running team."""
+
+    home: Path
+    team_id: str
+    already_running: bool
+    """True when nothing had to be done."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TeamState:
+    kind: Literal["running", "partly", "stopped"]
+    missing: tuple[str, ...] = ()
+    """Names, for people, of the parts that do not answer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DownReport:
+    was_running: bool
+    """False when there was nothing to bring down."""
+    ended: tuple[EndedProcess, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def ignore_steps(step: str) -> None:
+    """For callers that do not show steps."""
 
 
 class Runtime:
@@ -50,7 +90,7 @@ class Runtime:
         self._refuse_to_lead_a_second()
         check_programs(environment)
         with only_one(self._home.lock_file, on_step):
-            return self._up(Environments(ray=environment, agents=environment), Stopwatch(on_step))
+            return self._up(environment, environment, on_step)
 
     def revive(self, environment: Mapping[str, str], on_step: OnStep = ignore_steps) -> TeamAddress | None:
         """As ``up``, for a team that was lost. Returns None and does nothing for one that was brought down.
@@ -65,11 +105,9 @@ class Runtime:
             team = wanted_team(self._home)
             if team is None:
                 return None
-            before = Environments(
-                ray=team.environment or environment, agents=stored_environment(self._home) or environment
-            )
-            check_programs(before.ray)
-            return self._up(before, Stopwatch(on_step))
+            for_ray = team.environment or environment
+            check_programs(for_ray)
+            return self._up(for_ray, stored_environment(self._home) or environment, on_step)
 
     def down(self, on_step: OnStep = ignore_steps) -> DownReport:
         """Ends the team of this home, or what is left of it; does nothing when there is none.
@@ -95,12 +133,12 @@ class Runtime:
             refuse_from_inside(team.team_id)
             with suppress(SettingsError):  # a full disk must not stop a team from going down
                 write_team(self._home, replace(team, ending=True))
-            return self._bring_down(team, Stopwatch(on_step))
+            return self._bring_down(team, on_step)
 
     def state(self) -> TeamState:
         """How the team is now. Takes no lock, so a team that is being brought up is partly there."""
         parts = look(self._home, read_team(self._home))
-        if parts == NONE:
+        if parts == RuntimeParts():
             return TeamState(kind="stopped")
         return TeamState(kind="partly" if parts.missing else "running", missing=parts.missing)
 
@@ -113,9 +151,9 @@ class Runtime:
                 "scripts/host stop here takes it out of the cluster."
             )
 
-    def _up(self, given: Environments, watch: Stopwatch) -> TeamAddress:
+    def _up(self, for_ray: Mapping[str, str], for_agents: Mapping[str, str], on_step: OnStep) -> TeamAddress:
         """The caller holds the lock."""
-        given = replace(given, ray={UMASK_MARK: own_umask(), **given.ray})
+        for_ray = {UMASK_MARK: own_umask(), **for_ray}
         team = read_team(self._home)
         parts = look(self._home, team)
         if team is not None and team.ending:  # a bring-down was cut short, so this supervisor may refuse every call
@@ -123,27 +161,44 @@ class Runtime:
         already_running = not parts.missing
         if team is None or not already_running:
             with ExitStack() as undo:
-                team = BringUp(self._home, self._settings, self._factory, watch, undo).run(team, parts, given)
+                bring_up = BringUp(self._home, self._settings, self._factory, for_ray, for_agents, on_step, undo)
+                team = bring_up.run(team, parts)
                 undo.pop_all()
-        return TeamAddress(
-            home=self._home.root,
-            gateway_socket=self._home.gateway_socket,
-            ray_address=team.ray_address,
-            team_id=team.team_id,
-            already_running=already_running,
-            steps=watch.steps,
-        )
+        return TeamAddress(home=self._home.root, team_id=team.team_id, already_running=already_running)
 
-    def _bring_down(self, team: TeamInfo, watch: Stopwatch) -> DownReport:
+    def _bring_down(self, team: TeamInfo, on_step: OnStep) -> DownReport:
         """Lists what runs first: a process that has lost its parents could not be found later."""
         before = names_by_process(processes_with(TEAM_MARK, team.team_id))
         notes: tuple[str, ...] = ()
         if before and not team_leader_of(self._home):
-            with watch.step("ending the agents"):
-                notes = shut_down(self._home, SHUTDOWN_TIMEOUT_S)
-        with watch.step("ending Ray, the tmux server and what is left"):
-            end_all(self._home, team)
-        with watch.step("removing temporary files"):
-            remove_files(self._home)
+            on_step("ending the agents")
+            notes = shut_down(self._home, SHUTDOWN_TIMEOUT_S)
+        on_step("ending Ray, the tmux server and what is left")
+        end_all(self._home, team)
+        on_step("removing temporary files")
+        remove_files(self._home)
         ended = tuple(name for process, name in before.items() if not is_running(process))
-        return DownReport(was_running=bool(before), ended=ended, notes=notes, steps=watch.steps)
+        return DownReport(was_running=bool(before), ended=ended, notes=notes)
+
+
+@contextmanager
+def only_one(lock_file: Path, on_step: OnStep, patience_s: float = LOCK_PATIENCE_S) -> Iterator[None]:
+    """Holds the lock of the home.
+
+    Raises ``UnavailableError`` when another process keeps it for longer than ``patience_s``.
+    """
+    lock = FileLock(lock_file)
+    try:
+        if not lock.try_acquire():
+            on_step("waiting for another phalanx up or down")
+            if not lock.acquire(patience_s):
+                raise UnavailableError(
+                    f"Another phalanx up or down has been at work on {lock_file.parent} for {patience_s:.0f} s. "
+                    "Wait for it or end it, then try again."
+                )
+    except OSError as error:
+        raise SettingsError(f"{lock_file} cannot be written: {error.strerror}. Set PHALANX_HOME elsewhere.") from error
+    try:
+        yield
+    finally:
+        lock.release()

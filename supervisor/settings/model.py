@@ -4,9 +4,9 @@
 documentation and ``phalanx doctor``. ``home_from`` finds the home of a team. ``check_variables`` refuses misspelled
 variables, so that none passes in silence.
 
-``keep_settings`` keeps those with which a team was brought up in its home (0600), as long as it lives. Supervisor and
-the runtime bring a part of the team back with these: edits of the configuration count from the next ``phalanx up`` on,
-and a fault in them harms no team that is coming back.
+``keep_settings`` keeps those with which a team was brought up in its home (0600) as long as it lives. The supervisor
+and the runtime bring a part of the team back with these: edits of the configuration count from the next ``phalanx up``
+on, and a fault in them harms no team that is coming back.
 """
 
 from __future__ import annotations
@@ -30,7 +30,6 @@ from actors.home import Home
 from actors.marks import MARKS
 from supervisor.api.requests import VariableName
 from supervisor.settings.sources import (
-    SECRET,
     Directory,
     SavedChanges,
     SettingsSources,
@@ -274,9 +273,11 @@ class Settings(BaseModel):
         Raises ``SettingsError`` that names the place, the value and what is allowed.
         """
         tuned = read_tuned(home)
-        places = SettingsSources(config=home.config_file, environment=environment, tuned={}, tuned_file=home.tuned_file)
-        configured = read(cls, places, secret=SECRET)
-        read(cls, replace(places, tuned=tuned.values), secret=SECRET)  # tells a fault with its place
+        sources = SettingsSources(
+            config=home.config_file, environment=environment, tuned={}, tuned_file=home.tuned_file
+        )
+        configured = read(cls, sources)
+        read(cls, replace(sources, tuned=tuned.values))  # tells a fault with its place
         return configured.with_tuned(tuned)
 
     def with_tuned(self, tuned: SavedChanges) -> Self:

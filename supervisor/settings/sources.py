@@ -26,7 +26,7 @@ from actors.files import write_private
 from actors.home import Home
 from supervisor.store.redis_url import WITH_REASON
 
-SECRET = frozenset({"env", "redis_url", "redis_host"})
+_SECRET = frozenset({"env", "redis_url", "redis_host"})
 """Settings whose values are never shown: a wrong redis_host may hold a password."""
 
 VariableValue = Annotated[str, StringConstraints(pattern=r"^[^\x00]*$")]
@@ -87,18 +87,15 @@ class SettingsSources:
     """Where ``tuned`` was read."""
 
 
-def read(model: type[_ModelT], places: SettingsSources, *, secret: Collection[str]) -> _ModelT:
-    """The model with what the places give. ``secret``: settings whose values are never shown.
-
-    Raises ``SettingsError`` that names the place, the value and what is allowed.
-    """
-    in_file = _read_config(places.config, model)
-    in_environment = _read_environment(places.environment, model)
+def read(model: type[_ModelT], sources: SettingsSources) -> _ModelT:
+    """The model with what the sources give. Raises ``SettingsError`` with the place, the value and what is allowed."""
+    in_file = _read_config(sources.config, model)
+    in_environment = _read_environment(sources.environment, model)
     try:
-        return model(**{**in_file, **in_environment, **places.tuned})
+        return model(**{**in_file, **in_environment, **sources.tuned})
     except ValidationError as error:
-        told = _Faults(model, places, in_environment, secret)
-        raise SettingsError("\n".join(map(told.tell, error.errors(include_url=False)))) from None
+        faults = error.errors(include_url=False)
+        raise SettingsError("\n".join(_in_words(each, model, sources, in_environment) for each in faults)) from None
 
 
 def _read_environment(environment: Mapping[str, str], model: type[BaseModel]) -> dict[str, Any]:
@@ -132,31 +129,22 @@ def _unknown(key: str, path: Path, known: tuple[str, ...]) -> str:
     return f"{path}: {key} is no known setting.{hint} Known are: {', '.join(known)}."
 
 
-@dataclass(frozen=True, slots=True)
-class _Faults:
-    """Tells faults in words."""
-
-    model: type[BaseModel]
-    places: SettingsSources
-    in_environment: Mapping[str, Any]
-    secret: Collection[str]
-
-    def tell(self, fault: ErrorDetails) -> str:
-        name = str(fault["loc"][0])
-        field = self.model.model_fields[name]
-        place = self._place(name, extra(field, "variable"))
-        steps = [step for step in fault["loc"][1:] if step != "[key]"]
-        inner = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in steps)
-        given = "as it is" if name in self.secret else reprlib.repr(fault["input"])
-        reason = f": {fault['msg']}" if fault["type"] == WITH_REASON else ""
-        unit = extra(field, "unit")
-        allowed = f"{extra(field, 'allowed')}{f' ({unit})' if unit else ''}"
-        return f"{place}{inner} cannot be {given}{reason}. Allowed: {allowed}."
-
-    def _place(self, name: str, variable: str) -> str:
-        if name in self.places.tuned:
-            return f"{self.places.tuned_file}: {name}"
-        return variable if name in self.in_environment else f"{self.places.config}: {name}"
+def _in_words(
+    fault: ErrorDetails, model: type[BaseModel], sources: SettingsSources, in_environment: Collection[str]
+) -> str:
+    name = str(fault["loc"][0])
+    field = model.model_fields[name]
+    if name in sources.tuned:
+        place = f"{sources.tuned_file}: {name}"
+    else:
+        place = extra(field, "variable") if name in in_environment else f"{sources.config}: {name}"
+    steps = [step for step in fault["loc"][1:] if step != "[key]"]
+    inner = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in steps)
+    given = "as it is" if name in _SECRET else reprlib.repr(fault["input"])
+    reason = f": {fault['msg']}" if fault["type"] == WITH_REASON else ""
+    unit = extra(field, "unit")
+    allowed = f"{extra(field, 'allowed')}{f' ({unit})' if unit else ''}"
+    return f"{place}{inner} cannot be {given}{reason}. Allowed: {allowed}."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

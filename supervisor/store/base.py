@@ -58,23 +58,16 @@ class StoreHealth:
     """What is wrong with the store now and what happens meanwhile; empty when all is well."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Origin:
-    """The mirror that a state was restored from. Times are seconds since the epoch, by the clock of the writer."""
-
-    host: str
-    home: str
-    current_at: float
-    """When the mirror was last known to have everything."""
-    restored_at: float
-
-    def encode(self) -> bytes:
-        """The record ``keys.RESTORED``."""
-        return bytes([RECORD_VERSION]) + bytes(msgpack.packb([self.host, self.home, self.current_at, self.restored_at]))
-
-
 async def always() -> None:
     """Permits to begin with an empty store."""
+
+
+def origin_record(host: str, home: str, current_at: float) -> bytes:
+    """The record ``keys.RESTORED`` of a state that is restored now.
+
+    The mirror of ``home`` on ``host`` had everything until ``current_at``, in seconds since the epoch there.
+    """
+    return bytes([RECORD_VERSION]) + bytes(msgpack.packb([host, home, current_at, time.time()]))
 
 
 def origin_in_words(record: bytes) -> str:

@@ -10,8 +10,8 @@ over. ``check`` raises then. All of it runs in the supervisor's event loop.
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Mapping, Sequence
-from typing import TypeVar
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 from actors.errors import FencedError
 from supervisor.metrics.metrics import MetricsRecorder, Timing
@@ -19,17 +19,13 @@ from supervisor.records import Unreadable
 from supervisor.store.base import StateStore, StoreHealth
 
 logger = logging.getLogger(__name__)
-_Value = TypeVar("_Value")
 
 
-class PreservingStore:
-    """A ``StateStore``."""
+class _StoreOver:
+    """Passes all on to the store below."""
 
-    def __init__(self, store: StateStore, unreadable: Unreadable) -> None:
-        """``unreadable`` may grow while the state is being loaded."""
+    def __init__(self, store: StateStore) -> None:
         self._store = store
-        self._unreadable = unreadable
-        self._told: set[str] = set()
 
     @property
     def health(self) -> StoreHealth:
@@ -37,13 +33,6 @@ class PreservingStore:
 
     async def open(self) -> int:
         return await self._store.open()
-
-    async def save(self, records: Mapping[str, bytes], delete: Sequence[str] = ()) -> None:
-        kept = self._kept({*records, *delete})
-        if kept:
-            records = {key: value for key, value in records.items() if key not in kept}
-            delete = [key for key in delete if key not in kept]
-        await self._store.save(records, delete)
 
     async def load(self, prefix: str) -> dict[str, bytes]:
         return await self._store.load(prefix)
@@ -51,49 +40,53 @@ class PreservingStore:
     async def close(self) -> None:
         await self._store.close()
 
-    def _kept(self, touched: set[str]) -> set[str]:
-        kept = touched & self._unreadable.known
+
+class PreservingStore(_StoreOver):
+    """A ``StateStore``."""
+
+    def __init__(self, store: StateStore, unreadable: Unreadable) -> None:
+        """``unreadable`` may grow while the state is being loaded."""
+        super().__init__(store)
+        self._unreadable = unreadable
+        self._told: set[str] = set()
+
+    async def save(self, records: Mapping[str, bytes], delete: Sequence[str] = ()) -> None:
+        kept = {*records, *delete} & self._unreadable.known
         for key in sorted(kept - self._told):
             logger.warning("the record %s is of another version or damaged: it is kept, and its new value is not", key)
         self._told |= kept
-        return kept
+        if kept:
+            records = {key: value for key, value in records.items() if key not in kept}
+            delete = [key for key in delete if key not in kept]
+        await self._store.save(records, delete)
 
 
-class FencedStore:
+class FencedStore(_StoreOver):
     """A ``StateStore``."""
 
     def __init__(self, store: StateStore, recorder: MetricsRecorder | None = None) -> None:
-        self._store = store
+        super().__init__(store)
         self._recorder = recorder or MetricsRecorder()
         self._error: FencedError | None = None
-
-    @property
-    def health(self) -> StoreHealth:
-        return self._store.health
 
     def check(self) -> None:
         """Raises ``FencedError`` when another supervisor has the team."""
         if self._error is not None:
             raise FencedError(str(self._error))
 
-    async def open(self) -> int:
-        return await self._store.open()
-
     async def save(self, records: Mapping[str, bytes], delete: Sequence[str] = ()) -> None:
-        self.check()
-        with self._recorder.timing(Timing.STORE):
-            await self._fencing(self._store.save(records, delete))
+        with self._fencing(), self._recorder.timing(Timing.STORE):
+            await self._store.save(records, delete)
 
     async def load(self, prefix: str) -> dict[str, bytes]:
+        with self._fencing():
+            return await self._store.load(prefix)
+
+    @contextmanager
+    def _fencing(self) -> Iterator[None]:
         self.check()
-        return await self._fencing(self._store.load(prefix))
-
-    async def close(self) -> None:
-        await self._store.close()
-
-    async def _fencing(self, work: Awaitable[_Value]) -> _Value:
         try:
-            return await work
+            yield
         except FencedError as error:
             logger.critical("nothing is done here any more: %s", error)
             self._error = error

@@ -16,7 +16,7 @@ LAST_SPARE = "team/last_spare"
 POOL_ORDERS = "pool/orders"
 """Which spares are ordered, see ``pool.orders``."""
 RESTORED = "team/restored"
-"""The mirror that the state was restored from, see ``base.Origin``."""
+"""The mirror that the state was restored from, see ``base.origin_record``."""
 
 
 def instance(instance_id: str) -> str:

@@ -1,9 +1,9 @@
 """A mirror of the team's state file in Redis. It follows the file, no call waits for it, and it decides nothing.
 
-``make_store`` gives the supervisor a ``MirroredStore``: the file with its mirror. ``RedisMirror`` gets every durable
-write of the file and sends it to Redis in order, many at once, from one task. At each moment the mirror is a state that
-the team really had. Unsent writes are kept in memory up to a bound. Beyond it, or when Redis lost its data, the whole
-file is written anew. Promises: ``add`` takes no time; ``warning`` says what is wrong and how far the mirror lags.
+``make_store`` gives the supervisor a ``MirroredStore``. It sends every durable write of the file to Redis in order,
+many at once, from one task. At each moment the mirror is a state that the team really had. Unsent writes are kept in
+memory up to a bound. Beyond it, or when Redis lost its data, the whole file is written anew. The store's warning says
+what is wrong and how far the mirror lags.
 
 Fencing: the mirror carries the lineage and epoch of its writer. A restore gives it a new lineage, each opening of the
 file a higher epoch. Redis refuses every write that is not from the last writer that claimed the mirror. A writer that
@@ -23,7 +23,7 @@ import time
 import zlib
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -42,9 +42,9 @@ LAYOUT = b"2"
 _CHECKSUM_BYTES = 4
 _ANSWER_S = 5.0
 _FIRST_LOOK_S = 2.0
-"""How long ``start`` waits for Redis to say whether another supervisor has taken the state over."""
+"""How long ``open`` waits for Redis to say whether another supervisor has taken the state over."""
 _LAST_WRITES_S = 2.0
-"""How long ``stop`` waits for the unsent writes."""
+"""How long ``close`` waits for the unsent writes."""
 _WARN_AFTER_S = 5.0
 """A mirror that lags for longer gets a warning, even when nothing failed."""
 _SETTLED_S = 30.0
@@ -54,9 +54,13 @@ _MOST_CHANGES, _MOST_BYTES = 20_000, 64_000_000
 _BATCH_BYTES = 1_000_000
 _STAGING_S = 3600
 """Staged records of a writer that died expire."""
+_BEGINNING = """
+local function field(name) return redis.call('HGET', KEYS[1], name) or '' end
+local writer = field('lineage') .. ' ' .. field('epoch') .. ' ' .. field('token')
+"""
+"""Of the scripts below."""
 _CLAIM = """
 -- LAYOUT, LINEAGE, EPOCH, TOKEN, SEQUENCE, HOST, HOME: from now on only this writer writes. Returns its sequence.
-local function field(name) return redis.call('HGET', KEYS[1], name) or '' end
 local function number(name) return tonumber(field(name)) or 0 end
 local same, epoch, sequence = field('lineage') == ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[5])
 if field('layout') ~= '' and field('layout') ~= ARGV[1] then return {'layout', field('layout')} end
@@ -73,8 +77,6 @@ return {'ok', whole and field('sequence') or ''}
 """
 _WRITE = """
 -- WRITER, FROM, TO, CURRENT_AT, then keys and values ('' deletes): one step of the mirror; without any, a look at it.
-local function field(name) return redis.call('HGET', KEYS[1], name) or '' end
-local writer = field('lineage') .. ' ' .. field('epoch') .. ' ' .. field('token')
 if writer ~= ARGV[1] or field('sequence') ~= ARGV[2] or field('busy') ~= ''
     or field('count') ~= tostring(redis.call('HLEN', KEYS[2])) then
   return 'moved'
@@ -93,8 +95,6 @@ return 'ok'
 """
 _SWAP = """
 -- WRITER, TO, CURRENT_AT, COUNT: the staged records become the mirror.
-local function field(name) return redis.call('HGET', KEYS[1], name) or '' end
-local writer = field('lineage') .. ' ' .. field('epoch') .. ' ' .. field('token')
 if writer ~= ARGV[1] or tostring(redis.call('HLEN', KEYS[3])) ~= ARGV[4] then return 'moved' end
 redis.call('HSET', KEYS[1], 'busy', '1')
 redis.call('UNLINK', KEYS[2])
@@ -109,8 +109,6 @@ return 'ok'
 _READ = "return {redis.call('HGETALL', KEYS[1]), redis.call('HGETALL', KEYS[2])}"
 _HAND_OVER = """
 -- WRITER, SEQUENCE, LINEAGE, HOST, HOME: gives the mirror this lineage, if it is still as it was read.
-local function field(name) return redis.call('HGET', KEYS[1], name) or '' end
-local writer = field('lineage') .. ' ' .. field('epoch') .. ' ' .. field('token')
 if writer ~= ARGV[1] or field('sequence') ~= ARGV[2] then return 'moved' end
 redis.call('HSET', KEYS[1], 'lineage', ARGV[3], 'token', '', 'host', ARGV[4], 'home', ARGV[5])
 return 'ok'
@@ -126,55 +124,17 @@ def make_store(home: Home, settings: Settings, may_begin: MayBegin = always) -> 
         return SqliteStore(home.state_file, may_begin=may_begin)
     server = RedisServer.at(settings.redis_address)
     client = MirrorClient(server, home.identity, socket.gethostname(), str(home.root))
-    return MirroredStore(home.state_file, RedisMirror(home.state_file, client), may_begin)
+    return MirroredStore(home.state_file, client, may_begin)
 
 
 class MirroredStore:
-    """A ``StateStore``: the file with its mirror in Redis."""
-
-    def __init__(self, path: Path, mirror: RedisMirror, may_begin: MayBegin = always) -> None:
-        self._mirror = mirror
-        self._may_begin = may_begin
-        self._file = SqliteStore(path, may_begin=self._may_begin_here, on_commit=mirror.add)
-
-    @property
-    def health(self) -> StoreHealth:
-        file = self._file.health
-        warning = " ".join(filter(None, (file.warning, self._mirror.warning)))
-        return StoreHealth(description=f"{file.description}, mirrored in Redis ({self._mirror.shown})", warning=warning)
-
-    async def open(self) -> int:
-        try:
-            epoch = await self._file.open()
-            await self._mirror.start(self._file.position)
-        except BaseException:
-            await self.close()
-            raise
-        return epoch
-
-    async def save(self, records: Mapping[str, bytes], delete: Sequence[str] = ()) -> None:
-        self._mirror.refuse_when_fenced()
-        await self._file.save(records, delete)
-
-    async def load(self, prefix: str) -> dict[str, bytes]:
-        return await self._file.load(prefix)
-
-    async def close(self) -> None:
-        await self._mirror.stop()
-        await self._file.close()
-
-    async def _may_begin_here(self) -> None:
-        await self._mirror.refuse_to_begin()
-        await self._may_begin()
-
-
-class RedisMirror:
-    """Call ``start`` once the file is open, ``add`` for every write of it, ``stop`` at the end. In one event loop."""
+    """A ``StateStore``: the file, with a mirror in Redis that one task writes behind it. In one event loop."""
 
     def __init__(
         self,
         path: Path,
         client: MirrorClient,
+        may_begin: MayBegin = always,
         *,
         look_s: float = 5.0,
         pause_s: float = 0.1,
@@ -182,7 +142,9 @@ class RedisMirror:
     ) -> None:
         """``look_s``: time between two checks of an idle mirror. Pauses between attempts grow."""
         self._path = path
+        self._file = SqliteStore(path, may_begin=self._may_begin_anew, on_commit=self._on_commit)
         self._client = client
+        self._may_begin = may_begin
         self._look_s = look_s
         self._pauses = ExponentialWithJitterBackoff(base=pause_s, cap=longest_pause_s)
         self._opened = Position()
@@ -200,37 +162,68 @@ class RedisMirror:
         self._task: asyncio.Task[None] | None = None
 
     @property
-    def shown(self) -> str:
-        return self._client.server.shown
+    def health(self) -> StoreHealth:
+        file = self._file.health
+        warning = " ".join(filter(None, (file.warning, self._warning)))
+        return StoreHealth(description=f"{file.description}, mirrored in {self._name}", warning=warning)
 
     @property
-    def warning(self) -> str:
-        """What is wrong and how far Redis lags; empty while it keeps pace."""
+    def _name(self) -> str:
+        return f"Redis ({self._client.server.shown})"
+
+    @property
+    def _warning(self) -> str:
+        """What is wrong with the mirror and how far it lags; empty while it keeps pace."""
         if self._fenced:
             return self._fenced
         lags = not self._in_step.is_set() and time.time() - self._behind_since > _WARN_AFTER_S
         if not self._trouble and not lags:
             return ""
-        return (
-            f"Redis ({self.shown}) {self._trouble or 'does not keep pace'}. The team goes on with the file in its "
-            f"home; {self._lag}. Redis is brought up to date by itself when it can be used again."
-        )
-
-    @property
-    def _lag(self) -> str:
         if self._redis_sequence is None:
-            return f"how much of it Redis has is not known, since {utc(self._behind_since)}"
-        if self._redis_sequence == self._file_sequence:
-            return "Redis had everything when it was seen last"
+            lag = f"how much of it Redis has is not known, since {utc(self._behind_since)}"
+        elif self._redis_sequence == self._file_sequence:
+            lag = "Redis had everything when it was seen last"
+        else:
+            lacks = self._file_sequence - self._redis_sequence
+            lag = f"Redis lacks the last {lacks} writes, since {utc(self._behind_since)}"
         return (
-            f"Redis lacks the last {self._file_sequence - self._redis_sequence} writes, since {utc(self._behind_since)}"
+            f"{self._name} {self._trouble or 'does not keep pace'}. The team goes on with the file in its home; {lag}. "
+            "Redis is brought up to date by itself when it can be used again."
         )
 
-    def refuse_when_fenced(self) -> None:
+    async def open(self) -> int:
+        """Raises ``FencedError`` when Redis says at once that another supervisor has taken the state over."""
+        try:
+            epoch = await self._file.open()
+            await self._begin(self._file.position)
+        except BaseException:
+            await self.close()
+            raise
+        return epoch
+
+    async def save(self, records: Mapping[str, bytes], delete: Sequence[str] = ()) -> None:
         if self._fenced:
             raise FencedError(self._fenced)
+        await self._file.save(records, delete)
 
-    async def refuse_to_begin(self) -> None:
+    async def load(self, prefix: str) -> dict[str, bytes]:
+        return await self._file.load(prefix)
+
+    async def close(self) -> None:
+        """Sends the unsent writes, within a bound."""
+        if self._task is not None:
+            if not self._trouble and not self._task.done():
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(_LAST_WRITES_S):
+                        await self._in_step.wait()
+            self._task.cancel()
+            await asyncio.wait([self._task])
+            self._task = None
+        self._loop = None
+        await self._client.close()
+        await self._file.close()
+
+    async def _may_begin_anew(self) -> None:
         """Raises ``StateLostError`` when Redis holds a state of this team, ``StoreError`` when that is not known."""
         missing = f"The team's state {self._path} is missing or empty"
         anew = f"For a new team in its place: redis-cli DEL '{self._client.meta_key}'."
@@ -238,24 +231,24 @@ class RedisMirror:
             found = await self._client.read()
         except MirrorUnusableError as error:
             raise StateLostError(
-                f"{missing}, and Redis ({self.shown}) {error}. Nothing was begun. Put the file back, with its -wal if "
-                f"there is one. {anew}"
+                f"{missing}, and {self._name} {error}. Nothing was begun. Put the file back, with its -wal if there is "
+                f"one. {anew}"
             ) from error
         except REDIS_ERRORS as error:
             raise StoreError(
-                f"{missing}, and whether Redis holds it is not known: Redis ({self.shown}) "
+                f"{missing}, and whether Redis holds it is not known: {self._name} "
                 f"{explain(error, self._client.server)}. Nothing was begun. Mend Redis, or take it out of the "
                 "settings, and try again."
             ) from error
         if found is not None and found.position.sequence:
             raise StateLostError(
-                f"{missing}, while Redis ({self.shown}) holds it as it was at {utc(found.current_at)} on {found.host}:"
+                f"{missing}, while {self._name} holds it as it was at {utc(found.current_at)} on {found.host}:"
                 f"{found.home}. Nothing was begun and no agent was touched. Put the file back, with its -wal if there "
                 f"is one; or bring it back from Redis: `phalanx restore --from-redis`. {anew}"
             )
+        await self._may_begin()
 
-    async def start(self, position: Position) -> None:
-        """Raises ``FencedError`` when Redis says at once that another supervisor has taken the state over."""
+    async def _begin(self, position: Position) -> None:
         self._opened, self._token = position, secrets.token_hex(8)
         self._file_sequence, self._redis_sequence = position.sequence, None
         self._pending.clear()
@@ -269,23 +262,10 @@ class RedisMirror:
             self._note_trouble(error)
         self._task = asyncio.create_task(self._run(), name="redis-mirror")
 
-    def add(self, changes: Sequence[Change]) -> None:
-        """Takes durable writes, in order, from any thread."""
+    def _on_commit(self, changes: Sequence[Change]) -> None:
+        """Takes durable writes, in order, in the thread of the file."""
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._add, changes)
-
-    async def stop(self) -> None:
-        """Sends the unsent writes, within a bound. No-op when it was not started."""
-        if self._task is not None:
-            if not self._trouble and not self._task.done():
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(_LAST_WRITES_S):
-                        await self._in_step.wait()
-            self._task.cancel()
-            await asyncio.wait([self._task])
-            self._task = None
-        self._loop = None
-        await self._client.close()
 
     def _add(self, changes: Sequence[Change]) -> None:
         if self._in_step.is_set():
@@ -318,7 +298,7 @@ class RedisMirror:
                 logger.error("%s", error)  # noqa: TRY400 - the text says all
                 return
             except MirrorMovedError as error:
-                logger.warning("The mirror in Redis (%s): %s. It is written anew.", self.shown, error)
+                logger.warning("The mirror in %s: %s. It is written anew.", self._name, error)
             except (*REDIS_ERRORS, PhalanxError) as error:
                 self._note_trouble(error)
             except Exception as error:
@@ -328,7 +308,7 @@ class RedisMirror:
             await asyncio.sleep(self._pauses.compute(failures))
 
     async def _claim(self) -> None:
-        own = Position(lineage=self._opened.lineage, epoch=self._opened.epoch, sequence=self._file_sequence)
+        own = replace(self._opened, sequence=self._file_sequence)
         self._redis_sequence = await self._client.claim(own, self._token)
 
     def _follows(self) -> bool:
@@ -361,7 +341,9 @@ class RedisMirror:
             if end != self._file_sequence:
                 continue
             self._in_step.set()
-            self._end_trouble()
+            if self._trouble:
+                self._trouble = ""
+                logger.warning("%s is up to date again.", self._name)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._look_s):
                     await self._changed.wait()
@@ -386,20 +368,14 @@ class RedisMirror:
     def _note_trouble(self, error: BaseException) -> None:
         """Logs the first error; further ones only change ``warning``."""
         begins = not self._trouble
-        self._trouble = (
-            explain(error, self._client.server)
-            if isinstance(error, REDIS_ERRORS)
-            else f"cannot be brought up to date: {error}"
-        )
         if isinstance(error, MirrorUnusableError):
             self._trouble = str(error)
+        elif isinstance(error, REDIS_ERRORS):
+            self._trouble = explain(error, self._client.server)
+        else:
+            self._trouble = f"cannot be brought up to date: {error}"
         if begins:
-            logger.warning("%s", self.warning)
-
-    def _end_trouble(self) -> None:
-        if self._trouble:
-            self._trouble = ""
-            logger.warning("Redis (%s) is up to date again.", self.shown)
+            logger.warning("%s", self._warning)
 
 
 def _change_bytes(change: Change) -> int:
@@ -517,7 +493,7 @@ class MirrorClient:
     async def _eval(self, script: str, *given: str | bytes | float, staging: str = "") -> Any:
         names = (self._keys.meta, self._keys.records, staging or self._keys.staging)
         async with asyncio.timeout(_ANSWER_S):
-            return await self._client.eval(script, len(names), *names, *given)
+            return await self._client.eval(_BEGINNING + script, len(names), *names, *given)
 
     def _fenced(self, own: Position, host: str, home: str, epoch: str, sequence: str, current_at: str) -> FencedError:
         return FencedError(

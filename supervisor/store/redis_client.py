@@ -81,16 +81,13 @@ class RedisServer:
     def at(cls, address: str) -> RedisServer:
         """``address`` was checked by the settings."""
         sentinels = watched(address)
-        passwords = (
-            password_of(address),
-            sentinels.options.get("password", "") if sentinels else "",
-        )
+        of_sentinels = sentinels.options.get("password", "") if sentinels else ""
         return cls(
             url=single(address),
             shown=without_secrets(address),
             cluster=is_cluster(address),
             sentinels=sentinels,
-            passwords=tuple(filter(None, passwords)),
+            passwords=tuple(filter(None, (password_of(address), of_sentinels))),
         )
 
 

@@ -22,14 +22,13 @@ import secrets
 import socket
 import sqlite3
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from actors.errors import PhalanxError, StoreError, to_wire
 from actors.home import Home
 from supervisor.store import keys
-from supervisor.store.base import Origin
+from supervisor.store.base import origin_record
 from supervisor.store.mirror import MirrorClient, MirrorContent, MirrorUnusableError
 from supervisor.store.redis_client import REDIS_ERRORS, RedisServer, explain
 from supervisor.store.sqlite import Position, StateLock, create, examine, in_words, put_in_place
@@ -47,7 +46,12 @@ async def restore(home: Home, server: RedisServer, *, apply: bool) -> MirrorCont
     lock = StateLock(home.state_file)
     try:
         lock.take()
-        _refuse_unless_missing(home.state_file)
+        if (present := examine(home.state_file)).sequence:
+            raise StoreError(
+                f"This home has a state already: {home.state_file}, with {present.sequence} writes. Nothing was "
+                "restored. The team goes on with it; to have what Redis has in its place, move it and every "
+                f"{home.state_file.name}-* away first."
+            )
         found = await _read(client, home)
         for _ in range(_TRIES if apply else 0):
             if await _taken_over(client, home.state_file, found):
@@ -71,15 +75,6 @@ async def restore(home: Home, server: RedisServer, *, apply: bool) -> MirrorCont
         await client.close()
 
 
-def _refuse_unless_missing(path: Path) -> None:
-    found = examine(path)
-    if found.sequence:
-        raise StoreError(
-            f"This home has a state already: {path}, with {found.sequence} writes. Nothing was restored. The team goes "
-            f"on with it; to have what Redis has in its place, move it and every {path.name}-* away first."
-        )
-
-
 async def _read(client: MirrorClient, home: Home) -> MirrorContent:
     try:
         found = await client.read()
@@ -96,10 +91,10 @@ async def _read(client: MirrorClient, home: Home) -> MirrorContent:
 async def _taken_over(client: MirrorClient, path: Path, found: MirrorContent) -> bool:
     """Whether the mirror was still as it was read."""
     lineage = secrets.token_hex(16)
-    origin = Origin(host=found.host, home=found.home, current_at=found.current_at, restored_at=time.time())
+    origin = origin_record(found.host, found.home, found.current_at)
     at = Position(lineage=lineage, epoch=found.position.epoch, sequence=found.position.sequence)
     restored = path.with_name(f"{path.name}.restored")
-    create(restored, at, {**found.records, keys.RESTORED: origin.encode()})
+    create(restored, at, {**found.records, keys.RESTORED: origin})
     try:
         taken = await client.hand_over(found, lineage)
         if taken:
@@ -120,18 +115,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except PhalanxError as error:
         print(json.dumps({"ok": False, "error": to_wire(error)}))
         return 1
-    print(json.dumps({"ok": True, **_summary(found)}))
-    return 0
-
-
-def _summary(found: MirrorContent) -> dict[str, object]:
-    return {
+    answer = {
+        "ok": True,
         "instances": sum(key.startswith(keys.INSTANCE_PREFIX) for key in found.records),
         "messages": sum(key.startswith(keys.MESSAGE_PREFIX) for key in found.records),
         "currentAt": found.current_at,
         "host": found.host,
         "home": found.home,
     }
+    print(json.dumps(answer))
+    return 0
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
@@ -73,8 +73,6 @@ _MOVE = (
 _HEADER_BYTES = 32
 _FRAME_HEADER_BYTES = 24
 _INDEX_HEADER_BYTES = 48
-_LAST_CHARACTER = 0x10FFFF
-_SURROGATES = range(0xD800, 0xE000)
 _FULL = (
     "There is no space left for the team's state {path}. Nothing was written. Make room: the team goes on by itself."
 )
@@ -125,10 +123,6 @@ _DAMAGE = {
 """The statements are always the same: when one does not fit the file, this program did not write the file."""
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
-
-
-class DamagedFileError(StoreError):
-    """The file is not as it was written."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -217,20 +211,15 @@ class SqliteStore:
 
     async def close(self) -> None:
         """Makes waiting writes durable first."""
-        if self._thread is None:
+        thread, self._thread = self._thread, None
+        if thread is None:
             return
-        closed = asyncio.wrap_future(self._release())
+        closed = asyncio.wrap_future(thread.submit(self._in_words, self._file.close))
+        thread.shutdown(wait=False)
         await asyncio.wait({closed}, timeout=self._patience_s)  # a close, unlike other work, is never cancelled
         if not closed.done():
             raise self._no_answer("It is closed as soon as the disk answers")
         await closed
-
-    def _release(self) -> Future[None]:
-        """The thread finishes its work first; nothing new is accepted."""
-        thread, self._thread = self._opened(), None
-        closed = thread.submit(self._in_words, self._file.close)
-        thread.shutdown(wait=False)
-        return closed
 
     def _commit_waiting(self, file: StateFile, waiting: deque[_Write]) -> None:
         """Runs in the thread, once for each write: commits all waiting writes in one transaction. It finds none when an
@@ -245,7 +234,7 @@ class SqliteStore:
 
     def _commit(self, file: StateFile, group: Sequence[_Write]) -> None:
         try:
-            changes = self._in_words(file.write, [(write.records, write.delete) for write in group])
+            changes = self._in_words(file.write, group)
         except Exception as error:  # noqa: BLE001 - the caller that waits for this write gets it
             if len(group) == 1:
                 self._failure = str(error)
@@ -339,23 +328,22 @@ class StateFile:
             self._database = None
             self._lock.release()
 
-    def write(self, writes: Sequence[tuple[Mapping[str, bytes], Sequence[str]]]) -> list[Change]:
-        """Makes each write (records, keys to delete) in turn, all in one transaction or none."""
+    def write(self, writes: Sequence[_Write]) -> list[Change]:
+        """Makes each write in turn, all in one transaction or none."""
         changes: list[Change] = []
         with self._transaction() as database:
-            for sequence, (records, delete) in enumerate(writes, start=self.position.sequence + 1):
-                database.executemany(_SAVE, [(key, value, sequence) for key, value in records.items()])
-                database.executemany(_DELETE, [(key,) for key in delete])
-                changes.append(Change(sequence=sequence, records={**records, **dict.fromkeys(delete)}))
+            for sequence, write in enumerate(writes, start=self.position.sequence + 1):
+                database.executemany(_SAVE, [(key, value, sequence) for key, value in write.records.items()])
+                database.executemany(_DELETE, [(key,) for key in write.delete])
+                changes.append(Change(sequence=sequence, records={**write.records, **dict.fromkeys(write.delete)}))
             self._move(dataclasses.replace(self.position, sequence=changes[-1].sequence))
         return changes
 
     def load(self, prefix: str) -> dict[str, bytes]:
         """The records under the prefix, in the order of their keys."""
-        where, bounds, end = "key >= ?1", [prefix], _after(prefix)
-        if end is not None:
-            where, bounds = f"{where} AND key < ?2", [prefix, end]
-        return _records(self.database.execute(f"{_READ} WHERE {where} ORDER BY key", bounds), self.path)
+        query = f"{_READ} WHERE key >= ?1 ORDER BY key"
+        with contextlib.closing(self.database.execute(query, [prefix])) as rows:  # the last ones are not read
+            return _records(takewhile(lambda row: row[0].startswith(prefix), rows), self.path)
 
     def _connected(self) -> sqlite3.Connection:
         self._database = database = connect(self.path, read_only=False)
@@ -375,7 +363,8 @@ class StateFile:
                 "was written. Put the first one back; or bring the team down and up: it goes on from what is there."
             )
         logger.warning("the team's state %s was removed while the team uses it, and is written anew", self.path)
-        copy_to(self.database, self.path)
+        with _written_beside(self.path) as new:
+            self.database.execute("VACUUM INTO ?1", (str(new.absolute()),))
         self.database.close()
         self._connected()
 
@@ -470,12 +459,6 @@ def create(path: Path, at: Position, records: Mapping[str, bytes]) -> None:
         database.execute("COMMIT")
 
 
-def copy_to(database: sqlite3.Connection, path: Path) -> None:
-    """Writes the whole database to ``path``, whole or not at all and durable."""
-    with _written_beside(path) as new:
-        database.execute("VACUUM INTO ?1", (str(new.absolute()),))
-
-
 @contextlib.contextmanager
 def _written_beside(path: Path) -> Iterator[Path]:
     """An empty file for the caller to fill. Afterwards it replaces ``path``; it is removed when the caller fails."""
@@ -498,11 +481,7 @@ def put_in_place(new: Path, path: Path) -> None:
     for log in (f"{path.name}-wal", f"{path.name}-shm"):  # they belong to the old file
         path.with_name(log).unlink(missing_ok=True)
     new.replace(path)
-    _sync_directory(path.parent)
-
-
-def _sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY)
+    descriptor = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
@@ -567,20 +546,11 @@ def _records(rows: Iterable[tuple[str, bytes, int]], path: Path) -> dict[str, by
     return found
 
 
-def _after(prefix: str) -> str | None:
-    """The first text after all that begin with ``prefix``, by code points; None when there is none."""
-    rest = prefix.rstrip(chr(_LAST_CHARACTER))
-    if not rest:
-        return None
-    following = ord(rest[-1]) + 1
-    return rest[:-1] + chr(_SURROGATES.stop if following in _SURROGATES else following)
-
-
 def examine(path: Path) -> Position:
     """Reads and checks the whole file and returns its position; ``Position()`` when there is no file.
 
-    This process must have no other connection to it. Raises ``DamagedFileError`` when it is damaged or belongs to
-    another program, ``StoreError`` when it is of a newer layout, ``sqlite3.Error`` or ``OSError`` when unreadable.
+    This process must have no other connection to it. Raises ``StoreError`` when it is damaged, of a newer layout
+    or another program's, ``sqlite3.Error`` or ``OSError`` when unreadable.
     """
     log = path.with_name(f"{path.name}-wal")
     if not path.exists():
@@ -622,8 +592,8 @@ def damage(path: Path) -> str:
     The caller has a read transaction open on the database. This process must have no other connection to it, because
     closing a file drops the locks that the process has on it.
     """
-    log = _read(path.with_name(f"{path.name}-wal"))
-    index = _read(path.with_name(f"{path.name}-shm"))
+    files = path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm")
+    log, index = (file.read_bytes() if file.exists() else b"" for file in files)
     if len(log) <= _HEADER_BYTES or len(index) < 2 * _INDEX_HEADER_BYTES:
         return ""
     if not _header_is_whole(log):
@@ -636,13 +606,6 @@ def damage(path: Path) -> str:
     if lost < 2:
         return ""
     return f"its log {path.name}-wal is whole only through frame {valid_frames}, but {lost} transactions follow"
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        return b""
 
 
 def _header_is_whole(log: bytes) -> bool:
@@ -665,9 +628,9 @@ def _commits(log: bytes) -> Iterator[int]:
             yield number
 
 
-def damaged(path: Path, detail: str) -> DamagedFileError:
+def damaged(path: Path, detail: str) -> StoreError:
     """``detail`` says what is damaged and where in the file."""
-    return DamagedFileError(_DAMAGED.format(path=path, detail=detail))
+    return StoreError(_DAMAGED.format(path=path, detail=detail))
 
 
 def in_words(error: sqlite3.Error | OSError, path: Path) -> StoreError:

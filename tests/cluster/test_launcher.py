@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from supervisor.ray_node import ports
+from supervisor import ray_node
 from tests.cluster.asking import living_nodes, phalanx, programs_on, taken_slots, wait_for_nodes, wait_without
 from tests.cluster.losing import sessions
 from tests.cluster.rig import Rig, RigHost
@@ -113,7 +113,12 @@ def test_ray_up_brings_up_ray_on_all_hosts_with_their_slots_and_labels(rig: Rig,
         assert host.ssh("stat", "-c", "%a", str(token)).strip() == "600"
         assert host.ssh("cat", str(token)).strip() not in programs_on(host)
         open_ports = listening(host.inside("ss", "-Hltn")) - {22}
-        assert open_ports <= {ports.HEAD, ports.CLIENT_SERVER, *ports.NODE_OPTIONS.values(), *ports.WORKERS}
+        assert open_ports <= {
+            ray_node.HEAD_PORT,
+            ray_node.CLIENT_SERVER_PORT,
+            *ray_node.NODE_PORTS.values(),
+            *ray_node.WORKER_PORTS,
+        }
 
 
 def test_instances_are_spread_and_their_work_comes_home_mergeable(rig: Rig, head: RigHost) -> None:

@@ -17,8 +17,7 @@ from actors.git.model import (
     ReadStatus,
     RepositoryPaths,
 )
-from supervisor.git.queue import GitQueue
-from supervisor.git.scheduling import AnswerCache, GitRead
+from supervisor.git.queue import AnswerCache, GitQueue
 from supervisor.metrics.metrics import MetricsRecorder
 from supervisor.spawning.admission import FairSemaphore
 
@@ -111,8 +110,8 @@ def git_request(operation: Operation, directory: str = "/r/a") -> GitRequest:
     return GitRequest(directory=Path(directory), operation=operation)
 
 
-def new_branch(name: str) -> CreateRef:
-    return CreateRef(kind="branch", name=name, start=None)
+def new_branch(name: str, start: str | None = None) -> CreateRef:
+    return CreateRef(kind="branch", name=name, start=start)
 
 
 def git_queue(git: FakeGit, *, at_once: int = 3, recorder: MetricsRecorder | None = None) -> GitQueue:
@@ -120,5 +119,5 @@ def git_queue(git: FakeGit, *, at_once: int = 3, recorder: MetricsRecorder | Non
     return GitQueue(git, FairSemaphore(at_once), cache, recorder or MetricsRecorder(), lambda root: None)
 
 
-def were_cached(answers: Sequence[GitRead]) -> list[bool]:
-    return [answer.cached for answer in answers]
+def were_cached(answers: Sequence[GitResponse]) -> list[bool]:
+    return [answer.unchanged for answer in answers]

@@ -55,7 +55,7 @@ class _FakeLifecycle:
 
 
 class RecoveryScene:
-    def __init__(self) -> None:
+    def __init__(self, scheduler: Any = None) -> None:
         self.log = CallLog()
         self.store = MemoryStore()
         self.team = Team(self.store)
@@ -68,7 +68,7 @@ class RecoveryScene:
         lifecycle: Any = _FakeLifecycle(self.team, self.log)
         rollback = SpawnRollback(self.team, self.host, self.instances)
         self.recovery = Recovery(
-            self.team, self.host, self.instances, None, self.adopter, rollback, lifecycle, self.actor_pool
+            self.team, self.host, self.instances, scheduler, self.adopter, rollback, lifecycle, self.actor_pool
         )
 
     def add_agent(self, instance_id: str, pid: int = 7) -> None:

@@ -39,13 +39,7 @@ class FakeRuntime:
         on_step("starting Ray")
         if "BROKEN" in environment:
             raise SettingsError("tmux is missing. Install it.")
-        return TeamAddress(
-            home=self._home.root,
-            gateway_socket=self._home.gateway_socket,
-            ray_address="127.0.0.1:1",
-            team_id="t1",
-            already_running=False,
-        )
+        return TeamAddress(home=self._home.root, team_id="t1", already_running=False)
 
     def down(self, on_step: OnStep) -> DownReport:
         on_step("ending Ray")

@@ -6,7 +6,7 @@ the last user turn, so that a test writes its scenario into the message it sends
 
 - a line ``@@tool NAME {json input}`` is answered with that tool call (several lines: parallel calls);
 - a line ``@@script NAME`` hands the turn to the script registered under that name (see ``ScriptStep``);
-- a line ``@@slow SECONDS`` delays the answer; ``@@pause SECONDS`` delays it after the first characters;
+- a line ``@@slow SECONDS`` delays the answer;
 - a line ``@@status CODE [WORDS]`` answers with that HTTP error; ``@@header NAME VALUE`` adds a header to the answer;
 - a line ``@@next-status CODE`` answers the turn after this one with that HTTP error, which is not tried again;
 - a line ``@@usage TOKENS`` says that the conversation so far is that many tokens long;
@@ -35,9 +35,7 @@ Json = dict[str, Any]
 ScriptStep = Callable[[list[Json]], Json]
 """Given the conversation so far (Messages API form), returns the next content block."""
 
-_DIRECTIVE = re.compile(
-    r"^@@(tool|script|slow|pause|status|next-status|header|usage)[ \t]+(\S+)[ \t]*(.*)$", re.MULTILINE
-)
+_DIRECTIVE = re.compile(r"^@@(tool|script|slow|status|next-status|header|usage)[ \t]+(\S+)[ \t]*(.*)$", re.MULTILINE)
 
 
 def text_block(text: str) -> Json:
@@ -98,7 +96,6 @@ def _typed_before(messages: list[Json], index: int) -> str:
 class Answer:
     blocks: list[Json]
     delay_s: float = 0.0
-    pause_s: float = 0.0
     http_status: int = 200
     error: str = ""
     """Words of the HTTP error."""
@@ -109,8 +106,6 @@ class Answer:
         """Takes one directive that changes how, not what, is answered."""
         if kind == "slow":
             self.delay_s = float(argument)
-        elif kind == "pause":
-            self.pause_s = float(argument)
         elif kind == "status":
             self.http_status = int(argument)
             self.error = rest
@@ -286,8 +281,6 @@ class _Handler(BaseHTTPRequestHandler):
         self.close_connection = True
         for name, data in _sse(request, answer):
             self.wfile.write(f"event: {name}\ndata: {json.dumps(data)}\n\n".encode())
-            if name == "content_block_delta":
-                time.sleep(answer.pause_s)
 
 
 def main() -> None:

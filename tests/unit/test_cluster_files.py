@@ -10,7 +10,7 @@ import pytest
 import yaml
 from ray.autoscaler._private.util import prepare_config, validate_config
 
-from supervisor.ray_node import ports
+from supervisor import ray_node
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -52,14 +52,14 @@ def test_no_command_stops_a_ray_by_name() -> None:
 def test_workers_join_on_the_port_of_the_head_and_the_page_lists_every_port() -> None:
     page = (ROOT / "docs" / "cluster.md").read_text()
     for content in (shipped(), on_aws()):
-        assert any(f"$RAY_HEAD_IP:{ports.HEAD}" in command for command in content["worker_start_ray_commands"])
+        assert any(f"$RAY_HEAD_IP:{ray_node.HEAD_PORT}" in command for command in content["worker_start_ray_commands"])
 
-    others = sorted(ports.NODE_OPTIONS.values())
-    assert f"| {ports.HEAD} | head |" in page
+    others = sorted(ray_node.NODE_PORTS.values())
+    assert f"| {ray_node.HEAD_PORT} | head |" in page
     assert f"| {others[0]}–{others[-1]} | all |" in page
     assert others == list(range(others[0], others[-1] + 1))
-    assert f"| {ports.CLIENT_SERVER} | head |" in page
-    assert f"| {ports.WORKERS.start}–{ports.WORKERS.stop - 1} | all |" in page
+    assert f"| {ray_node.CLIENT_SERVER_PORT} | head |" in page
+    assert f"| {ray_node.WORKER_PORTS.start}–{ray_node.WORKER_PORTS.stop - 1} | all |" in page
 
 
 def test_credentials_for_claude_are_not_among_what_travels() -> None:

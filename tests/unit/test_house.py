@@ -91,7 +91,7 @@ def test_only_the_doors_import_ray() -> None:
         "actors/host/relay_link.py",
         "supervisor/boot.py",
         "supervisor/leaving.py",
-        "supervisor/ray_node/stop_others.py",
+        "supervisor/stop_other_nodes.py",
     }
 
 

@@ -1,13 +1,11 @@
 """The event loop of the demo, and the short-lived programs (hooks, git) that it starts.
 
-``EventLoop`` waits for keys, signals, programs and timers; without any of them for ever. ``ChildProcess`` collects what
-a program prints, without a library that would cost the demo's start.
+Both are written by hand, because ``asyncio`` and ``subprocess`` would cost more than the rest of the demo's start.
 """
 
 from __future__ import annotations
 
 import contextlib
-import heapq
 import itertools
 import os
 import select
@@ -21,13 +19,13 @@ _PIECE_BYTES = 65536
 
 
 class EventLoop:
-    """Call ``run``; it returns what ``stop`` was given."""
+    """Waits for keys, signals, programs and timers; without any of them for ever."""
 
     def __init__(self) -> None:
         self._poll = select.poll()
         self._readers: dict[int, Callback] = {}
-        self._timers: list[tuple[float, int, Callback]] = []
-        self._order = itertools.count()
+        self._timers: set[tuple[float, int, Callback]] = set()
+        self._numbers = itertools.count()
         self._status: int | None = None
 
     def on_readable(self, descriptor: int, callback: Callback) -> None:
@@ -38,50 +36,45 @@ class EventLoop:
         del self._readers[descriptor]
         self._poll.unregister(descriptor)
 
-    def on_signals(self, *callbacks: tuple[int, Callback]) -> None:
+    def on_signals(self, callbacks: Mapping[int, Callback]) -> None:
         """Calls back between events, never in the midst of one."""
         read, write = os.pipe()
         os.set_blocking(write, False)
         os.set_blocking(read, False)
         signal.set_wakeup_fd(write)
-        by_number = dict(callbacks)
-        for number in by_number:
+        for number in callbacks:
             signal.signal(number, lambda *_: None)
 
         def arrived() -> None:
             for number in os.read(read, _PIECE_BYTES):
-                by_number[number]()
+                callbacks[number]()
 
         self.on_readable(read, arrived)
 
     def later(self, seconds: float, callback: Callback) -> Callback:
         """Calls back once after ``seconds``; returns what cancels it."""
-        entry = (time.monotonic() + seconds, next(self._order), callback)
-        heapq.heappush(self._timers, entry)
-
-        def cancel() -> None:
-            if entry in self._timers:
-                self._timers.remove(entry)
-                heapq.heapify(self._timers)
-
-        return cancel
+        timer = (time.monotonic() + seconds, next(self._numbers), callback)
+        self._timers.add(timer)
+        return lambda: self._timers.discard(timer)
 
     def stop(self, status: int) -> None:
         self._status = status
 
     def run(self) -> int:
+        """Returns what ``stop`` was given."""
         while self._status is None:
             for descriptor, _ in self._poll.poll(self._timeout_ms()):
                 if descriptor in self._readers and self._status is None:
                     self._readers[descriptor]()
-            while self._status is None and self._timers and self._timers[0][0] <= time.monotonic():
-                heapq.heappop(self._timers)[2]()
+            while self._status is None and self._timers and (due := min(self._timers))[0] <= time.monotonic():
+                self._timers.discard(due)
+                due[2]()
         return self._status
 
     def _timeout_ms(self) -> float | None:
         if not self._timers:
             return None
-        return max(0.0, self._timers[0][0] - time.monotonic()) * 1000 + 1
+        return max(0.0, min(self._timers)[0] - time.monotonic()) * 1000 + 1
 
 
 class ChildProcess:

@@ -55,6 +55,7 @@ def read_options(arguments: Sequence[str], environment: Mapping[str, str], cwd: 
     given = _pairs(arguments)
     session_id = given.get("--resume") or given.get("--session-id")
     directory = environment.get("PHALANX_DEMO_DIRECTORY")
+    faults = environment.get("PHALANX_DEMO_FAULTS", "").split(",")
     if not session_id or not directory:
         raise UsageError("error: --session-id or --resume, and PHALANX_DEMO_DIRECTORY are needed")
     return DemoOptions(
@@ -67,7 +68,7 @@ def read_options(arguments: Sequence[str], environment: Mapping[str, str], cwd: 
         start_s=float(environment.get("PHALANX_DEMO_START_S") or 0),
         work_s=float(environment.get("PHALANX_DEMO_WORK_S") or _DEFAULT_WORK_S),
         hook_processes=environment.get("PHALANX_DEMO_HOOK_PROCESSES") == "1",
-        faults=_faults(environment.get("PHALANX_DEMO_FAULTS", "")),
+        faults={name: value for name, _, value in (fault.partition("=") for fault in faults if fault)},
     )
 
 
@@ -80,8 +81,3 @@ def _pairs(arguments: Sequence[str]) -> dict[str, str]:
             raise UsageError(f"error: unknown option '{name}'")
         given[name] = rest.pop(0)
     return given
-
-
-def _faults(text: str) -> dict[str, str]:
-    pairs = (fault.partition("=") for fault in text.split(",") if fault)
-    return {name: value for name, _, value in pairs}

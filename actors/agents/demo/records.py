@@ -18,13 +18,8 @@ from actors.agents.demo.options import DemoOptions
 Json = dict[str, Any]
 _USAGE = {"input_tokens": 10, "output_tokens": 5, "cache_read_input_tokens": 0, "cache_creation_input_tokens": 0}
 
-_OUR_WORDS = 3
-"""Our command ends with the program's path, the directory and the event."""
-
 
 class TranscriptWriter:
-    """Writes and reads the demo's transcript."""
-
     def __init__(self, path: Path, session_id: str, cwd: Path) -> None:
         self.path = path
         self._common = {"sessionId": session_id, "cwd": str(cwd), "version": "demo", "isSidechain": False}
@@ -85,17 +80,15 @@ class TranscriptWriter:
             file.write(json.dumps(record, ensure_ascii=False, separators=(",", ":")) + "\n")
 
     def exchanges(self) -> list[tuple[str, str]]:
-        """What was said so far: ``(type, text)`` of every plain prompt and answer."""
+        """What was said so far: ``(speaker, text)`` of every plain prompt (``user``) and answer (``agent``)."""
         said = []
-        for line in self.path.read_bytes().split(b"\n"):
-            if not line.strip():
-                continue
+        for line in filter(None, self.path.read_bytes().split(b"\n")):
             data = json.loads(line)
             content = data.get("message", {}).get("content")
             if data["type"] == "user" and isinstance(content, str):
                 said.append(("user", content))
             elif data["type"] == "assistant" and content[0]["type"] == "text":
-                said.append(("assistant", content[0]["text"]))
+                said.append(("agent", content[0]["text"]))
         return said
 
 
@@ -129,12 +122,9 @@ class HookRunner:
 
     def told(self) -> str:
         """What our own hook program would tell the agent with the next prompt."""
-        directories = map(_our_directory, self._commands.get("UserPromptSubmit", ()))
-        ours = next(filter(None, directories), "")
-        text = b"" if self._always_processes or not ours else hook.context(ours)
-        if not text:
-            return ""
-        return str(json.loads(text)["hookSpecificOutput"]["additionalContext"])
+        ours = next(filter(None, map(_our_directory, self._commands.get("UserPromptSubmit", ()))), "")
+        text = hook.context(ours) if ours and not self._always_processes else b""
+        return str(json.loads(text)["hookSpecificOutput"]["additionalContext"]) if text else ""
 
     def ask(self, tool: str, tool_input: Json) -> list[ChildProcess]:
         """Starts the hooks that may decide a permission request; what they print decides it."""
@@ -170,5 +160,5 @@ def _commands(settings: Path | None) -> dict[str, list[str]]:
 
 def _our_directory(command: str) -> str:
     """The directory that a command of our own hook program names; empty for any other command."""
-    program, directory, _ = ["", "", "", *shlex.split(command)][-_OUR_WORDS:]
+    program, directory, _event = ["", "", "", *shlex.split(command)][-3:]
     return directory if program == str(Path(hook.__file__).resolve()) else ""

@@ -15,7 +15,8 @@ from typing import NamedTuple
 
 _PASTE_BEGIN = "\x1b[200~"
 _PASTE_END = "\x1b[201~"
-_SEQUENCE = re.compile(r"\x1b(?:\[[0-9;?]*[ -/]*[@-~]|O[@-~])")
+_PIECE = re.compile(r"\x1b(?:\[[0-9;?]*[ -/]*[@-~]|O[@-~])|[^\x00-\x1f\x7f]+|.", re.DOTALL)
+"""A whole sequence, a run of text, or one control character."""
 _LINE_END = re.compile(r"\r\n?")
 
 _COLLAPSE_LINE_BREAKS = 3
@@ -56,8 +57,10 @@ _KEYS = {
     "\x15": Key.CTRL_U,
     "\x08": Key.BACKSPACE,
     "\x7f": Key.BACKSPACE,
+    "\x1b": Key.ESCAPE,
+    "\x1b[A": Key.UP,
+    "\x1b[B": Key.DOWN,
 }
-_SEQUENCES = {"\x1b[A": Key.UP, "\x1b[B": Key.DOWN}
 
 
 class TypedKey(NamedTuple):
@@ -84,13 +87,24 @@ class KeyReader:
         return self._rest.startswith("\x1b") and not self._rest.startswith(_PASTE_BEGIN)
 
     def feed(self, data: bytes) -> Iterator[Input]:
+        """The inputs that are complete now; a sequence that means nothing here is none."""
         self._rest += self._decoder.decode(data)
         while self._rest:
-            found = self._take()
-            if found is None:
+            if self._rest.startswith(_PASTE_BEGIN):
+                text, end, rest = self._rest.removeprefix(_PASTE_BEGIN).partition(_PASTE_END)
+                if not end:
+                    return
+                self._rest = rest
+                yield PastedText(_LINE_END.sub("\n", text))
+                continue
+            piece = next(_PIECE.finditer(self._rest))[0]
+            if piece == "\x1b" and (len(self._rest) == 1 or self._rest[1] in "[O"):
                 return
-            if found:
-                yield from found
+            self._rest = self._rest[len(piece) :]
+            if piece in _KEYS:
+                yield _KEYS[piece]
+            elif piece.isprintable() or (len(piece) > 1 and piece[0] != "\x1b"):
+                yield TypedKey(piece)
 
     def flush(self) -> Iterator[Input]:
         """Nothing followed the escape: it was the key."""
@@ -99,61 +113,25 @@ class KeyReader:
             yield Key.ESCAPE
             yield from self.feed(b"")
 
-    def _take(self) -> tuple[Input, ...] | None:
-        """The next input, empty for a sequence that means nothing here, None when more bytes are needed."""
-        first = self._rest[0]
-        if first == "\x1b":
-            return self._take_escape()
-        if first in _KEYS:
-            self._rest = self._rest[1:]
-            return (_KEYS[first],)
-        text = re.match(r"[^\x00-\x1f\x7f]+|.", self._rest, re.DOTALL)
-        typed = text[0] if text else first
-        self._rest = self._rest[len(typed) :]
-        return (TypedKey(typed),) if typed.isprintable() or len(typed) > 1 else ()
-
-    def _take_escape(self) -> tuple[Input, ...] | None:
-        if self._rest.startswith(_PASTE_BEGIN):
-            text, end, rest = self._rest.removeprefix(_PASTE_BEGIN).partition(_PASTE_END)
-            if not end:
-                return None
-            self._rest = rest
-            return (PastedText(_LINE_END.sub("\n", text)),)
-        if sequence := _SEQUENCE.match(self._rest):
-            self._rest = self._rest[sequence.end() :]
-            key = _SEQUENCES.get(sequence[0])
-            return (key,) if key else ()
-        if len(self._rest) == 1 or self._rest[1] in "[O":
-            return None
-        self._rest = self._rest[1:]
-        return (Key.ESCAPE,)
-
-
-class _InputPart:
-    """``collapsed`` is the pasted text that ``shown`` stands for; empty for text that is shown itself."""
-
-    def __init__(self, shown: str, collapsed: str = "") -> None:
-        self.shown = shown
-        self.collapsed = collapsed
-
 
 class InputBuffer:
     """What was typed and pasted since the last submit. A long paste shows as a placeholder, as in Claude Code."""
 
     def __init__(self) -> None:
-        self._parts: list[_InputPart] = []
+        self._parts: list[tuple[str, str]] = []
+        """What is shown, and the pasted text that it stands for; empty for text that is shown itself."""
         self._pastes = 0
 
     @property
     def shown(self) -> str:
         """What the input box shows."""
-        return "".join(part.shown for part in self._parts)
+        return "".join(shown for shown, _ in self._parts)
 
     @property
     def text(self) -> str:
         """What a submit would send: blanks at the end are not sent, unless they stand in a collapsed paste."""
-        full = "".join(part.collapsed or part.shown for part in self._parts)
-        return full if self._parts and self._parts[-1].collapsed else full.rstrip()
+        full = "".join(collapsed or shown for shown, collapsed in self._parts)
+        return full if self._parts and self._parts[-1][1] else full.rstrip()
 
     @property
     def mention(self) -> bool:
@@ -161,9 +139,8 @@ class InputBuffer:
         return _MENTION.search(self.shown) is not None
 
     def type(self, text: str) -> None:
-        if not self._parts or self._parts[-1].collapsed:
-            self._parts.append(_InputPart(""))
-        self._parts[-1].shown += text
+        before = self._parts.pop()[0] if self._parts and not self._parts[-1][1] else ""
+        self._parts.append((before + text, ""))
 
     def paste(self, text: str) -> None:
         clean = text.replace("\t", "    ")
@@ -173,20 +150,17 @@ class InputBuffer:
             return
         self._pastes += 1
         lines = f" +{line_breaks} lines" if line_breaks else ""
-        self._parts.append(_InputPart(f"[Pasted text #{self._pastes}{lines}]", clean))
+        self._parts.append((f"[Pasted text #{self._pastes}{lines}]", clean))
 
     def backspace(self) -> None:
-        if not self._parts:
-            return
-        last = self._parts[-1]
-        last.shown = "" if last.collapsed else last.shown[:-1]
-        if not last.shown:
-            self._parts.pop()
+        shown, collapsed = self._parts.pop() if self._parts else ("", "")
+        if not collapsed and shown[:-1]:
+            self._parts.append((shown[:-1], ""))
 
     def complete_mention(self) -> None:
         if found := _MENTION.search(self.shown):
-            last = self._parts[-1]
-            last.shown = last.shown.removesuffix(found[1]) + _COMPLETION
+            shown, _ = self._parts.pop()
+            self._parts.append((shown.removesuffix(found[1]) + _COMPLETION, ""))
 
     def escape_enter(self) -> bool:
         """A backslash at the end turns Enter into a new line; False when there is none."""

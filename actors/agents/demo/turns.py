@@ -1,7 +1,4 @@
-"""The turns of the demo: ``turn`` decides what a turn does, ``TurnRunner`` performs it.
-
-A turn is a pure generator: it yields an act, the runner carries it out, which may take a while, and sends back what
-came of it. Closing the generator interrupts the turn. One turn runs at a time. Lines of a message decide what it does:
+"""The turns of the demo: ``TurnRunner`` runs one at a time. Lines of a message decide what a turn does:
 
 ::
 
@@ -20,9 +17,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Generator, Iterable, Sequence
-from pathlib import Path
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Sequence
 
 from actors.agents.demo.display import TOOL_LOG, Display, OpenDialog
 from actors.agents.demo.loop import ChildProcess
@@ -37,16 +32,14 @@ _REJECTED = (
     "The user doesn't want to proceed with this tool use. The tool use was rejected. STOP what you are doing and wait "
     "for the user to tell you how to proceed."
 )
+_INTERRUPTED = "Interrupted · What should Claude do instead?"
 _IDENTITY = ("-c", "user.name=demo", "-c", "user.email=demo@localhost")
+_CHOICES = ("This one", "That one")
 
 
-class Directive(NamedTuple):
-    name: str
-    argument: str
-
-
-def directives_in(prompt: str) -> list[Directive]:
-    return [Directive(found[1], found[2] or "") for found in _LINE.finditer(prompt)]
+def directives_in(prompts: Iterable[str]) -> list[tuple[str, str]]:
+    """Name and argument of each directive."""
+    return [(found[1], found[2] or "") for found in _LINE.finditer("\n".join(prompts))]
 
 
 def answer_to(prompts: Iterable[str]) -> str:
@@ -57,132 +50,28 @@ def answer_to(prompts: Iterable[str]) -> str:
     return f"demo: received {messages} message(s): {lines[-1] if lines else ''}"
 
 
-class BeBusy(NamedTuple):
-    """Be busy for ``seconds``; for ever without."""
-
-    seconds: float | None
-
-
-class UseTool(NamedTuple):
-    """Use a tool after asking for permission. Sends back the tool's result as text."""
-
-    tool: str
-    tool_input: dict[str, Any]
-
-
-class Choose(NamedTuple):
-    """Show a menu that is no permission request. Sends back what was chosen."""
-
-    question: str
-    options: tuple[str, ...]
-
-
-class CommitFile(NamedTuple):
-    """Write a file and commit it. Sends back what git said."""
-
-    file: str
-    text: str
-
-
-class SwallowEnter(NamedTuple):
-    """Swallow the next Enter."""
-
-
-class Crash(NamedTuple):
-    """End the program at once."""
-
-    status: int
-
-
-Act = BeBusy | UseTool | Choose | CommitFile | SwallowEnter | Crash
-
-
-class TurnOutcome(NamedTuple):
-    """How the turn ended. ``error`` is empty, or the kind of API error that ``text`` reports."""
-
-    text: str
-    error: str = ""
-    status: int = 0
-
-
-Turn = Generator[Act, str, TurnOutcome]
-_FAILURES = {
-    "rate_limit": TurnOutcome("API Error: Request rejected (429) · demo", error="rate_limit", status=429),
-    "api": TurnOutcome("API Error: 500 demo", error="server_error", status=500),
-}
-
-
-def turn(prompts: Iterable[str], work_s: float) -> Turn:
-    """The turn that answers ``prompts``, which were submitted together."""
-    prompts = list(prompts)
-    yield BeBusy(work_s)
-    results = []
-    for directive in [each for prompt in prompts for each in directives_in(prompt)]:
-        if directive.name == "fail":
-            return _FAILURES.get(directive.argument, _FAILURES["api"])
-        act = _act(directive)
-        if act is None:
-            results.append(f"@@demo {directive.name} is not understood")
-        elif result := (yield act):
-            results.append(result)
-    return TurnOutcome("\n".join([answer_to(prompts), *(f"result: {result}" for result in results)]))
-
-
-def _act(directive: Directive) -> Act | None:
-    """None for a directive that is not understood."""
-    make = _ACTS.get(directive.name)
-    try:
-        return make(directive.argument) if make else None
-    except ValueError:
-        return None
-
-
-def _use_tool(argument: str) -> UseTool:
-    tool, _, tool_input = argument.partition(" ")
-    parsed = json.loads(tool_input or "{}")
-    return UseTool(tool or "Bash", parsed if isinstance(parsed, dict) else {})
-
-
-def _commit(argument: str) -> CommitFile:
-    file, _, text = argument.partition(" ")
-    if not file:
-        raise ValueError("commit needs a file")
-    return CommitFile(file, text)
-
-
-_ACTS: dict[str, Callable[[str], Act]] = {
-    "busy": lambda seconds: BeBusy(float(seconds)),
-    "never-answer": lambda _: BeBusy(None),
-    "dialog": _use_tool,
-    "ask": lambda _: Choose("Which one?", ("This one", "That one")),
-    "commit": _commit,
-    "swallow-enter": lambda _: SwallowEnter(),
-    "crash": lambda status: Crash(int(status or 1)),
-}
-
-
 class TurnRunner:
     """``finished`` is called after every turn, however it ended."""
 
     def __init__(self, display: Display, finished: Callable[[], None]) -> None:
         self._display = display
         self._finished = finished
-        self._turn: Turn | None = None
-        self._prompts: tuple[str, ...] = ()
+        self._prompts: Sequence[str] = ()
+        self._directives = iter(directives_in(()))
+        self._results: list[str] = []
         self._cancel: Callable[[], None] = _nothing
         self._hooks: list[ChildProcess] = []
         self._has_output = False
 
-    @property
-    def busy(self) -> bool:
-        return self._turn is not None
-
     def begin(self, prompts: Sequence[str]) -> None:
-        self._prompts = tuple(prompts)
-        self._turn = turn(prompts, self._display.options.work_s)
+        """Begins the turn that answers ``prompts``, which were submitted together."""
+        self._prompts = prompts
+        self._directives = iter(directives_in(prompts))
+        self._results = []
         self._has_output = False
         self._display.busy = True
-        self._perform(next(self._turn))
+        self._work(self._display.options.work_s)
+        self._display.repaint()
 
     def interrupt(self) -> None:
         """Escape: before any output the last prompt goes back into the input box, as if it had never been sent."""
@@ -192,65 +81,79 @@ class TurnRunner:
             display.draft.replace(self._prompts[-1])
         else:
             display.transcript.interrupted(during_tool=False)
-            display.say("tool", "Interrupted · What should Claude do instead?")
+            display.say("tool", _INTERRUPTED)
         self._close()
 
-    def _advance(self, result: str = "") -> None:
-        if self._turn is None:
-            return
-        try:
-            act = self._turn.send(result)
-        except StopIteration as end:
-            self._conclude(end.value)
-        else:
-            self._perform(act)
-
-    def _perform(self, act: Act) -> None:
-        match act:
-            case BeBusy(None):
+    def _advance(self) -> None:
+        """Carries out directives until one takes time; after the last one the turn ends."""
+        for name, argument in self._directives:
+            try:
+                is_done = self._carry_out(name, argument)
+            except ValueError:
+                self._results.append(f"@@demo {name} is not understood")
+                continue
+            if not is_done:
+                self._display.repaint()
                 return
-            case BeBusy(float(seconds)):
-                self._cancel = self._display.loop.later(seconds, self._advance)
-            case UseTool(tool, tool_input):
-                self._use(tool, tool_input)
-            case Choose(question, options):
-                self._choose(question, options)
-            case CommitFile(file, text):
-                self._commit(file, text)
-            case SwallowEnter():
-                self._display.swallow_enter = True
-                self._advance()
-            case Crash(status):
-                self._display.loop.stop(status)
-        self._display.repaint()
+        text = "\n".join([answer_to(self._prompts), *(f"result: {result}" for result in self._results)])
+        self._display.transcript.answer(text)
+        self._end("Stop", text, stop_hook_active=False)
 
-    def _conclude(self, outcome: TurnOutcome) -> None:
-        display = self._display
-        display.say("agent", outcome.text)
-        if outcome.error:
-            display.transcript.failure(outcome.text, outcome.error, outcome.status)
-            display.hooks.fire("StopFailure", error=outcome.error, last_assistant_message=outcome.text)
-        else:
-            display.transcript.answer(outcome.text)
-            display.hooks.fire("Stop", stop_hook_active=False, last_assistant_message=outcome.text)
+    def _carry_out(self, name: str, argument: str) -> bool:
+        """False when the turn goes on later or has ended. Raises ``ValueError`` for what is not understood."""
+        match name:
+            case "busy":
+                self._work(float(argument))
+            case "never-answer":
+                pass
+            case "dialog":
+                tool, _, given = argument.partition(" ")
+                tool_input = json.loads(given or "{}")
+                self._use(tool or "Bash", tool_input if isinstance(tool_input, dict) else {})
+            case "ask":
+                self._choose()
+            case "fail":
+                self._fail("rate_limit" if argument == "rate_limit" else "server_error")
+            case "crash":
+                self._display.loop.stop(int(argument or 1))
+            case "commit":
+                self._commit(argument)
+                return True
+            case "swallow-enter":
+                self._display.swallow_enter = True
+                return True
+            case _:
+                raise ValueError(name)
+        return False
+
+    def _work(self, seconds: float) -> None:
+        self._cancel = self._display.loop.later(seconds, self._advance)
+
+    def _fail(self, error: str) -> None:
+        status, text = 500, "API Error: 500 demo"
+        if error == "rate_limit":
+            status, text = 429, "API Error: Request rejected (429) · demo"
+        self._display.transcript.failure(text, error, status)
+        self._end("StopFailure", text, error=error)
+
+    def _end(self, event: str, text: str, **fields: object) -> None:
+        self._display.say("agent", text)
+        self._display.hooks.fire(event, **fields, last_assistant_message=text)
         self._close()
 
     def _close(self) -> None:
-        if self._turn is not None:
-            self._turn.close()
-        self._turn = None
         self._cancel()
         self._cancel = _nothing
         self._display.dialog = None
         self._display.busy = False
         self._finished()
 
-    def _use(self, tool: str, tool_input: dict[str, Any]) -> None:
+    def _use(self, tool: str, tool_input: dict[str, object]) -> None:
         """Shows the dialog and starts the hooks; the first decision counts."""
         display = self._display
         self._has_output = True
         call_id = display.transcript.tool_call(tool, tool_input)
-        shown = ", ".join(str(value) for value in tool_input.values())
+        shown = ", ".join(map(str, tool_input.values()))
         display.say("agent", f"{tool}({shown})")
         view = DialogView(
             title=f"{tool} command",
@@ -260,8 +163,22 @@ class TurnRunner:
         )
 
         def decide(allow: bool, message: str) -> None:
-            if display.dialog is dialog:
-                self._decided(call_id, UseTool(tool, tool_input), allow, message)
+            if display.dialog is not dialog:
+                return
+            self._cancel()
+            display.dialog = None
+            result = f"{tool} ran" if allow else message
+            if allow:
+                display.note(TOOL_LOG, tool=tool, tool_input=tool_input)
+                fields = {"tool_name": tool, "tool_input": tool_input, "tool_use_id": call_id}
+                display.hooks.fire("PostToolUse", **fields, tool_response=result)
+            display.transcript.tool_result(call_id, result, error=not allow)
+            display.say("tool", result)
+            for text in display.queued:  # becomes part of the turn, without a hook, as in Claude Code
+                display.transcript.injected(text)
+                display.say("user", text)
+            display.queued.clear()
+            self._go_on(result)
 
         def choose(option: int | None) -> None:
             if option in {0, 1}:
@@ -292,38 +209,20 @@ class TurnRunner:
             "Notification", message="Claude needs your permission", notification_type="permission_prompt"
         )
 
-    def _decided(self, call_id: str, call: UseTool, allow: bool, message: str) -> None:
-        display = self._display
-        self._cancel()
-        display.dialog = None
-        result = f"{call.tool} ran" if allow else message
-        if allow:
-            display.note(TOOL_LOG, tool=call.tool, tool_input=call.tool_input)
-            fields = {"tool_name": call.tool, "tool_input": call.tool_input, "tool_use_id": call_id}
-            display.hooks.fire("PostToolUse", **fields, tool_response=result)
-        display.transcript.tool_result(call_id, result, error=not allow)
-        display.say("tool", result)
-        self._take_in_queued()
-        self._advance(result)
-
-    def _take_in_queued(self) -> None:
-        """What was queued meanwhile becomes part of the turn, without a hook, as in Claude Code."""
-        display = self._display
-        for text in display.queued:
-            display.transcript.injected(text)
-            display.say("user", text)
-        display.queued.clear()
+    def _go_on(self, result: str) -> None:
+        if result:
+            self._results.append(result)
+        self._advance()
 
     def _reject(self, call_id: str) -> None:
-        display = self._display
         for hook in self._hooks:
             hook.end()
-        display.transcript.tool_result(call_id, _REJECTED, error=True)
-        display.transcript.interrupted(during_tool=True)
-        display.say("tool", "Interrupted · What should Claude do instead?")
+        self._display.transcript.tool_result(call_id, _REJECTED, error=True)
+        self._display.transcript.interrupted(during_tool=True)
+        self._display.say("tool", _INTERRUPTED)
         self._close()
 
-    def _choose(self, question: str, options: tuple[str, ...]) -> None:
+    def _choose(self) -> None:
         self._has_output = True
 
         def choose(option: int | None) -> None:
@@ -331,33 +230,37 @@ class TurnRunner:
             if option is None:
                 self.interrupt()
             else:
-                self._advance(options[option])
+                self._go_on(_CHOICES[option])
 
         view = DialogView(
-            title="Question", body=(question,), question="", options=options, hint="Enter to select · Esc to cancel"
+            title="Question",
+            body=("Which one?",),
+            question="",
+            options=_CHOICES,
+            hint="Enter to select · Esc to cancel",
         )
         self._display.dialog = OpenDialog(view, choose)
 
-    def _commit(self, file: str, text: str) -> None:
+    def _commit(self, argument: str) -> None:
+        """What git says is the result. Raises ``ValueError`` without the name of a file."""
+        file, _, text = argument.partition(" ")
+        if not file:
+            raise ValueError("commit needs a file")
         self._has_output = True
+        path = self._display.options.cwd / file
+        said = ""
         try:
-            said = _committed(self._display.options.cwd, file, text)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text + "\n", encoding="utf-8")
+            for arguments in (("add", "--", file), (*_IDENTITY, "commit", "-m", f"Add {file}", "--", file)):
+                git = ChildProcess(("git", *arguments), os.environ, b"")
+                said = git.wait().decode(errors="replace").strip()
+                if git.status:
+                    break
         except OSError as error:
             said = str(error)
-        self._advance(said)
-
-
-def _committed(directory: Path, file: str, text: str) -> str:
-    """What git said. Raises ``OSError`` for a file that cannot be written and when there is no git."""
-    path = directory / file
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text + "\n", encoding="utf-8")
-    for arguments in (("add", "--", file), (*_IDENTITY, "commit", "-m", f"Add {file}", "--", file)):
-        git = ChildProcess(("git", *arguments), os.environ, b"")
-        said = git.wait().decode(errors="replace").strip()
-        if git.status:
-            break
-    return said
+        if said:
+            self._results.append(said)
 
 
 def _nothing() -> None:

@@ -12,7 +12,7 @@ from functools import partial
 
 import pytest
 
-from actors.agents.base import Composer, EntryKind, EventKind
+from actors.agents.base import AgentEvent, Composer, EntryKind, EventKind
 from actors.agents.permissions import answer, release
 from tests.integration.agents.rig import ClaudeRig, DemoRig, until
 from tests.standin.wrapping import as_each_version_keeps_it, unwrapped
@@ -38,6 +38,20 @@ async def has_answered(rig: AnyRig, text: str) -> None:
     await rig.event(EventKind.TURN_ENDED, number)
     await rig.shows_empty_composer()
     await until(lambda: len(rig.entries(EntryKind.ANSWER)) == number)
+
+
+async def asked_for(rig: AnyRig, command: str) -> AgentEvent:
+    """The request of a fresh agent to run a command, once its dialog is shown."""
+    await rig.ready()
+    await rig.submit(f"[x]\n{rig.use_tool(command)}")
+    asked = await rig.event(EventKind.PERMISSION_REQUESTED)
+    await rig.shows_dialog()
+    return asked
+
+
+def decide(rig: AnyRig, asked: AgentEvent, *, allow: bool, message: str = "") -> bool:
+    decision = rig.decide(asked, allow=allow, message=message)
+    return answer(rig.instance_directory, asked.request_id, decision)
 
 
 async def shows_no_way_out(rig: AnyRig) -> bool:
@@ -71,17 +85,10 @@ async def test_a_pasted_text_is_submitted_exactly_and_answered(rig: AnyRig) -> N
 
 
 async def test_an_allowed_tool_runs_and_the_turn_goes_on(rig: AnyRig) -> None:
-    await rig.ready()
-    await rig.submit(f"[x]\n{rig.use_tool('touch allowed')}")
-    asked = await rig.event(EventKind.PERMISSION_REQUESTED)
-    await rig.shows_dialog()
+    asked = await asked_for(rig, "touch allowed")
 
     assert (asked.tool, asked.tool_input["command"]) == ("Bash", "touch allowed")
-    assert answer(
-        rig.instance_directory,
-        asked.request_id,
-        rig.decide(asked, allow=True, message=""),
-    )
+    assert decide(rig, asked, allow=True)
     used = await rig.event(EventKind.TOOL_USED)
     await rig.event(EventKind.TURN_ENDED)
     await rig.shows_empty_composer()
@@ -100,12 +107,9 @@ async def test_what_a_user_s_rule_always_asks_for_runs_when_it_is_allowed_and_as
     settings = claude.cwd.parents[1] / "user" / ".claude" / "settings.json"
     settings.parent.mkdir(exist_ok=True)
     settings.write_text(json.dumps({"permissions": {"ask": ["Bash(touch:*)"]}}))
-    await claude.ready()
-    await claude.submit(f"[x]\n{claude.use_tool('touch allowed')}")
-    asked = await claude.event(EventKind.PERMISSION_REQUESTED)
-    await claude.shows_dialog()
+    asked = await asked_for(claude, "touch allowed")
 
-    assert answer(claude.instance_directory, asked.request_id, claude.decide(asked, allow=True, message=""))
+    assert decide(claude, asked, allow=True)
     await claude.event(EventKind.TURN_ENDED)
 
     assert claude.has_run("touch allowed")
@@ -113,15 +117,9 @@ async def test_what_a_user_s_rule_always_asks_for_runs_when_it_is_allowed_and_as
 
 
 async def test_a_denied_tool_does_not_run_and_the_agent_learns_why(rig: AnyRig) -> None:
-    await rig.ready()
-    await rig.submit(f"[x]\n{rig.use_tool('touch denied')}")
-    asked = await rig.event(EventKind.PERMISSION_REQUESTED)
+    asked = await asked_for(rig, "touch denied")
 
-    assert answer(
-        rig.instance_directory,
-        asked.request_id,
-        rig.decide(asked, allow=False, message="no: 日本"),
-    )
+    assert decide(rig, asked, allow=False, message="no: 日本")
     answered = await rig.event(EventKind.TURN_ENDED)
     await rig.shows_empty_composer()
 
@@ -132,10 +130,7 @@ async def test_a_denied_tool_does_not_run_and_the_agent_learns_why(rig: AnyRig) 
 
 
 async def test_text_and_enter_in_a_dialog_approve_the_tool_and_lose_the_text(rig: AnyRig) -> None:
-    await rig.ready()
-    await rig.submit(f"[x]\n{rig.use_tool('touch trapped')}")
-    asked = await rig.event(EventKind.PERMISSION_REQUESTED)
-    await rig.shows_dialog()
+    asked = await asked_for(rig, "touch trapped")
 
     async def entered() -> bool:
         await rig.pane.press("Enter")
@@ -151,10 +146,7 @@ async def test_text_and_enter_in_a_dialog_approve_the_tool_and_lose_the_text(rig
 
 
 async def test_an_arrow_in_a_dialog_moves_its_pointer_and_nothing_else(rig: AnyRig) -> None:
-    await rig.ready()
-    await rig.submit(f"[x]\n{rig.use_tool('touch pointed')}")
-    await rig.event(EventKind.PERMISSION_REQUESTED)
-    await rig.shows_dialog()
+    await asked_for(rig, "touch pointed")
 
     async def moved() -> bool:
         await rig.pane.press("Down")
@@ -167,10 +159,7 @@ async def test_an_arrow_in_a_dialog_moves_its_pointer_and_nothing_else(rig: AnyR
 
 
 async def test_escape_in_a_dialog_denies_and_stops_the_turn_without_a_hook(rig: AnyRig) -> None:
-    await rig.ready()
-    await rig.submit(f"[x]\n{rig.use_tool('touch escaped')}")
-    await rig.event(EventKind.PERMISSION_REQUESTED)
-    await rig.shows_dialog()
+    await asked_for(rig, "touch escaped")
 
     await rig.pane.press("Escape")
     await rig.shows_empty_composer()

@@ -16,6 +16,7 @@ import psutil
 import pytest
 
 from actors.agents import hook
+from actors.agents.base import AgentEvent
 from actors.agents.claude_records import read_event
 from actors.agents.permissions import answer, release
 
@@ -37,6 +38,15 @@ def until(condition: Callable[[], object]) -> None:
     while not condition():
         assert time.monotonic() < deadline, "the condition did not come true in time"
         time.sleep(0.01)
+
+
+def recorded(directory: Path) -> AgentEvent:
+    """The event in the spool, once it is there."""
+    spool = directory / hook.SPOOL_NAME
+    until(lambda: spool.exists() and spool.stat().st_size)
+    event = read_event(spool.read_bytes().strip())
+    assert event
+    return event
 
 
 @pytest.fixture(autouse=True)
@@ -61,11 +71,7 @@ class Asking:
         self.request_id = ""
 
     def ask(self) -> None:
-        spool = self.directory / hook.SPOOL_NAME
-        until(lambda: spool.exists() and spool.stat().st_size)
-        event = read_event(spool.read_bytes().strip())
-        assert event
-        self.request_id = event.request_id
+        self.request_id = recorded(self.directory).request_id
 
     def end(self) -> bytes:
         assert self.process.stdout
@@ -92,9 +98,7 @@ def test_an_event_is_recorded_and_nothing_is_printed(tmp_path: Path) -> None:
     ended = run(tmp_path, "Stop", STOP)
 
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, b"", b"")
-    event = read_event((tmp_path / hook.SPOOL_NAME).read_bytes().strip())
-    assert event
-    assert event.text == "done"
+    assert recorded(tmp_path).text == "done"
 
 
 def test_many_hooks_at_once_tear_no_line(tmp_path: Path) -> None:
@@ -109,29 +113,19 @@ def test_many_hooks_at_once_tear_no_line(tmp_path: Path) -> None:
     assert [json.loads(line)["last_assistant_message"] for line in lines] == ["x" * 20_000] * 20
 
 
-@pytest.mark.parametrize("event", ["Stop", "PermissionRequest"])
-def test_a_directory_that_is_gone_is_no_trouble_for_the_agent(tmp_path: Path, event: str) -> None:
-    ended = run(tmp_path / "gone", event, REQUEST)
-
-    assert (ended.returncode, ended.stdout, ended.stderr) == (0, b"", b"")
+GONE, FULL = "a directory that is gone", "a full disk"
 
 
 @pytest.mark.parametrize("event", ["Stop", "PermissionRequest"])
-def test_a_full_disk_is_no_trouble_for_the_agent(tmp_path: Path, event: str) -> None:
-    (tmp_path / hook.SPOOL_NAME).symlink_to("/dev/full")
-    ended = run(tmp_path, event, REQUEST)
+@pytest.mark.parametrize("trouble", [GONE, FULL, b"", b"junk", b"\xff{", b"{"])
+def test_no_trouble_of_a_hook_is_one_of_the_agent(tmp_path: Path, event: str, trouble: str | bytes) -> None:
+    directory = tmp_path / ("gone" if trouble == GONE else "")
+    if trouble == FULL:
+        (tmp_path / hook.SPOOL_NAME).symlink_to("/dev/full")
+    ended = run(directory, event, trouble if isinstance(trouble, bytes) else REQUEST)
 
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, b"", b"")
-    assert list(tmp_path.glob("permission-*")) == []
-
-
-@pytest.mark.parametrize("event", ["Stop", "PermissionRequest"])
-@pytest.mark.parametrize("payload", [b"", b"junk", b"\xff{", b"{"])
-def test_input_that_is_no_event_is_no_trouble_for_the_agent(tmp_path: Path, event: str, payload: bytes) -> None:
-    ended = run(tmp_path, event, payload)
-
-    assert (ended.returncode, ended.stdout, ended.stderr) == (0, b"", b"")
-    assert list(tmp_path.iterdir()) == []
+    assert [path.name for path in tmp_path.iterdir()] == ([hook.SPOOL_NAME] if trouble == FULL else [])
 
 
 def test_missing_arguments_are_no_trouble_for_the_agent() -> None:
@@ -141,14 +135,10 @@ def test_missing_arguments_are_no_trouble_for_the_agent() -> None:
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, b"", b"")
 
 
-def test_the_answer_to_a_permission_request_is_printed(asking: Asking) -> None:
-    assert answer(asking.directory, asking.request_id, '{"a": "日本"}')
-    assert asking.end() == '{"a": "日本"}\n'.encode()
-
-
-def test_a_long_answer_is_printed_whole(asking: Asking) -> None:
-    assert answer(asking.directory, asking.request_id, "x" * 500_000)
-    assert asking.end() == b"x" * 500_000 + b"\n"
+@pytest.mark.parametrize("words", ['{"a": "日本"}', "x" * 500_000], ids=["short", "longer than a pipe holds"])
+def test_the_answer_to_a_permission_request_is_printed_whole(asking: Asking, words: str) -> None:
+    assert answer(asking.directory, asking.request_id, words)
+    assert asking.end() == f"{words}\n".encode()
 
 
 def test_a_released_request_prints_nothing(asking: Asking) -> None:
@@ -205,10 +195,7 @@ def wrapped(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def test_a_hook_in_a_wrapper_tells_which_process_its_agent_is(wrapped: subprocess.Popen[bytes], tmp_path: Path) -> None:
-    spool = tmp_path / hook.SPOOL_NAME
-    until(lambda: spool.exists() and spool.stat().st_size)
-    event = read_event(spool.read_bytes().strip())
-    assert event
+    event = recorded(tmp_path)
     assert event.agent_pid == os.getpid()
     assert wrapped.poll() is None
     assert release(tmp_path, event.request_id)

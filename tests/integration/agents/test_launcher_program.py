@@ -29,7 +29,9 @@ def launched(directory: Path, argv: tuple[str, ...], cwd: Path, **environment: s
     return subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
 
 
-def test_the_agent_takes_the_launchers_place(tmp_path: Path) -> None:
+def test_the_agent_takes_the_launchers_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("CLAUDECODE", "CLAUDE_CODE_SESSION_ID", "CLAUDE_CODE_USE_BEDROCK", "TMUX"):
+        monkeypatch.setenv(name, "ours")
     (tmp_path / "a b").mkdir()
     argv = (sys.executable, "-c", REPORT, "--x", "$(touch no)", "日本\n")
     report = json.loads(launched(tmp_path, argv, tmp_path / "a b", KEY="se'cret").stdout)
@@ -38,6 +40,8 @@ def test_the_agent_takes_the_launchers_place(tmp_path: Path) -> None:
     assert report["cwd"] == str(tmp_path / "a b")
     assert report["environment"]["KEY"] == "se'cret"
     assert report["environment"]["PATH"] == os.environ["PATH"]
+    assert report["environment"]["CLAUDE_CODE_USE_BEDROCK"] == "ours"
+    assert not {"CLAUDECODE", "CLAUDE_CODE_SESSION_ID", "TMUX"} & report["environment"].keys()
 
 
 def test_the_agent_neither_blocks_nor_ignores_a_signal(tmp_path: Path) -> None:

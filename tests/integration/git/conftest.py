@@ -89,7 +89,7 @@ def project(short_tmp: Path) -> Project:
 
 
 def count_gits(project: Project) -> Callable[[], int]:
-    """Tells how many gits the hands have started since this was called."""
+    """Tells how many gits the executor has started since this was called."""
     trace = project.base / "trace"
     (project.base / "user/.gitconfig").write_text(f"[trace2]\n\tnormalTarget = {trace}\n")
     return lambda: trace.read_text().count(" start ") if trace.exists() else 0

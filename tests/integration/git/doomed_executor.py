@@ -1,4 +1,4 @@
-"""One write of the hands in a process of its own, which the test kills: ``python -m … USER_HOME DIRECTORY``."""
+"""One write of the executor in a process of its own, which the test kills: ``python -m … USER_HOME DIRECTORY``."""
 
 from __future__ import annotations
 

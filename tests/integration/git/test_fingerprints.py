@@ -1,4 +1,4 @@
-"""An answer that was kept is only given while it is what git itself would say."""
+"""An answer that was kept is only given while it is what git itself would say; what cannot be seen is not kept."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from random import Random
 
 import pytest
 
-from actors.git.fingerprint import MOST_ENTRIES, STEP_NS
+from actors.git import reads
+from actors.git.fingerprint import MOST_ENTRIES, STEP_NS, Fingerprinter
+from actors.git.layout import find_place
 from actors.git.model import (
     Fingerprint,
     GitRequest,
@@ -62,6 +64,7 @@ CHANGES: dict[str, Callable[[Project], object]] = {
     "checkout": lambda p: p.git("checkout", "-q", "-b", "new"),
     "detach": lambda p: p.git("checkout", "-q", "--detach"),
     "stage": lambda p: ((p.repository / "b").write_text("x"), p.git("add", "b")),
+    "change of the index alone": lambda p: p.git("rm", "-q", "--cached", "README.md"),
     "unstaged change": lambda p: (p.repository / "README.md").write_text("x"),
     "change of the same length": lambda p: (p.repository / "README.md").write_text("# projecT\n"),
     "new file": lambda p: (p.repository / "b").write_text("x"),
@@ -71,24 +74,19 @@ CHANGES: dict[str, Callable[[Project], object]] = {
     "ignore rule": lambda p: (p.repository / ".git/info/exclude").write_text("*\n"),
     "configuration": lambda p: p.git("config", "core.filemode", "false"),
 }
-OF_STATUS = set(CHANGES) - {"new branch"}
-OF_LOG = {"commit", "commit on packed refs", "checkout", "detach", "configuration", "ignore rule"}
+ENDS = {
+    STATUS: set(CHANGES) - {"new branch"},
+    LOG: {"commit", "commit on packed refs", "checkout", "detach", "configuration", "ignore rule"},
+}
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_every_change_that_a_status_shows_ends_its_answer(project: Project, change: str) -> None:
-    fingerprint = settled(project, STATUS).fingerprint
+@pytest.mark.parametrize("read", ENDS, ids=["status", "log"])
+def test_every_change_that_an_answer_shows_ends_it(project: Project, read: Read, change: str) -> None:
+    fingerprint = settled(project, read).fingerprint
     CHANGES[change](project)
 
-    assert holds(project, STATUS, fingerprint) == (change not in OF_STATUS)
-
-
-@pytest.mark.parametrize("change", CHANGES)
-def test_every_change_that_a_log_shows_ends_its_answer_and_files_do_not(project: Project, change: str) -> None:
-    fingerprint = settled(project, LOG).fingerprint
-    CHANGES[change](project)
-
-    assert holds(project, LOG, fingerprint) == (change not in OF_LOG)
+    assert holds(project, read, fingerprint) == (change not in ENDS[read])
 
 
 def test_what_other_members_commit_leaves_the_answers_of_a_working_tree_alone(project: Project) -> None:
@@ -275,3 +273,85 @@ def _commits(outcome: GitResponse) -> list[dict[str, str]]:
     commits = result(outcome)["commits"]
     assert isinstance(commits, list)
     return commits
+
+
+REVISIONS = [
+    *("FETCH_HEAD", "ORIG_HEAD", "main@{1}", "main@{10.minutes.ago}", "@{-1}", "worktrees/tree/HEAD"),
+    *("main-worktree/HEAD", "main..FETCH_HEAD", "AUTO_MERGE"),
+]
+
+
+@pytest.mark.parametrize("revision", REVISIONS)
+def test_what_a_revision_stands_for_beside_refs_is_never_kept(project: Project, revision: str) -> None:
+    place = find_place(project.repository)
+    assert place is not None
+    time.sleep(STEP_NS / 1e9)
+
+    assert Fingerprinter(project.environment).begin(place, ReadLog(revision=revision, limit=1), time.time_ns()) is None
+
+
+@pytest.mark.parametrize("revision", ["HEAD", "HEAD~1", "main", "main..member", "HEAD^{commit}", "v1.0"])
+def test_the_log_of_a_ref_or_of_head_is_kept(project: Project, revision: str) -> None:
+    project.commit("a")
+    project.git("tag", "v1.0")
+
+    fingerprint = settled(project, ReadLog(revision=revision, limit=1)).fingerprint
+
+    assert holds(project, ReadLog(revision=revision, limit=1), fingerprint)
+
+
+def test_rules_that_are_reached_by_a_link_are_looked_at(project: Project) -> None:
+    rules = project.base / "dotfiles"
+    rules.write_text("")
+    link = project.base / "user/.config/git/ignore"
+    link.parent.mkdir(parents=True)
+    link.symlink_to(rules)
+    (project.repository / "a.tmp").write_text("x")
+    fingerprint = settled(project, STATUS).fingerprint
+
+    rules.write_text("*.tmp\n")
+
+    assert not holds(project, STATUS, fingerprint)
+
+
+@pytest.mark.parametrize("name", ["reftable/tables.list", "worktrees/tree/reftable/tables.list"])
+@pytest.mark.parametrize("read", [LOG, BRANCHES], ids=["log", "branches"])
+def test_tables_of_refs_are_looked_at(project: Project, name: str, read: Read) -> None:
+    at = project.tree if read is LOG else project.repository
+    path = project.repository / ".git" / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("0x1-0x1-a.ref\n")
+    fingerprint = settled(project, read, at=at).fingerprint
+
+    path.write_text("0x1-0x2-b.ref\n")
+
+    assert not holds(project, read, fingerprint, at=at)
+
+
+def test_a_status_of_files_that_are_elsewhere_is_not_kept(project: Project) -> None:
+    elsewhere = project.base / "elsewhere"
+    elsewhere.mkdir()
+    project.git("config", "core.worktree", str(elsewhere))
+
+    assert _never_proved(project)
+
+
+def test_a_status_with_very_many_ignored_files_is_not_kept(project: Project) -> None:
+    project.commit(".gitignore", "*.o\n")
+    for number in range(MOST_ENTRIES + 1):
+        (project.repository / f"{number}.o").touch()
+
+    assert _never_proved(project)
+
+
+def test_a_large_answer_is_not_kept(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    settled(project, STATUS)
+    monkeypatch.setattr(reads, "LARGEST_KEPT", 10)
+
+    assert project.read(STATUS).fingerprint is None
+
+
+def _never_proved(project: Project) -> bool:
+    """Also not when all has been as it is for longer than the steps of its times."""
+    time.sleep(STEP_NS / 1e9)
+    return project.read(STATUS).fingerprint is None

@@ -145,16 +145,6 @@ def test_a_commit_of_everything_takes_new_and_deleted_files_of_the_whole_tree(pr
     assert project.git("ls-files").split() == ["below/a", "new"]
 
 
-def test_a_commit_that_a_hook_refuses_leaves_the_index_as_it_was(project: Project) -> None:
-    project.hook("pre-commit", "echo no tests >&2; exit 1")
-    _written(project.repository / "new", "x")
-    before = project.git("status", "--porcelain")
-
-    assert "no tests" in refusal(project.write(ALL))
-    assert "no tests" in refusal(project.write(Commit(message="m", files=("new",), everything=False)))
-    assert project.git("status", "--porcelain") == before
-
-
 def test_with_nothing_to_commit_a_commit_says_so(project: Project) -> None:
     for operation in (ALL, Commit(message="m", files=(), everything=False)):
         assert "nothing to commit" in refusal(project.write(operation))

@@ -8,8 +8,7 @@ import sys
 from pathlib import Path
 
 from supervisor.boot import find_address
-
-ROOT = Path(__file__).resolve().parents[3]
+from tests.integration.runtime.conftest import ROOT
 
 
 def test_ray_is_ready_once_its_raylet_is_registered(tmp_path: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,7 +13,8 @@ import pytest
 
 from actors.processes import end_processes
 from supervisor.runtime.ray_head import HeadWatch
-from tests.processes import called, ends
+from tests.integration.runtime.conftest import eventually
+from tests.processes import called, command_of, ends
 
 _HEAD = """
 import subprocess, sys
@@ -52,11 +52,8 @@ def _children(head: subprocess.Popen[str]) -> list[psutil.Process]:
 
 
 def _until_named(head: subprocess.Popen[str], name: str) -> psutil.Process:
-    deadline = time.monotonic() + 10
-    while not (found := called(_children(head), name)):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    return found[0]
+    assert eventually(lambda: called(_children(head), name))
+    return called(_children(head), name)[0]
 
 
 @pytest.mark.parametrize("victim", ["gcs_server", "raylet"])
@@ -124,7 +121,7 @@ def test_an_agent_that_ended_before_it_was_seen_is_told_because_the_other_is_the
     head = subprocess.Popen([sys.executable, "-c", "import subprocess, sys; subprocess.run(sys.argv[1:])", *words])
     try:
         times = iter([0.0, 2.9, 3.1])
-        _until_run(head, agents)
+        assert eventually(lambda: all(_runs(head, agent) for agent in agents))
         watch = HeadWatch(head.pid, lambda: next(times))
         assert [watch.ended() for _ in range(3)] == ["", "", told]
     finally:
@@ -132,12 +129,7 @@ def test_an_agent_that_ended_before_it_was_seen_is_told_because_the_other_is_the
         head.wait(10)
 
 
-def _until_run(head: subprocess.Popen[bytes], agents: list[str]) -> None:
-    """The agents are the programs that they are to be."""
-    deadline = time.monotonic() + 10
-    while time.monotonic() < deadline:
-        lines = [" ".join(each.cmdline()[:2]) for each in psutil.Process(head.pid).children(recursive=True)]
-        if all(any(line.endswith(agent) for line in lines) for agent in agents):
-            return
-        time.sleep(0.01)
-    pytest.fail("the agents have not begun")
+def _runs(head: subprocess.Popen[bytes], agent: str) -> bool:
+    """Whether a process below the head has become the agent's program."""
+    below = psutil.Process(head.pid).children(recursive=True)
+    return any(" ".join(command_of(each)[:2]).endswith(agent) for each in below)

@@ -15,18 +15,10 @@ import psutil
 import pytest
 
 from actors.processes import end_processes, is_running, mark_of, processes_with
+from tests.integration.runtime.conftest import ROOT, eventually
 
 MARK = "TEST_MARK"
 Start = Callable[..., psutil.Process]
-
-
-def eventually(condition: Callable[[], bool], timeout_s: float = 5.0) -> bool:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.01)
-    return True
 
 
 @pytest.fixture
@@ -101,10 +93,9 @@ def test_a_process_that_does_not_end_when_asked_is_killed(start: Start, hindranc
 def test_the_caller_and_its_ancestors_are_never_ended(start: Start) -> None:
     script = "import psutil; from actors.processes import end_processes as end; me = psutil.Process()\n"
     script += "print(end([me, *me.parents()], 0))"
-    root = Path(__file__).resolve().parents[3]
 
     done = subprocess.run(
-        [sys.executable, "-c", script], cwd=root, capture_output=True, text=True, timeout=30, check=False
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=30, check=False
     )
 
     assert (done.returncode, done.stdout) == (0, "[]\n")

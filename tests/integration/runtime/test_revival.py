@@ -7,11 +7,8 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
 
 import psutil
 import pytest
@@ -23,8 +20,8 @@ from actors.tmux.server import TmuxServer
 from supervisor.runtime import Runtime
 from supervisor.runtime.parts import gateway_answers
 from supervisor.settings import Settings
-from supervisor.team.file import TeamInfo, read_team, wanted_team, write_team
-from tests.integration.runtime.conftest import STANDIN
+from supervisor.team.file import TeamInfo, wanted_team, write_team
+from tests.integration.runtime.conftest import STANDIN, eventually, team_of
 from tests.processes import called, environment_of, of_ray, session_of, tell, title_of
 
 pytestmark = pytest.mark.timeout(180)
@@ -41,25 +38,10 @@ def caller(**more: str) -> dict[str, str]:
     return {**os.environ, "MAX_CONCURRENT_SPAWNS": "7", **more}
 
 
-def team_of(home: Home) -> TeamInfo:
-    team = read_team(home)
-    assert team is not None
-    return team
-
-
 def named(home: Home, name: str) -> psutil.Process:
     """The only Ray process of that name."""
     (found,) = called(of_ray(home), name)
     return found
-
-
-def eventually(condition: Callable[[], bool], within_s: float = BACK_S) -> bool:
-    deadline = time.monotonic() + within_s
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.02)
-    return True
 
 
 def agent_in(home: Home) -> psutil.Process:
@@ -89,7 +71,7 @@ def test_a_supervisor_that_was_killed_answers_again_without_anybodys_help(home: 
 
     end_processes([supervisor], grace_s=0)
 
-    assert eventually(lambda: gateway_answers(home))
+    assert eventually(lambda: gateway_answers(home), BACK_S)
     assert is_running(instance)
     check_whole(home)
     assert runtime(home).up(caller()).already_running
@@ -106,7 +88,7 @@ def test_whatever_of_ray_dies_it_is_brought_back_whole_and_the_agents_do_not_not
         chosen = {"head": [psutil.Process(team_of(home).head_pid)], "all": before}.get(victim) or [named(home, victim)]
         tell(chosen, signal.SIGKILL if how == "killed" else signal.SIGTERM)
 
-        assert eventually(lambda: runtime(home).state().kind == "partly"), victim
+        assert eventually(lambda: runtime(home).state().kind == "partly", BACK_S), victim
         begun = time.monotonic()
         address = runtime(home).revive({"PATH": os.environ["PATH"]})
 
@@ -121,28 +103,20 @@ def test_whatever_of_ray_dies_it_is_brought_back_whole_and_the_agents_do_not_not
     assert environment_of(one_of_ray)["MAX_CONCURRENT_SPAWNS"] == "7"
 
 
-def test_a_ray_that_is_just_dying_is_replaced_and_not_waited_for(home: Home, team: TeamInfo) -> None:
-    """Its head does not know yet."""
-    head = psutil.Process(team.head_pid)
-    head.suspend()
-    tell([named(home, "gcs_server"), named(home, "ray::_Supervisor")])
+@pytest.mark.parametrize("hanging", ["head", "gcs_server"])
+def test_a_ray_that_does_not_know_yet_that_it_dies_is_replaced_and_not_waited_for(
+    home: Home, team: TeamInfo, hanging: str
+) -> None:
+    victim = psutil.Process(team.head_pid) if hanging == "head" else named(home, hanging)
+    victim.suspend()
+    dying = ["ray::_Supervisor"] if hanging == "gcs_server" else ["gcs_server", "ray::_Supervisor"]
+    tell([named(home, name) for name in dying])
     begun = time.monotonic()
-
-    runtime(home).revive(caller())
-
-    assert time.monotonic() - begun < REVIVE_S
-    assert not is_running(head)
-    check_whole(home)
-
-
-def test_a_ray_that_hangs_is_replaced(home: Home, team: TeamInfo) -> None:
-    hanging = named(home, "gcs_server")
-    hanging.suspend()
-    tell([named(home, "ray::_Supervisor")])
 
     assert runtime(home).revive(caller()) is not None
 
-    assert not is_running(hanging)
+    assert time.monotonic() - begun < REVIVE_S
+    assert not is_running(victim)
     check_whole(home)
 
 
@@ -170,13 +144,6 @@ def test_a_lost_terminal_server_comes_back_with_the_environment_that_it_had(home
     assert server is not None
     assert psutil.Process(server).environ() == environment
     check_whole(home)
-
-
-@pytest.fixture
-def bystander() -> Iterator[subprocess.Popen[bytes]]:
-    with subprocess.Popen(["sleep", "60"], start_new_session=True) as process:
-        yield process
-        process.kill()
 
 
 @pytest.mark.parametrize("command", ["up", "revive"])
@@ -210,16 +177,26 @@ def test_after_a_reboot_a_new_team_begins_over_what_the_home_keeps(
     assert now == {**agents, **changed, **news}
 
 
-def test_a_team_that_was_brought_down_or_is_to_be_is_not_revived(home: Home, team: TeamInfo) -> None:
+def test_a_team_whose_bringing_down_was_cut_short_is_not_revived_and_gets_a_new_ray_when_it_is_brought_up(
+    home: Home, team: TeamInfo
+) -> None:
+    class CutShortError(Exception):
+        pass
+
+    def cut_short(step: str) -> None:
+        raise CutShortError
+
+    before = of_ray(home)
     assert runtime(home).revive(caller()) is not None
-    write_team(home, replace(team, ending=True))
-    end_processes(of_ray(home), grace_s=0)
+    with pytest.raises(CutShortError):
+        runtime(home).down(cut_short)
 
     assert runtime(home).revive(caller()) is None
-    assert of_ray(home) == []
+    address = runtime(home).up(caller())
 
-    runtime(home).up(caller())
+    assert (address.team_id, address.already_running) == (team.team_id, False)
     assert not team_of(home).ending
+    assert not any(is_running(process) for process in before)
     check_whole(home)
     runtime(home).down()
 
@@ -227,38 +204,10 @@ def test_a_team_that_was_brought_down_or_is_to_be_is_not_revived(home: Home, tea
     assert not home.team_file.exists()
 
 
-def test_a_team_whose_bringing_down_was_cut_short_is_not_revived(home: Home, team: TeamInfo) -> None:
-    class CutShortError(Exception):
-        pass
-
-    def cut_short(step: str) -> None:
-        raise CutShortError
-
-    with pytest.raises(CutShortError):
-        runtime(home).down(cut_short)
-    end_processes(of_ray(home), grace_s=0)
-
-    assert runtime(home).revive(caller()) is None
-    assert runtime(home).up(caller()).team_id == team.team_id
-
-
-def test_a_team_whose_bringing_down_was_cut_short_gets_a_supervisor_that_refuses_nothing(
-    home: Home, team: TeamInfo
-) -> None:
-    write_team(home, replace(team, ending=True))
-    before = of_ray(home)
-
-    address = runtime(home).up(caller())
-
-    assert (address.team_id, address.already_running) == (team.team_id, False)
-    assert not any(is_running(process) for process in before)
-    check_whole(home)
-
-
 def test_a_team_that_is_just_being_brought_down_is_not_revived_afterwards(home: Home, team: TeamInfo) -> None:
     with ThreadPoolExecutor(1) as pool:
         down = pool.submit(runtime(home).down)
-        assert eventually(lambda: wanted_team(home) is None)
+        assert eventually(lambda: wanted_team(home) is None, BACK_S)
         assert runtime(home).revive(caller()) is None
         assert down.result().was_running
 
@@ -275,18 +224,3 @@ def test_a_lost_team_file_does_not_keep_the_ray_of_that_team_from_being_replaced
     assert address.team_id == team.team_id
     assert not any(is_running(process) for process in before)
     check_whole(home)
-
-
-def test_a_home_in_use_is_private_to_its_user(home: Home, team: TeamInfo) -> None:
-    wrong = []
-    for path in (home.root, *home.root.rglob("*")):
-        if path.is_symlink():
-            continue
-        with suppress(FileNotFoundError):  # a Ray at work makes and removes files
-            mode = path.stat().st_mode & 0o777
-            of_ray = home.ray_directory in (path, *path.parents)  # its directories are open, behind a private one
-            if (mode & 0o077 and not path.is_dir()) if of_ray else mode != (0o700 if path.is_dir() else 0o600):
-                wrong.append((str(path.relative_to(home.root)), oct(mode)))
-
-    assert wrong == []
-    assert Path(home.lock_file).exists()

@@ -7,13 +7,14 @@ store of a restarted supervisor would.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
+from actors.errors import StateLostError
 from supervisor.store.base import StateStore
 from supervisor.store.sqlite import SqliteStore
 from tests.fakes.store import MemoryStore
@@ -21,7 +22,6 @@ from tests.integration.store.mirrors import make_mirrored
 from tests.integration.store.redis_server import RedisProcess, server
 
 StoreMaker = Callable[[], StateStore]
-Reopen = Callable[[StateStore], Awaitable[StateStore]]
 
 
 @contextlib.contextmanager
@@ -56,6 +56,29 @@ def path(short_tmp: Path) -> Path:
     return short_tmp / "state.db"
 
 
+async def refuse() -> None:
+    """A ``MayBegin`` that does not permit it."""
+    raise StateLostError("agents live")
+
+
+async def is_refused(store: StateStore) -> bool:
+    """Whether the store's state may not begin anew. It is closed afterwards."""
+    try:
+        await store.open()
+    except StateLostError:
+        return True
+    await store.close()
+    return False
+
+
+async def write_without_mirror(path: Path) -> None:
+    """A state with a record, of which no Redis knows."""
+    store = SqliteStore(path)
+    await store.open()
+    await store.save({"before": b"1"})
+    await store.close()
+
+
 @pytest.fixture
 def running(short_tmp: Path) -> Iterator[RedisProcess]:
     """A Redis of the test's own, which it may break."""
@@ -63,39 +86,24 @@ def running(short_tmp: Path) -> Iterator[RedisProcess]:
         yield process
 
 
-@pytest.fixture(params=BACKENDS)
-def store_maker(request: pytest.FixtureRequest, short_tmp: Path) -> Iterator[StoreMaker]:
+@pytest_asyncio.fixture(params=BACKENDS)
+async def store_maker(request: pytest.FixtureRequest, short_tmp: Path) -> AsyncIterator[StoreMaker]:
+    """Makes stores of one back end, which are closed at the end."""
+    made: list[StateStore] = []
     with BACKENDS[request.param](short_tmp) as make:
-        yield make
+
+        def noted() -> StateStore:
+            made.append(make())
+            return made[-1]
+
+        yield noted
+        for store in made:
+            await store.close()
 
 
 @pytest_asyncio.fixture
-async def opened(store_maker: StoreMaker) -> AsyncIterator[list[StateStore]]:
-    """Every store that the test has open; closed at its end."""
-    stores: list[StateStore] = []
-    yield stores
-    for store in stores:
-        await store.close()
-
-
-@pytest_asyncio.fixture
-async def store(store_maker: StoreMaker, opened: list[StateStore]) -> StateStore:
+async def store(store_maker: StoreMaker) -> StateStore:
     """An open store without records."""
     made = store_maker()
-    opened.append(made)
     await made.open()
     return made
-
-
-@pytest.fixture
-def reopen(store_maker: StoreMaker, opened: list[StateStore]) -> Reopen:
-    """Closes a store and opens another one on the same state."""
-
-    async def again(store: StateStore) -> StateStore:
-        await store.close()
-        made = store_maker()
-        opened.append(made)
-        await made.open()
-        return made
-
-    return again

@@ -10,7 +10,7 @@ from typing import Any
 
 from supervisor.store.base import MayBegin, StateStore, always
 from supervisor.store.keys import RedisKeys
-from supervisor.store.mirror import MirrorClient, MirroredStore, RedisMirror
+from supervisor.store.mirror import MirrorClient, MirroredStore
 from supervisor.store.redis_client import RedisServer
 
 TEAM = "team"
@@ -22,7 +22,7 @@ def make_mirrored(
 ) -> MirroredStore:
     """As in a team, but with short pauses."""
     client = MirrorClient(RedisServer.at(url), team, "host", home)
-    return MirroredStore(path, RedisMirror(path, client, look_s=0.2, pause_s=0.02, longest_pause_s=0.1), may_begin)
+    return MirroredStore(path, client, may_begin, look_s=0.2, pause_s=0.02, longest_pause_s=0.1)
 
 
 def in_redis(client: Any, keys: RedisKeys = KEYS) -> dict[str, bytes]:

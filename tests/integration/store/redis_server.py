@@ -13,10 +13,10 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 import pytest
@@ -24,6 +24,7 @@ import redis
 
 _START_S = 10.0
 _LAST_SLOT = 0x3FFF
+_Process = TypeVar("_Process", bound="RedisProcess")
 
 
 def require_redis() -> str:
@@ -95,20 +96,26 @@ class RedisProcess:
         """Removes the data of a server that does not run."""
         shutil.rmtree(self.directory / "appendonlydir", ignore_errors=True)
 
-    def pause(self) -> None:
-        self._signal(signal.SIGSTOP)
-
-    def resume(self) -> None:
-        self._signal(signal.SIGCONT)
-
-    def _signal(self, number: signal.Signals) -> None:
-        if self._process is not None:
-            self._process.send_signal(number)
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """It does not answer, but its system takes what is sent to it."""
+        if self._process is None:
+            raise RuntimeError("it does not run")
+        self._process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._process.send_signal(signal.SIGCONT)
 
 
 @contextlib.contextmanager
 def server(directory: Path, options: Sequence[str] = (), password: str = "") -> Iterator[RedisProcess]:
-    process = RedisProcess(directory, options, password)
+    with _run(RedisProcess(directory, options, password)) as process:
+        yield process
+
+
+@contextlib.contextmanager
+def _run(process: _Process) -> Iterator[_Process]:
     try:
         process.start()
         yield process
@@ -145,12 +152,8 @@ def _make_certificate(certificate: Path, key: Path) -> None:
 
 @contextlib.contextmanager
 def tls_server(directory: Path, password: str) -> Iterator[TlsRedisProcess]:
-    process = TlsRedisProcess(directory, password)
-    try:
-        process.start()
+    with _run(TlsRedisProcess(directory, password)) as process:
         yield process
-    finally:
-        process.kill()
 
 
 @contextlib.contextmanager
@@ -158,15 +161,11 @@ def tls_cluster(directory: Path, password: str) -> Iterator[TlsRedisProcess]:
     """One master that has all slots, and tells its host's name rather than its address, as managed ones do."""
     named = ["--cluster-announce-hostname", "localhost", "--cluster-preferred-endpoint-type", "hostname"]
     options = ["--cluster-enabled", "yes", "--tls-cluster", "yes", "--cluster-port", str(free_port()), *named]
-    process = TlsRedisProcess(directory, password, options)
-    try:
-        process.start()
+    with _run(TlsRedisProcess(directory, password, options)) as process:
         with process.client as client:
             client.execute_command("CLUSTER ADDSLOTSRANGE", 0, _LAST_SLOT)
-        _wait_until_whole([process])
+        _wait_until(lambda: _is_whole(process), "The cluster did not come together.")
         yield process
-    finally:
-        process.kill()
 
 
 @contextlib.contextmanager
@@ -184,18 +183,21 @@ def cluster(directory: Path) -> Iterator[list[RedisProcess]]:
             with node.client as client:
                 client.execute_command("CLUSTER ADDSLOTSRANGE", number * share, last)
                 client.execute_command("CLUSTER MEET", "127.0.0.1", nodes[0].port, buses[0])
-        _wait_until_whole(nodes)
+        _wait_until(lambda: all(map(_is_whole, nodes)), "The cluster did not come together.")
         yield nodes
 
 
-def _wait_until_whole(nodes: Sequence[RedisProcess]) -> None:
+def _is_whole(node: RedisProcess) -> bool:
+    with node.client as client:
+        return bool(client.cluster("INFO")["cluster_state"] == "ok")
+
+
+def _wait_until(condition: Callable[[], bool], otherwise: str) -> None:
     deadline = time.monotonic() + _START_S
-    for node in nodes:
-        with node.client as client:
-            while client.cluster("INFO")["cluster_state"] != "ok":
-                if time.monotonic() > deadline:
-                    raise RuntimeError("The cluster did not come together.")
-                time.sleep(0.05)
+    while not condition():
+        if time.monotonic() > deadline:
+            raise RuntimeError(otherwise)
+        time.sleep(0.05)
 
 
 class SentinelProcess(RedisProcess):
@@ -235,26 +237,15 @@ def watched(directory: Path, password: str) -> Iterator[WatchedRedis]:
     """The replica has what the master has."""
     with contextlib.ExitStack() as stack:
         master = stack.enter_context(server(directory / "master", ["--masterauth", password], password))
-        following = [
-            "--replicaof",
-            f"127.0.0.1 {master.port}",
-            "--masterauth",
-            password,
-            "--repl-diskless-sync-delay",
-            "0",
-        ]
+        following = ["--replicaof", f"127.0.0.1 {master.port}", "--masterauth", password]
+        following += ["--repl-diskless-sync-delay", "0"]
         replica = stack.enter_context(server(directory / "replica", following, password))
-        sentinel = SentinelProcess(directory / "sentinel", master, f"{password}-of-sentinel")
-        stack.callback(sentinel.kill)
-        sentinel.start()
-        _wait_until_known(sentinel, replica)
+        sentinel = stack.enter_context(_run(SentinelProcess(directory / "sentinel", master, f"{password}-of-sentinel")))
+
+        def known() -> bool:
+            with sentinel.client as asked, replica.client as copy:
+                followed = copy.info("replication")["master_link_status"] == "up"
+                return followed and bool(asked.sentinel_slaves(sentinel.MASTER))
+
+        _wait_until(known, "The sentinel does not see the replica.")
         yield WatchedRedis(master=master, replica=replica, sentinel=sentinel)
-
-
-def _wait_until_known(sentinel: SentinelProcess, replica: RedisProcess) -> None:
-    deadline = time.monotonic() + _START_S
-    with sentinel.client as asked, replica.client as copy:
-        while not (asked.sentinel_slaves(sentinel.MASTER) and copy.info("replication")["master_link_status"] == "up"):
-            if time.monotonic() > deadline:
-                raise RuntimeError("The sentinel does not see the replica.")
-            time.sleep(0.05)

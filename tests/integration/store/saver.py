@@ -1,19 +1,44 @@
 """A process that saves in a loop until it is killed: ``python -m tests.integration.store.saver PATH``.
 
 Save number n replaces both halves of its pair by n. Prints ``open`` and then every number whose save returned, from
-``WORKERS`` savers at the same time.
+``WORKERS`` savers at the same time. Tests run it with ``saver``.
 """
 
 from __future__ import annotations
 
 import asyncio
 import itertools
+import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from supervisor.store.sqlite import SqliteStore
 
 WORKERS = 4
+
+
+@contextmanager
+def saver(path: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that saves to the file, from when it is open; killed at the end."""
+    command = [sys.executable, "-m", "tests.integration.store.saver", str(path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"open\n"
+            yield process
+        finally:
+            process.kill()
+
+
+def returned_saves(process: subprocess.Popen[bytes], *, at_least: int) -> dict[int, int]:
+    """Kills the process after so many saves; for each of its savers the last number whose save returned."""
+    assert process.stdout is not None
+    lines = [process.stdout.readline() for _ in range(at_least)]
+    process.kill()
+    lines += process.stdout.read().split(b"\n")[:-1]  # the last line may be cut off
+    return {int(worker): int(number) for worker, number in map(bytes.split, lines)}
 
 
 async def save_for_ever(store: SqliteStore, worker: int) -> None:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import zlib
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from actors.errors import FencedError, StateLostError, StoreError
-from supervisor.store.mirror import MirroredStore
+from actors.home import Home
+from supervisor.settings import Settings
+from supervisor.store.mirror import MirroredStore, make_store
+from supervisor.store.sqlite import SqliteStore
+from tests.integration.store.conftest import is_refused, refuse, write_without_mirror
 from tests.integration.store.mirrors import KEYS, in_redis, in_step, make_mirrored, until
 from tests.integration.store.redis_server import RedisProcess
 
@@ -168,3 +173,65 @@ async def test_a_missing_file_is_not_begun_anew_while_redis_holds_the_state(runn
     store = await opened(path, running.url)
     assert await in_step(store, running.client) == {}
     await store.close()
+
+
+async def test_with_a_redis_that_holds_nothing_it_is_asked_whether_a_team_may_begin(
+    running: RedisProcess, path: Path
+) -> None:
+    assert await is_refused(make_mirrored(path, running.url, may_begin=refuse))
+    assert not await is_refused(make_mirrored(path, running.url))
+
+
+async def test_a_mirror_of_a_later_version_is_reported_and_left_alone(running: RedisProcess, path: Path) -> None:
+    store = await opened(path, running.url)
+    await store.save({"a": b"1"})
+    await store.close()
+    running.client.hset(KEYS.meta, "layout", "7")
+    before = {key: running.client.hgetall(key) for key in (KEYS.meta, KEYS.records)}
+
+    await store.open()
+    await until(lambda: "another version of Phalanx wrote (layout 7, this one knows 2)" in store.health.warning)
+    await store.save({"b": b"2"})
+    await store.close()
+
+    assert {key: running.client.hgetall(key) for key in (KEYS.meta, KEYS.records)} == before
+
+
+async def test_the_copy_of_an_earlier_version_is_written_anew_from_the_file_and_never_begun_beside(
+    running: RedisProcess, path: Path
+) -> None:
+    running.client.hset(KEYS.meta, mapping={"position": "lineage:3:7:00000000", "fence": "3:token", "count": 1})
+    running.client.hset(KEYS.records, "old", zlib.crc32(b"oldvalue").to_bytes(4, "big") + b"value")
+    with pytest.raises(StateLostError, match="another version of Phalanx wrote"):
+        await opened(path, running.url)
+    await write_without_mirror(path)
+
+    store = await opened(path, running.url)
+
+    assert await in_step(store, running.client) == {"before": b"1"}
+    assert not running.client.hexists(KEYS.meta, "position")
+    await store.close()
+
+
+def test_without_redis_in_the_settings_the_state_is_in_the_file_alone(short_tmp: Path) -> None:
+    home = Home(short_tmp)
+    home.create()
+
+    assert isinstance(make_store(home, Settings()), SqliteStore)
+
+
+async def test_two_homes_use_one_redis_side_by_side(running: RedisProcess, short_tmp: Path) -> None:
+    homes = [Home(short_tmp / name) for name in ("one", "two")]
+    by_url = Settings(redis_url=running.url)
+    by_host = Settings(redis_host="127.0.0.1", redis_port=running.port)
+    for home, settings in zip(homes, (by_url, by_host), strict=True):
+        home.create()
+        store = make_store(home, settings)
+        await store.open()
+        await store.save({"mine": home.root.name.encode()})
+        assert store.health.description == f"SQLite, mirrored in Redis (redis://127.0.0.1:{running.port}/0)"
+        assert store.health.warning == ""
+        await store.close()
+
+    found = {key.decode() for key in running.client.scan_iter()}
+    assert found == {f"{{phalanx:{home.identity}}}:{part}" for home in homes for part in ("meta", "records")}

@@ -159,10 +159,11 @@ class _PatientStore:
 class SupervisorRun:
     """One supervisor from its start to its death."""
 
-    def __init__(self, supervisor: Supervisor, store: Any, switch: KillSwitch) -> None:
+    def __init__(self, supervisor: Supervisor, store: Any, permits: FairSemaphore, switch: KillSwitch) -> None:
         self.supervisor = supervisor
         self.kill_switch = switch
-        self._store = store
+        self.store = store
+        self.permits = permits
         self._tasks: list[asyncio.Task[Any]] = []
 
     @property
@@ -210,7 +211,7 @@ class SupervisorRun:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._store.close()
+        await self.store.close()
 
 
 class RestartableTeam:
@@ -236,7 +237,7 @@ class RestartableTeam:
         memory = MemoryAdmission(reached, found.agent_memory_mb, found.memory_reserve_mb, found.spawn_timeout_s)
         staff = Staff(host=reached, factory=factory, permits=permits, memory=memory)
         supervisor = build_supervisor(self.home, found, staff, Killable(store, switch))
-        run = SupervisorRun(supervisor, store, switch)
+        run = SupervisorRun(supervisor, store, permits, switch)
         self.runs.append(run)
         await run.begin(supervisor.recover())
         return run

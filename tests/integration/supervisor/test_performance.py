@@ -9,26 +9,22 @@ from typing import Any, cast
 
 import pytest
 
-from actors.home import Home
 from actors.messages import MessageStatus
 from supervisor.api import requests, results
 from supervisor.api.requests import SpawnBatchRequest
 from supervisor.api.results import Performance, TeamEvent
 from supervisor.api.validation import parse
-from supervisor.metrics.service import MetricsService
+from supervisor.metrics import service
+from supervisor.metrics.metrics import Timing
+from supervisor.records import decode_bucket
 from supervisor.rpc.client import SupervisorClient
 from supervisor.rpc.server import Gateway
-from supervisor.supervisor import Supervisor
+from supervisor.store import keys
 from tests.integration.supervisor import calls
 from tests.integration.supervisor.calls import received, specialist
 from tests.integration.supervisor.runs import RestartableTeam, SupervisorRun
 
 SLOW_START = {"PHALANX_DEMO_START_S": "1"}
-
-
-def metrics_service(supervisor: Supervisor) -> MetricsService:
-    (service,) = (each for each in supervisor._services if isinstance(each, MetricsService))
-    return service
 
 
 async def performance(run: SupervisorRun, window_s: float = 300) -> results.GetPerformanceResult:
@@ -83,7 +79,7 @@ async def test_a_spawn_that_fails_is_counted_and_costs_points_with_its_reason(te
 async def test_the_cap_can_be_changed_while_spawns_run_and_is_never_exceeded(team: RestartableTeam) -> None:
     run = await team.start()
     await tune(run, maxConcurrentSpawns=1)
-    permits = run.supervisor._permits
+    permits = run.permits
     members = [specialist(team.repository, env=SLOW_START) for _ in range(6)]
     spawning = asyncio.create_task(run.call("spawn_batch", SpawnBatchRequest(instances=members)))
     queue = (await performance(run)).queues.spawn
@@ -105,12 +101,15 @@ async def test_the_cap_can_be_changed_while_spawns_run_and_is_never_exceeded(tea
 
 @pytest.mark.parametrize("actors_die", [False, True])
 async def test_what_was_tuned_and_the_history_survive_a_killed_supervisor(
-    team: RestartableTeam, actors_die: bool
+    team: RestartableTeam, actors_die: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(service, "SAVE_AFTER_S", 0.01)
     run = await team.start()
     instance_id = await calls.spawn(run, team)
     await tune(run, maxConcurrentSpawns=10, messageBatchSize=2, auto=True)
-    await metrics_service(run.supervisor)._history.save()
+    async with asyncio.timeout(10):
+        while not await _stores_a_spawn(run):
+            await calls.listed(run)  # is timed, so that what came during a save is stored with the next one
 
     later = await team.restart(actors_die=actors_die)
     seen = await performance(later)
@@ -156,6 +155,11 @@ async def test_git_operations_are_counted_and_follow_their_cap_and_their_cache(t
     assert seen.metrics.cache.hits + seen.metrics.cache.misses >= 2
 
 
+async def _stores_a_spawn(run: SupervisorRun) -> bool:
+    stored = await run.store.load(keys.PERFORMANCE_PREFIX)
+    return any(decode_bucket(record).timed(Timing.SPAWN).count for record in stored.values())
+
+
 async def _of_the_team(events: AsyncIterator[TeamEvent]) -> TeamEvent:
     """The next that is not about what else the machine of the tests does."""
     while (event := await anext(events)).alert is not None and event.alert.category == "machine":
@@ -164,22 +168,22 @@ async def _of_the_team(events: AsyncIterator[TeamEvent]) -> TeamEvent:
 
 
 async def test_events_reach_a_listener_over_the_gateway_and_trouble_is_told_once(
-    supervisor: Supervisor, home: Home
+    team: RestartableTeam, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    gateway = Gateway(home.gateway_socket, supervisor)
+    monkeypatch.setattr(service, "EVERY_S", 0.1)
+    run = await team.start()
+    gateway = Gateway(team.home.gateway_socket, run.supervisor)
     await gateway.start()
     try:
-        async with await SupervisorClient.connect(home) as client, asyncio.timeout(10):
+        async with await SupervisorClient.connect(team.home) as client, asyncio.timeout(10):
             listening = client.events()
             first = await _of_the_team(listening)
             assert (first.kind, first.health is not None) == ("health-check", True)
-            supervisor._team.unreadable.keys.append("instance/spec_0_0_9")
-            watch = metrics_service(supervisor)._alerts
-            await watch.look()
-            await watch.look()
+            run.team.unreadable.keys.append("instance/spec_0_0_9")
+            while (alert := (await _of_the_team(listening)).alert) is None:
+                pass
+            assert "spec_0_0_9" in alert.message
             heard = [await _of_the_team(listening) for _ in range(3)]
-            assert [event.kind for event in heard] == ["performance-alert", "health-check", "health-check"]
-            assert heard[0].alert is not None
-            assert "spec_0_0_9" in heard[0].alert.message
+            assert [event.kind for event in heard] == ["health-check"] * 3
     finally:
         await gateway.stop()

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -58,6 +60,28 @@ def call_tmux(request: pytest.FixtureRequest) -> CallTmux:
 @pytest.fixture
 def tmux(server: TmuxServer, home: Path, call_tmux: CallTmux) -> TmuxClient:
     return call_tmux(home / "tmux.sock", 10.0)
+
+
+Run = Callable[[str], Pane]
+
+
+@pytest.fixture
+def run(server: TmuxServer, tmux: TmuxClient, home: Path) -> Run:
+    """Runs a program of the shell in the session ``agent``."""
+    return lambda program: Pane(tmux, server.open_session("agent", ["sh", "-c", program], home).pane_id)
+
+
+@contextmanager
+def hung(server: TmuxServer) -> Iterator[int]:
+    """Inside, the server answers nothing. Gives its process id."""
+    pid = server.pid()
+    assert pid is not None
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield pid
+    finally:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGCONT)
 
 
 class Reader:

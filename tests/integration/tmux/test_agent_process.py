@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -49,19 +50,22 @@ async def reported(server: TmuxServer, home: Path, *words: str, cwd: Path | None
     return report
 
 
+@pytest.fixture
+def unstarted(home: Path) -> Iterator[TmuxServer]:
+    server = TmuxServer(home / "tmux.sock")
+    yield server
+    server.stop()
+
+
 async def test_an_agent_gets_the_environment_of_start_and_nothing_else(
-    home: Path, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+    unstarted: TmuxServer, home: Path, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RAY_SECRET", "x")
     monkeypatch.setenv("TMUX", "/tmp/another,1,0")
     monkeypatch.setenv("PATH", f"/nowhere:{os.environ['PATH']}")
     given = {**environment, "TMUX": "/tmp/outer,2,0", "TMUX_PANE": "%77", "ODD": "a b\n'\"$(x);"}
-    server = TmuxServer(home / "tmux.sock")
-    try:
-        server.start(given)
-        seen = (await reported(server, home))["environment"]
-    finally:
-        server.stop()
+    unstarted.start(given)
+    seen = (await reported(unstarted, home))["environment"]
     assert {name: value for name, value in seen.items() if name not in SET_BY_TMUX} == {
         name: value for name, value in given.items() if name not in SET_BY_TMUX
     }
@@ -69,77 +73,56 @@ async def test_an_agent_gets_the_environment_of_start_and_nothing_else(
     assert seen["TMUX_PANE"] == "%0"
 
 
-async def test_an_agent_is_interruptible_whatever_the_caller_blocks(home: Path, environment: dict[str, str]) -> None:
-    server = TmuxServer(home / "tmux.sock")
+async def test_an_agent_is_interruptible_whatever_the_caller_blocks(
+    unstarted: TmuxServer, home: Path, environment: dict[str, str]
+) -> None:
     masks: list[set[int]] = []
 
     def start() -> None:
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
-        server.start(environment)
+        unstarted.start(environment)
         masks.append(set(signal.pthread_sigmask(signal.SIG_BLOCK, ())))
 
     caller = threading.Thread(target=start)
-    try:
-        caller.start()
-        await asyncio.to_thread(caller.join)
-        report = await reported(server, home)
-    finally:
-        server.stop()
+    caller.start()
+    await asyncio.to_thread(caller.join)
+    report = await reported(unstarted, home)
     assert masks == [{signal.SIGINT, signal.SIGTERM}], "the caller's own mask must stay"
     assert (report["blocked"], report["ignores_interrupt"]) == ([], False)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a process nicer to itself again")
 async def test_an_agent_has_the_usual_standing_when_a_worker_without_it_starts_the_server(
-    home: Path, environment: dict[str, str]
+    unstarted: TmuxServer, home: Path, environment: dict[str, str]
 ) -> None:
     program = (
         "import os, sys; from pathlib import Path; from actors.tmux.server import TmuxServer;"
         "os.nice(15); Path('/proc/self/oom_score_adj').write_text('1000');"
         "TmuxServer(Path(sys.argv[1])).start({'PATH': os.environ['PATH']})"
     )
-    server = TmuxServer(home / "tmux.sock")
-    try:
-        worker = [sys.executable, "-c", program, str(home / "tmux.sock")]
-        await asyncio.to_thread(subprocess.run, worker, check=True, timeout=30, env=environment)
-        report = await reported(server, home)
-    finally:
-        server.stop()
+    worker = [sys.executable, "-c", program, str(home / "tmux.sock")]
+    await asyncio.to_thread(subprocess.run, worker, check=True, timeout=30, env=environment)
+    report = await reported(unstarted, home)
     assert (report["nice"], report["oom_score_adj"]) == (0, 0)
 
 
-async def test_an_agent_holds_no_file_of_the_caller(home: Path, environment: dict[str, str]) -> None:
+async def test_an_agent_holds_no_file_of_the_caller(
+    unstarted: TmuxServer, home: Path, environment: dict[str, str]
+) -> None:
     inherited = os.open("/dev/null", os.O_RDONLY)
     os.set_inheritable(inherited, True)
-    server = TmuxServer(home / "tmux.sock")
     try:
-        server.start(environment)
-        report = await reported(server, home)
+        unstarted.start(environment)
     finally:
         os.close(inherited)
-        server.stop()
+    report = await reported(unstarted, home)
     assert report["files"][:3] == [0, 1, 2]
     assert len(report["files"]) <= 4, "besides the terminal only the listing of the directory itself"
 
 
 async def test_every_word_reaches_the_program_as_it_is(server: TmuxServer, home: Path) -> None:
-    words = [
-        "a;",
-        ";",
-        "\\;",
-        "a\\;",
-        "a\\\\;",
-        ";;",
-        "-t",
-        "--",
-        "",
-        "$(touch x)",
-        "#{pid}",
-        "ä\n中",
-        "%0",
-        "{ x }",
-        "'",
-    ]
+    awkward = ["", "$(touch x)", "#{pid}", "ä\n中", "%0", "{ x }", "'"]
+    words = ["a;", ";", "\\;", "a\\;", "a\\\\;", ";;", "-t", "--", *awkward]
     assert (await reported(server, home, *words))["argv"] == words
 
 

@@ -19,7 +19,7 @@ from actors.tmux.client import CLIENT_ENVIRONMENT, TmuxClient, ask, client_comma
 from actors.tmux.pane import Pane, paste_name
 from actors.tmux.protocol import FrameKind, FrameReader, command_frame, identification
 from actors.tmux.server import TmuxServer
-from tests.integration.tmux.conftest import OpenReader, until
+from tests.integration.tmux.conftest import OpenReader, hung, until
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 HEADER = struct.Struct("=IIII")
@@ -74,36 +74,38 @@ async def test_what_is_said_is_what_the_program_says(home: Path) -> None:
     assert said == {number: data for number, data in heard if number not in OF_A_TERMINAL}
 
 
-async def test_the_host_s_calls_of_a_server_of_another_version_are_made_by_the_program(home: Path) -> None:
-    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await commanded(reader)
-        writer.write(HEADER.pack(FrameKind.VERSION, HEADER.size, 9, 1))
+async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """A server of another version."""
+    await commanded(reader)
+    writer.write(HEADER.pack(FrameKind.VERSION, HEADER.size, 9, 1))
 
-    async with strange_server(home / "tmux.sock", refuse) as calls:
-        with pytest.raises(TerminalError, match="protocol version mismatch"):
+
+async def babble(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Says first what is understood and then what is not."""
+    await commanded(reader)
+    writer.write(HEADER.pack(FrameKind.READ_OPEN, HEADER.size + 8, 8, 1) + bytes(8))
+    writer.write(HEADER.pack(9999, HEADER.size, 8, 1))
+
+
+async def leave(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await commanded(reader)
+
+
+@pytest.mark.parametrize(
+    ("serve", "calls", "words"), [(refuse, 2, "version mismatch"), (babble, 1, "could not be called")]
+)
+async def test_the_host_s_call_is_made_by_the_program_for_a_server_of_another_version_and_else_once(
+    home: Path, serve: Serve, calls: int, words: str
+) -> None:
+    async with strange_server(home / "tmux.sock", serve) as made:
+        with pytest.raises(TerminalError, match=words):
             await asyncio.to_thread(TmuxServer(home / "tmux.sock").rename_session, "one", "other")
-    assert len(calls) == 2
-
-
-async def test_the_host_s_call_of_a_server_that_says_nothing_sensible_is_made_once(home: Path) -> None:
-    async def babble(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await commanded(reader)
-        writer.write(HEADER.pack(FrameKind.READ_OPEN, HEADER.size + 8, 8, 1) + bytes(8))
-        writer.write(HEADER.pack(9999, HEADER.size, 8, 1))
-
-    async with strange_server(home / "tmux.sock", babble) as calls:
-        with pytest.raises(TerminalError, match="could not be called"):
-            await asyncio.to_thread(TmuxServer(home / "tmux.sock").rename_session, "one", "other")
-    assert len(calls) == 1
+    assert len(made) == calls
 
 
 async def test_a_server_of_another_version_is_called_by_the_program_from_then_on(
     home: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await commanded(reader)
-        writer.write(HEADER.pack(FrameKind.VERSION, HEADER.size, 9, 1))
-
     tmux = TmuxClient(home / "tmux.sock")
     async with strange_server(home / "tmux.sock", refuse) as calls:
         for expected in (2, 3):
@@ -113,22 +115,11 @@ async def test_a_server_of_another_version_is_called_by_the_program_from_then_on
     assert [record.message for record in caplog.records if "own program" in record.message] == caplog.messages[:1]
 
 
-async def test_a_server_that_says_what_is_not_understood_is_not_given_the_same_commands_again(home: Path) -> None:
-    async def babble(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await commanded(reader)
-        writer.write(HEADER.pack(299, HEADER.size, 8, 1))
-
-    async with strange_server(home / "tmux.sock", babble) as calls:
-        with pytest.raises(TerminalError, match="did not answer"):
-            await TmuxClient(home / "tmux.sock").run("list-sessions")
-        assert len(calls) == 1
-
-
-async def test_a_server_that_ends_in_the_midst_is_not_given_the_same_commands_again(home: Path) -> None:
-    async def leave(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await commanded(reader)
-
-    async with strange_server(home / "tmux.sock", leave) as calls:
+@pytest.mark.parametrize("serve", [babble, leave])
+async def test_a_server_that_is_not_understood_or_ends_in_the_midst_is_not_given_the_same_commands_again(
+    home: Path, serve: Serve
+) -> None:
+    async with strange_server(home / "tmux.sock", serve) as calls:
         with pytest.raises(TerminalError, match="did not answer") as failure:
             await TmuxClient(home / "tmux.sock").run("list-sessions")
         assert len(calls) == 1
@@ -139,25 +130,18 @@ async def test_a_server_killed_in_the_midst_of_a_paste_is_told_at_once(
     server: TmuxServer, open_reader: OpenReader
 ) -> None:
     reader = await open_reader("agent").ready()
-    pid = server.pid()
-    assert pid is not None
-    os.kill(pid, signal.SIGSTOP)
-    paste = asyncio.create_task(reader.pane.paste("x" * 1_000_000))
-    await asyncio.sleep(0)
-    os.kill(pid, signal.SIGKILL)
-    with pytest.raises(TerminalError):
-        await asyncio.wait_for(paste, 5)
+    with hung(server) as pid:
+        paste = asyncio.create_task(reader.pane.paste("x" * 1_000_000))
+        await asyncio.sleep(0)
+        os.kill(pid, signal.SIGKILL)
+        with pytest.raises(TerminalError):
+            await asyncio.wait_for(paste, 5)
 
 
 async def test_more_calls_at_once_than_the_server_queues_are_all_answered(server: TmuxServer, tmux: TmuxClient) -> None:
-    pid = server.pid()
-    assert pid is not None
-    os.kill(pid, signal.SIGSTOP)
-    calls = [asyncio.create_task(tmux.run("display-message", "-p", str(number))) for number in range(300)]
-    try:
+    with hung(server):
+        calls = [asyncio.create_task(tmux.run("display-message", "-p", str(number))) for number in range(300)]
         await asyncio.sleep(0)
-    finally:
-        os.kill(pid, signal.SIGCONT)
     assert await asyncio.gather(*calls) == [f"{number}\n" for number in range(300)]
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,30 +11,27 @@ from actors.errors import TerminalError
 from actors.tmux.client import TmuxClient
 from actors.tmux.pane import Pane
 from actors.tmux.server import TmuxServer
-from tests.integration.tmux.conftest import ended, shown
+from tests.integration.tmux.conftest import Run, ended, shown
 
 
-async def test_a_capture_holds_the_screen_line_by_line(server: TmuxServer, tmux: TmuxClient, home: Path) -> None:
-    program = r"printf '  a\n\nb\303\244 \344\270\255 ~\n'; exec sleep 1000"
-    pane = Pane(tmux, server.open_session("agent", ["sh", "-c", program], home).pane_id)
+async def test_a_capture_holds_the_screen_line_by_line_whatever_the_locale_of_the_caller(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LC_ALL", "C")
+    pane = run(r"printf '  a\n\nb\303\244 \344\270\255 ~\n'; exec sleep 1000")
     await shown(pane, "~")
     assert (await pane.capture()).split("\n") == ["  a", "", "bä 中 ~", *[""] * 47]
 
 
-async def test_history_comes_before_the_screen_and_only_when_asked_for(
-    server: TmuxServer, tmux: TmuxClient, home: Path
-) -> None:
-    program = "i=0; while [ $i -lt 100 ]; do echo line $i; i=$((i+1)); done; exec sleep 1000"
-    pane = Pane(tmux, server.open_session("agent", ["sh", "-c", program], home).pane_id)
+async def test_history_comes_before_the_screen_and_only_when_asked_for(run: Run) -> None:
+    pane = run("i=0; while [ $i -lt 100 ]; do echo line $i; i=$((i+1)); done; exec sleep 1000")
     await shown(pane, "line 99")
-    assert (await pane.capture()).split("\n")[0] == "line 51"
-    assert (await pane.capture(history_lines=10)).split("\n")[0] == "line 41"
-    assert (await pane.capture(history_lines=5000)).split("\n")[0] == "line 0"
+    for history_lines, first in ((0, "line 51"), (10, "line 41"), (5000, "line 0")):
+        assert (await pane.capture(history_lines=history_lines)).split("\n")[0] == first
 
 
-async def test_colours_are_kept_only_when_asked_for(server: TmuxServer, tmux: TmuxClient, home: Path) -> None:
-    program = r"printf '\033[2mdim\033[0m \033[7mx\033[0m~'; exec sleep 1000"
-    pane = Pane(tmux, server.open_session("agent", ["sh", "-c", program], home).pane_id)
+async def test_colours_are_kept_only_when_asked_for(run: Run) -> None:
+    pane = run(r"printf '\033[2mdim\033[0m \033[7mx\033[0m~'; exec sleep 1000")
     await shown(pane, "~")
     assert (await pane.capture()).startswith("dim x~")
     styled = await pane.capture(styled=True)
@@ -43,30 +39,22 @@ async def test_colours_are_kept_only_when_asked_for(server: TmuxServer, tmux: Tm
     assert "\x1b[7mx\x1b[0m" in styled
 
 
-async def test_a_program_that_has_ended_leaves_its_status_and_its_whole_last_screen(
-    server: TmuxServer, tmux: TmuxClient, home: Path
-) -> None:
+async def test_a_program_that_has_ended_leaves_its_status_and_its_whole_last_screen(run: Run) -> None:
     # tmux 3.3a now and then loses what a program says that ends within the first few milliseconds.
-    program = "sleep 0.05; echo first words; exit 3"
-    pane = Pane(tmux, server.open_session("agent", ["sh", "-c", program], home).pane_id)
+    pane = run("sleep 0.05; echo first words; exit 3")
     assert (await ended(pane)).exit_status == 3
     assert (await pane.capture()).rstrip("\n") == "first words"
 
 
-async def test_no_exit_status_is_lost(server: TmuxServer, tmux: TmuxClient, home: Path) -> None:
+async def test_no_exit_status_is_lost(run: Run, server: TmuxServer) -> None:
     """tmux before 3.5 misses the end of about one program in ten when nothing else ends."""
     for status in range(1, 31):
-        name = f"agent_{status}"
-        pane = Pane(tmux, server.open_session(name, ["sh", "-c", f"exit {status}"], home).pane_id)
-        assert (await ended(pane)).exit_status == status
-        server.close_session(name)
+        assert (await ended(run(f"exit {status}"))).exit_status == status
+        server.close_session("agent")
 
 
-async def test_a_program_that_a_signal_ended_is_told_from_one_that_exited(
-    server: TmuxServer, tmux: TmuxClient, home: Path
-) -> None:
-    pane = Pane(tmux, server.open_session("agent", ["sh", "-c", "kill -9 $$"], home).pane_id)
-    assert (await ended(pane)).exit_status == -9
+async def test_a_program_that_a_signal_ended_is_told_from_one_that_exited(run: Run) -> None:
+    assert (await ended(run("kill -9 $$"))).exit_status == -9
 
 
 async def test_a_program_that_has_ended_breaks_no_listing(server: TmuxServer, tmux: TmuxClient, home: Path) -> None:
@@ -90,6 +78,7 @@ async def test_the_state_of_a_running_program(server: TmuxServer, tmux: TmuxClie
 
 
 def test_a_listing_tells_each_pane_apart(server: TmuxServer, home: Path) -> None:
+    assert server.agents() == ()
     opened = [server.open_session(name, ["sleep", "1000"], home) for name in ("a", "ab", "-", "-t", "9", "_")]
     listed = {(agent.session_name, agent.pane_id, agent.pid) for agent in server.agents()}
     assert listed == {(pane.session_name, pane.pane_id, pane.pid) for pane in opened}
@@ -128,23 +117,7 @@ async def test_panes_that_come_and_go_never_break_a_listing(server: TmuxServer, 
     assert listings > 5
 
 
-def test_a_server_without_sessions_lists_nothing(server: TmuxServer) -> None:
-    assert server.agents() == ()
-
-
 @pytest.mark.parametrize("said", [r"printf '\033]2;a\342\220\236b\007'", "mkdir 'x\ny'; cd 'x\ny'"])
-async def test_nothing_that_an_agent_says_or_does_breaks_a_listing(
-    server: TmuxServer, tmux: TmuxClient, home: Path, said: str
-) -> None:
-    pane = server.open_session("agent", ["sh", "-c", f"{said}; echo done; exec sleep 1000"], home)
-    await shown(Pane(tmux, pane.pane_id), "done")
-    assert [agent.pane_id for agent in server.agents()] == [pane.pane_id]
-
-
-async def test_what_is_read_is_utf_8_whatever_the_locale_of_the_caller(
-    server: TmuxServer, tmux: TmuxClient, home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("LC_ALL", "C")
-    program = "import sys, time; sys.stdout.buffer.write('ä中👍~'.encode()); sys.stdout.flush(); time.sleep(1000)"
-    pane = Pane(tmux, server.open_session("agent", [sys.executable, "-c", program], home).pane_id)
-    assert (await shown(pane, "~")).startswith("ä中👍~")
+async def test_nothing_that_an_agent_says_or_does_breaks_a_listing(run: Run, server: TmuxServer, said: str) -> None:
+    await shown(run(f"{said}; echo done; exec sleep 1000"), "done")
+    assert [(agent.session_name, agent.alive) for agent in server.agents()] == [("agent", True)]

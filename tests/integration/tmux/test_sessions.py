@@ -3,15 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
-import os
-import pty
-import signal
-import struct
-import subprocess
-import termios
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -19,17 +10,13 @@ import pytest
 from actors.errors import InvalidRequestError, PaneGoneError, TerminalError
 from actors.tmux.client import TmuxClient
 from actors.tmux.server import TmuxServer
+from tests.integration.tmux.conftest import hung
+from tests.people import PtyPerson, attach_command
 
 
 def test_a_session_that_was_given_up_does_not_open_late(server: TmuxServer, home: Path) -> None:
-    pid = server.pid()
-    assert pid is not None
-    os.kill(pid, signal.SIGSTOP)
-    try:
-        with pytest.raises(TerminalError, match="did not answer"):
-            TmuxServer(home / "tmux.sock", timeout_s=0.2).open_session("late", ["sleep", "1000"], home)
-    finally:
-        os.kill(pid, signal.SIGCONT)
+    with hung(server), pytest.raises(TerminalError, match="did not answer"):
+        TmuxServer(home / "tmux.sock", timeout_s=0.2).open_session("late", ["sleep", "1000"], home)
     next_one = server.open_session("next", ["sleep", "1000"], home)
     assert open_panes(server) == [next_one.pane_id]
 
@@ -64,12 +51,11 @@ def test_a_bad_name_is_refused_in_words(server: TmuxServer, home: Path, name: st
 
 
 @pytest.mark.parametrize("argv", [[], [""], ["-x"], ["A=B"], ["A=B", "c"]])
-def test_a_command_without_a_program_is_refused(server: TmuxServer, home: Path, argv: list[str]) -> None:
+def test_a_command_without_a_program_and_a_missing_directory_are_refused(
+    server: TmuxServer, home: Path, argv: list[str]
+) -> None:
     with pytest.raises(InvalidRequestError, match="name of a program"):
         server.open_session("agent", argv, home)
-
-
-def test_a_missing_directory_is_refused(server: TmuxServer, home: Path) -> None:
     with pytest.raises(InvalidRequestError, match="not a directory"):
         server.open_session("agent", ["sleep", "1"], home / "missing")
 
@@ -87,12 +73,6 @@ async def test_opening_without_a_server_starts_none(home: Path) -> None:
     assert not server.is_running()
 
 
-async def test_a_session_opens_in_the_size_asked_for(server: TmuxServer, tmux: TmuxClient, home: Path) -> None:
-    usual = server.open_session("usual", ["sleep", "1000"], home)
-    small = server.open_session("small", ["sleep", "1000"], home, columns=90, rows=20)
-    assert [await size(tmux, info.pane_id) for info in (usual, small)] == ["200x50", "90x20"]
-
-
 async def test_the_window_has_the_size_of_a_person_who_looks_and_its_own_when_they_leave(
     server: TmuxServer, tmux: TmuxClient, home: Path
 ) -> None:
@@ -104,7 +84,7 @@ async def test_the_window_has_the_size_of_a_person_who_looks_and_its_own_when_th
                 await asyncio.sleep(0.01)
 
     await has("200x50")
-    with attached(home / "tmux.sock", "agent", columns=40, rows=10):
+    with PtyPerson(attach_command(home / "tmux.sock", "agent"), 40, 10):
         await has("40x10")
     await has("200x50", "201x50")
 
@@ -115,21 +95,3 @@ def open_panes(server: TmuxServer) -> list[str]:
 
 async def size(tmux: TmuxClient, pane_id: str) -> str:
     return (await tmux.run("display-message", "-p", "-t", pane_id, "#{pane_width}x#{pane_height}")).strip()
-
-
-@contextmanager
-def attached(path: Path, session: str, columns: int, rows: int) -> Iterator[None]:
-    """A person's terminal on the session."""
-    controller, terminal = pty.openpty()
-    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("4H", rows, columns, 0, 0))
-    command = ["tmux", "-u", "-S", str(path), "attach-session", "-t", f"={session}"]
-    person = subprocess.Popen(
-        command, stdin=terminal, stdout=terminal, stderr=terminal, env={"TERM": "xterm", "PATH": os.environ["PATH"]}
-    )
-    try:
-        yield
-    finally:
-        person.kill()
-        person.wait(10)
-        os.close(controller)
-        os.close(terminal)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -17,7 +16,7 @@ from actors.errors import PaneGoneError, TerminalError
 from actors.tmux.client import TmuxClient
 from actors.tmux.pane import Key, Pane, paste_name
 from actors.tmux.server import TmuxServer
-from tests.integration.tmux.conftest import PASTE_BEGIN, PASTE_END, CallTmux, OpenReader, ended, shown, until
+from tests.integration.tmux.conftest import PASTE_BEGIN, PASTE_END, CallTmux, OpenReader, Run, ended, hung, shown, until
 from tests.people import PtyPerson, attach_command
 
 TEXTS = {
@@ -98,8 +97,8 @@ async def test_what_is_typed_passes_any_mode_that_a_person_left_open(
     assert not (await reader.pane.state()).in_mode
 
 
-async def test_ctrl_c_interrupts_a_program_in_cooked_mode(server: TmuxServer, tmux: TmuxClient, home: Path) -> None:
-    pane = Pane(tmux, server.open_session("agent", ["sh", "-c", "echo ready; exec sleep 1000"], home).pane_id)
+async def test_ctrl_c_interrupts_a_program_in_cooked_mode(run: Run) -> None:
+    pane = run("echo ready; exec sleep 1000")
     await shown(pane, "ready")
     await pane.press("C-c")
     assert (await ended(pane)).exit_status == -signal.SIGINT
@@ -114,10 +113,10 @@ async def test_typing_to_a_pane_that_is_gone_fails_and_leaves_no_buffer(tmux: Tm
 
 
 async def test_typing_to_a_program_that_has_ended_is_refused_and_the_server_lives(
-    server: TmuxServer, tmux: TmuxClient, home: Path
+    run: Run, server: TmuxServer, tmux: TmuxClient
 ) -> None:
     """tmux 3.3a itself dies of such a paste."""
-    pane = Pane(tmux, server.open_session("agent", ["sh", "-c", "exit 3"], home).pane_id)
+    pane = run("exit 3")
     await ended(pane)
     for name in ("paste", "press"):
         with pytest.raises(PaneGoneError, match="has ended"):
@@ -135,19 +134,14 @@ async def test_a_server_that_hangs_is_told_in_time_and_costs_neither_process_nor
     server: TmuxServer, open_reader: OpenReader, call_tmux: CallTmux, home: Path
 ) -> None:
     reader = await open_reader("agent").ready()
-    pid = server.pid()
-    assert pid is not None
     pane = Pane(call_tmux(home / "tmux.sock", 0.2), reader.info.pane_id)
     files = open_files()
-    os.kill(pid, signal.SIGSTOP)
-    try:
+    with hung(server):
         for call in CALLS.values():
             with pytest.raises(TerminalError, match=r"did not answer within 0.2 s"):
                 await asyncio.wait_for(call(pane), 3)
         assert not tmux_clients()
         assert open_files() == files
-    finally:
-        os.kill(pid, signal.SIGCONT)
     assert await TmuxClient(home / "tmux.sock").run("list-buffers") == ""
     await reader.pane.press("Escape")
     await until(lambda: reader.received() != b"")
@@ -156,11 +150,8 @@ async def test_a_server_that_hangs_is_told_in_time_and_costs_neither_process_nor
 
 async def test_a_cancelled_call_ends_its_process_or_connection(server: TmuxServer, open_reader: OpenReader) -> None:
     reader = await open_reader("agent").ready()
-    pid = server.pid()
-    assert pid is not None
     files = open_files()
-    os.kill(pid, signal.SIGSTOP)
-    try:
+    with hung(server):
         capture = asyncio.create_task(reader.pane.capture())
         await until(lambda: open_files() > files)
         capture.cancel()
@@ -169,8 +160,6 @@ async def test_a_cancelled_call_ends_its_process_or_connection(server: TmuxServe
         assert capture.cancelled()
         assert not tmux_clients()
         assert open_files() == files
-    finally:
-        os.kill(pid, signal.SIGCONT)
 
 
 async def enter(mode: tuple[str, ...], tmux: TmuxClient, pane: Pane, pane_id: str) -> None:

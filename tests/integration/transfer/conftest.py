@@ -24,7 +24,7 @@ class Wire(TransferService):
 
     transfer: TransferService
     pieces: list[int] = field(default_factory=list)
-    parcels: list[Bundle] = field(default_factory=list)
+    bundles: list[Bundle] = field(default_factory=list)
     held: int = 0
     break_after: int = -1
     silent: asyncio.Event | None = None
@@ -35,7 +35,7 @@ class Wire(TransferService):
             self.silent.set()
             await asyncio.Event().wait()
         bundle = await self.transfer.pack(git_directory, commits, haves)
-        self.parcels.append(bundle)
+        self.bundles.append(bundle)
         return bundle
 
     async def piece(self, bundle_id: str, offset: int) -> bytes:
@@ -68,6 +68,14 @@ class Hosts:
         work = await self.worker.work(workspace, uncommitted=uncommitted)
         assert workspace.git_directory is not None
         return await self.head.import_work(origin.git_directory, work, workspace.git_directory, self.to_head)
+
+    def commit(self, name: str, content: bytes, repository: Path | None = None) -> None:
+        """In the repository of the head."""
+        path = (repository or self.repository) / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(content)
+        git(path.parent, "add", ".")
+        git(path.parent, "commit", "-q", "-m", f"Add {name}")
 
     def left_in_transit(self) -> list[Path]:
         return [*self.root.glob("*/travel/parcels/*")]

@@ -6,25 +6,31 @@ import os
 import shutil
 import stat
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from actors.worktrees.manager import WorktreeManager
 from actors.worktrees.model import Workspace
+from tests.integration.worktrees.states import PRELUDE
 
 _ALONE = ("-c", "protocol.file.allow=always", "-c", "gc.auto=0", "-c", "maintenance.auto=false")
 """Git 2.55 tidies up in the background after a command, which a test of what is on the disk would see."""
 
 
-@dataclass(frozen=True, slots=True)
 class Place:
     """``base`` holds everything of one test."""
 
-    base: Path
+    def __init__(self, base: Path) -> None:
+        self.base = base
+        self.manager = WorktreeManager(self.worktrees, self.environment)
+
+    def create(self, name: str, directory: Path | None = None) -> Workspace:
+        """An isolated workspace."""
+        return self.manager.create(name, directory or self.repository, "isolated")
 
     @property
     def environment(self) -> dict[str, str]:
@@ -43,6 +49,15 @@ class Place:
         done = subprocess.run(command, env=self.environment, check=False, capture_output=True, text=True)
         assert done.returncode == 0 or not check, done.stderr
         return done.stdout.strip()
+
+    def leave(self, tree: Path, script: str) -> None:
+        """Runs a script of ``states`` in the worktree."""
+        more = {"BASE": str(self.base), "REPO": str(self.repository), "PYTHON": sys.executable}
+        command = ["bash", "-c", PRELUDE + script]
+        done = subprocess.run(
+            command, cwd=tree, env=self.environment | more, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
 
     def git_bytes(self, *arguments: str) -> bytes:
         """In the repository, as it is."""
@@ -121,11 +136,6 @@ def place() -> Iterator[Place]:
 
 
 @pytest.fixture
-def workspaces(place: Place) -> WorktreeManager:
-    return WorktreeManager(place.worktrees, place.environment)
-
-
-@pytest.fixture
-def workspace(workspaces: WorktreeManager, place: Place) -> Workspace:
-    """An isolated one of the instance ``spec_1``."""
-    return workspaces.create("spec_1", place.repository, "isolated")
+def workspace(place: Place) -> Workspace:
+    """That of the instance ``spec_1``."""
+    return place.create("spec_1")

@@ -1,369 +1,176 @@
-"""States in which an agent may leave its worktree, and repositories that are set up in odd ways."""
+"""States in which an agent may leave its worktree: scripts of bash that run there (``Place.leave``)."""
 
 from __future__ import annotations
 
-import os
-import socket
-import time
-from pathlib import Path
-
-from tests.integration.worktrees.conftest import Place
-
-
-def modify(place: Place, tree: Path) -> None:
-    (tree / "src/code.py").write_text("x = 2\n")
-
-
-def stage(place: Place, tree: Path) -> None:
-    modify(place, tree)
-    (tree / "staged only here").write_text("new\n")
-    place.git(tree, "add", "--all")
-
-
-def stage_and_modify_again(place: Place, tree: Path) -> None:
-    stage(place, tree)
-    (tree / "src/code.py").write_text("x = 3\n")
-
-
-def stage_and_take_back(place: Place, tree: Path) -> None:
-    stage(place, tree)
-    (tree / "src/code.py").write_text("x = 1\n")
-    (tree / "staged only here").unlink()
-
-
-def announce_a_file(place: Place, tree: Path) -> None:
-    (tree / "soon").write_text("not staged yet\n")
-    place.git(tree, "add", "--intent-to-add", "soon")
-
-
-def leave_untracked(place: Place, tree: Path) -> None:
-    place.git(place.repository, "config", "status.showUntrackedFiles", "no")
-    (tree / "a/b").mkdir(parents=True)
-    (tree / "a/b/notes.txt").write_text("an idea")
-    (tree / "empty file").touch()
-    (tree / "empty directory").mkdir()
-
-
-def leave_ignored(place: Place, tree: Path) -> None:
-    (place.repository / ".git/info/exclude").write_text(".env\nbuild/\n*.log\n")
-    (tree / ".env").write_text("KEY=1")
-    (tree / "src/run.log").write_text("it ran")
-    (tree / "build/deep/down").mkdir(parents=True)
-    (tree / "build/deep/down/result").write_bytes(bytes(range(256)))
-    (tree / "build/link").symlink_to("deep")
-
-
-def delete(place: Place, tree: Path) -> None:
-    (tree / "src/code.py").unlink()
-
-
-def rename(place: Place, tree: Path) -> None:
-    place.git(tree, "mv", "src/code.py", "src/program.py")
-
-
-def make_executable(place: Place, tree: Path) -> None:
-    (tree / "src/code.py").chmod(0o755)
-    (tree / "run").write_text("#!/bin/sh\n")
-    (tree / "run").chmod(0o700)
-
-
-def make_links(place: Place, tree: Path) -> None:
-    (tree / "dangling").symlink_to("/nowhere/at all")
-    (tree / "to directory").symlink_to("src", target_is_directory=True)
-    (tree / "odd target").symlink_to(os.fsdecode(b"odd\n\xff target"))
-    (tree / "src/code.py").unlink()
-    (tree / "src/code.py").symlink_to("../dangling")
-
-
-def make_a_directory_of_a_file(place: Place, tree: Path) -> None:
-    (tree / "src/code.py").unlink()
-    (tree / "src/code.py").mkdir()
-    (tree / "src/code.py/part").write_text("1")
-
-
-def make_a_file_of_a_directory(place: Place, tree: Path) -> None:
-    (tree / "src/code.py").unlink()
-    (tree / "src").rmdir()
-    (tree / "src").write_text("1")
-
-
-def make_a_link_of_a_directory(place: Place, tree: Path) -> None:
-    outside = place.base / "outside"
-    outside.mkdir()
-    (outside / "code.py").write_text("somebody else's")
-    (tree / "src/code.py").unlink()
-    (tree / "src").rmdir()
-    (tree / "src").symlink_to(outside)
-
-
-def use_odd_names(place: Place, tree: Path) -> None:
-    for name in (
-        b"new\nline",
-        b"\xff\xfe",
-        b'quo"te',
-        b"-rf",
-        b" ",
-        b"tab\t",
-        b"back\\slash",
-        b":(top)*",
-        b"\x1b[0m",
-        b"#",
-    ):
-        (Path(os.fsdecode(os.fsencode(tree) + b"/" + name))).write_bytes(name)
-    (tree / "\u00fc").write_text("composed")
-    (tree / "u\u0308").write_text("decomposed")
-
-
-def hide_from_status(place: Place, tree: Path) -> None:
-    place.git(tree, "update-index", "--assume-unchanged", "src/code.py")
-    modify(place, tree)
-
-
-def skip_in_status(place: Place, tree: Path) -> None:
-    place.git(tree, "update-index", "--skip-worktree", "src/code.py")
-    modify(place, tree)
-
-
-def keep_the_time_of_a_file(place: Place, tree: Path) -> None:
-    place.git(place.repository, "config", "core.trustctime", "false")
-    place.git(place.repository, "config", "core.checkStat", "minimal")
-    path = tree / "src/code.py"
-    os.utime(path, (1, 1))
-    place.git(tree, "update-index", "--refresh")
-    _wait_for_the_next_second()
-    path.write_text("y = 1\n")
-    os.utime(path, (1, 1))
-    assert place.git(tree, "status", "--porcelain") == ""
-
-
-def _wait_for_the_next_second() -> None:
-    """Git notes times in seconds."""
-    second = int(time.time())
-    while int(time.time()) == second:
-        time.sleep(0.01)
-
-
-def end_lines_in_two_ways(place: Place, tree: Path) -> None:
-    place.git(place.repository, "config", "core.autocrlf", "true")
-    (tree / "src/code.py").write_bytes(b"a\r\nb\nc\r")
-    (tree / "new").write_bytes(b"a\r\nb\n")
-
-
-def convert_with_a_filter(place: Place, tree: Path) -> None:
-    place.git(place.repository, "config", "filter.lossy.clean", "echo nothing left")
-    (tree / ".gitattributes").write_text("*.txt filter=lossy\nutf ident working-tree-encoding=UTF-16\n")
-    (tree / "a.txt").write_text("all of it")
-    (tree / "utf").write_text("$Id: mine $")
-
-
 NOTEBOOK = b'{"source": "1 + 1"}\n{"output": "2"}\n'
-
-
-def _with_a_filter_that_strips(place: Place, tree: Path) -> None:
-    place.git(place.repository, "config", "filter.strip.clean", "sed /output/d")
-    place.git(place.repository, "config", "filter.strip.smudge", "cat")
-    place.git(place.repository, "config", "filter.strip.required", "true")
-    (tree / ".gitattributes").write_text("*.ipynb filter=strip\n")
-
-
-def commit_through_a_filter_that_strips(place: Place, tree: Path) -> None:
-    _with_a_filter_that_strips(place, tree)
-    (tree / "plain.ipynb").write_bytes(b'{"source": "1"}\n')
-    (tree / os.fsdecode(b"odd\n\xff name.ipynb")).write_bytes(NOTEBOOK)
-    _commit_all(place, tree)
-
-
-def stage_through_a_filter_that_strips(place: Place, tree: Path) -> None:
-    _with_a_filter_that_strips(place, tree)
-    (tree / "a.ipynb").write_bytes(NOTEBOOK)
-    place.git(tree, "add", "--all")
-
-
-def run_a_notebook_that_was_committed_before(place: Place, tree: Path) -> None:
-    _with_a_filter_that_strips(place, tree)
-    (tree / "a.ipynb").write_bytes(b'{"source": "1 + 1"}\n')
-    _commit_all(place, tree)
-    place.git(place.repository, "merge", "-q", "phalanx/spec_1")
-    (tree / "a.ipynb").write_bytes(NOTEBOOK)
-    place.git(tree, "add", "--update")
-    assert place.git(tree, "status", "--porcelain") == ""
-
-
-def keep_the_length_in_a_filter(place: Place, tree: Path) -> None:
-    place.git(place.repository, "config", "filter.secret.clean", "tr 0-9 x")
-    (tree / ".gitattributes").write_text("*.key filter=secret\n")
-    (tree / "a.key").write_bytes(b"1234\n")
-    _commit_all(place, tree)
-
-
-def lose_the_program_of_a_filter(place: Place, tree: Path) -> None:
-    place.git(place.repository, "config", "filter.packed.clean", "gzip --no-name --stdout")
-    place.git(place.repository, "config", "filter.packed.smudge", "/no/such/program")
-    place.git(place.repository, "config", "filter.packed.required", "true")
-    (tree / ".gitattributes").write_text("*.big filter=packed\n")
-    (tree / "a.big").write_bytes(b"large\n" * 1000)
-    _commit_all(place, tree)
-
-
-def commit_lines_that_end_in_two_ways(place: Place, tree: Path) -> None:
-    (tree / ".gitattributes").write_text("*.txt text=auto\n*.bat eol=crlf\n")
-    for name in ("mixed.txt", "mixed.bat"):
-        (tree / name).write_bytes(b"a\r\nb\nc\r")
-    _commit_all(place, tree)
-
-
-def commit_lines_under_autocrlf(place: Place, tree: Path) -> None:
-    place.git(place.repository, "config", "core.autocrlf", "input")
-    (tree / "mixed").write_bytes(b"a\r\nb\n")
-    _commit_all(place, tree)
-
-
-def commit_a_keyword(place: Place, tree: Path) -> None:
-    (tree / ".gitattributes").write_text("*.c ident\n")
-    (tree / "a.c").write_bytes(b"$Id: what I wrote there $\n")
-    _commit_all(place, tree)
-
-
-def commit_in_an_encoding(place: Place, tree: Path) -> None:
-    (tree / ".gitattributes").write_text("*.utf working-tree-encoding=UTF-16\n")
-    (tree / "big.utf").write_bytes("\ufeffh\u00e9\n".encode("utf-16-be"))
-    _commit_all(place, tree)
-
-
-def name_attributes_elsewhere(place: Place, tree: Path) -> None:
-    _with_a_filter_that_strips(place, tree)
-    (tree / ".gitattributes").rename(place.base / "attributes")
-    place.git(place.base, "config", "--global", "core.attributesFile", str(place.base / "attributes"))
-    (tree / "a.ipynb").write_bytes(NOTEBOOK)
-    _commit_all(place, tree)
-
-
-def commit_what_git_converts_back(place: Place, tree: Path) -> None:
-    """And merge it, so that nothing of it is in the worktree alone."""
-    place.git(place.repository, "config", "filter.packed.clean", "gzip --no-name --stdout")
-    place.git(place.repository, "config", "filter.packed.smudge", "gzip --decompress --stdout")
-    rules = (
-        "*.bat eol=crlf\n*.utf working-tree-encoding=UTF-16LE-BOM\n*.big filter=packed\n*.c ident\n*.txt text=auto\n"
-    )
-    (tree / ".gitattributes").write_text(rules)
-    (tree / "a.bat").write_bytes(b"a\r\nb\r\n")
-    (tree / "a.utf").write_bytes("\ufeffh\u00e9\n".encode("utf-16-le"))
-    (tree / "a.big").write_bytes(b"large\n" * 1000)
-    (tree / "a.c").write_bytes(b"$Id: 055c8729cdcc372500a08db659c045e16c4409fb $\n")
-    (tree / "a.txt").write_bytes(b"a\nb\n")
-    _commit_all(place, tree)
-    place.git(place.repository, "merge", "-q", "phalanx/spec_1")
-
-
-def _commit_all(place: Place, tree: Path) -> None:
-    place.git(tree, "add", "--all")
-    place.git(tree, "commit", "-q", "-m", "All of it")
-    assert place.git(tree, "status", "--porcelain") == ""
-
-
-def change_a_mode_that_git_does_not_look_at(place: Place, tree: Path) -> None:
-    place.git(place.repository, "config", "core.fileMode", "false")
-    (tree / "src/code.py").chmod(0o755)
-    assert place.git(tree, "status", "--porcelain") == ""
-
-
-def tell_names_apart_by_case_only(place: Place, tree: Path) -> None:
-    place.git(place.repository, "config", "core.ignoreCase", "true")
-    (tree / "src/CODE.py").write_text("another file\n")
-    assert place.git(tree, "status", "--porcelain") == ""
-
-
-def leave_pipes_and_sockets(place: Place, tree: Path) -> None:
-    modify(place, tree)
-    os.mkfifo(tree / "pipe")
-    with socket.socket(socket.AF_UNIX) as left_behind:
-        left_behind.bind(str(tree / "socket"))
-
-
-def ignore_in_the_users_own_rules(place: Place, tree: Path) -> None:
-    (place.base / "ignored").write_text("*.mine\n")
-    place.git(place.base, "config", "--global", "core.excludesFile", str(place.base / "ignored"))
-    (tree / "notes.mine").write_text("an idea")
-
-
-def split_the_index(place: Place, tree: Path) -> None:
-    place.git(tree, "update-index", "--split-index")
-    stage_and_modify_again(place, tree)
-
-
-def lose_the_index(place: Place, tree: Path) -> None:
-    (place.repository / ".git/worktrees/spec_1/index").unlink()
-
-
-def leave_a_lock(place: Place, tree: Path) -> None:
-    (place.repository / ".git/worktrees/spec_1/index.lock").touch()
-    modify(place, tree)
-
-
-def hinder_every_commit(place: Place, tree: Path) -> None:
-    for name in ("pre-commit", "commit-msg", "reference-transaction", "post-index-change", "post-checkout"):
-        hook = place.repository / ".git/hooks" / name
-        hook.parent.mkdir(exist_ok=True)
-        hook.write_text(f"#!/bin/sh\ntouch {place.base}/hook-ran\nexit 1\n")
-        hook.chmod(0o755)
-    for key, value in {"commit.gpgSign": "true", "gpg.program": "false", "user.useConfigOnly": "true"}.items():
-        place.git(place.base, "config", "--global", key, value)
-    place.git(place.base, "config", "--global", "--unset", "user.email")
-    modify(place, tree)
-
-
-def commit_on_the_branch(place: Place, tree: Path) -> None:
-    place.commit(tree, "new.py")
-
-
-def commit_detached(place: Place, tree: Path) -> None:
-    place.git(tree, "checkout", "-q", "--detach")
-    place.commit(tree, "new.py")
-
-
-def commit_and_modify(place: Place, tree: Path) -> None:
-    commit_on_the_branch(place, tree)
-    modify(place, tree)
-
-
-STATES = [
-    modify,
-    stage,
-    stage_and_modify_again,
-    stage_and_take_back,
-    announce_a_file,
-    leave_untracked,
-    leave_ignored,
-    delete,
-    rename,
-    make_executable,
-    make_links,
-    make_a_directory_of_a_file,
-    make_a_file_of_a_directory,
-    make_a_link_of_a_directory,
-    use_odd_names,
-    hide_from_status,
-    skip_in_status,
-    keep_the_time_of_a_file,
-    end_lines_in_two_ways,
-    convert_with_a_filter,
-    commit_through_a_filter_that_strips,
-    stage_through_a_filter_that_strips,
-    run_a_notebook_that_was_committed_before,
-    keep_the_length_in_a_filter,
-    lose_the_program_of_a_filter,
-    commit_lines_that_end_in_two_ways,
-    commit_lines_under_autocrlf,
-    commit_a_keyword,
-    commit_in_an_encoding,
-    name_attributes_elsewhere,
-    change_a_mode_that_git_does_not_look_at,
-    tell_names_apart_by_case_only,
-    leave_pipes_and_sockets,
-    ignore_in_the_users_own_rules,
-    split_the_index,
-    leave_a_lock,
-    commit_on_the_branch,
-    commit_detached,
-    commit_and_modify,
+PRELUDE = r"""
+set -eu
+git() { command git -c protocol.file.allow=always -c gc.auto=0 -c maintenance.auto=false "$@"; }
+configure() { git -C "$REPO" config "$@"; }
+seems_clean() { [ -z "$(git status --porcelain)" ]; }
+commit() { mkdir -p "$(dirname "$1")"; echo "${2-text}" > "$1"; git add --force -- "$1"; git commit -qm "Add $1"; }
+commit_all() { git add --all; git commit -qm 'All of it'; seems_clean; }
+notebook() { printf '{"source": "1 + 1"}\n{"output": "2"}\n' > "$1"; }
+strip_notebooks() {
+    configure filter.strip.clean 'sed /output/d'; configure filter.strip.smudge cat
+    configure filter.strip.required true
+    echo '*.ipynb filter=strip' > .gitattributes
+}
+merge_into_main() { git -C "$REPO" merge -q phalanx/spec_1; }
+"""
+_STAGE = "echo 'x = 2' > src/code.py; echo new > 'staged only here'; git add --all; "
+STATES = {
+    "modified": "echo 'x = 2' > src/code.py",
+    "staged": _STAGE,
+    "staged, then modified again": _STAGE + "echo 'x = 3' > src/code.py",
+    "staged, then taken back": _STAGE + "echo 'x = 1' > src/code.py; rm 'staged only here'",
+    "a file that is announced": "echo 'not staged yet' > soon; git add --intent-to-add soon",
+    "untracked": """
+        configure status.showUntrackedFiles no
+        mkdir -p a/b 'empty directory'; printf 'an idea' > a/b/notes.txt; touch 'empty file'""",
+    "ignored": r"""
+        printf '.env\nbuild/\n*.log\n' > "$REPO/.git/info/exclude"
+        printf 'KEY=1' > .env; printf 'it ran' > src/run.log
+        mkdir -p build/deep/down; ln -s deep build/link
+        for byte in {0..255}; do printf "\\x$(printf %x "$byte")"; done > build/deep/down/result""",
+    "deleted": "rm src/code.py",
+    "renamed": "git mv src/code.py src/program.py",
+    "executable": "chmod 755 src/code.py; echo '#!/bin/sh' > run; chmod 700 run",
+    "links": r"""
+        ln -s '/nowhere/at all' dangling; ln -s src 'to directory'; ln -s $'odd\n\xff target' 'odd target'
+        rm src/code.py; ln -s ../dangling src/code.py""",
+    "a directory in place of a file": "rm src/code.py; mkdir src/code.py; printf 1 > src/code.py/part",
+    "a file in place of a directory": "rm -r src; printf 1 > src",
+    "a link in place of a directory": """
+        mkdir "$BASE/outside"; echo "somebody else's" > "$BASE/outside/code.py"
+        rm -r src; ln -s "$BASE/outside" src""",
+    "odd names": r"""
+        for name in $'new\nline' $'\xff\xfe' 'quo"te' -rf ' ' $'tab\t' 'back\slash' ':(top)*' $'\e[0m' '#' \
+            $'\xc3\xbc' $'u\xcc\x88'; do printf %s "$name" > "./$name"; done""",
+    "assumed unchanged": "git update-index --assume-unchanged src/code.py; echo 'x = 2' > src/code.py",
+    "skipped": "git update-index --skip-worktree src/code.py; echo 'x = 2' > src/code.py",
+    "changed at the same time, of the same length": """
+        configure core.trustctime false; configure core.checkStat minimal
+        touch -d @1 src/code.py; git update-index --refresh
+        second=$(date +%s); while [ "$(date +%s)" = "$second" ]; do sleep 0.01; done  # git notes whole seconds
+        echo 'y = 1' > src/code.py; touch -d @1 src/code.py; seems_clean""",
+    "lines that end in two ways": r"""
+        configure core.autocrlf true; printf 'a\r\nb\nc\r' > src/code.py; printf 'a\r\nb\n' > new""",
+    "a lossy filter": r"""
+        configure filter.lossy.clean 'echo nothing left'
+        printf '*.txt filter=lossy\nutf ident working-tree-encoding=UTF-16\n' > .gitattributes
+        printf 'all of it' > a.txt; printf '$Id: mine $' > utf""",
+    "committed through a filter that strips": r"""
+        strip_notebooks; echo '{"source": "1"}' > plain.ipynb; notebook $'odd\n\xff name.ipynb'; commit_all""",
+    "staged through a filter that strips": "strip_notebooks; notebook a.ipynb; git add --all",
+    "a notebook that was run after it was committed": """
+        strip_notebooks; echo '{"source": "1 + 1"}' > a.ipynb; commit_all; merge_into_main
+        notebook a.ipynb; git add --update; seems_clean""",
+    "a filter that keeps the length": """
+        configure filter.secret.clean 'tr 0-9 x'; echo '*.key filter=secret' > .gitattributes
+        echo 1234 > a.key; commit_all""",
+    "a filter whose program is gone": """
+        configure filter.packed.clean 'gzip --no-name --stdout'; configure filter.packed.smudge /no/such/program
+        configure filter.packed.required true; echo '*.big filter=packed' > .gitattributes
+        for number in {1..1000}; do echo large; done > a.big; commit_all""",
+    "committed lines that end in two ways": r"""
+        printf '*.txt text=auto\n*.bat eol=crlf\n' > .gitattributes
+        for name in mixed.txt mixed.bat; do printf 'a\r\nb\nc\r' > $name; done; commit_all""",
+    "lines under autocrlf": r"configure core.autocrlf input; printf 'a\r\nb\n' > mixed; commit_all",
+    "a keyword": "echo '*.c ident' > .gitattributes; echo '$Id: what I wrote there $' > a.c; commit_all",
+    "an encoding": r"""
+        echo '*.utf working-tree-encoding=UTF-16' > .gitattributes
+        printf '\xfe\xff\0h\0\xe9\0\n' > big.utf; commit_all""",
+    "attributes that are elsewhere": """
+        strip_notebooks; mv .gitattributes "$BASE/attributes"
+        git config --global core.attributesFile "$BASE/attributes"; notebook a.ipynb; commit_all""",
+    "a mode that git does not look at": "configure core.fileMode false; chmod 755 src/code.py; seems_clean",
+    "names that differ in case only": "configure core.ignoreCase true; echo 'another file' > src/CODE.py; seems_clean",
+    "pipes and sockets": """
+        echo 'x = 2' > src/code.py; mkfifo pipe
+        "$PYTHON" -c 'import socket; socket.socket(socket.AF_UNIX).bind("socket")'""",
+    "ignored by the user's own rules": """
+        echo '*.mine' > "$BASE/ignored"; git config --global core.excludesFile "$BASE/ignored"
+        printf 'an idea' > notes.mine""",
+    "a split index": "git update-index --split-index; " + _STAGE + "echo 'x = 3' > src/code.py",
+    "a lock": """touch "$REPO/.git/worktrees/spec_1/index.lock"; echo 'x = 2' > src/code.py""",
+    "committed": "commit new.py",
+    "committed on no branch": "git checkout -q --detach; commit new.py",
+    "committed and modified": "commit new.py; echo 'x = 2' > src/code.py",
+}
+"""Of each something is in the worktree alone, and a commit can hold it."""
+CONVERTED_BACK = r"""
+    configure filter.packed.clean 'gzip --no-name --stdout'; configure filter.packed.smudge 'gzip -d --stdout'
+    printf '*.bat eol=crlf\n*.utf working-tree-encoding=UTF-16LE-BOM\n' > .gitattributes
+    printf '*.big filter=packed\n*.c ident\n*.txt text=auto\n' >> .gitattributes
+    printf 'a\r\nb\r\n' > a.bat; printf '\xff\xfeh\0\xe9\0\n\0' > a.utf; printf 'a\nb\n' > a.txt
+    for number in {1..1000}; do echo large; done > a.big
+    echo '$Id: 055c8729cdcc372500a08db659c045e16c4409fb $' > a.c
+    commit_all; merge_into_main
+"""
+COMMITS_HINDERED = r"""
+    mkdir -p "$REPO/.git/hooks"
+    for name in pre-commit commit-msg reference-transaction post-index-change post-checkout; do
+        printf '#!/bin/sh\ntouch %s/hook-ran\nexit 1\n' "$BASE" > "$REPO/.git/hooks/$name"
+        chmod 755 "$REPO/.git/hooks/$name"
+    done
+    git config --global commit.gpgSign true; git config --global gpg.program false
+    git config --global user.useConfigOnly true; git config --global --unset user.email
+    echo 'x = 2' > src/code.py
+"""
+UNSAVABLE = [
+    ("'nested/'", "git init -q nested; cd nested; commit file"),
+    (
+        "'node_modules/fork/'",
+        """
+        echo node_modules > "$REPO/.git/info/exclude"; git init -q node_modules/fork""",
+    ),
+    (
+        "a merge is under way",
+        """
+        (cd "$REPO"; git checkout -q -b side; commit side.py)
+        git merge --no-ff --no-commit --strategy=ours side""",
+    ),
+    ("a rebase is under way", "git -c sequence.editor='sed -i 1ibreak' rebase -q -i --root"),
+    ("a cherry-pick or revert is under way", 'mkdir "$REPO/.git/worktrees/spec_1/sequencer"'),
+    ("a bisect is under way", "git bisect start"),
+    (
+        "refs that belong to it alone",
+        """
+        commit new.py; git update-ref refs/worktree/try HEAD; git reset -q --hard HEAD~1""",
+    ),
+    ("locked", 'git worktree lock "$PWD"'),
+    ("no longer the worktree", """git init -q "$BASE"; echo '*' > "$BASE/.gitignore"; rm .git"""),
+    (
+        "no longer the worktree",
+        """
+        git clone -q "$REPO" "$BASE/clone"; git -C "$BASE/clone" worktree add --quiet "$BASE/elsewhere"
+        mv "$BASE/elsewhere/.git" .git""",
+    ),
+    ("no longer the worktree", "rm .git; git init -q; commit src/code.py"),
+    (
+        "'lib/'",
+        """
+        git clone -q "$REPO" "$BASE/other"; git submodule --quiet add "$BASE/other" lib
+        git config -f .gitmodules submodule.lib.ignore all
+        git add --all; git commit -qm 'Add lib'; merge_into_main; cd lib; commit precious.py""",
+    ),
+    (
+        "'lib/notes.txt'",
+        """
+        git update-index --add --cacheinfo 160000,1111111111111111111111111111111111111111,lib; mkdir lib
+        git commit -qm 'Add lib'; merge_into_main; printf 'an idea' > lib/notes.txt
+        [ -z "$(git status --porcelain --ignored)" ]""",
+    ),
+    (
+        "conflicts are not resolved",
+        """
+        echo 'x = 2' > src/code.py; git stash -q; commit src/code.py 'x = 3'; git stash apply -q || true""",
+    ),
+    ("no plain file", "rm src/code.py; mkfifo src/code.py"),
+    ("git refuses the names.*git~1", "printf 'on some file systems this is .git' > git~1"),
+    ("larger than 100 MB", "truncate -s 100000001 large"),
+    ("larger than 500 MB together", "for number in {1..6}; do truncate -s 100000000 large$number; done"),
+    ("500 are the most", "mkdir many; cd many; touch {0..500}"),
 ]
+"""The reason why the worktree is kept, a pattern, and the script."""

@@ -1,24 +1,22 @@
-"""A workspace is made: a worktree on a branch of its own, or the directory itself."""
+"""A workspace is made: a worktree on a branch of its own, or the directory itself. Else it is refused in words."""
 
 from __future__ import annotations
 
+import os
+import re
 import stat
 from dataclasses import replace
-from typing import Any
+from pathlib import Path
 
 import pytest
 
-from actors.errors import InvalidRequestError
-from actors.git.process import GitOutput, GitRunner
+from actors.errors import InvalidRequestError, WorkspaceError
 from actors.worktrees.manager import WorktreeManager
 from actors.worktrees.model import Workspace
-from actors.worktrees.source import find_source, source_fact_by_fact
 from tests.integration.worktrees.conftest import Place
 
 
-def test_an_isolated_workspace_is_a_worktree_on_a_branch_of_its_own(
-    workspaces: WorktreeManager, workspace: Workspace, place: Place
-) -> None:
+def test_an_isolated_workspace_is_a_worktree_on_a_branch_of_its_own(place: Place, workspace: Workspace) -> None:
     worktree = place.worktrees / "spec_1"
     assert workspace == Workspace(
         mode="isolated",
@@ -37,175 +35,128 @@ def test_an_isolated_workspace_is_a_worktree_on_a_branch_of_its_own(
     assert "locked" not in place.git(place.repository, "worktree", "list", "--porcelain")
 
 
+@pytest.mark.parametrize(
+    ("script", "work_dir", "directory", "note"),
+    [
+        ("", "src", "a/src", ""),
+        ("mkdir new", "new", "a", "new is not a directory in the last commit.*"),
+        (
+            'ln -s "$BASE" data; git add data; git commit -qm Link; rm data; mkdir data',
+            *("data", "a", ".* data is not a directory in the last commit.*"),
+        ),
+        (
+            "echo 'x = 2' > src/code.py; touch 'new file'",
+            *("", "a", r"2 uncommitted change\(s\) in .*/project are not in the worktree.*"),
+        ),
+        ("printf broken > .git/index", "", "a", ".*if any, are not in the worktree.*"),
+        ("touch .git/index.lock", "", "a", ""),
+        ("commit second; git checkout -q --detach HEAD~1", "", "a", "HEAD of .* is detached.*"),
+        ('mv .git "$BASE/real.git"; ln -s "$BASE/real.git" .git', "", "a", ""),
+        (
+            "git branch phalanx/a; git branch phalanx/a-2/deeper; commit later",
+            *("", "a-3", "The name a was taken, so the branch is phalanx/a-3."),
+        ),
+        ("git tag phalanx/a; commit later", "", "a", ""),
+        (
+            'cd "$BASE/phalanx/worktrees"; mkdir a; touch a/precious a-2; ln -s "$BASE" a-3',
+            *("", "a-4", "The name a was taken, so the branch is phalanx/a-4."),
+        ),
+        (
+            """configure status.showUntrackedFiles no; configure branch.autoSetupMerge always
+            configure checkout.defaultRemote origin; configure core.logAllRefUpdates always
+            configure extensions.worktreeConfig true; configure safe.bareRepository explicit
+            git config --global safe.bareRepository explicit""",
+            *("", "a", ""),
+        ),
+    ],
+    ids=[
+        *("below", "below, not committed", "below, a link", "changes", "a broken index", "a locked index", "detached"),
+        *("git's directory behind a link", "branches of the name", "a tag of the name", "directories of the name"),
+        "settings",
+    ],
+)
+def test_whatever_the_repository_is_like_a_worktree_of_the_last_commit_is_made_and_leaves_no_trace(
+    place: Place, script: str, work_dir: str, directory: str, note: str
+) -> None:
+    place.leave(place.repository, script)
+    head, before = place.git(place.repository, "rev-parse", "HEAD"), place.snapshot()
+    workspace = place.create("a", place.repository / work_dir)
+    assert workspace.directory == place.worktrees / directory
+    assert workspace.base_commit == head == place.git(workspace.directory, "rev-parse", "HEAD")
+    assert workspace.branch == f"phalanx/{directory.removesuffix('/src')}"
+    assert place.git(workspace.directory, "symbolic-ref", "HEAD") == f"refs/heads/{workspace.branch}"
+    assert place.git(workspace.directory, "status", "--porcelain") == ""
+    assert re.fullmatch(note, " ".join(workspace.notes))
+    assert place.manager.retire(workspace).kept_reason is None
+    assert place.snapshot() == before
+
+
 def test_worktrees_are_private_to_the_user(workspace: Workspace, place: Place) -> None:
     assert stat.S_IMODE(place.worktrees.stat().st_mode) == 0o700
     assert stat.S_IMODE(workspace.directory.stat().st_mode) == 0o700
 
 
-def test_the_agent_works_in_the_same_sub_directory(workspaces: WorktreeManager, place: Place) -> None:
-    workspace = workspaces.create("a", place.repository / "src", "isolated")
-    assert workspace.worktree == place.worktrees / "a"
-    assert workspace.directory == place.worktrees / "a/src"
-    assert workspace.repository == place.repository
-
-
-def test_a_sub_directory_that_is_not_committed_leaves_the_root(workspaces: WorktreeManager, place: Place) -> None:
-    (place.repository / "new").mkdir()
-    workspace = workspaces.create("a", place.repository / "new", "isolated")
-    assert workspace.directory == workspace.worktree
-    assert any("new is not a directory in the last commit" in note for note in workspace.notes)
-
-
-def test_a_committed_link_does_not_lead_the_agent_out_of_its_worktree(
-    workspaces: WorktreeManager, place: Place
-) -> None:
-    (place.repository / "data").symlink_to(place.base)
-    place.git(place.repository, "add", "data")
-    place.git(place.repository, "commit", "-q", "-m", "Link")
-    (place.repository / "data").unlink()
-    (place.repository / "data").mkdir()
-    workspace = workspaces.create("a", place.repository / "data", "isolated")
-    assert workspace.directory == workspace.worktree
-
-
-def test_changes_that_are_not_committed_are_counted_in_a_note(workspaces: WorktreeManager, place: Place) -> None:
-    (place.repository / "src/code.py").write_text("x = 2\n")
-    (place.repository / "new file").write_text("?")
-    workspace = workspaces.create("a", place.repository, "isolated")
-    assert len(workspace.notes) == 1
-    assert workspace.notes[0].startswith(f"2 uncommitted change(s) in {place.repository} are not in the worktree")
-    assert (workspace.directory / "src/code.py").read_text() == "x = 1\n"
-
-
-def test_a_broken_index_of_the_user_is_a_note_and_no_obstacle(workspaces: WorktreeManager, place: Place) -> None:
-    (place.repository / ".git/index").write_bytes(b"broken")
-    workspace = workspaces.create("a", place.repository, "isolated")
-    assert "if any, are not in the worktree" in workspace.notes[0]
-    assert (workspace.directory / "src/code.py").exists()
-
-
-def test_a_locked_index_of_the_user_is_no_obstacle(workspaces: WorktreeManager, place: Place) -> None:
-    lock = place.repository / ".git/index.lock"
-    lock.touch()
-    assert workspaces.create("a", place.repository, "isolated").notes == ()
-    assert lock.exists()
-
-
-def test_a_detached_head_is_where_the_branch_starts(workspaces: WorktreeManager, place: Place) -> None:
-    first = place.git(place.repository, "rev-parse", "HEAD")
-    place.commit(place.repository, "second")
-    place.git(place.repository, "checkout", "-q", "--detach", first)
-    workspace = workspaces.create("a", place.repository, "isolated")
-    assert workspace.base_commit == first == place.git(workspace.directory, "rev-parse", "HEAD")
-    assert any("detached" in note for note in workspace.notes)
-
-
-def test_another_instances_worktree_can_be_branched_from(
-    workspaces: WorktreeManager, workspace: Workspace, place: Place
-) -> None:
+def test_another_instances_worktree_can_be_branched_from(place: Place, workspace: Workspace) -> None:
     commit = place.commit(workspace.directory, "by the first")
-    second = workspaces.create("b", workspace.directory, "isolated")
+    second = place.create("b", workspace.directory)
     assert (second.base_commit, second.repository) == (commit, workspace.worktree)
     assert second.git_directory == place.repository / ".git"
     assert second.worktree == place.worktrees / "b"
 
 
-def test_a_bare_repository_has_worktrees(workspaces: WorktreeManager, place: Place) -> None:
+def test_a_bare_repository_has_worktrees(place: Place) -> None:
     bare = place.base / "bare.git"
     place.git(place.base, "clone", "-q", "--bare", str(place.repository), str(bare))
-    workspace = workspaces.create("a", bare, "isolated")
+    workspace = place.create("a", bare)
     assert (workspace.directory / "src/code.py").exists()
     assert workspace.repository == workspace.git_directory == bare
-    assert workspaces.retire(workspace).removed
+    assert place.manager.retire(workspace).removed
     assert place.git(bare, "for-each-ref", "--format=%(refname)") == "refs/heads/main"
 
 
-def test_a_git_directory_behind_a_link_is_fine(workspaces: WorktreeManager, place: Place) -> None:
-    (place.repository / ".git").rename(place.base / "real.git")
-    (place.repository / ".git").symlink_to(place.base / "real.git")
-    workspace = workspaces.create("a", place.repository, "isolated")
-    assert workspaces.retire(workspace).kept_reason is None
-
-
-def test_submodules_are_left_to_be_fetched_by_hand(workspaces: WorktreeManager, place: Place) -> None:
+def test_submodules_are_left_to_be_fetched_by_hand(place: Place) -> None:
     other = place.base / "other"
     place.git(place.base, "clone", "-q", str(place.repository), str(other))
     place.git(place.repository, "submodule", "--quiet", "add", str(other), "lib")
     place.git(place.repository, "commit", "-q", "-m", "Add lib")
     place.git(place.base, "config", "--global", "submodule.recurse", "true")
-    workspace = workspaces.create("a", place.repository, "isolated")
+    workspace = place.create("a")
     assert list((workspace.directory / "lib").iterdir()) == []
     assert any("git submodule update --init" in note for note in workspace.notes)
-    inside = workspaces.create("b", place.repository / "lib", "isolated")
+    inside = place.create("b", place.repository / "lib")
     assert (inside.directory / "src/code.py").exists()
-    assert workspaces.retire(inside).kept_reason is None
-    assert workspaces.retire(workspace).kept_reason is None
-
-
-def test_an_existing_branch_is_neither_reused_nor_reset(workspaces: WorktreeManager, place: Place) -> None:
-    place.git(place.repository, "branch", "phalanx/a")
-    place.git(place.repository, "branch", "phalanx/a-2/deeper")
-    first = place.git(place.repository, "rev-parse", "HEAD")
-    place.commit(place.repository, "later")
-    workspace = workspaces.create("a", place.repository, "isolated")
-    assert workspace.branch == "phalanx/a-3"
-    assert workspace.worktree == place.worktrees / "a-3"
-    assert place.git(place.repository, "rev-parse", "phalanx/a") == first
-    assert any("phalanx/a-3" in note for note in workspace.notes)
-    assert sorted(path.name for path in place.worktrees.iterdir()) == ["a-3"]
+    assert place.manager.retire(inside).kept_reason is None
+    assert place.manager.retire(workspace).kept_reason is None
 
 
 @pytest.mark.parametrize("packed", [False, True])
-def test_a_branch_named_phalanx_is_refused_in_words(workspaces: WorktreeManager, place: Place, packed: bool) -> None:
+def test_a_branch_named_phalanx_is_refused_in_words(place: Place, packed: bool) -> None:
     place.git(place.repository, "branch", "phalanx")
     if packed:
         place.git(place.repository, "pack-refs", "--all")
     before = place.snapshot()
     with pytest.raises(InvalidRequestError, match="git branch -m phalanx"):
-        workspaces.create("a", place.repository, "isolated")
+        place.create("a")
     assert place.snapshot() == before
 
 
-def test_a_tag_of_the_branchs_name_does_not_mislead(workspaces: WorktreeManager, place: Place) -> None:
-    place.git(place.repository, "tag", "phalanx/a")
-    commit = place.commit(place.repository, "later")
-    workspace = workspaces.create("a", place.repository, "isolated")
-    assert place.git(workspace.directory, "rev-parse", "HEAD") == commit
-    assert place.git(workspace.directory, "symbolic-ref", "HEAD") == "refs/heads/phalanx/a"
-    assert place.git(workspace.directory, "status", "--porcelain") == ""
-
-
-def test_whatever_has_the_directorys_name_stays(workspaces: WorktreeManager, place: Place) -> None:
-    (place.worktrees / "a").mkdir()
-    (place.worktrees / "a/precious").write_text("work")
-    (place.worktrees / "a-2").write_text("a file")
-    (place.worktrees / "a-3").symlink_to(place.base)
-    before = place.snapshot()
-    workspace = workspaces.create("a", place.repository, "isolated")
-    assert workspace.worktree == place.worktrees / "a-4"
-    assert workspaces.retire(workspace).removed
-    assert place.snapshot() == before
-
-
-def test_a_worktree_that_was_deleted_by_hand_keeps_its_registration(
-    workspaces: WorktreeManager, workspace: Workspace, place: Place
-) -> None:
+def test_a_worktree_that_was_deleted_by_hand_keeps_its_registration(place: Place, workspace: Workspace) -> None:
     place.git(workspace.directory, "checkout", "-q", "--detach")
     commit = place.commit(workspace.directory, "only here")
     workspace.directory.rename(place.base / "moved away")
     place.git(place.repository, "branch", "-D", "phalanx/spec_1")
-    assert workspaces.create("spec_1", place.repository, "isolated").branch == "phalanx/spec_1-2"
+    assert place.create("spec_1").branch == "phalanx/spec_1-2"
     assert commit in place.git(place.repository, "worktree", "list", "--porcelain")
 
 
-def test_a_shared_workspace_is_the_directory_itself(workspaces: WorktreeManager, place: Place) -> None:
+def test_a_shared_workspace_is_the_directory_itself(place: Place) -> None:
     before = place.snapshot()
-    workspace = workspaces.create("a", place.repository / "src", "shared")
+    workspace = place.manager.create("a", place.repository / "src", "shared")
     assert workspace.directory == place.repository / "src"
     assert (workspace.branch, workspace.repository) == ("main", place.repository)
     assert workspace.worktree is None
-    assert workspaces.retire(workspace).removed is False
-    assert workspaces.undo(workspace).kept_reason is None
+    assert place.manager.retire(workspace).removed is False
+    assert place.manager.undo(workspace).kept_reason is None
     assert place.snapshot() == before
 
 
@@ -218,39 +169,84 @@ def test_a_shared_workspace_needs_no_git(place: Place) -> None:
     assert replace(without_git, notes=()) == expected
 
 
-def test_the_repositorys_own_settings_do_not_get_in_the_way(workspaces: WorktreeManager, place: Place) -> None:
-    settings = {
-        "status.showUntrackedFiles": "no",
-        "branch.autoSetupMerge": "always",
-        "checkout.defaultRemote": "origin",
-        "core.logAllRefUpdates": "always",
-        "extensions.worktreeConfig": "true",
-        "safe.bareRepository": "explicit",
-    }
-    for key, value in settings.items():
-        place.git(place.repository, "config", key, value)
-    place.git(place.base, "config", "--global", "safe.bareRepository", "explicit")
+def test_git_missing_is_said_in_words(place: Place) -> None:
+    with pytest.raises(WorkspaceError, match="Install git"):
+        WorktreeManager(place.worktrees, {"PATH": "/nowhere"}).create("a", place.repository, "isolated")
+
+
+def test_no_repository_and_no_commit_are_refused_with_the_remedy(place: Place) -> None:
+    directory = place.base / "plain"
+    directory.mkdir()
+    with pytest.raises(InvalidRequestError, match=r"`git init`.*shared"):
+        place.create("a", directory)
+    place.git(directory, "init", "-q")
+    with pytest.raises(InvalidRequestError, match=r"first commit.*shared"):
+        place.create("a", directory)
+    assert place.manager.create("a", directory, "shared").branch == "main"
+    assert list(place.worktrees.iterdir()) == []
+
+
+def test_a_damaged_repository_is_not_taken_for_none(place: Place) -> None:
+    directory = place.base / "damaged"
+    directory.mkdir()
+    (directory / ".git").write_text("gitdir: /nowhere\n")
+    with pytest.raises(WorkspaceError, match=r"cannot read the repository of .*/damaged: fatal: not a git repository"):
+        place.create("a", directory)
+
+
+@pytest.mark.parametrize("work_dir", ["nowhere", "project/src/code.py", "project/.git", "a\0b", "line\nfeed"])
+def test_a_directory_that_cannot_be_worked_in_is_refused(place: Place, work_dir: str) -> None:
+    with pytest.raises(InvalidRequestError):
+        place.manager.create("a", place.base / work_dir, "isolated")
+
+
+def test_a_relative_directory_is_refused(place: Place) -> None:
+    with pytest.raises(InvalidRequestError, match="absolute"):
+        place.manager.create("a", Path(), "shared")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="nothing is unreadable to root")
+def test_an_unreadable_directory_is_refused(place: Place) -> None:
+    (place.repository / "src").chmod(0)
+    with pytest.raises(InvalidRequestError, match="permissions"):
+        place.manager.create("a", place.repository / "src", "shared")
+    (place.repository / "src").chmod(0o700)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory away")
+def test_a_repository_of_another_user_is_refused_with_the_remedy(place: Place) -> None:
+    os.chown(place.repository, 12345, 12345)
+    os.chown(place.repository / ".git", 12345, 12345)
+    with pytest.raises(WorkspaceError, match=r"safe\.directory"):
+        place.create("a")
+
+
+@pytest.mark.parametrize("instance_id", ["", "-x", "../x", "a/b", "a b", "a\n", "a.lock", "ä", "@{-1}"])
+def test_an_id_that_is_no_plain_name_is_refused(place: Place, instance_id: str) -> None:
     before = place.snapshot()
-    workspace = workspaces.create("a", place.repository, "isolated")
-    assert workspaces.retire(workspace).kept_reason is None
+    with pytest.raises(InvalidRequestError):
+        place.create(instance_id)
     assert place.snapshot() == before
 
 
-@pytest.mark.parametrize("place_in_it", [".", "src/deep", "../worktree"])
-def test_one_git_tells_of_a_plain_working_tree_what_one_for_each_fact_tells(
-    place: Place, monkeypatch: pytest.MonkeyPatch, place_in_it: str
-) -> None:
-    (place.repository / "src/deep").mkdir(parents=True)
-    place.git(place.repository, "worktree", "add", "-q", "-b", "other", "../worktree")
-    work_dir, runner, asked = place.repository / place_in_it, GitRunner(place.environment), []
-    run_once = GitRunner.run_once
+@pytest.mark.parametrize("name", ["with space", "$HOME", "~", "-rf", "--help", "naïve", "new\nline", "a;b", "*"])
+def test_any_directory_name_is_taken_as_it_is(place: Place, name: str) -> None:
+    repository = place.base / "odd" / name
+    repository.mkdir(parents=True)
+    place.git(repository, "init", "-q")
+    commit = place.commit(repository, "file")
+    workspace = place.create("a", repository)
+    assert (workspace.base_commit, workspace.repository) == (commit, repository)
+    assert place.manager.retire(workspace).removed
 
-    def counted(self: GitRunner, *given: Any, **more: Any) -> GitOutput:
-        asked.append(given)
-        return run_once(self, *given, **more)
 
-    monkeypatch.setattr(GitRunner, "run_once", counted)
-    found = find_source(runner, work_dir)
+def test_worktrees_inside_the_repository_are_refused(place: Place) -> None:
+    inside = WorktreeManager(place.repository / ".phalanx/worktrees", place.environment)
+    with pytest.raises(InvalidRequestError, match="PHALANX_HOME"):
+        inside.create("a", place.repository, "isolated")
 
-    assert len(asked) == 1
-    assert found == source_fact_by_fact(runner, work_dir)
+
+def test_a_home_below_another_repository_is_fine(place: Place) -> None:
+    place.git(place.base, "init", "-q")
+    workspaces = WorktreeManager(place.worktrees, place.environment)
+    assert workspaces.create("a", place.repository, "isolated").repository == place.repository

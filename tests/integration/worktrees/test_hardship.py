@@ -67,9 +67,7 @@ def _a_creation_stopped_in_the_middle(place: Place) -> Iterator[tuple[subprocess
         process.wait(10)
 
 
-def test_a_creation_killed_with_its_git_is_made_anew_under_the_same_name(
-    workspaces: WorktreeManager, place: Place, creator: Path
-) -> None:
+def test_a_creation_killed_with_its_git_is_made_anew_under_the_same_name(place: Place, creator: Path) -> None:
     before = place.snapshot()
     with _a_creation_stopped_in_the_middle(place) as (process, family):
         process.kill()
@@ -77,80 +75,74 @@ def test_a_creation_killed_with_its_git_is_made_anew_under_the_same_name(
         process.wait(10)
         psutil.wait_procs(family, timeout=10)
     assert (place.worktrees / "a/.git").exists()
-    workspace = workspaces.create("a", place.repository, "isolated")
+    workspace = place.create("a")
     assert workspace.branch == "phalanx/a"
     assert place.git(workspace.directory, "status", "--porcelain") == ""
-    assert workspaces.retire(workspace).kept_reason is None
+    assert place.manager.retire(workspace).kept_reason is None
     assert place.snapshot() == before
 
 
-def test_a_git_that_outlives_its_creator_is_left_alone_until_it_has_ended(
-    workspaces: WorktreeManager, place: Place, creator: Path
-) -> None:
+def test_a_git_that_outlives_its_creator_is_left_alone_until_it_has_ended(place: Place, creator: Path) -> None:
     with _a_creation_stopped_in_the_middle(place) as (process, family):
         process.kill()
         process.wait(10)
-        assert workspaces.create("a", place.repository, "isolated").branch == "phalanx/a-2"
+        assert place.create("a").branch == "phalanx/a-2"
     psutil.wait_procs(family, timeout=10)
     assert place.git(place.worktrees / "a", "status", "--porcelain") == ""
-    assert workspaces.create("a", place.repository, "isolated").branch == "phalanx/a"
+    assert place.create("a").branch == "phalanx/a"
 
 
-def test_a_finished_worktree_is_never_taken_for_an_unfinished_one(workspaces: WorktreeManager, place: Place) -> None:
-    first = workspaces.create("a", place.repository, "isolated")
-    second = workspaces.create("a", place.repository, "isolated")
+def test_a_finished_worktree_is_never_taken_for_an_unfinished_one(place: Place) -> None:
+    first = place.create("a")
+    second = place.create("a")
     assert (first.branch, second.branch) == ("phalanx/a", "phalanx/a-2")
     assert place.git(first.directory, "status", "--porcelain") == ""
 
 
-def test_a_hook_that_hangs_is_ended_and_nothing_is_left(
-    workspaces: WorktreeManager, place: Place, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_hook_that_hangs_is_ended_and_nothing_is_left(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     place.hook(f"trap '' TERM; echo $$ > {place.base}/pid; sleep 600")
     before = place.snapshot()
     monkeypatch.setattr(create, "CHECKOUT_TIMEOUT_S", 1.0)
     with pytest.raises(WorkspaceError, match="not done after 1 s"):
-        workspaces.create("a", place.repository, "isolated")
+        place.create("a")
     assert place.snapshot() == before
     assert ends(int((place.base / "pid").read_text()))
 
 
 def test_a_checkout_that_hangs_is_ended_and_nothing_is_left(
-    workspaces: WorktreeManager, place: Place, creator: Path, monkeypatch: pytest.MonkeyPatch
+    place: Place, creator: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = place.snapshot()
     monkeypatch.setattr(create, "CHECKOUT_TIMEOUT_S", 1.0)
     with pytest.raises(WorkspaceError, match="not done after 1 s"):
-        workspaces.create("a", place.repository, "isolated")
+        place.create("a")
     creator.touch()
     assert place.snapshot() == before
 
 
-def test_a_hook_that_fails_is_a_note(workspaces: WorktreeManager, place: Place) -> None:
+def test_a_hook_that_fails_is_a_note(place: Place) -> None:
     place.hook("echo 'no \033[31mlinter' >&2; exit 3")
-    workspace = workspaces.create("a", place.repository, "isolated")
+    workspace = place.create("a")
     assert workspace.notes == ("The repository's post-checkout hook failed: no  [31mlinter",)
     assert place.git(workspace.directory, "status", "--porcelain") == ""
-    assert workspaces.retire(workspace).removed
+    assert place.manager.retire(workspace).removed
 
 
-def test_a_checkout_that_fails_leaves_nothing_and_tells_why(workspaces: WorktreeManager, place: Place) -> None:
+def test_a_checkout_that_fails_leaves_nothing_and_tells_why(place: Place) -> None:
     place.commit(place.repository, ".gitattributes", "big.bin filter=gone\n")
     place.commit(place.repository, "big.bin")
     place.git(place.repository, "config", "filter.gone.smudge", "no-such-program")
     place.git(place.repository, "config", "filter.gone.required", "true")
     before = place.snapshot()
     with pytest.raises(WorkspaceError, match="no-such-program"):
-        workspaces.create("a", place.repository, "isolated")
+        place.create("a")
     assert place.snapshot() == before
 
 
-def test_a_child_that_a_hook_leaves_behind_does_not_hold_up_the_creation(
-    workspaces: WorktreeManager, place: Place
-) -> None:
+def test_a_child_that_a_hook_leaves_behind_does_not_hold_up_the_creation(place: Place) -> None:
     place.hook(f"sleep 60 & echo $! > {place.base}/pid")
     begin = time.monotonic()
-    workspaces.create("a", place.repository, "isolated")
+    place.create("a")
     assert time.monotonic() - begin < 10
     daemon = int((place.base / "pid").read_text())
     assert runs(daemon)
@@ -175,19 +167,9 @@ def test_neither_git_variables_nor_secrets_reach_git_and_hooks(place: Place, mon
     assert workspaces.retire(workspace).removed
 
 
-def test_many_worktrees_of_one_repository_at_once(workspaces: WorktreeManager, place: Place) -> None:
-    with ThreadPoolExecutor(3) as pool:
-        made = list(pool.map(lambda n: workspaces.create(f"i{n}", place.repository, "isolated"), range(50)))
-    assert [workspace.branch for workspace in made] == [f"phalanx/i{n}" for n in range(50)]
-    assert all((workspace.directory / "src/code.py").exists() for workspace in made)
-    with ThreadPoolExecutor(3) as pool:
-        assert all(removal.kept_reason is None for removal in pool.map(workspaces.retire, made))
-    assert place.branches() == {"main"}
-
-
-def test_one_id_asked_for_many_times_at_once_gives_as_many_worktrees(workspaces: WorktreeManager, place: Place) -> None:
+def test_one_id_asked_for_many_times_at_once_gives_as_many_worktrees(place: Place) -> None:
     with ThreadPoolExecutor(8) as pool:
-        made = list(pool.map(lambda _: workspaces.create("a", place.repository, "isolated"), range(8)))
+        made = list(pool.map(lambda _: place.create("a"), range(8)))
     assert len({workspace.worktree for workspace in made}) == 8
     assert len({workspace.branch for workspace in made}) == 8
     for workspace in made:
@@ -215,28 +197,26 @@ def test_what_another_home_is_just_making_is_not_taken_for_left_over(place: Plac
     assert "phalanx/a" in place.branches()
 
 
-def test_making_and_retiring_at_once_do_not_disturb_each_other(workspaces: WorktreeManager, place: Place) -> None:
+def test_making_and_retiring_at_once_do_not_disturb_each_other(place: Place) -> None:
     before = place.snapshot()
 
     def come_and_go(number: int) -> None:
         for turn in range(6):
-            workspace = workspaces.create(f"i{number}_{turn}", place.repository, "isolated")
-            assert workspaces.retire(workspace).kept_reason is None
+            workspace = place.create(f"i{number}_{turn}")
+            assert place.manager.retire(workspace).kept_reason is None
 
     with ThreadPoolExecutor(6) as pool:
         list(pool.map(come_and_go, range(6)))
     assert place.snapshot() == before
 
 
-def test_a_worktree_that_another_git_is_half_through_making_is_waited_for(
-    workspaces: WorktreeManager, place: Place
-) -> None:
-    workspaces.create("other", place.repository, "isolated")
+def test_a_worktree_that_another_git_is_half_through_making_is_waited_for(place: Place) -> None:
+    place.create("other")
     common_directory_file = place.repository / ".git/worktrees/other/commondir"
     content = common_directory_file.read_text()
     common_directory_file.write_text("")
     with ThreadPoolExecutor(1) as pool:
-        creation = pool.submit(workspaces.create, "a", place.repository, "isolated")
+        creation = pool.submit(place.manager.create, "a", place.repository, "isolated")
         # Made for the first try; the directory is gone again after it.
         _wait_for(lambda: creation.done() or (place.repository / ".git/refs/heads/phalanx/a").exists())
         _wait_for(lambda: creation.done() or not (place.worktrees / "a").exists())
@@ -245,12 +225,12 @@ def test_a_worktree_that_another_git_is_half_through_making_is_waited_for(
     assert workspace.branch == "phalanx/a"
 
 
-def test_a_lock_held_by_another_git_is_waited_for(workspaces: WorktreeManager, place: Place) -> None:
-    workspace = workspaces.create("a", place.repository, "isolated")
+def test_a_lock_held_by_another_git_is_waited_for(place: Place) -> None:
+    workspace = place.create("a")
     lock = place.repository / ".git/packed-refs.lock"
     lock.touch()
     with ThreadPoolExecutor(1) as pool:
-        removal = pool.submit(workspaces.retire, workspace)
+        removal = pool.submit(place.manager.retire, workspace)
         _wait_for(lambda: not workspace.directory.exists())
         lock.unlink()
         assert removal.result(20).branch_deleted

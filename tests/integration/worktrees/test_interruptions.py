@@ -86,7 +86,7 @@ def _kill_with_its_gits(process: subprocess.Popen[bytes]) -> None:
 
 @pytest.mark.parametrize("step", range(14))
 def test_a_retirement_killed_at_any_moment_is_finished_by_the_next(
-    workspaces: WorktreeManager, workspace: Workspace, place: Place, step: int
+    place: Place, workspace: Workspace, step: int
 ) -> None:
     _make_work(place, workspace.directory)
     photo = photograph(workspace.directory)
@@ -98,19 +98,19 @@ def test_a_retirement_killed_at_any_moment_is_finished_by_the_next(
         _kill_with_its_gits(process)
     worktree_is_whole = workspace.directory.exists() and photograph(workspace.directory) == photo
     assert worktree_is_whole or photograph_of_blobs(place, REF) == photo
-    removal = workspaces.retire(workspace)
+    removal = place.manager.retire(workspace)
     assert (removal.removed, removal.branch_deleted) == (True, True)
     assert photograph_of_blobs(place, removal.saved_ref or "") == photo
     assert place.saved() == {REF}
     assert list(place.worktrees.iterdir()) == []
     assert place.branches() == {"main"}
-    assert workspaces.create("spec_1", place.repository, "isolated").branch == "phalanx/spec_1"
+    assert place.create("spec_1").branch == "phalanx/spec_1"
 
 
-def test_retiring_while_the_repository_is_cleaned_up_loses_nothing(workspaces: WorktreeManager, place: Place) -> None:
+def test_retiring_while_the_repository_is_cleaned_up_loses_nothing(place: Place) -> None:
     for number in range(40):
         place.commit(place.repository, f"file{number}")
-    team = [workspaces.create(f"spec_{number}", place.repository, "isolated") for number in range(6)]
+    team = [place.create(f"spec_{number}") for number in range(6)]
     for one in team:
         _make_work(place, one.directory)
     photos = [photograph(one.directory) for one in team]
@@ -126,7 +126,7 @@ def test_retiring_while_the_repository_is_cleaned_up_loses_nothing(workspaces: W
     with ThreadPoolExecutor(4) as pool:
         cleaner = pool.submit(clean_up)
         try:
-            retirements = list(pool.map(workspaces.retire, team))
+            retirements = list(pool.map(place.manager.retire, team))
         finally:
             done.set()
         assert cleaner.result(60) > 0
@@ -137,7 +137,7 @@ def test_retiring_while_the_repository_is_cleaned_up_loses_nothing(workspaces: W
 
 
 def test_somebody_who_goes_on_writing_keeps_the_worktree(
-    workspaces: WorktreeManager, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+    place: Place, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     taken = snapshot._walk
 
@@ -147,14 +147,14 @@ def test_somebody_who_goes_on_writing_keeps_the_worktree(
         return taken(worktree)
 
     monkeypatch.setattr(snapshot, "_walk", write_and_walk)
-    removal = workspaces.retire(workspace)
+    removal = place.manager.retire(workspace)
     assert not removal.removed
     assert "something still writes in it" in (removal.kept_reason or "")
     assert (workspace.directory / "log").exists()
 
 
 def test_what_is_written_while_it_is_saved_is_saved_too(
-    workspaces: WorktreeManager, workspace: Workspace, place: Place, monkeypatch: pytest.MonkeyPatch
+    place: Place, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (workspace.directory / "log").write_text("one\n")
     looked = []
@@ -167,7 +167,7 @@ def test_what_is_written_while_it_is_saved_is_saved_too(
         return taken(worktree)
 
     monkeypatch.setattr(snapshot, "_walk", write_once_and_walk)
-    removal = workspaces.retire(workspace)
+    removal = place.manager.retire(workspace)
     assert removal.removed
     assert place.git(place.repository, "show", f"{removal.saved_ref}:log") == "two"
 
@@ -181,9 +181,7 @@ def _git_that(place: Place, script: str) -> WorktreeManager:
     return WorktreeManager(place.worktrees, {**place.environment, "PATH": f"{directory}:{os.environ['PATH']}"})
 
 
-def test_a_disk_that_takes_no_more_keeps_the_worktree(
-    workspaces: WorktreeManager, workspace: Workspace, place: Place
-) -> None:
+def test_a_disk_that_takes_no_more_keeps_the_worktree(place: Place, workspace: Workspace) -> None:
     (workspace.directory / "large").write_bytes(os.urandom(3_000_000))
     photo = photograph(workspace.directory)
     full = _git_that(place, 'ulimit -f 1000; exec "$GIT" "$@"')
@@ -194,13 +192,11 @@ def test_a_disk_that_takes_no_more_keeps_the_worktree(
     with pytest.raises(WorkspaceError, match="was not saved"):
         full.save(workspace)
     assert place.saved() == set()
-    assert workspaces.retire(workspace).saved_ref == REF
+    assert place.manager.retire(workspace).saved_ref == REF
 
 
 @pytest.mark.parametrize("verb", ["write-tree", "hash-object", "update-index", "commit-tree", "update-ref", "rev-list"])
-def test_a_git_that_fails_at_any_step_keeps_the_worktree(
-    workspaces: WorktreeManager, workspace: Workspace, place: Place, verb: str
-) -> None:
+def test_a_git_that_fails_at_any_step_keeps_the_worktree(place: Place, workspace: Workspace, verb: str) -> None:
     _make_work(place, workspace.directory)
     photo = photograph(workspace.directory)
     failing = _git_that(
@@ -212,7 +208,7 @@ def test_a_git_that_fails_at_any_step_keeps_the_worktree(
     assert not removal.removed
     assert "No space left" in (removal.kept_reason or "")
     assert photograph(workspace.directory) == photo
-    assert workspaces.retire(workspace).saved_ref == REF
+    assert place.manager.retire(workspace).saved_ref == REF
     assert photograph_of_blobs(place, REF) == photo
 
 
@@ -246,18 +242,18 @@ def test_a_git_that_stores_something_else_is_found_out(workspace: Workspace, pla
 
 
 def test_a_lock_that_a_killed_git_has_left_on_the_ref_does_not_hinder_saving(
-    workspaces: WorktreeManager, workspace: Workspace, place: Place
+    place: Place, workspace: Workspace
 ) -> None:
     (workspace.directory / "notes").write_text("an idea")
     lock = place.repository / f".git/{REF}.lock"
     lock.parent.mkdir(parents=True)
     lock.touch()
-    assert workspaces.retire(workspace).saved_ref == f"{REF}.2"
+    assert place.manager.retire(workspace).saved_ref == f"{REF}.2"
     assert place.git(place.repository, "show", f"{REF}.2:notes") == "an idea"
 
 
 def test_a_registration_that_git_deletes_only_in_part_is_deleted_all_the_same(
-    workspaces: WorktreeManager, workspace: Workspace, place: Place
+    place: Place, workspace: Workspace
 ) -> None:
     registration = place.repository / ".git/worktrees/spec_1"
     hindered = _git_that(
@@ -270,11 +266,9 @@ def test_a_registration_that_git_deletes_only_in_part_is_deleted_all_the_same(
     assert not registration.exists()
 
 
-def test_a_directory_that_may_not_be_written_in_goes_all_the_same(
-    workspaces: WorktreeManager, workspace: Workspace
-) -> None:
+def test_a_directory_that_may_not_be_written_in_goes_all_the_same(place: Place, workspace: Workspace) -> None:
     (workspace.directory / "src/locked").mkdir()
     (workspace.directory / "src/locked/file").write_text("x")
     (workspace.directory / "src/locked").chmod(0o555)
-    assert workspaces.retire(workspace).removed
+    assert place.manager.retire(workspace).removed
     assert not workspace.directory.exists()

@@ -21,8 +21,8 @@ from tests.integration.worktrees.conftest import Place, photograph
 REF = "refs/phalanx/saved/spec_1"
 
 
-def _one(workspaces: WorktreeManager) -> OrphanWorktree:
-    (orphan,) = workspaces.orphans(())
+def _one(place: Place) -> OrphanWorktree:
+    (orphan,) = place.manager.orphans(())
     return orphan
 
 
@@ -36,25 +36,23 @@ def _locked(directory: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def test_only_directories_that_nobody_knows_are_left_over(workspaces: WorktreeManager, place: Place) -> None:
+def test_only_directories_that_nobody_knows_are_left_over(place: Place) -> None:
     names = ["spec_1", "spec_1", "spec_2"]
-    made = [workspaces.create(name, place.repository, "isolated") for name in names]
+    made = [place.create(name) for name in names]
     (place.worktrees / "file").write_text("no directory")
     (place.worktrees / "link").symlink_to(place.repository)
     (place.worktrees / ".cache").mkdir()
     known = [one.worktree.name for one in made[:2] if one.worktree]
-    assert [one.path for one in workspaces.orphans(known)] == [made[2].worktree]
-    assert [one.path.name for one in workspaces.orphans(["spec_1"])] == ["spec_1-2", "spec_2"]
+    assert [one.path for one in place.manager.orphans(known)] == [made[2].worktree]
+    assert [one.path.name for one in place.manager.orphans(["spec_1"])] == ["spec_1-2", "spec_2"]
 
 
-def test_a_leftover_is_described_without_changing_anything(
-    workspaces: WorktreeManager, workspace: Workspace, place: Place
-) -> None:
-    assert _one(workspaces).state == "It is clean and merged."
+def test_a_leftover_is_described_without_changing_anything(place: Place, workspace: Workspace) -> None:
+    assert _one(place).state == "It is clean and merged."
     commit = place.commit(workspace.directory, "new.py")
     (workspace.directory / "notes.txt").write_text("an idea")
     before = place.snapshot()
-    orphan = _one(workspaces)
+    orphan = _one(place)
     assert orphan.path == workspace.worktree
     assert orphan.git_directory == workspace.git_directory
     assert (orphan.branch, orphan.unfinished) == ("phalanx/spec_1", False)
@@ -64,156 +62,146 @@ def test_a_leftover_is_described_without_changing_anything(
     assert place.snapshot() == before
 
 
-def test_collecting_saves_first(workspaces: WorktreeManager, workspace: Workspace, place: Place) -> None:
+def test_collecting_saves_first(place: Place, workspace: Workspace) -> None:
     (workspace.directory / "notes.txt").write_text("an idea")
-    removal = workspaces.collect(_one(workspaces))
+    removal = place.manager.collect(_one(place))
     assert (removal.removed, removal.branch_deleted, removal.saved_ref) == (True, True, REF)
     assert place.git(place.repository, "show", f"{REF}:notes.txt") == "an idea"
-    assert workspaces.orphans(()) == ()
+    assert place.manager.orphans(()) == ()
 
 
-def test_collecting_what_is_clean_leaves_no_trace(workspaces: WorktreeManager, place: Place) -> None:
+def test_collecting_what_is_clean_leaves_no_trace(place: Place) -> None:
     before = place.snapshot()
-    workspaces.create("spec_1", place.repository, "isolated")
-    assert workspaces.collect(_one(workspaces)).kept_reason is None
+    place.create("spec_1")
+    assert place.manager.collect(_one(place)).kept_reason is None
     assert place.snapshot() == before
 
 
-def test_what_cannot_be_saved_is_kept_and_told(workspaces: WorktreeManager, workspace: Workspace, place: Place) -> None:
+def test_what_cannot_be_saved_is_kept_and_told(place: Place, workspace: Workspace) -> None:
     place.git(workspace.directory, "init", "-q", "nested")
-    orphan = _one(workspaces)
+    orphan = _one(place)
     assert "cannot be saved: another repository" in orphan.state
-    assert "another repository" in (workspaces.collect(orphan).kept_reason or "")
+    assert "another repository" in (place.manager.collect(orphan).kept_reason or "")
     assert (workspace.directory / "nested/.git").exists()
 
 
-def test_a_creation_that_was_cut_off_is_taken_back(workspaces: WorktreeManager, place: Place) -> None:
+def test_a_creation_that_was_cut_off_is_taken_back(place: Place) -> None:
     before = place.snapshot()
-    half_made = workspaces.create("spec_1", place.repository, "isolated")
+    half_made = place.create("spec_1")
     place.git(place.repository, "worktree", "lock", "--reason", create._UNFINISHED, str(half_made.worktree))
-    orphan = _one(workspaces)
+    orphan = _one(place)
     assert orphan.unfinished
-    assert workspaces.collect(orphan).removed
+    assert place.manager.collect(orphan).removed
     assert place.snapshot() == before
 
 
 @pytest.mark.parametrize("unregistered", [False, True])
-def test_a_removal_that_was_cut_off_is_finished(
-    workspaces: WorktreeManager, workspace: Workspace, place: Place, unregistered: bool
-) -> None:
+def test_a_removal_that_was_cut_off_is_finished(place: Place, workspace: Workspace, unregistered: bool) -> None:
     aside = place.worktrees / ".removing-spec_1"
     workspace.directory.rename(aside)
     if unregistered:
         place.git(place.repository, "worktree", "remove", str(workspace.worktree))
-    assert workspaces.orphans(["spec_1"]) == ()
-    orphan = _one(workspaces)
+    assert place.manager.orphans(["spec_1"]) == ()
+    orphan = _one(place)
     assert (orphan.path, orphan.git_directory) == (aside, workspace.git_directory)
-    assert workspaces.collect(orphan).removed
+    assert place.manager.collect(orphan).removed
     assert not aside.exists()
     assert place.branches() == {"main"}
 
 
-def test_a_cut_off_removal_does_not_touch_a_later_worktree_of_the_name(
-    workspaces: WorktreeManager, workspace: Workspace, place: Place
-) -> None:
+def test_a_cut_off_removal_does_not_touch_a_later_worktree_of_the_name(place: Place, workspace: Workspace) -> None:
     workspace.directory.rename(place.worktrees / ".removing-spec_1")
     place.git(place.repository, "worktree", "remove", str(workspace.worktree))
     place.git(place.repository, "branch", "-D", "phalanx/spec_1")
-    again = workspaces.create("spec_1", place.repository, "isolated")
+    again = place.create("spec_1")
     (again.directory / "notes.txt").write_text("an idea")
     photo = photograph(again.directory)
-    (orphan,) = [one for one in workspaces.orphans(()) if one.path != again.worktree]
-    assert workspaces.collect(orphan).removed
+    (orphan,) = [one for one in place.manager.orphans(()) if one.path != again.worktree]
+    assert place.manager.collect(orphan).removed
     assert photograph(again.directory) == photo
     assert place.git(again.directory, "branch", "--show-current") == "phalanx/spec_1"
 
 
 def test_a_cut_off_removal_does_not_touch_the_worktree_that_another_home_has_made_of_the_name(
-    workspaces: WorktreeManager, workspace: Workspace, place: Place
+    place: Place, workspace: Workspace
 ) -> None:
     workspace.directory.rename(place.worktrees / ".removing-spec_1")
     place.git(place.repository, "worktree", "remove", str(workspace.worktree))
     place.git(place.repository, "branch", "-D", "phalanx/spec_1")
     other = WorktreeManager(place.base / "other", place.environment).create("spec_1", place.repository, "isolated")
-    assert workspaces.collect(_one(workspaces)).removed
+    assert place.manager.collect(_one(place)).removed
     assert list(place.worktrees.iterdir()) == []
     assert place.git(other.directory, "branch", "--show-current") == "phalanx/spec_1"
     assert place.git(other.directory, "status", "--porcelain") == ""
 
 
-def test_an_empty_directory_goes_and_a_strange_one_stays(workspaces: WorktreeManager, place: Place) -> None:
+def test_an_empty_directory_goes_and_a_strange_one_stays(place: Place) -> None:
     (place.worktrees / "empty").mkdir()
     (place.worktrees / "strange").mkdir()
     (place.worktrees / "strange/file").write_text("whose?")
-    found = workspaces.orphans(())
+    found = place.manager.orphans(())
     assert [one.state.split(",")[0] for one in found] == ["It is empty.", "It is not a worktree"]
-    assert [workspaces.collect(one).removed for one in found] == [True, False]
+    assert [place.manager.collect(one).removed for one in found] == [True, False]
     assert [path.name for path in place.worktrees.iterdir()] == ["strange"]
 
 
-def test_a_leftover_of_a_vanished_repository_is_kept(
-    workspaces: WorktreeManager, workspace: Workspace, place: Place
-) -> None:
+def test_a_leftover_of_a_vanished_repository_is_kept(place: Place, workspace: Workspace) -> None:
     place.repository.rename(place.base / "moved away")
-    orphan = _one(workspaces)
+    orphan = _one(place)
     assert "is gone" in orphan.state
-    assert not workspaces.collect(orphan).removed
+    assert not place.manager.collect(orphan).removed
     assert workspace.directory.exists()
 
 
 def test_what_another_call_holds_is_neither_listed_nor_collected(
-    workspaces: WorktreeManager, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+    place: Place, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(create, "PATIENCE_S", 0.2)
-    orphan = _one(workspaces)
+    orphan = _one(place)
     with _locked(workspace.directory):
-        assert workspaces.orphans(()) == ()
-        assert "another call" in (workspaces.collect(orphan).kept_reason or "")
-    assert workspaces.collect(orphan).removed
+        assert place.manager.orphans(()) == ()
+        assert "another call" in (place.manager.collect(orphan).kept_reason or "")
+    assert place.manager.collect(orphan).removed
 
 
 def test_a_directory_in_which_a_worktree_is_just_being_made_stays(
-    workspaces: WorktreeManager, place: Place, monkeypatch: pytest.MonkeyPatch
+    place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(create, "PATIENCE_S", 0.2)
     claimed = place.worktrees / "spec_1"
     claimed.mkdir()
-    orphan = _one(workspaces)
+    orphan = _one(place)
     with _locked(claimed):
-        assert not workspaces.collect(orphan).removed
+        assert not place.manager.collect(orphan).removed
         assert claimed.exists()
-    assert workspaces.collect(orphan).removed
+    assert place.manager.collect(orphan).removed
 
 
-def test_what_a_process_works_in_is_not_collected(
-    workspaces: WorktreeManager, workspace: Workspace, place: Place
-) -> None:
-    orphan = _one(workspaces)
+def test_what_a_process_works_in_is_not_collected(place: Place, workspace: Workspace) -> None:
+    orphan = _one(place)
     with subprocess.Popen(["cat"], cwd=workspace.directory / "src", stdin=subprocess.PIPE) as process:
-        assert f"process {process.pid} is working in it" in (workspaces.collect(orphan).kept_reason or "")
+        assert f"process {process.pid} is working in it" in (place.manager.collect(orphan).kept_reason or "")
         process.kill()
     lock = place.repository / ".git/worktrees/spec_1/index.lock"
     lock.touch()
-    assert "a git process is working" in (workspaces.collect(orphan).kept_reason or "")
+    assert "a git process is working" in (place.manager.collect(orphan).kept_reason or "")
     lock.unlink()
-    assert workspaces.collect(orphan).removed
+    assert place.manager.collect(orphan).removed
 
 
-def test_nothing_outside_of_the_root_is_collected(
-    workspaces: WorktreeManager, workspace: Workspace, place: Place
-) -> None:
-    orphan = _one(workspaces)
-    assert not workspaces.collect(replace(orphan, path=place.worktrees / "..")).removed
+def test_nothing_outside_of_the_root_is_collected(place: Place, workspace: Workspace) -> None:
+    orphan = _one(place)
+    assert not place.manager.collect(replace(orphan, path=place.worktrees / "..")).removed
     for elsewhere in (place.base / "elsewhere", place.worktrees, workspace.directory / "src"):
         with pytest.raises(InvalidRequestError, match="not below"):
-            workspaces.collect(replace(orphan, path=elsewhere))
+            place.manager.collect(replace(orphan, path=elsewhere))
     (place.base / "elsewhere").mkdir()
     (place.worktrees / "link").symlink_to(place.base / "elsewhere")
-    assert not workspaces.collect(replace(orphan, path=place.worktrees / "link")).removed
+    assert not place.manager.collect(replace(orphan, path=place.worktrees / "link")).removed
     assert (place.base / "elsewhere").exists()
 
 
-def test_a_directory_that_is_gone_is_kept_in_words(workspaces: WorktreeManager, workspace: Workspace) -> None:
-    orphan = _one(workspaces)
-    workspaces.retire(workspace)
-    assert not workspaces.collect(orphan).removed
+def test_a_directory_that_is_gone_is_kept_in_words(place: Place, workspace: Workspace) -> None:
+    orphan = _one(place)
+    place.manager.retire(workspace)
+    assert not place.manager.collect(orphan).removed

@@ -8,35 +8,30 @@ from pathlib import Path
 import pytest
 
 from actors.errors import WorkspaceError
-from actors.worktrees.manager import WorktreeManager
 from actors.worktrees.model import Workspace
 from tests.integration.worktrees.conftest import Place
 
 
 @pytest.fixture
-def spare(workspaces: WorktreeManager, place: Place) -> Workspace:
-    return workspaces.create_spare("spare_7", place.repository)
+def spare(place: Place) -> Workspace:
+    return place.manager.create_spare("spare_7", place.repository)
 
 
-def test_a_spare_is_on_no_branch_and_bound_to_an_instance_it_is_like_any_other(
-    workspaces: WorktreeManager, place: Place, spare: Workspace
-) -> None:
+def test_a_spare_is_on_no_branch_and_bound_to_an_instance_it_is_like_any_other(place: Place, spare: Workspace) -> None:
     assert place.branches() == {"main"}
-    bound = workspaces.bind_spare(spare, "spec_1", place.repository)
-    fresh = workspaces.create("spec_2", place.repository, "isolated")
+    bound = place.manager.bind_spare(spare, "spec_1", place.repository)
+    fresh = place.create("spec_2")
     assert (bound.branch, bound.base_commit, bound.notes) == ("phalanx/spec_1", fresh.base_commit, fresh.notes)
     assert bound.worktree is not None
     assert place.git(bound.worktree, "symbolic-ref", "HEAD") == "refs/heads/phalanx/spec_1"
     assert place.git(bound.worktree, "status", "--porcelain") == ""
     place.commit(bound.worktree, "work.txt")
-    assert workspaces.retire(bound).saved_ref == "refs/phalanx/saved/spec_1"
+    assert place.manager.retire(bound).saved_ref == "refs/phalanx/saved/spec_1"
 
 
-def test_it_is_put_on_the_commit_that_is_the_last_now(
-    workspaces: WorktreeManager, place: Place, spare: Workspace
-) -> None:
+def test_it_is_put_on_the_commit_that_is_the_last_now(place: Place, spare: Workspace) -> None:
     newer = place.commit(place.repository, "src/more.py")
-    bound = workspaces.bind_spare(spare, "spec_1", place.repository / "src")
+    bound = place.manager.bind_spare(spare, "spec_1", place.repository / "src")
     assert bound.base_commit == newer
     assert bound.directory == bound.worktree / "src"  # type: ignore[operator]
     assert (bound.directory / "more.py").exists()
@@ -44,7 +39,7 @@ def test_it_is_put_on_the_commit_that_is_the_last_now(
 
 @pytest.mark.parametrize("touched", ["a new file", "a change", "another commit", "a branch", "gone"])
 def test_one_that_was_touched_is_given_to_nobody_and_discarding_it_loses_nothing(
-    workspaces: WorktreeManager, place: Place, spare: Workspace, touched: str
+    place: Place, spare: Workspace, touched: str
 ) -> None:
     worktree = spare.worktree or Path()
     if touched == "a new file":
@@ -58,19 +53,17 @@ def test_one_that_was_touched_is_given_to_nobody_and_discarding_it_loses_nothing
     else:
         place.git(place.repository, "worktree", "remove", str(worktree))
     with pytest.raises(WorkspaceError, match="spare"):
-        workspaces.bind_spare(spare, "spec_1", place.repository)
+        place.manager.bind_spare(spare, "spec_1", place.repository)
     assert "phalanx/spec_1" not in place.branches()
-    workspaces.undo(spare)
+    place.manager.undo(spare)
     assert not worktree.exists()
     assert bool(place.saved()) == (touched in ("a new file", "a change", "another commit"))
 
 
-def test_none_is_bound_twice_however_many_ask_at_once(
-    workspaces: WorktreeManager, place: Place, spare: Workspace
-) -> None:
+def test_none_is_bound_twice_however_many_ask_at_once(place: Place, spare: Workspace) -> None:
     def bind(number: int) -> bool:
         try:
-            workspaces.bind_spare(spare, f"spec_{number}", place.repository)
+            place.manager.bind_spare(spare, f"spec_{number}", place.repository)
         except WorkspaceError:
             return False
         return True
@@ -81,66 +74,62 @@ def test_none_is_bound_twice_however_many_ask_at_once(
 
 
 def test_one_that_was_bound_for_nothing_goes_with_the_branch_that_was_made_for_it(
-    workspaces: WorktreeManager, place: Place, spare: Workspace
+    place: Place, spare: Workspace
 ) -> None:
     place.commit(place.repository, "more.txt")
-    workspaces.bind_spare(spare, "spec_1", place.repository)
-    (orphan,) = workspaces.orphans(())
+    place.manager.bind_spare(spare, "spec_1", place.repository)
+    (orphan,) = place.manager.orphans(())
     assert (orphan.branch, orphan.path) == ("phalanx/spec_1", spare.worktree)
-    workspaces.undo(spare)
+    place.manager.undo(spare)
     assert place.branches() == {"main"}
     assert place.saved() == set()
-    assert workspaces.orphans(()) == ()
+    assert place.manager.orphans(()) == ()
 
 
 def test_one_that_git_could_not_put_on_the_branch_leaves_the_name_to_the_worktree_that_comes_instead(
-    workspaces: WorktreeManager, place: Place, spare: Workspace
+    place: Place, spare: Workspace
 ) -> None:
     place.commit(place.repository, ".gitattributes", "*.txt filter=broken\n")
     place.commit(place.repository, "more.txt")
     for key, value in {"smudge": "false", "required": "true"}.items():
         place.git(place.repository, "config", f"filter.broken.{key}", value)
     with pytest.raises(WorkspaceError, match="could not be put on"):
-        workspaces.bind_spare(spare, "spec_1", place.repository)
+        place.manager.bind_spare(spare, "spec_1", place.repository)
     assert place.branches() == {"main"}
     place.git(place.repository, "config", "filter.broken.smudge", "cat")
-    cold = workspaces.create("spec_1", place.repository, "isolated")
+    cold = place.create("spec_1")
     assert cold.branch == "phalanx/spec_1"
-    assert workspaces.bound_branch(spare) == ""
-    workspaces.undo(spare)
+    assert place.manager.bound_branch(spare) == ""
+    place.manager.undo(spare)
     assert not (spare.worktree or Path()).exists()
     assert place.branches() == {"main", "phalanx/spec_1"}
 
 
-def test_one_that_got_on_the_branch_though_git_complained_takes_it_along(
-    workspaces: WorktreeManager, place: Place, spare: Workspace
-) -> None:
+def test_one_that_got_on_the_branch_though_git_complained_takes_it_along(place: Place, spare: Workspace) -> None:
     place.commit(place.repository, "more.txt")
     place.hook("exit 1")
     with pytest.raises(WorkspaceError, match="could not be put on"):
-        workspaces.bind_spare(spare, "spec_1", place.repository)
-    workspaces.undo(spare)
+        place.manager.bind_spare(spare, "spec_1", place.repository)
+    place.manager.undo(spare)
     assert place.branches() == {"main"}
 
 
-def test_a_name_that_is_taken_gives_another_branch_and_a_note(
-    workspaces: WorktreeManager, place: Place, spare: Workspace
-) -> None:
+def test_a_name_that_is_taken_gives_another_branch_and_a_note(place: Place, spare: Workspace) -> None:
     place.git(place.repository, "branch", "phalanx/spec_1")
-    bound = workspaces.bind_spare(spare, "spec_1", place.repository)
+    bound = place.manager.bind_spare(spare, "spec_1", place.repository)
     assert bound.branch == "phalanx/spec_1-2"
     assert any("taken" in note for note in bound.notes)
 
 
-def test_a_spare_that_is_left_over_is_collected(workspaces: WorktreeManager, place: Place, spare: Workspace) -> None:
-    (orphan,) = workspaces.orphans(())
-    assert workspaces.collect(orphan).removed
+def test_a_spare_that_is_left_over_is_collected(place: Place, spare: Workspace) -> None:
+    (orphan,) = place.manager.orphans(())
+    assert place.manager.collect(orphan).removed
     assert not (spare.worktree or Path()).exists()
     assert place.saved() == set()
 
 
-def test_a_spare_of_another_repository_is_refused(workspaces: WorktreeManager, place: Place, spare: Workspace) -> None:
+def test_a_spare_of_another_repository_is_refused(place: Place, spare: Workspace) -> None:
     other = place.base / "other"
     place.git(place.base, "clone", "-q", str(place.repository), str(other))
     with pytest.raises(WorkspaceError, match="another repository"):
-        workspaces.bind_spare(spare, "spec_1", other)
+        place.manager.bind_spare(spare, "spec_1", other)

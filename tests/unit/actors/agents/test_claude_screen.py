@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.agents.base import Composer, Dialog, Screen
-from actors.agents.claude_screen import read_screen
-from actors.agents.styled import cells_of
+from actors.agents.claude_screen import read_screen, scrubbed
+from actors.agents.styled import cells_of, read_rows
 
 FIXTURES = Path(__file__).resolve().parents[3] / "fixtures" / "screens" / "claude"
 CAPTURES = sorted(FIXTURES.glob("*/*.txt"))
@@ -212,36 +212,31 @@ def test_a_screen_that_stops_every_start_is_named(pattern: str, word: str) -> No
         assert word in screen.trouble
 
 
-def composer(
-    *inside: str, below: str = "  ? for shortcuts", above: str = "", cursor: tuple[int, int] | None = None
-) -> str:
+def composer(*inside: str, below: str = "  ? for shortcuts", above: str = "", cursor: tuple[int, int] = (0, 2)) -> str:
     """A capture of an input box. ``cursor`` is the row inside and the column, both from 0."""
     rows = [*above.split("\n"), RULE, *inside, RULE, *below.split("\n")]
     first = len(above.split("\n")) + 2
-    return "\n".join(rows) + (f"\x1b[{first + cursor[0]};{cursor[1] + 1}H" if cursor else "")
-
-
-def test_the_plain_input_box_is_empty() -> None:
-    assert read_screen(composer(f"{POINTER}\xa0{REVERSE} {RESET}")) == EMPTY
-
-
-def test_a_caret_that_was_left_out_at_the_row_end_still_counts() -> None:
-    assert read_screen(composer(f"{POINTER}\xa0{REVERSE}", below=f"{RESET}  ? for shortcuts")) == EMPTY
+    return "\n".join(rows) + f"\x1b[{first + cursor[0]};{cursor[1] + 1}H"
 
 
 @pytest.mark.parametrize(
     ("inside", "cursor", "draft"),
     [
         ([f"{POINTER}\xa0"], (0, 2), ""),
+        ([f"{POINTER}\xa0{REVERSE} {RESET}"], (0, 2), ""),
         ([f"{POINTER}\xa0abc"], (0, 5), "abc"),
         ([f"{POINTER}\xa0abc"], (0, 2), "abc"),
         ([f"{POINTER}\xa0日本"], (0, 6), "日本"),
         ([f"{POINTER}\xa0one", "  two"], (1, 5), "one\ntwo"),
         ([f"{POINTER}\xa0see /comp\x1b[2mact{RESET}"], (0, 11), "see /comp"),
+        ([f"{POINTER}\xa0see /comp{REVERSE}a\x1b[0;2mct{RESET}"], (0, 11), "see /comp"),
         ([f"{POINTER}\xa0\x1b[2mPress up to edit{RESET}"], (0, 2), ""),
+        ([f"{POINTER}\xa0{REVERSE}P\x1b[0;2mress{RESET} \x1b[2mup{RESET} to"], (0, 2), ""),
+        ([f"{POINTER}\xa0   {REVERSE} {RESET}"], (0, 5), "   "),
+        ([f"{POINTER}\xa0"], (0, 3), " "),
     ],
 )
-def test_an_input_box_whose_terminal_has_lost_the_focus_shows_no_caret_but_has_the_cursor(
+def test_what_was_typed_is_told_from_what_is_only_suggested_with_and_without_a_caret(
     inside: list[str], cursor: tuple[int, int], draft: str
 ) -> None:
     expected = Screen(composer=Composer.DRAFT if draft else Composer.EMPTY, draft=draft)
@@ -277,10 +272,12 @@ def test_a_grey_pointer_is_a_turn_under_way_in_every_theme(pointer: str) -> None
     assert read_screen(f"{rule}\n{pointer}{POINTER}{RESET}\xa0\n{rule}\n  mine\x1b[2;3H") == BUSY
 
 
-def test_without_colours_the_hints_tell_of_a_turn_under_way() -> None:
-    assert read_screen(composer(f"{POINTER}\xa0", below="  esc to interrupt", cursor=(0, 2))) == BUSY
-    assert read_screen(composer(f"{POINTER}\xa0", above="✶ Thinking… (3s)", cursor=(0, 2))) == BUSY
-    assert read_screen(composer(f"{POINTER}\xa0", cursor=(0, 2))) == EMPTY
+@pytest.mark.parametrize(
+    ("above", "below", "screen"),
+    [("", "  esc to interrupt", BUSY), ("✶ Thinking… (3s)", "", BUSY), ("", "  ? for shortcuts", EMPTY)],
+)
+def test_without_colours_the_hints_tell_of_a_turn_under_way(above: str, below: str, screen: Screen) -> None:
+    assert read_screen(composer(f"{POINTER}\xa0", above=above, below=below)) == screen
 
 
 @pytest.mark.parametrize("words", ["─ name ─", "─ 日本 branch ─", "─ History 13/13 ────", "── A name ──"])
@@ -296,7 +293,7 @@ def test_rules_of_different_widths_are_no_box() -> None:
 
 
 def test_a_program_that_reads_no_keys_has_no_input_box() -> None:
-    drawn = composer(f"{POINTER}\xa0{REVERSE} {RESET}")
+    drawn = composer(f"{POINTER}\xa0").rpartition("\x1b")[0]
     suspended = read_screen(drawn + "\x1b[0;0H")
     assert suspended.composer is Composer.ABSENT
     assert suspended.dialog
@@ -309,59 +306,27 @@ def test_what_is_shown_is_told_in_few_words() -> None:
     shown = read_screen("\n".join(rows)).shown.split("\n")
     assert len(shown) == 12
     assert shown[-1] == f"row 39 {'x' * 300}"[:160]
-    assert read_screen(composer(f"{POINTER}\xa0", cursor=(0, 2))).shown == ""
+    assert read_screen(composer(f"{POINTER}\xa0")).shown == ""
 
 
 @pytest.mark.parametrize(
     "inside",
     [
         pytest.param(f"{POINTER} {REVERSE} {RESET}", id="an ordinary space, as in the view of agents"),
-        pytest.param(f"{POINTER}\xa0", id="no caret, as in the history search"),
         pytest.param(f" {POINTER}\xa0{REVERSE} {RESET}", id="not at the left edge"),
-        pytest.param(f"{POINTER}\xa01. Yes", id="an option"),
     ],
 )
 def test_a_box_without_every_sign_is_not_believed(inside: str) -> None:
     assert read_screen(composer(inside)).composer is Composer.ABSENT
 
 
-@pytest.mark.parametrize(
-    "below",
-    [
-        pytest.param(f"{POINTER} 1. Yes\n  2. No", id="options at the left edge"),
-        pytest.param(f"\n  {POINTER} 1. Yes\n    2. No", id="options"),
-        pytest.param("\nResume this session with:\nclaude --resume x", id="the last words"),
-        pytest.param("\n\nPane is dead (status 0)", id="a dead pane"),
-    ],
-)
-def test_without_a_cursor_a_box_with_anything_but_hints_below_is_not_believed(below: str) -> None:
-    assert read_screen(composer(f"{POINTER}\xa0{REVERSE} {RESET}", below=below)).composer is Composer.ABSENT
-
-
-@pytest.mark.parametrize(
-    ("inside", "draft"),
-    [
-        (f"{POINTER}\xa0   {REVERSE} {RESET}", "   "),
-        (f"{POINTER}\xa0see /comp{REVERSE}a\x1b[0;2mct{RESET}", "see /comp"),
-        (f"{POINTER}\xa0{REVERSE}a{RESET}bc", "abc"),
-        (f"{POINTER}\xa0a", "a"),
-    ],
-)
-def test_what_was_typed_is_told_from_what_is_only_suggested(inside: str, draft: str) -> None:
-    rows = [inside] if REVERSE in inside else [inside, f"  b{REVERSE} {RESET}"]
-    expected = draft if REVERSE in inside else "a\nb"
-    assert read_screen(composer(*rows)) == Screen(composer=Composer.DRAFT, draft=expected)
+def test_a_capture_that_does_not_tell_its_cursor_has_no_input_box() -> None:
+    assert read_screen(composer(f"{POINTER}\xa0").rpartition("\x1b")[0]).composer is Composer.ABSENT
 
 
 def test_typed_blank_lines_are_no_empty_input_box() -> None:
-    assert read_screen(composer(f"{POINTER}\xa0", f"  {REVERSE} {RESET}")).composer is Composer.DRAFT
-    assert read_screen(composer(f"{POINTER}\xa0", "", cursor=(1, 2))).composer is Composer.DRAFT
-    assert read_screen(composer(f"{POINTER}\xa0", cursor=(0, 3))).composer is Composer.DRAFT
-
-
-def test_a_suggestion_in_an_empty_input_box_is_no_draft() -> None:
-    ghost = f"{POINTER}\xa0{REVERSE}P\x1b[0;2mress{RESET} \x1b[2mup{RESET} to"
-    assert read_screen(composer(ghost)) == EMPTY
+    for below in ("", "  "):
+        assert read_screen(composer(f"{POINTER}\xa0", below, cursor=(1, 2))).composer is Composer.DRAFT
 
 
 NASTY = st.one_of(
@@ -398,8 +363,7 @@ def as_conversation(lines: list[str]) -> list[str]:
 @given(st.lists(NASTY, max_size=8))
 def test_no_text_of_the_conversation_hides_or_fakes_the_state_of_the_input_box(lines: list[str]) -> None:
     said = "\n".join(["● answer", *as_conversation(lines)])
-    for cursor in (None, (0, 2)):
-        assert read_screen(composer(f"{POINTER}\xa0{REVERSE} {RESET}", above=said, cursor=cursor)) == EMPTY
+    assert read_screen(composer(f"{POINTER}\xa0{REVERSE} {RESET}", above=said)) == EMPTY
 
 
 @given(st.lists(NASTY, max_size=8))
@@ -419,3 +383,157 @@ def test_no_question_of_an_agent_makes_an_input_box_of_its_dialog(lines: list[st
 @given(st.text())
 def test_any_text_at_all_is_read_without_an_error(text: str) -> None:
     read_screen(text)
+
+
+SIZES = ("80x24", "100x30", "120x40", "250x80")
+OFFERED = {
+    "2.1.197/dialog-bash": ("Yes", "Yes, and always allow access to proj/ from this project", "No"),
+    "2.1.332/dialog-permission-bash-80x24": (
+        "Yes",
+        "Yes, and always allow access to /tmp/xxxxxxxxxxx/proj from this project",
+        "Yes, and switch to auto mode · auto mode handles these prompts for you",
+        "No",
+    ),
+    "2.1.332/dialog-question-80x24": ("Red", "Blue", "Type something.", "Chat about this"),
+    "2.1.332/dialog-question-submit-100x30": ("Submit answers", "Cancel"),
+    "2.1.332/dialog-trust-80x24": ("No, exit", "Yes, I trust this folder"),
+    "2.1.332/dialog-external-imports-80x24": ("No, disable external imports", "Yes, allow external imports"),
+    "2.1.332/dialog-make-auto-default-80x24": (
+        "Yes, set auto mode as my default permission mode",
+        "No, keep manual mode",
+    ),
+    "2.1.332/dialog-mcp-servers-one-80x24": (
+        "Use this MCP server",
+        "Use this and all future MCP servers in this project",
+        "Continue without using this MCP server",
+    ),
+    "2.1.332/dialog-bypass-warning-80x24": ("No, exit", "Yes, I accept"),
+}
+CHOSEN = {"2.1.332/dialog-mcp-servers-one-80x24": 2}
+"""Where it is not the first."""
+
+
+def dialog_in(name: str) -> Dialog | None:
+    return read_screen((FIXTURES / f"{name}.txt").read_bytes().decode()).dialog
+
+
+@pytest.mark.parametrize("name", OFFERED)
+def test_the_options_of_a_real_dialog_and_the_chosen_one_are_told(name: str) -> None:
+    dialog = dialog_in(name)
+    assert dialog
+    assert dialog.options == OFFERED[name]
+    assert dialog.chosen == CHOSEN.get(name, 0)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(f"dialog-permission-{tool}-{size}" for tool in ("bash", "write") for size in SIZES),
+        "dialog-permission-bash-long-100x30",
+    ],
+)
+def test_a_permission_is_answerable_at_every_size(name: str) -> None:
+    dialog = dialog_in(f"2.1.332/{name}")
+    assert dialog
+    assert (dialog.options[0], dialog.options[-1], dialog.chosen) == ("Yes", "No", 0)
+    assert dialog.question.split("\n")[-1].startswith("Do you want to")
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_a_dialog_without_a_pointer_offers_what_its_keys_do(size: str) -> None:
+    dialog = dialog_in(f"2.1.332/dialog-auto-mode-{size}")
+    assert dialog
+    assert dialog.options == ("stay in auto mode", "leave for accept edits mode and stop")
+    assert dialog.keys == ("Enter", "Shift-Tab")
+
+
+TOOL_WORDS = "   echo Accessing workspace:\n   Rewind\n   Select model\n   WARNING: Claude Code running"
+
+
+@pytest.mark.parametrize(
+    ("drawn", "dialog"),
+    [
+        pytest.param(
+            f" Bash command\n\n   ls\n\n Do you want to proceed?\n   1. Yes\n {POINTER} 2. No\n\n Esc to cancel",
+            Dialog(
+                kind="permission",
+                question="Bash command\nls\nDo you want to proceed?",
+                options=("Yes", "No"),
+                chosen=1,
+            ),
+            id="a question without its options",
+        ),
+        pytest.param(
+            f"Which?\n{POINTER} 1. One\n     long\n  2. Two\n     \x1b[38;5;246mthe second\x1b[39m\n\nEsc to cancel",
+            Dialog(question="Which?", options=("One long", "Two"), chosen=0),
+            id="a label goes on in the next row, a description has another colour",
+        ),
+        pytest.param(
+            f" Ready to code?\n  1. Do it\n  2. Test it\n\n {POINTER} 1. Yes\n   2. No",
+            Dialog(kind="plan", question="Ready to code?\n1. Do it\n2. Test it", options=("Yes", "No"), chosen=0),
+            id="numbers in the words above are no options",
+        ),
+        pytest.param(
+            f"  Title\n\n    Yes\n  {POINTER} No\n    Later\n\n  Enter to confirm",
+            Dialog(question="Title", options=("Yes", "No", "Later"), chosen=1),
+            id="options without numbers are the rows around the pointer",
+        ),
+        pytest.param(
+            f"  Title\n\n  {POINTER} [✔] one\n    [ ] two\n\n  Space to select",
+            Dialog(question="Title", options=("[✔] one", "[ ] two")),
+            id="of options that are ticked none is chosen",
+        ),
+        pytest.param(
+            "  Something new\n  ← to go · Esc to\n  close",
+            Dialog(question="Something new\n← to go · Esc to\nclose"),
+            id="keys go on in a second row",
+        ),
+        pytest.param(
+            f" Bash command\n{TOOL_WORDS}\n Do you want to proceed?\n {POINTER} 1. Yes\n   2. No",
+            Dialog(
+                kind="permission",
+                question="Bash command\necho Accessing workspace:\nRewind\nSelect model\n"
+                "WARNING: Claude Code running\nDo you want to proceed?",
+                options=("Yes", "No"),
+                chosen=0,
+            ),
+            id="the words of a tool give it no other name",
+        ),
+    ],
+)
+def test_a_dialog_is_read_below_its_rule(drawn: str, dialog: Dialog) -> None:
+    assert read_screen(f"{RULE}\n{drawn}").dialog == dialog
+
+
+@pytest.mark.parametrize("said", ["● answer\n  1. One\n  2. Two\n  the end", ""])
+def test_a_conversation_alone_is_no_dialog(said: str) -> None:
+    assert read_screen(said).dialog is None
+
+
+@given(st.lists(st.text(max_size=60), max_size=12))
+def test_any_rows_are_read_without_an_error(rows: list[str]) -> None:
+    read_screen("\n".join([RULE, *rows]))
+    read_screen("\n".join([*rows, f"{POINTER} 1. {'x'.join(rows)}", *rows]))
+
+
+def words(capture: str) -> list[str]:
+    return [row.text for row in read_rows(capture)]
+
+
+def test_of_a_scrubbed_screen_what_was_said_is_gone_and_what_stands_below_the_last_rule_stays() -> None:
+    capture = f"\x1b[2m● The secret is 42 日本\x1b]8;;http://secret\x1b\\\n\n{RULE}\n  What now?\n  ? help\x1b[4;11H"
+
+    assert scrubbed(capture) == f"\x1b[2m● xxx xxxxxx xx 00 ｘｘ\n\n{RULE}\n  What now?\n  ? help\x1b[4;11H"
+    assert words(scrubbed("secret one\nsecret two\n\n")) == ["xxxxxx xxx", "xxxxxx xxx", "", ""]
+
+
+@pytest.mark.parametrize("pattern", NOT_UNDERSTOOD)
+def test_a_scrubbed_screen_keeps_its_shape(pattern: str) -> None:
+    for capture in captures(pattern):
+        was, now = words(capture), words(scrubbed(capture))
+        assert [sum(map(cells_of, row)) for row in now] == [sum(map(cells_of, row)) for row in was]
+
+
+@given(st.text(max_size=200))
+def test_any_text_is_scrubbed_without_an_error(text: str) -> None:
+    assert len(scrubbed(text).split("\n")) == len(text.split("\n"))

@@ -2,30 +2,28 @@ from __future__ import annotations
 
 import pytest
 
-from actors.agents.styled import Cursor, Run, Style, read_capture, read_rows
+from actors.agents.styled import Cursor, Style, read_capture, read_rows
 
-PLAIN, DIM, REVERSE = Style(), Style(dim=True), Style(reverse=True)
+PLAIN, DIM = Style(), Style(dim=True)
 
 
 def test_styles_are_taken_out_of_the_text_and_kept_beside_it() -> None:
     (row,) = read_rows("a\x1b[2mbc\x1b[0md\x1b[7me\x1b[27m")
 
     assert row.text == "abcde"
-    assert row.runs == (Run(0, "a", PLAIN), Run(1, "bc", DIM), Run(3, "d", PLAIN), Run(4, "e", REVERSE))
-    assert row.caret() == 4
+    assert [row.style_at(index) for index in range(6)] == [PLAIN, DIM, DIM, PLAIN, PLAIN, PLAIN]
 
 
 def test_a_style_runs_on_over_the_end_of_a_row() -> None:
-    first, second = read_rows("a\x1b[2;7m\nb\x1b[22mc")
+    _, second = read_rows("a\x1b[2;7m\nb\x1b[22mc")
 
-    assert first.caret() == 1
     assert (second.style_at(0).dim, second.style_at(1).dim, second.style_at(9).dim) == (True, False, False)
 
 
 def test_the_numbers_of_a_colour_are_no_styles_of_their_own() -> None:
     for colour in ("48;5;7", "58:5:2", "48;2;7;2;2"):
         (row,) = read_rows(f"\x1b[{colour}mx")
-        assert row.runs == (Run(0, "x", PLAIN),)
+        assert row.style_at(0) == PLAIN
 
 
 @pytest.mark.parametrize(
@@ -51,13 +49,6 @@ def test_hyperlinks_and_character_sets_are_no_text() -> None:
     (row,) = read_rows("\x1b]8;;http://x\x1b\\link\x1b]8;;\x07\x0ea\x0f")
 
     assert row.text == "linka"
-
-
-def test_a_row_without_a_reversed_character_has_no_caret() -> None:
-    (row,) = read_rows("plain")
-
-    assert row.caret() is None
-    assert not row.blank
 
 
 def test_the_cursor_is_told_by_the_sequence_that_would_put_it_there() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from actors.agents.demo.agent import DemoAgent
+from actors.agents.catalog import DemoAgent
 from actors.errors import InvalidRequestError
 from actors.instance.transcript import PAGE_CHARACTERS, PageQuery, TranscriptPage, read_page
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from actors.agents.demo.agent import DemoAgent
+from actors.agents.catalog import DemoAgent
 from actors.instance.evidence import DeliveryEvidence
 from actors.instance.transcript import MARK_NAME, Conversation, ReadMark
 from tests.unit.actors.instance.test_pages import answered

@@ -1,14 +1,20 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import pty
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.errors import PaneGoneError, TerminalError
+from actors.inotify import Inotify
 from actors.tmux.client import TmuxClient
-from actors.tmux.pane import Key, Pane, paste_name
+from actors.tmux.pane import Pane, paste_name, watch_drawing
 
 
 class RecordingTmux(TmuxClient):
@@ -26,15 +32,7 @@ class RecordingTmux(TmuxClient):
         return answer
 
 
-TYPABLE = st.text(st.characters(exclude_categories=["Cc", "Cs"]) | st.sampled_from("\n\t"), min_size=1)
 UNTYPABLE = st.characters(categories=["Cc", "Cs"], exclude_characters="\n\t")
-
-
-@given(TYPABLE)
-def test_a_text_without_control_characters_goes_to_tmux_as_its_utf_8_bytes(text: str) -> None:
-    tmux = RecordingTmux()
-    asyncio.run(Pane(tmux, "%1").paste(text))
-    assert [stdin for _, stdin in tmux.calls] == [text.encode()]
 
 
 @given(st.text(), UNTYPABLE, st.text())
@@ -45,33 +43,12 @@ def test_a_text_with_any_control_character_is_refused_before_tmux_is_asked(befor
     assert tmux.calls == []
 
 
-async def test_an_empty_text_is_refused() -> None:
-    with pytest.raises(ValueError, match="empty"):
-        await Pane(RecordingTmux(), "%1").paste("")
-
-
-async def test_a_paste_is_one_chain_of_commands() -> None:
+@pytest.mark.parametrize("parts", ["", (), ("a", ""), ("a", "b\x1b")])
+async def test_nothing_to_paste_is_refused(parts: str | tuple[str, ...]) -> None:
     tmux = RecordingTmux()
-    await Pane(tmux, "%1").paste("x")
-    assert len(tmux.calls) == 1
-
-
-async def test_a_paste_in_parts_is_one_tmux_process_too_and_holds_no_control_character() -> None:
-    tmux = RecordingTmux()
-    await Pane(tmux, "%1").paste(("a\nb", "c\n"))
-    ((args, stdin),) = tmux.calls
-    assert stdin == b"a\rb\nc\r"
-    assert r'paste-buffer -p -d -s "\e[201~\e[200~" -b' in args[-1]
-    for parts in ((), ("a", ""), ("a", "b\x1b")):
-        with pytest.raises(ValueError):
-            await Pane(tmux, "%1").paste(parts)
-    assert len(tmux.calls) == 1
-
-
-async def test_each_paste_has_a_buffer_of_its_own() -> None:
-    tmux = RecordingTmux()
-    await asyncio.gather(*(Pane(tmux, "%1").paste("x") for _ in range(50)))
-    assert len({args[args.index("-b") + 1] for args, _ in tmux.calls}) == 50
+    with pytest.raises(ValueError):
+        await Pane(tmux, "%1").paste(parts)
+    assert tmux.calls == []
 
 
 @pytest.mark.parametrize("failure", [TerminalError("no answer"), asyncio.CancelledError()])
@@ -81,13 +58,6 @@ async def test_the_buffer_of_a_paste_that_failed_is_deleted_and_the_failure_is_t
         await Pane(tmux, "%1").paste("x")
     (paste, _), (cleanup, _) = tmux.calls
     assert cleanup == ("delete-buffer", "-b", paste[paste.index("-b") + 1])
-
-
-async def test_a_paste_to_a_program_that_has_ended_says_so_and_leaves_no_buffer() -> None:
-    tmux = RecordingTmux({"load-buffer": "ended\n"})
-    with pytest.raises(PaneGoneError, match="%1 has ended"):
-        await Pane(tmux, "%1").paste("x")
-    assert tmux.calls[-1][0][0] == "delete-buffer"
 
 
 async def test_a_paste_is_known_by_its_name_in_the_pane_that_took_it_last() -> None:
@@ -104,13 +74,6 @@ async def test_no_other_text_passes_for_the_name_of_a_paste(name: str) -> None:
     assert tmux.calls == []
 
 
-@pytest.mark.parametrize(("key", "sent"), [("Enter", "0d"), ("Escape", "1b"), ("C-c", "03")])
-async def test_a_key_is_sent_as_the_byte_it_stands_for(key: Key, sent: str) -> None:
-    tmux = RecordingTmux()
-    await Pane(tmux, "%1").press(key)
-    assert tmux.calls[0][0][-1].endswith(f"send-keys -t %1 -H {sent}")
-
-
 @pytest.mark.parametrize("pane_id", ["", "1", "%", "%1 ; kill-server", "%1\n", "=name", "%x"])
 def test_only_a_pane_id_names_a_pane(pane_id: str) -> None:
     with pytest.raises(ValueError, match="not the id"):
@@ -118,28 +81,98 @@ def test_only_a_pane_id_names_a_pane(pane_id: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("answer", "dead", "exit_status"),
+    ("answer", "pid", "dead", "exit_status"),
     [
-        ("1:%1:7:0:::0:5:/dev/pts/9:cat\n", False, None),
-        ("1:%1:7:1:3::0:5:/dev/pts/9:cat\n", True, 3),
-        ("1:%1:7:1::9:0:5:/dev/pts/9:cat\n", True, -9),
+        ("1:%1:7:0:::0:5:/dev/pts/9\n", 7, False, None),
+        ("1:%1:7:1:3::0:5:/dev/pts/9\n", 7, True, 3),
+        ("1:%1:7:1::9:0:5:/dev/pts/9\n", 7, True, -9),
+        ("1:%1::1:3::0:5:/dev/pts/9\n", 0, True, 3),  # since 3.8 tmux does not tell the id of what has ended
     ],
 )
-async def test_the_state_tells_an_exit_status_from_a_signal(answer: str, dead: bool, exit_status: int | None) -> None:
+async def test_the_state_tells_an_exit_status_from_a_signal(
+    answer: str, pid: int, dead: bool, exit_status: int | None
+) -> None:
     state = await Pane(RecordingTmux({"has-session": answer}), "%1").state()
-    assert (state.pid, state.dead, state.exit_status) == (7, dead, exit_status)
-
-
-async def test_a_colon_in_the_commands_name_does_not_shift_the_fields() -> None:
-    state = await Pane(RecordingTmux({"has-session": "1:%1:7:0:::2:5:/dev/pts/9:a:b\n"}), "%1").state()
-    assert (state.command, state.in_mode) == ("a:b", True)
+    assert (state.pid, state.dead, state.exit_status) == (pid, dead, exit_status)
 
 
 async def test_the_state_of_a_pane_that_tmux_does_not_find_is_gone() -> None:
     with pytest.raises(PaneGoneError):
-        await Pane(RecordingTmux({"has-session": "1:::::::::\n"}), "%1").state()
+        await Pane(RecordingTmux({"has-session": "1::::::::\n"}), "%1").state()
 
 
-async def test_a_program_that_has_ended_may_have_lost_its_process_id() -> None:
-    state = await Pane(RecordingTmux({"has-session": "1:%1::1:3::0:5:/dev/pts/9:\n"}), "%1").state()
-    assert (state.pid, state.dead, state.exit_status) == (0, True, 3)
+@dataclass(frozen=True, slots=True)
+class Terminal:
+    """A terminal of the kernel's, without tmux."""
+
+    master: int
+    program: int
+
+    @property
+    def name(self) -> str:
+        return os.ttyname(self.program)
+
+
+@pytest.fixture
+def terminal() -> Iterator[Terminal]:
+    opened = Terminal(*pty.openpty())
+    yield opened
+    os.close(opened.master)
+    os.close(opened.program)
+
+
+async def told_within_time(told: asyncio.Event) -> None:
+    async with asyncio.timeout(5.0):
+        await told.wait()
+    told.clear()
+
+
+async def test_what_the_program_writes_is_told_and_what_is_typed_is_not(terminal: Terminal) -> None:
+    told = asyncio.Event()
+    with watch_drawing(terminal.name, told.set) as can_tell:
+        assert can_tell
+        os.write(terminal.program, b"prompt")
+        await told_within_time(told)
+        os.write(terminal.master, b"typed\n")
+        assert os.read(terminal.program, 100) == b"typed\n"
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05):
+                await told.wait()
+        os.write(terminal.program, b"more")
+        await told_within_time(told)
+
+
+async def test_nothing_is_told_afterwards(terminal: Terminal) -> None:
+    told: list[str] = []
+    with watch_drawing(terminal.name, lambda: told.append("drawn")):
+        pass
+    again = asyncio.Event()
+    os.write(terminal.program, b"late")
+    with watch_drawing(terminal.name, again.set):
+        os.write(terminal.program, b"again")
+        await told_within_time(again)
+    assert told == []
+
+
+@pytest.mark.parametrize("name", ["", "/dev/pts/gone", "no inotify left"])
+async def test_of_a_terminal_that_cannot_be_watched_it_says_so(
+    terminal: Terminal, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if name == "no inotify left":
+        monkeypatch.setattr(Inotify, "open", lambda: None)
+        name = terminal.name
+    with watch_drawing(name, lambda: None) as can_tell:
+        assert not can_tell
+
+
+async def test_no_inotify_is_kept(terminal: Terminal) -> None:
+    def held() -> int:
+        opened = Path("/proc/self/fd").iterdir()
+        return sum("inotify" in str(entry.readlink()) for entry in opened if entry.is_symlink())
+
+    before = held()
+    for _ in range(50):
+        with watch_drawing(terminal.name, lambda: None):
+            pass
+    await asyncio.get_running_loop().shutdown_default_executor()
+    assert held() == before

@@ -1,21 +1,226 @@
+"""The verb ``git_batch``: on which host it works, where it may write, and that a repeated call writes nothing twice."""
+
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from actors.errors import InvalidRequestError
 from actors.git.layout import find_place
-from actors.git.model import Commit, CreateRef, GitRequest, Operation, ReadStatus
+from actors.git.model import Commit, GitRequest, GitResponse, Operation, ReadStatus, RepositoryPaths
 from actors.home import Home
-from supervisor.git.queue import GitQueue
-from supervisor.git.scheduling import AnswerCache
-from supervisor.git.service import repository_check
+from supervisor.api.requests import GitBatchRequest
+from supervisor.api.results import GitBatchResult, GitOutcome
+from supervisor.api.verbs import Caller
+from supervisor.git.queue import AnswerCache, GitQueue
+from supervisor.git.service import GitService, RemoteGit, repository_check
 from supervisor.metrics.metrics import Count, MetricsRecorder
+from supervisor.settings import Settings
+from supervisor.settings.live import LiveSettings, TunableValues
 from supervisor.spawning.admission import FairSemaphore, WorkDirPolicy
-from tests.fakes.git import FakeGit, git_queue, git_request
+from supervisor.team.team import Team
+from tests.fakes.git import FakeGit, git_queue, git_request, new_branch
+from tests.fakes.store import MemoryStore
 
-WRITES = [Commit(message="m", files=(), everything=True), CreateRef(kind="branch", name="new", start=None)]
+AWAY = "spec_0_0_2"
+COMMIT = {"type": "commit", "params": {"message": "m", "all": True}}
+STATUS: dict[str, Any] = {"type": "status"}
+BRANCH = {"type": "branch", "params": {"branchName": "new"}}
+WRITES: list[Operation] = [Commit(message="m", files=(), everything=True), new_branch("new")]
+
+
+class Host(FakeGit):
+    """Every directory is in a repository, and every answer tells the host's name."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(self._find_or_pretend)
+        self.name = name
+        self.outside = False
+        self.broken = False
+
+    async def git_read(self, asked: Sequence[GitRequest]) -> tuple[GitResponse, ...]:
+        return tuple(replace(each, result={"host": self.name}) for each in await super().git_read(asked))
+
+    async def git_write(self, asked: Sequence[GitRequest]) -> tuple[GitResponse | None, ...]:
+        return tuple(each and replace(each, result={"host": self.name}) for each in await super().git_write(asked))
+
+    def _find_or_pretend(self, directory: Path) -> RepositoryPaths:
+        if self.broken:
+            raise RuntimeError("a fault of ours")
+        top = Path("/etc") if self.outside else directory
+        pretended = RepositoryPaths(top=top, git_directory=top / ".git", common_directory=Path("/mirror"))
+        return find_place(directory) or pretended
+
+
+class Scheduler:
+    own = "head"
+
+    def __init__(self) -> None:
+        self.places = {"spec_0_0_1": "head", AWAY: "worker", "spec_0_0_3": "other"}
+        self.hosts = {"worker": Host("worker"), "other": Host("other")}
+
+    async def link(self, name: str) -> Host:
+        return self.hosts[name]
+
+
+class Scene:
+    """A supervisor's git service over a store that outlives it."""
+
+    def __init__(self, root: Path) -> None:
+        self.home = Home(root / "home")
+        self.trees = self.home.worktrees
+        self.host = Host("head")
+        self.scheduler = Scheduler()
+        self.worker = self.scheduler.hosts["worker"]
+        self.store = MemoryStore()
+        self.project = root / "project"
+        (self.project / ".git").mkdir(parents=True)
+        (self.project / ".git/HEAD").write_text("ref: refs/heads/main\n")
+        (self.trees / "spec_0_0_1").mkdir(parents=True)
+
+    async def begin(self) -> None:
+        """Also in place of one that has died."""
+        team = Team(self.store)
+        await team.load()
+        policy = WorkDirPolicy(self.home, self.project.parent / "user", ())
+        scheduler: Any = self.scheduler
+        self.live_settings = LiveSettings(TunableValues.of(Settings()))
+        self.remote = RemoteGit(self.trees, scheduler)
+        self.service = GitService(self.live_settings, self.host, policy, team, self.remote)
+
+    async def ask(self, *operations: dict[str, Any], request_id: str = "r1") -> GitBatchResult:
+        asked = [{"workspaceDir": str(self.project), **each} for each in operations]
+        request = GitBatchRequest.model_validate({"operations": asked, "requestId": request_id})
+        return await self.service.git_batch(request, Caller(sender="lead"))
+
+    async def ask_in(self, *directories: Path, operation: dict[str, Any] = STATUS) -> list[GitOutcome]:
+        result = await self.ask(*({**operation, "workspaceDir": str(each)} for each in directories))
+        await self.service.end()
+        return list(result.results)
+
+
+@pytest.fixture
+async def scene(tmp_path: Path) -> Scene:
+    made = Scene(tmp_path)
+    await made.begin()
+    return made
+
+
+def told(outcome: GitOutcome) -> str:
+    return str(outcome.result["host"]) if outcome.result else str(outcome.error and outcome.error.message)
+
+
+@pytest.mark.parametrize("operation", [STATUS, BRANCH])
+async def test_each_directory_is_worked_on_where_it_is_and_answers_keep_their_order(
+    scene: Scene, operation: dict[str, Any]
+) -> None:
+    trees = scene.trees
+    asked = (trees / AWAY, scene.project, trees / "spec_0_0_3-2" / "below", trees / "spec_0_0_1", trees / AWAY)
+    answers = await scene.ask_in(*asked, operation=operation)
+    assert list(map(told, answers)) == ["worker", "head", "other", "head", "worker"]
+    assert [answer.workspace_dir for answer in answers] == list(map(str, asked))
+
+
+@pytest.mark.parametrize(("trouble", "words"), [("is_away", "The host is away."), ("broken", "its log says why")])
+async def test_a_host_in_trouble_fails_its_own_operations_alone(scene: Scene, trouble: str, words: str) -> None:
+    setattr(scene.worker, trouble, True)
+    first, second = await scene.ask_in(scene.trees / AWAY, scene.project)
+    assert not first.success
+    assert words in told(first)
+    assert told(second) == "head"
+
+
+@pytest.mark.parametrize("operation", [STATUS, BRANCH])
+async def test_a_link_out_of_the_worktrees_of_another_host_leads_nowhere(
+    scene: Scene, operation: dict[str, Any]
+) -> None:
+    scene.worker.outside = True
+    (answer,) = await scene.ask_in(scene.trees / AWAY, operation=operation)
+    assert "in no git repository" in told(answer)
+    assert not scene.worker.reads
+    assert not scene.worker.transactions
+
+
+@pytest.mark.parametrize("path", ["{trees}/../worktrees/" + AWAY, "{trees}", "relative/" + AWAY, "{trees}/spec_0_0_9"])
+async def test_what_is_nobodys_worktree_elsewhere_is_checked_here(scene: Scene, path: str) -> None:
+    assert scene.remote.host_of(path.format(trees=scene.trees)) == ""
+
+
+async def test_an_instance_that_has_moved_is_found_where_it_is_now(scene: Scene) -> None:
+    assert told((await scene.ask_in(scene.trees / AWAY))[0]) == "worker"
+    scene.scheduler.places[AWAY] = "other"
+    assert told((await scene.ask_in(scene.trees / AWAY))[0]) == "other"
+
+
+async def test_caps_that_are_tuned_hold_on_every_host(scene: Scene) -> None:
+    await scene.ask_in(scene.trees / AWAY)
+    scene.live_settings.change(TunableValues.of(Settings(max_concurrent_git_ops=4)))
+    assert scene.service.figures.queue.limit == 8
+
+
+async def test_a_repeated_call_does_no_write_again_and_gives_what_the_first_one_gave(scene: Scene) -> None:
+    first = await scene.ask(COMMIT, STATUS)
+    again = await scene.ask(COMMIT, STATUS)
+    await scene.service.end()
+    await scene.begin()
+    later = await scene.ask(COMMIT, STATUS)
+
+    assert len(scene.host.writes) == 1
+    assert first.results[0] == again.results[0] == later.results[0]
+    assert later.results[0].success
+
+
+async def test_a_call_that_is_repeated_while_it_is_under_way_is_one(scene: Scene) -> None:
+    scene.host.gate.clear()
+    calls = [asyncio.create_task(scene.ask(COMMIT)) for _ in range(2)]
+    await asyncio.sleep(0)
+    scene.host.gate.set()
+    first, second = await asyncio.gather(*calls)
+
+    assert len(scene.host.writes) == 1
+    assert first == second
+
+
+async def test_a_write_of_which_the_supervisor_died_is_told_as_unknown_and_not_done_again(scene: Scene) -> None:
+    scene.host.gate.clear()
+    call = asyncio.create_task(scene.ask(STATUS, COMMIT))
+    while not scene.host.writes:
+        scene.host.gate.set()
+        await asyncio.sleep(0)
+        scene.host.gate.clear()
+    call.cancel()
+    await scene.begin()
+    scene.host.gate.set()
+    status, commit = (await scene.ask(STATUS, COMMIT)).results
+
+    assert len(scene.host.writes) == 1
+    assert status.success
+    assert commit.error is not None
+    assert "not known" in commit.error.message
+
+
+async def test_a_request_id_stands_for_one_content_only(scene: Scene) -> None:
+    await scene.ask(COMMIT)
+    with pytest.raises(InvalidRequestError, match="another call"):
+        await scene.ask(COMMIT, COMMIT)
+    await scene.ask(COMMIT, request_id="r2")
+
+    assert len(scene.host.writes) == 2
+
+
+async def test_what_only_looks_is_asked_anew_and_nothing_is_stored_of_it(scene: Scene) -> None:
+    scene.host.proves = False
+    before = await scene.store.load("")
+    await scene.ask(STATUS)
+    await scene.ask(STATUS)
+
+    assert len(scene.host.reads) == 2
+    assert await scene.store.load("") == before
 
 
 @pytest.fixture
@@ -36,7 +241,7 @@ async def error_of(user_home: Path, operation: Operation, directory: str, *allow
     )
     (answer,) = await queue.run([GitRequest(directory=user_home / directory, operation=operation)])
     await queue.end()
-    return answer.outcome.error["message"] if answer.outcome.error else None
+    return answer.error["message"] if answer.error else None
 
 
 @pytest.mark.parametrize("operation", WRITES)

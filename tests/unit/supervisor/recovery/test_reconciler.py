@@ -8,7 +8,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actors.agents.base import RunningAgent
-from supervisor.recovery.reconciler import Act, Adopt, EndActor, EndAgent, FinishTermination, NoteEnd, Undo, plan
+from supervisor.recovery.reconciler import (
+    Act,
+    Adopt,
+    EndActor,
+    EndAgent,
+    FinishTermination,
+    NoteEnd,
+    Undo,
+    plan,
+    subject,
+)
 from supervisor.team.registry import InstanceRecord, InstanceStage
 from tests.fakes.team import record
 
@@ -69,16 +79,6 @@ class World:
         return session if session is not None and session.alive else None
 
 
-def touched(act: Act) -> str:
-    match act:
-        case EndAgent(session_name):
-            return session_name
-        case EndActor(actor):
-            return actor
-        case _:
-            return act.instance_id
-
-
 @st.composite
 def worlds(draw: st.DrawFn) -> World:
     world = World()
@@ -125,7 +125,7 @@ def test_who_lives_and_is_wanted_goes_on_where_it_is_and_is_followed(world: Worl
     acts, needed = world.converge(), world.needed(alive)
     assert not any(act.actor in needed for act in acts if isinstance(act, EndActor))
     others = [act for act in acts if not isinstance(act, EndActor)]
-    assert all(isinstance(act, Adopt) for act in others if touched(act) in alive)
+    assert all(isinstance(act, Adopt) for act in others if subject(act) in alive)
     for instance_id, session in alive.items():
         assert world.sessions[instance_id] == session
         assert instance_id in world.followed
@@ -133,7 +133,7 @@ def test_who_lives_and_is_wanted_goes_on_where_it_is_and_is_followed(world: Worl
 
 
 @given(worlds())
-def test_who_is_known_and_followed_rightly_is_not_touched(world: World) -> None:
+def test_who_is_known_and_followed_rightly_is_not_subject(world: World) -> None:
     world.converge()
     for instance_id, session in wanted_and_alive(world).items():
         world.records[instance_id] = replace(world.records[instance_id], pane_id=session.pane_id, pid=session.pid)
@@ -142,12 +142,12 @@ def test_who_is_known_and_followed_rightly_is_not_touched(world: World) -> None:
 
 @given(worlds())
 def test_the_busy_are_left_alone(world: World) -> None:
-    assert not {touched(act) for act in world.plan()} & (world.busy | world.needed(world.busy))
+    assert not {subject(act) for act in world.plan()} & (world.busy | world.needed(world.busy))
 
 
 @given(worlds())
 def test_nobody_is_given_two_acts(world: World) -> None:
-    names = [touched(act) for act in world.plan() if not isinstance(act, EndAgent | EndActor)]
+    names = [subject(act) for act in world.plan() if not isinstance(act, EndAgent | EndActor)]
     assert len(names) == len(set(names))
     assert not {act.actor for act in world.plan() if isinstance(act, EndActor)} & world.needed(names)
     assert not {act.session_name for act in world.plan() if isinstance(act, EndAgent)} & set(names)
@@ -193,9 +193,9 @@ def test_acts_that_were_not_carried_out_come_again(world: World, done: Collectio
     """A crash between two acts: the next plan finishes what is left."""
     first = world.plan()
     for act in first:
-        if touched(act) in done:
+        if subject(act) in done:
             world.carry_out(act)
-    assert set(world.plan()) == {act for act in first if touched(act) not in done}
+    assert set(world.plan()) == {act for act in first if subject(act) not in done}
 
 
 @pytest.mark.parametrize("wanted", [True, False])

@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from actors.agents.demo.display import Display
+from actors.agents.demo.loop import EventLoop
+from actors.agents.demo.options import read_options
+from actors.agents.demo.records import HookRunner, TranscriptWriter
+from actors.agents.demo.turns import TurnRunner, answer_to, directives_in
+
+
+@pytest.fixture
+def display(tmp_path: Path) -> Display:
+    environment = {"PHALANX_DEMO_DIRECTORY": str(tmp_path), "PHALANX_DEMO_WORK_S": "0.001"}
+    options = read_options(["--session-id", "s"], environment, tmp_path)
+    transcript = TranscriptWriter(tmp_path / "s.jsonl", "s", tmp_path)
+    return Display(options, EventLoop(), HookRunner(options, transcript.path), transcript)
+
+
+def choose(display: Display, option: int | None) -> None:
+    assert display.dialog
+    display.dialog.choose(option)
+
+
+def played(display: Display, prompt: str, *options: int | None) -> list[str]:
+    """What is said in the turn that answers ``prompt``, whose dialogs are answered with these options."""
+    turns = TurnRunner(display, lambda: display.loop.stop(0))
+    turns.begin([prompt])
+    for number, option in enumerate(options, 1):
+        display.loop.later(number / 50, lambda option=option: choose(display, option))  # type: ignore[misc]
+    display.loop.run()
+    assert (display.busy, display.dialog) == (False, None)
+    return [text for _, text in display.conversation]
+
+
+def test_only_a_line_of_its_own_is_a_directive() -> None:
+    assert directives_in(["say @@demo crash 1\n @@demo busy 1\n@@demonstrate"]) == []
+    assert directives_in(["@@demo ask\n\n@@demo busy 2", "@@demo ask"]) == [("ask", ""), ("busy", "2"), ("ask", "")]
+
+
+def test_the_answer_counts_messages_by_their_headers() -> None:
+    prompts = ["[phalanx msg_1 from lead]\none\n\n[phalanx msg_2 from spec_1]\ntwo", "[phalanx msg_3 from lead]\nthree"]
+
+    assert answer_to(prompts) == "demo: received 3 message(s): three"
+    assert answer_to(["hello"]) == "demo: received 1 message(s): hello"
+
+
+@pytest.mark.parametrize(
+    ("line", "result"),
+    [
+        *((line, f"@@demo {line.split()[0]} is not understood") for line in ("dance", "busy soon", "dialog Bash {")),
+        *((line, f"@@demo {line.split()[0]} is not understood") for line in ("commit", "crash x")),
+        ("busy 0.001", ""),
+        ("swallow-enter", ""),
+    ],
+)
+def test_a_directive_is_carried_out_or_not_understood_and_the_turn_goes_on(
+    display: Display, line: str, result: str
+) -> None:
+    results = f"\nresult: {result}\nresult: {result}" if result else ""
+    assert played(display, f"thanks\n@@demo {line}\n@@demo {line}") == [f"demo: received 1 message(s): thanks{results}"]
+    assert display.swallow_enter is (line == "swallow-enter")
+
+
+def test_a_tool_that_is_allowed_runs_and_a_menu_gives_what_was_chosen(display: Display, tmp_path: Path) -> None:
+    said = played(display, '@@demo dialog Bash {"command": "ls"}\n@@demo ask\nthanks', 0, 1)
+    answer = "demo: received 1 message(s): thanks\nresult: Bash ran\nresult: That one"
+    assert said == ["Bash(ls)", "Bash ran", answer]
+    assert '"command": "ls"' in (tmp_path / "ran.jsonl").read_text()
+
+
+@pytest.mark.parametrize("option", [2, None])
+def test_a_tool_that_is_rejected_ends_the_turn(display: Display, tmp_path: Path, option: int | None) -> None:
+    said = played(display, "@@demo dialog\nthanks", option)
+    assert said == ["Bash()", "Interrupted · What should Claude do instead?"]
+    assert not (tmp_path / "ran.jsonl").exists()
+
+
+@pytest.mark.parametrize(("kind", "status"), [("rate_limit", "429"), ("api", "500")])
+def test_a_failing_turn_ends_as_an_api_error(display: Display, kind: str, status: str) -> None:
+    (said,) = played(display, f"@@demo fail {kind}\n@@demo crash 1")
+    assert said.startswith("API Error")
+    assert f'"apiErrorStatus":{status}' in display.transcript.path.read_text()

@@ -1,0 +1,155 @@
+"""How the agents are started: their options, settings and environment."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from actors.agents import hook
+from actors.agents.base import Agent, LaunchRequest
+from actors.agents.catalog import AgentCatalog
+from actors.agents.claude import ClaudeAgent, settings_text, start_options
+from actors.errors import InvalidRequestError, SettingsError
+
+CATALOG = AgentCatalog(claude_command="claude", python="/usr/bin/python3", demo_start_s=1.5)
+SESSION = "3733f530-410c-4841-bfdc-aaf88d841a14"
+REQUEST = LaunchRequest(
+    instance_id="spec_1",
+    session_id=SESSION,
+    resume=False,
+    instance_directory=Path("/home/i"),
+    system_prompt="You are --a specialist.",
+    environment={"ANTHROPIC_API_KEY": "secret", "DISABLE_AUTOUPDATER": "0"},
+)
+
+
+def settings(python: str = "python", **changes: Any) -> dict[str, Any]:
+    read: dict[str, Any] = json.loads(settings_text(python, replace(REQUEST, **changes)))
+    return read
+
+
+def test_an_unknown_agent_is_refused_with_the_names_that_there_are() -> None:
+    with pytest.raises(InvalidRequestError, match="claude or demo"):
+        CATALOG.named("codex")
+
+
+@pytest.mark.parametrize("agent", [CATALOG.named("claude"), CATALOG.named("demo")], ids=lambda agent: agent.name)
+def test_a_launch_holds_no_secret_in_its_command_line_and_writes_only_into_the_instances_directory(
+    agent: Agent,
+) -> None:
+    launch = agent.launch(REQUEST)
+
+    assert launch.environment["ANTHROPIC_API_KEY"] == "secret"
+    assert "secret" not in " ".join(launch.argv)
+    assert all(path.is_relative_to(REQUEST.instance_directory) for path in launch.files)
+    assert launch.environment["DISABLE_AUTOUPDATER"] == "0", "what a caller sets wins over our own"
+
+
+def test_the_demo_takes_the_options_and_settings_of_claude_and_is_told_its_directory_and_delay() -> None:
+    claude, demo = (CATALOG.named(name).launch(REQUEST) for name in ("claude", "demo"))
+
+    options = claude.argv[1:]
+    assert demo.argv[-len(options) :] == options
+    assert demo.files == claude.files
+    assert demo.environment["PHALANX_DEMO_DIRECTORY"] == "/home/i"
+    assert demo.environment["PHALANX_DEMO_START_S"] == "1.5"
+
+
+def test_the_command_of_claude_may_hold_arguments() -> None:
+    launch = ClaudeAgent("env 'A B=c' claude --debug", "python").launch(REQUEST)
+
+    assert launch.argv[:4] == ("env", "A B=c", "claude", "--debug")
+
+
+@pytest.mark.parametrize("command", ["", "  ", "claude 'x"])
+def test_a_command_that_is_none_is_refused_in_words(command: str) -> None:
+    with pytest.raises(SettingsError):
+        ClaudeAgent(command, "python").launch(REQUEST)
+
+
+@pytest.mark.parametrize(
+    ("changes", "first", "last"),
+    [
+        ({}, ("--session-id", SESSION), ("--permission-mode", "default")),
+        ({"resume": True}, ("--resume", SESSION), ("--permission-mode", "default")),
+        ({"permission_mode": "manual"}, ("--session-id", SESSION), ("--permission-mode", "default")),
+        (
+            {"model": "claude-opus-4-8[1m]", "permission_mode": "acceptEdits"},
+            ("--session-id", SESSION),
+            ("--model", "claude-opus-4-8[1m]", "--permission-mode", "acceptEdits"),
+        ),
+    ],
+)
+def test_a_first_start_names_the_session_a_restart_resumes_it_and_model_and_mode_are_passed_on(
+    changes: dict[str, Any], first: tuple[str, ...], last: tuple[str, ...]
+) -> None:
+    common = ("--settings", "/home/i/settings.json", "--append-system-prompt", "You are --a specialist.")
+    assert start_options(replace(REQUEST, **changes)) == (*first, *common, *last)
+
+
+def test_an_agent_without_a_role_gets_no_system_prompt() -> None:
+    assert "--append-system-prompt" not in start_options(replace(REQUEST, system_prompt=""))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"model": "--dangerously-skip-permissions"},
+        {"model": ""},
+        {"model": "a b"},
+        {"model": "a\n"},
+        {"permission_mode": "-p"},
+        {"permission_mode": "plan --x"},
+        {"session_id": "--help"},
+        {"session_id": SESSION + "\n"},
+        {"system_prompt": "x" * 100_001},
+        {"system_prompt": "a\0b"},
+    ],
+)
+def test_a_value_that_could_be_something_else_is_refused(change: dict[str, Any]) -> None:
+    with pytest.raises(InvalidRequestError):
+        start_options(replace(REQUEST, **change))
+
+
+@pytest.mark.parametrize(
+    ("mode", "own"),
+    [
+        (None, {"disableAutoMode": "disable"}),
+        ("default", {"disableAutoMode": "disable"}),
+        ("manual", {"disableAutoMode": "disable"}),
+        ("plan", {}),
+        ("auto", {"skipAutoPermissionPrompt": True}),
+        ("bypassPermissions", {"skipDangerousModePermissionPrompt": True}),
+    ],
+)
+def test_only_who_asked_for_a_mode_is_not_warned_of_it(mode: str | None, own: dict[str, Any]) -> None:
+    names = ("disableAutoMode", "skipAutoPermissionPrompt", "skipDangerousModePermissionPrompt")
+    read = settings(permission_mode=mode)
+    assert {name: read[name] for name in names if name in read} == own
+
+
+def test_hooks_of_ours_run_whatever_the_user_has_switched_off_approvals_hold_and_an_agent_is_no_lead() -> None:
+    read = settings(approvals={"enabledMcpjsonServers": ["fs"], "hooks": {}})
+    assert read["disableAllHooks"] is False
+    assert read["enabledMcpjsonServers"] == ["fs"]
+    assert read["deniedMcpServers"] == [{"serverName": "phalanx"}]
+
+
+def test_every_event_runs_the_hook_program_in_place_of_the_shell() -> None:
+    hooks = settings("/py thon", instance_directory=Path("/in'st"))["hooks"]
+
+    assert set(hooks) >= {"SessionStart", "UserPromptSubmit", "PermissionRequest", "Stop", "StopFailure", "SessionEnd"}
+    of_tools = {event for event, (group,) in hooks.items() if group.get("matcher") == "*"}
+    assert of_tools == {"PermissionRequest", "PostToolUse", "PostToolUseFailure"}
+    for event, (group,) in hooks.items():
+        (run,) = group["hooks"]
+        assert shlex.split(run["command"]) == ["exec", "/py thon", "-I", "-S", hook.__file__, "/in'st", event]
+
+
+def test_a_permission_request_may_wait_for_weeks_but_not_longer_than_a_timer_can() -> None:
+    assert 14 * 86_400 < settings()["hooks"]["PermissionRequest"][0]["hooks"][0]["timeout"] < 2**31 / 1000
