@@ -30,8 +30,7 @@ from actors.files import FileLock
 from actors.home import Home, away_words, leader_of
 from mcp_entry.log import make_room
 from supervisor.rpc.client import SupervisorClient
-from supervisor.team.file import wanted_team
-from supervisor.up_log import reason_in
+from supervisor.team.file import reason_in, wanted_team
 
 logger = logging.getLogger(__name__)
 BringUp = Callable[[], Awaitable[None]]

@@ -14,7 +14,6 @@ from pathlib import PurePath
 from actors.messages import MessageStatus
 from mcp_entry.sizes import cut
 from supervisor.api import results
-from supervisor.team.instance import SPARE_PREFIX
 
 _LONGEST_REASON = 200
 _OUR_REFS = "refs/phalanx/"
@@ -25,7 +24,7 @@ _UNITS = {"messageBatchDelay": " ms", "cacheTTL": " ms"}
 
 def of_spawn(result: results.SpawnResult) -> str:
     where = f"branch {result.branch} in " if result.branch else ""
-    was_spare = PurePath(result.working_directory).name.startswith(SPARE_PREFIX)
+    was_spare = PurePath(result.working_directory).name.startswith(results.SPARE_PREFIX)
     named = ", which keeps the name of the spare that it was" if was_spare else ""
     started = (
         f"{result.instance_id} ({result.role}) was started and is {result.status}: "

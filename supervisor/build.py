@@ -28,9 +28,8 @@ from supervisor.settings.live import LiveSettings, TunableValues
 from supervisor.settings.service import SettingsService
 from supervisor.spawning.admission import WorkDirPolicy
 from supervisor.spawning.rollback import SpawnRollback
-from supervisor.spawning.spawner import Spawner, SpawnSettings, Starts
+from supervisor.spawning.spawner import AgentStarter, Spawner
 from supervisor.spawning.staff import Staff
-from supervisor.spawning.start import ColdStart, WarmStart
 from supervisor.store.base import StateStore
 from supervisor.store.guards import FencedStore, PreservingStore
 from supervisor.supervisor import Supervisor
@@ -54,18 +53,22 @@ def build_supervisor(home: Home, settings: Settings, staff: Staff, store: StateS
     rollback = SpawnRollback(team, host, factory)
     own = scheduler.own if scheduler else ""
     work_dirs = WorkDirPolicy(home, Path.home(), settings.allowed_work_dirs, host=own)
-    lifecycle = Lifecycle(team, staff, adopter, settings.spawn_timeout_s)
+    lifecycle = Lifecycle(team, host, factory, adopter, memory, scheduler, settings.spawn_timeout_s)
 
     pools = make_pools(home, settings, staff, team, adopter, rollback, live_settings, fenced, work_dirs)
-    spawn_settings = SpawnSettings(
-        team=team,
-        agent=settings.agent,
+    spawner = Spawner(
+        team,
+        AgentStarter(home, host, team, adopter, pools, scheduler),
+        adopter,
+        rollback,
+        permits,
+        memory,
+        scheduler,
+        work_dirs,
+        default_agent=settings.agent,
         timeout_s=settings.spawn_timeout_s,
-        work_dirs=work_dirs,
         allow_bypass=settings.allow_bypass_permissions,
-        scheduler=scheduler,
     )
-    starts = Starts(warm=WarmStart(staff, team, pools), cold=ColdStart(home, staff, team, adopter, pools))
 
     auto_restart = AutoRestart(team, lifecycle, permits, settings.resume_limit)
     if settings.resumes:
@@ -98,13 +101,13 @@ def build_supervisor(home: Home, settings: Settings, staff: Staff, store: StateS
         team=team,
         permits=permits,
         queries=Queries(team, host),
-        spawner=Spawner(spawn_settings, staff, adopter, rollback, starts),
+        spawner=spawner,
         lifecycle=lifecycle,
         auto_restart=auto_restart,
         recycling=ContextRecycler(
             team, lifecycle, context_tokens=settings.recycle_context_tokens, tasks=settings.recycle_after_tasks
         ),
-        recovery=Recovery(team, staff, adopter, rollback, lifecycle, pools.actors),
+        recovery=Recovery(team, host, factory, scheduler, adopter, rollback, lifecycle, pools.actors),
         services=(
             git,
             GcService(team, GarbageCollector(home, team, host, lifecycle)),

@@ -18,7 +18,6 @@ from functools import partial
 
 from actors.errors import WrongStateError, from_wire
 from actors.home import Home
-from actors.instance.reports import InstanceSnapshot
 from actors.instance.responding import Reply
 from actors.status import Status
 from supervisor.api import requests, results
@@ -29,13 +28,12 @@ from supervisor.messaging.send import MessageSender, SendOutcome
 from supervisor.metrics.metrics import Timing
 from supervisor.recovery.recovery import Recovery
 from supervisor.spawning.admission import FairSemaphore
-from supervisor.spawning.spawner import Spawner, resume_all, spawn_all
+from supervisor.spawning.spawner import Spawner, spawn_all
 from supervisor.store.guards import FencedStore
 from supervisor.team import views
-from supervisor.team.lifecycle import AutoRestart, Lifecycle, restart_all, terminate_all
+from supervisor.team.lifecycle import AutoRestart, Lifecycle, restart_all, resume_all
 from supervisor.team.queries import Queries
 from supervisor.team.recycling import ContextRecycler
-from supervisor.team.registry import InstanceRecord, Member
 from supervisor.team.team import Team
 from supervisor.versions import VERSION
 
@@ -197,6 +195,11 @@ class Supervisor:
         member = self._team.registry.get(request.instance_id)
         port = self._team.members.port(request.instance_id)
         before = member.snapshot
+
+        def moved_on() -> bool:
+            asks = member.snapshot.status in {Status.WAITING_PERMISSION, Status.WAITING_INPUT}
+            return member.snapshot != before and (asks or not self._team.outbox.blocked_reason(request.instance_id))
+
         answered = await port.respond(
             Reply(
                 allow=None if request.decision is None else request.decision == "allow",
@@ -207,19 +210,14 @@ class Supervisor:
             )
         )
         # A wait after this call must not take the answered request for one that still waits.
-        await self._team.changes.until(lambda: self._has_moved_on(member, before), MOVED_ON_S)
+        await self._team.changes.until(moved_on, MOVED_ON_S)
         return results.RespondResult(
             instance_id=request.instance_id,
             decision=request.decision,
-            permission=views.permission(answered.permission) if answered.permission else None,
-            dialog=views.dialog(answered.dialog) if answered.dialog else None,
+            permission=views.permission(answered.permission),
+            dialog=views.dialog(answered.dialog),
             status=member.snapshot.status,
         )
-
-    def _has_moved_on(self, member: Member, before: InstanceSnapshot) -> bool:
-        blocked = self._team.outbox.blocked_reason(member.record.instance_id)
-        asks = member.snapshot.status in {Status.WAITING_PERMISSION, Status.WAITING_INPUT}
-        return member.snapshot != before and (asks or not blocked)
 
     async def interrupt(self, request: requests.InterruptRequest, caller: Caller) -> results.InterruptResult:
         member = self._team.registry.get(request.instance_id)
@@ -233,7 +231,7 @@ class Supervisor:
         )
 
     async def terminate(self, request: requests.TerminateRequest, caller: Caller) -> results.TerminateResult:
-        return await terminate_all(request, partial(self._lifecycle.terminate, cascade=request.cascade))
+        return await self._lifecycle.terminate(request)
 
     async def restart(self, request: requests.RestartRequest, caller: Caller) -> results.RestartsResult:
         return await restart_all(request, partial(self._restart, caller))
@@ -243,17 +241,16 @@ class Supervisor:
         if member.turn.locked():
             raise WrongStateError(f"{instance_id} is just being started or stopped: wait until that is done.")
         asked_of = member.record
+
+        async def restart(held: AsyncExitStack) -> results.RestartResult:
+            async with held:
+                return await self._lifecycle.restart(member, asked_of, lambda what: caller.progress(0, 1, what))
+
         async with AsyncExitStack() as waiting:
             await waiting.enter_async_context(self._permits.hold(caller.client))
             # A caller that goes away must not leave an agent that has ended and is not started again.
-            restarting = asyncio.create_task(self._restart_holding(waiting.pop_all(), member, asked_of, caller))
+            restarting = asyncio.create_task(restart(waiting.pop_all()))
         return await asyncio.shield(restarting)
-
-    async def _restart_holding(
-        self, held: AsyncExitStack, member: Member, asked_of: InstanceRecord, caller: Caller
-    ) -> results.RestartResult:
-        async with held:
-            return await self._lifecycle.restart(member, asked_of, lambda what: caller.progress(0, 1, what))
 
     async def recycle(self, request: requests.RecycleRequest, caller: Caller) -> results.RecycleResult:
         member = self._team.registry.get(request.instance_id)
@@ -284,8 +281,7 @@ class Supervisor:
         await self._auto_restart.stop()
         await self._recycling.stop()
         await self._spawner.end(GOING_DOWN)
-        alive: Sequence[Member] = [member for member in self._team.registry if member.alive]
-        result = await self._lifecycle.end_all(alive, GOING_DOWN)
+        result = await self._lifecycle.end_all(GOING_DOWN)
         await self._on_shutdown()
         return result
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import logging
 import secrets
-from typing import Any, Literal
+from collections.abc import Awaitable
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
@@ -18,10 +19,13 @@ from actors.status import Status
 from supervisor.api.requests import GitType, Role, WorkspaceMode
 
 logger = logging.getLogger(__name__)
+OutcomeT = TypeVar("OutcomeT")
 AS_ELSEWHERE: dict[str, Any] = {"properties": {}, "required": []}
 """For the schema of a field whose parts another field describes."""
 ROWS_AS_ELSEWHERE: dict[str, Any] = {"items": {"type": "object"}}
 Severity = Literal["info", "warning", "error"]
+SPARE_PREFIX = "spare_"
+"""Names of spare agents and spare worktrees begin so; an instance made of one keeps the name."""
 
 
 def named_only(schema: dict[str, Any]) -> None:
@@ -57,6 +61,14 @@ def public_error(error: Exception, what: str) -> PhalanxError:
 
 def error_info(error: Exception, what: str) -> ErrorInfo:
     return ErrorInfo(**to_wire(public_error(error, what)))
+
+
+async def alone(work: Awaitable[OutcomeT], what: str) -> OutcomeT | ErrorInfo:
+    """The outcome of one member of a batch: what fails there fails alone."""
+    try:
+        return await work
+    except Exception as error:  # noqa: BLE001 - told and logged
+        return error_info(error, what)
 
 
 class SpawnResult(Result):

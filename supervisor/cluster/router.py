@@ -22,8 +22,8 @@ from actors.instance.inbox import ids_in_record
 from actors.instance.transcript import FileTail
 from actors.tmux.pane import PaneInfo
 from actors.worktrees.model import OrphanWorktree, RemovalResult, Workspace, WorkspaceMode, name_in
+from supervisor.api.results import SPARE_PREFIX
 from supervisor.cluster.scheduler import HostScheduler
-from supervisor.team.instance import SPARE_PREFIX
 
 logger = logging.getLogger(__name__)
 

@@ -1,6 +1,6 @@
 """Spare instance actors: processes that follow no agent yet, because to start the process is what costs.
 
-``ColdStart`` takes one for each instance; ``Recovery`` reports those that an earlier supervisor left. The key is the
+``AgentStarter`` takes one for each instance; ``Recovery`` reports those that an earlier supervisor left. The key is the
 address of the host, which stands in the actor's name; it is empty for the supervisor's own host. A dead one may be
 handed out: ``InstanceFactory.create`` with its name makes another in its place.
 """

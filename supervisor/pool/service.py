@@ -1,6 +1,6 @@
 """The three pools of a team, how many spares each shall have, and the verb ``prewarm_resources``.
 
-``WarmStart`` and ``ColdStart`` take spares from here. The targets are: of actors, the settings' number on each host, as
+``AgentStarter`` takes spares from here. The targets are: of actors, the settings' number on each host, as
 far as it has slots; of agents, the settings' number of the kind that was last asked for, once the team is in use; of
 worktrees, the settings' number for each of the directories that were last worked on. What is ordered comes on top. All
 of it runs in the supervisor's event loop.

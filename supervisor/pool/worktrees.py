@@ -15,9 +15,9 @@ from actors.backoff import Backoff, RetrySchedule
 from actors.errors import PhalanxError, WorkspaceError
 from actors.host.host import Host
 from actors.worktrees.model import OrphanWorktree, Workspace
+from supervisor.api.results import SPARE_PREFIX
 from supervisor.pool.placement import SparePlacement
 from supervisor.pool.pool import EVERY_S, Spare, SpareMaker
-from supervisor.team.instance import SPARE_PREFIX
 from supervisor.team.team import Team
 
 logger = logging.getLogger(__name__)

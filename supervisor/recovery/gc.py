@@ -27,9 +27,8 @@ from actors.home import Home
 from actors.host.host import Host
 from actors.worktrees.model import OrphanWorktree, RemovalResult, Workspace
 from supervisor.api import requests, results
-from supervisor.api.results import CollectedItem, public_error
+from supervisor.api.results import SPARE_PREFIX, CollectedItem, public_error
 from supervisor.api.verbs import Caller, Handler
-from supervisor.team.instance import SPARE_PREFIX
 from supervisor.team.lifecycle import Lifecycle, where_saved
 from supervisor.team.registry import InstanceRecord, Member
 from supervisor.team.team import Team

@@ -19,7 +19,9 @@ from actors.backoff import Backoff, RetrySchedule
 from actors.errors import FencedError, PhalanxError, UnavailableError
 from actors.host.host import Host
 from actors.instance.reports import InstanceSnapshot
+from supervisor.cluster.scheduler import HostScheduler
 from supervisor.pool.actors import PREFIX, ActorPool, spare_actor
+from supervisor.ports import InstanceFactory
 from supervisor.recovery.reconciler import (
     Act,
     Adopt,
@@ -32,7 +34,6 @@ from supervisor.recovery.reconciler import (
     subject,
 )
 from supervisor.spawning.rollback import SpawnRollback
-from supervisor.spawning.staff import Staff
 from supervisor.team.adoption import Adopter
 from supervisor.team.lifecycle import Lifecycle
 from supervisor.team.registry import InstanceRecord, InstanceStage, Member, is_instance_id
@@ -57,20 +58,22 @@ class Recovery:
     def __init__(
         self,
         team: Team,
-        staff: Staff,
+        host: Host,
+        factory: InstanceFactory,
+        scheduler: HostScheduler | None,
         adopter: Adopter,
         rollback: SpawnRollback,
         lifecycle: Lifecycle,
         actor_pool: ActorPool,
     ) -> None:
         self._team = team
-        self._host: Host = staff.host
-        self._factory = staff.factory
+        self._host = host
+        self._factory = factory
         self._adopter = adopter
         self._rollback = rollback
         self._lifecycle = lifecycle
         self._actor_pool = actor_pool
-        self._scheduler = staff.scheduler
+        self._scheduler = scheduler
         self._turns = asyncio.Semaphore(_AT_ONCE)
         self._tries = RetrySchedule[Act](Backoff(FIRST_PAUSE_S, longest_s=30.0))
         self._under_way: dict[Act, asyncio.Task[bool]] = {}

@@ -18,7 +18,7 @@ from actors.errors import PhalanxError
 from actors.home import Home
 from supervisor.runtime.runtime import Runtime
 from supervisor.settings import Settings, kept_settings
-from supervisor.up_log import step_line
+from supervisor.team.file import step_line
 
 
 def _up(home: Home, environment: Mapping[str, str]) -> None:

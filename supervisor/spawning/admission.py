@@ -8,8 +8,6 @@
   permits does not keep out a request for one. Background work (refilling a pool) begins only while no caller waits for
   a permit or holds one. It leaves one permit free if the limit allows, so that the next caller need not wait.
 - ``WorkDirPolicy`` says in which directories instances may work.
-
-All of it runs in the supervisor's event loop.
 """
 
 from __future__ import annotations
@@ -205,8 +203,6 @@ class FairSemaphore:
         """The caller whose turn is next stands first. Only callers that wait or hold a permit are kept."""
         self._background = _WaitQueue()
         self._refused = ""
-        self.most_held = 0
-        """The most holders at once so far."""
 
     @property
     def limit(self) -> int:
@@ -287,7 +283,6 @@ class FairSemaphore:
             if turn.done():  # cancelled, but its task has not run yet
                 continue
             queue.held += 1
-            self.most_held = max(self.most_held, self.held)
             turn.set_result(None)
 
     def _next(self) -> _WaitQueue | None:
@@ -345,10 +340,6 @@ class WorkDirPolicy:
             raise InvalidRequestError(
                 f"{called} {directory} is not a directory{self._there}: create it first or correct the path."
             )
-        self._check_place(directory, called)
-        return directory
-
-    def _check_place(self, directory: Path, called: str) -> None:
         if directory in (Path("/"), self._user_home):
             raise InvalidRequestError(f"{called} {directory} is too wide: give the directory of one project.")
         if directory.is_relative_to(self._root) and not directory.is_relative_to(self._worktrees):
@@ -360,3 +351,4 @@ class WorkDirPolicy:
                 f"{called} {directory} is outside what is allowed: {roots}. "
                 "Give a directory inside, or change allowed_work_dirs in config.toml."
             )
+        return directory

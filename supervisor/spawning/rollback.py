@@ -31,8 +31,6 @@ _LATE_S = 900.0
 
 
 class SpawnRollback:
-    """All in the supervisor's event loop."""
-
     def __init__(self, team: Team, host: Host, factory: InstanceFactory) -> None:
         self._team = team
         self._host = host

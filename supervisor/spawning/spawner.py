@@ -2,80 +2,70 @@
 
 Promises: when ``Spawner.spawn`` returns, the agent's own record shows the first message, or the message waits for a
 dialog that a person can answer. When it raises, nothing that it made is left: no agent, session, actor, directory or
-branch. It takes a ready agent from the pool or starts one (both in ``start``). After a crash a spawn is finished or
-undone. A call repeated with its request id gets the same instance. Batches return results in the order asked, and a
-failing member fails alone.
+branch. After a crash a spawn is finished or undone. A call repeated with its request id gets the same instance. Batches
+return results in the order asked, and a failing member fails alone.
+
+``AgentStarter`` hands the instance a spare agent of the pool (warm) or starts one (cold). A spare goes to one spawn.
+One that cannot be handed over is discarded, and the spawn goes on cold. In a cluster a spare on the host of the
+placement comes first. One on another host that the request allows is taken too if the instances are then uneven by one
+at most (``HostScheduler.choices``): a cold start takes seconds, and the next spawn evens that out.
 """
 
 from __future__ import annotations
 
 import asyncio
+import datetime
 import logging
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from actors.agents.base import Handover
+from actors.concurrency import beside
 from actors.errors import (
     AgentError,
     InvalidRequestError,
     PhalanxError,
     TerminalError,
     UnavailableError,
+    WorkspaceError,
     WrongStateError,
 )
+from actors.home import Home
+from actors.host.host import Host
 from actors.instance.instance import Instance
+from actors.instance.reports import InstanceSnapshot
 from actors.messages import MessageStatus, Receipt
 from actors.status import ALIVE, Status
+from actors.worktrees.model import Workspace
 from supervisor.api import requests, results
 from supervisor.api.requests import SpawnRequest
-from supervisor.api.results import ErrorInfo, error_info
-from supervisor.api.verbs import Caller, ProgressCallback
+from supervisor.api.results import ErrorInfo, alone
+from supervisor.api.verbs import Caller
 from supervisor.cluster.scheduler import HostScheduler, Placement, placed
-from supervisor.messaging.outbox import check_text
+from supervisor.messaging.outbox import Writes, check_text
 from supervisor.metrics.metrics import Count, Timing
+from supervisor.pool.service import Pools
 from supervisor.rpc.idempotency import check_same, fingerprint
-from supervisor.spawning.admission import FairSemaphore, WorkDirPolicy
+from supervisor.spawning.admission import FairSemaphore, MemoryAdmission, WorkDirPolicy
+from supervisor.spawning.agent import agent_start, spare_identity, system_prompt
 from supervisor.spawning.rollback import SpawnRollback
-from supervisor.spawning.staff import Staff
-from supervisor.spawning.start import ColdStart, StartedAgent, WarmStart
-from supervisor.team import views
+from supervisor.store import keys
 from supervisor.team.adoption import Adopter
 from supervisor.team.registry import InstanceRecord, InstanceStage, Member
 from supervisor.team.team import Team
 
 logger = logging.getLogger(__name__)
+
+_CUT_OFF = "the spawn that took it was cut off"
 _TROUBLE_PATIENCE_S = 2.0
 _SCREEN_LINES = 15
 _UNDONE_S = 30.0
 _FIRST_MESSAGE_WAITS = frozenset({Status.STARTING, Status.READY})
 """In any other status the first message has arrived, whatever else is pending: a turn shows that."""
-Spawn = Callable[[requests.SpawnRequest, Caller], Awaitable[results.SpawnResult]]
-Resume = Callable[[Member], Awaitable[results.RestartResult | None]]
-"""None: it was not to be resumed any more when it was its turn."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SpawnSettings:
-    team: Team
-    agent: str
-    timeout_s: float
-    """The longest time from the start of the agent to the proof of its first message."""
-    work_dirs: WorkDirPolicy
-    allow_bypass: bool
-    """Whether instances may run with ``bypassPermissions``."""
-    scheduler: HostScheduler | None
-    """The hosts of a cluster; None on one machine."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Starts:
-    """The two ways to start an agent; the warm one is tried first."""
-
-    warm: WarmStart
-    cold: ColdStart
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,23 +79,47 @@ class SpawnTask:
     """None on one machine."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartedAgent:
+    """A running agent's actor, and its stored first message."""
+
+    port: Instance
+    first_message: Receipt
+
+
 class _SpareLostError(AgentError):
     """The spare agent died before it had its task."""
 
 
 class Spawner:
     def __init__(
-        self, settings: SpawnSettings, staff: Staff, adopter: Adopter, rollback: SpawnRollback, starts: Starts
+        self,
+        team: Team,
+        starter: AgentStarter,
+        adopter: Adopter,
+        rollback: SpawnRollback,
+        permits: FairSemaphore,
+        memory: MemoryAdmission,
+        scheduler: HostScheduler | None,
+        work_dirs: WorkDirPolicy,
+        *,
+        default_agent: str,
+        timeout_s: float,
+        allow_bypass: bool,
     ) -> None:
-        self._settings = settings
-        self._permits = staff.permits
-        self._memory = staff.memory
-        self._team = settings.team
-        self._outbox = settings.team.outbox
+        """``scheduler``: the hosts of a cluster; None on one machine. ``timeout_s``: the longest time from the start of
+        the agent to the proof of its first message. ``allow_bypass``: instances may run with ``bypassPermissions``."""
+        self._team = team
+        self._starter = starter
         self._adopter = adopter
         self._rollback = rollback
-        self._starts = starts
-        self._first = FirstMessage(settings.team, settings.timeout_s)
+        self._permits = permits
+        self._memory = memory
+        self._scheduler = scheduler
+        self._work_dirs = work_dirs
+        self._default_agent = default_agent
+        self._timeout_s = timeout_s
+        self._allow_bypass = allow_bypass
         self._under_way: set[asyncio.Task[InstanceRecord]] = set()
         self._ending = ""
 
@@ -123,12 +137,12 @@ class Spawner:
         dismissed = self._team.dismissed(request.request_id, fingerprint(request))
         if dismissed is not None:
             return dismissed
-        work_dir = await self._settings.work_dirs.checked(request.work_dir)
+        work_dir = await self._work_dirs.checked(request.work_dir)
         check_text(request.context)
         self._check_mode(request)
         asked = time.perf_counter()
         async with AsyncExitStack() as waiting:
-            placement = await waiting.enter_async_context(placed(self._settings.scheduler, request))
+            placement = await waiting.enter_async_context(placed(self._scheduler, request))
             await waiting.enter_async_context(self._permits.hold(caller.client))
             self._team.recorder.observe(Timing.SPAWN_WAIT, time.perf_counter() - asked)
             self._check_goes_on()
@@ -139,9 +153,29 @@ class Spawner:
         spawning.add_done_callback(self._under_way.discard)
         return await asyncio.shield(spawning)
 
+    async def _finished(self, member: Member) -> InstanceRecord | None:
+        """The instance that an earlier call with this request id made, once it has its first message or has ended.
+
+        None when a crash cut that call off and it was undone. Raises ``UnavailableError`` when that is still open.
+        """
+        instance_id = member.record.instance_id
+
+        def finished() -> bool:
+            return instance_id not in self._team.registry or (
+                member.record.stage is not InstanceStage.STARTING
+                and (self._team.outbox.pending(instance_id) == 0 or member.snapshot.status not in _FIRST_MESSAGE_WAITS)
+            )
+
+        await self._team.changes.until(finished, self._timeout_s)
+        if instance_id not in self._team.registry:
+            return None
+        if member.record.stage is InstanceStage.STARTING:
+            raise UnavailableError(f"{instance_id}, which this call has made, is still being started: repeat the call.")
+        return member.record
+
     def _check_mode(self, request: SpawnRequest) -> None:
         """The lead may be a Claude, so the user decides whether instances may work without asking."""
-        if request.permission_mode == "bypassPermissions" and not self._settings.allow_bypass:
+        if request.permission_mode == "bypassPermissions" and not self._allow_bypass:
             raise InvalidRequestError(
                 "This team may not start instances in the mode bypassPermissions, in which they ask for nothing. "
                 "Choose another mode. The user allows it by allow_bypass_permissions = true in config.toml of the "
@@ -164,47 +198,24 @@ class Spawner:
     async def _spawn_holding(self, held: AsyncExitStack, task: SpawnTask) -> InstanceRecord:
         async with held:
             try:
-                return await self._spawn(task)
+                with self._team.recorder.timing(Timing.SPAWN, failures=Count.SPAWNS_FAILED):
+                    return await self._spawn(task)
             except asyncio.CancelledError:
                 self._check_goes_on()
                 raise
 
-    async def _finished(self, member: Member) -> InstanceRecord | None:
-        """The instance that an earlier call with this request id made, once it has its first message or has ended.
-
-        None when a crash cut that call off and it was undone. Raises ``UnavailableError`` when that is still open.
-        """
-        instance_id = member.record.instance_id
-
-        def finished() -> bool:
-            return instance_id not in self._team.registry or (
-                member.record.stage is not InstanceStage.STARTING
-                and (self._outbox.pending(instance_id) == 0 or member.snapshot.status not in _FIRST_MESSAGE_WAITS)
-            )
-
-        await self._team.changes.until(finished, self._settings.timeout_s)
-        if instance_id not in self._team.registry:
-            return None
-        if member.record.stage is InstanceStage.STARTING:
-            raise UnavailableError(f"{instance_id}, which this call has made, is still being started: repeat the call.")
-        return member.record
-
-    async def _spawn(self, task: SpawnTask) -> InstanceRecord:
-        with self._team.recorder.timing(Timing.SPAWN, failures=Count.SPAWNS_FAILED):
-            try:
-                return await self._attempt(task, warm=True)
-            except _SpareLostError as error:
-                logger.warning("the spawn begins anew: %s", error)
-                return await self._attempt(task, warm=False)
-
-    async def _attempt(self, task: SpawnTask, *, warm: bool) -> InstanceRecord:
+    async def _spawn(self, task: SpawnTask, *, warm: bool = True) -> InstanceRecord:
         member = self._take_in(task)
-        async with member.turn:
-            try:
-                return await self._make(member, task, warm=warm)
-            except BaseException:
-                await self._undo(member.record)
-                raise
+        try:
+            async with member.turn:
+                try:
+                    return await self._make(member, task, warm=warm)
+                except BaseException:
+                    await self._undo(member.record)
+                    raise
+        except _SpareLostError as error:
+            logger.warning("the spawn begins anew: %s", error)
+            return await self._spawn(task, warm=False)
 
     async def _undo(self, record: InstanceRecord) -> None:
         """Runs to its end also when the spawn is cancelled: half an instance would be resumed later."""
@@ -215,63 +226,59 @@ class Spawner:
         rollback.result()
 
     def _take_in(self, task: SpawnTask) -> Member:
-        request = task.request
+        request, placement = task.request, task.placement
         member = self._team.registry.add(
             request.model_copy(update={"work_dir": str(task.work_dir)}),
-            agent=request.agent or self._settings.agent,
+            agent=request.agent or self._default_agent,
             session_id=str(uuid.uuid4()),
             now=time.time(),
             fingerprint=fingerprint(request),
         )
-        if self._settings.scheduler is not None and task.placement is not None:
+        if self._scheduler is not None and placement is not None:
             instance_id = member.record.instance_id
-            actor = "" if task.placement.own else f"{instance_id}@{task.placement.address}"
-            self._team.registry.change(instance_id, actor=actor, host=task.placement.host, labels=request.labels)
-            self._settings.scheduler.places[instance_id] = task.placement.host
-            task.placement.instance_id = instance_id
+            actor = "" if placement.own else f"{instance_id}@{placement.address}"
+            self._team.registry.change(instance_id, actor=actor, host=placement.host, labels=request.labels)
+            self._scheduler.places[instance_id] = placement.host
+            placement.instance_id = instance_id
         return member
 
     async def _make(self, member: Member, task: SpawnTask, *, warm: bool) -> InstanceRecord:
-        caller = task.caller
+        request, caller, placement = task.request, task.caller, task.placement
         if warm:
-            started = await self._starts.warm.begin(member, task.request, caller.sender, task.placement)
+            started = await self._starter.warm(member, request, caller.sender, placement)
             if started is not None:
                 return await self._finish(member, started, from_pool=True)
-        other_host = task.placement.host if task.placement is not None and not task.placement.own else ""
+        other_host = placement.host if placement is not None and not placement.own else ""
         async with self._memory.hold(member.record.agent, lambda what: caller.progress(0, 1, what), other_host):
-            started = await self._starts.cold.begin(member, task.request, caller.sender)
+            started = await self._starter.cold(member, request, caller.sender)
             return await self._finish(member, started, from_pool=False)
 
     async def _finish(self, member: Member, started: StartedAgent, *, from_pool: bool) -> InstanceRecord:
-        instance_id = member.record.instance_id
         await self._adopter.adopt(member.record, started.port)
-        receipt = await self._first.receipt(instance_id, started.first_message)
-        if receipt.status is not MessageStatus.SUBMITTED and not (self._first.is_held(member) and not receipt.final):
+        receipt = await self._first_receipt(member, started.first_message)
+        held_by_dialog = member.alive and member.snapshot.dialog is not None
+        if receipt.status is not MessageStatus.SUBMITTED and (receipt.final or not held_by_dialog):
             kind = _SpareLostError if from_pool and not member.alive else AgentError
-            raise kind(await self._first.why_not(member, receipt, started.port))
+            raise kind(await self._why_not_taken(member, receipt, started.port))
         self._team.recorder.count(Count.SPAWNS_FROM_POOL, int(from_pool))
-        return await self._team.save(instance_id, stage=InstanceStage.RUNNING)
+        return await self._team.save(member.record.instance_id, stage=InstanceStage.RUNNING)
 
-
-class FirstMessage:
-    """Waits for the first message of an instance: a spawn has worked when the agent's own record shows it."""
-
-    def __init__(self, team: Team, timeout_s: float) -> None:
-        """``timeout_s``: the longest time from the start of the agent to the proof."""
-        self._team = team
-        self._timeout_s = timeout_s
-
-    async def receipt(self, instance_id: str, accepted: Receipt) -> Receipt:
+    async def _first_receipt(self, member: Member, accepted: Receipt) -> Receipt:
         """The receipt when it is final, or the latest one when the agent cannot get ready by itself."""
 
         def receipt() -> Receipt:
             return self._team.outbox.receipt(accepted.message_id) or accepted
 
+        def in_trouble() -> bool:
+            snapshot = member.snapshot
+            starts_not = snapshot.status is Status.STARTING and bool(snapshot.reason)
+            return snapshot.status not in ALIVE or snapshot.status is Status.WAITING_INPUT or starts_not
+
         def decided() -> bool:
-            return receipt().final or self._is_in_trouble(instance_id)
+            return receipt().final or in_trouble()
 
         def over() -> bool:
-            return receipt().final or not self._is_in_trouble(instance_id)
+            return receipt().final or not in_trouble()
 
         deadline = time.monotonic() + self._timeout_s
         while await self._team.changes.until(decided, deadline - time.monotonic()) and not receipt().final:
@@ -280,16 +287,7 @@ class FirstMessage:
                 break
         return receipt()
 
-    def _is_in_trouble(self, instance_id: str) -> bool:
-        snapshot = self._team.registry.get(instance_id).snapshot
-        starts_not = snapshot.status is Status.STARTING and bool(snapshot.reason)
-        return snapshot.status not in ALIVE or snapshot.status is Status.WAITING_INPUT or starts_not
-
-    def is_held(self, member: Member) -> bool:
-        """Whether the message waits for a dialog at the terminal, which a person can answer."""
-        return member.alive and member.snapshot.dialog is not None
-
-    async def why_not(self, member: Member, receipt: Receipt, port: Instance) -> str:
+    async def _why_not_taken(self, member: Member, receipt: Receipt, port: Instance) -> str:
         snapshot = member.snapshot
         reason = snapshot.reason or receipt.reason or f"no proof within {self._timeout_s:.0f} s"
         words = f"The agent of {member.record.instance_id} did not take its first message ({snapshot.status}): {reason}"
@@ -297,79 +295,182 @@ class FirstMessage:
             return words
         try:
             return f"{words}\nIts screen:\n{await port.screen(_SCREEN_LINES)}"
-        except (PhalanxError, TerminalError):
+        except PhalanxError:
             return words
 
 
-async def spawn_all(request: requests.SpawnBatchRequest, caller: Caller, spawn: Spawn) -> list[results.SpawnOutcome]:
-    """Starts the members of a batch and reports each that is done as progress."""
-    members = _identified(request)
-    done = 0
+class AgentStarter:
+    """Starts the agent of a spawn."""
 
-    def waits(_done: int, _total: int, what: str) -> None:
-        caller.progress(done, len(members), what)
+    def __init__(
+        self, home: Home, host: Host, team: Team, adopter: Adopter, pools: Pools, scheduler: HostScheduler | None
+    ) -> None:
+        """``scheduler``: the hosts of a cluster; None on one machine."""
+        self._home = home
+        self._host = host
+        self._team = team
+        self._adopter = adopter
+        self._pools = pools
+        self._scheduler = scheduler
 
-    each = replace(caller, progress=waits)
+    async def cold(self, member: Member, request: SpawnRequest, sender: str) -> StartedAgent:
+        """Starts actor and agent side by side, because each takes longer than the rest.
 
-    async def one(member: requests.SpawnRequest | requests.Malformed) -> results.SpawnOutcome:
-        nonlocal done
-        spawned = await _spawned(member, each, spawn)
-        done += 1
-        what = spawned.instance_id if isinstance(spawned, results.SpawnResult) else "failed"
-        caller.progress(done, len(members), what)
-        return views.spawn_outcome(spawned)
+        Stores the record before each step, so that a start cut off by a crash is finished or undone. Uses a spare actor
+        or worktree if there is one.
+        """
+        record = member.record
+        spare = self._pools.actors.take(record.actor.partition("@")[2])
+        if spare is not None:
+            self._team.registry.change(record.instance_id, actor=spare.name)
+        await self._team.save(record.instance_id)
+        async with beside(self._adopter.actor(member.record)) as actor:
+            await self._give_workspace(member.record, request)
+            first_message = await self._start(member, request, sender)
+            return StartedAgent(port=await actor, first_message=first_message)
 
-    return await asyncio.gather(*map(one, members))
+    async def _give_workspace(self, record: InstanceRecord, request: SpawnRequest) -> None:
+        workspace = await self._spare_worktree(record) if request.workspace_mode == "isolated" else None
+        if workspace is None:
+            workspace = await self._host.create_workspace(record.instance_id, record.work_dir, request.workspace_mode)
+        self._team.registry.change(record.instance_id, workspace=workspace)
+        self._pools.note_cold_start(request, record.work_dir, workspace)
+        await self._team.save(record.instance_id, host=record.host or await self._host.name())
 
-
-async def _spawned(
-    member: requests.SpawnRequest | requests.Malformed, caller: Caller, spawn: Spawn
-) -> results.SpawnResult | ErrorInfo:
-    if isinstance(member, requests.Malformed):
-        return error_info(member.error, "This spawn")
-    try:
-        return await spawn(member, caller)
-    except Exception as error:  # noqa: BLE001 - told and logged
-        return error_info(error, "This spawn")
-
-
-def _identified(request: requests.SpawnBatchRequest) -> Sequence[requests.SpawnRequest | requests.Malformed]:
-    """Gives each member a request id derived from the batch's, so that a repeated call finds each again."""
-    if request.request_id is None:
-        return request.instances
-    ids = (f"{request.request_id}/{number}" for number in range(len(request.instances)))
-    return [
-        member.model_copy(update={"request_id": member.request_id or request_id})
-        if isinstance(member, requests.SpawnRequest)
-        else member
-        for member, request_id in zip(request.instances, ids, strict=True)
-    ]
-
-
-async def resume_all(
-    members: Sequence[Member], permits: FairSemaphore, resume: Resume, progress: ProgressCallback
-) -> list[results.ResumedInstance]:
-    """Restarts ended members, as many at a time as there are permits, and reports each that is done."""
-    done = 0
-    progress(done, len(members), "starting them")
-
-    async def one(member: Member) -> results.ResumedInstance:
-        nonlocal done
-        outcome = await alone(member)
-        done += 1
-        progress(done, len(members), outcome.instance_id if outcome.error is None else f"{outcome.instance_id} failed")
-        return outcome
-
-    async def alone(member: Member) -> results.ResumedInstance:
-        instance_id = member.record.instance_id
+    async def _spare_worktree(self, record: InstanceRecord) -> Workspace | None:
+        spare = self._pools.worktrees.take(record.work_dir, [record.host])
+        if spare is None:
+            return None
         try:
-            async with permits.hold():
-                restarted = await resume(member)
-        except Exception as error:  # noqa: BLE001 - told and logged
-            refused = error_info(error, f"Resuming {instance_id}")
-            status = member.status
-            return results.ResumedInstance(instance_id=instance_id, status=status, resumed=False, error=refused)
-        status, resumed = (restarted.status, restarted.resumed) if restarted else (member.status, False)
-        return results.ResumedInstance(instance_id=instance_id, status=status, resumed=resumed)
+            return await self._host.bind_spare(spare.content, record.instance_id, record.work_dir)
+        except BaseException as error:
+            self._pools.worktrees.reject(spare, str(error) or _CUT_OFF)
+            if isinstance(error, WorkspaceError):
+                return None
+            raise
 
-    return await asyncio.gather(*map(one, members))
+    async def _start(self, member: Member, request: SpawnRequest, sender: str) -> Receipt:
+        """Stores the agent's pane and its first message together: from then on a crash does not undo it."""
+        start = agent_start(
+            self._home,
+            member.record,
+            system_prompt=system_prompt(member.record),
+            model=request.model,
+            permission_mode=request.permission_mode,
+            environment=request.env,
+        )
+        pane = await self._host.start_agent(start)
+        message = self._team.outbox.first_message(member.record.instance_id, request.context, sender)
+        async with member.writing:
+            record = self._team.registry.change(member.record.instance_id, pane_id=pane.pane_id, pid=pane.pid)
+            (receipt,) = await self._team.outbox.accept([message], self._team.stored_form(record))
+        return receipt
+
+    async def warm(
+        self, member: Member, request: SpawnRequest, sender: str, placement: Placement | None
+    ) -> StartedAgent | None:
+        """None when there is no spare for this request.
+
+        A crash between any two steps leaves a whole instance, or a spare that is never handed out and is undone. So the
+        host's work comes first, while the store still knows the spare; then one transaction turns it into an instance
+        with its first message.
+
+        Raises ``StoreError``, and ``UnavailableError`` when the host of the placement does not answer. Then the caller
+        undoes ``member``.
+        """
+        hosts = self._scheduler.choices(placement) if self._scheduler is not None and placement is not None else None
+        taken = self._pools.take_agent(request, member.record.work_dir, hosts)
+        if taken is None:
+            return None
+        spare = taken.content
+        placed = placement.host if placement is not None else ""
+        self._place(member, placement, spare.record.host)
+        async with spare.turn:
+            port = self._team.members.port(spare.record.instance_id)
+            try:
+                await self._hand_over(member, spare)
+            except BaseException as error:
+                self._pools.agents.reject(taken, str(error) or _CUT_OFF)
+                if not isinstance(error, (WorkspaceError, AgentError, TerminalError, UnavailableError)):
+                    raise
+                if isinstance(error, UnavailableError) and placed in ("", spare.record.host):
+                    raise
+                self._place(member, placement, placed)
+                return None
+            return StartedAgent(port=port, first_message=await self._bind(member, spare, request, sender))
+
+    def _place(self, member: Member, placement: Placement | None, host: str) -> None:
+        """Called before anything is there: a search for orphans must not find it on a host where it is not placed."""
+        if self._scheduler is not None and placement is not None:
+            self._scheduler.shift(placement, host)
+            self._team.registry.change(member.record.instance_id, host=host)
+            self._scheduler.places[member.record.instance_id] = host
+
+    async def _hand_over(self, member: Member, spare: Member) -> None:
+        record, given = member.record, spare.record
+        if given.workspace is None:
+            raise WorkspaceError(f"{given.instance_id} has no worktree.")
+        workspace = await self._host.bind_spare(given.workspace, record.instance_id, record.work_dir)
+        bound = replace(record, workspace=workspace, spare=given.instance_id)
+        handover = Handover(
+            place=given.place,
+            session_name=given.session_name,
+            instance_id=record.instance_id,
+            identity=spare_identity(bound, datetime.date.fromtimestamp(time.time())),
+        )
+        await self._host.hand_over(handover)
+        # From here on an undo of the instance undoes the spare with it.
+        self._team.registry.change(
+            record.instance_id,
+            workspace=workspace,
+            spare=given.instance_id,
+            session_id=given.session_id,
+            host=given.host,
+            actor=given.actor_name,
+            pane_id=given.pane_id,
+            pid=given.pid,
+            transcript_path=given.transcript_path,
+        )
+
+    async def _bind(self, member: Member, spare: Member, request: SpawnRequest, sender: str) -> Receipt:
+        spare_id = spare.record.instance_id
+        message = self._team.outbox.first_message(member.record.instance_id, request.context, sender)
+        async with spare.writing, member.writing:
+            stored = self._team.stored_form(member.record).records
+            extra = Writes(records=stored, delete=[keys.instance(spare_id)])
+            (receipt,) = await self._team.outbox.accept([message], extra)
+            self._team.registry.remove(spare_id)
+            await self._team.members.leave(spare_id)
+        member.snapshot = InstanceSnapshot(since=time.time(), transcript_path=member.record.transcript_path)
+        return receipt
+
+
+async def spawn_all(
+    request: requests.SpawnBatchRequest,
+    caller: Caller,
+    spawn: Callable[[SpawnRequest, Caller], Awaitable[results.SpawnResult]],
+) -> list[results.SpawnOutcome]:
+    """Starts the members of a batch and reports each that is done as progress.
+
+    Each member gets a request id that is derived from the batch's, so that a repeated call finds each again.
+    """
+    total, done = len(request.instances), 0
+    each = replace(caller, progress=lambda _done, _total, what: caller.progress(done, total, what))
+
+    async def start(number: int, member: SpawnRequest | requests.Malformed) -> results.SpawnResult:
+        if isinstance(member, requests.Malformed):
+            raise member.error
+        request_id = f"{request.request_id}/{number}" if request.request_id else None
+        return await spawn(member.model_copy(update={"request_id": request_id}), each)
+
+    async def one(number: int, member: SpawnRequest | requests.Malformed) -> results.SpawnOutcome:
+        nonlocal done
+        spawned = await alone(start(number, member), "This spawn")
+        done += 1
+        if isinstance(spawned, ErrorInfo):
+            caller.progress(done, total, "failed")
+            return results.SpawnOutcome(success=False, error=spawned)
+        caller.progress(done, total, spawned.instance_id)
+        return results.SpawnOutcome(success=True, **spawned.model_dump())
+
+    return await asyncio.gather(*(one(number, member) for number, member in enumerate(request.instances)))

@@ -1,8 +1,7 @@
 """Connects running agents with actors, and gives actors the settings that apply now.
 
 ``Adopter`` is called for an agent that has just started, for one whose actor died, and for all agents when the
-supervisor comes back. ``Batching`` tells instances how many messages to paste at once. All in the supervisor's event
-loop.
+supervisor comes back. ``Batching`` tells instances how many messages to paste at once.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ LEASE_S = 40.0
 
 
 class Adopter:
-    """Gives an agent its actor and takes in the actor's reports; listens to the links of the team.
+    """Gives an agent its actor and takes in the actor's reports; the ``ReportListener`` of the team's links.
 
     The actor is found or made and takes the agent over (one that follows it already goes on undisturbed). Then its
     reports are followed, and it gets every message that is pending.
@@ -61,8 +60,7 @@ class Adopter:
         A new actor reads it from the agent's record and the journal and reports it.
         """
         await self._factory.destroy(record.actor_name)  # one that lives on may still wait for the agent's next life
-        port = await self.actor(record)
-        await self.adopt(record, port)
+        await self.adopt(record, await self.actor(record))
 
     async def on_report(self, instance_id: str, report: Report) -> None:
         await self._team.take_in(instance_id, report)
@@ -84,6 +82,9 @@ class Adopter:
         return port, incarnation
 
     def _config(self, record: InstanceRecord) -> InstanceConfig:
+        known = record.instance_id in self._team.registry
+        # An actor that was killed has not been told that its agent is being ended only to be started again.
+        restarting = known and self._team.registry.get(record.instance_id).coming_back
         return InstanceConfig(
             instance_id=record.instance_id,
             agent=record.agent,
@@ -91,16 +92,9 @@ class Adopter:
             directory=self._home.instance_directory(record.place),
             tmux_socket=self._home.tmux_socket,
             limits=self._batching.limits,
-            comes_back=self._comes_back(record),
+            comes_back=record.wanted and (self._auto_restart or restarting),
             lease_s=LEASE_S if "@" in record.actor_name else 0.0,
         )
-
-    def _comes_back(self, record: InstanceRecord) -> bool:
-        """Whether what waits for it when its agent ends is kept for the agent's next life: also by an actor that was
-        killed, and has not been told so, while the agent is being ended only to be started again."""
-        known = record.instance_id in self._team.registry
-        restarting = known and self._team.registry.get(record.instance_id).coming_back
-        return record.wanted and (self._auto_restart or restarting)
 
 
 class Batching:
@@ -137,15 +131,13 @@ class Batching:
 
     def _tuned(self, before: TunableValues, after: TunableValues) -> None:
         self.limits = limits_of(after)
-        if limits_of(before) == self.limits:
-            return
-        for member in self._team.registry:
-            self._tell_soon(member.record.instance_id)
+        if self.limits != limits_of(before):
+            for member in self._team.registry:
+                self._tell_soon(member.record.instance_id)
 
     def _tell_soon(self, instance_id: str) -> None:
-        if not self._team.members.has(instance_id):  # it is told when it takes its agent over
-            return
-        self._telling.begin(self.tell(instance_id, self._team.members.port(instance_id)))
+        if self._team.members.has(instance_id):  # another one is told when it takes its agent over
+            self._telling.begin(self.tell(instance_id, self._team.members.port(instance_id)))
 
 
 def limits_of(tuning: TunableValues) -> BatchLimits:

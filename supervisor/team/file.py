@@ -1,7 +1,7 @@
-"""The file in the home that describes the team that was brought up last.
+"""What a bring-up leaves in the home for clients and entries: the team's file, and the log of its steps.
 
-The runtime writes it; clients and entries read it to tell a team that is only away from one that was brought down. It
-imports little, because every entry imports it.
+The runtime writes both. The file tells a team that is only away from one that was brought down. The log tells why a
+bring-up failed. This module imports little, because every entry imports it.
 """
 
 from __future__ import annotations
@@ -15,6 +15,10 @@ from pathlib import Path
 from actors.files import write_private
 from actors.home import Home
 from actors.marks import TEAM_MARK
+
+_STEP_MARK = "- "
+"""Tells steps from other output of the process in the log, for example a traceback."""
+_REASON_LINES = 12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,3 +72,16 @@ def head_runs(team: TeamInfo) -> bool:
             state = Path(f"/proc/{team.head_pid}/stat").read_bytes().rpartition(b")")[2].split()[0]
             return state not in (b"Z", b"X")
     return False
+
+
+def step_line(time_of_day: str, what: str) -> str:
+    """A line of the log for one step of the bring-up."""
+    return f"{_STEP_MARK}{time_of_day} {what}"
+
+
+def reason_in(log: str) -> str:
+    """Why the bring-up failed: the last lines after the last step; empty when none follow."""
+    lines = [line.rstrip() for line in log.split("\n") if line.strip()]
+    steps = [number for number, line in enumerate(lines) if line.startswith(_STEP_MARK)]
+    reason = lines[steps[-1] + 1 :] if steps else lines
+    return "\n".join(reason[-_REASON_LINES:])

@@ -1,7 +1,7 @@
 """How instances end and start again: on request, after a failure, alone or several at once.
 
 ``Supervisor``, ``Recovery``, ``Failover``, ``Drainer`` and ``ContextRecycler`` call ``Lifecycle``; ``AutoRestart``
-starts failed agents again. ``terminate_all`` and ``restart_all`` run one call for several instances.
+starts failed agents again. ``restart_all`` and ``resume_all`` run one call for several instances.
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ import asyncio
 import logging
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext, suppress
+from dataclasses import replace
 
 from actors.backoff import Backoff
 from actors.errors import (
@@ -29,10 +30,12 @@ from actors.instance.reports import InstanceSnapshot
 from actors.status import ALIVE, Status
 from actors.worktrees.model import RemovalResult
 from supervisor.api import requests, results
-from supervisor.api.results import RestartResult, TerminatedInstance, TerminateResult, error_info
-from supervisor.spawning.admission import FairSemaphore, Tell, say_nothing
+from supervisor.api.results import ErrorInfo, RestartResult, TerminatedInstance, TerminateResult, alone, error_info
+from supervisor.api.verbs import ProgressCallback
+from supervisor.cluster.scheduler import HostScheduler
+from supervisor.ports import InstanceFactory
+from supervisor.spawning.admission import FairSemaphore, MemoryAdmission, Tell, say_nothing
 from supervisor.spawning.agent import system_prompt
-from supervisor.spawning.staff import Staff
 from supervisor.team.adoption import Adopter
 from supervisor.team.registry import InstanceRecord, InstanceStage, Member
 from supervisor.team.team import Team
@@ -51,49 +54,57 @@ _RESUME = Backoff(first_s=0.5, longest_s=60.0)
 _FORGIVEN_S = 600.0
 """The count of attempts starts anew after the agent has run for so long."""
 
-Terminate = Callable[[str], Awaitable[results.TerminateResult]]
-Restart = Callable[[str], Awaitable[results.RestartResult]]
-
 _NOTHING_REMOVED = RemovalResult(removed=False, kept_reason=None, branch_deleted=False)
 
 
 class Lifecycle:
-    """Ends and restarts instances. All in the supervisor's event loop.
+    """Ends and restarts instances.
 
     Promises: work is never deleted; a worktree goes only when the host finds nothing in it that would be lost, or has
     saved it. That an instance is being terminated is stored before its agent is ended, so an end that a crash cuts off
     is finished later.
     """
 
-    def __init__(self, team: Team, staff: Staff, adopter: Adopter, start_timeout_s: float) -> None:
+    def __init__(
+        self,
+        team: Team,
+        host: Host,
+        factory: InstanceFactory,
+        adopter: Adopter,
+        memory: MemoryAdmission,
+        scheduler: HostScheduler | None,
+        start_timeout_s: float,
+    ) -> None:
+        """``scheduler``: the hosts of a cluster; None on one machine."""
         self._team = team
-        self._host: Host = staff.host
-        self._factory = staff.factory
-        self._memory = staff.memory
-        self._scheduler = staff.scheduler
+        self._host = host
+        self._factory = factory
         self._adopter = adopter
+        self._memory = memory
+        self._scheduler = scheduler
         self._start_timeout_s = start_timeout_s
         self._turns = asyncio.Semaphore(_AT_ONCE)
         self._ending = ""
 
-    async def terminate(self, instance_id: str, *, cascade: bool) -> TerminateResult:
-        """Ends an instance, with ``cascade`` also all below it; no instance is started under them afterwards."""
-        members = [self._team.registry.get(instance_id)]
-        if cascade:
-            members = [*self._descendants(instance_id), *members]
-        begun = await asyncio.gather(*(self._begin_ending(member) for member in members), return_exceptions=True)
-        ends = (self._terminated(*each) for each in zip(members, begun, strict=True))
-        result = _result(await asyncio.gather(*ends))
-        below = [member for member in self._descendants(instance_id) if member.alive]
-        return result.model_copy(update={"still_running": [member.record.instance_id for member in below]})
+    async def terminate(self, request: requests.TerminateRequest) -> TerminateResult:
+        """Ends instances, with ``cascade`` also all below them; no instance is started under them afterwards.
 
-    async def _terminated(self, member: Member, not_begun: BaseException | None) -> TerminatedInstance:
-        async def finish(member: Member) -> RemovalResult:
-            if not_begun is not None:
-                raise not_begun
-            return await self.finish(member)
-
-        return await self._alone(member, finish)
+        Results come in the order asked; each instance fails alone and is told once. A refusal of an instance that is
+        named alone is raised.
+        """
+        if request.instance_id is not None:
+            self._team.registry.get(request.instance_id)
+        ids: dict[str, None] = {}
+        for instance_id in request.ids:
+            below = self._descendants(instance_id) if request.cascade else []
+            ids |= dict.fromkeys([*(each.record.instance_id for each in below), instance_id])
+        known = [self._team.registry.get(instance_id) for instance_id in ids if instance_id in self._team.registry]
+        # What cannot be stored here is tried again, and told, in the instance's turn.
+        await asyncio.gather(*map(self._begin_ending, known), return_exceptions=True)
+        result = await self._end_each(ids, self.finish)
+        below = [each for instance_id in request.ids for each in self._descendants(instance_id) if each.alive]
+        still_running = dict.fromkeys(each.record.instance_id for each in below)
+        return result.model_copy(update={"still_running": list(still_running)})
 
     async def _begin_ending(self, member: Member) -> None:
         member.ending = True
@@ -103,14 +114,15 @@ class Lifecycle:
             member.ending = not member.record.wanted
             raise
 
-    async def end_all(self, members: Sequence[Member], why: str) -> TerminateResult:
-        """Ends agents for the team's own end; workspaces stay as they are, and messages wait for a ``resume``.
+    async def end_all(self, why: str) -> TerminateResult:
+        """Ends all agents for the team's own end; workspaces stay as they are, and messages wait for a ``resume``.
 
         No instance is started again afterwards: such a call is refused with the text ``why``.
         """
         self._ending = why
         await self._team.confirm()
-        return _result(await asyncio.gather(*(self._alone(member, self._stop) for member in members)))
+        alive = [member.record.instance_id for member in self._team.registry if member.alive]
+        return await self._end_each(alive, self._stop)
 
     def _descendants(self, instance_id: str) -> list[Member]:
         found: list[Member] = []
@@ -119,20 +131,29 @@ class Lifecycle:
             found.append(child)
         return found
 
-    async def _alone(self, member: Member, end: Callable[[Member], Awaitable[RemovalResult]]) -> TerminatedInstance:
+    async def _end_each(
+        self, instance_ids: Iterable[str], end: Callable[[Member], Awaitable[RemovalResult]]
+    ) -> TerminateResult:
+        terminated = await asyncio.gather(*(self._end_alone(instance_id, end) for instance_id in instance_ids))
+        return TerminateResult(success=all(one.error is None for one in terminated), terminated=terminated)
+
+    async def _end_alone(
+        self, instance_id: str, end: Callable[[Member], Awaitable[RemovalResult]]
+    ) -> TerminatedInstance:
         """One member of a batch: what fails here fails alone."""
+        member = None
         try:
+            member = self._team.registry.get(instance_id)
             async with self._turns, member.turn:
                 removal = await end(member)
         except Exception as error:  # noqa: BLE001 - told and logged
             return TerminatedInstance(
-                instance_id=member.record.instance_id,
-                status=member.status,
-                workspace_removed=False,
-                error=error_info(error, f"Ending {member.record.instance_id}"),
+                instance_id=instance_id,
+                status=member.status if member else None,
+                error=error_info(error, f"Ending {instance_id}"),
             )
         return TerminatedInstance(
-            instance_id=member.record.instance_id,
+            instance_id=instance_id,
             status=member.snapshot.status,
             workspace_removed=removal.removed,
             kept=removal.kept_reason,
@@ -146,7 +167,7 @@ class Lifecycle:
         await self._end_agent(member, coming_back=True)
         await self._leave(member)
         await self._team.mark_ended(member, InstanceStage.STOPPED, "")
-        return RemovalResult(removed=False, kept_reason=None, branch_deleted=False)
+        return _NOTHING_REMOVED
 
     async def finish(self, member: Member) -> RemovalResult:
         """Terminates it, or does what is left of that. The caller holds the member's turn.
@@ -208,20 +229,13 @@ class Lifecycle:
         """What ``retire`` answers without asking the host; None when it asks."""
         if record.workspace is None:
             return _NOTHING_REMOVED
-        inside = self._who_works_in(record)
-        if not inside:
-            return None
-        reason = f"The worktree {record.workspace.worktree} is kept: {inside} works in it."
-        return RemovalResult(removed=False, kept_reason=reason, branch_deleted=False)
-
-    def _who_works_in(self, record: InstanceRecord) -> str:
-        """Another instance that is alive and has its working directory in this one's worktree; empty if none."""
-        worktree = record.workspace.worktree if record.workspace else None
+        worktree = record.workspace.worktree
         for other in self._team.registry:
             alive = other.alive and other.record.instance_id != record.instance_id
             if worktree is not None and alive and other.record.directory.is_relative_to(worktree):
-                return other.record.instance_id
-        return ""
+                reason = f"The worktree {worktree} is kept: {other.record.instance_id} works in it."
+                return replace(_NOTHING_REMOVED, kept_reason=reason)
+        return None
 
     async def _end_agent(self, member: Member, *, coming_back: bool) -> None:
         """Ends the agent's processes and waits until its actor has noticed, so that no message is left without end."""
@@ -348,16 +362,12 @@ def where_saved(record: InstanceRecord, removal: RemovalResult) -> str | None:
     return str(found) if found and removal.saved_ref else None
 
 
-def _result(terminated: Sequence[TerminatedInstance]) -> TerminateResult:
-    return TerminateResult(success=all(one.error is None for one in terminated), terminated=list(terminated))
-
-
 class AutoRestart:
     """Starts agents again that ended without a request, with their conversation, if the settings say so.
 
     ``Team`` tells of each failure, ``Recovery`` of those that a crash of the supervisor has left failed. Each next
     attempt for the same instance waits longer, and after ``limit`` in a row it stays failed until it is restarted by a
-    call. An instance that has run for a while has its attempts back. All in the supervisor's event loop.
+    call. An instance that has run for a while has its attempts back.
     """
 
     def __init__(self, team: Team, lifecycle: Lifecycle, permits: FairSemaphore, limit: int) -> None:
@@ -425,37 +435,10 @@ def _in_a_row(record: InstanceRecord) -> int:
     return 0 if record.ended_at - record.resumed_at > _FORGIVEN_S else record.resumes
 
 
-async def terminate_all(request: requests.TerminateRequest, terminate: Terminate) -> results.TerminateResult:
-    """Results come in the order asked, and each instance fails alone; an instance named twice is told once.
-
-    A refusal of an instance that is named alone is raised.
-    """
-    if request.instance_id is not None:
-        return await terminate(request.instance_id)
-
-    async def one(instance_id: str) -> results.TerminateResult:
-        try:
-            return await terminate(instance_id)
-        except Exception as error:  # noqa: BLE001 - the others are ended all the same
-            refused = results.TerminatedInstance(
-                instance_id=instance_id, workspace_removed=False, error=error_info(error, f"Ending {instance_id}")
-            )
-            return results.TerminateResult(success=False, terminated=[refused])
-
-    found = await asyncio.gather(*map(one, request.ids))
-    ended: dict[str, results.TerminatedInstance] = {}
-    for each in (each for result in found for each in result.terminated):
-        ended.setdefault(each.instance_id, each)
-    below = dict.fromkeys(instance_id for result in found for instance_id in result.still_running)
-    return results.TerminateResult(
-        success=all(each.error is None for each in ended.values()),
-        terminated=list(ended.values()),
-        still_running=[instance_id for instance_id in below if instance_id not in ended],
-    )
-
-
-async def restart_all(request: requests.RestartRequest, restart: Restart) -> results.RestartsResult:
-    """As ``terminate_all``: in the order asked, each alone; a refusal of an instance named alone is raised."""
+async def restart_all(
+    request: requests.RestartRequest, restart: Callable[[str], Awaitable[RestartResult]]
+) -> results.RestartsResult:
+    """In the order asked, each alone; a refusal of an instance that is named alone is raised."""
     if request.instance_id is not None:
         done = await restart(request.instance_id)
         return results.RestartsResult(
@@ -463,13 +446,40 @@ async def restart_all(request: requests.RestartRequest, restart: Restart) -> res
         )
 
     async def one(instance_id: str) -> results.RestartOutcome:
-        try:
-            done = await restart(instance_id)
-        except Exception as error:  # noqa: BLE001 - the others are restarted all the same
-            return results.RestartOutcome(
-                instance_id=instance_id, success=False, error=error_info(error, f"Restarting {instance_id}")
-            )
+        done = await alone(restart(instance_id), f"Restarting {instance_id}")
+        if isinstance(done, ErrorInfo):
+            return results.RestartOutcome(instance_id=instance_id, success=False, error=done)
         return results.RestartOutcome(instance_id=instance_id, success=True, status=done.status, resumed=done.resumed)
 
     outcomes = await asyncio.gather(*map(one, request.ids))
     return results.RestartsResult(success=all(each.success for each in outcomes), restarted=outcomes)
+
+
+async def resume_all(
+    members: Sequence[Member],
+    permits: FairSemaphore,
+    resume: Callable[[Member], Awaitable[RestartResult | None]],
+    progress: ProgressCallback,
+) -> list[results.ResumedInstance]:
+    """Restarts ended members, as many at a time as there are permits, and reports each that is done."""
+    done = 0
+    progress(done, len(members), "starting them")
+
+    async def start(member: Member) -> RestartResult | None:
+        async with permits.hold():
+            return await resume(member)
+
+    async def one(member: Member) -> results.ResumedInstance:
+        nonlocal done
+        instance_id = member.record.instance_id
+        restarted = await alone(start(member), f"Resuming {instance_id}")
+        done += 1
+        error = restarted if isinstance(restarted, ErrorInfo) else None
+        progress(done, len(members), f"{instance_id} failed" if error else instance_id)
+        if isinstance(restarted, RestartResult):
+            status, resumed = restarted.status, restarted.resumed
+        else:  # it failed, or was not to be resumed any more when it was its turn
+            status, resumed = member.status, False
+        return results.ResumedInstance(instance_id=instance_id, status=status, resumed=resumed, error=error)
+
+    return await asyncio.gather(*map(one, members))

@@ -2,7 +2,7 @@
 
 ``Adopter`` begins a link; ``Team`` and the verbs call through it. The loop is a long poll, so nothing is polled in
 vain. It notices a restarted actor by its new incarnation and a lost one by its silence: in both cases the listener has
-the actor take its agent over again and returns a fresh port. All in the supervisor's event loop.
+the actor take its agent over again and returns a fresh port.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from dataclasses import dataclass
 from typing import Protocol
 
 from actors.errors import FencedError, PhalanxError, UnavailableError, VersionError
@@ -40,22 +39,14 @@ class ReportListener(Protocol):
         ...
 
 
-@dataclass(slots=True)
-class _InstanceLink:
-    port: Instance
-    follower: asyncio.Task[None] | None = None
-
-
 class InstanceLinks:
-    """All in the supervisor's event loop."""
-
     def __init__(self) -> None:
-        self._ends: dict[str, _InstanceLink] = {}
+        self._pollers: dict[str, _ReportPoller] = {}
 
     def port(self, instance_id: str) -> Instance:
         """Raises ``UnavailableError`` when the instance has no actor now."""
         try:
-            return self._ends[instance_id].port
+            return self._pollers[instance_id].port
         except KeyError:
             raise UnavailableError(
                 f"{instance_id} has no running actor: either it was stopped (restart it to go on with it), or "
@@ -64,46 +55,45 @@ class InstanceLinks:
 
     def has(self, instance_id: str) -> bool:
         """Whether the instance can be reached: false while it is only being started."""
-        return instance_id in self._ends
+        return instance_id in self._pollers
 
     @property
     def any(self) -> bool:
         """Whether any instance can be reached."""
-        return bool(self._ends)
+        return bool(self._pollers)
 
     def follow(self, instance_id: str, port: Instance, incarnation: str, listener: ReportListener) -> None:
         """Begins to follow an instance whose actor, in this incarnation, has just adopted its agent."""
-        earlier = self._ends.get(instance_id)
-        if earlier is not None and earlier.follower is not None:
-            earlier.follower.cancel()
-        end = _InstanceLink(port)
-        self._ends[instance_id] = end
-        end.follower = asyncio.create_task(_ReportPoller(instance_id, end, incarnation, listener).run())
+        earlier = self._pollers.get(instance_id)
+        if earlier is not None:
+            earlier.task.cancel()
+        self._pollers[instance_id] = _ReportPoller(instance_id, port, incarnation, listener)
 
     async def leave(self, instance_id: str) -> None:
         """Stops following; no-op when it is not followed."""
-        end = self._ends.pop(instance_id, None)
-        if end is not None and end.follower is not None:
-            end.follower.cancel()
-            await asyncio.gather(end.follower, return_exceptions=True)
+        poller = self._pollers.pop(instance_id, None)
+        if poller is not None:
+            poller.task.cancel()
+            await asyncio.gather(poller.task, return_exceptions=True)
 
     async def leave_all(self) -> None:
-        await asyncio.gather(*map(self.leave, tuple(self._ends)))
+        await asyncio.gather(*map(self.leave, tuple(self._pollers)))
 
 
 class _ReportPoller:
-    """Polls the reports of one instance until it is cancelled or the supervisor is fenced."""
+    """Polls the reports of one instance until its task is cancelled or the supervisor is fenced."""
 
-    def __init__(self, instance_id: str, end: _InstanceLink, incarnation: str, listener: ReportListener) -> None:
+    def __init__(self, instance_id: str, port: Instance, incarnation: str, listener: ReportListener) -> None:
+        self.port = port
         self._instance_id = instance_id
-        self._end = end
         self._incarnation = incarnation
         self._listener = listener
         self._sequence = 0
         self._heard_at = time.monotonic()
         self._told_silence = False
+        self.task = asyncio.create_task(self._run(), name=f"reports of {instance_id}")
 
-    async def run(self) -> None:
+    async def _run(self) -> None:
         while True:
             try:
                 await self._next()
@@ -119,7 +109,7 @@ class _ReportPoller:
                 await asyncio.sleep(_RETRY_S)
 
     async def _next(self) -> None:
-        report = await self._end.port.reports(self._sequence, POLL_S, self._incarnation)
+        report = await self.port.reports(self._sequence, POLL_S, self._incarnation)
         if report.incarnation != self._incarnation:
             await self._find_again()
             return
@@ -144,5 +134,5 @@ class _ReportPoller:
             logger.exception("%s could not be taken over again", self._instance_id)
 
     async def _find_again(self) -> None:
-        self._end.port, self._incarnation = await self._listener.find_again(self._instance_id)
+        self.port, self._incarnation = await self._listener.find_again(self._instance_id)
         self._sequence = 0

@@ -50,7 +50,7 @@ ASK = (
 
 
 class ContextRecycler:
-    """Subscribes to the team's reports. All in the supervisor's event loop.
+    """Subscribes to the team's reports.
 
     Promises: from the question for the summary on nothing else is typed into the old conversation; messages to the
     instance wait for the fresh one, or for the old one where that goes on. The summary is the answer to that very
@@ -125,8 +125,8 @@ class ContextRecycler:
                 if member.ending or (now.pid, now.session_id) != (began.pid, began.session_id):
                     raise WrongStateError(f"{instance_id} was ended or begun anew before it gave its summary.")
                 port = self._team.members.port(instance_id)
-                self._check_has_ended(instance_id, (await port.reports(-1, _ASK_S)).snapshot)
-                summary = await self._summary(member, asked, place)
+                _check_has_ended(instance_id, (await port.reports(-1, _ASK_S)).snapshot)
+                summary = await self._summary(port, asked, place)
                 status = await self._lifecycle.renew(member, summary)
         return RecycleResult(instance_id=instance_id, status=status, summary=summary)
 
@@ -152,43 +152,43 @@ class ContextRecycler:
         while True:
             if not await changes.until(lambda: member.snapshot.status is not Status.BUSY, deadline - time.monotonic()):
                 raise _no_summary(instance_id, f"its turn lasts longer than {SUMMARY_S:.0f} s")
-            self._check_has_ended(instance_id, member.snapshot)
+            _check_has_ended(instance_id, member.snapshot)
             with suppress(UnavailableError):  # its actor may have been killed, and is back in a moment
-                turn = turn_of(await self._entries(self._team.members.port(instance_id), place), asked.id)
+                turn = turn_of(await _entries(self._team.members.port(instance_id), place), asked.id)
                 silent_until = silent_until or time.monotonic() + _WRITTEN_S
                 if turn.answer or turn.trouble or time.monotonic() > silent_until:
                     return
             await changes.next(_LOOK_S)
 
-    def _check_has_ended(self, instance_id: str, snapshot: InstanceSnapshot) -> None:
-        """Raises ``AgentError`` unless it stands at its prompt after a turn that went well."""
-        if snapshot.status is not Status.READY:
-            why = f"it is {snapshot.status}" + (f" ({snapshot.reason})" if snapshot.reason else "")
-            raise _no_summary(instance_id, why)
-        if snapshot.reason:
-            raise _no_summary(instance_id, snapshot.reason)
-
-    async def _summary(self, member: Member, asked: Message, place: str) -> str:
+    async def _summary(self, port: Instance, asked: Message, place: str) -> str:
         """Raises ``AgentError`` when there is none, or when there is something after it."""
-        instance_id = member.record.instance_id
-        port = self._team.members.port(instance_id)
-        turn = turn_of(await self._entries(port, place), asked.id)
+        turn = turn_of(await _entries(port, place), asked.id)
         if turn.trouble:
-            raise _no_summary(instance_id, turn.trouble)
+            raise _no_summary(asked.instance_id, turn.trouble)
         summary = "\n\n".join([await _whole(port, shown) for shown in turn.answer])
         if not summary.strip():
-            raise _no_summary(instance_id, "its turn ended without an answer")
+            raise _no_summary(asked.instance_id, "its turn ended without an answer")
         return summary[:LONGEST_SUMMARY]
 
-    async def _entries(self, port: Instance, place: str) -> list[PageItem]:
-        """What was said since then."""
-        found: list[PageItem] = []
-        while True:
-            page = await port.page(PageQuery(cursor=place or None, limit=_ENTRIES, leaves_unread=True))
-            found += page.entries
-            if not page.more:
-                return found
-            place = page.cursor
+
+def _check_has_ended(instance_id: str, snapshot: InstanceSnapshot) -> None:
+    """Raises ``AgentError`` unless it stands at its prompt after a turn that went well."""
+    if snapshot.status is not Status.READY:
+        why = f"it is {snapshot.status}" + (f" ({snapshot.reason})" if snapshot.reason else "")
+        raise _no_summary(instance_id, why)
+    if snapshot.reason:
+        raise _no_summary(instance_id, snapshot.reason)
+
+
+async def _entries(port: Instance, place: str) -> list[PageItem]:
+    """What was said since then."""
+    found: list[PageItem] = []
+    while True:
+        page = await port.page(PageQuery(cursor=place or None, limit=_ENTRIES, leaves_unread=True))
+        found += page.entries
+        if not page.more:
+            return found
+        place = page.cursor
 
 
 async def _whole(port: Instance, shown: PageItem) -> str:

@@ -1,66 +1,196 @@
-"""The members of the team: one record for each instance, and what was last heard of it.
+"""The members of the team: the record of each instance, and what was last heard of it.
 
 The record is stored with every change. The last ``InstanceSnapshot`` is only remembered: it can be asked for again. Ids
-come from one counter of the team, so no two instances share one.
+come from one counter of the team, so no two instances share one. An id tells the role and the line above.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from pathlib import Path
 
 from actors.errors import InvalidRequestError, UnknownInstanceError
 from actors.instance.reports import InstanceSnapshot
 from actors.status import ALIVE, Status
+from actors.worktrees.model import Workspace
 from supervisor.api.requests import Role, SpawnRequest
-from supervisor.api.results import InstanceInfo
-from supervisor.team.instance import (
-    SPARE_PREFIX,
-    InstanceRecord,
-    InstanceStage,
-    is_instance_id,
-    number_in,
-    worktree_names,
-)
+from supervisor.api.results import SPARE_PREFIX, InstanceInfo
 
-__all__ = [
-    "InstanceRecord",
-    "InstanceStage",
-    "Member",
-    "Registry",
-    "is_instance_id",
-    "number_in",
-    "worktree_names",
-]
-
+_ID = re.compile(r"exec_\d+|mgr_\d+_\d+|spec_\d+_\d+_\d+|spare_\d+")
 _PARENT_ROLES = {
     Role.EXECUTIVE: frozenset[Role](),
     Role.MANAGER: frozenset({Role.EXECUTIVE}),
     Role.SPECIALIST: frozenset({Role.EXECUTIVE, Role.MANAGER}),
 }
 COMING_BACK = "the team has just come back, and it is being asked how it is"
-_STATUS_OF = {
-    InstanceStage.STARTING: Status.STARTING,
-    InstanceStage.SPARE: Status.STARTING,
-    InstanceStage.RUNNING: Status.STARTING,
+
+
+class InstanceStage(StrEnum):
+    """How far the life of an instance has got, as far as it must not be forgotten."""
+
+    STARTING = "starting"
+    """Its spawn is under way. After a crash it is finished if its agent was given its first message, else undone."""
+    SPARE = "spare"
+    """It waits at its prompt to become an instance; see ``supervisor.pool``."""
+    RUNNING = "running"
+    ENDING = "ending"
+    """It is being terminated. After a crash that is finished."""
+    STOPPED = "stopped"
+    FAILED = "failed"
+
+
+_ENDED = {
     InstanceStage.ENDING: Status.STOPPED,
     InstanceStage.STOPPED: Status.STOPPED,
     InstanceStage.FAILED: Status.FAILED,
 }
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstanceRecord:
+    """One instance. ``number`` is unique in the team; ``executive`` and ``manager`` are the numbers above it, or 0."""
+
+    instance_id: str
+    number: int
+    executive: int = 0
+    manager: int = 0
+    role: Role
+    parent_id: str | None = None
+    name: str | None = None
+    agent: str
+    session_id: str
+    """Of the conversation that it was last heard to be in: a person may begin another one at its terminal."""
+    created_at: float
+    work_dir: Path
+    request_id: str | None = None
+    """Of the call that made it; see ``rpc.idempotency``."""
+    fingerprint: str = ""
+    workspace: Workspace | None = None
+    host: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """Which its host must have, whichever it is; see ``cluster.scheduler``."""
+    actor: str = ""
+    """The spare actor that it was given; empty: it has one of its own name. See ``actor_name``."""
+    spare: str = ""
+    """The spare agent that it was made of; see ``place``."""
+    summary: str = ""
+    """Of its earlier conversation, when that was recycled; see ``recycling``."""
+    recipe: str = ""
+    """Of a spare only: what it was made for. A spawn that asks for just that may take it."""
+    program: str = ""
+    """Of a spare only: which program it runs."""
+    pane_id: str = ""
+    pid: int = 0
+    stage: InstanceStage = InstanceStage.STARTING
+    moving_from: str = ""
+    """The drained host from which it is just being handed over to another one; see ``cluster.migration``."""
+    wanted: bool = True
+    """It was not terminated: when its agent ends, it may be started again."""
+    ended_at: float = 0.0
+    """Seconds since the epoch; 0 while its agent lives."""
+    reason: str = ""
+    """Why it failed."""
+    transcript_path: str = ""
+    resumes: int = 0
+    """How often in a row it was started again by itself; see ``lifecycle``."""
+    resumed_at: float = 0.0
+    """When that was last; seconds since the epoch."""
+
+    @property
+    def session_name(self) -> str:
+        return self.instance_id
+
+    @property
+    def place(self) -> str:
+        """Name of its private directory."""
+        return self.spare or self.instance_id
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Every name its resources may carry on the host: its own, and those of the spares that it was made of."""
+        worktree = self.workspace.worktree if self.workspace else None
+        return frozenset({self.instance_id, self.place, worktree.name.partition("-")[0] if worktree else self.place})
+
+    @property
+    def is_spare(self) -> bool:
+        return bool(self.recipe)
+
+    @property
+    def actor_name(self) -> str:
+        return self.actor or self.instance_id
+
+    @property
+    def elsewhere(self) -> bool:
+        """It is on another host than the supervisor's, which the name of its actor says."""
+        return "@" in self.actor
+
+    @property
+    def carried(self) -> bool:
+        """What it does elsewhere comes home now and then, so that it can go on without that host."""
+        return self.elsewhere and self.workspace is not None and self.workspace.home is not None
+
+    @property
+    def directory(self) -> Path:
+        """Where the agent works."""
+        return self.workspace.directory if self.workspace else self.work_dir
+
+    @property
+    def is_isolated(self) -> bool:
+        """It has a worktree of its own."""
+        return self.workspace is not None and self.workspace.mode == "isolated"
+
+    @property
+    def resumable(self) -> bool:
+        """Its agent has ended without having been terminated."""
+        return self.wanted and self.stage in (InstanceStage.STOPPED, InstanceStage.FAILED)
+
+
+@dataclass(slots=True)
+class Member:
+    """A record and what was last heard of its instance."""
+
+    record: InstanceRecord
+    snapshot: InstanceSnapshot
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held while the instance is started, restarted or ended: one of these at a time."""
+    writing: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held while a change of the record is being stored, so that none is overwritten by an older one."""
+    ending: bool = False
+    """It is being terminated: no instance may be started under it."""
+    coming_back: bool = False
+    """Its agent is ended only to be started again: what comes for it meanwhile waits."""
+    silence: str = ""
+    """Why its actor does not answer, once that has lasted; empty while it does."""
+    shown: tuple[object, InstanceInfo] | None = None
+    """What was last shown of it, after all that it was made of; see ``queries``."""
+
+    @property
+    def status(self) -> Status:
+        """The status that callers see: an instance that is just being restarted has not stopped."""
+        heard = self.snapshot.status
+        return Status.STARTING if self.coming_back and heard not in ALIVE else heard
+
+    @property
+    def alive(self) -> bool:
+        return self.status in ALIVE
+
+    @property
+    def terminated(self) -> bool:
+        """For good: one that only ended with the team, or failed, can go on and belongs to it."""
+        return self.record.stage is InstanceStage.STOPPED and not self.record.wanted
+
+
 class Registry:
-    """All members by id, oldest first; iterated, those that are instances. The supervisor's event loop is its only
-    user."""
+    """All members by id, oldest first; iterated, those that are instances."""
 
     def __init__(self) -> None:
         self._members: dict[str, Member] = {}
-        self._by_request: dict[str, str] = {}
         self.last_number = self.last_spare = 0
         """The highest numbers that an instance and a spare of this home have ever had."""
-        self._spares: dict[str, None] = {}
         self.spare_worktrees: set[str] = set()
         """Names of spare worktrees."""
 
@@ -124,11 +254,7 @@ class Registry:
         record = InstanceRecord(
             instance_id=name,
             number=number_in(name),
-            executive=0,
-            manager=0,
             role=Role.SPECIALIST,
-            parent_id=None,
-            name=None,
             agent=agent,
             session_id=session_id,
             created_at=now,
@@ -140,7 +266,7 @@ class Registry:
         return self._take(Member(record, InstanceSnapshot(since=now)))
 
     def spares(self) -> tuple[Member, ...]:
-        return tuple(self._members[instance_id] for instance_id in self._spares)
+        return tuple(member for member in self._members.values() if member.record.is_spare)
 
     def next_spare(self) -> str:
         """A name for a spare agent or worktree. Spares count by themselves, so that ids of instances have no gaps."""
@@ -152,7 +278,7 @@ class Registry:
         self.note_name(record.instance_id)
         self.note_name(record.spare)
         snapshot = InstanceSnapshot(
-            status=_STATUS_OF[record.stage],
+            status=_ENDED.get(record.stage, Status.STARTING),
             since=record.ended_at or now,
             reason=record.reason,
             transcript_path=record.transcript_path,
@@ -168,10 +294,6 @@ class Registry:
 
     def _take(self, member: Member) -> Member:
         self._members[member.record.instance_id] = member
-        if member.record.is_spare:
-            self._spares[member.record.instance_id] = None
-        if member.record.request_id:
-            self._by_request[member.record.request_id] = member.record.instance_id
         return member
 
     def _parent(self, request: SpawnRequest) -> InstanceRecord | None:
@@ -200,10 +322,7 @@ class Registry:
 
     def remove(self, instance_id: str) -> None:
         """Forgets an instance; its number is not used again."""
-        member = self._members.pop(instance_id, None)
-        self._spares.pop(instance_id, None)
-        if member is not None and member.record.request_id:
-            self._by_request.pop(member.record.request_id, None)
+        self._members.pop(instance_id, None)
 
     def children(self, instance_id: str) -> list[Member]:
         return [member for member in self if member.record.parent_id == instance_id]
@@ -214,8 +333,11 @@ class Registry:
 
     def worktree_names(self, *, besides: str = "") -> set[str]:
         """Names below the worktrees' root that belong to a member other than ``besides``, or to a spare worktree."""
-        records = (member.record for member in self.everyone() if member.record.instance_id != besides)
-        return worktree_names(records) | self.spare_worktrees
+        names = set(self.spare_worktrees)
+        for record in (member.record for member in self.everyone() if member.record.instance_id != besides):
+            worktree = record.workspace.worktree if record.workspace else None
+            names.add(worktree.name if worktree else record.instance_id)
+        return names
 
     def names(self) -> set[str]:
         """Every name that resources of members and spare worktrees may carry on their hosts."""
@@ -223,8 +345,7 @@ class Registry:
 
     def made_by(self, request_id: str) -> Member | None:
         """The instance that the call with this request id made."""
-        instance_id = self._by_request.get(request_id)
-        return None if instance_id is None else self._members[instance_id]
+        return next((member for member in self.everyone() if member.record.request_id == request_id), None)
 
 
 def _instance_id(role: Role, executive: int, manager: int, number: int) -> str:
@@ -237,36 +358,12 @@ def _instance_id(role: Role, executive: int, manager: int, number: int) -> str:
             return f"spec_{executive}_{manager}_{number}"
 
 
-@dataclass(slots=True)
-class Member:
-    """A record and what was last heard of its instance."""
+def number_in(instance_id: str) -> int:
+    """The number of an instance, from its id or the name of its worktree; 0 when it is neither."""
+    number = instance_id.rpartition("_")[2].partition("-")[0]
+    return int(number) if number.isdecimal() else 0
 
-    record: InstanceRecord
-    snapshot: InstanceSnapshot
-    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
-    """Held while the instance is started, restarted or ended: one of these at a time."""
-    writing: asyncio.Lock = field(default_factory=asyncio.Lock)
-    """Held while a change of the record is being stored, so that none is overwritten by an older one."""
-    ending: bool = False
-    """It is being terminated: no instance may be started under it."""
-    coming_back: bool = False
-    """Its agent is ended only to be started again: what comes for it meanwhile waits."""
-    silence: str = ""
-    """Why its actor does not answer, once that has lasted; empty while it does."""
-    shown: tuple[object, InstanceInfo] | None = None
-    """What was last shown of it, after all that it was made of; see ``queries``."""
 
-    @property
-    def status(self) -> Status:
-        """The status that callers see: an instance that is just being restarted has not stopped."""
-        heard = self.snapshot.status
-        return Status.STARTING if self.coming_back and heard not in ALIVE else heard
-
-    @property
-    def alive(self) -> bool:
-        return self.status in ALIVE
-
-    @property
-    def terminated(self) -> bool:
-        """For good: one that only ended with the team, or failed, can go on and belongs to it."""
-        return self.record.stage is InstanceStage.STOPPED and not self.record.wanted
+def is_instance_id(name: str) -> bool:
+    """Whether ``name`` is an instance's; resources with other names do not belong to the team."""
+    return _ID.fullmatch(name) is not None

@@ -1,7 +1,7 @@
 """The team: registry, links, outbox and store, kept in step.
 
 Every change of who is in the team goes through ``Team``; every wait for a change of the team waits on ``changes``. A
-change of an instance is stored before anybody is told of it. All in the supervisor's event loop.
+change of an instance is stored before anybody is told of it.
 """
 
 from __future__ import annotations
@@ -30,8 +30,6 @@ _STAGE_OF = {Status.STOPPED: InstanceStage.STOPPED, Status.FAILED: InstanceStage
 
 
 class Team:
-    """All in the supervisor's event loop."""
-
     def __init__(self, store: StateStore, names: Iterable[str] = (), recorder: MetricsRecorder | None = None) -> None:
         """``names``: of what instances and spares have left in this home; they are not given again."""
         self.changes = ChangeNotifier()
@@ -80,7 +78,7 @@ class Team:
         self.idempotency.restore(await self._store.load(keys.REQUEST_PREFIX), self.unreadable)
 
     async def _counted(self, key: str) -> int:
-        found = self.unreadable.readable(await self._store.load(key), _decode_number)
+        found = self.unreadable.readable(await self._store.load(key), lambda data: int(decode_plain(data)))
         return max((number for _, number in found), default=0)
 
     def stored_form(self, record: InstanceRecord) -> Writes:
@@ -153,7 +151,7 @@ class Team:
         """Notes that the agent has ended while it was not followed."""
         await self.save(member.record.instance_id, stage=stage, reason=reason, ended_at=time.time())
         status = Status.STOPPED if stage is InstanceStage.STOPPED else Status.FAILED
-        member.snapshot = ended(member.snapshot, status, reason)
+        member.snapshot = replace(member.snapshot, status=status, since=time.time(), reason=reason, permission=None)
         member.silence = ""
         self.changes.announce()
         if stage is InstanceStage.FAILED:
@@ -228,19 +226,10 @@ class Team:
         return messages / batches if batches else 0.0
 
 
-def ended(snapshot: InstanceSnapshot, status: Status, reason: str = "") -> InstanceSnapshot:
-    """The snapshot of an instance whose agent is gone."""
-    return replace(snapshot, status=status, since=time.time(), reason=reason, permission=None)
-
-
 def _told(snapshot: InstanceSnapshot, record: InstanceRecord) -> InstanceSnapshot:
     """What the supervisor knows of a failure stays said, however often the instance reports its own part of it."""
     failed = snapshot.status is Status.FAILED and record.stage is InstanceStage.FAILED and record.reason
     return replace(snapshot, reason=record.reason) if failed else snapshot
-
-
-def _decode_number(data: bytes) -> int:
-    return int(decode_plain(data))
 
 
 def _changed(record: InstanceRecord, snapshot: InstanceSnapshot) -> InstanceRecord:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from actors.agents.base import Dialog
 from actors.instance.reports import InstanceSnapshot
@@ -20,7 +19,6 @@ from supervisor.api.results import (
     Permission,
     ReadResult,
     SendResult,
-    SpawnOutcome,
     SpawnResult,
     Tokens,
 )
@@ -33,19 +31,13 @@ def iso(at: float) -> str:
     return datetime.datetime.fromtimestamp(at, datetime.UTC).isoformat(timespec="milliseconds")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PendingMessages:
-    """What is on its way to an instance: messages, those of them that are held back, and why the first of these is."""
-
-    pending: int = 0
-    held: int = 0
-    why_held: str = ""
-
-
-def instance_info(member: Member, post: PendingMessages, *, followed: bool) -> InstanceInfo:
-    """``followed``: its actor reports to this supervisor."""
+def instance_info(
+    member: Member, *, followed: bool, pending: int = 0, held: int = 0, why_held: str = ""
+) -> InstanceInfo:
+    """``followed``: its actor reports to this supervisor. ``pending``: how many messages are on their way to it,
+    ``held``: how many of them are held back, ``why_held``: why the first of these is."""
     record, snapshot = member.record, member.snapshot
-    workspace = record.workspace
+    workspace, use = record.workspace, snapshot.tokens
     unknown = COMING_BACK if record.stage is InstanceStage.RUNNING and not followed else ""
     return InstanceInfo(
         instance_id=record.instance_id,
@@ -55,38 +47,35 @@ def instance_info(member: Member, post: PendingMessages, *, followed: bool) -> I
         agent=record.agent,
         status=member.status,
         since=iso(snapshot.since),
-        reason=snapshot.reason or post.why_held or member.silence or unknown or None,
-        permission=permission(snapshot.permission) if snapshot.permission else None,
-        dialog=dialog(snapshot.dialog) if snapshot.dialog else None,
-        needs_attention=snapshot.needs_attention or bool(post.held or member.silence),
-        queued_messages=post.pending,
-        held_messages=post.held,
+        reason=snapshot.reason or why_held or member.silence or unknown or None,
+        permission=permission(snapshot.permission),
+        dialog=dialog(snapshot.dialog),
+        needs_attention=snapshot.needs_attention or bool(held or member.silence),
+        queued_messages=pending,
+        held_messages=held,
         unread=snapshot.unread,
         session_name=record.session_name,
         workspace_mode=workspace.mode if workspace else "isolated",
         working_directory=str(record.directory),
         branch=workspace.branch if workspace else None,
         host=record.host,
-        tokens=tokens(snapshot),
+        tokens=Tokens(
+            input=use.input_tokens,
+            output=use.output_tokens,
+            cache_read=use.cache_read_tokens,
+            cache_creation=use.cache_creation_tokens,
+        ),
     )
 
 
-def dialog(shown: Dialog) -> DialogInfo:
-    return DialogInfo(question=shown.question, options=list(shown.options))
+def dialog(shown: Dialog | None) -> DialogInfo | None:
+    return DialogInfo(question=shown.question, options=list(shown.options)) if shown else None
 
 
-def permission(asked: PendingPermission) -> Permission:
+def permission(asked: PendingPermission | None) -> Permission | None:
+    if asked is None:
+        return None
     return Permission(permission_id=asked.request_id, tool=asked.tool, input=dict(asked.tool_input))
-
-
-def tokens(snapshot: InstanceSnapshot) -> Tokens:
-    use = snapshot.tokens
-    return Tokens(
-        input=use.input_tokens,
-        output=use.output_tokens,
-        cache_read=use.cache_read_tokens,
-        cache_creation=use.cache_creation_tokens,
-    )
 
 
 def spawn_result(record: InstanceRecord, snapshot: InstanceSnapshot) -> SpawnResult:
@@ -103,12 +92,6 @@ def spawn_result(record: InstanceRecord, snapshot: InstanceSnapshot) -> SpawnRes
         notes=list(workspace.notes) if workspace else [],
         from_pool=bool(record.spare),
     )
-
-
-def spawn_outcome(result: SpawnResult | ErrorInfo) -> SpawnOutcome:
-    if isinstance(result, ErrorInfo):
-        return SpawnOutcome(success=False, error=result)
-    return SpawnOutcome(success=True, **result.model_dump())
 
 
 def send_result(sent: SendOutcome, receipt: Receipt | None) -> SendResult:

@@ -14,7 +14,7 @@ from pathlib import Path
 from actors.errors import PhalanxError
 from actors.home import Home
 from actors.processes import is_running
-from supervisor.team.instance import SPARE_PREFIX
+from supervisor.api.results import SPARE_PREFIX
 from tests.chaos import checks, copies
 from tests.chaos.arrivals import Arrival
 from tests.chaos.ledger import Ledger

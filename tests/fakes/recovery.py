@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from types import SimpleNamespace
 from typing import Any
 
 from actors.instance.instance import Instance
@@ -66,10 +65,11 @@ class RecoveryScene:
         self.actor_pool: ActorPool = Pool(
             ActorMaker(self.instances), dict, FairSemaphore(1), self.team.changes, self.team.confirm
         )
-        staff: Any = SimpleNamespace(host=self.host, factory=self.instances, scheduler=scheduler)
         lifecycle: Any = _FakeLifecycle(self.team, self.log)
         rollback = SpawnRollback(self.team, self.host, self.instances)
-        self.recovery = Recovery(self.team, staff, self.adopter, rollback, lifecycle, self.actor_pool)
+        self.recovery = Recovery(
+            self.team, self.host, self.instances, scheduler, self.adopter, rollback, lifecycle, self.actor_pool
+        )
 
     def add_agent(self, instance_id: str, pid: int = 7) -> None:
         """An agent that runs, and its actor."""

@@ -34,9 +34,8 @@ from supervisor.settings import Settings
 from supervisor.settings.live import LiveSettings, TunableValues
 from supervisor.spawning.admission import FairSemaphore, MemoryAdmission, WorkDirPolicy
 from supervisor.spawning.rollback import SpawnRollback
-from supervisor.spawning.spawner import Spawner, SpawnSettings, Starts
+from supervisor.spawning.spawner import AgentStarter, Spawner
 from supervisor.spawning.staff import Staff
-from supervisor.spawning.start import ColdStart, WarmStart
 from supervisor.store.guards import FencedStore
 from supervisor.team.adoption import Adopter, Batching
 from supervisor.team.lifecycle import Lifecycle
@@ -301,22 +300,31 @@ class SupervisorRun:
         factory: Any = _Killable(ports, "Ray", self)
         settings = Settings(spare_actors=0)
         self.permits = permits = FairSemaphore(CAP)
-        staff = Staff(host=host, factory=factory, permits=permits, memory=MemoryAdmission(host, 1, 0))
+        memory = MemoryAdmission(host, 1, 0)
+        staff = Staff(host=host, factory=factory, permits=permits, memory=memory)
         store = FencedStore(_KillableStore(records, self))
         self.team = team = Team(store)
         live_settings = LiveSettings(TunableValues.of(settings))
         batching = Batching(live_settings, team)
         adopter = Adopter(_HOME, batching, factory, team, auto_restart=False)
         rollback = SpawnRollback(team, host, factory)
-        self.lifecycle = Lifecycle(team, staff, adopter, 20.0)
+        self.lifecycle = Lifecycle(team, host, factory, adopter, memory, None, 20.0)
         policy = WorkDirPolicy(_HOME, Path("/root"), ())
-        spawning = SpawnSettings(
-            team=team, agent="demo", timeout_s=20.0, work_dirs=policy, allow_bypass=False, scheduler=None
-        )
         pools = make_pools(_HOME, settings, staff, team, adopter, rollback, live_settings, store, policy)
-        starts = Starts(warm=WarmStart(staff, team, pools), cold=ColdStart(_HOME, staff, team, adopter, pools))
-        self.spawner = Spawner(spawning, staff, adopter, rollback, starts)
-        self.recovery = Recovery(team, staff, adopter, rollback, self.lifecycle, pools.actors)
+        self.spawner = Spawner(
+            team,
+            AgentStarter(_HOME, host, team, adopter, pools, None),
+            adopter,
+            rollback,
+            permits,
+            memory,
+            None,
+            policy,
+            default_agent="demo",
+            timeout_s=20.0,
+            allow_bypass=False,
+        )
+        self.recovery = Recovery(team, host, factory, None, adopter, rollback, self.lifecycle, pools.actors)
 
     def check(self) -> None:
         if self._dead:

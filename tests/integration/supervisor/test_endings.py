@@ -14,31 +14,25 @@ from actors.status import Status
 from actors.tmux.server import TmuxServer
 from supervisor.api import requests
 from supervisor.supervisor import Supervisor
-from tests.integration.supervisor.calls import received, settle_supervisor, specialist
+from tests.integration.supervisor.calls import settle_supervisor, specialist
 from tests.integration.supervisor.conftest import LEAD
 from tests.projects import git
 
 
-async def test_an_agent_that_crashes_is_reported_with_its_last_words_and_takes_no_messages(
+async def test_an_agent_that_crashes_tells_its_last_words_takes_no_messages_and_restarts_with_its_conversation(
     supervisor: Supervisor, repository: Path
 ) -> None:
-    spawned = await supervisor.spawn(specialist(repository, "@@demo crash 9"), LEAD)
+    spawned = await supervisor.spawn(specialist(repository, "first\n@@demo crash 9"), LEAD)
     await supervisor.wait(requests.WaitRequest(instance_ids=[spawned.instance_id], until="needs_attention"), LEAD)
     listed = await supervisor.list(requests.ListRequest(needs_attention=True), LEAD)
     assert listed.instances[0].status is Status.FAILED
     assert "exit status 9" in (listed.instances[0].reason or "")
+    second = requests.SendRequest(instance_id=spawned.instance_id, message="second", wait=True)
     with pytest.raises(WrongStateError, match="Restart it"):
-        await supervisor.send(requests.SendRequest(instance_id=spawned.instance_id, message="hello?"), LEAD)
-
-
-async def test_a_failed_instance_restarts_with_its_conversation(
-    supervisor: Supervisor, repository: Path, home: Home
-) -> None:
-    spawned = await supervisor.spawn(specialist(repository, "first\n@@demo crash 9"), LEAD)
-    await supervisor.wait(requests.WaitRequest(instance_ids=[spawned.instance_id], until="needs_attention"), LEAD)
+        await supervisor.send(second, LEAD)
     restarted = await supervisor.restart(requests.RestartRequest(instance_id=spawned.instance_id), LEAD)
     assert restarted.status is Status.READY
-    await supervisor.send(requests.SendRequest(instance_id=spawned.instance_id, message="second", wait=True), LEAD)
+    await supervisor.send(second, LEAD)
     await settle_supervisor(supervisor, spawned.instance_id)
     read = await supervisor.read(requests.ReadRequest(instance_id=spawned.instance_id), LEAD)
     questions = [entry.text for entry in read.entries if entry.kind == "question"]
@@ -98,34 +92,6 @@ async def test_terminate_removes_the_worktree_and_saves_what_is_nowhere_else(
     assert git(repository, "show", f"{ended[2].saved_ref}:unsaved.txt") == "work"
 
 
-async def test_cascade_ends_those_below_and_nobody_else(supervisor: Supervisor, repository: Path) -> None:
-    executive = await supervisor.spawn(specialist(repository, role="executive"), LEAD)
-    manager = await supervisor.spawn(specialist(repository, role="manager", parentId=executive.instance_id), LEAD)
-    below = await supervisor.spawn(specialist(repository, parentId=manager.instance_id), LEAD)
-    beside = await supervisor.spawn(specialist(repository), LEAD)
-    ended = await supervisor.terminate(requests.TerminateRequest(instance_id=executive.instance_id, cascade=True), LEAD)
-    assert ended.still_running == []
-    assert {one.instance_id for one in ended.terminated} == {
-        executive.instance_id,
-        manager.instance_id,
-        below.instance_id,
-    }
-    listed = await supervisor.list(requests.ListRequest(), LEAD)
-    assert [info.instance_id for info in listed.instances] == [beside.instance_id]
-    assert listed.not_shown == 3
-
-
-async def test_messages_that_wait_for_a_busy_instance_survive_its_restart(
-    supervisor: Supervisor, repository: Path, home: Home
-) -> None:
-    spawned = await supervisor.spawn(specialist(repository, "@@demo busy 60"), LEAD)
-    sent = await supervisor.send(requests.SendRequest(instance_id=spawned.instance_id, message="after"), LEAD)
-    assert sent.status is MessageStatus.ACCEPTED
-    await supervisor.restart(requests.RestartRequest(instance_id=spawned.instance_id), LEAD)
-    await settle_supervisor(supervisor, spawned.instance_id)
-    assert [prompt.endswith("after") for prompt in received(home, spawned.instance_id)] == [False, True]
-
-
 async def test_a_terminated_instance_has_no_message_under_way_and_needs_nobody(
     supervisor: Supervisor, repository: Path
 ) -> None:
@@ -141,16 +107,6 @@ async def test_a_terminated_instance_has_no_message_under_way_and_needs_nobody(
     assert [(info.status, info.queued_messages) for info in listed.instances] == [(Status.STOPPED, 0)] * 2
 
 
-async def test_a_worktree_in_which_another_instance_works_is_kept(supervisor: Supervisor, repository: Path) -> None:
-    owner = await supervisor.spawn(specialist(repository), LEAD)
-    guest = await supervisor.spawn(
-        specialist(repository, workDir=owner.working_directory, workspaceMode="shared"), LEAD
-    )
-    ended = await supervisor.terminate(requests.TerminateRequest(instance_id=owner.instance_id), LEAD)
-    assert guest.instance_id in (ended.terminated[0].kept or "")
-    assert Path(guest.working_directory).is_dir()
-
-
 async def test_who_restarts_and_terminates_at_once_gets_one_after_the_other(
     supervisor: Supervisor, repository: Path, home: Home
 ) -> None:
@@ -163,20 +119,28 @@ async def test_who_restarts_and_terminates_at_once_gets_one_after_the_other(
     assert TmuxServer(home.tmux_socket).agents() == ()
 
 
-async def test_a_spawn_whose_caller_goes_away_is_either_whole_or_gone(supervisor: Supervisor, repository: Path) -> None:
-    spawning = asyncio.create_task(supervisor.spawn(specialist(repository), LEAD))
-    await asyncio.sleep(0.1)
-    spawning.cancel()
-    await asyncio.gather(spawning, return_exceptions=True)
+async def test_several_are_restarted_and_terminated_by_one_call_each_and_an_unknown_one_fails_alone(
+    supervisor: Supervisor, repository: Path
+) -> None:
+    members = [specialist(repository, "hello", role="manager"), specialist(repository)]
+    spawned = await supervisor.spawn_batch(requests.SpawnBatchRequest(instances=members), LEAD)
+    manager, other = [each.instance_id or "" for each in spawned.instances]
+    below = (await supervisor.spawn(specialist(repository, parentId=manager), LEAD)).instance_id
+    await settle_supervisor(supervisor, manager, other, below)
+
+    again = await supervisor.restart(requests.RestartRequest(instance_ids=[other, "spec_9_9_9", below]), LEAD)
+    assert again.restarted is not None
+    assert [each.success for each in again.restarted] == [True, False, True]
+    assert again.restarted[0].status is Status.READY
+
+    request = requests.TerminateRequest(instance_ids=[manager, below, "spec_9_9_9", other], cascade=True)
+    ended = await supervisor.terminate(request, LEAD)
+    assert [(each.instance_id, each.error is None) for each in ended.terminated] == [
+        (below, True),
+        (manager, True),
+        ("spec_9_9_9", False),
+        (other, True),
+    ]
+    assert {each.status for each in ended.terminated} == {Status.STOPPED, None}
     listed = await supervisor.list(requests.ListRequest(), LEAD)
-    (info,) = listed.instances
-    await settle_supervisor(supervisor, info.instance_id)
-    sent = await supervisor.send(requests.SendRequest(instance_id=info.instance_id, message="there?", wait=True), LEAD)
-    assert sent.status is MessageStatus.SUBMITTED
-
-
-async def test_without_cascade_those_below_go_on_and_are_named(supervisor: Supervisor, repository: Path) -> None:
-    executive = await supervisor.spawn(specialist(repository, role="executive"), LEAD)
-    below = await supervisor.spawn(specialist(repository, parentId=executive.instance_id), LEAD)
-    ended = await supervisor.terminate(requests.TerminateRequest(instance_id=executive.instance_id), LEAD)
-    assert ended.still_running == [below.instance_id]
+    assert (listed.instances, listed.not_shown) == ([], 3)

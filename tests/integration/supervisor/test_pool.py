@@ -113,7 +113,7 @@ async def test_a_spare_that_dies_while_it_is_being_taken_costs_the_taker_nothing
     run = await team.start_compared()
     await prewarm(run, team, 1)
     (spare,) = spares(run)
-    hand_over = run.supervisor._spawner._starts.warm._hand_over
+    hand_over = run.supervisor._spawner._starter._hand_over
 
     async def deadly(member: Member, given: Member) -> None:
         if dies == "worktree":
@@ -126,7 +126,7 @@ async def test_a_spare_that_dies_while_it_is_being_taken_costs_the_taker_nothing
             await place.leave()
             vars(place).update(vars(Instance(team.catalog)))  # as its process is after Ray has started it again
 
-    monkeypatch.setattr(run.supervisor._spawner._starts.warm, "_hand_over", deadly)
+    monkeypatch.setattr(run.supervisor._spawner._starter, "_hand_over", deadly)
     instance_id = await spawn(run, team, "the task")
     record = run.team.registry.get(instance_id).record
     assert received(team.home, record.place)[0].endswith("the task")

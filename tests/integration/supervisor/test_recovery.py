@@ -196,3 +196,38 @@ async def test_an_instance_whose_record_cannot_be_read_is_left_alone(team: Resta
     assert (team.home.worktrees / strange).is_dir()
     assert team.home.instance_directory(strange).is_dir()
     assert (await run.supervisor._store.load(key))[key] == b"\x63" + whole[1:]
+
+
+async def test_agents_live_on_without_their_socket_and_what_is_sent_meanwhile_arrives_once_it_is_back(
+    team: RestartableTeam,
+) -> None:
+    run = await team.start_compared()
+    first = await spawn(run, team)
+    await settle(run, first)
+    before = agents(team)
+    team.home.tmux_socket.unlink()
+    (sent,) = await send(run, first, "while it is away")
+    assert await run.recovery.reconcile()
+    await settle(run, first)
+    assert receipt_of(run, sent).status is MessageStatus.SUBMITTED
+    assert texts(team, first) == ["hello", "while it is away"]
+    assert agents(team) == before
+    assert await disagreements(team, run) == []
+
+
+async def test_a_supervisor_and_actors_that_come_back_meanwhile_adopt_the_agents_all_the_same(
+    team: RestartableTeam,
+) -> None:
+    run = await team.start_compared()
+    first = await spawn(run, team)
+    await settle(run, first)
+    before = agents(team)
+    await run.kill()
+    await team.actors.die()
+    team.home.tmux_socket.unlink()
+    run = await team.start_compared()
+    (sent,) = await send(run, first, "afterwards")
+    await settle(run, first)
+    assert receipt_of(run, sent).status is MessageStatus.SUBMITTED
+    assert agents(team) == before
+    assert await disagreements(team, run) == []

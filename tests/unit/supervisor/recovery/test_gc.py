@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Collection, Sequence
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -84,9 +83,8 @@ class Scene:
     def take_over(self, store: MemoryStore) -> None:
         """A supervisor begins that knows nothing yet of what the store holds."""
         self.team = Team(store)
-        staff: Any = SimpleNamespace(host=self.disk, factory=None, memory=None, scheduler=None)
-        adopter: Any = None
-        lifecycle = Lifecycle(self.team, staff, adopter, 1.0)
+        nothing: Any = None
+        lifecycle = Lifecycle(self.team, self.disk, nothing, nothing, nothing, None, 1.0)
         self.collector = GarbageCollector(Home(Path("/home")), self.team, self.disk, lifecycle)
         self.service = GcService(self.team, self.collector)
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from actors.errors import PhalanxError
+from supervisor.api.requests import TerminateRequest
 from supervisor.team.registry import InstanceStage, is_instance_id
 from tests.fakes.clock import VirtualTimeLoop, show_virtual_time
 from tests.fakes.supervisor import Killed, Machine, SupervisorRun
@@ -98,7 +99,7 @@ class Team(RuleBasedStateMachine):
     def somebody_terminates(self, which: int) -> None:
         instance_id = self.one(which)
         self.machine.may_end.add(instance_id)
-        self.ask(self.supervisor.lifecycle.terminate(instance_id, cascade=False))
+        self.ask(self.supervisor.lifecycle.terminate(TerminateRequest(instance_id=instance_id)))
 
     @precondition(lambda self: self.known)
     @rule(which=WHICH)

@@ -1,71 +1,234 @@
+"""A spawn is whole or undone, counts under the cap, and takes a spare agent whole or not at all."""
+
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from typing import Any
 
-from supervisor.team.registry import InstanceStage
+import pytest
+
+from actors.agents.base import Handover
+from actors.errors import AgentError, StoreError, TerminalError, UnavailableError
+from actors.nodes import Node
+from actors.status import Status
+from supervisor.api import requests, results
+from supervisor.api.requests import Malformed, Role, SpawnRequest
+from supervisor.api.verbs import Caller
+from supervisor.cluster.scheduler import HostScheduler, Placement
+from supervisor.pool.agents import spare_agent
+from supervisor.pool.pool import Spare
+from supervisor.spawning.spawner import AgentStarter, StartedAgent, spawn_all
+from supervisor.team.registry import InstanceStage, Member
+from supervisor.team.team import Team
+from tests.fakes.hosts import FakeCluster, FakeHost, workspace
+from tests.fakes.instances import READY, FakeInstance, FakeListener
+from tests.fakes.store import MemoryStore
 from tests.fakes.supervisor import CAP, Machine, SupervisorRun
+from tests.fakes.team import FIRST, record
+
+SPARE = "spare_1"
 
 
-async def test_a_spawn_whose_caller_went_away_counts_under_the_cap_until_it_is_done() -> None:
-    async def callers_come_and_go() -> tuple[list[int], int]:
-        run = SupervisorRun(Machine(), {})
-        await run.begin()
-        started = []
-        for batch in range(3):
-            calls = [asyncio.create_task(run.spawn(f"r{batch}{number}")) for number in range(CAP)]
-            await asyncio.sleep(0.01)
-            for call in calls:
-                call.cancel()
-            await asyncio.gather(*calls, return_exceptions=True)
-            started.append(sum(member.record.stage is InstanceStage.STARTING for member in run.team.registry))
-        last = await run.spawn("last")
-        ended = sum(member.record.stage is InstanceStage.RUNNING for member in run.team.registry)
-        await run.kill()
-        assert last.stage is InstanceStage.RUNNING
-        return started, ended
-
-    started, ended = await callers_come_and_go()
-    assert started == [CAP, CAP, CAP], "as many as the cap allows, however often a call is cut off and repeated"
-    assert ended == CAP + 1, "who went away while waiting for a turn has made nothing"
+def request(context: str = "hello") -> SpawnRequest:
+    return SpawnRequest(role=Role.SPECIALIST, work_dir="/project", context=context)
 
 
-async def test_what_is_under_way_when_the_team_ends_is_undone_and_its_callers_learn_why() -> None:
-    async def the_team_ends() -> tuple[list[str], list[str], int]:
-        machine = Machine()
-        run = SupervisorRun(machine, {})
-        await run.begin()
-        calls = [asyncio.create_task(run.spawn(f"r{number}")) for number in range(2 * CAP)]
-        while not machine.sessions:  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
-        run.permits.close("it ends")
-        await run.spawner.end("it ends")
-        told = await asyncio.gather(*calls, return_exceptions=True)
-        left = [name for name, agent in machine.sessions.items() if agent.alive]
-        there = len(list(run.team.registry.everyone()))
-        await run.kill()
-        return [str(each) for each in told], left, there
-
-    told, left, there = await the_team_ends()
-    assert told == ["it ends"] * 2 * CAP
-    assert (left, there) == ([], 0)
+@pytest.fixture
+async def run() -> AsyncIterator[SupervisorRun]:
+    made = SupervisorRun(Machine(), {})
+    await made.begin()
+    yield made
+    await made.kill()
 
 
-async def test_the_undoing_of_a_spawn_goes_to_its_end_however_often_the_team_is_told_to_end() -> None:
-    async def the_team_ends_twice() -> tuple[list[str], int]:
-        machine = Machine()
-        run = SupervisorRun(machine, {})
-        await run.begin()
-        call = asyncio.create_task(run.spawn("r"))
-        while not machine.sessions:  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
-        run.permits.close("it ends")
-        first = asyncio.create_task(run.spawner.end("it ends"))
-        await asyncio.sleep(0.001)
-        await run.spawner.end("it ends")
-        await asyncio.gather(first, call, return_exceptions=True)
-        left = [name for name, agent in machine.sessions.items() if agent.alive]
-        there = len(list(run.team.registry.everyone()))
-        await run.kill()
-        return left, there
+def in_stage(run: SupervisorRun, stage: InstanceStage) -> int:
+    return sum(member.record.stage is stage for member in run.team.registry)
 
-    assert await the_team_ends_twice() == ([], 0)
+
+async def until_an_agent_runs(run: SupervisorRun) -> None:
+    while not run.machine.sessions:  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
+
+
+def left(run: SupervisorRun) -> list[str]:
+    """The agents and members that are there."""
+    alive = [name for name, agent in run.machine.sessions.items() if agent.alive]
+    return alive + [member.record.instance_id for member in run.team.registry.everyone()]
+
+
+async def test_a_spawn_whose_caller_went_away_counts_under_the_cap_until_it_is_done(run: SupervisorRun) -> None:
+    for batch in range(3):
+        calls = [asyncio.create_task(run.spawn(f"r{batch}{number}")) for number in range(CAP)]
+        await asyncio.sleep(0.01)
+        for call in calls:
+            call.cancel()
+        await asyncio.gather(*calls, return_exceptions=True)
+        assert in_stage(run, InstanceStage.STARTING) == CAP, "however often a call is cut off and repeated"
+    last = await run.spawn("last")
+    assert last.stage is InstanceStage.RUNNING
+    assert in_stage(run, InstanceStage.RUNNING) == CAP + 1, "a call that was cut off in the queue has made nothing"
+
+
+async def test_what_is_under_way_when_the_team_ends_is_undone_and_its_callers_learn_why(run: SupervisorRun) -> None:
+    calls = [asyncio.create_task(run.spawn(f"r{number}")) for number in range(2 * CAP)]
+    await until_an_agent_runs(run)
+    run.permits.close("it ends")
+    await run.spawner.end("it ends")
+    told = await asyncio.gather(*calls, return_exceptions=True)
+    assert [str(each) for each in told] == ["it ends"] * 2 * CAP
+    assert left(run) == []
+
+
+async def test_the_undoing_of_a_spawn_goes_to_its_end_however_often_the_team_is_told_to_end(
+    run: SupervisorRun,
+) -> None:
+    call = asyncio.create_task(run.spawn("r"))
+    await until_an_agent_runs(run)
+    run.permits.close("it ends")
+    first = asyncio.create_task(run.spawner.end("it ends"))
+    await asyncio.sleep(0.001)
+    await run.spawner.end("it ends")
+    await asyncio.gather(first, call, return_exceptions=True)
+    assert left(run) == []
+
+
+async def test_members_of_a_batch_fail_alone_are_counted_as_they_are_done_and_found_again_by_their_ids() -> None:
+    ids: list[str | None] = []
+    told: list[tuple[int, int, str]] = []
+
+    async def spawn(member: SpawnRequest, caller: Caller) -> results.SpawnResult:
+        ids.append(member.request_id)
+        caller.progress(0, 1, "waits")
+        if member.context == "refused":
+            raise AgentError("it did not start")
+        if member.context == "broken":
+            raise RuntimeError("a fault of ours")
+        return results.SpawnResult(
+            instance_id=member.context,
+            session_name="s",
+            role=member.role,
+            workspace_mode="shared",
+            working_directory="/usr",
+            branch=None,
+            status=Status.READY,
+        )
+
+    wrong = Malformed({}, "no role")
+    batch = requests.SpawnBatchRequest(
+        instances=[request("one"), request("refused"), wrong, request("broken"), request("two")], request_id="b"
+    )
+    outcomes = await spawn_all(batch, Caller(sender="lead", progress=lambda *word: told.append(word)), spawn)
+    codes = [one.instance_id or (one.error and one.error.code) for one in outcomes]
+    assert codes == ["one", "agent", "invalid_request", "internal", "two"]
+    assert ids == ["b/0", "b/1", "b/3", "b/4"]
+    assert [word[:2] for word in told if word[2] != "waits"] == [(number, 5) for number in range(1, 6)]
+    assert {word[1] for word in told} == {5}
+
+
+class HandoverHost(FakeHost):
+    """Notes where the instance is placed when the agent gets its name; ``error`` is raised then."""
+
+    def __init__(self, scene: WarmStart) -> None:
+        super().__init__()
+        self._scene = scene
+        self.placed: list[str] = []
+        self.error: BaseException | None = None
+
+    async def hand_over(self, handover: Handover) -> None:
+        self.placed += [self._scene.scheduler.places[handover.instance_id], self._scene.member.record.host]
+        if self.error is not None:
+            raise self.error
+
+
+class WarmStart:
+    """Two hosts, and a pool with one spare agent. That is on ``far``; the instance is placed on ``near``."""
+
+    def __init__(self) -> None:
+        self.team = Team(MemoryStore())
+        self.host = HandoverHost(self)
+        nodes = [Node(name=name, address=f"10.0.0.{at}", slots=4) for at, name in enumerate(("near", "far"), 1)]
+        self.scheduler = HostScheduler("near", self.host, FakeCluster(*nodes), 0)
+        pools: Any = self
+        nothing: Any = None
+        self._starter = AgentStarter(nothing, self.host, self.team, nothing, pools, self.scheduler)
+        self.allowed: Sequence[str] | None = None
+        self.rejected: list[str] = []
+        spare = record(
+            1,
+            instance_id=SPARE,
+            recipe="r",
+            stage=InstanceStage.SPARE,
+            host="far",
+            workspace=workspace(SPARE),
+            actor=f"{SPARE}@10.0.0.2",
+            pane_id="%7",
+            pid=7,
+        )
+        self.spare = self.team.registry.restore(spare, now=1.0)
+        self.spare.snapshot = READY
+        self.team.members.follow(SPARE, FakeInstance(), "first", FakeListener())
+        self.member = self.team.registry.restore(record(1, stage=InstanceStage.STARTING, host="near"), now=1.0)
+        self.placement = Placement(host="near", address="10.0.0.1", own=True, instance_id=FIRST)
+
+    @property
+    def agents(self) -> WarmStart:
+        return self
+
+    def take_agent(self, request: SpawnRequest, work_dir: Path, hosts: Sequence[str] | None) -> Spare[str, Member]:
+        self.allowed = hosts
+        return spare_agent(self.spare)
+
+    def reject(self, spare: Spare[str, Member], why: str) -> None:
+        self.rejected.append(why)
+
+    async def begin(self) -> StartedAgent | None:
+        return await self._starter.warm(self.member, request(), "lead", self.placement)
+
+
+@pytest.fixture
+async def warm() -> AsyncIterator[WarmStart]:
+    made = WarmStart()
+    await made.scheduler.nodes()
+    yield made
+    await made.team.members.leave_all()
+
+
+async def test_an_instance_is_where_its_spare_is_before_the_host_gives_it_its_name(warm: WarmStart) -> None:
+    assert await warm.begin() is not None
+    assert warm.allowed == ["near", "far"]
+    assert warm.host.placed == ["far", "far"]
+    bound = warm.member.record
+    assert (bound.host, bound.actor, bound.spare, bound.pid) == ("far", f"{SPARE}@10.0.0.2", SPARE, 7)
+    assert (warm.placement.host, warm.placement.address, warm.placement.own) == ("far", "10.0.0.2", False)
+    assert SPARE not in warm.team.registry
+
+
+@pytest.mark.parametrize("error", [TerminalError("no session"), UnavailableError("the host does not answer")])
+async def test_a_spare_on_another_host_that_cannot_be_given_leaves_the_instance_where_it_was_placed(
+    warm: WarmStart, error: Exception
+) -> None:
+    warm.host.error = error
+    assert await warm.begin() is None
+    assert warm.rejected == [str(error)]
+    assert (warm.member.record.host, warm.placement.host, warm.scheduler.places[FIRST]) == ("near", "near", "near")
+    assert SPARE in warm.team.registry
+
+
+@pytest.mark.parametrize("error", [asyncio.CancelledError(), StoreError("no space left")])
+async def test_a_spare_whose_spawn_is_cut_off_is_given_to_no_other(warm: WarmStart, error: BaseException) -> None:
+    warm.host.error = error
+    with pytest.raises(type(error)):
+        await warm.begin()
+    assert len(warm.rejected) == 1
+
+
+async def test_when_the_host_where_it_was_placed_does_not_answer_the_spawn_fails_and_the_spare_goes(
+    warm: WarmStart,
+) -> None:
+    warm.host.error = UnavailableError("the host does not answer")
+    warm.scheduler.shift(warm.placement, "far")
+    with pytest.raises(UnavailableError):
+        await warm.begin()
+    assert warm.rejected == ["the host does not answer"]

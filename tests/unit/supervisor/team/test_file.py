@@ -10,7 +10,7 @@ import pytest
 
 from actors.home import Home
 from actors.marks import TEAM_MARK
-from supervisor.team.file import TeamInfo, head_runs, read_team, wanted_team, write_team
+from supervisor.team.file import TeamInfo, head_runs, read_team, reason_in, step_line, wanted_team, write_team
 
 TEAM = TeamInfo(
     team_id="abc",
@@ -55,3 +55,23 @@ def test_a_process_that_got_the_id_of_a_dead_head_is_not_taken_for_it() -> None:
     assert not head_runs(replace(TEAM, head_pid=os.getpid()))
     assert not head_runs(replace(TEAM, head_pid=0))
     assert not head_runs(replace(TEAM, head_pid=2**22 + 1))
+
+
+STEPS = "\n".join(step_line("18:20:25", what) for what in ("starting Ray", "starting the supervisor"))
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (f"{STEPS}\ntmux is missing.\n\nInstall it.\n", "tmux is missing.\nInstall it."),
+        (f"{STEPS}\n", ""),
+        ("", ""),
+        ("Another team is led from here.\n", "Another team is led from here."),
+        (
+            f"of an earlier one\n{STEPS}\n" + "".join(f"{number}\n" for number in range(30)),
+            "\n".join(map(str, range(18, 30))),
+        ),
+    ],
+)
+def test_the_reason_is_what_follows_the_last_step(text: str, reason: str) -> None:
+    assert reason_in(text) == reason

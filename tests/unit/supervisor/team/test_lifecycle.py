@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,38 +9,42 @@ from typing import Any
 import pytest
 
 from actors.agents.base import RestartedAgent
-from actors.errors import AgentError, StoreError, UnavailableError, WrongStateError
+from actors.errors import AgentError, StoreError, UnavailableError, UnknownInstanceError, WrongStateError
+from actors.host.load import HostLoad
 from actors.instance.reports import Report
-from actors.messages import Message
 from actors.status import Status
 from actors.tmux.pane import PaneInfo
 from actors.worktrees.model import Workspace
+from supervisor.api import requests
+from supervisor.api.results import RestartResult
 from supervisor.records import decode_record
 from supervisor.spawning.admission import FairSemaphore, MemoryAdmission
-from supervisor.spawning.staff import Staff
 from supervisor.store import keys
-from supervisor.team.lifecycle import Lifecycle
+from supervisor.team.lifecycle import GIVEN_UP, AutoRestart, Lifecycle, restart_all, resume_all
 from supervisor.team.queries import is_settled
-from supervisor.team.registry import InstanceRecord, InstanceStage
+from supervisor.team.registry import InstanceRecord, InstanceStage, Member
 from supervisor.team.team import Team
 from tests.fakes.clock import turns
 from tests.fakes.hosts import host_load
 from tests.fakes.instances import READY, FakeInstance
 from tests.fakes.store import MemoryStore
-from tests.fakes.team import add_member, outgoing, receipt
+from tests.fakes.team import accept, add_member, outgoing, receipt
 
 ID = "spec_0_0_1"
+LIMIT = 3
 
 
-class Outside:
-    """Host, factory and adoption in one. ``reported``: what is first heard of an agent that was started again."""
+class Scene:
+    """A team with one instance, which has failed; host, factory and adopter in one."""
 
-    def __init__(self, reported: Status) -> None:
-        self.store = MemoryStore()
-        self.team = Team(self.store)
+    def __init__(self, team: Team, store: MemoryStore, member: Member, reported: Status) -> None:
+        """``reported``: what is first heard of an agent that was started again."""
+        self.team = team
+        self.store = store
+        self.member = member
         self._reported = reported
-        host: Any = self
-        self.memory = MemoryAdmission(host, 1, 0)
+        this: Any = self
+        self.lifecycle = Lifecycle(team, this, this, this, MemoryAdmission(this, 1, 0), None, 0.05)
         self.ended = 0
         self.destroyed: list[str] = []
         self.renewed: list[str] = []
@@ -52,7 +56,17 @@ class Outside:
         self.refuses = ""
         """What the store says as soon as the agent is ended."""
 
-    async def load(self) -> Any:
+    async def restart(self) -> RestartResult:
+        return await self.lifecycle.restart(self.member, self.member.record)
+
+    async def renew(self) -> None:
+        await self.lifecycle.renew(self.member, "what matters")
+
+    async def hear(self, **snapshot: Any) -> None:
+        report = Report(incarnation="i", sequence=1, snapshot=replace(READY, **snapshot), receipts=())
+        await self.team.take_in(ID, report)
+
+    async def load(self) -> HostLoad:
         return host_load(available_mb=self.available_mb)
 
     async def end_agent(self, instance_id: str, session_name: str, grace_s: float) -> None:
@@ -66,8 +80,7 @@ class Outside:
     ) -> RestartedAgent:
         self.sessions.append(session_id)
         self.while_away()
-        pane = PaneInfo(session_name=session_name, pane_id="%2", pid=2)
-        return RestartedAgent(pane=pane, resumed=True)
+        return RestartedAgent(pane=PaneInfo(session_name=session_name, pane_id="%2", pid=2), resumed=True)
 
     async def destroy(self, name: str) -> None:
         self.destroyed.append(name)
@@ -83,145 +96,167 @@ class Outside:
         self.team.changes.announce()
 
 
-async def lifecycle(reported: Status) -> tuple[Lifecycle, Team, Outside]:
-    """With one instance that has failed."""
-    outside: Any = Outside(reported)
-    team = outside.team
-    permits = FairSemaphore(3)
-    staff = Staff(
-        host=outside,
-        factory=outside,
-        permits=permits,
-        memory=outside.memory,
-    )
+async def scene_of(reported: Status) -> Scene:
+    store = MemoryStore()
+    team = Team(store)
     member = await add_member(team, work_dir=Path("/usr"), stage=InstanceStage.FAILED)
     member.snapshot = replace(READY, status=Status.FAILED)
-    return Lifecycle(team, staff, outside, 0.05), team, outside
+    return Scene(team, store, member, reported)
+
+
+@pytest.fixture
+async def scene() -> Scene:
+    return await scene_of(Status.READY)
 
 
 @pytest.mark.parametrize("reported", [Status.READY, Status.BUSY, Status.WAITING_PERMISSION, Status.RATE_LIMITED])
-async def test_who_is_at_work_already_on_what_has_waited_for_it_was_started_well(reported: Status) -> None:
-    made, team, outside = await lifecycle(reported)
-    result = await made.resume(team.registry.get(ID))
+async def test_an_agent_that_is_at_work_already_on_what_has_waited_for_it_was_started_well(reported: Status) -> None:
+    scene = await scene_of(reported)
+    result = await scene.lifecycle.resume(scene.member)
     assert result is not None
-    assert (result.status, outside.ended) == (reported, 1)
-    assert team.registry.get(ID).record.stage is InstanceStage.RUNNING
+    assert (result.status, scene.ended) == (reported, 1)
+    assert scene.member.record.stage is InstanceStage.RUNNING
 
 
 @pytest.mark.parametrize("reported", [Status.STARTING, Status.FAILED])
-async def test_who_does_not_come_to_its_prompt_is_ended_and_has_failed(reported: Status) -> None:
-    made, team, outside = await lifecycle(reported)
+async def test_an_agent_that_does_not_come_to_its_prompt_is_ended_has_failed_and_takes_no_messages(
+    reported: Status,
+) -> None:
+    scene = await scene_of(reported)
     with pytest.raises(AgentError, match="could not be restarted"):
-        await made.resume(team.registry.get(ID))
-    assert (team.registry.get(ID).record.stage, outside.ended) == (InstanceStage.FAILED, 2)
+        await scene.lifecycle.resume(scene.member)
+    assert (scene.member.record.stage, scene.ended) == (InstanceStage.FAILED, 2)
+    (checked,) = scene.team.outbox.check([outgoing()], "lead", 1.0)
+    assert isinstance(checked, WrongStateError)
 
 
-async def said_abroad(team: Team) -> set[str]:
+async def test_a_restart_of_one_that_has_ended_waits_for_memory_and_says_so(scene: Scene) -> None:
+    scene.available_mb = 0
+    told: list[str] = []
+    restarting = asyncio.create_task(scene.lifecycle.restart(scene.member, scene.member.record, told.append))
+    await turns(50)
+    assert "waits for room" in told[0]
+    assert not scene.member.turn.locked()
+    assert scene.sessions == []
+    scene.available_mb = 4000
+    assert (await restarting).status is Status.READY
+
+
+async def test_a_restart_of_one_that_lives_takes_its_own_place_at_once(scene: Scene) -> None:
+    scene.member.snapshot = READY
+    scene.available_mb = 0
+    assert (await scene.restart()).status is Status.READY
+
+
+async def test_an_instance_that_is_being_restarted_is_not_stopped_and_takes_messages_that_wait(scene: Scene) -> None:
+    scene.member.snapshot = READY
+    seen: list[object] = []
+
+    def look() -> None:
+        (checked,) = scene.team.outbox.check([outgoing()], "lead", 1.0)
+        seen.extend([isinstance(checked, Exception), scene.member.status, is_settled(scene.team, scene.member)])
+
+    scene.while_away = look
+    await scene.restart()
+    assert seen == [False, Status.STARTING, False]
+    assert (scene.member.status, scene.member.coming_back) == (Status.READY, False)
+
+
+async def test_a_restart_goes_on_with_the_conversation_that_was_heard_of_last(scene: Scene) -> None:
+    await scene.hear(session_id="after a clear", transcript_path="/t/after.jsonl")
+    await scene.restart()
+    assert scene.sessions == ["after a clear"]
+    stored = await scene.store.load(keys.INSTANCE_PREFIX)
+    assert decode_record(stored[keys.instance(ID)]).session_id == "after a clear"
+
+
+async def test_a_restart_that_had_to_wait_does_not_end_what_another_one_has_started_meanwhile(scene: Scene) -> None:
+    asked_of = scene.member.record
+    await scene.restart()
+    with pytest.raises(WrongStateError, match="restarted meanwhile"):
+        await scene.lifecycle.restart(scene.member, asked_of)
+    assert len(scene.sessions) == 1
+
+
+async def test_a_restart_that_had_to_wait_does_not_bring_back_what_was_terminated_meanwhile(scene: Scene) -> None:
+    asked_of = scene.member.record
+    await scene.team.save(ID, wanted=False, stage=InstanceStage.STOPPED)
+    with pytest.raises(WrongStateError, match="terminated"):
+        await scene.lifecycle.restart(scene.member, asked_of)
+    assert scene.sessions == []
+    assert (await scene.restart()).status is Status.READY
+
+
+async def test_when_no_actor_can_be_had_the_agent_that_was_ended_has_failed_and_says_why(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def no_actor(record: InstanceRecord) -> FakeInstance:
+        raise UnavailableError("Ray gives no actor")
+
+    await scene.team.save(ID, stage=InstanceStage.RUNNING)
+    monkeypatch.setattr(scene, "actor", no_actor)
+    with pytest.raises(UnavailableError):
+        await scene.restart()
+    assert (scene.member.record.stage, scene.member.record.reason) == (InstanceStage.FAILED, "Ray gives no actor")
+
+
+async def arrived_elsewhere(team: Team) -> set[str]:
     """Ids of what has arrived in the instance's conversation, which is on another host alone."""
     workspace = Workspace(mode="isolated", directory=Path("/w") / ID, home=Path("/repository/.git"))
     await team.save(ID, stage=InstanceStage.RUNNING, host="worker", actor=f"{ID}@10.0.0.2", workspace=workspace)
     team.registry.get(ID).snapshot = READY
-    sent = [
-        each for each in team.outbox.check([outgoing("one"), outgoing("two")], "lead", 1.0) if isinstance(each, Message)
-    ]
-    await team.outbox.accept(sent)
+    sent = await accept(team, "one", "two")
     await team.outbox.take_receipts([receipt(message) for message in sent])
     return {message.id for message in sent}
 
 
-async def test_a_fresh_conversation_is_given_nothing_again_of_what_the_one_before_held() -> None:
-    made, team, outside = await lifecycle(Status.READY)
-    assert len(await said_abroad(team)) == 2
-    await made.renew(team.registry.get(ID), "what matters")
-    await team.outbox.deliver_again(ID)
-    assert team.outbox.pending(ID) == 0
-    assert await outside.store.load(keys.MESSAGE_PREFIX) == {}
+async def test_a_fresh_conversation_is_given_nothing_again_of_what_the_one_before_held(scene: Scene) -> None:
+    assert len(await arrived_elsewhere(scene.team)) == 2
+    await scene.renew()
+    await scene.team.outbox.deliver_again(ID)
+    assert scene.team.outbox.pending(ID) == 0
+    assert await scene.store.load(keys.MESSAGE_PREFIX) == {}
 
 
-async def test_a_conversation_that_is_only_begun_again_still_misses_what_its_host_alone_has() -> None:
-    made, team, _ = await lifecycle(Status.READY)
-    said = await said_abroad(team)
-    await made.restart(team.registry.get(ID), team.registry.get(ID).record)
-    assert set(team.outbox.unsynced.of(ID)) == said
+async def test_a_conversation_that_is_only_begun_again_still_misses_what_its_host_alone_has(scene: Scene) -> None:
+    sent = await arrived_elsewhere(scene.team)
+    await scene.restart()
+    assert set(scene.team.outbox.unsynced.of(ID)) == sent
 
 
-async def test_while_the_fresh_conversation_cannot_be_stored_nothing_of_the_one_before_is_forgotten() -> None:
-    made, team, outside = await lifecycle(Status.READY)
-    said = await said_abroad(team)
-    outside.refuses = "no space left"
+async def test_while_the_fresh_conversation_cannot_be_stored_nothing_of_the_one_before_is_forgotten(
+    scene: Scene,
+) -> None:
+    sent = await arrived_elsewhere(scene.team)
+    scene.refuses = "no space left"
     with pytest.raises(StoreError):
-        await made.renew(team.registry.get(ID), "what matters")
-    assert set(team.outbox.unsynced.of(ID)) == said
-    assert team.registry.get(ID).record.session_id == "s"
+        await scene.renew()
+    assert set(scene.team.outbox.unsynced.of(ID)) == sent
+    assert scene.member.record.session_id == "s"
 
 
-async def test_a_restart_of_one_that_has_ended_waits_for_memory_and_says_so() -> None:
-    made, team, outside = await lifecycle(Status.READY)
-    outside.available_mb = 0
-    told: list[str] = []
-    restarting = asyncio.create_task(made.restart(team.registry.get(ID), team.registry.get(ID).record, told.append))
-    await turns(50)
-    assert "waits for room" in told[0]
-    assert not team.registry.get(ID).turn.locked()
-    assert outside.sessions == []
-    outside.available_mb = 4000
-    assert (await restarting).status is Status.READY
+async def test_a_fresh_conversation_gets_an_actor_that_knows_nothing_of_the_one_before(scene: Scene) -> None:
+    await scene.renew()
+    assert scene.destroyed == [ID]
+    assert scene.sessions == [scene.member.record.session_id] != ["s"]
 
 
-async def test_a_restart_of_one_that_lives_takes_its_own_place_at_once() -> None:
-    made, team, outside = await lifecycle(Status.READY)
-    team.registry.get(ID).snapshot = READY
-    outside.available_mb = 0
-    assert (await made.restart(team.registry.get(ID), team.registry.get(ID).record)).status is Status.READY
+async def test_only_a_conversation_that_has_not_begun_has_what_was_typed_before_forgotten(scene: Scene) -> None:
+    await scene.renew()
+    fresh = scene.member.record.session_id
+    await scene.restart()
+    await scene.hear(session_id="after a clear", transcript_path="/t/after.jsonl")
+    await scene.restart()
+    assert scene.renewed == [fresh, fresh]
+    assert scene.sessions == [fresh, fresh, "after a clear"]
 
 
-async def test_who_is_being_restarted_is_not_stopped_and_takes_messages_that_wait() -> None:
-    made, team, outside = await lifecycle(Status.READY)
-    member = team.registry.get(ID)
-    member.snapshot = READY
-    seen: list[object] = []
-
-    def look() -> None:
-        (checked,) = team.outbox.check([outgoing()], "lead", 1.0)
-        seen.extend([isinstance(checked, Message), member.status, is_settled(team, member)])
-
-    outside.while_away = look
-    await made.restart(member, member.record)
-    assert seen == [True, Status.STARTING, False]
-    assert (member.status, member.coming_back) == (Status.READY, False)
-
-
-async def test_one_that_could_not_be_started_again_takes_no_messages() -> None:
-    made, team, _ = await lifecycle(Status.FAILED)
-    member = team.registry.get(ID)
-    with pytest.raises(AgentError):
-        await made.restart(member, member.record)
-    (checked,) = team.outbox.check([outgoing()], "lead", 1.0)
-    assert isinstance(checked, WrongStateError)
-
-
-async def test_a_restart_goes_on_with_the_conversation_that_was_heard_of_last() -> None:
-    made, team, outside = await lifecycle(Status.READY)
-    now = replace(READY, session_id="after a clear", transcript_path="/t/after.jsonl")
-    await team.take_in(ID, Report(incarnation="i", sequence=1, snapshot=now, receipts=()))
-    await made.restart(team.registry.get(ID), team.registry.get(ID).record)
-    assert outside.sessions == ["after a clear"]
-    stored = await outside.store.load(keys.INSTANCE_PREFIX)
-    assert decode_record(stored[keys.instance(ID)]).session_id == "after a clear"
-
-
-async def test_a_fresh_conversation_gets_an_actor_that_knows_nothing_of_the_one_before() -> None:
-    made, team, outside = await lifecycle(Status.READY)
-    await made.renew(team.registry.get(ID), "what matters")
-    assert outside.destroyed == [ID]
-    assert outside.sessions == [team.registry.get(ID).record.session_id] != ["s"]
-
-
-async def test_an_unexpected_error_with_one_of_a_cascade_ends_all_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    made, team, outside = await lifecycle(Status.READY)
+async def test_an_unexpected_error_with_one_of_a_cascade_ends_all_others(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for number, parent in ((2, ID), (3, ID), (4, "spec_0_0_3")):
-        await add_member(team, number, parent_id=parent, work_dir=Path("/usr"))
-    end_agent, save = outside.end_agent, team.save
+        await add_member(scene.team, number, parent_id=parent, work_dir=Path("/usr"))
+    end_agent, save = scene.end_agent, scene.team.save
 
     async def fails_for_one(instance_id: str, session_name: str, grace_s: float) -> None:
         if instance_id == "spec_0_0_2":
@@ -233,61 +268,238 @@ async def test_an_unexpected_error_with_one_of_a_cascade_ends_all_others(monkeyp
             raise StoreError("no space left")
         return await save(instance_id, **changes)
 
-    monkeypatch.setattr(outside, "end_agent", fails_for_one)
-    monkeypatch.setattr(team, "save", refuses_one)
-    result = await made.terminate(ID, cascade=True)
+    monkeypatch.setattr(scene, "end_agent", fails_for_one)
+    monkeypatch.setattr(scene.team, "save", refuses_one)
+    result = await scene.lifecycle.terminate(requests.TerminateRequest(instance_id=ID, cascade=True))
     codes = {one.instance_id: one.error.code if one.error else "" for one in result.terminated}
     assert codes == {"spec_0_0_2": "internal", "spec_0_0_4": "store", "spec_0_0_3": "", ID: ""}
     assert {one.instance_id: one.status for one in result.terminated}["spec_0_0_3"] is Status.STOPPED
-    assert not team.registry.get("spec_0_0_4").ending
-    assert not result.success
+    assert not scene.team.registry.get("spec_0_0_4").ending
+    assert (result.success, result.still_running) == (False, ["spec_0_0_2", "spec_0_0_4"])
 
 
-async def test_only_a_conversation_that_has_not_begun_has_what_was_typed_before_forgotten() -> None:
-    made, team, outside = await lifecycle(Status.READY)
-    member = team.registry.get(ID)
-    await made.renew(member, "what matters")
-    fresh = member.record.session_id
-    await made.restart(member, member.record)
-    cleared = replace(READY, session_id="after a clear", transcript_path="/t/after.jsonl")
-    await team.take_in(ID, Report(incarnation="i", sequence=1, snapshot=cleared, receipts=()))
-    await made.restart(member, member.record)
-    assert outside.renewed == [fresh, fresh]
-    assert outside.sessions == [fresh, fresh, "after a clear"]
-
-
-async def test_a_restart_that_had_to_wait_does_not_end_what_another_one_has_started_meanwhile() -> None:
-    made, team, outside = await lifecycle(Status.READY)
-    member = team.registry.get(ID)
-    asked_of = member.record
-    await made.restart(member, asked_of)
-    with pytest.raises(WrongStateError, match="restarted meanwhile"):
-        await made.restart(member, asked_of)
-    assert len(outside.sessions) == 1
-
-
-async def test_a_restart_that_had_to_wait_does_not_bring_back_what_was_terminated_meanwhile() -> None:
-    made, team, outside = await lifecycle(Status.READY)
-    member = team.registry.get(ID)
-    asked_of = member.record
-    await team.save(ID, wanted=False, stage=InstanceStage.STOPPED)
-    with pytest.raises(WrongStateError, match="terminated"):
-        await made.restart(member, asked_of)
-    assert outside.sessions == []
-    assert (await made.restart(member, member.record)).status is Status.READY
-
-
-async def test_when_no_actor_can_be_had_the_agent_that_was_ended_has_failed_and_says_why(
-    monkeypatch: pytest.MonkeyPatch,
+async def test_several_are_ended_in_the_order_asked_each_once_and_those_that_are_unknown_fail_alone(
+    scene: Scene,
 ) -> None:
-    made, team, outside = await lifecycle(Status.READY)
-    member = team.registry.get(ID)
-    await team.save(ID, stage=InstanceStage.RUNNING)
+    for number in (2, 3):
+        await add_member(scene.team, number, parent_id=ID, work_dir=Path("/usr"))
+    request = requests.TerminateRequest(instance_ids=[ID, "spec_9", "spec_0_0_2", ID])
+    result = await scene.lifecycle.terminate(request)
+    codes = [(one.instance_id, one.error.code if one.error else "") for one in result.terminated]
+    assert codes == [(ID, ""), ("spec_9", "unknown_instance"), ("spec_0_0_2", "")]
+    assert (result.success, result.still_running) == (False, ["spec_0_0_3"])
 
-    async def no_actor(record: InstanceRecord) -> FakeInstance:
-        raise UnavailableError("Ray gives no actor")
 
-    monkeypatch.setattr(outside, "actor", no_actor)
-    with pytest.raises(UnavailableError):
-        await made.restart(member, member.record)
-    assert (member.record.stage, member.record.reason) == (InstanceStage.FAILED, "Ray gives no actor")
+async def test_what_a_cascade_ends_is_told_once_and_before_what_leads_it(scene: Scene) -> None:
+    await add_member(scene.team, 2, parent_id=ID, work_dir=Path("/usr"))
+    result = await scene.lifecycle.terminate(requests.TerminateRequest(instance_ids=[ID, "spec_0_0_2"], cascade=True))
+    assert [one.instance_id for one in result.terminated] == ["spec_0_0_2", ID]
+    assert (result.success, result.still_running) == (True, [])
+
+
+async def restart(instance_id: str) -> RestartResult:
+    if instance_id == "spec_9":
+        raise UnknownInstanceError("There is no instance spec_9.")
+    return RestartResult(instance_id=instance_id, status=Status.READY, resumed=True)
+
+
+async def test_one_that_is_named_alone_is_refused_as_a_call_of_its_own(scene: Scene) -> None:
+    with pytest.raises(UnknownInstanceError):
+        await scene.lifecycle.terminate(requests.TerminateRequest(instance_id="spec_9"))
+    with pytest.raises(UnknownInstanceError):
+        await restart_all(requests.RestartRequest(instance_id="spec_9"), restart)
+
+
+async def test_several_are_restarted_in_the_order_asked_and_those_that_cannot_be_fail_alone() -> None:
+    done = await restart_all(requests.RestartRequest(instance_ids=["spec_1", "spec_9", "spec_2", "spec_1"]), restart)
+    assert done.restarted is not None
+    assert [(each.instance_id, each.success, each.status) for each in done.restarted] == [
+        ("spec_1", True, Status.READY),
+        ("spec_9", False, None),
+        ("spec_2", True, Status.READY),
+    ]
+    assert not done.success
+    one = await restart_all(requests.RestartRequest(instance_id="spec_1"), restart)
+    assert (one.success, one.status, one.resumed, one.restarted) == (True, Status.READY, True, None)
+
+
+async def test_members_that_are_resumed_fail_alone_and_are_counted_as_they_are_done() -> None:
+    team = Team(MemoryStore())
+    members = [await add_member(team, number, stage=InstanceStage.FAILED) for number in range(1, 5)]
+    told: list[tuple[int, int, str]] = []
+
+    async def resume(member: Member) -> RestartResult | None:
+        match member.record.number:
+            case 1:
+                raise AgentError("it did not start")
+            case 2:
+                raise RuntimeError("a fault of ours")
+            case 3:
+                return None
+        return RestartResult(instance_id=member.record.instance_id, status=Status.READY, resumed=True)
+
+    outcomes = await resume_all(members, FairSemaphore(1), resume, lambda *word: told.append(word))
+    assert [one.error.code if one.error else one.resumed for one in outcomes] == ["agent", "internal", False, True]
+    assert told == [
+        (0, 4, "starting them"),
+        (1, 4, "spec_0_0_1 failed"),
+        (2, 4, "spec_0_0_2 failed"),
+        (3, 4, "spec_0_0_3"),
+        (4, 4, "spec_0_0_4"),
+    ]
+
+
+class FakeLifecycle:
+    """Notes when an instance was tried; ``fails`` says whether that goes wrong."""
+
+    def __init__(self, team: Team) -> None:
+        self._team = team
+        self.at: list[float] = []
+        self.fails: Iterator[bool | str] = iter(())
+
+    async def resume(self, member: Member) -> RestartResult | None:
+        if not member.record.resumable:
+            return None
+        self.at.append(asyncio.get_running_loop().time())
+        fails = next(self.fails, False)
+        if fails == "unexpectedly":
+            raise RuntimeError("a fault of ours")
+        if fails:
+            await self._team.mark_ended(member, InstanceStage.FAILED, "it did not start")
+            raise AgentError("it did not start")
+        await self._team.save(member.record.instance_id, stage=InstanceStage.RUNNING, ended_at=0.0)
+        member.snapshot = READY
+        return RestartResult(instance_id=member.record.instance_id, status=Status.READY, resumed=True)
+
+
+class Restarts:
+    """A team whose one instance fails as the test says and is started again by itself."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        self.store = store
+        self.team = Team(store)
+        self._lifecycle = FakeLifecycle(self.team)
+        lifecycle: Any = self._lifecycle
+        self.auto_restart = AutoRestart(self.team, lifecycle, FairSemaphore(5), LIMIT)
+        self.team.subscribe_failures(self.auto_restart.failed)
+        self._begun = asyncio.get_running_loop().time()
+
+    @property
+    def member(self) -> Member:
+        return self.team.registry.get(ID)
+
+    async def fail(self, *restarts: bool | str) -> None:
+        """``restarts``: whether the next attempts go wrong, too."""
+        self._lifecycle.fails = iter(restarts)
+        await self.team.mark_ended(self.member, InstanceStage.FAILED, "exit status 9")
+
+    @property
+    def tried_after(self) -> list[float]:
+        return [round(at - self._begun, 1) for at in self._lifecycle.at]
+
+    async def after_a_crash(self, *restarts: bool) -> Restarts:
+        """The next supervisor, which has seen that its instance has failed."""
+        await self.auto_restart.stop()
+        later = Restarts(self.store)
+        await later.team.load()
+        later._lifecycle.fails = iter(restarts)
+        later.auto_restart.failed(later.member)
+        return later
+
+
+@pytest.fixture
+async def restarts() -> AsyncIterator[Restarts]:
+    made = Restarts(MemoryStore())
+    await add_member(made.team)
+    yield made
+    await made.auto_restart.stop()
+
+
+@pytest.mark.parametrize(
+    ("fails", "tried_after", "stage"),
+    [
+        ([], [0.5], InstanceStage.RUNNING),
+        (["unexpectedly"], [0.5, 1.5], InstanceStage.RUNNING),
+        ([True] * 10, [0.5, 1.5, 3.5], InstanceStage.FAILED),
+    ],
+    ids=["it works", "an unexpected error costs one try", "after the limit it stays failed"],
+)
+async def test_an_agent_that_fails_is_started_again_after_pauses_that_grow(
+    restarts: Restarts, fails: list[bool | str], tried_after: list[float], stage: InstanceStage
+) -> None:
+    await restarts.fail(*fails)
+    await asyncio.sleep(3600)
+    assert (restarts.tried_after, restarts.member.record.stage) == (tried_after, stage)
+
+
+async def test_one_that_stays_failed_says_so_with_what_to_do_once_and_not_before(restarts: Restarts) -> None:
+    member = restarts.member
+    await restarts.fail(*[True] * 10)
+    await asyncio.sleep(3)
+    assert GIVEN_UP not in member.snapshot.reason
+    await asyncio.sleep(3600)
+    told = member.snapshot.reason
+    assert told.startswith("it did not start\n")
+    assert "3 times in a row" in told
+    assert "restart spec_0_0_1" in told
+    reported = replace(member.snapshot, reason="exit status 9", unread=1)
+    await restarts.team.take_in(ID, Report(incarnation="i", sequence=1, snapshot=reported, receipts=()))
+    assert (member.snapshot.reason, member.snapshot.unread) == (told, 1)
+    later = await restarts.after_a_crash()
+    await asyncio.sleep(10)
+    assert later.member.snapshot.reason == told
+    await later.auto_restart.stop()
+
+
+@pytest.mark.parametrize(
+    ("runs_s", "attempts"), [(30, LIMIT), (700, 10)], ids=["fails soon again", "has run for a while"]
+)
+async def test_only_one_that_has_run_for_a_while_has_its_attempts_back(
+    restarts: Restarts, runs_s: float, attempts: int
+) -> None:
+    for _ in range(10):
+        await restarts.fail()
+        await asyncio.sleep(runs_s)
+    assert len(restarts.tried_after) == attempts
+
+
+async def test_time_alone_gives_no_attempts_back_to_one_that_stays_failed(restarts: Restarts) -> None:
+    await restarts.fail(*[True] * LIMIT)
+    await asyncio.sleep(3600)
+    restarts.auto_restart.failed(restarts.member)
+    await asyncio.sleep(3600)
+    assert len(restarts.tried_after) == LIMIT
+
+
+async def test_attempts_are_counted_on_after_a_crash_of_the_supervisor(restarts: Restarts) -> None:
+    await restarts.fail(*[True] * 10)
+    await asyncio.sleep(2)
+    later = await restarts.after_a_crash(*[True] * 10)
+    await asyncio.sleep(3600)
+    assert len(restarts.tried_after) + len(later.tried_after) == LIMIT
+    await later.auto_restart.stop()
+
+
+async def test_a_failure_in_the_very_moment_in_which_an_attempt_ends_is_not_overlooked(restarts: Restarts) -> None:
+    await restarts.fail()
+    (task,) = (task for task in asyncio.all_tasks() if task.get_name() == f"resume {ID}")
+    again = asyncio.Event()
+    task.add_done_callback(lambda _: again.set())
+    await again.wait()
+    await restarts.fail()
+    await asyncio.sleep(60)
+    assert restarts.tried_after == [0.5, 1.5]
+
+
+async def test_one_that_is_terminated_during_the_pause_is_not_brought_back(restarts: Restarts) -> None:
+    await restarts.fail()
+    await restarts.team.save(ID, wanted=False, stage=InstanceStage.ENDING)
+    await asyncio.sleep(60)
+    assert restarts.tried_after == []
+
+
+async def test_nothing_is_started_once_it_has_stopped(restarts: Restarts) -> None:
+    await restarts.fail()
+    await restarts.auto_restart.stop()
+    await asyncio.sleep(60)
+    assert restarts.tried_after == []

@@ -1,15 +1,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from actors.errors import InvalidRequestError, UnknownInstanceError
-from actors.instance.reports import InstanceSnapshot
-from actors.status import Status
-from actors.worktrees.model import Workspace
 from supervisor.api.requests import SpawnRequest
-from supervisor.records import decode_record, encode_record
 from supervisor.team.registry import InstanceStage, Member, Registry
 from tests.fakes.team import record
 
@@ -68,29 +65,21 @@ def test_a_parent_that_cannot_lead_this_role_is_refused_in_words(role: str, pare
         add(registry, role, parent)
 
 
-def test_a_parent_that_is_not_alive_takes_no_children() -> None:
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"stage": InstanceStage.FAILED}, "is failed: restart it first"),
+        ({"stage": InstanceStage.STOPPED, "wanted": False}, "was terminated: choose another one"),
+        ({"stage": InstanceStage.ENDING, "wanted": False}, "is being terminated: choose another one"),
+    ],
+)
+def test_a_parent_that_has_ended_takes_no_children(changes: dict[str, Any], words: str) -> None:
     registry = Registry()
-    parent = add(registry, "executive")
-    parent.snapshot = InstanceSnapshot(status=Status.FAILED)
-    with pytest.raises(InvalidRequestError, match="restart it first"):
-        add(registry, "manager", parent.record.instance_id)
-
-
-def test_a_terminated_parent_is_not_said_to_come_back_by_a_restart() -> None:
-    registry = Registry()
-    parent = registry.restore(record(1, role="executive", stage=InstanceStage.STOPPED, wanted=False), now=1.0)
-    with pytest.raises(InvalidRequestError, match=r"was terminated: choose another one"):
+    parent = registry.restore(record(1, role="executive", **changes), now=1.0)
+    with pytest.raises(InvalidRequestError, match=words):
         add(registry, "manager", parent.record.instance_id)
 
 
 def test_an_unknown_instance_is_refused_and_list_is_named() -> None:
     with pytest.raises(UnknownInstanceError, match="Call list"):
         Registry().get("spec_9_9_9")
-
-
-def test_a_record_survives_its_way_through_the_store() -> None:
-    registry = Registry()
-    instance_id = add(registry, "specialist").record.instance_id
-    workspace = Workspace(mode="shared", directory=registry.get(instance_id).record.work_dir, notes=("a note",))
-    record = registry.change(instance_id, workspace=workspace, pid=7)
-    assert decode_record(encode_record(record)) == record

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from actors.errors import FencedError, StoreError
 from actors.instance.reports import InstanceSnapshot, Report
-from actors.messages import Message
 from actors.status import Status
 from supervisor.records import decode_record
 from supervisor.store import keys
@@ -20,9 +19,7 @@ from supervisor.team.team import Team
 from tests.fakes.clock import turns
 from tests.fakes.instances import READY
 from tests.fakes.store import MemoryStore
-from tests.fakes.team import add_member, outgoing, receipt
-
-ID = "spec_0_0_1"
+from tests.fakes.team import FIRST, accept, add_member, receipt
 
 
 def report(status: Status = Status.READY, *, sequence: int = 1, path: str = "", reason: str = "") -> Report:
@@ -31,7 +28,7 @@ def report(status: Status = Status.READY, *, sequence: int = 1, path: str = "", 
 
 
 async def stored(store: MemoryStore) -> InstanceRecord:
-    return decode_record((await store.load(keys.INSTANCE_PREFIX))[keys.instance(ID)])
+    return decode_record((await store.load(keys.INSTANCE_PREFIX))[keys.instance(FIRST)])
 
 
 class Failures:
@@ -74,9 +71,9 @@ def test_changes_and_reports_at_the_same_time_lose_nothing_of_each_other(steps: 
                 case "go on":
                     store.gate.set()
                 case Report():
-                    under_way.append(asyncio.create_task(team.take_in(ID, step)))
+                    under_way.append(asyncio.create_task(team.take_in(FIRST, step)))
                 case dict():
-                    under_way.append(asyncio.create_task(team.save(ID, **step)))
+                    under_way.append(asyncio.create_task(team.save(FIRST, **step)))
                     expected.update({name: value for name, value in step.items() if name != "stage"})
         store.gate.set()
         await asyncio.gather(*under_way)
@@ -91,9 +88,9 @@ async def test_what_a_spawn_has_noted_while_another_change_is_stored_is_not_lost
     team = Team(store)
     member = await add_member(team, stage=InstanceStage.STARTING)
     store.gate.clear()
-    ending = asyncio.create_task(team.save(ID, wanted=False))
+    ending = asyncio.create_task(team.save(FIRST, wanted=False))
     await turns()
-    team.registry.change(ID, pane_id="%7", pid=7)
+    team.registry.change(FIRST, pane_id="%7", pid=7)
     store.gate.set()
     await ending
     assert (member.record.wanted, member.record.pane_id) == (False, "%7")
@@ -106,10 +103,10 @@ async def test_a_report_that_could_not_be_stored_has_changed_nothing_and_may_com
     failures = Failures(team)
     store.fails()
     with pytest.raises(StoreError):
-        await team.take_in(ID, report(Status.FAILED, reason="exit status 9"))
+        await team.take_in(FIRST, report(Status.FAILED, reason="exit status 9"))
     assert (member.record.stage, member.snapshot, failures.told) == (InstanceStage.RUNNING, READY, [])
     store.error = None
-    await team.take_in(ID, report(Status.FAILED, reason="exit status 9"))
+    await team.take_in(FIRST, report(Status.FAILED, reason="exit status 9"))
     assert (member.record.stage, member.snapshot.status) == (InstanceStage.FAILED, Status.FAILED)
     assert failures.told == ["exit status 9"]
     assert (await stored(store)).reason == "exit status 9"
@@ -120,9 +117,9 @@ async def test_a_failure_is_told_once_however_often_it_is_reported() -> None:
     await add_member(team)
     failures = Failures(team)
     for sequence in range(3):
-        await team.take_in(ID, report(Status.FAILED, sequence=sequence, reason="gone"))
-    await team.take_in(ID, report(Status.READY))
-    await team.take_in(ID, report(Status.FAILED, reason="again"))
+        await team.take_in(FIRST, report(Status.FAILED, sequence=sequence, reason="gone"))
+    await team.take_in(FIRST, report(Status.READY))
+    await team.take_in(FIRST, report(Status.FAILED, reason="again"))
     assert failures.told == ["gone", "again"]
 
 
@@ -130,11 +127,9 @@ async def test_receipts_stand_in_the_store_together_with_what_else_the_report_ch
     store = MemoryStore()
     team = Team(store)
     await add_member(team)
-    (message,) = team.outbox.check([outgoing()], "lead", 1.0)
-    assert isinstance(message, Message)
-    await team.outbox.accept([message])
+    (message,) = await accept(team, "hello")
     before = store.saves
-    await team.take_in(ID, replace(report(path="/transcript"), receipts=(receipt(message),)))
+    await team.take_in(FIRST, replace(report(path="/transcript"), receipts=(receipt(message),)))
     assert store.saves == before + 1
     assert (await stored(store)).transcript_path == "/transcript"
     assert await store.load(keys.MESSAGE_PREFIX) == {}
@@ -148,7 +143,7 @@ async def test_a_report_decides_nothing_while_an_instance_is_started_or_terminat
     team = Team(MemoryStore())
     member = await add_member(team, stage=stage, wanted=wanted)
     failures = Failures(team)
-    await team.take_in(ID, report(status, path="/transcript"))
+    await team.take_in(FIRST, report(status, path="/transcript"))
     assert (member.record.stage, member.record.transcript_path) == (stage, "/transcript")
     assert member.snapshot.status is status
     assert failures.told == []
@@ -158,12 +153,10 @@ async def test_receipts_of_an_instance_that_is_forgotten_are_taken_in_all_the_sa
     store = MemoryStore()
     team = Team(store)
     await add_member(team)
-    (message,) = team.outbox.check([outgoing()], "lead", 1.0)
-    assert isinstance(message, Message)
-    await team.outbox.accept([message])
-    await team.remove(ID)
-    await team.take_in(ID, replace(report(), receipts=(receipt(message),)))
-    assert team.outbox.pending(ID) == 0
+    (message,) = await accept(team, "hello")
+    await team.remove(FIRST)
+    await team.take_in(FIRST, replace(report(), receipts=(receipt(message),)))
+    assert team.outbox.pending(FIRST) == 0
     assert await store.load(keys.INSTANCE_PREFIX) == {}
 
 
@@ -209,8 +202,8 @@ async def test_a_supervisor_that_was_replaced_reads_and_writes_nothing_any_more(
     store.error = None
     before = await store.load("")
     for deed in (
-        team.save(ID, host="b"),
-        team.remove(ID),
+        team.save(FIRST, host="b"),
+        team.remove(FIRST),
         team.mark_ended(member, InstanceStage.STOPPED, ""),
         team.load(),
     ):
