@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import cast
 
 from actors.home import Home
+from actors.host.host import Host
 from supervisor.api.verbs import VerbService
-from supervisor.cluster.migration import Drainer, Failover, Relocation, WorkSync
+from supervisor.cluster.migration import Drainer, Failover, WorkSync
 from supervisor.cluster.router import HostRouter
+from supervisor.cluster.scheduler import HostScheduler
 from supervisor.cluster.service import ClusterService, HostConnector, NoClusterService
-from supervisor.cluster.slots import SlotAccounting
 from supervisor.git.service import GitService, RemoteGit
 from supervisor.metrics.autotune import CapTuningLoop
 from supervisor.metrics.metrics import MetricsRecorder
@@ -21,12 +23,13 @@ from supervisor.pool.orders import OrderBook, this_boot
 from supervisor.pool.placement import ClusterPlacement, SparePlacement
 from supervisor.pool.service import Pools
 from supervisor.pool.worktrees import StaleSpareCleaner, WorktreeMaker
+from supervisor.ports import ClusterPort, InstanceFactory
 from supervisor.recovery.gc import GarbageCollector, GcService
 from supervisor.recovery.recovery import Recovery
 from supervisor.settings import Settings
 from supervisor.settings.live import LiveSettings, TunableValues
 from supervisor.settings.service import SettingsService
-from supervisor.spawning.admission import WorkDirPolicy
+from supervisor.spawning.admission import FairSemaphore, MemoryAdmission, WorkDirPolicy, any_slots
 from supervisor.spawning.rollback import SpawnRollback
 from supervisor.spawning.spawner import Spawner, SpawnSettings, Starts
 from supervisor.spawning.staff import Staff
@@ -41,12 +44,39 @@ from supervisor.team.recycling import ContextRecycler
 from supervisor.team.team import Team
 
 
-def build_supervisor(home: Home, settings: Settings, staff: Staff, store: StateStore) -> Supervisor:
-    """The supervisor over the given host, instances and state; ``recover`` it before the first verb."""
-    host, factory, permits, memory, scheduler = staff.host, staff.factory, staff.permits, staff.memory, staff.scheduler
+def build_supervisor(
+    home: Home,
+    settings: Settings,
+    own_host: Host,
+    factory: InstanceFactory,
+    store: StateStore,
+    cluster: ClusterPort | None = None,
+    host_name: str = "",
+) -> Supervisor:
+    """The supervisor over this host, instances and state; ``recover`` it before the first verb.
+
+    ``cluster``: the Ray cluster that the team has joined; ``host_name``: the name of this host there.
+    """
     recorder = MetricsRecorder()
     fenced = FencedStore(store, recorder)
     team = Team(fenced, _names(home), recorder)
+
+    scheduler = router = None
+    if cluster is not None:
+        scheduler = HostScheduler(
+            host_name, own_host, cluster, team.registry, team.members, most_per_host=settings.host_instances
+        )
+        router = HostRouter(scheduler, team.registry, home.travel / "conversations")
+    host = cast("Host", router) if router else own_host
+    permits = FairSemaphore(settings.max_concurrent_spawns)
+    memory = MemoryAdmission(
+        own_host,
+        settings.agent_memory_mb,
+        settings.memory_reserve_mb,
+        settings.spawn_timeout_s,
+        slots_left=scheduler.slots_left if scheduler else any_slots,
+    )
+    staff = Staff(host=host, factory=factory, permits=permits, memory=memory, scheduler=scheduler)
     team.add_warning(lambda: memory.warning)
     live_settings = LiveSettings(TunableValues.of(settings))
     batching = Batching(live_settings, team)
@@ -111,7 +141,7 @@ def build_supervisor(home: Home, settings: Settings, staff: Staff, store: StateS
             MetricsService(monitor, recorder, history, AlertLoop(monitor, feed), feed, cap_tuning),
             SettingsService(home, live_settings, cap_tuning, TunableValues.of(settings.configured)),
             # Before the pools, which ask for their spares where they are.
-            _cluster_service(home, settings, staff, team, adopter, lifecycle),
+            _cluster_service(home, settings, staff, router, team, adopter, lifecycle),
             pools,
         ),
         on_shutdown=at_the_end,
@@ -131,9 +161,7 @@ def make_pools(
 ) -> Pools:
     placement = SparePlacement(staff.host, staff.memory)
     if staff.scheduler is not None:
-        slots = SlotAccounting(team, staff.scheduler)
-        slots.install(staff.memory)
-        placement = ClusterPlacement(staff.host, staff.memory, staff.scheduler, slots)
+        placement = ClusterPlacement(staff.host, staff.memory, staff.scheduler)
     return Pools(
         team,
         staff.permits,
@@ -153,21 +181,25 @@ def make_pools(
 
 
 def _cluster_service(
-    home: Home, settings: Settings, staff: Staff, team: Team, adopter: Adopter, lifecycle: Lifecycle
+    home: Home,
+    settings: Settings,
+    staff: Staff,
+    router: HostRouter | None,
+    team: Team,
+    adopter: Adopter,
+    lifecycle: Lifecycle,
 ) -> VerbService:
     scheduler, factory = staff.scheduler, staff.factory
-    if scheduler is None:
+    if scheduler is None or router is None:
         return NoClusterService()
-    hosts = HostRouter(scheduler, home.travel / "conversations")
-    relocation = Relocation(team, scheduler, hosts)
     return ClusterService(
         home,
         team,
         scheduler,
-        Drainer(team, scheduler, hosts, factory, adopter, lifecycle, relocation),
+        Drainer(team, scheduler, router, factory, lifecycle, adopter),
         (
-            WorkSync(team, hosts, settings.save_interval_s),
-            Failover(team, scheduler, hosts, factory, lifecycle, relocation),
+            WorkSync(team, router, settings.save_interval_s),
+            Failover(team, scheduler, router, factory, lifecycle),
             HostConnector(scheduler),
         ),
     )

@@ -1,4 +1,4 @@
-"""Routes the calls of a ``HostPort`` to the host that each call is about, in a cluster.
+"""Routes each call of a host to the one that it is about, in a cluster.
 
 ``HostRouter`` takes the place of the one host of a team on one machine; the supervisor's other modules do not notice.
 ``TranscriptCopies`` holds what came home of conversations on other hosts.
@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import shutil
-from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
@@ -21,9 +21,11 @@ from actors.host.host import Host
 from actors.instance.inbox import ids_in_record
 from actors.instance.transcript import FileTail
 from actors.tmux.pane import PaneInfo
+from actors.transfer.bundles import StartPoint
 from actors.worktrees.model import OrphanWorktree, RemovalResult, Workspace, WorkspaceMode, name_in
 from supervisor.cluster.scheduler import HostScheduler
 from supervisor.team.instance import SPARE_PREFIX
+from supervisor.team.registry import Registry
 
 logger = logging.getLogger(__name__)
 
@@ -35,16 +37,17 @@ _Answer = TypeVar("_Answer")
 
 
 class HostRouter:
-    """A ``HostPort`` over all hosts. A method that is not defined here goes to this machine.
+    """A host over all hosts. A method that is not defined here goes to this machine.
 
     An instance's host stands in its record, also that of the spares that it was made of (``InstanceRecord.names``).
     Code goes there before its agent starts and comes home before its worktree is removed. A call that names no instance
     is about this machine. All in the supervisor's event loop.
     """
 
-    def __init__(self, scheduler: HostScheduler, conversations: Path) -> None:
+    def __init__(self, scheduler: HostScheduler, registry: Registry, conversations: Path) -> None:
         """``conversations``: where copies of those of other hosts are kept."""
         self._scheduler = scheduler
+        self._registry = registry
         self._conversations = TranscriptCopies(conversations)
         self._withdrawn: set[str] = set()
         """Spares that could not be bound, by name: whatever branch they are on, at home it is no longer theirs."""
@@ -61,44 +64,44 @@ class HostRouter:
 
         Which hosts with instances cannot be asked stands in ``HostScheduler.away`` afterwards.
         """
-        names = sorted({self._scheduler.own, *self._scheduler.linked(), *self._scheduler.places.values()})
-        looks = await asyncio.gather(*map(self._agents_of, names))
-        self._scheduler.away = {name for name, look in zip(names, looks, strict=True) if look is None}
-        return tuple(agent for look in looks for agent in look or ())
+        names = sorted({*self._scheduler.linked(), *self._scheduler.places.values()})
+        looks = await self._ask(names, self._agents_of)
+        self._scheduler.away = {name for name in names if name not in looks}
+        return tuple(agent for look in looks.values() for agent in look)
 
-    async def _agents_of(self, name: str) -> list[RunningAgent] | None:
-        """None when the host cannot be asked. What is wrong with this machine itself is raised."""
-        if name == self._scheduler.own:
-            here = await self._scheduler.own_link().agents()
-            return [agent for agent in here if self._scheduler.places.get(agent.session_name, name) == name]
-        try:
-            async with asyncio.timeout(_LOOK_S):
-                link = await self._scheduler.link(name)
-                return [agent for agent in await link.agents() if await self._belongs(name, link, agent)]
-        except (PhalanxError, TimeoutError) as error:
-            if name not in self._scheduler.away:
-                logger.warning("the agents of %s cannot be seen now: %s", name, error or "no answer")
-            return None
+    async def _agents_of(self, name: str, link: Host) -> list[RunningAgent]:
+        return [agent for agent in await link.agents() if await self._belongs(name, link, agent)]
 
     async def _belongs(self, name: str, link: Host, agent: RunningAgent) -> bool:
-        if self._scheduler.places.get(agent.session_name) == name:
+        place = self._scheduler.places.get(agent.session_name)
+        if name == self._scheduler.own:
+            return place in {None, name}
+        if place == name:
             return True
-        logger.warning("%s on %s is no instance of this host (any more): it is ended", agent.session_name, name)
-        await link.end_agent(self._scheduler.place_of(agent.session_name), agent.session_name, _STALE_GRACE_S)
+        session = agent.session_name
+        logger.warning("%s on %s is no instance of this host (any more): it is ended", session, name)
+        directory = self._registry.get(session).record.place if session in self._registry else session
+        await link.end_agent(directory, session, _STALE_GRACE_S)
         return False
 
     async def create_workspace(self, instance_id: str, work_dir: Path, mode: WorkspaceMode) -> Workspace:
-        link = await self._link(instance_id)
-        own = self._scheduler.own_link()
+        link, own = await self._link(instance_id), self._scheduler.own_link()
         if link is own or mode == "shared":
             return await link.create_workspace(instance_id, work_dir, mode)
         origin = await own.transfer.origin(instance_id, work_dir)
-        try:
+        async with self._dropped_on_failure(origin):
             made = await link.transfer.settle(origin, own.transfer)
+        return _from_home(made, origin)
+
+    @asynccontextmanager
+    async def _dropped_on_failure(self, origin: StartPoint) -> AsyncIterator[None]:
+        """Takes away the branch that was made at home when it comes to no worktree elsewhere."""
+        try:
+            yield
         except BaseException:
-            await asyncio.shield(own.transfer.drop_branch(origin.git_directory, origin.branch, origin.commit))
+            home = self._scheduler.own_link().transfer
+            await asyncio.shield(home.drop_branch(origin.git_directory, origin.branch, origin.commit))
             raise
-        return replace(made, home=origin.git_directory, notes=(*origin.notes, *made.notes))
 
     async def create_spare(self, name: str, work_dir: Path) -> Workspace:
         link, own = await self._link(name), self._scheduler.own_link()
@@ -115,14 +118,14 @@ class HostRouter:
         if spare.home is None:
             return await own.bind_spare(spare, instance_id, work_dir)
         origin = await own.transfer.origin(instance_id, work_dir)
-        try:
-            bound = await link.transfer.bind_spare(spare, origin, own.transfer)
-        except BaseException:
-            if spare.worktree is not None:
-                self._withdrawn.add(spare.worktree.name)
-            await asyncio.shield(own.transfer.drop_branch(origin.git_directory, origin.branch, origin.commit))
-            raise
-        return replace(bound, home=origin.git_directory, notes=(*origin.notes, *bound.notes))
+        async with self._dropped_on_failure(origin):
+            try:
+                bound = await link.transfer.bind_spare(spare, origin, own.transfer)
+            except BaseException:
+                if spare.worktree is not None:
+                    self._withdrawn.add(spare.worktree.name)
+                raise
+        return _from_home(bound, origin)
 
     async def hand_over(self, handover: Handover) -> None:
         """Also updates the launch that is kept here, with which it can be started elsewhere."""
@@ -147,7 +150,8 @@ class HostRouter:
         """Whether the branch of this name at home was made for the spare: since it was bound an instance may have got
         the name, with a worktree elsewhere."""
         withdrawn = spare.worktree is not None and spare.worktree.name in self._withdrawn
-        return not withdrawn and not self._scheduler.is_worked_on(bound)
+        workspaces = (member.record.workspace for member in self._registry)
+        return not withdrawn and all(each is None or each.branch != bound for each in workspaces)
 
     async def retire_workspace(self, workspace: Workspace) -> RemovalResult:
         link = await self._link_of(workspace)
@@ -253,7 +257,7 @@ class HostRouter:
         """Also what is kept of it here; of one that has no host, what any host has."""
         own, place = self._scheduler.own_link(), self._scheduler.places.get(instance_id)
         if place is None:
-            await self._on_all(lambda link: link.forget_instance(instance_id))
+            await self._ask(self._scheduler.linked(), lambda _, link: link.forget_instance(instance_id))
         elif (link := await self._scheduler.link(place)) is not own:
             await link.forget_instance(instance_id)
         await own.forget_instance(instance_id)
@@ -261,12 +265,12 @@ class HostRouter:
 
     async def instance_directories(self) -> tuple[str, ...]:
         """Of all hosts that can be asked."""
-        found = await self._on_all(lambda link: link.instance_directories())
+        found = await self._ask(self._scheduler.linked(), lambda _, link: link.instance_directories())
         return tuple(sorted({name for names in found.values() for name in names}))
 
     async def orphans(self, known: Collection[str]) -> tuple[OrphanWorktree, ...]:
         """Of all hosts that can be asked."""
-        found = await self._on_all(lambda link: link.orphans(known))
+        found = await self._ask(self._scheduler.linked(), lambda _, link: link.orphans(known))
         own = self._scheduler.own
         return tuple(replace(each, host="" if name == own else name) for name, there in found.items() for each in there)
 
@@ -296,21 +300,21 @@ class HostRouter:
             return await self._scheduler.link(what.host or self._scheduler.own)
         return await self._link_of(what)
 
-    async def _on_all(self, ask: Callable[[Host], Awaitable[_Answer]]) -> dict[str, _Answer]:
-        """What is wrong with this machine itself is raised; another that does not answer is left out."""
+    async def _ask(self, names: Iterable[str], ask: Callable[[str, Host], Awaitable[_Answer]]) -> dict[str, _Answer]:
+        """The answers by host. A host that does not answer is left out; an error of this machine is raised."""
 
-        async def on(name: str, link: Host) -> tuple[str, _Answer] | None:
+        async def one(name: str) -> tuple[str, _Answer] | None:
             if name == self._scheduler.own:
-                return name, await ask(link)
+                return name, await ask(name, self._scheduler.own_link())
             try:
                 async with asyncio.timeout(_LOOK_S):
-                    return name, await ask(link)
+                    return name, await ask(name, await self._scheduler.link(name))
             except (PhalanxError, TimeoutError) as error:
-                logger.warning("what is left on %s cannot be seen now: %s", name, error or "no answer")
+                if name not in self._scheduler.away:
+                    logger.warning("what is on %s cannot be seen now: %s", name, error or "no answer")
                 return None
 
-        answers = await asyncio.gather(*(on(name, link) for name, link in self._scheduler.linked().items()))
-        return dict(filter(None, answers))
+        return dict(filter(None, await asyncio.gather(*map(one, names))))
 
     async def _link(self, instance_id: str) -> Host:
         return await self._scheduler.link(self._scheduler.places.get(instance_id, self._scheduler.own))
@@ -320,6 +324,10 @@ class HostRouter:
         if workspace.worktree is None or workspace.home is None:
             return self._scheduler.own_link()
         return await self._link(workspace.worktree.name.partition("-")[0])
+
+
+def _from_home(made: Workspace, origin: StartPoint) -> Workspace:
+    return replace(made, home=origin.git_directory, notes=(*origin.notes, *made.notes))
 
 
 class TranscriptCopies:

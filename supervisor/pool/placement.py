@@ -8,14 +8,15 @@ would never be idle. The makers of spares and the pools call it, in the supervis
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 from actors.concurrency import ChangeNotifier
 from actors.errors import UnavailableError
 from actors.host.host import Host
+from actors.nodes import Node
 from supervisor.cluster.scheduler import HostScheduler
-from supervisor.cluster.slots import SlotAccounting
 from supervisor.spawning.admission import MemoryAdmission
 
 
@@ -102,10 +103,9 @@ class SparePlacement:
 
 
 class ClusterPlacement(SparePlacement):
-    def __init__(self, host: Host, memory: MemoryAdmission, scheduler: HostScheduler, slots: SlotAccounting) -> None:
+    def __init__(self, host: Host, memory: MemoryAdmission, scheduler: HostScheduler) -> None:
         super().__init__(host, memory)
         self._scheduler = scheduler
-        self._slots = slots
         self.changes = scheduler.changes
 
     @property
@@ -114,30 +114,37 @@ class ClusterPlacement(SparePlacement):
 
     @property
     def linked(self) -> frozenset[str]:
-        """A link to a host outlives the host."""
         return self._scheduler.names & self._scheduler.linked().keys()
 
     @property
     def names(self) -> Mapping[str, str]:
-        return {"" if node.name == self.own else node.address: node.name for node in self._scheduler.seen}
+        return {self._address(node): node.name for node in self._scheduler.seen}
 
     def actor_room(self, most: int) -> Mapping[str, int]:
-        return {address: min(most, left) for address, left in self._slots.rooms().items()}
+        free = self._scheduler.free_slots()
+        return {
+            self._address(node): min(most, free[node.name])
+            for node in self._scheduler.seen
+            if not node.elastic and node.name not in self._scheduler.drained
+        }
 
     async def for_agent(self, agent: str) -> SparePlace:
         await self._scheduler.nodes()
         besides = () if await self._memory.fits(agent) else (self.own,)
-        return self._place(self._scheduler.used(self._slots.hosts_by_instance()).elements(), besides)
+        return self._place(self._scheduler.used(spares=True), besides)
 
     async def for_worktree(self, there: Callable[[], Collection[str]]) -> SparePlace:
         await self._scheduler.nodes()
-        return self._place([*self._scheduler.used(self._slots.taken()).elements(), *there()], ())
+        return self._place(self._scheduler.used() + Counter(there()), ())
 
-    def _place(self, used: Iterable[str], besides: Collection[str]) -> SparePlace:
+    def _place(self, used: Mapping[str, int], besides: Collection[str]) -> SparePlace:
         node = self._scheduler.most_free(used, besides)
         if node is None:
             raise UnavailableError("No host has room for another spare just now.")
-        return SparePlace(host=node.name, address="" if node.name == self.own else node.address)
+        return SparePlace(host=node.name, address=self._address(node))
+
+    def _address(self, node: Node) -> str:
+        return "" if node.name == self.own else node.address
 
     def is_open(self, host: str) -> bool:
         return host in self._scheduler.names and host not in self._scheduler.drained

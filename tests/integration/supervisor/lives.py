@@ -27,8 +27,6 @@ from supervisor.api.requests import Request
 from supervisor.api.verbs import Caller
 from supervisor.build import build_supervisor
 from supervisor.settings import Settings
-from supervisor.spawning.admission import FairSemaphore, MemoryAdmission
-from supervisor.spawning.staff import Staff
 from supervisor.store.sqlite import SqliteStore
 from supervisor.supervisor import Supervisor
 from supervisor.team.registry import InstanceStage
@@ -216,11 +214,9 @@ class Team:
         store = store or _Patient(SqliteStore(self.home.state_file))
         found = Settings.load(self.home, {**self._environment, **settings})
         host = Host(self.home, self.catalog, self._environment)
-        factory, permits = Mortal(self.actors, fate), FairSemaphore(found.max_concurrent_spawns)
+        factory = Mortal(self.actors, fate)
         reached: Any = Mortal(host, fate, all_count=True)
-        memory = MemoryAdmission(reached, found.agent_memory_mb, found.memory_reserve_mb, found.spawn_timeout_s)
-        staff = Staff(host=reached, factory=factory, permits=permits, memory=memory)
-        supervisor = build_supervisor(self.home, found, staff, Mortal(store, fate))
+        supervisor = build_supervisor(self.home, found, reached, factory, Mortal(store, fate))
         life = Life(supervisor, store, fate)
         self.lives.append(life)
         await life.begin(supervisor.recover())

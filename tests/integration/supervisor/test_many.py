@@ -8,15 +8,16 @@ import pytest
 
 from actors.errors import InvalidRequestError
 from actors.home import Home
+from actors.host.host import Host
 from actors.status import Status
 from supervisor.api import requests
 from supervisor.api.requests import ShutdownRequest
 from supervisor.build import build_supervisor
 from supervisor.settings import Settings
-from supervisor.spawning.staff import Staff
 from supervisor.supervisor import Supervisor
 from tests.integration.supervisor.asking import settle, specialist
 from tests.integration.supervisor.conftest import LEAD, environment_of
+from tests.integration.supervisor.lives import Actors
 from tests.memory_store import MemoryStore
 
 
@@ -48,7 +49,7 @@ async def test_several_are_restarted_and_terminated_by_one_call_each_and_an_unkn
 
 
 async def test_instances_that_ask_for_nothing_are_started_only_where_the_configuration_allows_it(
-    supervisor: Supervisor, repository: Path, home: Home, staff: Staff
+    supervisor: Supervisor, repository: Path, home: Home, host: Host, actors: Actors
 ) -> None:
     asked = specialist(repository, permissionMode="bypassPermissions")
     with pytest.raises(InvalidRequestError, match="allow_bypass_permissions = true"):
@@ -56,7 +57,7 @@ async def test_instances_that_ask_for_nothing_are_started_only_where_the_configu
     assert not list(home.worktrees.iterdir())
 
     allowed = Settings.load(home, {**environment_of(home), "PHALANX_ALLOW_BYPASS_PERMISSIONS": "true"})
-    made = build_supervisor(home, allowed, staff, MemoryStore())
+    made = build_supervisor(home, allowed, host, actors, MemoryStore())
     await made.recover()
     try:
         assert (await made.spawn(asked, LEAD)).instance_id

@@ -13,7 +13,7 @@ from actors.instance.reports import Report
 from actors.messages import Message, Receipt
 from actors.nodes import Node
 from actors.worktrees.model import Workspace
-from supervisor.cluster.migration import Drainer, Relocation
+from supervisor.cluster.migration import Drainer
 from supervisor.cluster.scheduler import Placement, PlacementCancelledError
 from supervisor.team.registry import InstanceRecord, InstanceStage, Member
 from supervisor.team.team import Team
@@ -52,8 +52,7 @@ class World:
         self.wanted: list[Mapping[str, str]] = []
         self.meanwhile: Callable[[], Awaitable[None]] | None = None
         this: Any = self
-        relocation = Relocation(self.team, this, this)
-        self.drainer = Drainer(self.team, this, this, this, this, this, relocation)
+        self.drainer = Drainer(self.team, this, this, this, this, this)
 
     async def do(self, deed: str) -> None:
         await asyncio.sleep(0.1)

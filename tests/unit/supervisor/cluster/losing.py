@@ -11,8 +11,8 @@ from typing import Any
 from actors.errors import InvalidRequestError, UnavailableError
 from actors.nodes import Node
 from actors.worktrees.model import Workspace
-from supervisor.cluster.migration import Failover, Relocation
-from supervisor.cluster.scheduler import Placement, PlacementCancelledError, PlacementRequest
+from supervisor.cluster.migration import Failover
+from supervisor.cluster.scheduler import FENCE_S, Placement, PlacementCancelledError, PlacementRequest
 from supervisor.team.registry import InstanceStage, Member
 from supervisor.team.team import Team
 from tests.unit.supervisor import virtual_time
@@ -29,6 +29,7 @@ class World:
         self.team = Team(self.store)
         self.deeds: list[str] = []
         self.there = ["head", "worker"]
+        self.missing_since: dict[str, float] = {}
         self.places: dict[str, str] = {}
         self.away: set[str] = set()
         self.trouble: Callable[[str], bool] = lambda _: False
@@ -42,7 +43,7 @@ class World:
         self.at_home: set[str] = set()
         """Ids of messages that the copies of conversations show."""
         this: Any = self
-        self.failover = Failover(self.team, this, this, this, this, Relocation(self.team, this, this))
+        self.failover = Failover(self.team, this, this, this, this)
 
     async def do(self, deed: str) -> None:
         await asyncio.sleep(0.1)
@@ -54,9 +55,16 @@ class World:
     def names(self) -> frozenset[str]:
         return frozenset(self.there)
 
+    def may_be_replaced(self, host: str) -> bool:
+        return asyncio.get_running_loop().time() - self.missing_since[host] >= FENCE_S
+
     async def nodes(self) -> tuple[Node, ...]:
         if self.gcs_away:
             raise UnavailableError("Ray does not answer")
+        now = asyncio.get_running_loop().time()
+        self.missing_since = {
+            name: self.missing_since.get(name, now) for name in ("head", "worker") if name not in self.there
+        }
         return tuple(Node(name=name, address=name, slots=4) for name in self.there)
 
     @asynccontextmanager

@@ -14,6 +14,8 @@ from actors.nodes import Node
 from actors.worktrees.model import OrphanWorktree, RemovalResult, Workspace
 from supervisor.cluster.router import HostRouter
 from supervisor.cluster.scheduler import HostScheduler
+from supervisor.team.links import InstanceLinks
+from supervisor.team.registry import Registry
 
 HERE, THERE = "spec_0_0_1", "spec_0_0_2"
 
@@ -197,6 +199,7 @@ class Scene:
         self.hosts = {name: FakeHost(name, self.deeds) for name in ("head", "worker", "other")}
         own: Any = self.hosts["head"]
         cluster: Any = FakeCluster(self.hosts)
-        self.scheduler = HostScheduler("head", own, cluster, 0)
+        self.registry = Registry()
+        self.scheduler = HostScheduler("head", own, cluster, self.registry, InstanceLinks())
         self.scheduler.places = {HERE: "head", THERE: "worker"}
-        self.many: Any = HostRouter(self.scheduler, conversations)
+        self.many: Any = HostRouter(self.scheduler, self.registry, conversations)

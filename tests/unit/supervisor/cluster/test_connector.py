@@ -11,6 +11,8 @@ from actors.nodes import ELASTIC_LABEL, Node
 from supervisor.cluster import scheduler as roster_module
 from supervisor.cluster.scheduler import HostScheduler, PlacementRequest
 from supervisor.cluster.service import LET_GO_S, HostConnector
+from supervisor.team.links import InstanceLinks
+from supervisor.team.registry import Registry
 from tests.unit.supervisor import virtual_time
 
 
@@ -43,7 +45,7 @@ def played(test: Callable[[Cluster, HostScheduler], Awaitable[None]]) -> None:
     async def play() -> None:
         cluster: Any = Cluster()
         own: Any = "own"
-        scheduler = HostScheduler("head", own, cluster, 0)
+        scheduler = HostScheduler("head", own, cluster, Registry(), InstanceLinks())
         connector = HostConnector(scheduler)
         connector.begin()
         try:

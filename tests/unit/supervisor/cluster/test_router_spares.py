@@ -7,6 +7,7 @@ import pytest
 from actors.agents.base import Handover
 from actors.errors import WorkspaceError
 from tests.unit.supervisor.cluster.machines import HERE, THERE, Scene, workspace
+from tests.unit.supervisor.stand_ins import record
 
 
 @pytest.fixture
@@ -65,7 +66,8 @@ async def test_one_whose_binding_failed_takes_no_branch_along_that_an_instance_m
     await scene.many.undo_workspace(workspace(name="spare_2"))
     assert scene.deeds == ["worker: undo"]
     scene.deeds.clear()
-    scene.scheduler.is_worked_on = f"phalanx/{THERE}".__eq__  # and so did the supervisor that knew
+    # And so did the supervisor that knew.
+    scene.registry.restore(record(2, workspace=workspace(name=THERE)), now=1.0)
     await scene.many.undo_workspace(workspace(name="spare_3"))
     assert scene.deeds == ["worker: undo"]
 
@@ -83,7 +85,7 @@ async def test_how_a_spare_agent_that_was_given_is_started_again_is_kept_here_to
 
 
 async def test_a_stale_copy_of_one_that_was_made_of_a_spare_is_ended_by_the_directory_that_it_has(scene: Scene) -> None:
-    scene.scheduler.place_of = {HERE: "spare_1"}.get  # type: ignore[assignment]
+    scene.registry.restore(record(1, spare="spare_1"), now=1.0)
     scene.scheduler.places["spare_1"] = "head"
     scene.hosts["worker"].sessions = [HERE]
     await scene.many.agents()

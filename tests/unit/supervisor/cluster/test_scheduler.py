@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -9,7 +10,10 @@ from actors.errors import InvalidRequestError, UnavailableError
 from actors.nodes import Node
 from supervisor.cluster import scheduler as roster_module
 from supervisor.cluster.scheduler import PLACE_S, HostScheduler, PlacementCancelledError, PlacementRequest
+from supervisor.team.links import InstanceLinks
+from supervisor.team.registry import Member
 from tests.unit.supervisor import virtual_time
+from tests.unit.supervisor.stand_ins import READY, record
 
 
 def node(name: str, slots: int | None = 2, memory_gb: int = 0) -> Node:
@@ -41,22 +45,38 @@ def _clock(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(roster_module, "time", virtual_time.clock())
 
 
-def roster_of(cluster: Any, most: int = 0) -> HostScheduler:
+class Instances:
+    """A registry of running instances on these hosts, by id."""
+
+    def __init__(self, hosts: dict[str, str]) -> None:
+        self._hosts = hosts
+
+    def __iter__(self) -> Iterator[Member]:
+        for number, (instance_id, host) in enumerate(self._hosts.items()):
+            yield Member(record(number, instance_id=instance_id, host=host), READY)
+
+    def spares(self) -> tuple[Member, ...]:
+        return ()
+
+
+def roster_of(cluster: Any, most: int = 0, holders: dict[str, str] | None = None) -> HostScheduler:
     own: Any = "own link"
-    return HostScheduler("host1", own, cluster, most)
+    registry: Any = Instances({} if holders is None else holders)
+    return HostScheduler("host1", own, cluster, registry, InstanceLinks(), most_per_host=most)
 
 
 def test_a_promise_counts_until_it_is_given_back_and_not_twice_once_its_instance_counts_itself() -> None:
     async def play() -> None:
-        scheduler, holders = roster_of(Cluster(node("host1", 1), node("host2", 1))), dict[str, str]()
-        scheduler.holders = lambda: holders
+        holders = dict[str, str]()
+        scheduler = roster_of(Cluster(node("host1", 1), node("host2", 1)), holders=holders)
         async with scheduler.placed(PlacementRequest()) as first:
             first.instance_id = "spec_0_0_1"
             holders["spec_0_0_1"] = first.host
             async with scheduler.placed(PlacementRequest()) as second:
                 assert {first.host, second.host} == {"host1", "host2"}
-        assert scheduler.left(holders, "host1") == (0 if first.own else 1)
-        assert scheduler.left({}, "host1") == 1
+        assert scheduler.slots_left("host1") == (0 if first.own else 1)
+        holders.clear()
+        assert scheduler.slots_left("host1") == 1
 
     virtual_time.run(play)
 
@@ -64,8 +84,7 @@ def test_a_promise_counts_until_it_is_given_back_and_not_twice_once_its_instance
 def test_who_finds_no_room_waits_tells_the_autoscaler_and_goes_on_where_a_host_has_come() -> None:
     async def play() -> None:
         cluster = Cluster(node("host1", 1))
-        scheduler, placed = roster_of(cluster), list[str]()
-        scheduler.holders = lambda: {"spec_0_0_1": "host1"}
+        scheduler, placed = roster_of(cluster, holders={"spec_0_0_1": "host1"}), list[str]()
 
         async def place() -> None:
             async with scheduler.placed(PlacementRequest()) as placement:
@@ -86,8 +105,7 @@ def test_who_finds_no_room_waits_tells_the_autoscaler_and_goes_on_where_a_host_h
 def test_who_waits_too_long_is_refused_and_one_who_gives_up_leaves_nothing_promised() -> None:
     async def play() -> None:
         cluster = Cluster(node("host1", 1))
-        scheduler = roster_of(cluster)
-        scheduler.holders = lambda: {"spec_0_0_1": "host1"}
+        scheduler = roster_of(cluster, holders={"spec_0_0_1": "host1"})
 
         async def place() -> None:
             async with scheduler.placed(PlacementRequest()):
@@ -99,7 +117,7 @@ def test_who_waits_too_long_is_refused_and_one_who_gives_up_leaves_nothing_promi
         with pytest.raises(UnavailableError, match=f"{PLACE_S:.0f} s"):
             await place()
         assert cluster.wanted[-1] == 0
-        assert scheduler.left({}, "host1") == 1
+        assert scheduler.slots_left("host1") == 0
 
     virtual_time.run(play)
 
@@ -107,8 +125,7 @@ def test_who_waits_too_long_is_refused_and_one_who_gives_up_leaves_nothing_promi
 def test_the_autoscaler_hears_at_once_that_nobody_waits_any_more_when_a_place_is_not_needed() -> None:
     async def play() -> None:
         cluster, needed = Cluster(node("host1", 1)), True
-        scheduler = roster_of(cluster)
-        scheduler.holders = lambda: {"spec_0_0_1": "host1"}
+        scheduler = roster_of(cluster, holders={"spec_0_0_1": "host1"})
 
         async def place() -> None:
             async with scheduler.placed(PlacementRequest(), lambda: needed):
@@ -138,16 +155,16 @@ def test_a_host_without_slots_has_room_by_its_memory_and_none_has_more_than_the_
 
 def test_an_instance_keeps_its_slot_over_a_restart_and_waits_for_it_when_it_was_given_away() -> None:
     async def play() -> None:
-        scheduler, holders = roster_of(Cluster(node("host1", 1), node("host2", 1))), {"spec_0_0_1": "host1"}
-        scheduler.holders = lambda: holders
+        holders = {"spec_0_0_1": "host1"}
+        scheduler = roster_of(Cluster(node("host1", 1), node("host2", 1)), holders=holders)
         await scheduler.nodes()
         async with scheduler.kept("spec_0_0_1", "host1"):
-            assert scheduler.left(holders, "host1") == 0
+            assert scheduler.slots_left("host1") == 0
         holders["spec_0_0_2"] = holders.pop("spec_0_0_1")
 
         async def restart() -> None:
             async with scheduler.kept("spec_0_0_1", "host1"):
-                assert scheduler.left(holders, "host1") == 0
+                assert scheduler.slots_left("host1") == 0
 
         restarting = asyncio.create_task(restart())
         await asyncio.sleep(10)
@@ -161,7 +178,6 @@ def test_an_instance_keeps_its_slot_over_a_restart_and_waits_for_it_when_it_was_
 def test_a_drained_host_takes_nobody_new_but_who_was_there_may_start_again() -> None:
     async def play() -> None:
         scheduler = roster_of(Cluster(node("host1"), node("host2")))
-        scheduler.holders = dict
         scheduler.drained = {"host2"}
         with pytest.raises(InvalidRequestError, match="drained"):
             async with scheduler.placed(PlacementRequest(host="host2")):
@@ -200,8 +216,7 @@ def test_a_host_is_connected_to_once_however_many_ask_and_again_only_when_it_is_
 def test_a_host_that_is_drained_while_a_spawn_waits_for_room_does_not_get_it() -> None:
     async def play() -> None:
         cluster, holders = Cluster(node("host1", 1), node("host2", 1)), {"one": "host1", "two": "host2"}
-        scheduler, placed = roster_of(cluster), list[str]()
-        scheduler.holders = lambda: holders
+        scheduler, placed = roster_of(cluster, holders=holders), list[str]()
 
         async def place() -> None:
             async with scheduler.placed(PlacementRequest()) as placement:
@@ -222,15 +237,14 @@ def test_a_host_that_is_drained_while_a_spawn_waits_for_room_does_not_get_it() -
 
 def test_a_placement_may_be_shifted_to_a_host_that_leaves_the_spread_uneven_by_one_and_counts_there() -> None:
     async def play() -> None:
-        scheduler = roster_of(Cluster(node("host1", 4), node("host2", 4), node("host3", 4)))
         holders = {"a": "host1", "b": "host2", "c": "host2"}
-        scheduler.holders = lambda: holders
+        scheduler = roster_of(Cluster(node("host1", 4), node("host2", 4), node("host3", 4)), holders=holders)
         async with scheduler.placed(PlacementRequest()) as placement:
             assert placement.host == "host3"
             assert scheduler.choices(placement) == ["host3", "host1"]
             scheduler.shift(placement, "host1")
             assert (placement.host, placement.address, placement.own) == ("host1", "10.0.0.1", True)
-            assert [scheduler.left(holders, name) for name in ("host1", "host3")] == [2, 4]
+            assert [scheduler.slots_left(name) for name in ("host1", "host3")] == [2, 4]
             assert scheduler.choices(placement) == ["host1", "host3"]
 
     virtual_time.run(play)
@@ -239,7 +253,6 @@ def test_a_placement_may_be_shifted_to_a_host_that_leaves_the_spread_uneven_by_o
 def test_a_spawn_for_one_host_may_be_nowhere_else_for_the_sake_of_a_spare() -> None:
     async def play() -> None:
         scheduler = roster_of(Cluster(node("host1", 4), node("host2", 4)))
-        scheduler.holders = dict
         async with scheduler.placed(PlacementRequest(host="host2")) as placement:
             assert scheduler.choices(placement) == ["host2"]
 

@@ -11,7 +11,6 @@ from actors.errors import UnavailableError
 from actors.nodes import ELASTIC_LABEL, Node
 from supervisor.cluster import scheduler as roster_module
 from supervisor.cluster.scheduler import RETURN_S, HostScheduler
-from supervisor.cluster.slots import SlotAccounting
 from supervisor.pool.placement import ClusterPlacement
 from supervisor.team.registry import InstanceStage
 from supervisor.team.team import Team
@@ -27,8 +26,8 @@ class Scene:
         self.team = Team(MemoryStore())
         self.memory = True
         this: Any = self
-        self.scheduler = HostScheduler("head", this, this, 0)
-        self.placement = ClusterPlacement(this, this, self.scheduler, SlotAccounting(self.team, self.scheduler))
+        self.scheduler = HostScheduler("head", this, this, self.team.registry, self.team.members)
+        self.placement = ClusterPlacement(this, this, self.scheduler)
         self._number = 0
 
     async def nodes(self) -> tuple[Node, ...]:

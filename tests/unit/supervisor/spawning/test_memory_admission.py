@@ -175,8 +175,9 @@ def test_who_comes_later_or_after_one_that_went_away_waits_his_own_time() -> Non
 
 def test_on_another_host_only_its_slots_count_and_spares_there_give_way_one_after_the_other() -> None:
     async def play() -> None:
-        where, asked, told = memory(Machine(0)), list[str](), list[str]()
-        left = {"other": -2, "full": -1}
+        host: Any = Machine(0)
+        left, asked, told = {"other": -2, "full": -1}, list[str](), list[str]()
+        where = MemoryAdmission(host, agent_mb=300, reserve_mb=500, slots_left=lambda host: left.get(host, 1))
 
         async def give_up() -> None:
             while True:
@@ -185,7 +186,6 @@ def test_on_another_host_only_its_slots_count_and_spares_there_give_way_one_afte
                     left[host] += host == "other"
 
         giving = asyncio.create_task(give_up())
-        where.slots_left = lambda host: left.get(host, 1)
         full = asyncio.create_task(where.hold("claude", told.append, "full").__aenter__())
         async with where.hold("claude", host="other"):
             assert asked.count("other") == 2

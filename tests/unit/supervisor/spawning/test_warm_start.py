@@ -41,7 +41,7 @@ class Scene:
         self.allowed: Sequence[str] | None = None
         this: Any = self
         nothing: Any = None
-        self.scheduler = HostScheduler("near", this, this, 0)
+        self.scheduler = HostScheduler("near", this, this, self.team.registry, self.team.members)
         self.staff = Staff(
             host=this,
             factory=nothing,
