@@ -17,12 +17,9 @@ from supervisor.metrics.autotune import CapTuningLoop
 from supervisor.metrics.metrics import MetricsRecorder
 from supervisor.metrics.monitor import Hosts, Monitor
 from supervisor.metrics.service import AlertLoop, EventFeed, HistoryStore, MetricsService
-from supervisor.pool.actors import ActorMaker
-from supervisor.pool.agents import AgentMaker
-from supervisor.pool.orders import OrderBook, this_boot
-from supervisor.pool.placement import ClusterPlacement, SparePlacement
-from supervisor.pool.service import Pools
-from supervisor.pool.worktrees import StaleSpareCleaner, WorktreeMaker
+from supervisor.pool.makers import ActorMaker, AgentMaker, WorktreeMaker
+from supervisor.pool.placement import ClusterPlacement, SparePlacement, StaleSpareCleaner
+from supervisor.pool.service import OrderBook, Pools, this_boot
 from supervisor.ports import ClusterPort, InstanceFactory
 from supervisor.recovery.gc import GarbageCollector, GcService
 from supervisor.recovery.recovery import Recovery

@@ -82,30 +82,25 @@ class Relocation(ABC):
         return instance_id not in self._moving and self._tries.may(instance_id, time.monotonic())
 
     def _begin_move(self, member: Member) -> None:
-        self._moving.add(member.record.instance_id)
-        self._work.begin(self._try(member), name=f"move {member.record.instance_id}")
+        instance_id, host = member.record.instance_id, member.record.host
+        self._moving.add(instance_id)
+        self._work.begin(self._try(member), name=f"move {instance_id} from {host}")
 
     async def _try(self, member: Member) -> None:
-        instance_id, host = member.record.instance_id, member.record.host
-        trouble = ""
+        instance_id = member.record.instance_id
         try:
             with suppress(PlacementCancelledError):
                 await self._move(member)
-        except PhalanxError as error:
-            trouble = str(error)
-            logger.warning("%s could not be moved from %s yet: %s", instance_id, host, error)
-        except Exception as error:
-            trouble = f"an error in Phalanx: {error!r}"
-            logger.exception("%s could not be moved from %s yet", instance_id, host)
-        finally:
-            self._moving.discard(instance_id)
-        if trouble:
-            self._troubles[instance_id] = trouble
-            self._tries.failed(instance_id, time.monotonic())
-        else:
             self._troubles.pop(instance_id, None)
             self._tries.worked(instance_id)
-        self._team.changes.announce()
+        except Exception as error:
+            said = str(error) if isinstance(error, PhalanxError) else f"an error in Phalanx: {error!r}"
+            self._troubles[instance_id] = said
+            self._tries.failed(instance_id, time.monotonic())
+            raise
+        finally:
+            self._moving.discard(instance_id)
+            self._team.changes.announce()
 
     @asynccontextmanager
     async def _placed(self, member: Member, still: Callable[[], bool]) -> AsyncIterator[Placement]:
@@ -400,7 +395,7 @@ class WorkSync:
         self._turns: dict[str, float] = {}
         """Since when it was idle when it was carried last, by instance."""
         self._saved: dict[str, float] = {}
-        self._work = TaskSet("carry work home")
+        self._work = TaskSet("look for work of other hosts")
         self._carrying: set[str] = set()
 
     def begin(self) -> None:
@@ -429,24 +424,20 @@ class WorkSync:
                 self._saved[instance_id] = now
             if turn_ended or due:
                 self._carrying.add(instance_id)
-                self._work.begin(self._carry(member, uncommitted=due))
+                self._work.begin(self._carry(member, uncommitted=due), name=f"carry the work of {instance_id} home")
 
     async def _carry(self, member: Member, *, uncommitted: bool) -> None:
         record = member.record
-        instance_id = record.instance_id
         try:
             await self._hosts.sync_transcript(record.place, record.transcript_path)
             await _note_what_came_home(self._team, self._hosts, record)
             if note := await self._hosts.sync_work(_workspace(record), uncommitted=uncommitted):
                 logger.info("%s", note)
-        except PhalanxError as error:
-            self._turns.pop(instance_id, None)
-            logger.warning("the work of %s could not be carried home now: %s", instance_id, error)
         except Exception:
-            self._turns.pop(instance_id, None)
-            logger.exception("the work of %s could not be carried home now", instance_id)
+            self._turns.pop(record.instance_id, None)
+            raise
         finally:
-            self._carrying.remove(instance_id)
+            self._carrying.remove(record.instance_id)
 
 
 async def _note_what_came_home(team: Team, hosts: HostRouter, record: InstanceRecord) -> None:

@@ -89,6 +89,7 @@ class HostScheduler:
     ) -> None:
         """``own``: name of the supervisor's host. ``most_per_host``: cap on instances of one host; 0: its slots."""
         self.own = own
+        self.own_host = own_host
         self._cluster = cluster
         self._registry = registry
         self._instance_links = links
@@ -272,17 +273,13 @@ class HostScheduler:
             placement.host, placement.address, placement.own = node.name, node.address, node.name == self.own
             self.changes.announce()
 
-    def most_free(self, used: Mapping[str, int], besides: Collection[str]) -> Node | None:
-        """The host with the greatest share of free slots, but for elastic ones, drained ones and those ``besides``."""
-        closed = {*self.drained, *besides}
-        return most_free([node for node in self.seen if not node.elastic and node.name not in closed], used)
+    def lasting(self) -> list[Node]:
+        """The hosts that take new instances and do not come and go: on these spares may wait."""
+        return [node for node in self.seen if not node.elastic and node.name not in self.drained]
 
     @property
     def instances_away(self) -> list[str]:
         return [instance_id for instance_id, host in self.places.items() if host in self.away]
-
-    def own_link(self) -> Host:
-        return self._links[self.own]
 
     def linked(self) -> Mapping[str, Host]:
         """The hosts that are connected to, this one among them. A link outlives its host."""

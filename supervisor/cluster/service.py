@@ -138,23 +138,22 @@ class ClusterService:
             await loop.end()
 
     async def hosts(self, request: requests.HostsRequest, caller: Caller) -> results.HostsResult:
-        scheduler = self._scheduler
-        nodes = {node.name: node for node in await scheduler.nodes()}
-        counted = Counter(scheduler.instance_hosts().values())
-        found = [self._info(node, counted[name]) for name, node in sorted(nodes.items())]
-        lost = [_lost(name, counted[name]) for name in sorted(counted) if name and name not in nodes]
-        return results.HostsResult(hosts=[*found, *lost])
+        nodes = {node.name: node for node in await self._scheduler.nodes()}
+        counted = Counter(self._scheduler.instance_hosts().values())
+        lost = sorted(name for name in counted if name and name not in nodes)
+        found = [self._info(name, nodes.get(name), counted[name]) for name in (*sorted(nodes), *lost)]
+        return results.HostsResult(hosts=found)
 
-    def _info(self, node: Node, instances: int) -> results.HostInfo:
-        scheduler = self._scheduler
+    def _info(self, name: str, node: Node | None, instances: int) -> results.HostInfo:
+        """``node``: None for a host that is lost."""
         return results.HostInfo(
-            host=node.name,
-            address=node.address,
-            status="drained" if node.name in scheduler.drained else "up",
+            host=name,
+            address=node.address if node else "",
+            status=("drained" if name in self._scheduler.drained else "up") if node else "away",
             instances=instances,
-            slots=node.slots or 0,
-            supervisor=node.name == scheduler.own,
-            labels=dict(node.labels),
+            slots=(node.slots or 0) if node else 0,
+            supervisor=name == self._scheduler.own,
+            labels=dict(node.labels) if node else {},
         )
 
     async def drain(self, request: requests.DrainRequest, caller: Caller) -> results.DrainResult:
@@ -185,12 +184,6 @@ class ClusterService:
             return not left or request.host not in self._scheduler.drained
 
         await self._team.changes.until(empty, request.timeout_seconds)
-
-
-def _lost(name: str, instances: int) -> results.HostInfo:
-    return results.HostInfo(
-        host=name, address="", status="away", instances=instances, slots=0, supervisor=False, labels={}
-    )
 
 
 def _read_drained(home: Home) -> set[str]:

@@ -1,23 +1,33 @@
-"""Chooses the host of the next spare, and says which hosts may have spares at all.
+"""Chooses the host of the next spare, says which hosts may have spares at all, and clears away those nobody knows.
 
 In a cluster a spare is made where the next spawn would be placed if all spares were instances, so they spread as
 instances do. A drained or lost host has none from that moment: its spares are not handed out. Those of a drained host
-are ended. Those of a lost host are forgotten, and cleared away when it is back. An elastic host gets none, since it
-would never be idle. The makers of spares and the pools call it, in the supervisor's event loop.
+are ended. Those of a lost host are forgotten, and ``StaleSpareCleaner`` removes them when it is back. An elastic host
+gets none, since it would never be idle. All of it runs in the supervisor's event loop.
 """
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
+from actors.backoff import Backoff, RetrySchedule
 from actors.concurrency import ChangeNotifier
-from actors.errors import UnavailableError
+from actors.errors import PhalanxError, UnavailableError, WorkspaceError
 from actors.host.host import Host
 from actors.nodes import Node
-from supervisor.cluster.scheduler import HostScheduler
+from actors.worktrees.model import OrphanWorktree
+from supervisor.cluster.scheduler import HostScheduler, most_free
+from supervisor.pool.pool import EVERY_S
 from supervisor.spawning.admission import MemoryAdmission
+from supervisor.team.instance import SPARE_PREFIX
+from supervisor.team.team import Team
+
+logger = logging.getLogger(__name__)
+_CLEAR_AGAIN = Backoff(first_s=20.0, longest_s=1800.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,23 +132,20 @@ class ClusterPlacement(SparePlacement):
 
     def actor_room(self, most: int) -> Mapping[str, int]:
         free = self._scheduler.free_slots()
-        return {
-            self._address(node): min(most, free[node.name])
-            for node in self._scheduler.seen
-            if not node.elastic and node.name not in self._scheduler.drained
-        }
+        return {self._address(node): min(most, free[node.name]) for node in self._scheduler.lasting()}
 
     async def for_agent(self, agent: str) -> SparePlace:
         await self._scheduler.nodes()
-        besides = () if await self._memory.fits(agent) else (self.own,)
-        return self._place(self._scheduler.used(spares=True), besides)
+        fits_here = await self._memory.fits(agent)
+        nodes = [node for node in self._scheduler.lasting() if fits_here or node.name != self.own]
+        return self._place(nodes, self._scheduler.used(spares=True))
 
     async def for_worktree(self, there: Callable[[], Collection[str]]) -> SparePlace:
         await self._scheduler.nodes()
-        return self._place(self._scheduler.used() + Counter(there()), ())
+        return self._place(self._scheduler.lasting(), self._scheduler.used() + Counter(there()))
 
-    def _place(self, used: Mapping[str, int], besides: Collection[str]) -> SparePlace:
-        node = self._scheduler.most_free(used, besides)
+    def _place(self, nodes: Sequence[Node], used: Mapping[str, int]) -> SparePlace:
+        node = most_free(nodes, used)
         if node is None:
             raise UnavailableError("No host has room for another spare just now.")
         return SparePlace(host=node.name, address=self._address(node))
@@ -163,3 +170,68 @@ class ClusterPlacement(SparePlacement):
 
     async def link(self, host: str) -> Host:
         return await self._scheduler.link(host)
+
+
+class StaleSpareCleaner:
+    """Removes agents' directories and worktrees of spares that no pool knows from the hosts.
+
+    Each host is cleared once while it is there. One that does not answer, or on which something stays, is tried again
+    after growing pauses. While a record cannot be read nothing is cleared: its instance may have been a spare.
+    """
+
+    def __init__(self, team: Team, placement: SparePlacement) -> None:
+        self._team = team
+        self._placement = placement
+        self._cleared: set[str] = set()
+        self._tries = RetrySchedule[str](_CLEAR_AGAIN)
+
+    async def keep(self) -> None:
+        while True:
+            self._cleared &= self._placement.linked
+            now = asyncio.get_running_loop().time()
+            due = [host for host in self._placement.linked - self._cleared if self._tries.may(host, now)]
+            if not self._team.unreadable.instance_ids:
+                await asyncio.gather(*map(self._try_to_clear, due))
+            await self._placement.changes.next(EVERY_S)
+
+    async def _try_to_clear(self, host: str) -> None:
+        try:
+            async with asyncio.timeout(EVERY_S):
+                cleared = await self._clear(host)
+        except (PhalanxError, TimeoutError) as error:
+            where = f" on {host}" if host else ""
+            logger.warning("what is left of spares%s cannot be cleared away now: %s", where, error or "no answer")
+            cleared = False
+        if cleared:
+            self._cleared.add(host)
+            self._tries.worked(host)
+        else:
+            self._tries.failed(host, asyncio.get_running_loop().time())
+
+    async def _clear(self, host: str) -> bool:
+        """Whether nothing stale stays."""
+        link = await self._placement.link(host)
+        stays = set()
+        for orphan in await link.orphans(self._team.registry.worktree_names()):
+            if self._is_stale(host, orphan) and not await _remove(link, orphan):
+                stays.add(orphan.path.name)
+        for name in await link.instance_directories():
+            known = {member.record.place for member in self._team.registry.everyone()}
+            if name.startswith(SPARE_PREFIX) and name not in known | stays:
+                await link.forget_instance(name)
+        return not stays
+
+    def _is_stale(self, host: str, orphan: OrphanWorktree) -> bool:
+        """A worktree that an instance has left on another host is not: ``phalanx gc`` removes it."""
+        name = orphan.path.name
+        of_instance = bool(orphan.branch) and host != self._placement.own
+        return name.startswith(SPARE_PREFIX) and name not in self._team.registry.worktree_names() and not of_instance
+
+
+async def _remove(link: Host, orphan: OrphanWorktree) -> bool:
+    """False when it is in use, or no worktree (any more)."""
+    try:
+        return (await link.remove_orphan(orphan)).removed
+    except WorkspaceError as error:
+        logger.warning("%s cannot be cleared away: %s", orphan.path, error)
+        return False

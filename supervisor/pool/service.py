@@ -1,9 +1,12 @@
 """The three pools of a team, how many spares each shall have, and the verb ``prewarm_resources``.
 
-``WarmStart`` and ``ColdStart`` take spares from here. The targets are: of actors, the settings' number on each host, as
-far as it has slots; of agents, the settings' number of the kind that was last asked for, once the team is in use; of
-worktrees, the settings' number for each of the directories that were last worked on. What is ordered comes on top. All
-of it runs in the supervisor's event loop.
+Spawns take spares from here. The targets are: of actors, the settings' number on each host, as far as it has slots; of
+agents, the settings' number of the kind that was last asked for, once the team is in use; of worktrees, the settings'
+number for each of the directories that were last worked on. What is ordered comes on top.
+
+An order holds until spawns have taken it, until ``phalanx down``, or until the machine reboots: after a reboot nobody
+has asked for it. ``OrderBook`` stores orders for a supervisor that comes back. The kind of agent that was last asked
+for outlives them, because the settings' spares are of that kind. All of it runs in the supervisor's event loop.
 """
 
 from __future__ import annotations
@@ -12,8 +15,11 @@ import asyncio
 import logging
 from collections import OrderedDict
 from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from pydantic import TypeAdapter
 
 from actors.concurrency import ChangeNotifier
 from actors.errors import FencedError, InvalidRequestError, PhalanxError, StoreError
@@ -22,14 +28,14 @@ from supervisor.api.requests import PrewarmRequest, SpawnRequest
 from supervisor.api.results import PrewarmResult
 from supervisor.api.verbs import Caller, Handler
 from supervisor.metrics.snapshot import HostPool, PoolSnapshot, SpareCount
-from supervisor.pool.actors import ActorMaker, ActorPool
-from supervisor.pool.agents import AgentMaker, AgentSpec, spare_agent
-from supervisor.pool.orders import OrderBook, PoolOrders
-from supervisor.pool.placement import SparePlacement
+from supervisor.pool.makers import ActorMaker, ActorPool, AgentMaker, AgentSpec, WorktreeMaker, spare_agent
+from supervisor.pool.placement import SparePlacement, StaleSpareCleaner
 from supervisor.pool.pool import EVERY_S, Pool, Spare
-from supervisor.pool.worktrees import StaleSpareCleaner, WorktreeMaker
+from supervisor.records import Unreadable, decode_plain, encode_plain
 from supervisor.settings.live import LiveSettings, TunableValues
 from supervisor.spawning.admission import FairSemaphore, MemoryAdmission, WorkDirPolicy
+from supervisor.store import keys
+from supervisor.store.base import StateStore
 from supervisor.team.registry import InstanceStage, Member
 from supervisor.team.team import Team
 
@@ -42,7 +48,64 @@ DIRECTORIES = 4
 _STORE_AGAIN_S = 5.0
 _FIRST_PAUSE_S = 1.0
 _LONGEST_WAIT_S = 3600.0
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _NO_DIRECTORY = "the first spawn of an isolated instance: they are for the repositories that are worked on"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolOrders:
+    kinds: Mapping[str, AgentSpec] = field(default_factory=dict)
+    """By key. Values of environment variables may be secrets and are not stored."""
+    current: str = ""
+    """The key of the kind that was last asked for."""
+    agents: Mapping[str, int] = field(default_factory=dict)
+    """How many are ordered, by key."""
+    worktrees: Mapping[str, int] = field(default_factory=dict)
+    """How many are ordered, by directory."""
+
+
+def this_boot() -> str:
+    """An id that changes with each reboot of the machine."""
+    return _BOOT_ID.read_text().strip()
+
+
+class OrderBook:
+    def __init__(self, store: StateStore, boot: str) -> None:
+        self._store = store
+        self._boot = boot
+        self._stored = PoolOrders()
+
+    async def load(self, unreadable: Unreadable) -> PoolOrders:
+        """The orders that still hold of those that an earlier supervisor stored. Raises ``StoreError``."""
+        for _, found in unreadable.readable(await self._store.load(keys.POOL_ORDERS), _decode):
+            self._stored = found.orders
+            if found.boot != self._boot:
+                return PoolOrders(kinds=found.orders.kinds, current=found.orders.current)
+        return self._stored
+
+    def lacks(self, orders: PoolOrders) -> bool:
+        """Whether the store has others."""
+        return orders != self._stored
+
+    async def save(self, orders: PoolOrders) -> None:
+        """Raises ``StoreError``."""
+        if self.lacks(orders):
+            record = encode_plain(_ADAPTER.dump_python(_Stored(boot=self._boot, orders=orders), mode="json"))
+            await self._store.save({keys.POOL_ORDERS: record})
+            self._stored = orders
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Stored:
+    boot: str
+    orders: PoolOrders
+
+
+_ADAPTER = TypeAdapter(_Stored)
+
+
+def _decode(data: bytes) -> _Stored:
+    return _ADAPTER.validate_python(decode_plain(data))
 
 
 class Pools:
@@ -230,15 +293,15 @@ class Pools:
         return PoolSnapshot(
             instances=SpareCount(
                 ready=agents.total(),
-                wanted=max(settings.prewarm_instances, self.agents.wanted),
+                wanted=max(settings.prewarm_instances, self.agents.wanted().total()),
                 waits_for=self.agents.waits_for or self._first_use(),
             ),
             worktrees=SpareCount(
                 ready=worktrees.total(),
-                wanted=max(size, self.worktrees.wanted),
+                wanted=max(size, self.worktrees.wanted().total()),
                 waits_for=self.worktrees.waits_for or ("" if self._recent_dirs or not size else _NO_DIRECTORY),
             ),
-            actors=SpareCount(ready=actors.total(), wanted=self.actors.wanted),
+            actors=SpareCount(ready=actors.total(), wanted=self.actors.wanted().total()),
             hosts={
                 name: HostPool(instances=agents[name], worktrees=worktrees[name], actors=actors[address])
                 for address, name in self._placement.names.items()

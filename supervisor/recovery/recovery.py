@@ -19,7 +19,7 @@ from actors.backoff import Backoff, RetrySchedule
 from actors.errors import FencedError, PhalanxError, UnavailableError
 from actors.host.host import Host
 from actors.instance.reports import InstanceSnapshot
-from supervisor.pool.actors import PREFIX, ActorPool, spare_actor
+from supervisor.pool.makers import PREFIX, ActorPool, spare_actor
 from supervisor.recovery.reconciler import (
     Act,
     Adopt,

@@ -10,7 +10,7 @@ import pytest
 from actors.concurrency import ChangeNotifier
 from actors.errors import UnavailableError
 from actors.instance.instance import Instance
-from supervisor.pool.actors import PREFIX, ActorMaker, ActorPool, spare_actor
+from supervisor.pool.makers import PREFIX, ActorMaker, ActorPool, spare_actor
 from supervisor.pool.pool import Pool
 from supervisor.spawning.admission import FairSemaphore
 from tests.unit.supervisor.stand_ins import StandInInstance, turns
@@ -106,7 +106,7 @@ async def test_each_host_has_spares_of_its_own_and_who_takes_one_gets_it_from_th
     scene.rooms = {"": 2, WORKER: 1}
     await scene.begin(f"{PREFIX}ab@{WORKER}")
     assert scene.factory.by_host() == {"": 2, WORKER: 1}
-    assert scene.pool.wanted == 3
+    assert scene.pool.wanted().total() == 3
     taken = [scene.pool.take(WORKER) for _ in range(2)]
     assert [each and each.name for each in taken] == [f"{PREFIX}ab@{WORKER}", None]
     await turns(60)

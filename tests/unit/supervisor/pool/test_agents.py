@@ -15,7 +15,7 @@ from actors.home import Home
 from actors.status import Status
 from actors.worktrees.model import Workspace
 from supervisor.api.requests import SpawnRequest
-from supervisor.pool.agents import STUCK_S, AgentMaker, AgentSpec, spare_agent
+from supervisor.pool.makers import STUCK_S, AgentMaker, AgentSpec, spare_agent
 from supervisor.pool.pool import Spare
 from supervisor.spawning.rollback import SpawnRollback
 from supervisor.store import keys

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
+from supervisor.pool.placement import StaleSpareCleaner
 from supervisor.pool.pool import PAUSE_S
-from supervisor.pool.worktrees import StaleSpareCleaner
 from supervisor.team.team import Team
 from tests.memory_store import MemoryStore
 from tests.unit.supervisor import virtual_time

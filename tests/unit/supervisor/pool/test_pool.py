@@ -214,7 +214,7 @@ def test_an_order_counts_what_was_taken_of_it_and_holds_beside_the_target() -> N
     async def test(scene: Scene) -> None:
         scene.targets = {"x": 1}
         scene.pool.order("x", 3)
-        assert (scene.pool.lacking("x"), scene.pool.wanted, scene.pool.orders) == (3, 3, {"x": 3})
+        assert (scene.pool.lacking("x"), scene.pool.wanted()["x"], scene.pool.orders) == (3, 3, {"x": 3})
         await asyncio.sleep(5)
         for _ in range(3):
             assert scene.pool.take("x") is not None

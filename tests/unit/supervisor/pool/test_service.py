@@ -13,11 +13,10 @@ from supervisor.api.requests import PrewarmRequest, Role, SpawnRequest
 from supervisor.api.results import PrewarmResult
 from supervisor.api.verbs import Caller
 from supervisor.metrics.snapshot import SpareCount
-from supervisor.pool.agents import AgentSpec, spare_agent
-from supervisor.pool.orders import OrderBook
+from supervisor.pool.makers import AgentSpec, WorktreeMaker, spare_agent
+from supervisor.pool.placement import StaleSpareCleaner
 from supervisor.pool.pool import EVERY_S, Pool, Spare, SpareMaker
-from supervisor.pool.service import DIRECTORIES, UNUSED_S, Pools
-from supervisor.pool.worktrees import StaleSpareCleaner, WorktreeMaker
+from supervisor.pool.service import DIRECTORIES, UNUSED_S, OrderBook, Pools
 from supervisor.settings import Settings
 from supervisor.settings.live import LiveSettings, TunableValues
 from supervisor.spawning.admission import FairSemaphore

@@ -10,8 +10,8 @@ from typing import Any
 
 from actors.errors import UnavailableError
 from actors.worktrees.model import Workspace
+from supervisor.pool.makers import WorktreeMaker
 from supervisor.pool.pool import PAUSE_S, Pool
-from supervisor.pool.worktrees import WorktreeMaker
 from supervisor.spawning.admission import FairSemaphore
 from supervisor.team.team import Team
 from tests.memory_store import MemoryStore

@@ -11,7 +11,7 @@ from typing import Any
 from actors.agents.base import RunningAgent
 from actors.instance.instance import Instance
 from actors.worktrees.model import OrphanWorktree, RemovalResult
-from supervisor.pool.actors import ActorMaker, ActorPool
+from supervisor.pool.makers import ActorMaker, ActorPool
 from supervisor.pool.pool import Pool
 from supervisor.recovery.recovery import Recovery
 from supervisor.spawning.admission import FairSemaphore

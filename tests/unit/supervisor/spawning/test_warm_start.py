@@ -16,7 +16,7 @@ from actors.nodes import Node
 from actors.worktrees.model import Workspace
 from supervisor.api.requests import Role, SpawnRequest
 from supervisor.cluster.scheduler import HostScheduler, Placement
-from supervisor.pool.agents import spare_agent
+from supervisor.pool.makers import spare_agent
 from supervisor.pool.pool import Spare
 from supervisor.spawning.admission import FairSemaphore
 from supervisor.spawning.staff import Staff
