@@ -21,7 +21,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from actors.concurrency import ChangeNotifier
+from actors.concurrency import ChangeNotifier, TaskSet
 from actors.errors import FencedError, InvalidRequestError, PhalanxError, StoreError
 from actors.worktrees.model import Workspace
 from supervisor.api.requests import PrewarmRequest, SpawnRequest
@@ -146,7 +146,7 @@ class Pools:
         """Whether an instance of the team runs or was asked for; before that the settings' agents are not needed."""
         self._recent_dirs: OrderedDict[Path, None] = OrderedDict()
         """The latest at the end."""
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tasks = TaskSet("keep the pools")
         self.actors: ActorPool = Pool(
             actors,
             lambda: placement.actor_room(spare_actors),
@@ -184,13 +184,13 @@ class Pools:
     def _note_kind(self, spec: AgentSpec) -> None:
         """From now on the settings' agents are of this kind."""
         self._current, self._in_use = spec.key, True
-        self._remember(spec.key, spec)
+        self._remember(spec)
         self.agents.use(spec.key)
 
-    def _remember(self, key: str, spec: AgentSpec) -> None:
+    def _remember(self, spec: AgentSpec) -> None:
         specs = self._agent_maker.specs
-        specs[key] = spec
-        for other in specs.keys() - {key, self._current, *self.agents.orders}:
+        specs[spec.key] = spec
+        for other in specs.keys() - {spec.key, self._current, *self.agents.orders}:
             del specs[other]
 
     def _note_directory(self, work_dir: Path) -> None:
@@ -226,7 +226,7 @@ class Pools:
         ordered: list[tuple[Pool[Any, Any], Hashable]] = []
         if instances is not None:
             self._current = self._current or spec.key
-            self._remember(spec.key, spec)
+            self._remember(spec)
             self.agents.order(spec.key, instances)
             ordered.append((self.agents, spec.key))
         if worktrees is not None:
@@ -276,10 +276,9 @@ class Pools:
     @property
     def _orders(self) -> PoolOrders:
         agents = self.agents.orders
+        known = {*agents, self._current}
         return PoolOrders(
-            kinds={
-                key: spec.stored for key, spec in self._agent_maker.specs.items() if key in {*agents, self._current}
-            },
+            kinds={key: spec.stored for key, spec in self._agent_maker.specs.items() if key in known},
             current=self._current,
             agents=agents,
             worktrees={str(work_dir): count for work_dir, count in self.worktrees.orders.items()},
@@ -330,9 +329,10 @@ class Pools:
         spares = self._team.registry.spares()
         self.agents.recognise(spare_agent(each) for each in spares if each.record.stage is InstanceStage.SPARE)
         self.worktrees.recognise(())
-        loops = (self.actors.keep(), self.agents.keep(), self.worktrees.keep(), self._cleaner.keep())
-        more = (self._keep_orders(), self._follow_hosts(), self._make_room())
-        self._tasks = [asyncio.create_task(each) for each in (*loops, *more)]
+        for pool in (self.actors, self.agents, self.worktrees):
+            self._tasks.begin(pool.keep())
+        for loop in (self._cleaner.keep(), self._keep_orders(), self._follow_hosts(), self._make_room()):
+            self._tasks.begin(loop)
 
     async def _keep_orders(self) -> None:
         """Stores a moment later what was taken of an order or given up: a crash in between makes one spare too many."""
@@ -369,9 +369,7 @@ class Pools:
 
     async def end(self) -> None:
         """Ready spares stay for the next supervisor."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._tasks.end()
         for pool in (self.actors, self.agents, self.worktrees):
             await pool.end()
 
