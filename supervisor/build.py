@@ -83,7 +83,23 @@ def build_supervisor(
     work_dirs = WorkDirPolicy(home, Path.home(), settings.allowed_work_dirs, host=own)
     lifecycle = Lifecycle(team, staff, adopter, settings.spawn_timeout_s)
 
-    pools = make_pools(home, settings, staff, team, adopter, rollback, live_settings, fenced, work_dirs)
+    placement = ClusterPlacement(host, memory, scheduler) if scheduler else SparePlacement(host, memory)
+    pools = Pools(
+        team,
+        permits,
+        memory,
+        placement,
+        live_settings,
+        OrderBook(PreservingStore(fenced, team.unreadable), this_boot()),
+        actors=ActorMaker(factory),
+        agents=AgentMaker(home, host, team, adopter, rollback, memory, placement, settings.spawn_timeout_s),
+        worktrees=WorktreeMaker(host, team, placement),
+        cleaner=StaleSpareCleaner(team, placement),
+        work_dirs=work_dirs,
+        spare_actors=settings.spare_actors,
+        default_agent=settings.agent,
+        timeout_s=settings.spawn_timeout_s,
+    )
     spawn_settings = SpawnSettings(
         team=team,
         agent=settings.agent,
@@ -115,6 +131,20 @@ def build_supervisor(
     feed = EventFeed()
     cap_tuning = CapTuningLoop(live_settings, permits, recorder, hosts)
 
+    cluster_service: VerbService = NoClusterService()
+    if scheduler is not None and router is not None:
+        cluster_service = ClusterService(
+            home,
+            team,
+            scheduler,
+            Drainer(team, scheduler, router, factory, lifecycle, adopter),
+            (
+                WorkSync(team, router, settings.save_interval_s),
+                Failover(team, scheduler, router, factory, lifecycle),
+                HostConnector(scheduler),
+            ),
+        )
+
     async def at_the_end() -> None:
         await pools.give_up()
         await history.save()
@@ -138,67 +168,10 @@ def build_supervisor(
             MetricsService(monitor, recorder, history, AlertLoop(monitor, feed), feed, cap_tuning),
             SettingsService(home, live_settings, cap_tuning, TunableValues.of(settings.configured)),
             # Before the pools, which ask for their spares where they are.
-            _cluster_service(home, settings, staff, router, team, adopter, lifecycle),
+            cluster_service,
             pools,
         ),
         on_shutdown=at_the_end,
-    )
-
-
-def make_pools(
-    home: Home,
-    settings: Settings,
-    staff: Staff,
-    team: Team,
-    adopter: Adopter,
-    rollback: SpawnRollback,
-    live_settings: LiveSettings,
-    store: StateStore,
-    work_dirs: WorkDirPolicy,
-) -> Pools:
-    placement = SparePlacement(staff.host, staff.memory)
-    if staff.scheduler is not None:
-        placement = ClusterPlacement(staff.host, staff.memory, staff.scheduler)
-    return Pools(
-        team,
-        staff.permits,
-        staff.memory,
-        placement,
-        live_settings,
-        OrderBook(PreservingStore(store, team.unreadable), this_boot()),
-        actors=ActorMaker(staff.factory),
-        agents=AgentMaker(home, staff.host, team, adopter, rollback, staff.memory, placement, settings.spawn_timeout_s),
-        worktrees=WorktreeMaker(staff.host, team, placement),
-        cleaner=StaleSpareCleaner(team, placement),
-        work_dirs=work_dirs,
-        spare_actors=settings.spare_actors,
-        default_agent=settings.agent,
-        timeout_s=settings.spawn_timeout_s,
-    )
-
-
-def _cluster_service(
-    home: Home,
-    settings: Settings,
-    staff: Staff,
-    router: HostRouter | None,
-    team: Team,
-    adopter: Adopter,
-    lifecycle: Lifecycle,
-) -> VerbService:
-    scheduler, factory = staff.scheduler, staff.factory
-    if scheduler is None or router is None:
-        return NoClusterService()
-    return ClusterService(
-        home,
-        team,
-        scheduler,
-        Drainer(team, scheduler, router, factory, lifecycle, adopter),
-        (
-            WorkSync(team, router, settings.save_interval_s),
-            Failover(team, scheduler, router, factory, lifecycle),
-            HostConnector(scheduler),
-        ),
     )
 
 

@@ -16,7 +16,9 @@ from typing import Any
 from actors.home import Home
 from supervisor.api.requests import Role, SpawnRequest
 from supervisor.api.verbs import Caller
-from supervisor.build import make_pools
+from supervisor.pool.makers import ActorMaker, AgentMaker, WorktreeMaker
+from supervisor.pool.placement import SparePlacement, StaleSpareCleaner
+from supervisor.pool.service import OrderBook, Pools
 from supervisor.recovery.recovery import Recovery
 from supervisor.settings import Settings
 from supervisor.settings.live import LiveSettings, TunableValues
@@ -93,7 +95,7 @@ class Life:
         hands: Any = Hands(world)
         host: Any = _Reached(hands, "host", self)
         factory: Any = _Reached(hands, "Ray", self)
-        settings = Settings(spare_actors=0)
+        settings = Settings()
         self.permits = permits = FairSemaphore(3)
         staff = Staff(host=host, factory=factory, permits=permits, memory=MemoryAdmission(host, 1, 0))
         store = FencedStore(_Kept(records, self))
@@ -107,7 +109,23 @@ class Life:
         spawning = SpawnSettings(
             team=team, agent="demo", timeout_s=20.0, work_dirs=policy, allow_bypass=False, scheduler=None
         )
-        pools = make_pools(_HOME, settings, staff, team, adopter, rollback, live_settings, store, policy)
+        placement = SparePlacement(host, staff.memory)
+        pools = Pools(
+            team,
+            permits,
+            staff.memory,
+            placement,
+            live_settings,
+            OrderBook(store, "this boot"),
+            actors=ActorMaker(factory),
+            agents=AgentMaker(_HOME, host, team, adopter, rollback, staff.memory, placement, 20.0),
+            worktrees=WorktreeMaker(host, team, placement),
+            cleaner=StaleSpareCleaner(team, placement),
+            work_dirs=policy,
+            spare_actors=0,
+            default_agent="demo",
+            timeout_s=20.0,
+        )
         starts = Starts(warm=WarmStart(staff, team, pools), cold=ColdStart(_HOME, staff, team, adopter, pools))
         self.spawner = Spawner(spawning, staff, adopter, rollback, starts)
         self.recovery = Recovery(team, staff, adopter, rollback, self.lifecycle, pools.actors)
