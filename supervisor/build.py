@@ -18,7 +18,7 @@ from supervisor.metrics.metrics import MetricsRecorder
 from supervisor.metrics.monitor import Hosts, Monitor
 from supervisor.metrics.service import AlertLoop, EventFeed, HistoryStore, MetricsService
 from supervisor.pool.makers import ActorMaker, AgentMaker, WorktreeMaker
-from supervisor.pool.placement import ClusterPlacement, SparePlacement, StaleSpareCleaner
+from supervisor.pool.placement import SparePlacement, StaleSpareCleaner
 from supervisor.pool.service import OrderBook, Pools, this_boot
 from supervisor.ports import ClusterPort, InstanceFactory
 from supervisor.recovery.gc import GarbageCollector, GcService
@@ -83,7 +83,7 @@ def build_supervisor(
     work_dirs = WorkDirPolicy(home, Path.home(), settings.allowed_work_dirs, host=own)
     lifecycle = Lifecycle(team, staff, adopter, settings.spawn_timeout_s)
 
-    placement = ClusterPlacement(host, memory, scheduler) if scheduler else SparePlacement(host, memory)
+    placement = SparePlacement(host, memory, scheduler)
     pools = Pools(
         team,
         permits,

@@ -44,23 +44,25 @@ class SparePlace:
 
 
 class SparePlacement:
-    """On one machine."""
-
-    def __init__(self, host: Host, memory: MemoryAdmission) -> None:
+    def __init__(self, host: Host, memory: MemoryAdmission, scheduler: HostScheduler | None) -> None:
+        """``scheduler``: the hosts of a cluster; None on one machine, whose host has an empty name here."""
         self._host = host
         self._memory = memory
-        self.changes = ChangeNotifier()
+        self._scheduler = scheduler
+        self.changes = scheduler.changes if scheduler else ChangeNotifier()
         """Announced when hosts or their slots may have changed."""
 
     @property
     def own(self) -> str:
-        """The supervisor's host; empty on one machine."""
-        return ""
+        """The supervisor's host."""
+        return self._scheduler.own if self._scheduler else ""
 
     @property
     def linked(self) -> frozenset[str]:
         """The hosts that can be asked."""
-        return frozenset({""})
+        if self._scheduler is None:
+            return frozenset({""})
+        return self._scheduler.names & self._scheduler.linked().keys()
 
     @property
     def obstacle(self) -> str:
@@ -70,15 +72,24 @@ class SparePlacement:
     @property
     def names(self) -> Mapping[str, str]:
         """The names of the hosts by address, which is empty for the supervisor's own; none on one machine."""
-        return {}
+        return {self._address(node): node.name for node in self._scheduler.seen} if self._scheduler else {}
 
     def actor_room(self, most: int) -> Mapping[str, int]:
         """How many spare actors each host may have, by its address."""
-        return {"": most}
+        if self._scheduler is None:
+            return {"": most}
+        free = self._scheduler.free_slots()
+        return {self._address(node): min(most, free[node.name]) for node in self._scheduler.lasting()}
 
     async def for_agent(self, agent: str) -> SparePlace:
         """Raises ``UnavailableError`` when no host has room. Register the spare there before the next await."""
-        if not await self._memory.fits(agent):
+        if self._scheduler is not None:
+            await self._scheduler.nodes()
+        fits_here = await self._memory.fits(agent)
+        if self._scheduler is not None:
+            nodes = [node for node in self._scheduler.lasting() if fits_here or node.name != self.own]
+            return self._most_free(nodes, self._scheduler.used(spares=True))
+        if not fits_here:
             raise UnavailableError("There is no memory for a spare agent just now.")
         return SparePlace()
 
@@ -87,64 +98,12 @@ class SparePlacement:
 
         Register the spare there before the next await.
         """
-        return SparePlace()
-
-    def is_open(self, host: str) -> bool:
-        """Whether spares there may be handed out."""
-        return True
-
-    def is_closed(self, host: str) -> bool:
-        """Whether spares there have to end. A host that was not seen yet is neither open nor closed for a while."""
-        return False
-
-    def is_lost(self, host: str) -> bool:
-        """Whether the host cannot be asked to remove anything."""
-        return False
-
-    def settle(self, name: str, host: str) -> None:
-        """From now on calls about the spare ``name`` go to the host."""
-
-    def forget(self, name: str) -> None:
-        """Calls about the spare ``name`` go to no particular host any more."""
-
-    async def link(self, host: str) -> Host:
-        """Raises ``UnavailableError`` when Ray does not run there now."""
-        return self._host
-
-
-class ClusterPlacement(SparePlacement):
-    def __init__(self, host: Host, memory: MemoryAdmission, scheduler: HostScheduler) -> None:
-        super().__init__(host, memory)
-        self._scheduler = scheduler
-        self.changes = scheduler.changes
-
-    @property
-    def own(self) -> str:
-        return self._scheduler.own
-
-    @property
-    def linked(self) -> frozenset[str]:
-        return self._scheduler.names & self._scheduler.linked().keys()
-
-    @property
-    def names(self) -> Mapping[str, str]:
-        return {self._address(node): node.name for node in self._scheduler.seen}
-
-    def actor_room(self, most: int) -> Mapping[str, int]:
-        free = self._scheduler.free_slots()
-        return {self._address(node): min(most, free[node.name]) for node in self._scheduler.lasting()}
-
-    async def for_agent(self, agent: str) -> SparePlace:
+        if self._scheduler is None:
+            return SparePlace()
         await self._scheduler.nodes()
-        fits_here = await self._memory.fits(agent)
-        nodes = [node for node in self._scheduler.lasting() if fits_here or node.name != self.own]
-        return self._place(nodes, self._scheduler.used(spares=True))
+        return self._most_free(self._scheduler.lasting(), self._scheduler.used() + Counter(there()))
 
-    async def for_worktree(self, there: Callable[[], Collection[str]]) -> SparePlace:
-        await self._scheduler.nodes()
-        return self._place(self._scheduler.lasting(), self._scheduler.used() + Counter(there()))
-
-    def _place(self, nodes: Sequence[Node], used: Mapping[str, int]) -> SparePlace:
+    def _most_free(self, nodes: Sequence[Node], used: Mapping[str, int]) -> SparePlace:
         node = most_free(nodes, used)
         if node is None:
             raise UnavailableError("No host has room for another spare just now.")
@@ -154,22 +113,31 @@ class ClusterPlacement(SparePlacement):
         return "" if node.name == self.own else node.address
 
     def is_open(self, host: str) -> bool:
-        return host in self._scheduler.names and host not in self._scheduler.drained
+        """Whether spares there may be handed out."""
+        scheduler = self._scheduler
+        return scheduler is None or (host in scheduler.names and host not in scheduler.drained)
 
     def is_closed(self, host: str) -> bool:
-        return host in self._scheduler.drained or self.is_lost(host)
+        """Whether spares there have to end. A host that was not seen yet is neither open nor closed for a while."""
+        return self._scheduler is not None and (host in self._scheduler.drained or self.is_lost(host))
 
     def is_lost(self, host: str) -> bool:
-        return self._scheduler.is_lost(host)
+        """Whether the host cannot be asked to remove anything."""
+        return self._scheduler is not None and self._scheduler.is_lost(host)
 
     def settle(self, name: str, host: str) -> None:
-        self._scheduler.places[name] = host
+        """From now on calls about the spare ``name`` go to the host."""
+        if self._scheduler is not None:
+            self._scheduler.places[name] = host
 
     def forget(self, name: str) -> None:
-        self._scheduler.places.pop(name, None)
+        """Calls about the spare ``name`` go to no particular host any more."""
+        if self._scheduler is not None:
+            self._scheduler.places.pop(name, None)
 
     async def link(self, host: str) -> Host:
-        return await self._scheduler.link(host)
+        """Raises ``UnavailableError`` when Ray does not run there now."""
+        return await self._scheduler.link(host) if self._scheduler else self._host
 
 
 class StaleSpareCleaner:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import OrderedDict
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -144,7 +143,7 @@ class Pools:
         """The key of the kind of agent that was last asked for."""
         self._in_use = False
         """Whether an instance of the team runs or was asked for; before that the settings' agents are not needed."""
-        self._recent_dirs: OrderedDict[Path, None] = OrderedDict()
+        self._recent_dirs: list[Path] = []
         """The latest at the end."""
         self._tasks = TaskSet("keep the pools")
         self.actors: ActorPool = Pool(
@@ -194,10 +193,8 @@ class Pools:
             del specs[other]
 
     def _note_directory(self, work_dir: Path) -> None:
-        self._recent_dirs[work_dir] = None
-        self._recent_dirs.move_to_end(work_dir)
-        while len(self._recent_dirs) > DIRECTORIES:
-            self._recent_dirs.popitem(last=False)
+        others = [each for each in self._recent_dirs if each != work_dir]
+        self._recent_dirs = [*others, work_dir][-DIRECTORIES:]
 
     def _agent_targets(self) -> Mapping[str, int]:
         self._in_use = self._in_use or self._team.members.any

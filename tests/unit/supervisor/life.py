@@ -109,7 +109,7 @@ class Life:
         spawning = SpawnSettings(
             team=team, agent="demo", timeout_s=20.0, work_dirs=policy, allow_bypass=False, scheduler=None
         )
-        placement = SparePlacement(host, staff.memory)
+        placement = SparePlacement(host, staff.memory, None)
         pools = Pools(
             team,
             permits,
