@@ -10,6 +10,7 @@ import json
 import os
 import sys
 import time
+from typing import Any
 
 import ray
 
@@ -28,8 +29,8 @@ def main(directory: str) -> None:
         log_to_driver=False,
         namespace="bare",
     )
-    actor_class = ray.remote(Bare)
-    actors = []
+    actor_class: Any = ray.remote(Bare)
+    actors: list[Any] = []
     print("=> 0", flush=True)
     for line in sys.stdin:
         if line.strip() == "pids":

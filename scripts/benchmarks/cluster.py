@@ -102,7 +102,7 @@ def _away_s(head: RigHost, lost: RigHost) -> float:
     return time.perf_counter() - begun
 
 
-def _works(instance: Mapping[str, Any], lost: RigHost) -> bool:
+def _works(instance: Mapping[str, object], lost: RigHost) -> bool:
     return instance["host"] != lost.name and instance["status"] == "ready"
 
 

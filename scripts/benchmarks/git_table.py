@@ -118,11 +118,12 @@ async def _rounds(client: SupervisorClient, work: Work, sites: _Sites, one_by_on
         await asyncio.to_thread(one_by_one.run, operations)
         theirs_ms = (time.perf_counter() - begun) * 1000
 
-        request = GitBatchRequest(operations=work.operations(ours, number))
+        operations = work.operations(ours, number)
+        request = GitBatchRequest(operations=list(operations))
         begun = time.perf_counter()
         result = await client.git_batch(request)
         ours_ms = (time.perf_counter() - begun) * 1000
-        _check(request.operations, result)
+        _check(operations, result)
 
         gits = work.gits(alone, number)
         bare_ms = await asyncio.to_thread(_run_alone, gits)

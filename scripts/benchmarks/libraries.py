@@ -97,12 +97,17 @@ def _measure_tmux(costs: Table, server: TmuxServer, library: libtmux.Server, bas
     _row(
         costs,
         "a session made and ended",
-        lambda: (server.open_session("made", _SLEEP, base), server.close_session("made")),
+        lambda: _made_and_ended(server, base),
         lambda: library.new_session("theirs", start_directory=base, window_command="exec sleep 1000").kill(),
     )
     for number in range(_SESSIONS - 1):
         server.open_session(f"agent_{number}", _SLEEP, base)
     _row(costs, f"{_SESSIONS} sessions found", server.agents, lambda: library.panes)
+
+
+def _made_and_ended(server: TmuxServer, base: Path) -> None:
+    server.open_session("made", _SLEEP, base)
+    server.close_session("made")
 
 
 def _provoke_tmux(faults: Table, server: TmuxServer, library: libtmux.Server, base: Path) -> None:

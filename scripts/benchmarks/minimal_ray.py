@@ -28,8 +28,8 @@ def make_environment(directory: Path) -> Path:
     subprocess.run([sys.executable, "-m", "venv", directory], check=True)
     lock = directory / "ray.txt"
     lock.write_text("".join(_locked(_needed("ray"))))
-    pip = [directory / "bin/pip", "install", "--quiet", "--no-deps", "--require-hashes", "--only-binary", ":all:"]
-    subprocess.run([*pip, "-r", lock], check=True, stderr=subprocess.DEVNULL)
+    install = ("install", "--quiet", "--no-deps", "--require-hashes", "--only-binary", ":all:", "-r", lock)
+    subprocess.run([directory / "bin/pip", *install], check=True, stderr=subprocess.DEVNULL)
     return directory / "bin/python"
 
 

@@ -6,8 +6,9 @@ A ``Part`` measures and returns a ``Section``; ``page`` stores it as JSON and ma
 from __future__ import annotations
 
 import statistics
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from scripts.benchmarks.bench import Bench
 
@@ -65,7 +66,7 @@ class Part:
 
     name: str
     title: str
-    measure: Callable[[Bench], Awaitable[Section]]
+    measure: Callable[[Bench], Coroutine[Any, Any, Section]]
 
 
 def of_figures(figures: Sequence[Figure], words: str = "") -> Section:

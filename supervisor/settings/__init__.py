@@ -14,9 +14,11 @@ from supervisor.settings.model import (
     check_variables,
     describe,
     home_from,
+    keep_settings,
+    kept_settings,
     setting_variables,
+    waiting_settings,
 )
-from supervisor.settings.saved import keep_settings, kept_settings, waiting_settings
 
 __all__ = [
     "DEFAULT_HOME",

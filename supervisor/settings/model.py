@@ -3,11 +3,17 @@
 ``Settings.load`` reads them where a process begins; everything below gets values. ``describe`` is the table for the
 documentation and ``phalanx doctor``. ``home_from`` finds the home of a team. ``check_variables`` refuses misspelled
 variables, so that none passes in silence.
+
+``keep_settings`` keeps those with which a team was brought up in its home (0600) as long as it lives. The supervisor and
+the runtime bring a part of the team back with these: edits of the configuration count from the next ``phalanx up`` on,
+and a fault in them harms no team that is coming back.
 """
 
 from __future__ import annotations
 
 import difflib
+import json
+import logging
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -19,6 +25,7 @@ from pydantic.fields import FieldInfo
 
 from actors.agents.demo.options import VARIABLES as DEMO_VARIABLES
 from actors.errors import SettingsError
+from actors.files import write_private
 from actors.home import Home
 from actors.marks import MARKS
 from supervisor.api.requests import VariableName
@@ -29,11 +36,15 @@ from supervisor.settings.sources import (
     SettingsSources,
     VariableValue,
     extra,
+    number,
     read,
     read_tuned,
     setting,
+    whole_number,
 )
 from supervisor.store.redis_url import RedisDatabase, RedisUrl, from_parts
+
+logger = logging.getLogger(__name__)
 
 HOME_VARIABLE = "PHALANX_HOME"
 DEFAULT_HOME = "~/.phalanx"
@@ -46,104 +57,68 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    max_concurrent_spawns: int = setting(
-        5,
-        "MAX_CONCURRENT_SPAWNS",
-        "instances",
-        "a whole number from 1 to 100",
-        "Most instances that start at the same time.",
-        ge=1,
-        le=100,
+    max_concurrent_spawns: int = whole_number(
+        5, "MAX_CONCURRENT_SPAWNS", "instances", 1, 100, "Most instances that start at the same time."
     )
-    max_concurrent_git_ops: int = setting(
-        3,
-        "MAX_CONCURRENT_GIT_OPS",
-        "operations",
-        "a whole number from 1 to 100",
-        "Most git operations of git_batch that run at the same time.",
-        ge=1,
-        le=100,
+    max_concurrent_git_ops: int = whole_number(
+        3, "MAX_CONCURRENT_GIT_OPS", "operations", 1, 100, "Most git operations of git_batch that run at the same time."
     )
-    message_batch_size: int = setting(
-        10,
-        "MESSAGE_BATCH_SIZE",
-        "messages",
-        "a whole number from 1 to 1000",
-        "Most messages that go to an instance in one paste.",
-        ge=1,
-        le=1000,
+    message_batch_size: int = whole_number(
+        10, "MESSAGE_BATCH_SIZE", "messages", 1, 1000, "Most messages that go to an instance in one paste."
     )
-    message_batch_delay: float = setting(
+    message_batch_delay: float = number(
         100,
         "MESSAGE_BATCH_DELAY",
         "ms",
-        "a number from 0 to 60000",
+        0,
+        60_000,
         "How long a message that came soon after another waits for more to join it.",
-        ge=0,
-        le=60_000,
     )
-    cache_size: int = setting(
-        1000,
-        "CACHE_SIZE",
-        "answers",
-        "a whole number from 0 to 100000",
-        "Most answers of git that are kept; 0 keeps none.",
-        ge=0,
-        le=100_000,
+    cache_size: int = whole_number(
+        1000, "CACHE_SIZE", "answers", 0, 100_000, "Most answers of git that are kept; 0 keeps none."
     )
-    cache_ttl: float = setting(
+    cache_ttl: float = number(
         60_000,
         "CACHE_TTL",
         "ms",
-        "a number from 0 to 86400000",
+        0,
+        86_400_000,
         "How long an answer of git is kept at most; a change in the repository ends it at once.",
-        ge=0,
-        le=86_400_000,
     )
-    worktree_pool_size: int = setting(
+    worktree_pool_size: int = whole_number(
         0,
         "WORKTREE_POOL_SIZE",
         "worktrees",
-        "a whole number from 0 to 500",
+        0,
+        500,
         "Spare worktrees that are kept ready for each repository that is worked on.",
-        ge=0,
-        le=500,
     )
-    prewarm_instances: int = setting(
+    prewarm_instances: int = whole_number(
         0,
         "PREWARM_INSTANCES",
         "instances",
-        "a whole number from 0 to 500",
+        0,
+        500,
         "Spare agents that are kept ready at their prompt, for the repository that was last worked on.",
-        ge=0,
-        le=500,
     )
-    spare_actors: int = setting(
+    spare_actors: int = whole_number(
         2,
         "PHALANX_SPARE_ACTORS",
         "processes",
-        "a whole number from 0 to 500",
+        0,
+        500,
         "Spare processes kept ready to follow agents; each takes 40 MB and saves a spawn 0.4 s of CPU.",
-        ge=0,
-        le=500,
     )
-    agent_memory_mb: int = setting(
+    agent_memory_mb: int = whole_number(
         300,
         "PHALANX_AGENT_MEMORY_MB",
         "MB",
-        "a whole number from 1 to 100000",
+        1,
+        100_000,
         "Memory that a Claude Code may take with its actor: one is started only when so much is free.",
-        ge=1,
-        le=100_000,
     )
-    memory_reserve_mb: int = setting(
-        500,
-        "PHALANX_MEMORY_RESERVE_MB",
-        "MB",
-        "a whole number from 0 to 1000000",
-        "Memory that starting agents leaves free.",
-        ge=0,
-        le=1_000_000,
+    memory_reserve_mb: int = whole_number(
+        500, "PHALANX_MEMORY_RESERVE_MB", "MB", 0, 1_000_000, "Memory that starting agents leaves free."
     )
     agent: Literal["claude", "demo"] = setting(
         "claude",
@@ -167,23 +142,14 @@ class Settings(BaseModel):
         "true or false",
         "Whether an instance may be spawned in the permission mode bypassPermissions, in which it asks for nothing.",
     )
-    demo_start_s: float = setting(
-        0.0,
-        "PHALANX_DEMO_START_S",
-        "s",
-        "a number from 0 to 600",
-        "How long a demo agent takes to start.",
-        ge=0,
-        le=600,
-    )
-    spawn_timeout_s: float = setting(
+    demo_start_s: float = number(0.0, "PHALANX_DEMO_START_S", "s", 0, 600, "How long a demo agent takes to start.")
+    spawn_timeout_s: float = number(
         90.0,
         "PHALANX_SPAWN_TIMEOUT_S",
         "s",
-        "a number from 1 to 3600",
+        1,
+        3600,
         "Longest time from an agent's start to its first message; also how long a start waits for memory.",
-        ge=1,
-        le=3600,
     )
     on_agent_failure: Literal["report", "resume"] = setting(
         "report",
@@ -193,14 +159,13 @@ class Settings(BaseModel):
         "What becomes of an agent that ended without having been asked to: it is shown as failed, or it is started "
         "again with its conversation.",
     )
-    resume_limit: int = setting(
+    resume_limit: int = whole_number(
         3,
         "PHALANX_RESUME_LIMIT",
         "times",
-        "a whole number from 1 to 100",
+        1,
+        100,
         "How often in a row a failed agent is started again; each time after a longer pause.",
-        ge=1,
-        le=100,
     )
     ray_address: str = setting(
         "",
@@ -211,42 +176,38 @@ class Settings(BaseModel):
         "machine alone.",
         pattern=r"^(|\[?[0-9A-Za-z.:_-]+\]?:[0-9]{1,5})$",
     )
-    host_instances: int = setting(
+    host_instances: int = whole_number(
         0,
         "PHALANX_HOST_INSTANCES",
         "instances",
-        "a whole number from 0 to 1000",
+        0,
+        1000,
         "In a cluster: most instances on one host; 0: as many as it offers slots.",
-        ge=0,
-        le=1000,
     )
-    save_interval_s: float = setting(
+    save_interval_s: float = number(
         60.0,
         "PHALANX_SAVE_INTERVAL_S",
         "s",
-        "a number from 0 to 86400",
+        0,
+        86_400,
         "In a cluster: how often what an instance on another host has not committed is saved and carried to this one; "
         "0: never.",
-        ge=0,
-        le=86_400,
     )
-    recycle_context_tokens: int = setting(
+    recycle_context_tokens: int = whole_number(
         0,
         "PHALANX_RECYCLE_CONTEXT_TOKENS",
         "tokens",
-        "a whole number from 0 to 100000000",
+        0,
+        100_000_000,
         "An idle instance whose conversation has grown so long is handed over to a fresh one; 0: never.",
-        ge=0,
-        le=100_000_000,
     )
-    recycle_after_tasks: int = setting(
+    recycle_after_tasks: int = whole_number(
         0,
         "PHALANX_RECYCLE_AFTER_TASKS",
         "messages",
-        "a whole number from 0 to 1000000",
+        0,
+        1_000_000,
         "An idle instance that was given so many messages is handed over to a fresh one; 0: never.",
-        ge=0,
-        le=1_000_000,
     )
     redis_url: RedisUrl = setting(
         "",
@@ -264,12 +225,8 @@ class Settings(BaseModel):
         "Host of such a Redis, without TLS and password.",
         pattern=r"^([^\s/@?#:\[\]\x00]*|\[?[0-9A-Fa-f.]*:[0-9A-Fa-f.:]*:[0-9A-Fa-f.:]*\]?)$",
     )
-    redis_port: int = setting(
-        6379, "REDIS_PORT", "", "a whole number from 1 to 65535", "Port of redis_host.", ge=1, le=65_535
-    )
-    redis_db: RedisDatabase = setting(
-        0, "REDIS_DB", "", "a whole number from 0 to 9999", "Database on redis_host.", ge=0, le=9999
-    )
+    redis_port: int = whole_number(6379, "REDIS_PORT", "", 1, 65_535, "Port of redis_host.")
+    redis_db: RedisDatabase = whole_number(0, "REDIS_DB", "", 0, 9999, "Database on redis_host.")
     allowed_work_dirs: tuple[Directory, ...] = setting(
         (),
         "PHALANX_ALLOWED_WORK_DIRS",
@@ -397,3 +354,35 @@ def check_variables(names: Iterable[str]) -> None:
 def _unknown(name: str, settings: Iterable[str]) -> str:
     close = difflib.get_close_matches(name, sorted({*settings, *DEMO_VARIABLES}), n=1)
     return f"{name} is no known variable.{f' Did you mean {close[0]}?' if close else ''}"
+
+
+def keep_settings(home: Home, settings: Settings) -> None:
+    """Only what was given: a default may contradict it. What was changed while a team ran is kept elsewhere already.
+
+    Raises ``SettingsError``.
+    """
+    write_private(home.settings_file, settings.configured.model_dump_json(exclude_unset=True))
+
+
+def waiting_settings(home: Home, settings: Settings) -> list[str]:
+    """Names of those that a team that runs does not know yet: they are read when it is brought up anew."""
+    kept = kept_settings(home)
+    if kept is None:
+        return []
+    known, now = kept.configured, settings.configured
+    return [name for name in Settings.model_fields if getattr(known, name) != getattr(now, name)]
+
+
+def kept_settings(home: Home) -> Settings | None:
+    """With what was changed while the team ran. None when there are none that can be read. What only another version
+    of Phalanx knows is left out."""
+    try:
+        given = json.loads(home.settings_file.read_text())
+        settings = Settings(**{name: value for name, value in given.items() if name in Settings.model_fields})
+    except (OSError, ValueError, TypeError, AttributeError):
+        return None
+    try:
+        return settings.with_tuned(read_tuned(home))
+    except (SettingsError, ValueError) as error:
+        logger.warning("the team comes back without the settings that were changed while it ran: %s", error)
+        return settings

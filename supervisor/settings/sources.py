@@ -59,6 +59,14 @@ def setting(default: Any, variable: str, unit: str, allowed: str, meaning: str, 
     return Field(default=default, description=meaning, json_schema_extra=given, **limits)
 
 
+def whole_number(default: int, variable: str, unit: str, least: int, most: int, meaning: str) -> Any:
+    return setting(default, variable, unit, f"a whole number from {least} to {most}", meaning, ge=least, le=most)
+
+
+def number(default: float, variable: str, unit: str, least: int, most: int, meaning: str) -> Any:
+    return setting(default, variable, unit, f"a number from {least} to {most}", meaning, ge=least, le=most)
+
+
 def extra(field: FieldInfo, key: str) -> str:
     """What ``setting`` was given under ``key``."""
     given = field.json_schema_extra

@@ -14,7 +14,7 @@ from mcp_entry.connection import TeamConnection
 from supervisor.api.verbs import ProgressCallback
 from supervisor.rpc.client import SupervisorClient
 from supervisor.settings import home_from
-from tests.unit.mcp_entry.fakes import REPLIES, FakeClient
+from tests.fakes.gateway import REPLIES, FakeClient
 
 
 async def list_noisily(request: Any, on_progress: ProgressCallback) -> Any:

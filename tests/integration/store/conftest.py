@@ -16,9 +16,9 @@ import pytest_asyncio
 
 from supervisor.store.base import StateStore
 from supervisor.store.sqlite import SqliteStore
+from tests.fakes.store import MemoryStore
 from tests.integration.store.mirrors import make_mirrored
 from tests.integration.store.redis_server import RedisProcess, server
-from tests.memory_store import MemoryStore
 
 StoreMaker = Callable[[], StateStore]
 Reopen = Callable[[StateStore], Awaitable[StateStore]]

@@ -18,7 +18,7 @@ from supervisor.build import build_supervisor
 from supervisor.settings import Settings
 from supervisor.store.sqlite import SqliteStore
 from supervisor.supervisor import Supervisor
-from tests.integration.supervisor.lives import Actors, Team
+from tests.integration.supervisor.runs import Actors, RestartableTeam
 from tests.projects import make_repository, shell_environment
 
 LEAD = Caller(sender="lead")
@@ -71,17 +71,17 @@ def host(home: Home, catalog: AgentCatalog, terminal: TmuxServer) -> Iterator[Ho
 
 
 @pytest.fixture
-async def make_team(short_tmp: Path) -> AsyncIterator[Callable[[], Team]]:
+async def make_team(short_tmp: Path) -> AsyncIterator[Callable[[], RestartableTeam]]:
     """Makes teams that have no supervisor so far (``live`` gives one), each with a home and a repository of its own."""
-    made: list[tuple[Team, TmuxServer]] = []
+    made: list[tuple[RestartableTeam, TmuxServer]] = []
 
-    def make() -> Team:
+    def make() -> RestartableTeam:
         home = Home(short_tmp / f"t{len(made)}")
         home.create()
         environment = environment_of(home)
         terminal = TmuxServer(home.tmux_socket)
         terminal.start(environment)
-        made.append((Team(home, environment, make_repository(short_tmp / f"p{len(made)}")), terminal))
+        made.append((RestartableTeam(home, environment, make_repository(short_tmp / f"p{len(made)}")), terminal))
         return made[-1][0]
 
     yield make
@@ -91,7 +91,7 @@ async def make_team(short_tmp: Path) -> AsyncIterator[Callable[[], Team]]:
 
 
 @pytest.fixture
-def team(make_team: Callable[[], Team]) -> Team:
+def team(make_team: Callable[[], RestartableTeam]) -> RestartableTeam:
     return make_team()
 
 

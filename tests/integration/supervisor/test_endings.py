@@ -14,7 +14,7 @@ from actors.status import Status
 from actors.tmux.server import TmuxServer
 from supervisor.api import requests
 from supervisor.supervisor import Supervisor
-from tests.integration.supervisor.asking import received, settle, specialist
+from tests.integration.supervisor.calls import received, settle_supervisor, specialist
 from tests.integration.supervisor.conftest import LEAD
 from tests.projects import git
 
@@ -39,7 +39,7 @@ async def test_a_failed_instance_restarts_with_its_conversation(
     restarted = await supervisor.restart(requests.RestartRequest(instance_id=spawned.instance_id), LEAD)
     assert restarted.status is Status.READY
     await supervisor.send(requests.SendRequest(instance_id=spawned.instance_id, message="second", wait=True), LEAD)
-    await settle(supervisor, spawned.instance_id)
+    await settle_supervisor(supervisor, spawned.instance_id)
     read = await supervisor.read(requests.ReadRequest(instance_id=spawned.instance_id), LEAD)
     questions = [entry.text for entry in read.entries if entry.kind == "question"]
     assert ["first" in question for question in questions] == [True, False]
@@ -49,7 +49,7 @@ async def test_a_restart_whose_caller_goes_away_in_the_middle_is_done_all_the_sa
     supervisor: Supervisor, repository: Path
 ) -> None:
     spawned = await supervisor.spawn(specialist(repository), LEAD)
-    await settle(supervisor, spawned.instance_id)
+    await settle_supervisor(supervisor, spawned.instance_id)
     member = supervisor._team.registry.get(spawned.instance_id)
     before = member.record.pid
     calling = asyncio.create_task(supervisor.restart(requests.RestartRequest(instance_id=spawned.instance_id), LEAD))
@@ -84,7 +84,7 @@ async def test_terminate_removes_the_worktree_and_saves_what_is_nowhere_else(
     committed = await supervisor.spawn(specialist(repository, "@@demo commit part.md text"), LEAD)
     dirty = await supervisor.spawn(specialist(repository), LEAD)
     (Path(dirty.working_directory) / "unsaved.txt").write_text("work")
-    await settle(supervisor, clean.instance_id, committed.instance_id, dirty.instance_id)
+    await settle_supervisor(supervisor, clean.instance_id, committed.instance_id, dirty.instance_id)
     ended = [
         (await supervisor.terminate(requests.TerminateRequest(instance_id=one.instance_id), LEAD)).terminated[0]
         for one in (clean, committed, dirty)
@@ -122,7 +122,7 @@ async def test_messages_that_wait_for_a_busy_instance_survive_its_restart(
     sent = await supervisor.send(requests.SendRequest(instance_id=spawned.instance_id, message="after"), LEAD)
     assert sent.status is MessageStatus.ACCEPTED
     await supervisor.restart(requests.RestartRequest(instance_id=spawned.instance_id), LEAD)
-    await settle(supervisor, spawned.instance_id)
+    await settle_supervisor(supervisor, spawned.instance_id)
     assert [prompt.endswith("after") for prompt in received(home, spawned.instance_id)] == [False, True]
 
 
@@ -170,7 +170,7 @@ async def test_a_spawn_whose_caller_goes_away_is_either_whole_or_gone(supervisor
     await asyncio.gather(spawning, return_exceptions=True)
     listed = await supervisor.list(requests.ListRequest(), LEAD)
     (info,) = listed.instances
-    await settle(supervisor, info.instance_id)
+    await settle_supervisor(supervisor, info.instance_id)
     sent = await supervisor.send(requests.SendRequest(instance_id=info.instance_id, message="there?", wait=True), LEAD)
     assert sent.status is MessageStatus.SUBMITTED
 

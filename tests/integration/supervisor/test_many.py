@@ -15,10 +15,10 @@ from supervisor.api.requests import ShutdownRequest
 from supervisor.build import build_supervisor
 from supervisor.settings import Settings
 from supervisor.supervisor import Supervisor
-from tests.integration.supervisor.asking import settle, specialist
+from tests.fakes.store import MemoryStore
+from tests.integration.supervisor.calls import settle_supervisor, specialist
 from tests.integration.supervisor.conftest import LEAD, environment_of
-from tests.integration.supervisor.lives import Actors
-from tests.memory_store import MemoryStore
+from tests.integration.supervisor.runs import Actors
 
 
 async def test_several_are_restarted_and_terminated_by_one_call_each_and_an_unknown_one_fails_alone(
@@ -28,7 +28,7 @@ async def test_several_are_restarted_and_terminated_by_one_call_each_and_an_unkn
     spawned = await supervisor.spawn_batch(requests.SpawnBatchRequest(instances=members), LEAD)
     manager, other = [each.instance_id or "" for each in spawned.instances]
     below = (await supervisor.spawn(specialist(repository, parentId=manager), LEAD)).instance_id
-    await settle(supervisor, manager, other, below)
+    await settle_supervisor(supervisor, manager, other, below)
 
     again = await supervisor.restart(requests.RestartRequest(instance_ids=[other, "spec_9_9_9", below]), LEAD)
     assert again.restarted is not None

@@ -18,9 +18,9 @@ from supervisor.metrics.service import MetricsService
 from supervisor.rpc.client import SupervisorClient
 from supervisor.rpc.server import Gateway
 from supervisor.supervisor import Supervisor
-from tests.integration.supervisor import deeds
-from tests.integration.supervisor.asking import received, specialist
-from tests.integration.supervisor.lives import Life, Team
+from tests.integration.supervisor import calls
+from tests.integration.supervisor.calls import received, specialist
+from tests.integration.supervisor.runs import RestartableTeam, SupervisorRun
 
 SLOW_START = {"PHALANX_DEMO_START_S": "1"}
 
@@ -30,14 +30,14 @@ def metrics_service(supervisor: Supervisor) -> MetricsService:
     return service
 
 
-async def performance(life: Life, window_s: float = 300) -> results.GetPerformanceResult:
+async def performance(run: SupervisorRun, window_s: float = 300) -> results.GetPerformanceResult:
     request = requests.GetPerformanceRequest(window_seconds=window_s)
-    return cast("results.GetPerformanceResult", await life.call("get_performance", request))
+    return cast("results.GetPerformanceResult", await run.call("get_performance", request))
 
 
-async def tune(life: Life, **arguments: Any) -> results.OptimizeSettingsResult:
+async def tune(run: SupervisorRun, **arguments: Any) -> results.OptimizeSettingsResult:
     request = parse(requests.OptimizeSettingsRequest, arguments)
-    return cast("results.OptimizeSettingsResult", await life.call("optimize_settings", request))
+    return cast("results.OptimizeSettingsResult", await run.call("optimize_settings", request))
 
 
 def ours_of(performance: Performance) -> list[str]:
@@ -45,13 +45,13 @@ def ours_of(performance: Performance) -> list[str]:
     return [lost.reason for lost in performance.lost if "cores" not in lost.reason]
 
 
-async def test_what_a_team_did_is_counted_and_an_idle_healthy_one_has_a_hundred_points(team: Team) -> None:
-    life = await team.live()
-    instance_id = await deeds.spawn(life, team)
-    sent = await deeds.send(life, instance_id, "one", "two", "three")
-    await deeds.settle(life, instance_id)
-    assert all(deeds.receipt_of(life, one).status is MessageStatus.SUBMITTED for one in sent)
-    seen = await performance(life)
+async def test_what_a_team_did_is_counted_and_an_idle_healthy_one_has_a_hundred_points(team: RestartableTeam) -> None:
+    run = await team.start()
+    instance_id = await calls.spawn(run, team)
+    sent = await calls.send(run, instance_id, "one", "two", "three")
+    await calls.settle(run, instance_id)
+    assert all(calls.receipt_of(run, one).status is MessageStatus.SUBMITTED for one in sent)
+    seen = await performance(run)
     spawns, messages = seen.metrics.spawns, seen.messages
     assert (spawns.total, spawns.failed, spawns.time.count) == (1, 0, 1)
     assert 0 < spawns.time.p50 <= spawns.time.max < 20_000
@@ -67,11 +67,11 @@ async def test_what_a_team_did_is_counted_and_an_idle_healthy_one_has_a_hundred_
     assert seen.performance.score == 100 - sum(lost.points for lost in seen.performance.lost)
 
 
-async def test_a_spawn_that_fails_is_counted_and_costs_points_with_its_reason(team: Team) -> None:
-    life = await team.live()
+async def test_a_spawn_that_fails_is_counted_and_costs_points_with_its_reason(team: RestartableTeam) -> None:
+    run = await team.start()
     request = specialist(team.repository, env={"PHALANX_DEMO_FAULTS": "exit-at-start=3"})
-    await asyncio.gather(life.call("spawn", request), return_exceptions=True)
-    seen = await performance(life)
+    await asyncio.gather(run.call("spawn", request), return_exceptions=True)
+    seen = await performance(run)
     assert (seen.metrics.spawns.total, seen.metrics.spawns.failed) == (1, 1)
     assert seen.performance.score < 100
     (lost,) = ours_of(seen.performance)
@@ -79,71 +79,73 @@ async def test_a_spawn_that_fails_is_counted_and_costs_points_with_its_reason(te
     assert "the agent ended with exit status 3" in lost
 
 
-async def test_the_cap_can_be_changed_while_spawns_run_and_is_never_exceeded(team: Team) -> None:
-    life = await team.live()
-    await tune(life, maxConcurrentSpawns=1)
-    permits = life.supervisor._permits
+async def test_the_cap_can_be_changed_while_spawns_run_and_is_never_exceeded(team: RestartableTeam) -> None:
+    run = await team.start()
+    await tune(run, maxConcurrentSpawns=1)
+    permits = run.supervisor._permits
     members = [specialist(team.repository, env=SLOW_START) for _ in range(6)]
-    spawning = asyncio.create_task(life.call("spawn_batch", SpawnBatchRequest(instances=members)))
-    queue = (await performance(life)).queues.spawn
+    spawning = asyncio.create_task(run.call("spawn_batch", SpawnBatchRequest(instances=members)))
+    queue = (await performance(run)).queues.spawn
     async with asyncio.timeout(10):
         while queue.running + queue.pending < len(members):
             await asyncio.sleep(0.01)
-            queue = (await performance(life)).queues.spawn
+            queue = (await performance(run)).queues.spawn
     assert (queue.running, queue.pending, queue.limit) == (1, 5, 1)
-    await tune(life, maxConcurrentSpawns=3)
+    await tune(run, maxConcurrentSpawns=3)
     assert (permits.held, permits.waiting) == (3, 3)
-    await tune(life, maxConcurrentSpawns=2)
+    await tune(run, maxConcurrentSpawns=2)
     permits.most_held = 0
     assert (await spawning).success
     assert permits.most_held == 2
 
 
 @pytest.mark.parametrize("actors_die", [False, True])
-async def test_what_was_tuned_and_the_history_survive_a_killed_supervisor(team: Team, actors_die: bool) -> None:
-    life = await team.live()
-    instance_id = await deeds.spawn(life, team)
-    await tune(life, maxConcurrentSpawns=10, messageBatchSize=2, auto=True)
-    await metrics_service(life.supervisor)._history.save()
+async def test_what_was_tuned_and_the_history_survive_a_killed_supervisor(
+    team: RestartableTeam, actors_die: bool
+) -> None:
+    run = await team.start()
+    instance_id = await calls.spawn(run, team)
+    await tune(run, maxConcurrentSpawns=10, messageBatchSize=2, auto=True)
+    await metrics_service(run.supervisor)._history.save()
 
-    later = await team.next_life(actors_die=actors_die)
+    later = await team.restart(actors_die=actors_die)
     seen = await performance(later)
     assert seen.metrics.spawns.total == 1
     assert (seen.queues.spawn.limit, seen.settings.message_batch_size, seen.settings.auto) == (10, 2, True)
-    await deeds.send(later, instance_id, "one", "two", "three")
-    await deeds.settle(later, instance_id)
+    await calls.send(later, instance_id, "one", "two", "three")
+    await calls.settle(later, instance_id)
     prompts = received(team.home, instance_id)
     assert max(prompt.count("[phalanx") for prompt in prompts) <= 2
 
 
-async def test_batches_of_living_instances_follow_the_settings(team: Team) -> None:
-    life = await team.live()
-    instance_id = await deeds.spawn(life, team)
-    await tune(life, messageBatchSize=1)
+async def test_batches_of_living_instances_follow_the_settings(team: RestartableTeam) -> None:
+    run = await team.start()
+    instance_id = await calls.spawn(run, team)
+    await tune(run, messageBatchSize=1)
     before = len(received(team.home, instance_id))
-    await deeds.send(life, instance_id, "one", "two", "three")
-    await deeds.settle(life, instance_id)
+    await calls.send(run, instance_id, "one", "two", "three")
+    await calls.settle(run, instance_id)
     assert len(received(team.home, instance_id)) == before + 3
 
 
-async def test_with_auto_the_cap_rises_while_spawns_wait_and_the_team_says_why(team: Team) -> None:
-    life = await team.live()
-    await tune(life, maxConcurrentSpawns=1, auto=True)
+async def test_with_auto_the_cap_rises_while_spawns_wait_and_the_team_says_why(team: RestartableTeam) -> None:
+    run = await team.start()
+    await tune(run, maxConcurrentSpawns=1, auto=True)
     members = [specialist(team.repository, env=SLOW_START) for _ in range(8)]
-    assert (await life.call("spawn_batch", SpawnBatchRequest(instances=members))).success
-    seen = await performance(life)
+    assert (await run.call("spawn_batch", SpawnBatchRequest(instances=members))).success
+    seen = await performance(run)
     assert [(step.before, step.after) for step in seen.auto][:1] == [(1, 2)]
     assert "spawns wait" in seen.auto[0].reason
     assert seen.settings.max_concurrent_spawns == 1
 
 
-async def test_git_operations_are_counted_and_follow_their_cap_and_their_cache(team: Team) -> None:
-    life = await team.live()
-    await tune(life, maxConcurrentGitOps=1, cacheSize=7)
+async def test_git_operations_are_counted_and_follow_their_cap_and_their_cache(team: RestartableTeam) -> None:
+    run = await team.start()
+    await tune(run, maxConcurrentGitOps=1, cacheSize=7)
     reads = [{"type": "log", "workspaceDir": str(team.repository)}] * 2
     for _ in range(2):
-        assert (await life.call("git_batch", parse(requests.GitBatchRequest, {"operations": reads}))).success
-    seen = await performance(life)
+        assert (await run.call("git_batch", parse(requests.GitBatchRequest, {"operations": reads}))).success
+    seen = await performance(run)
     assert (seen.queues.git.limit, seen.queues.git.pending, seen.metrics.cache.limit) == (1, 0, 7)
     assert seen.metrics.git.total >= 1
     assert seen.metrics.git.failed == 0

@@ -20,31 +20,32 @@ from supervisor.api.requests import Role
 from supervisor.api.verbs import Caller
 from supervisor.pool import pool as pool_module
 from supervisor.team.registry import Member
-from tests.integration.supervisor.asking import received, specialist
-from tests.integration.supervisor.deeds import agents, listed, send, settle, spawn, terminate
-from tests.integration.supervisor.lives import Life, Team, disagreements
+from tests.integration.supervisor.calls import agents, listed, received, send, settle, spawn, specialist, terminate
+from tests.integration.supervisor.runs import RestartableTeam, SupervisorRun, disagreements
 from tests.launches import command_of
 from tests.projects import git
 
 
-async def prewarm(life: Life, team: Team, instances: int | None, **more: object) -> results.PrewarmResult:
+async def prewarm(
+    run: SupervisorRun, team: RestartableTeam, instances: int | None, **more: object
+) -> results.PrewarmResult:
     fields = {"instances": instances, "workDir": str(team.repository), **more}
     request = requests.PrewarmRequest.model_validate(fields)
-    return cast("results.PrewarmResult", await life.call("prewarm_resources", request))
+    return cast("results.PrewarmResult", await run.call("prewarm_resources", request))
 
 
-def spares(life: Life) -> list[Member]:
-    return list(life.supervisor._team.registry.spares())
+def spares(run: SupervisorRun) -> list[Member]:
+    return list(run.team.registry.spares())
 
 
-def told(team: Team, place: str) -> list[str]:
+def told(team: RestartableTeam, place: str) -> list[str]:
     """What the agent's hook told it, beside its prompts."""
     log = team.home.instance_directory(place) / "demo-log.jsonl"
     return [entry["told"] for line in log.read_text().split("\n") if line and "told" in (entry := json.loads(line))]
 
 
-def place_of(life: Life, instance_id: str) -> str:
-    return life.supervisor._team.registry.get(instance_id).record.place
+def place_of(run: SupervisorRun, instance_id: str) -> str:
+    return run.team.registry.get(instance_id).record.place
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -55,18 +56,18 @@ async def until(condition: Callable[[], bool]) -> None:
     raise AssertionError("it did not come about")
 
 
-async def test_a_spare_is_given_to_an_instance_which_is_like_any_other(team: Team) -> None:
-    life = await team.first_life()
-    ready = await prewarm(life, team, 1)
+async def test_a_spare_is_given_to_an_instance_which_is_like_any_other(team: RestartableTeam) -> None:
+    run = await team.start_compared()
+    ready = await prewarm(run, team, 1)
     assert (ready.success, ready.instances, ready.errors) == (True, 1, [])
-    (spare,) = spares(life)
-    assert not await listed(life)
+    (spare,) = spares(run)
+    assert not await listed(run)
     pid = spare.record.pid
     git(team.repository, "commit", "-q", "--allow-empty", "-m", "newer")
 
-    instance_id = await spawn(life, team, "the task", name="cart", role="manager")
+    instance_id = await spawn(run, team, "the task", name="cart", role="manager")
 
-    record = life.supervisor._team.registry.get(instance_id).record
+    record = run.team.registry.get(instance_id).record
     assert (record.pid, record.spare) == (pid, spare.record.instance_id)
     assert record.workspace is not None
     assert record.workspace.base_commit == git(team.repository, "rev-parse", "HEAD")
@@ -79,40 +80,40 @@ async def test_a_spare_is_given_to_an_instance_which_is_like_any_other(team: Tea
     today = datetime.datetime.now().astimezone().date()
     for words in (instance_id, "(cart)", "manager", "led by the lead", branch, commit, f"Today is {today}."):
         assert words in identity
-    await send(life, instance_id, "more")
-    await settle(life, instance_id)
+    await send(run, instance_id, "more")
+    await settle(run, instance_id)
     assert len(told(team, record.place)) == 1, "it is told once"
-    assert await disagreements(team, life) == []
+    assert await disagreements(team, run) == []
     (record.directory / "work.txt").write_text("unsaved")
-    ended = await terminate(life, instance_id)
+    ended = await terminate(run, instance_id)
     assert ended.saved_ref == f"refs/phalanx/saved/{instance_id}"
     assert not record.directory.exists()
     assert git(team.repository, "branch", "--list", "phalanx/*") == ""
 
 
-async def test_no_two_takers_get_the_same_spare_and_those_who_find_none_start_cold(team: Team) -> None:
-    life = await team.first_life()
-    await prewarm(life, team, 2)
-    pids = {spare.record.pid for spare in spares(life)}
-    ids = await asyncio.gather(*(spawn(life, team, f"task {n}") for n in range(4)))
-    records = [life.supervisor._team.registry.get(one).record for one in ids]
+async def test_no_two_takers_get_the_same_spare_and_those_who_find_none_start_cold(team: RestartableTeam) -> None:
+    run = await team.start_compared()
+    await prewarm(run, team, 2)
+    pids = {spare.record.pid for spare in spares(run)}
+    ids = await asyncio.gather(*(spawn(run, team, f"task {n}") for n in range(4)))
+    records = [run.team.registry.get(one).record for one in ids]
     assert len({record.pid for record in records}) == len(set(ids)) == 4
     assert {record.pid for record in records if record.spare} == pids
     tasks = [received(team.home, record.place)[0].rpartition("\n")[2] for record in records]
     assert tasks == [f"task {n}" for n in range(4)]
-    assert await disagreements(team, life) == []
-    await life.supervisor._team.changes.until(lambda: not spares(life), 1.0)
-    assert not spares(life), "what was ordered once is not made again"
+    assert await disagreements(team, run) == []
+    await run.team.changes.until(lambda: not spares(run), 1.0)
+    assert not spares(run), "what was ordered once is not made again"
 
 
 @pytest.mark.parametrize("dies", ["agent", "actor", "worktree"])
 async def test_a_spare_that_dies_while_it_is_being_taken_costs_the_taker_nothing(
-    team: Team, dies: str, monkeypatch: pytest.MonkeyPatch
+    team: RestartableTeam, dies: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    life = await team.first_life()
-    await prewarm(life, team, 1)
-    (spare,) = spares(life)
-    hand_over = life.supervisor._spawner._starts.warm._hand_over
+    run = await team.start_compared()
+    await prewarm(run, team, 1)
+    (spare,) = spares(run)
+    hand_over = run.supervisor._spawner._starts.warm._hand_over
 
     async def deadly(member: Member, given: Member) -> None:
         if dies == "worktree":
@@ -125,192 +126,198 @@ async def test_a_spare_that_dies_while_it_is_being_taken_costs_the_taker_nothing
             await place.leave()
             vars(place).update(vars(Instance(team.catalog)))  # as its process is after Ray has started it again
 
-    monkeypatch.setattr(life.supervisor._spawner._starts.warm, "_hand_over", deadly)
-    instance_id = await spawn(life, team, "the task")
-    record = life.supervisor._team.registry.get(instance_id).record
+    monkeypatch.setattr(run.supervisor._spawner._starts.warm, "_hand_over", deadly)
+    instance_id = await spawn(run, team, "the task")
+    record = run.team.registry.get(instance_id).record
     assert received(team.home, record.place)[0].endswith("the task")
     assert (record.pid == spare.record.pid) == (dies == "actor")
-    await until(lambda: not spares(life))
-    await life.supervisor._recovery.reconcile()
-    assert await disagreements(team, life) == []
+    await until(lambda: not spares(run))
+    await run.recovery.reconcile()
+    assert await disagreements(team, run) == []
 
 
 @pytest.mark.parametrize("why", ["dead", "program"])
 async def test_a_spare_that_is_no_good_any_more_is_replaced(
-    team: Team, why: str, monkeypatch: pytest.MonkeyPatch
+    team: RestartableTeam, why: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pool_module, "EVERY_S", 0.1)
-    life = await team.first_life(PREWARM_INSTANCES="1")
-    await terminate(life, await spawn(life, team))
-    await until(lambda: len(life.supervisor._team.registry.spares()) == 1 and spares(life)[0].record.stage == "spare")
-    (spare,) = spares(life)
+    run = await team.start_compared(PREWARM_INSTANCES="1")
+    await terminate(run, await spawn(run, team))
+    await until(lambda: len(run.team.registry.spares()) == 1 and spares(run)[0].record.stage == "spare")
+    (spare,) = spares(run)
     if why == "dead":
         os.kill(spare.record.pid, signal.SIGKILL)
     else:
-        await life.supervisor._team.save(spare.record.instance_id, program="another")
-    await until(lambda: [s.record.stage == "spare" and s is not spare for s in spares(life)] == [True])
+        await run.team.save(spare.record.instance_id, program="another")
+    await until(lambda: [s.record.stage == "spare" and s is not spare for s in spares(run)] == [True])
     assert spare.record.instance_id not in agents(team)
 
 
-async def test_a_spare_is_for_those_only_who_ask_for_just_what_it_is(team: Team) -> None:
-    life = await team.first_life()
-    await prewarm(life, team, 1, env={"COLOUR": "red"})
-    (spare,) = spares(life)
-    plain, other = await spawn(life, team), await spawn(life, team, env={"COLOUR": "blue"})
-    shared = await spawn(life, team, env={"COLOUR": "red"}, workspaceMode="shared")
-    assert not {place_of(life, one) for one in (plain, other, shared)} & {spare.record.instance_id}
-    red = await spawn(life, team, env={"COLOUR": "red"})
-    assert place_of(life, red) == spare.record.instance_id
-    assert b"COLOUR" not in b"".join((await life.supervisor._store.load("instance/")).values())
+async def test_a_spare_is_for_those_only_who_ask_for_just_what_it_is(team: RestartableTeam) -> None:
+    run = await team.start_compared()
+    await prewarm(run, team, 1, env={"COLOUR": "red"})
+    (spare,) = spares(run)
+    plain, other = await spawn(run, team), await spawn(run, team, env={"COLOUR": "blue"})
+    shared = await spawn(run, team, env={"COLOUR": "red"}, workspaceMode="shared")
+    assert not {place_of(run, one) for one in (plain, other, shared)} & {spare.record.instance_id}
+    red = await spawn(run, team, env={"COLOUR": "red"})
+    assert place_of(run, red) == spare.record.instance_id
+    assert b"COLOUR" not in b"".join((await run.supervisor._store.load("instance/")).values())
 
 
-async def test_spare_worktrees_are_bound_to_instances_that_start_cold(team: Team) -> None:
-    life = await team.first_life()
-    ready = await prewarm(life, team, 0, worktrees=2)
+async def test_spare_worktrees_are_bound_to_instances_that_start_cold(team: RestartableTeam) -> None:
+    run = await team.start_compared()
+    ready = await prewarm(run, team, 0, worktrees=2)
     assert (ready.success, ready.worktrees) == (True, 2)
     names = {entry.name for entry in team.home.worktrees.iterdir()}
-    assert not (await life.call("gc", requests.GcRequest())).items
-    ids = await asyncio.gather(*(spawn(life, team) for _ in range(3)))
-    worktrees = {life.supervisor._team.registry.get(one).record.directory.name for one in ids}
+    assert not (await run.call("gc", requests.GcRequest())).items
+    ids = await asyncio.gather(*(spawn(run, team) for _ in range(3)))
+    worktrees = {run.team.registry.get(one).record.directory.name for one in ids}
     assert names < worktrees
-    assert await disagreements(team, life) == []
+    assert await disagreements(team, run) == []
 
 
-async def test_spares_live_on_with_the_next_supervisor_and_end_with_the_team(team: Team) -> None:
-    life = await team.first_life()
-    await prewarm(life, team, 2, worktrees=1)
-    before = {spare.record.pid for spare in spares(life)}
-    life = await team.next_life(actors_die=True)
-    assert {spare.record.pid for spare in spares(life)} == before
-    assert not await listed(life)
-    await until(lambda: all(spare.snapshot.status is Status.READY for spare in spares(life)))
-    places = {spare.record.instance_id for spare in spares(life)}
+async def test_spares_live_on_with_the_next_supervisor_and_end_with_the_team(team: RestartableTeam) -> None:
+    run = await team.start_compared()
+    await prewarm(run, team, 2, worktrees=1)
+    before = {spare.record.pid for spare in spares(run)}
+    run = await team.restart(actors_die=True)
+    assert {spare.record.pid for spare in spares(run)} == before
+    assert not await listed(run)
+    await until(lambda: all(spare.snapshot.status is Status.READY for spare in spares(run)))
+    places = {spare.record.instance_id for spare in spares(run)}
     # What was left of the worktree is cleared away, and another one is made.
     names = {*places, "spare_4"}
     await until(lambda: {entry.name for entry in team.home.worktrees.iterdir()} == names)
-    instance_id = await spawn(life, team, "the task")
-    assert life.supervisor._team.registry.get(instance_id).record.pid in before
-    assert await disagreements(team, life) == []
-    await life.call("shutdown", requests.ShutdownRequest())
-    assert not spares(life)
+    instance_id = await spawn(run, team, "the task")
+    assert run.team.registry.get(instance_id).record.pid in before
+    assert await disagreements(team, run) == []
+    await run.call("shutdown", requests.ShutdownRequest())
+    assert not spares(run)
     assert {name for name, agent in agents(team).items() if agent.alive} == set()
-    assert {entry.name for entry in team.home.worktrees.iterdir()} == {place_of(life, instance_id)}
+    assert {entry.name for entry in team.home.worktrees.iterdir()} == {place_of(run, instance_id)}
 
 
-async def test_no_change_of_settings_ends_spares_that_an_earlier_supervisor_was_asked_for(team: Team) -> None:
-    life = await team.first_life()
-    await prewarm(life, team, 2, worktrees=1)
-    before = {spare.record.pid for spare in spares(life)}
-    life = await team.next_life(actors_die=True)
-    await until(lambda: all(spare.snapshot.status is Status.READY for spare in spares(life)))
-    await life.call("optimize_settings", requests.OptimizeSettingsRequest(message_batch_size=7, prewarm_instances=1))
-    assert (await prewarm(life, team, None, worktrees=None)).instances == 2
-    assert {spare.record.pid for spare in spares(life)} == before
-    await spawn(life, team)
-    found = cast("results.GetPerformanceResult", await life.call("get_performance", requests.GetPerformanceRequest()))
+async def test_no_change_of_settings_ends_spares_that_an_earlier_supervisor_was_asked_for(
+    team: RestartableTeam,
+) -> None:
+    run = await team.start_compared()
+    await prewarm(run, team, 2, worktrees=1)
+    before = {spare.record.pid for spare in spares(run)}
+    run = await team.restart(actors_die=True)
+    await until(lambda: all(spare.snapshot.status is Status.READY for spare in spares(run)))
+    await run.call("optimize_settings", requests.OptimizeSettingsRequest(message_batch_size=7, prewarm_instances=1))
+    assert (await prewarm(run, team, None, worktrees=None)).instances == 2
+    assert {spare.record.pid for spare in spares(run)} == before
+    await spawn(run, team)
+    found = cast("results.GetPerformanceResult", await run.call("get_performance", requests.GetPerformanceRequest()))
     assert found.metrics.pools.instances.wanted == 1
-    await life.call("shutdown", requests.ShutdownRequest())
-    life = await team.next_life()
-    found = cast("results.GetPerformanceResult", await life.call("get_performance", requests.GetPerformanceRequest()))
+    await run.call("shutdown", requests.ShutdownRequest())
+    run = await team.restart()
+    found = cast("results.GetPerformanceResult", await run.call("get_performance", requests.GetPerformanceRequest()))
     pool = found.metrics.pools.instances
     assert (pool.ready, pool.wanted) == (0, 1)
     assert "the first instance to be spawned or resumed" in str(pool.waits_for)
-    await life.call("resume", requests.ResumeRequest())
-    await until(lambda: [spare.record.stage == "spare" for spare in spares(life)] == [True])
+    await run.call("resume", requests.ResumeRequest())
+    await until(lambda: [spare.record.stage == "spare" for spare in spares(run)] == [True])
 
 
-async def test_what_was_ordered_and_not_made_when_the_supervisor_was_killed_is_made_by_the_next_one(team: Team) -> None:
-    life = await team.first_life(PHALANX_DEMO_START_S="0.5")
-    asked = life.begin(prewarm(life, team, 2))
-    await until(lambda: bool(spares(life)))
-    life = await team.next_life()
-    assert await life.supervisor._team.changes.until(
-        lambda: [spare.record.stage == "spare" for spare in spares(life)] == [True] * 2, 40.0
+async def test_what_was_ordered_and_not_made_when_the_supervisor_was_killed_is_made_by_the_next_one(
+    team: RestartableTeam,
+) -> None:
+    run = await team.start_compared(PHALANX_DEMO_START_S="0.5")
+    asked = run.begin(prewarm(run, team, 2))
+    await until(lambda: bool(spares(run)))
+    run = await team.restart()
+    assert await run.team.changes.until(
+        lambda: [spare.record.stage == "spare" for spare in spares(run)] == [True] * 2, 40.0
     )
     asked.cancel()
-    assert await disagreements(team, life) == []
+    assert await disagreements(team, run) == []
 
 
-async def test_a_prewarm_names_what_it_changes_and_ends_when_spawns_take_what_it_makes(team: Team) -> None:
-    life = await team.first_life()
-    await prewarm(life, team, 2, worktrees=2)
-    more = await prewarm(life, team, None, worktrees=True)
+async def test_a_prewarm_names_what_it_changes_and_ends_when_spawns_take_what_it_makes(team: RestartableTeam) -> None:
+    run = await team.start_compared()
+    await prewarm(run, team, 2, worktrees=2)
+    more = await prewarm(run, team, None, worktrees=True)
     assert (more.success, more.instances, more.worktrees) == (True, 2, 5)
-    asked = life.begin(prewarm(life, team, 3))
-    await until(lambda: len(spares(life)) == 3)
-    await spawn(life, team)
+    asked = run.begin(prewarm(run, team, 3))
+    await until(lambda: len(spares(run)) == 3)
+    await spawn(run, team)
     done = await asyncio.wait_for(asked, 30.0)
     assert (done.success, done.instances, done.taken, done.worktrees) == (True, 2, 1, 5)
 
 
 async def test_without_a_directory_spares_are_for_where_an_instance_was_started_and_at_first_for_where_the_caller_is(
-    team: Team,
+    team: RestartableTeam,
 ) -> None:
-    life = await team.first_life()
+    run = await team.start_compared()
     request = requests.PrewarmRequest.model_validate({"instances": 1, "worktrees": True})
-    nowhere = life.begin(life.supervisor.call("prewarm_resources", request, Caller(sender="lead")))
+    nowhere = run.begin(run.supervisor.call("prewarm_resources", request, Caller(sender="lead")))
     with pytest.raises(InvalidRequestError, match="give workDir"):
         await nowhere
     refused = requests.SpawnRequest(role=Role.SPECIALIST, work_dir="/usr", context="hello")
     with pytest.raises(InvalidRequestError, match="not in a git repository"):
-        await life.call("spawn", refused)
+        await run.call("spawn", refused)
     here = Caller(sender="lead", directory=str(team.repository))
-    done = await life.begin(life.supervisor.call("prewarm_resources", request, here))
+    done = await run.begin(run.supervisor.call("prewarm_resources", request, here))
     assert isinstance(done, results.PrewarmResult)
     assert (done.success, done.instances, done.worktrees, done.work_dir) == (True, 1, 1, str(team.repository))
-    await spawn(life, team)
+    await spawn(run, team)
     elsewhere = Caller(sender="lead", directory="/usr")
-    done = await life.begin(life.supervisor.call("prewarm_resources", request, elsewhere))
+    done = await run.begin(run.supervisor.call("prewarm_resources", request, elsewhere))
     assert isinstance(done, results.PrewarmResult)
     assert done.work_dir == str(team.repository)
 
 
-async def test_an_instance_that_was_a_spare_is_restarted_as_who_it_is(team: Team) -> None:
-    life = await team.first_life()
-    await prewarm(life, team, 1)
-    instance_id = await spawn(life, team, "the task")
-    await life.call("restart", requests.RestartRequest(instance_id=instance_id))
+async def test_an_instance_that_was_a_spare_is_restarted_as_who_it_is(team: RestartableTeam) -> None:
+    run = await team.start_compared()
+    await prewarm(run, team, 1)
+    instance_id = await spawn(run, team, "the task")
+    await run.call("restart", requests.RestartRequest(instance_id=instance_id))
     assert agents(team)[instance_id].alive
-    words = command_of(team.home.instance_directory(place_of(life, instance_id)))
+    words = command_of(team.home.instance_directory(place_of(run, instance_id)))
     assert any(f"You are {instance_id}" in word for word in words)
-    await send(life, instance_id, "more")
-    await settle(life, instance_id)
-    assert await disagreements(team, life) == []
+    await send(run, instance_id, "more")
+    await settle(run, instance_id)
+    assert await disagreements(team, run) == []
 
 
-async def test_fewer_are_let_go_and_a_directory_that_cannot_be_prepared_is_told(team: Team) -> None:
-    life = await team.first_life()
-    await prewarm(life, team, 2)
-    assert (await prewarm(life, team, 0)).instances == 0
-    await until(lambda: not spares(life))
+async def test_fewer_are_let_go_and_a_directory_that_cannot_be_prepared_is_told(team: RestartableTeam) -> None:
+    run = await team.start_compared()
+    await prewarm(run, team, 2)
+    assert (await prewarm(run, team, 0)).instances == 0
+    await until(lambda: not spares(run))
     bare = team.home.root.parent / "bare"
     bare.mkdir()
-    refused = await prewarm(life, team, 2, workDir=str(bare))
+    refused = await prewarm(run, team, 2, workDir=str(bare))
     assert not refused.success
     assert "not in a git repository" in refused.errors[0]
-    assert await disagreements(team, life) == []
+    assert await disagreements(team, run) == []
 
 
-async def test_a_spawn_for_which_there_is_no_memory_waits_and_the_team_says_so(team: Team) -> None:
-    life = await team.first_life(PHALANX_MEMORY_RESERVE_MB="1000000")
+async def test_a_spawn_for_which_there_is_no_memory_waits_and_the_team_says_so(team: RestartableTeam) -> None:
+    run = await team.start_compared(PHALANX_MEMORY_RESERVE_MB="1000000")
     told: list[str] = []
     caller = Caller(sender="lead", progress=lambda done, total, what: told.append(what))
     request = requests.SpawnBatchRequest(instances=[specialist(team.repository, "the task")])
-    waiting = asyncio.create_task(life.supervisor.call("spawn_batch", request, caller))
+    waiting = asyncio.create_task(run.supervisor.call("spawn_batch", request, caller))
     await until(lambda: bool(told))
-    found = cast("results.ListResult", await life.call("list", requests.ListRequest()))
+    found = cast("results.ListResult", await run.call("list", requests.ListRequest()))
     assert ["waits to be started until there is memory" in warning for warning in found.warnings] == [True]
     assert "waits for room" in told[0]
     assert not agents(team)
-    life.supervisor._spawner._memory._reserve_mb = 0
+    run.supervisor._spawner._memory._reserve_mb = 0
     assert cast("results.SpawnBatchResult", await waiting).success
 
 
-async def test_a_batch_beyond_memory_fails_in_words_member_by_member_and_lets_its_caller_go(team: Team) -> None:
-    life = await team.first_life(PHALANX_MEMORY_RESERVE_MB="1000000", PHALANX_SPAWN_TIMEOUT_S="3")
+async def test_a_batch_beyond_memory_fails_in_words_member_by_member_and_lets_its_caller_go(
+    team: RestartableTeam,
+) -> None:
+    run = await team.start_compared(PHALANX_MEMORY_RESERVE_MB="1000000", PHALANX_SPAWN_TIMEOUT_S="3")
     members = [specialist(team.repository, f"task {number}") for number in range(12)]
     request = requests.SpawnBatchRequest(instances=members)
-    asked = life.begin(life.supervisor.call("spawn_batch", request, Caller(sender="lead")))
+    asked = run.begin(run.supervisor.call("spawn_batch", request, Caller(sender="lead")))
     done = await asyncio.wait_for(asked, 20.0)
     assert isinstance(done, results.SpawnBatchResult)
     for member in done.instances:
@@ -318,5 +325,5 @@ async def test_a_batch_beyond_memory_fails_in_words_member_by_member_and_lets_it
         assert member.error.code == "unavailable"
         for words in ("beside the reserve of 1000000 MB", "needs up to 60 MB", "Terminate instances"):
             assert words in member.error.message
-    assert await disagreements(team, life) == []
+    assert await disagreements(team, run) == []
     assert not agents(team)

@@ -21,11 +21,11 @@ from actors.tmux.pane import Pane
 from supervisor.api import requests, results
 from supervisor.team import recycling
 from supervisor.team.recycling import ASK
-from tests.integration.supervisor.deeds import (
+from tests.integration.supervisor.calls import (
     BUSY,
     PATIENCE_S,
     agents,
-    dies,
+    is_killed,
     kill_agent,
     listed,
     receipt_of,
@@ -35,108 +35,112 @@ from tests.integration.supervisor.deeds import (
     terminate,
     texts,
 )
-from tests.integration.supervisor.lives import Life, Team, disagreements
+from tests.integration.supervisor.runs import RestartableTeam, SupervisorRun, disagreements
 from tests.integration.supervisor.test_crash_points import both, through_all_moments
 from tests.launches import command_of
 
 
-async def recycle(life: Life, instance_id: str) -> results.RecycleResult:
-    found = await life.call("recycle", requests.RecycleRequest(instance_id=instance_id))
+async def recycle(run: SupervisorRun, instance_id: str) -> results.RecycleResult:
+    found = await run.call("recycle", requests.RecycleRequest(instance_id=instance_id))
     return cast("results.RecycleResult", found)
 
 
-def told_at_start(team: Team, instance_id: str) -> str:
+def told_at_start(team: RestartableTeam, instance_id: str) -> str:
     """The system prompt of its last start."""
     words = command_of(team.home.instance_directory(instance_id))
     return words[words.index("--append-system-prompt") + 1]
 
 
-async def test_a_fresh_conversation_goes_on_with_the_summary_on_the_same_branch(team: Team) -> None:
-    life = await team.first_life()
-    instance_id = await spawn(life, team, "the task")
-    await settle(life, instance_id)
-    before, (old,) = agents(team)[instance_id].pid, [member.record for member in life.supervisor._team.registry]
+async def test_a_fresh_conversation_goes_on_with_the_summary_on_the_same_branch(team: RestartableTeam) -> None:
+    run = await team.start_compared()
+    instance_id = await spawn(run, team, "the task")
+    await settle(run, instance_id)
+    before, (old,) = agents(team)[instance_id].pid, [member.record for member in run.team.registry]
     (old.directory / "work.txt").write_text("unsaved")
-    done = await recycle(life, instance_id)
+    done = await recycle(run, instance_id)
     assert (done.status, bool(done.summary)) == (Status.READY, True)
-    record = life.supervisor._team.registry.get(instance_id).record
+    record = run.team.registry.get(instance_id).record
     assert agents(team)[instance_id].pid != before
     assert (record.workspace, record.session_id != old.session_id) == (old.workspace, True)
     assert (record.directory / "work.txt").exists()
     assert done.summary in told_at_start(team, instance_id)
     assert f"You are {instance_id}" in told_at_start(team, instance_id)
-    await send(life, instance_id, "the next task")
-    await settle(life, instance_id)
+    await send(run, instance_id, "the next task")
+    await settle(run, instance_id)
     assert texts(team, instance_id)[-1] == "the next task"
     assert record.transcript_path != old.transcript_path
-    page = await life.call("read", requests.ReadRequest(instance_id=instance_id))
+    page = await run.call("read", requests.ReadRequest(instance_id=instance_id))
     assert [e.text for e in cast("results.ReadResult", page).entries if "the task" in e.text] == []
-    assert await disagreements(team, life) == []
-    again = await recycle(life, instance_id)
+    assert await disagreements(team, run) == []
+    again = await recycle(run, instance_id)
     assert again.status is Status.READY
-    await life.call("restart", requests.RestartRequest(instance_id=instance_id))
+    await run.call("restart", requests.RestartRequest(instance_id=instance_id))
     assert again.summary in told_at_start(team, instance_id)
-    assert (await terminate(life, instance_id)).saved_ref
+    assert (await terminate(run, instance_id)).saved_ref
 
 
-async def test_who_is_busy_is_not_recycled(team: Team) -> None:
-    life = await team.first_life()
-    busy = await spawn(life, team, BUSY)
+async def test_who_is_busy_is_not_recycled(team: RestartableTeam) -> None:
+    run = await team.start_compared()
+    busy = await spawn(run, team, BUSY)
     with pytest.raises(WrongStateError, match="wait until it is idle"):
-        await recycle(life, busy)
+        await recycle(run, busy)
 
 
-async def send_until(done: asyncio.Task[object], life: Life, instance_id: str, name: str) -> list[results.SendResult]:
+async def send_until(
+    done: asyncio.Task[object], run: SupervisorRun, instance_id: str, name: str
+) -> list[results.SendResult]:
     """Begins when the instance is at work."""
-    member = life.supervisor._team.registry.get(instance_id)
-    await life.supervisor._team.changes.until(lambda: member.status is Status.BUSY or done.done(), PATIENCE_S)
+    member = run.team.registry.get(instance_id)
+    await run.team.changes.until(lambda: member.status is Status.BUSY or done.done(), PATIENCE_S)
     sent: list[results.SendResult] = []
     while not done.done():
-        sent += await send(life, instance_id, f"{name} {len(sent)}")
+        sent += await send(run, instance_id, f"{name} {len(sent)}")
         await asyncio.sleep(0.02)
     return sent
 
 
-def conversations(life: Life, instance_id: str, *before: str) -> list[list[str]]:
+def conversations(run: SupervisorRun, instance_id: str, *before: str) -> list[list[str]]:
     """What was said to it: in the conversations ``before`` (their transcripts), then in the one that goes on."""
-    path = life.supervisor._team.registry.get(instance_id).record.transcript_path
+    path = run.team.registry.get(instance_id).record.transcript_path
     agent = AgentCatalog(claude_command="no-such-claude", python=sys.executable).named("demo")
     pages = [read_page(agent, Path(one), PageQuery(cursor=None, limit=10_000)) for one in (*before, path)]
     return [[shown.entry.text for shown in page.entries if shown.entry.kind is EntryKind.QUESTION] for page in pages]
 
 
-async def test_what_is_sent_while_it_gives_its_summary_is_said_to_the_fresh_conversation_alone(team: Team) -> None:
-    life = await team.first_life()
-    instance_id = await spawn(life, team, "the task")
+async def test_what_is_sent_while_it_gives_its_summary_is_said_to_the_fresh_conversation_alone(
+    team: RestartableTeam,
+) -> None:
+    run = await team.start_compared()
+    instance_id = await spawn(run, team, "the task")
     for number in range(4):
-        await settle(life, instance_id)
-        old = life.supervisor._team.registry.get(instance_id).record.transcript_path
-        done = asyncio.create_task(recycle(life, instance_id))
-        sent = await asyncio.gather(*(send_until(done, life, instance_id, f"{number} {name}") for name in "abc"))
+        await settle(run, instance_id)
+        old = run.team.registry.get(instance_id).record.transcript_path
+        done = asyncio.create_task(recycle(run, instance_id))
+        sent = await asyncio.gather(*(send_until(done, run, instance_id, f"{number} {name}") for name in "abc"))
         await done
-        await settle(life, instance_id)
-        before, now = conversations(life, instance_id, old)
+        await settle(run, instance_id)
+        before, now = conversations(run, instance_id, old)
         assert ASK in before[-1]
         said = [line for prompt in now for line in prompt.splitlines()]
         every = [one for some in sent for one in some]
         assert len(every) > 9
         assert {one.success for one in every} == {True}
-        assert {receipt_of(life, one).status for one in every} == {MessageStatus.SUBMITTED}
+        assert {receipt_of(run, one).status for one in every} == {MessageStatus.SUBMITTED}
         for sender, some in zip("abc", sent, strict=True):
             assert [line for line in said if line.startswith(f"{number} {sender}")] == [
                 f"{number} {sender} {n}" for n in range(len(some))
             ]
 
 
-async def dies_meanwhile(_life: Life, team: Team, instance_id: str) -> None:
+async def dies_meanwhile(_run: SupervisorRun, team: RestartableTeam, instance_id: str) -> None:
     kill_agent(team, instance_id)
 
 
-async def is_interrupted(life: Life, _team: Team, instance_id: str) -> None:
-    await life.call("interrupt", requests.InterruptRequest(instance_id=instance_id))
+async def is_interrupted(run: SupervisorRun, _team: RestartableTeam, instance_id: str) -> None:
+    await run.call("interrupt", requests.InterruptRequest(instance_id=instance_id))
 
 
-async def is_left_alone(_life: Life, _team: Team, _instance_id: str) -> None:
+async def is_left_alone(_run: SupervisorRun, _team: RestartableTeam, _instance_id: str) -> None:
     """What it was asked for is enough."""
 
 
@@ -153,68 +157,66 @@ async def is_left_alone(_life: Life, _team: Team, _instance_id: str) -> None:
     ids=["API error", "rate limit", "interrupt", "timeout", "permission", "death"],
 )
 async def test_without_a_summary_the_old_conversation_goes_on_with_all_that_was_sent_meanwhile(
-    team: Team,
+    team: RestartableTeam,
     monkeypatch: pytest.MonkeyPatch,
     ask: str,
-    meanwhile: Callable[[Life, Team, str], Awaitable[None]],
+    meanwhile: Callable[[SupervisorRun, RestartableTeam, str], Awaitable[None]],
     why: str,
 ) -> None:
     monkeypatch.setattr(recycling, "ASK", ask)
     monkeypatch.setattr(recycling, "SUMMARY_S", 2.0)
-    life = await team.first_life()
-    instance_id = await spawn(life, team, "the task")
-    await settle(life, instance_id)
-    member = life.supervisor._team.registry.get(instance_id)
+    run = await team.start_compared()
+    instance_id = await spawn(run, team, "the task")
+    await settle(run, instance_id)
+    member = run.team.registry.get(instance_id)
     before = member.record
-    done = asyncio.create_task(recycle(life, instance_id))
-    assert await life.supervisor._team.changes.until(
-        lambda: member.status is not Status.READY or done.done(), PATIENCE_S
-    )
-    (sent,) = await send(life, instance_id, "what comes next")
-    await meanwhile(life, team, instance_id)
+    done = asyncio.create_task(recycle(run, instance_id))
+    assert await run.team.changes.until(lambda: member.status is not Status.READY or done.done(), PATIENCE_S)
+    (sent,) = await send(run, instance_id, "what comes next")
+    await meanwhile(run, team, instance_id)
     with pytest.raises(AgentError, match=why) as raised:
         await done
     assert "goes on as it is" in str(raised.value)
     assert (member.record.session_id, member.record.summary) == (before.session_id, "")
     if member.status is not Status.READY:
-        await life.call("restart", requests.RestartRequest(instance_id=instance_id))
-    await settle(life, instance_id)
-    ((first, *later),) = conversations(life, instance_id)
+        await run.call("restart", requests.RestartRequest(instance_id=instance_id))
+    await settle(run, instance_id)
+    ((first, *later),) = conversations(run, instance_id)
     assert first.endswith("the task")
     # With an agent that ends by itself its messages end, too.
     arrives = meanwhile is not dies_meanwhile
-    assert receipt_of(life, sent).status is (MessageStatus.SUBMITTED if arrives else MessageStatus.FAILED)
+    assert receipt_of(run, sent).status is (MessageStatus.SUBMITTED if arrives else MessageStatus.FAILED)
     assert [prompt for prompt in later if prompt.endswith("what comes next")] == later[-1:] * arrives
-    assert await disagreements(team, life) == []
+    assert await disagreements(team, run) == []
 
 
 async def test_who_cannot_be_asked_because_somebody_is_typing_is_never_told_that_its_conversation_ends(
-    team: Team,
+    team: RestartableTeam,
 ) -> None:
-    life = await team.first_life()
-    instance_id = await spawn(life, team, "the task")
-    await settle(life, instance_id)
+    run = await team.start_compared()
+    instance_id = await spawn(run, team, "the task")
+    await settle(run, instance_id)
     pane = Pane(TmuxClient(team.home.tmux_socket), agents(team)[instance_id].pane_id)
     await pane.paste("half a sentence")
     with pytest.raises(AgentError, match="could not be asked"):
-        await recycle(life, instance_id)
+        await recycle(run, instance_id)
     await pane.press("C-c")
-    (sent,) = await send(life, instance_id, "what comes next")
-    assert await life.supervisor._team.changes.until(lambda: receipt_of(life, sent).final, PATIENCE_S)
+    (sent,) = await send(run, instance_id, "what comes next")
+    assert await run.team.changes.until(lambda: receipt_of(run, sent).final, PATIENCE_S)
     assert texts(team, instance_id) == ["the task", "what comes next"]
 
 
 async def test_who_is_terminated_while_it_gives_its_summary_is_not_started_again(
-    team: Team, monkeypatch: pytest.MonkeyPatch
+    team: RestartableTeam, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(recycling, "ASK", "@@demo busy 1")
-    life = await team.first_life()
-    instance_id = await spawn(life, team, "the task")
-    await settle(life, instance_id)
-    member = life.supervisor._team.registry.get(instance_id)
-    done = asyncio.create_task(recycle(life, instance_id))
-    assert await life.supervisor._team.changes.until(lambda: member.status is Status.BUSY, PATIENCE_S)
-    assert (await terminate(life, instance_id)).status is Status.STOPPED
+    run = await team.start_compared()
+    instance_id = await spawn(run, team, "the task")
+    await settle(run, instance_id)
+    member = run.team.registry.get(instance_id)
+    done = asyncio.create_task(recycle(run, instance_id))
+    assert await run.team.changes.until(lambda: member.status is Status.BUSY, PATIENCE_S)
+    assert (await terminate(run, instance_id)).status is Status.STOPPED
     with pytest.raises(PhalanxError):
         await done
     assert (member.status, agents(team)) == (Status.STOPPED, {})
@@ -223,43 +225,45 @@ async def test_who_is_terminated_while_it_gives_its_summary_is_not_started_again
 @pytest.mark.parametrize(
     "rule", [{"PHALANX_RECYCLE_AFTER_TASKS": "3"}, {"PHALANX_RECYCLE_CONTEXT_TOKENS": "1"}], ids=["tasks", "tokens"]
 )
-async def test_an_instance_that_has_done_enough_is_recycled_by_itself(team: Team, rule: dict[str, str]) -> None:
-    life = await team.first_life(**rule)
-    instance_id = await spawn(life, team, "the task")
-    session = life.supervisor._team.registry.get(instance_id).record.session_id
+async def test_an_instance_that_has_done_enough_is_recycled_by_itself(
+    team: RestartableTeam, rule: dict[str, str]
+) -> None:
+    run = await team.start_compared(**rule)
+    instance_id = await spawn(run, team, "the task")
+    session = run.team.registry.get(instance_id).record.session_id
     if "PHALANX_RECYCLE_AFTER_TASKS" in rule:
         for number in range(2):
-            assert life.supervisor._team.registry.get(instance_id).record.session_id == session
-            await settle(life, instance_id)
-            await send(life, instance_id, f"task {number}")
-    changes, registry = life.supervisor._team.changes, life.supervisor._team.registry
+            assert run.team.registry.get(instance_id).record.session_id == session
+            await settle(run, instance_id)
+            await send(run, instance_id, f"task {number}")
+    changes, registry = run.team.changes, run.team.registry
     assert await changes.until(lambda: registry.get(instance_id).record.session_id != session, 20)
     assert await changes.until(lambda: registry.get(instance_id).snapshot.status is Status.READY, 20)
 
 
 @both
 async def test_no_message_and_no_instance_is_lost_whenever_the_supervisor_dies_in_a_recycling(
-    make_team: Callable[[], Team], actors_die: bool
+    make_team: Callable[[], RestartableTeam], actors_die: bool
 ) -> None:
-    async def play(team: Team, moment: int) -> bool:
-        life = await team.first_life()
-        instance_id = await spawn(life, team, "the task")
-        await settle(life, instance_id)
-        old = life.supervisor._team.registry.get(instance_id).record.transcript_path
-        life.fate.ends_at(moment)
-        done = asyncio.create_task(recycle(life, instance_id))
-        sending = asyncio.create_task(send_two(done, life, instance_id))
-        died = await dies(done)
-        calls = life.fate.calls
+    async def play(team: RestartableTeam, moment: int) -> bool:
+        run = await team.start_compared()
+        instance_id = await spawn(run, team, "the task")
+        await settle(run, instance_id)
+        old = run.team.registry.get(instance_id).record.transcript_path
+        run.kill_switch.kill_at(moment)
+        done = asyncio.create_task(recycle(run, instance_id))
+        sending = asyncio.create_task(send_two(done, run, instance_id))
+        died = await is_killed(done)
+        calls = run.kill_switch.calls
         sent = await sending
-        life = await team.next_life(actors_die=actors_die)
-        assert await disagreements(team, life) == [], calls
-        status = (await listed(life))[instance_id].status
+        run = await team.restart(actors_die=actors_die)
+        assert await disagreements(team, run) == [], calls
+        status = (await listed(run))[instance_id].status
         if status in (Status.STOPPED, Status.FAILED):
-            assert (await life.call("resume", requests.ResumeRequest())).success, calls
-        await send(life, instance_id, "afterwards")
-        await settle(life, instance_id)
-        *before, now = conversations(life, instance_id, *([old] if await began_anew(life, instance_id, old) else []))
+            assert (await run.call("resume", requests.ResumeRequest())).success, calls
+        await send(run, instance_id, "afterwards")
+        await settle(run, instance_id)
+        *before, now = conversations(run, instance_id, *([old] if await began_anew(run, instance_id, old) else []))
         assert all(ASK in one[-1] for one in before), calls
         asked = [ASK in prompt for one in (*before, now) for prompt in one]
         assert sum(asked) <= 1, calls
@@ -269,23 +273,23 @@ async def test_no_message_and_no_instance_is_lost_whenever_the_supervisor_dies_i
         unanswered = [text for text in ("one", "two") if text not in sent and text in lines]
         assert [line for line in lines if line not in unanswered] == ["the task", *sent, "afterwards"], calls
         assert len(lines) == len(set(lines)), calls
-        assert await disagreements(team, life) == [], calls
+        assert await disagreements(team, run) == [], calls
         return not died
 
     assert await through_all_moments(make_team, play) > 5
 
 
-async def send_two(done: asyncio.Task[object], life: Life, instance_id: str) -> list[str]:
+async def send_two(done: asyncio.Task[object], run: SupervisorRun, instance_id: str) -> list[str]:
     """While it is recycled; what was accepted."""
     accepted: list[str] = []
-    member = life.supervisor._team.registry.get(instance_id)
-    await life.supervisor._team.changes.until(lambda: member.status is Status.BUSY or done.done(), 5.0)
+    member = run.team.registry.get(instance_id)
+    await run.team.changes.until(lambda: member.status is Status.BUSY or done.done(), 5.0)
     for text in ("one", "two"):
-        if await dies(send(life, instance_id, text)):
+        if await is_killed(send(run, instance_id, text)):
             break
         accepted.append(text)
     return accepted
 
 
-async def began_anew(life: Life, instance_id: str, old: str) -> bool:
-    return life.supervisor._team.registry.get(instance_id).record.transcript_path != old
+async def began_anew(run: SupervisorRun, instance_id: str, old: str) -> bool:
+    return run.team.registry.get(instance_id).record.transcript_path != old

@@ -14,9 +14,19 @@ from actors.status import Status
 from supervisor.api import requests
 from supervisor.api.requests import Request, ShutdownRequest, StatusRequest
 from supervisor.store.sqlite import SqliteStore
-from tests.integration.supervisor.asking import specialist
-from tests.integration.supervisor.deeds import BUSY, agents, listed, receipt_of, send, settle, spawn, terminate, texts
-from tests.integration.supervisor.lives import Team, disagreements
+from tests.integration.supervisor.calls import (
+    BUSY,
+    agents,
+    listed,
+    receipt_of,
+    send,
+    settle,
+    spawn,
+    specialist,
+    terminate,
+    texts,
+)
+from tests.integration.supervisor.runs import RestartableTeam, disagreements
 
 
 class Refusing:
@@ -45,67 +55,67 @@ class Refusing:
 
 
 @pytest.fixture
-def store(team: Team) -> Refusing:
+def store(team: RestartableTeam) -> Refusing:
     return Refusing(team.home)
 
 
 async def test_what_cannot_be_stored_is_refused_and_everything_works_when_there_is_room_again(
-    team: Team, store: Refusing
+    team: RestartableTeam, store: Refusing
 ) -> None:
-    life = await team.first_life(store=store)
-    first = await spawn(life, team)
-    await settle(life, first)
+    run = await team.start_compared(store=store)
+    first = await spawn(run, team)
+    await settle(run, first)
     pid = agents(team)[first].pid
     store.error = StoreError("no space left")
-    for deed in (
-        send(life, first, "refused", request_id="m1"),
-        spawn(life, team, "refused", requestId="s1"),
-        life.call("restart", requests.RestartRequest(instance_id=first)),
-        life.call("shutdown", ShutdownRequest()),
-        life.call("gc", requests.GcRequest()),
+    for call in (
+        send(run, first, "refused", request_id="m1"),
+        spawn(run, team, "refused", requestId="s1"),
+        run.call("restart", requests.RestartRequest(instance_id=first)),
+        run.call("shutdown", ShutdownRequest()),
+        run.call("gc", requests.GcRequest()),
     ):
         with pytest.raises(StoreError, match="no space left"):
-            await deed
-    refused = await terminate(life, first)
+            await call
+    refused = await terminate(run, first)
     assert refused.error is not None
     assert (refused.error.code, refused.error.message) == ("store", "no space left")
     assert agents(team)[first].pid == pid
     store.error = None
-    await life.supervisor._recovery.reconcile()
-    assert await disagreements(team, life) == []
-    assert list(await listed(life)) == [first]
-    (sent,) = await send(life, first, "taken", request_id="m2")
-    (again,) = await send(life, first, "refused", request_id="m1")
-    second = await spawn(life, team, "refused", requestId="s1")
-    await settle(life, first, second)
+    await run.recovery.reconcile()
+    assert await disagreements(team, run) == []
+    assert list(await listed(run)) == [first]
+    (sent,) = await send(run, first, "taken", request_id="m2")
+    (again,) = await send(run, first, "refused", request_id="m1")
+    second = await spawn(run, team, "refused", requestId="s1")
+    await settle(run, first, second)
     assert texts(team, first) == ["hello", "taken", "refused"]
-    assert receipt_of(life, sent).status is receipt_of(life, again).status is MessageStatus.SUBMITTED
-    assert (await terminate(life, first)).error is None
-    assert await disagreements(team, life) == []
+    assert receipt_of(run, sent).status is receipt_of(run, again).status is MessageStatus.SUBMITTED
+    assert (await terminate(run, first)).error is None
+    assert await disagreements(team, run) == []
 
 
-async def test_a_receipt_that_could_not_be_stored_comes_again(team: Team, store: Refusing) -> None:
-    life = await team.first_life(store=store)
-    first = await spawn(life, team)
-    await settle(life, first)
-    (sent,) = await send(life, first, "one")
+async def test_a_receipt_that_could_not_be_stored_comes_again(team: RestartableTeam, store: Refusing) -> None:
+    run = await team.start_compared(store=store)
+    first = await spawn(run, team)
+    await settle(run, first)
+    (sent,) = await send(run, first, "one")
     store.error = StoreError("no space left")
     await asyncio.wait_for(store.refused.wait(), 10)
     store.error = None
-    await settle(life, first)
-    assert receipt_of(life, sent).status is MessageStatus.SUBMITTED
+    await settle(run, first)
+    assert receipt_of(run, sent).status is MessageStatus.SUBMITTED
     assert texts(team, first) == ["hello", "one"]
 
 
 async def test_a_supervisor_that_was_replaced_does_nothing_any_more_and_harms_nobody(
-    team: Team, store: Refusing
+    team: RestartableTeam, store: Refusing
 ) -> None:
-    life = await team.first_life(store=store)
-    first, second = await spawn(life, team), await spawn(life, team, BUSY)
-    await settle(life, first)
+    run = await team.start_compared(store=store)
+    first, second = await spawn(run, team), await spawn(run, team, BUSY)
+    await settle(run, first)
     before = agents(team)
     store.error = FencedError("another supervisor has the state")
-    assert not (await life.supervisor._recovery.reconcile()) or await disagreements(team, life) == []
+    assert not (await run.recovery.reconcile()) or await disagreements(team, run) == []
     asked: list[tuple[str, Request]] = [
         ("restart", requests.RestartRequest(instance_id=first)),
         ("terminate", requests.TerminateRequest(instance_id=first)),
@@ -121,24 +131,24 @@ async def test_a_supervisor_that_was_replaced_does_nothing_any_more_and_harms_no
     ]
     for verb, request in asked:
         with pytest.raises(FencedError):
-            await life.call(verb, request)
+            await run.call(verb, request)
     store.error = None
     with pytest.raises(FencedError):
-        await life.call("list", requests.ListRequest())
+        await run.call("list", requests.ListRequest())
     assert agents(team) == before
     assert {entry.name for entry in team.home.worktrees.iterdir()} == {first, second}
 
-    life = await team.next_life()
-    assert await disagreements(team, life) == []
+    run = await team.restart()
+    assert await disagreements(team, run) == []
     assert agents(team) == before
     assert texts(team, first) == ["hello"]
 
 
 async def test_a_spawn_whose_supervisor_is_replaced_in_the_middle_belongs_to_the_other(
-    team: Team, store: Refusing
+    team: RestartableTeam, store: Refusing
 ) -> None:
-    life = await team.first_life(store=store, PHALANX_SPAWN_TIMEOUT_S="2")
-    spawning = asyncio.create_task(spawn(life, team, requestId="s1"))
+    run = await team.start_compared(store=store, PHALANX_SPAWN_TIMEOUT_S="2")
+    spawning = asyncio.create_task(spawn(run, team, requestId="s1"))
     for _ in range(500):
         if agents(team):
             break
@@ -149,8 +159,8 @@ async def test_a_spawn_whose_supervisor_is_replaced_in_the_middle_belongs_to_the
     pids = {agent.pid for agent in agents(team).values()}
     assert len(pids) == 1
     store.error = None
-    life = await team.next_life()
-    await spawn(life, team, requestId="s1")
-    assert await disagreements(team, life) == []
-    infos = await listed(life)
+    run = await team.restart()
+    await spawn(run, team, requestId="s1")
+    assert await disagreements(team, run) == []
+    infos = await listed(run)
     assert [info.status for info in infos.values()] != [Status.FAILED]

@@ -15,7 +15,7 @@ from actors.tmux.server import TmuxServer
 from supervisor.api import requests
 from supervisor.api.requests import BatchMessage
 from supervisor.supervisor import Supervisor
-from tests.integration.supervisor.asking import received, settle, specialist
+from tests.integration.supervisor.calls import received, settle_supervisor, specialist
 from tests.integration.supervisor.conftest import LEAD
 from tests.projects import git
 
@@ -35,7 +35,7 @@ async def test_a_batch_of_messages_arrives_in_order_once_and_in_few_turns(
     supervisor: Supervisor, repository: Path, home: Home
 ) -> None:
     spawned = await supervisor.spawn(specialist(repository), LEAD)
-    await settle(supervisor, spawned.instance_id)
+    await settle_supervisor(supervisor, spawned.instance_id)
     messages = [BatchMessage(instance_id=spawned.instance_id, message=f"number {n} \\") for n in range(25)]
     sent = await supervisor.send_batch(requests.SendBatchRequest(messages=messages, wait=True), LEAD)
     assert [result.status for result in sent.results] == [MessageStatus.SUBMITTED] * 25
@@ -90,7 +90,7 @@ async def test_a_message_is_held_while_a_dialog_is_up_and_goes_on_after_the_answ
     assert not ran.exists()
     answered = await supervisor.respond(allow.model_copy(update={"permission_id": asked.permission_id}), LEAD)
     assert answered.permission == asked
-    await settle(supervisor, spawned.instance_id)
+    await settle_supervisor(supervisor, spawned.instance_id)
     assert ran.exists()
     assert received(home, spawned.instance_id)[-1].endswith("held?")
 
@@ -116,7 +116,7 @@ async def test_an_agent_that_asks_something_at_its_start_stays_and_takes_its_mes
     assert asks.dialog is not None
     answer = requests.RespondRequest(instance_id=spawned.instance_id, option=asks.dialog.options[0])
     await supervisor.respond(answer, LEAD)
-    await settle(supervisor, spawned.instance_id)
+    await settle_supervisor(supervisor, spawned.instance_id)
     assert len(received(home, spawned.instance_id)) == 1
 
 
@@ -130,10 +130,10 @@ async def test_an_agent_that_starts_badly_gets_its_message_all_the_same(
 
 async def test_reading_by_cursor_gives_only_what_is_new(supervisor: Supervisor, repository: Path) -> None:
     spawned = await supervisor.spawn(specialist(repository, "one"), LEAD)
-    await settle(supervisor, spawned.instance_id)
+    await settle_supervisor(supervisor, spawned.instance_id)
     first = await supervisor.read(requests.ReadRequest(instance_id=spawned.instance_id), LEAD)
     await supervisor.send(requests.SendRequest(instance_id=spawned.instance_id, message="two", wait=True), LEAD)
-    await settle(supervisor, spawned.instance_id)
+    await settle_supervisor(supervisor, spawned.instance_id)
     listed = await supervisor.list(requests.ListRequest(), LEAD)
     assert listed.instances[0].unread == 1
     new = await supervisor.read(requests.ReadRequest(instance_id=spawned.instance_id, cursor=first.cursor), LEAD)
@@ -144,7 +144,7 @@ async def test_reading_by_cursor_gives_only_what_is_new(supervisor: Supervisor, 
 
 async def test_what_a_terminated_instance_said_stays_readable(supervisor: Supervisor, repository: Path) -> None:
     spawned = await supervisor.spawn(specialist(repository, "one"), LEAD)
-    await settle(supervisor, spawned.instance_id)
+    await settle_supervisor(supervisor, spawned.instance_id)
     whole = await supervisor.read(requests.ReadRequest(instance_id=spawned.instance_id), LEAD)
     first = await supervisor.read(requests.ReadRequest(instance_id=spawned.instance_id, lines=1), LEAD)
     await supervisor.terminate(requests.TerminateRequest(instance_id=spawned.instance_id), LEAD)
@@ -161,7 +161,7 @@ async def test_what_a_terminated_instance_said_stays_readable(supervisor: Superv
 async def test_a_long_message_is_read_shortened_or_in_whole(supervisor: Supervisor, repository: Path) -> None:
     context = "x" * 50_000
     spawned = await supervisor.spawn(specialist(repository, context), LEAD)
-    await settle(supervisor, spawned.instance_id)
+    await settle_supervisor(supervisor, spawned.instance_id)
     page = await supervisor.read(requests.ReadRequest(instance_id=spawned.instance_id), LEAD)
     question = page.entries[0]
     assert (question.kind, len(question.text) + (question.left_out or 0) > 50_000) == ("question", True)

@@ -7,7 +7,6 @@ import pytest
 
 from actors.concurrency import TaskSet, beside, every
 from actors.errors import FencedError, UnavailableError
-from tests.unit.actors.virtual_time import run_in_virtual_time
 
 
 async def _forever(ended: list[str]) -> None:
@@ -129,7 +128,7 @@ async def test_a_block_that_fails_hides_no_failure_of_its_own_behind_that_of_the
 
 
 @pytest.mark.parametrize("at_once", [False, True])
-def test_what_is_done_again_and_again_outlives_its_failures_until_another_supervisor_has_the_team(
+async def test_what_is_done_again_and_again_outlives_its_failures_until_another_supervisor_has_the_team(
     at_once: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     done: list[float] = []
@@ -146,7 +145,7 @@ def test_what_is_done_again_and_again_outlives_its_failures_until_another_superv
         await every(10.0, work, "the work cannot be done now", at_once=at_once)
 
     first = 0.0 if at_once else 10.0
-    run_in_virtual_time(play())
+    await play()
     assert done == [first, first + 10, first + 20, first + 30]
     assert caplog.messages == [
         "the work cannot be done now: no answer",

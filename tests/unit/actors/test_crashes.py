@@ -18,8 +18,7 @@ from actors.instance.deliverer import Deliverer
 from actors.instance.inbox import BatchLimits
 from actors.instance.journal import Journal, ReceiptLog
 from actors.messages import Message, MessageStatus, Receipt
-from tests.unit.actors.model_agent import Death, ModelAgent, ModelObserver, Quirks
-from tests.unit.actors.virtual_time import run_in_virtual_time
+from tests.fakes.agent import Death, ModelAgent, ModelObserver, Quirks
 
 SUBMITTED = MessageStatus.SUBMITTED
 
@@ -171,15 +170,10 @@ def _message(name: str) -> Message:
     return Message(id=name, instance_id="i", sender="lead", text=name, immediate=True, accepted_at=0.0)
 
 
-def outcome(steps: list[Step], quirks: list[Quirks]) -> tuple[Supervisor, list[str]]:
+async def outcome(steps: list[Step], quirks: list[Quirks]) -> tuple[Supervisor, list[str]]:
     with tempfile.TemporaryDirectory(prefix="phx") as directory:
         supervisor = Supervisor(Path(directory), quirks)
-        sent: list[str] = []
-
-        async def work() -> None:
-            sent.extend(await play(supervisor, steps))
-
-        run_in_virtual_time(work())
+        sent = await play(supervisor, steps)
     assert supervisor.agent.wrongs == []
     assert not supervisor.pending, "every message is at its end"
     arrived = supervisor.agent.conversation
@@ -196,25 +190,27 @@ def outcome(steps: list[Step], quirks: list[Quirks]) -> tuple[Supervisor, list[s
 @example([*LOSS, ("kill actor", 0, 0.0, False)], [Quirks(written_after_s=3.0)])
 @example(UNTOLD_END, [Quirks(written_after_s=3.0)])
 @example([("send", 1, 0.0, False)], [Quirks(death_at_enter=Death.AFTER, hook_after_s=15.0)])
-def test_each_message_is_in_the_conversation_once_or_its_receipt_says_why_not(
+async def test_each_message_is_in_the_conversation_once_or_its_receipt_says_why_not(
     steps: list[Step], quirks: list[Quirks]
 ) -> None:
-    supervisor, _ = outcome(steps, quirks)
+    supervisor, _ = await outcome(steps, quirks)
     arrived = supervisor.agent.conversation
     assert sorted(set(arrived)) == arrived, "once and in the order in which they were sent"
 
 
 @settings(max_examples=500, deadline=None)
 @given(st.lists(WITH_A_PERSON, max_size=20), st.lists(QUIRKS, max_size=10))
-def test_a_person_at_the_terminal_loses_nothing_and_no_message_is_lost(steps: list[Step], quirks: list[Quirks]) -> None:
-    supervisor, _ = outcome(steps, quirks)
+async def test_a_person_at_the_terminal_loses_nothing_and_no_message_is_lost(
+    steps: list[Step], quirks: list[Quirks]
+) -> None:
+    supervisor, _ = await outcome(steps, quirks)
     arrived = supervisor.agent.conversation
     assert len(set(arrived)) == len(arrived), "nothing is there twice"
 
 
-def test_a_prompt_that_a_hook_refuses_fails_alone_and_the_others_of_its_batch_arrive() -> None:
+async def test_a_prompt_that_a_hook_refuses_fails_alone_and_the_others_of_its_batch_arrive() -> None:
     for given_back in (False, True):
         steps: list[Step] = [("send", 6, 5.0, True), ("send", 3, 60.0, True)]
-        supervisor, sent = outcome(steps, [Quirks(refused_is_given_back=given_back)] * 6)
+        supervisor, sent = await outcome(steps, [Quirks(refused_is_given_back=given_back)] * 6)
         assert supervisor.agent.conversation == [name for name in sent if name != "msg_007"]
         assert supervisor.lot["msg_007"] is MessageStatus.FAILED

@@ -138,7 +138,7 @@ async def test_the_seconds_of_an_argument_are_added_to_the_limit(actor: Actor, m
 
     with pytest.raises(UnavailableError, match="The machine did not answer"):
         await machine.look(*arguments, **named)
-    assert asyncio.get_running_loop().time() - begun >= 0.15
+    assert asyncio.get_running_loop().time() - begun == pytest.approx(0.15)
 
 
 async def test_arguments_are_given_on_by_name(actor: Actor, machine: Machine) -> None:

@@ -16,7 +16,7 @@ from mcp.client import Client
 from mcp_entry.connection import TeamConnection
 from mcp_entry.server import EntryServer
 from supervisor.api.results import Alert, Severity, TeamEvent
-from tests.unit.mcp_entry.fakes import FakeClient
+from tests.fakes.gateway import FakeClient
 
 CHECK = TeamEvent(kind="health-check", at="now")
 

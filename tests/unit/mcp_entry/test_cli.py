@@ -14,9 +14,8 @@ from actors.status import Status
 from supervisor.api import requests, results
 from supervisor.api.verbs import ProgressCallback
 from supervisor.versions import VERSION
-from tests.unit.mcp_entry.fakes import FakeClient, asking, entry, info, listing, sent
-from tests.unit.mcp_entry.performing import tuned
-from tests.unit.mcp_entry.worlds import Terminal
+from tests.fakes.gateway import FakeClient, asking, entry, info, listing, sent, tuned
+from tests.fakes.terminal import Terminal
 
 COMMANDS = {
     "status": [],

@@ -6,8 +6,8 @@ import subprocess
 from typing import Any
 
 from supervisor.api.verbs import ProgressCallback
-from tests.unit.mcp_entry.fakes import FakeClient, info, listing
-from tests.unit.mcp_entry.worlds import HOME, BecameError, Terminal
+from tests.fakes.gateway import FakeClient, info, listing
+from tests.fakes.terminal import HOME, BecameError, Terminal
 
 
 def test_attach_becomes_tmux_on_the_exact_session_and_leaves_a_tmux_around_it_aside() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from supervisor.runtime import TeamState
-from tests.unit.mcp_entry.worlds import FakeRuntime, Terminal
+from tests.fakes.terminal import FakeRuntime, Terminal
 
 FOUND = {"instances": 3, "messages": 12, "currentAt": 1796000000.0, "host": "one", "home": "/old/home"}
 

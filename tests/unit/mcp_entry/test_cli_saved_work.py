@@ -9,8 +9,8 @@ import pytest
 from mcp_entry.cli import views
 from mcp_entry.cli.output import Output
 from supervisor.api import requests, results
-from tests.unit.mcp_entry.fakes import FakeClient, collected, terminated_with_saved_work
-from tests.unit.mcp_entry.worlds import Terminal
+from tests.fakes.gateway import FakeClient, collected, terminated_with_saved_work
+from tests.fakes.terminal import Terminal
 
 
 def test_gc_shows_what_goes_and_what_stays_and_how_to_get_saved_work_back() -> None:

@@ -12,8 +12,8 @@ from actors.errors import TeamNotRunningError
 from actors.status import Status
 from mcp_entry.cli import team
 from supervisor.api import results
-from tests.unit.mcp_entry.fakes import REPLIES, FakeClient, info, listing
-from tests.unit.mcp_entry.worlds import HOME, HalfARuntime, RunningRuntime, Terminal
+from tests.fakes.gateway import REPLIES, FakeClient, info, listing
+from tests.fakes.terminal import HOME, HalfARuntime, RunningRuntime, Terminal
 
 
 def a_status(**changes: Any) -> results.StatusResult:

@@ -13,8 +13,8 @@ import jsonschema  # type: ignore[import-untyped]
 import pytest
 
 from supervisor.api import requests
-from tests.unit.mcp_entry.fakes import REPLIES, FakeClient
-from tests.unit.mcp_entry.lead import BOTH_ERAS, lead, text_of
+from tests.fakes.gateway import REPLIES, FakeClient
+from tests.fakes.lead import BOTH_ERAS, lead, text_of
 
 GUIDE = (
     """

@@ -14,7 +14,7 @@ import pytest
 from actors.home import Home
 from mcp_entry.cli import doctor
 from mcp_entry.cli.doctor import claude_config
-from tests.unit.mcp_entry.worlds import Terminal
+from tests.fakes.terminal import Terminal
 
 PROGRAM = str(Path(sys.executable).with_name("phalanx-mcp"))
 

@@ -11,16 +11,8 @@ from mcp.shared.exceptions import MCPError
 from actors.errors import InvalidRequestError, UnknownInstanceError
 from supervisor.api import requests, results
 from supervisor.api.validation import parse
-from tests.unit.mcp_entry.fakes import (
-    ARGUMENTS,
-    FakeClient,
-    git_done,
-    git_outcome,
-    listing,
-    sent,
-    terminated_with_saved_work,
-)
-from tests.unit.mcp_entry.lead import BOTH_ERAS, lead, text_of
+from tests.fakes.gateway import ARGUMENTS, FakeClient, git_done, git_outcome, listing, sent, terminated_with_saved_work
+from tests.fakes.lead import BOTH_ERAS, lead, text_of
 
 
 @BOTH_ERAS

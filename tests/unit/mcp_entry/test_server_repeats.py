@@ -9,8 +9,8 @@ import pytest
 from actors.errors import UnavailableError
 from supervisor.api import requests
 from supervisor.api.verbs import ProgressCallback
-from tests.unit.mcp_entry.fakes import ARGUMENTS, FakeClient
-from tests.unit.mcp_entry.lead import lead, text_of
+from tests.fakes.gateway import ARGUMENTS, FakeClient
+from tests.fakes.lead import lead, text_of
 
 
 class BrokenClient(FakeClient):

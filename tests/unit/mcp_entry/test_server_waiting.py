@@ -14,8 +14,8 @@ from mcp_entry.connection import TeamConnection
 from mcp_entry.server import EntryServer
 from supervisor.api import requests, results
 from supervisor.api.verbs import ProgressCallback
-from tests.unit.mcp_entry.fakes import ARGUMENTS, FakeClient, info
-from tests.unit.mcp_entry.lead import BOTH_ERAS, lead
+from tests.fakes.gateway import ARGUMENTS, FakeClient, info
+from tests.fakes.lead import BOTH_ERAS, lead
 
 
 async def spawn_slowly(request: requests.SpawnBatchRequest, on_progress: ProgressCallback) -> results.SpawnBatchResult:

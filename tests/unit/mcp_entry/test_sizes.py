@@ -18,9 +18,19 @@ from supervisor.api import results
 from supervisor.api.requests import Request
 from supervisor.api.verbs import ProgressCallback
 from supervisor.metrics.health import HealthFinding
-from tests.unit.mcp_entry.fakes import ARGUMENTS, FakeClient, batch, entry, git_done, git_outcome, info, listing, sent
-from tests.unit.mcp_entry.lead import lead, text_of
-from tests.unit.mcp_entry.performing import performing
+from tests.fakes.gateway import (
+    ARGUMENTS,
+    FakeClient,
+    batch,
+    entry,
+    git_done,
+    git_outcome,
+    info,
+    listing,
+    performance,
+    sent,
+)
+from tests.fakes.lead import lead, text_of
 
 TEAM = 200
 MOST_TOKENS = 20_000
@@ -92,9 +102,9 @@ def ended(number: int) -> results.TerminatedInstance:
     )
 
 
-def performance() -> results.GetPerformanceResult:
+def long_performance() -> results.GetPerformanceResult:
     trouble = HealthFinding(code="memory", category="machine", severity="error", points=30, message=LONG)
-    made = performing(*[trouble] * 300)
+    made = performance(*[trouble] * 300)
     (host,) = made.metrics.hosts
     hosts = [host.model_copy(update={"host": f"host-{number}.example.org"}) for number in range(TEAM)]
     metrics = made.metrics.model_copy(update={"hosts": hosts})
@@ -137,7 +147,7 @@ def answers() -> dict[str, tuple[str, Any]]:
             "terminate",
             results.TerminateResult(success=True, terminated=[ended(number) for number in range(TEAM)]),
         ),
-        "get_performance": ("get_performance", performance()),
+        "get_performance": ("get_performance", long_performance()),
         "recycle": (
             "recycle",
             results.RecycleResult(instance_id="spec_1_12_1", status=Status.READY, summary="x" * 1_000_000),

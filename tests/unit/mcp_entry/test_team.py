@@ -11,7 +11,7 @@ from actors.backoff import Backoff
 from actors.errors import TeamNotRunningError, UnavailableError
 from mcp_entry import connection as team_module
 from mcp_entry.connection import TeamConnection
-from tests.unit.mcp_entry.fakes import FakeClient
+from tests.fakes.gateway import FakeClient
 
 
 class LosableClient(FakeClient):

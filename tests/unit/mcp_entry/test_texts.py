@@ -10,8 +10,7 @@ from mcp_entry import texts
 from mcp_entry.cli import views
 from supervisor.api import results
 from supervisor.api.results import StockFigures
-from tests.unit.mcp_entry.fakes import entry, git_done, git_outcome, info, listing, spawned
-from tests.unit.mcp_entry.performing import performing
+from tests.fakes.gateway import entry, git_done, git_outcome, info, listing, performance, spawned
 
 NOW = datetime.datetime(2026, 11, 1, 10, 5, tzinfo=datetime.UTC)
 
@@ -93,10 +92,10 @@ def test_an_order_of_spares_says_what_was_taken_and_what_is_not_there() -> None:
 
 
 def test_spares_that_are_not_there_yet_are_told_with_what_they_wait_for() -> None:
-    seen = performing()
+    seen = performance()
     waiting = StockFigures(ready=0, wanted=5, waits_for="the first instance to be spawned or resumed")
     pools = seen.metrics.pools.model_copy(update={"instances": waiting})
     seen = seen.model_copy(update={"metrics": seen.metrics.model_copy(update={"pools": pools})})
     words = "wait for the first instance to be spawned or resumed"
     assert f"0 of 5 spare agents are ready; the others {words}" in texts.of_get_performance(seen)
-    assert "waits" not in texts.of_get_performance(performing())
+    assert "waits" not in texts.of_get_performance(performance())

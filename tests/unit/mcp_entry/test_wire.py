@@ -17,6 +17,7 @@ from mcp.shared.message import SessionMessage
 
 from mcp_entry.stdio import LineReader, LineWriter
 
+pytestmark = pytest.mark.real_time
 LARGE = 300_000
 """More than a pipe holds."""
 

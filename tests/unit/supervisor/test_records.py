@@ -18,8 +18,8 @@ from supervisor.rpc.idempotency import IdempotencyStore
 from supervisor.store import keys
 from supervisor.team.registry import InstanceRecord
 from supervisor.team.team import Team
-from tests.memory_store import MemoryStore
-from tests.unit.supervisor.stand_ins import receipt, record, recruit
+from tests.fakes.store import MemoryStore
+from tests.fakes.team import add_member, receipt, record
 
 PATHS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1).map(lambda text: Path("/") / text)
 WORKSPACES = st.builds(
@@ -114,7 +114,7 @@ async def test_an_unreadable_instance_keeps_its_record_its_number_and_its_messag
         keys.message("msg_1"): encode(replace(MESSAGE, instance_id="spec_0_0_41")),
     }
     team, store = await load(strange)
-    await recruit(team, 2)
+    await add_member(team, 2)
     made = team.registry.add(
         SpawnRequest.model_validate({"role": "specialist", "workDir": "/project", "context": "go"}),
         agent="demo",
@@ -132,7 +132,7 @@ async def test_a_counter_of_another_version_is_not_overwritten() -> None:
     counter = {keys.LAST_NUMBER: bytes([RECORD_VERSION + 1, 9])}
     team, store = await load({**counter, keys.instance("spec_0_0_7"): encode_record(record(7))})
     assert team.registry.last_number == 7
-    await recruit(team, 8)
+    await add_member(team, 8)
     await team.confirm()
     assert await store.load(keys.LAST_NUMBER) == counter
 

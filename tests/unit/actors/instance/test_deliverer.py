@@ -19,27 +19,27 @@ from actors.instance.journal import JOURNAL_NAME
 from actors.messages import MessageStatus
 from actors.status import Status
 from actors.tmux.pane import LastKey
-from tests.unit.actors.instance.deliverer_rig import DRAFT, EMPTY, Rig, message
+from tests.fakes.deliverer import DRAFT, EMPTY, DelivererScene, message
 
 DIALOG = Screen(composer=Composer.ABSENT, dialog=Dialog(kind="permission"))
 ACCEPTED, SUBMITTED = MessageStatus.ACCEPTED, MessageStatus.SUBMITTED
 
 
 @pytest.fixture
-async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
-    made = Rig(tmp_path)
+async def rig(tmp_path: Path) -> AsyncIterator[DelivererScene]:
+    made = DelivererScene(tmp_path)
     yield made
     made.running.cancel()
     await asyncio.gather(made.running, return_exceptions=True)
 
 
-async def test_a_message_is_pasted_once_entered_and_proved(rig: Rig) -> None:
+async def test_a_message_is_pasted_once_entered_and_proved(rig: DelivererScene) -> None:
     rig.offer("a")
     await rig.receipt("a", SUBMITTED)
     assert (len(rig.pane.pasted), rig.pane.pressed) == (1, ["Enter"])
 
 
-async def test_a_message_that_is_offered_twice_arrives_once(rig: Rig) -> None:
+async def test_a_message_that_is_offered_twice_arrives_once(rig: DelivererScene) -> None:
     rig.offer("a", "a")
     await rig.receipt("a", SUBMITTED)
     rig.offer("a")
@@ -48,7 +48,7 @@ async def test_a_message_that_is_offered_twice_arrives_once(rig: Rig) -> None:
     assert [paste.count("msg_a") for paste in rig.pane.pasted] == [1, 0]
 
 
-async def test_what_came_during_a_turn_goes_in_one_paste_when_the_turn_ends(rig: Rig) -> None:
+async def test_what_came_during_a_turn_goes_in_one_paste_when_the_turn_ends(rig: DelivererScene) -> None:
     rig.observer.become(Status.BUSY)
     rig.offer("a", "b", "c", "d")
     rig.observer.become(Status.READY)
@@ -56,7 +56,9 @@ async def test_what_came_during_a_turn_goes_in_one_paste_when_the_turn_ends(rig:
     assert [paste.count("[phalanx") for paste in rig.pane.pasted] == [3, 1]
 
 
-async def test_nothing_is_typed_while_a_permission_is_asked_and_the_lot_changes_with_the_answer(rig: Rig) -> None:
+async def test_nothing_is_typed_while_a_permission_is_asked_and_the_lot_changes_with_the_answer(
+    rig: DelivererScene,
+) -> None:
     rig.observer.become(Status.WAITING_PERMISSION)
     rig.offer("a")
     held = await rig.receipt("a", MessageStatus.BLOCKED)
@@ -68,7 +70,7 @@ async def test_nothing_is_typed_while_a_permission_is_asked_and_the_lot_changes_
     await rig.receipt("a", SUBMITTED)
 
 
-async def test_nothing_is_typed_into_what_somebody_else_is_typing(rig: Rig) -> None:
+async def test_nothing_is_typed_into_what_somebody_else_is_typing(rig: DelivererScene) -> None:
     rig.observer.screen = DRAFT
     rig.offer("a")
     held = await rig.receipt("a", MessageStatus.BLOCKED)
@@ -78,7 +80,7 @@ async def test_nothing_is_typed_into_what_somebody_else_is_typing(rig: Rig) -> N
     assert len(rig.pane.pasted) == 1
 
 
-async def test_the_end_of_the_agent_ends_every_message_with_the_reason(rig: Rig) -> None:
+async def test_the_end_of_the_agent_ends_every_message_with_the_reason(rig: DelivererScene) -> None:
     rig.observer.become(Status.BUSY)
     rig.offer("a")
     rig.observer.become(Status.FAILED, "exit status 3")
@@ -87,7 +89,7 @@ async def test_the_end_of_the_agent_ends_every_message_with_the_reason(rig: Rig)
     assert "exit status 3" in (await rig.receipt("late", MessageStatus.FAILED)).reason
 
 
-async def test_messages_for_an_agent_that_is_started_again_are_not_ended(rig: Rig) -> None:
+async def test_messages_for_an_agent_that_is_started_again_are_not_ended(rig: DelivererScene) -> None:
     rig.observer.become(Status.BUSY)
     rig.offer("a")
     rig.observer.coming_back = True
@@ -96,7 +98,7 @@ async def test_messages_for_an_agent_that_is_started_again_are_not_ended(rig: Ri
     assert rig.receipts == []
 
 
-async def test_a_pane_that_is_gone_fails_the_message_and_one_that_hangs_leaves_doubt(rig: Rig) -> None:
+async def test_a_pane_that_is_gone_fails_the_message_and_one_that_hangs_leaves_doubt(rig: DelivererScene) -> None:
     rig.pane.fault = PaneGoneError("the pane is gone")
     rig.offer("a")
     await rig.receipt("a", MessageStatus.FAILED)
@@ -108,7 +110,7 @@ async def test_a_pane_that_is_gone_fails_the_message_and_one_that_hangs_leaves_d
     await rig.receipt("c", SUBMITTED)
 
 
-async def test_a_late_proof_makes_an_unconfirmed_message_submitted(rig: Rig) -> None:
+async def test_a_late_proof_makes_an_unconfirmed_message_submitted(rig: DelivererScene) -> None:
     rig.pane.fault = RuntimeError("after the paste")
     rig.offer("a")
     await rig.receipt("a", MessageStatus.UNCONFIRMED)
@@ -116,7 +118,9 @@ async def test_a_late_proof_makes_an_unconfirmed_message_submitted(rig: Rig) -> 
     await rig.receipt("a", SUBMITTED)
 
 
-async def test_an_unconfirmed_message_is_not_typed_again_by_a_successor_which_still_knows_its_lot(rig: Rig) -> None:
+async def test_an_unconfirmed_message_is_not_typed_again_by_a_successor_which_still_knows_its_lot(
+    rig: DelivererScene,
+) -> None:
     rig.pane.fault = RuntimeError("after the paste")
     rig.offer("a")
     await rig.receipt("a", MessageStatus.UNCONFIRMED)
@@ -131,7 +135,7 @@ async def test_an_unconfirmed_message_is_not_typed_again_by_a_successor_which_st
     await rig.receipt("a", SUBMITTED)
 
 
-async def test_an_end_is_told_again_until_the_supervisor_has_taken_it_in(rig: Rig) -> None:
+async def test_an_end_is_told_again_until_the_supervisor_has_taken_it_in(rig: DelivererScene) -> None:
     rig.pane.fault = RuntimeError("after the paste")
     rig.offer("a")
     await rig.receipt("a", MessageStatus.UNCONFIRMED)
@@ -145,7 +149,7 @@ async def test_an_end_is_told_again_until_the_supervisor_has_taken_it_in(rig: Ri
     assert list(rig.directory.iterdir()) == []
 
 
-async def test_the_end_of_what_was_delivered_again_is_told_until_it_is_taken_in(rig: Rig) -> None:
+async def test_the_end_of_what_was_delivered_again_is_told_until_it_is_taken_in(rig: DelivererScene) -> None:
     rig.pane.deaf = True
     rig.offer("a")
     await rig.changes.until(lambda: bool(rig.pane.pressed), 5.0)
@@ -162,14 +166,14 @@ async def test_the_end_of_what_was_delivered_again_is_told_until_it_is_taken_in(
     assert list(rig.directory.iterdir()) == []
 
 
-async def test_the_journal_is_empty_when_all_is_written_and_taken_in(rig: Rig) -> None:
+async def test_the_journal_is_empty_when_all_is_written_and_taken_in(rig: DelivererScene) -> None:
     rig.offer("a")
     await rig.receipt("a", SUBMITTED)
     rig.deliverer.acknowledged(rig.receipts)
     assert list(rig.directory.iterdir()) == []
 
 
-async def test_a_submitted_message_that_is_offered_again_is_told_again(rig: Rig) -> None:
+async def test_a_submitted_message_that_is_offered_again_is_told_again(rig: DelivererScene) -> None:
     rig.offer("a")
     await rig.receipt("a", SUBMITTED)
     await rig.kill()
@@ -182,7 +186,7 @@ async def test_a_submitted_message_that_is_offered_again_is_told_again(rig: Rig)
     assert len(rig.pane.pasted) == 1
 
 
-async def test_a_paste_that_tmux_does_not_confirm_is_looked_into_and_done_once(rig: Rig) -> None:
+async def test_a_paste_that_tmux_does_not_confirm_is_looked_into_and_done_once(rig: DelivererScene) -> None:
     rig.pane.fault = TerminalError("no answer")
     rig.offer("a")
     await rig.receipt("a", MessageStatus.BLOCKED)
@@ -191,7 +195,7 @@ async def test_a_paste_that_tmux_does_not_confirm_is_looked_into_and_done_once(r
     assert len(rig.pane.pasted) == 1
 
 
-async def test_what_cannot_be_noted_is_not_typed_until_it_can(rig: Rig, tmp_path: Path) -> None:
+async def test_what_cannot_be_noted_is_not_typed_until_it_can(rig: DelivererScene, tmp_path: Path) -> None:
     obstacle = tmp_path / f"{JOURNAL_NAME}{UNFINISHED}"
     obstacle.mkdir()
     rig.offer("a")
@@ -201,7 +205,7 @@ async def test_what_cannot_be_noted_is_not_typed_until_it_can(rig: Rig, tmp_path
     await rig.receipt("a", SUBMITTED)
 
 
-async def test_what_an_interrupt_took_back_fails_and_is_not_delivered_again(rig: Rig) -> None:
+async def test_what_an_interrupt_took_back_fails_and_is_not_delivered_again(rig: DelivererScene) -> None:
     rig.pane.taken = rig.observer.evidence.report  # type: ignore[method-assign]
     rig.offer("a")
     await rig.changes.until(lambda: rig.pane.pressed == ["Enter"], 5.0)
@@ -213,7 +217,9 @@ async def test_what_an_interrupt_took_back_fails_and_is_not_delivered_again(rig:
     assert len(rig.pane.pasted) == 1
 
 
-async def test_what_an_interrupt_gives_back_however_late_is_cleared_before_the_next_message(rig: Rig) -> None:
+async def test_what_an_interrupt_gives_back_however_late_is_cleared_before_the_next_message(
+    rig: DelivererScene,
+) -> None:
     rig.offer("a")
     await rig.receipt("a", SUBMITTED)
     rig.deliverer.interrupted()
@@ -223,7 +229,9 @@ async def test_what_an_interrupt_gives_back_however_late_is_cleared_before_the_n
     assert rig.pane.pressed == ["Enter", "C-c", "Enter"]
 
 
-async def test_what_was_cleared_but_is_drawn_for_some_time_yet_is_no_reason_to_call_a_message_blocked(rig: Rig) -> None:
+async def test_what_was_cleared_but_is_drawn_for_some_time_yet_is_no_reason_to_call_a_message_blocked(
+    rig: DelivererScene,
+) -> None:
     rig.offer("a")
     await rig.receipt("a", SUBMITTED)
     rig.deliverer.interrupted()
@@ -234,7 +242,7 @@ async def test_what_was_cleared_but_is_drawn_for_some_time_yet_is_no_reason_to_c
     assert MessageStatus.BLOCKED not in {receipt.status for receipt in rig.receipts}
 
 
-async def test_what_a_person_has_taken_back_is_not_cleared(rig: Rig) -> None:
+async def test_what_a_person_has_taken_back_is_not_cleared(rig: DelivererScene) -> None:
     rig.offer("a")
     await rig.receipt("a", SUBMITTED)
     rig.observer.screen = Screen(composer=Composer.DRAFT, draft=rig.pane.pasted[-1].removesuffix("\n"))
@@ -243,7 +251,7 @@ async def test_what_a_person_has_taken_back_is_not_cleared(rig: Rig) -> None:
     assert rig.pane.pressed == ["Enter"]
 
 
-async def test_what_was_written_before_an_interrupt_is_submitted(rig: Rig) -> None:
+async def test_what_was_written_before_an_interrupt_is_submitted(rig: DelivererScene) -> None:
     rig.pane.taken = rig.observer.evidence.report  # type: ignore[method-assign]
     rig.offer("a")
     await rig.changes.until(lambda: rig.pane.pressed == ["Enter"], 5.0)
@@ -252,7 +260,7 @@ async def test_what_was_written_before_an_interrupt_is_submitted(rig: Rig) -> No
     await rig.receipt("a", SUBMITTED)
 
 
-async def test_a_prompt_that_a_hook_only_reports_is_not_submitted(rig: Rig) -> None:
+async def test_a_prompt_that_a_hook_only_reports_is_not_submitted(rig: DelivererScene) -> None:
     rig.pane.taken = rig.observer.evidence.report  # type: ignore[method-assign]
     rig.offer("a")
     await rig.changes.until(lambda: rig.pane.pressed == ["Enter"], 5.0)
@@ -261,7 +269,7 @@ async def test_a_prompt_that_a_hook_only_reports_is_not_submitted(rig: Rig) -> N
     await rig.receipt("a", SUBMITTED)
 
 
-async def test_the_receipt_says_what_the_agent_s_program_has_changed(rig: Rig) -> None:
+async def test_the_receipt_says_what_the_agent_s_program_has_changed(rig: DelivererScene) -> None:
     rig.offer("a")
     assert (await rig.receipt("a", SUBMITTED)).exact
     rig.deliverer.offer([replace(message("b"), text="a\ttab")])
@@ -269,7 +277,7 @@ async def test_the_receipt_says_what_the_agent_s_program_has_changed(rig: Rig) -
     assert (changed.exact, changed.changes) == (False, ("1 tab turned into spaces",))
 
 
-async def test_a_message_that_is_refused_takes_nobody_along(rig: Rig) -> None:
+async def test_a_message_that_is_refused_takes_nobody_along(rig: DelivererScene) -> None:
     rig.pane.refuses = "b"
     rig.observer.become(Status.BUSY)
     rig.offer("a", "b", "c")
@@ -280,7 +288,7 @@ async def test_a_message_that_is_refused_takes_nobody_along(rig: Rig) -> None:
     assert [paste.count("[phalanx") for paste in rig.pane.pasted] == [3, 1, 1, 1]
 
 
-async def test_a_message_that_is_held_always_says_why_it_is_held_now(rig: Rig) -> None:
+async def test_a_message_that_is_held_always_says_why_it_is_held_now(rig: DelivererScene) -> None:
     rig.observer.screen = Screen(composer=Composer.DRAFT, draft="q)")
     rig.offer("a")
     async with asyncio.timeout(10.0):
@@ -300,7 +308,7 @@ async def test_a_message_that_is_held_always_says_why_it_is_held_now(rig: Rig) -
     await rig.receipt("b", SUBMITTED)
 
 
-async def test_what_a_person_types_behind_our_draft_is_not_entered_until_it_is_gone(rig: Rig) -> None:
+async def test_what_a_person_types_behind_our_draft_is_not_entered_until_it_is_gone(rig: DelivererScene) -> None:
     plain = rig.pane.paste
 
     async def paste(data: tuple[str, ...], name: str, after: LastKey | None = None) -> LastKey | None:
@@ -319,7 +327,7 @@ async def test_what_a_person_types_behind_our_draft_is_not_entered_until_it_is_g
 
 
 async def test_nothing_is_pasted_while_a_person_types_and_it_is_told_when_that_lasts(
-    rig: Rig, monkeypatch: pytest.MonkeyPatch
+    rig: DelivererScene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(deliverer, "_TYPING_S", 0.0)
     rig.pane.last_pressed = LastKey(attached=True, at=int(time.time()) + 1)
@@ -330,7 +338,7 @@ async def test_nothing_is_pasted_while_a_person_types_and_it_is_told_when_that_l
     assert rig.pane.pressed == ["Enter"]
 
 
-async def test_what_a_person_has_begun_to_type_since_the_look_gets_no_paste_into_it(rig: Rig) -> None:
+async def test_what_a_person_has_begun_to_type_since_the_look_gets_no_paste_into_it(rig: DelivererScene) -> None:
     plain = rig.pane.paste
 
     async def paste(data: tuple[str, ...], name: str, after: LastKey | None = None) -> LastKey | None:
@@ -345,7 +353,7 @@ async def test_what_a_person_has_begun_to_type_since_the_look_gets_no_paste_into
     assert [receipt.status for receipt in rig.receipts] == [SUBMITTED], "a moment is nothing to tell"
 
 
-def paste_shows(rig: Rig, screen: Screen) -> None:
+def paste_shows(rig: DelivererScene, screen: Screen) -> None:
     """Something comes up the moment that our paste is done."""
     plain = rig.pane.paste
 
@@ -363,7 +371,7 @@ def paste_shows(rig: Rig, screen: Screen) -> None:
     ids=["dialog", "draft", "turn of a person"],
 )
 async def test_while_something_stands_in_the_way_of_what_was_pasted_others_may_press_keys(
-    rig: Rig, screen: Screen
+    rig: DelivererScene, screen: Screen
 ) -> None:
     paste_shows(rig, screen)
     rig.offer("a")
@@ -378,7 +386,9 @@ async def test_while_something_stands_in_the_way_of_what_was_pasted_others_may_p
     assert (rig.pane.pressed, len(rig.pane.pasted)) == (["Enter"], 1)
 
 
-async def test_an_interrupt_of_a_turn_that_a_held_message_had_not_begun_does_not_end_the_message(rig: Rig) -> None:
+async def test_an_interrupt_of_a_turn_that_a_held_message_had_not_begun_does_not_end_the_message(
+    rig: DelivererScene,
+) -> None:
     paste_shows(rig, DIALOG)
     rig.offer("a")
     await rig.receipt("a", MessageStatus.BLOCKED)
@@ -391,7 +401,7 @@ async def test_an_interrupt_of_a_turn_that_a_held_message_had_not_begun_does_not
     await rig.receipt("a", SUBMITTED)
 
 
-async def test_what_was_pasted_is_not_entered_while_a_request_without_a_dialog_waits(rig: Rig) -> None:
+async def test_what_was_pasted_is_not_entered_while_a_request_without_a_dialog_waits(rig: DelivererScene) -> None:
     plain = rig.pane.paste
 
     async def paste(data: tuple[str, ...], name: str, after: LastKey | None = None) -> LastKey | None:
@@ -409,7 +419,7 @@ async def test_what_was_pasted_is_not_entered_while_a_request_without_a_dialog_w
     await rig.receipt("a", SUBMITTED)
 
 
-async def test_what_was_pasted_before_the_lease_ran_out_is_not_entered_until_it_is_renewed(rig: Rig) -> None:
+async def test_what_was_pasted_before_the_lease_ran_out_is_not_entered_until_it_is_renewed(rig: DelivererScene) -> None:
     now = [0.0]
     lease = Lease(40.0, lambda: now[0])
     rig.deliverer.set_lease(lease)
@@ -425,7 +435,7 @@ async def test_what_was_pasted_before_the_lease_ran_out_is_not_entered_until_it_
     assert (rig.pane.pressed, len(rig.pane.pasted)) == (["Enter"], 1)
 
 
-async def test_nothing_is_pasted_when_the_lease_runs_out_while_others_press_keys(rig: Rig) -> None:
+async def test_nothing_is_pasted_when_the_lease_runs_out_while_others_press_keys(rig: DelivererScene) -> None:
     now = [0.0]
     lease = Lease(40.0, lambda: now[0])
     rig.deliverer.set_lease(lease)
@@ -439,7 +449,7 @@ async def test_nothing_is_pasted_when_the_lease_runs_out_while_others_press_keys
     await rig.receipt("a", SUBMITTED)
 
 
-async def test_a_draft_of_somebody_else_is_not_entered_by_a_successor(rig: Rig) -> None:
+async def test_a_draft_of_somebody_else_is_not_entered_by_a_successor(rig: DelivererScene) -> None:
     rig.pane.deaf = True
     rig.offer("a")
     await rig.changes.until(lambda: bool(rig.pane.pressed), 5.0)
@@ -451,7 +461,7 @@ async def test_a_draft_of_somebody_else_is_not_entered_by_a_successor(rig: Rig) 
     assert rig.pane.pressed == []
 
 
-async def test_the_end_of_a_restarting_agent_is_no_end_for_what_is_offered_then(rig: Rig) -> None:
+async def test_the_end_of_a_restarting_agent_is_no_end_for_what_is_offered_then(rig: DelivererScene) -> None:
     rig.observer.coming_back = True
     rig.observer.become(Status.FAILED)
     rig.offer("a")

@@ -20,7 +20,6 @@ from actors.concurrency import ChangeNotifier
 from actors.instance.observer import Observer
 from actors.status import Status
 from actors.tmux.pane import Pane
-from tests.unit.actors.virtual_time import run_in_virtual_time
 
 WATCHED_S = 10.0
 
@@ -98,99 +97,92 @@ def directory(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def watch(directory: Path, pane: SlowPane, asks_at: float | None = None) -> Any:
+async def watch(directory: Path, pane: SlowPane, asks_at: float | None = None) -> Any:
     """An agent that lives is followed for a while; at ``asks_at`` it asks for a permission."""
-    seen = SimpleNamespace(reader=Reader(), status=None)
-
-    async def follow() -> None:
-        observer = Observer(
-            cast("Agent", seen.reader), cast("Pane", pane), directory, "session", os.getpid(), ChangeNotifier()
-        )
-        following = asyncio.create_task(observer.run())
-        if asks_at is not None:
-            asyncio.get_running_loop().call_later(asks_at, ask, directory)
-        await asyncio.sleep(WATCHED_S)
-        following.cancel()
-        await asyncio.gather(following, return_exceptions=True)
-        seen.status = observer.state.status
-
-    run_in_virtual_time(follow())
-    return seen
+    reader = Reader()
+    observer = Observer(cast("Agent", reader), cast("Pane", pane), directory, "session", os.getpid(), ChangeNotifier())
+    following = asyncio.create_task(observer.run())
+    if asks_at is not None:
+        asyncio.get_running_loop().call_later(asks_at, ask, directory)
+    await asyncio.sleep(WATCHED_S)
+    following.cancel()
+    await asyncio.gather(following, return_exceptions=True)
+    return SimpleNamespace(reader=reader, status=observer.state.status)
 
 
-def test_an_agent_that_has_drawn_is_looked_at_at_once_and_soon_again(directory: Path) -> None:
+async def test_an_agent_that_has_drawn_is_looked_at_at_once_and_soon_again(directory: Path) -> None:
     pane = SlowPane(0.0001, ["starts"], draws_at=[1.234])
 
-    watch(directory, pane)
+    await watch(directory, pane)
 
     after = [round(at - 1.234, 3) for at in pane.looks_at if at >= 1.234]
     assert after[:4] == pytest.approx([0.0, 0.01, 0.03, 0.07], abs=0.003)
 
 
-def test_one_that_draws_nothing_is_hardly_looked_at(directory: Path) -> None:
+async def test_one_that_draws_nothing_is_hardly_looked_at(directory: Path) -> None:
     pane = SlowPane(0.001, ["starts"], draws_at=[])
 
-    watch(directory, pane)
+    await watch(directory, pane)
 
     assert 15 < pane.captured < 25
 
 
-def test_a_prompt_is_seen_although_nobody_told_of_it(directory: Path) -> None:
-    seen = watch(directory, SlowPane(0.001, ["starts", "starts", "starts", "prompt"], draws_at=[]))
+async def test_a_prompt_is_seen_although_nobody_told_of_it(directory: Path) -> None:
+    seen = await watch(directory, SlowPane(0.001, ["starts", "starts", "starts", "prompt"], draws_at=[]))
 
     assert seen.status is Status.READY
 
 
-def test_an_agent_that_draws_all_the_time_is_looked_at_a_tenth_of_the_time(directory: Path) -> None:
+async def test_an_agent_that_draws_all_the_time_is_looked_at_a_tenth_of_the_time(directory: Path) -> None:
     pane = SlowPane(0.01, ["starts"], draws_at=[number / 200 for number in range(2000)])
 
-    watch(directory, pane)
+    await watch(directory, pane)
 
     assert 0.06 < pane.captured * pane.took_s / WATCHED_S < 0.11
 
 
-def test_an_agent_of_which_nothing_is_told_is_looked_at_often_while_that_is_cheap(directory: Path) -> None:
+async def test_an_agent_of_which_nothing_is_told_is_looked_at_often_while_that_is_cheap(directory: Path) -> None:
     pane = SlowPane(0.001, ["starts"])
 
-    watch(directory, pane)
+    await watch(directory, pane)
 
     assert pane.captured > 150
 
 
 @pytest.mark.parametrize("took_s", [0.02, 0.04])
-def test_looking_takes_a_small_part_of_the_time_only(directory: Path, took_s: float) -> None:
+async def test_looking_takes_a_small_part_of_the_time_only(directory: Path, took_s: float) -> None:
     pane = SlowPane(took_s, ["starts"])
 
-    watch(directory, pane)
+    await watch(directory, pane)
 
     assert 0.06 < pane.captured * took_s / WATCHED_S < 0.11
 
 
-def test_an_agent_is_looked_at_each_second_however_long_that_takes(directory: Path) -> None:
+async def test_an_agent_is_looked_at_each_second_however_long_that_takes(directory: Path) -> None:
     pane = SlowPane(0.5, ["starts"])
 
-    watch(directory, pane)
+    await watch(directory, pane)
 
     assert pane.captured >= 6
 
 
-def test_a_screen_that_stands_still_is_read_once(directory: Path) -> None:
-    seen = watch(directory, SlowPane(0.001, ["starts", "starts", "starts more"]))
+async def test_a_screen_that_stands_still_is_read_once(directory: Path) -> None:
+    seen = await watch(directory, SlowPane(0.001, ["starts", "starts", "starts more"]))
 
     assert seen.reader.read == ["starts", "starts more"]
     assert seen.status is Status.STARTING
 
 
-def test_the_prompt_is_seen_by_the_first_look_that_shows_it(directory: Path) -> None:
-    seen = watch(directory, SlowPane(0.001, ["starts", "prompt"]))
+async def test_the_prompt_is_seen_by_the_first_look_that_shows_it(directory: Path) -> None:
+    seen = await watch(directory, SlowPane(0.001, ["starts", "prompt"]))
 
     assert seen.status is Status.READY
 
 
-def test_a_screen_that_is_not_understood_is_kept_once_without_what_was_said_and_named_as_reason(
+async def test_a_screen_that_is_not_understood_is_kept_once_without_what_was_said_and_named_as_reason(
     directory: Path,
 ) -> None:
-    seen = watch(directory, SlowPane(0.001, ["odd words"]))
+    seen = await watch(directory, SlowPane(0.001, ["odd words"]))
 
     (kept,) = directory.glob("screen-*.txt")
     assert kept.read_text() == "scrubbed: odd words"
@@ -208,20 +200,20 @@ def ask(directory: Path) -> None:
     (directory / KNOCK_NAME).write_bytes(b"k")
 
 
-def test_a_request_is_looked_at_soon_until_its_dialog_is_drawn_and_then_hardly(directory: Path) -> None:
+async def test_a_request_is_looked_at_soon_until_its_dialog_is_drawn_and_then_hardly(directory: Path) -> None:
     pane = SlowPane(0.001, ["prompt", "prompt", "prompt", "dialog"])
 
-    seen = watch(directory, pane, asks_at=3.5)
+    seen = await watch(directory, pane, asks_at=3.5)
 
     after = [at - 3.5 for at in pane.looks_at if at >= 3.5]
     assert after[:4] == pytest.approx([0.2, 0.4, 0.6, 1.6], abs=0.05)
     assert seen.status is Status.WAITING_PERMISSION
 
 
-def test_a_request_whose_dialog_is_not_drawn_is_looked_at_each_second_after_the_first(directory: Path) -> None:
+async def test_a_request_whose_dialog_is_not_drawn_is_looked_at_each_second_after_the_first(directory: Path) -> None:
     pane = SlowPane(0.001, ["prompt"])
 
-    seen = watch(directory, pane, asks_at=3.5)
+    seen = await watch(directory, pane, asks_at=3.5)
 
     after = [at - 3.5 for at in pane.looks_at if at >= 3.5]
     assert len([at for at in after if at < 1.1]) in (4, 5)

@@ -18,7 +18,6 @@ from actors.instance.observer import Observer
 from actors.instance.responding import Reply, Responder
 from actors.status import InstanceState, PendingPermission, Status
 from actors.tmux.pane import Key, Pane
-from tests.unit.actors.virtual_time import run_in_virtual_time
 
 ASKS = Dialog(kind="mcp servers", question="New MCP server", options=("Use it", "Use all", "Go on without"), chosen=0)
 
@@ -68,25 +67,19 @@ async def nothing() -> None:
     """Happens."""
 
 
-def respond(
+async def respond(
     terminal: Terminal,
     reply: Reply,
     *waiting: PendingPermission,
     beside: Callable[[], Awaitable[None]] = nothing,
 ) -> Any:
     """``beside`` happens 0.2 s later."""
-    answered = SimpleNamespace(by=None)
-
-    async def ask() -> None:
-        watcher = cast("Observer", Watcher(terminal, *waiting))
-        responder = Responder(cast("Agent", None), cast("Pane", terminal), watcher, Path("/nowhere"), asyncio.Lock())
-        asked = asyncio.ensure_future(responder.respond(reply))
-        await asyncio.wait([asked], timeout=0.2)
-        await beside()
-        answered.by = await asked
-
-    run_in_virtual_time(ask())
-    return answered.by
+    watcher = cast("Observer", Watcher(terminal, *waiting))
+    responder = Responder(cast("Agent", None), cast("Pane", terminal), watcher, Path("/nowhere"), asyncio.Lock())
+    asked = asyncio.ensure_future(responder.respond(reply))
+    await asyncio.wait([asked], timeout=0.2)
+    await beside()
+    return await asked
 
 
 @pytest.mark.parametrize(
@@ -97,21 +90,21 @@ def respond(
         ("2", "Use all", ["Down", "Enter"]),
     ],
 )
-def test_the_named_option_is_chosen(option: str, took: str, pressed: list[Key]) -> None:
+async def test_the_named_option_is_chosen(option: str, took: str, pressed: list[Key]) -> None:
     terminal = Terminal(ASKS)
-    assert respond(terminal, Reply(option=option)).dialog == ASKS
+    assert (await respond(terminal, Reply(option=option))).dialog == ASKS
     assert (terminal.took, terminal.pressed) == (took, pressed)
 
 
-def test_the_pointer_goes_up_as_well() -> None:
+async def test_the_pointer_goes_up_as_well() -> None:
     terminal = Terminal(replace(ASKS, chosen=2))
-    respond(terminal, Reply(option="Use it"))
+    await respond(terminal, Reply(option="Use it"))
     assert terminal.pressed == ["Up", "Up", "Enter"]
 
 
-def test_a_denial_closes_a_dialog_that_may_be_closed() -> None:
+async def test_a_denial_closes_a_dialog_that_may_be_closed() -> None:
     terminal = Terminal(ASKS)
-    respond(terminal, Reply(allow=False))
+    await respond(terminal, Reply(allow=False))
     assert terminal.took == "Escape"
 
 
@@ -126,17 +119,17 @@ def test_a_denial_closes_a_dialog_that_may_be_closed() -> None:
         (replace(ASKS, options=("Same", "Same")), Reply(option="Same")),
     ],
 )
-def test_without_certainty_no_key_is_pressed(dialog: Dialog, reply: Reply) -> None:
+async def test_without_certainty_no_key_is_pressed(dialog: Dialog, reply: Reply) -> None:
     terminal = Terminal(dialog)
     with pytest.raises(InvalidRequestError, match=r"attach|has no option"):
-        respond(terminal, reply)
+        await respond(terminal, reply)
     assert terminal.pressed == []
 
 
-def test_a_dialog_that_does_not_follow_is_told() -> None:
+async def test_a_dialog_that_does_not_follow_is_told() -> None:
     terminal = Terminal(ASKS, deaf=True)
     with pytest.raises(UnavailableError, match="does not follow"):
-        respond(terminal, Reply(option="Use all"))
+        await respond(terminal, Reply(option="Use all"))
     assert set(terminal.pressed) == {"Down"}
 
 
@@ -151,14 +144,14 @@ def losing(terminal: Terminal, lost: Key) -> None:
     terminal.press = lose_the_first  # type: ignore[method-assign]
 
 
-def test_an_arrow_that_was_lost_is_pressed_again_before_anything_is_entered() -> None:
+async def test_an_arrow_that_was_lost_is_pressed_again_before_anything_is_entered() -> None:
     terminal = Terminal(replace(ASKS, chosen=2))
     losing(terminal, "Up")
-    respond(terminal, Reply(option="Go on without"))
+    await respond(terminal, Reply(option="Go on without"))
     assert (terminal.took, terminal.pressed) == ("Go on without", ["Up", "Up", "Down", "Enter"])
 
 
-def test_a_pointer_that_moves_by_itself_leads_to_no_other_answer() -> None:
+async def test_a_pointer_that_moves_by_itself_leads_to_no_other_answer() -> None:
     """As when an arrow that was pressed again comes late, or when a program draws its first dialog anew."""
     terminal = Terminal(replace(ASKS, chosen=1))
     press = terminal.press
@@ -173,7 +166,7 @@ def test_a_pointer_that_moves_by_itself_leads_to_no_other_answer() -> None:
             asyncio.get_running_loop().call_later(0.2, point_at_the_last)
 
     terminal.press = then_it_moves  # type: ignore[method-assign]
-    respond(terminal, Reply(option="Use all"))
+    await respond(terminal, Reply(option="Use all"))
     assert (terminal.took, terminal.pressed) == ("Use all", ["Down", "Up", "Up", "Enter"])
 
 
@@ -190,46 +183,46 @@ def test_a_pointer_that_moves_by_itself_leads_to_no_other_answer() -> None:
         (Dialog(kind="settings warning", options=("Continue",), chosen=0), Reply(option="Continue"), "Enter"),
     ],
 )
-def test_a_key_that_answers_is_pressed_once_even_when_it_shows_no_effect(
+async def test_a_key_that_answers_is_pressed_once_even_when_it_shows_no_effect(
     dialog: Dialog, reply: Reply, key: Key
 ) -> None:
     terminal = Terminal(dialog)
     losing(terminal, key)
     with pytest.raises(UnavailableError, match=f"no effect of the key {key}"):
-        respond(terminal, reply)
+        await respond(terminal, reply)
     assert terminal.pressed.count(key) == 1
 
 
 @pytest.mark.parametrize("reply", [Reply(option="stay"), Reply(allow=False)])
-def test_a_dialog_that_has_only_just_come_up_gets_no_key(reply: Reply) -> None:
+async def test_a_dialog_that_has_only_just_come_up_gets_no_key(reply: Reply) -> None:
     terminal = Terminal(KEYED)
 
     async def another() -> None:
         terminal.dialog = replace(KEYED, question="another")
 
     with pytest.raises(WrongStateError, match="changed meanwhile"):
-        respond(terminal, reply, beside=another)
+        await respond(terminal, reply, beside=another)
     assert terminal.pressed == []
 
 
-def test_where_nothing_waits_nothing_is_answered() -> None:
+async def test_where_nothing_waits_nothing_is_answered() -> None:
     terminal = Terminal(None)
     with pytest.raises(WrongStateError, match="waits for no permission"):
-        respond(terminal, Reply(option="Yes"))
+        await respond(terminal, Reply(option="Yes"))
     assert terminal.pressed == []
 
 
-def test_a_request_goes_before_a_dialog_and_takes_no_option_that_is_none_of_it() -> None:
+async def test_a_request_goes_before_a_dialog_and_takes_no_option_that_is_none_of_it() -> None:
     terminal = Terminal(ASKS)
     asked = PendingPermission(request_id="0" * 32, tool="Bash", tool_input={})
     with pytest.raises(InvalidRequestError, match="Bash"):
-        respond(terminal, Reply(option="Use it"), asked)
+        await respond(terminal, Reply(option="Use it"), asked)
     with pytest.raises(WrongStateError, match="waits no more"):
-        respond(terminal, Reply(allow=True, permission_id="f" * 32), asked)
+        await respond(terminal, Reply(allow=True, permission_id="f" * 32), asked)
     assert terminal.pressed == []
 
 
-def test_a_request_whose_hook_cannot_be_reached_now_still_waits(tmp_path: Path) -> None:
+async def test_a_request_whose_hook_cannot_be_reached_now_still_waits(tmp_path: Path) -> None:
     asked = PendingPermission(request_id="0" * 32, tool="Bash", tool_input={})
     (tmp_path / f"permission-{asked.request_id}").mkdir()  # it cannot be opened, and not because nobody reads
     terminal = Terminal(None)
@@ -242,15 +235,12 @@ def test_a_request_whose_hook_cannot_be_reached_now_still_waits(tmp_path: Path) 
         asyncio.Lock(),
     )
 
-    async def ask() -> None:
-        with pytest.raises(UnavailableError, match="still waits"):
-            await responder.respond(Reply(allow=True))
-
-    run_in_virtual_time(ask())
+    with pytest.raises(UnavailableError, match="still waits"):
+        await responder.respond(Reply(allow=True))
     assert watcher.state.permissions == (asked,)
 
 
-def test_the_key_that_a_dialog_names_for_an_option_is_pressed() -> None:
+async def test_the_key_that_a_dialog_names_for_an_option_is_pressed() -> None:
     terminal = Terminal(KEYED)
-    respond(terminal, Reply(option="leave"))
+    await respond(terminal, Reply(option="leave"))
     assert terminal.pressed == ["Shift-Tab"]

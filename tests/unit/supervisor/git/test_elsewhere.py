@@ -19,7 +19,7 @@ from supervisor.settings import Settings
 from supervisor.settings.live import LiveSettings, TunableValues
 from supervisor.spawning.admission import WorkDirPolicy
 from supervisor.team.team import Team
-from tests.memory_store import MemoryStore
+from tests.fakes.store import MemoryStore
 
 AWAY = "spec_0_0_2"
 

@@ -1,30 +1,21 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from actors.errors import InvalidRequestError
 from actors.git.layout import find_place
-from actors.git.model import Commit, CreateRef, GitRequest, Operation, ReadStatus, RepositoryPaths
+from actors.git.model import Commit, CreateRef, GitRequest, Operation, ReadStatus
 from actors.home import Home
 from supervisor.git.queue import GitQueue
 from supervisor.git.scheduling import AnswerCache
 from supervisor.git.service import repository_check
 from supervisor.metrics.metrics import Count, MetricsRecorder
 from supervisor.spawning.admission import FairSemaphore, WorkDirPolicy
-from tests.unit.supervisor.git.host import StandInHost
-from tests.unit.supervisor.git.jobs import job, made
+from tests.fakes.git import FakeGit, git_queue, git_request
 
 WRITES = [Commit(message="m", files=(), everything=True), CreateRef(kind="branch", name="new", start=None)]
-
-
-class Host(StandInHost):
-    """It finds the places of real directories."""
-
-    async def git_places(self, directories: Sequence[Path]) -> tuple[RepositoryPaths | None, ...]:
-        return tuple(map(find_place, directories))
 
 
 @pytest.fixture
@@ -40,7 +31,9 @@ def user_home(tmp_path: Path) -> Path:
 
 async def error_of(user_home: Path, operation: Operation, directory: str, *allowed: str) -> str | None:
     policy = WorkDirPolicy(Home(user_home / ".phalanx"), user_home, [user_home / each for each in allowed])
-    queue = GitQueue(Host(), FairSemaphore(3), AnswerCache(10, 60.0), MetricsRecorder(), repository_check(policy))
+    queue = GitQueue(
+        FakeGit(find_place), FairSemaphore(3), AnswerCache(10, 60.0), MetricsRecorder(), repository_check(policy)
+    )
     (answer,) = await queue.run([GitRequest(directory=user_home / directory, operation=operation)])
     await queue.end()
     return answer.outcome.error["message"] if answer.outcome.error else None
@@ -70,7 +63,9 @@ async def test_a_repository_that_is_wider_may_be_looked_at(user_home: Path) -> N
 
 async def test_every_operation_that_was_answered_is_counted_and_of_those_the_refused() -> None:
     recorder = MetricsRecorder(clock=lambda: 0.0)
-    await made(StandInHost(), recorder=recorder).run([job(ReadStatus()), job(ReadStatus()), InvalidRequestError("no")])
+    await git_queue(FakeGit(), recorder=recorder).run(
+        [git_request(ReadStatus()), git_request(ReadStatus()), InvalidRequestError("no")]
+    )
 
     now = recorder.history.slot(0.0)
     assert (now.counted(Count.GIT_ANSWERED), now.counted(Count.GIT_FAILED)) == (3, 1)

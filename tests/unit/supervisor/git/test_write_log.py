@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from actors.errors import InvalidRequestError
+from actors.git.layout import find_place
 from actors.home import Home
 from supervisor.api.requests import GitBatchRequest
 from supervisor.api.results import GitBatchResult
@@ -16,8 +17,8 @@ from supervisor.settings import Settings
 from supervisor.settings.live import LiveSettings, TunableValues
 from supervisor.spawning.admission import WorkDirPolicy
 from supervisor.team.team import Team
-from tests.memory_store import MemoryStore
-from tests.unit.supervisor.git.test_service import Host
+from tests.fakes.git import FakeGit
+from tests.fakes.store import MemoryStore
 
 COMMIT = {"type": "commit", "params": {"message": "m", "all": True}}
 STATUS = {"type": "status"}
@@ -28,7 +29,7 @@ class Scene:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.host = Host()
+        self.host = FakeGit(find_place)
         self.store = MemoryStore()
         (root / "project/.git").mkdir(parents=True)
         (root / "project/.git/HEAD").write_text("ref: refs/heads/main\n")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from tests.unit.supervisor.messaging.outbox_rig import Office
-from tests.unit.supervisor.stand_ins import TroubledStore
+from tests.fakes.store import MemoryStore
+from tests.fakes.team import OneInstanceTeam
 
 
 @pytest.fixture
-async def office() -> Office:
-    made = Office(TroubledStore())
+async def scene() -> OneInstanceTeam:
+    made = OneInstanceTeam(MemoryStore())
     await made.open()
     return made

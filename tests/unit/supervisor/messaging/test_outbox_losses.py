@@ -8,75 +8,76 @@ import pytest
 
 from actors.messages import Message, MessageStatus
 from supervisor.metrics.metrics import Count, TimeBucket, Timing
-from tests.unit.supervisor.messaging.outbox_rig import FAILED, ID, SUBMITTED, UNCONFIRMED, Office
-from tests.unit.supervisor.stand_ins import receipt
+from tests.fakes.team import FIRST, OneInstanceTeam, receipt
 
 
-def seen(office: Office) -> TimeBucket:
-    recorder = office.team.recorder
+def seen(scene: OneInstanceTeam) -> TimeBucket:
+    recorder = scene.team.recorder
     return recorder.history.window(recorder.clock(), 300)
 
 
-def lost(office: Office) -> tuple[int, int]:
-    return seen(office).counted(Count.MESSAGES_FAILED), seen(office).counted(Count.MESSAGES_UNCONFIRMED)
+def lost(scene: OneInstanceTeam) -> tuple[int, int]:
+    return seen(scene).counted(Count.MESSAGES_FAILED), seen(scene).counted(Count.MESSAGES_UNCONFIRMED)
 
 
-async def told(office: Office, message: Message, status: MessageStatus) -> None:
+async def told(scene: OneInstanceTeam, message: Message, status: MessageStatus) -> None:
     """With the time at which it is heard of."""
-    said = replace(receipt(message, status), at=office.team.recorder.clock())
-    await office.outbox.take_receipts([said])
+    said = replace(receipt(message, status), at=scene.team.recorder.clock())
+    await scene.outbox.take_receipts([said])
 
 
-async def test_what_waits_for_an_instance_that_is_terminated_is_no_loss(office: Office) -> None:
-    await office.send("one", "two", "three")
-    office.team.registry.get(ID).ending = True
-    await office.outbox.close(ID)
-    assert lost(office) == (0, 0)
+async def test_what_waits_for_an_instance_that_is_terminated_is_no_loss(scene: OneInstanceTeam) -> None:
+    await scene.send("one", "two", "three")
+    scene.team.registry.get(FIRST).ending = True
+    await scene.outbox.close(FIRST)
+    assert lost(scene) == (0, 0)
 
 
-async def test_what_waits_for_an_instance_that_is_gone_by_itself_is_lost(office: Office) -> None:
-    await office.send("one", "two", "three")
-    await office.outbox.close(ID)
-    assert sum(lost(office)) == 3
+async def test_what_waits_for_an_instance_that_is_gone_by_itself_is_lost(scene: OneInstanceTeam) -> None:
+    await scene.send("one", "two", "three")
+    await scene.outbox.close(FIRST)
+    assert sum(lost(scene)) == 3
 
 
-async def test_a_message_that_is_proved_late_is_no_loss_any_more_and_its_time_counts(office: Office) -> None:
-    doubted, never_proved = await office.send("one", "two")
-    await told(office, doubted, UNCONFIRMED)
-    await told(office, never_proved, UNCONFIRMED)
-    assert lost(office) == (0, 2)
-    await told(office, doubted, SUBMITTED)
-    assert lost(office) == (0, 1)
-    assert seen(office).timed(Timing.MESSAGE).count == 1
-    await told(office, doubted, SUBMITTED)
-    assert lost(office) == (0, 1)
+async def test_a_message_that_is_proved_late_is_no_loss_any_more_and_its_time_counts(scene: OneInstanceTeam) -> None:
+    doubted, never_proved = await scene.send("one", "two")
+    await told(scene, doubted, MessageStatus.UNCONFIRMED)
+    await told(scene, never_proved, MessageStatus.UNCONFIRMED)
+    assert lost(scene) == (0, 2)
+    await told(scene, doubted, MessageStatus.SUBMITTED)
+    assert lost(scene) == (0, 1)
+    assert seen(scene).timed(Timing.MESSAGE).count == 1
+    await told(scene, doubted, MessageStatus.SUBMITTED)
+    assert lost(scene) == (0, 1)
 
 
-async def test_a_late_proof_counts_also_for_the_next_supervisor(office: Office) -> None:
-    (doubted,) = await office.send("one")
-    await told(office, doubted, UNCONFIRMED)
-    recorder = office.team.recorder
-    later = await office.again()
+async def test_a_late_proof_counts_also_for_the_next_supervisor(scene: OneInstanceTeam) -> None:
+    (doubted,) = await scene.send("one")
+    await told(scene, doubted, MessageStatus.UNCONFIRMED)
+    recorder = scene.team.recorder
+    later = await scene.again()
     record = recorder.history.record(recorder.clock())
     later.team.recorder.history.restore(record, later.team.recorder.clock())
     assert lost(later) == (0, 1)
-    await told(later, doubted, SUBMITTED)
+    await told(later, doubted, MessageStatus.SUBMITTED)
     assert lost(later) == (0, 0)
     await later.close()
 
 
-@pytest.mark.parametrize("status", [FAILED, UNCONFIRMED])
+@pytest.mark.parametrize("status", [MessageStatus.FAILED, MessageStatus.UNCONFIRMED])
 async def test_what_an_instance_says_of_its_messages_while_it_is_terminated_is_no_loss(
-    office: Office, status: MessageStatus
+    scene: OneInstanceTeam, status: MessageStatus
 ) -> None:
-    (message,) = await office.send("one")
-    office.team.registry.get(ID).ending = True
-    await told(office, message, status)
-    assert lost(office) == (0, 0)
+    (message,) = await scene.send("one")
+    scene.team.registry.get(FIRST).ending = True
+    await told(scene, message, status)
+    assert lost(scene) == (0, 0)
 
 
-async def test_what_is_sent_to_one_that_was_terminated_and_is_just_being_restarted_waits_for_it(office: Office) -> None:
-    await office.outbox.close(ID)
-    office.outbox.begin_life(ID)
-    await office.send("one")
-    assert office.outbox.pending(ID) == 1
+async def test_what_is_sent_to_one_that_was_terminated_and_is_just_being_restarted_waits_for_it(
+    scene: OneInstanceTeam,
+) -> None:
+    await scene.outbox.close(FIRST)
+    scene.outbox.begin_life(FIRST)
+    await scene.send("one")
+    assert scene.outbox.pending(FIRST) == 1

@@ -7,171 +7,174 @@ import asyncio
 import pytest
 
 from actors.errors import StoreError
+from actors.messages import MessageStatus
 from supervisor.messaging import outbox
 from supervisor.store import keys
-from tests.unit.supervisor.messaging.outbox_rig import (
-    ACCEPTED,
-    BLOCKED,
-    FAILED,
-    ID,
-    SUBMITTED,
-    UNCONFIRMED,
-    Office,
-    ids,
-)
-from tests.unit.supervisor.stand_ins import receipt, turns
+from tests.fakes.clock import turns
+from tests.fakes.team import FIRST, OneInstanceTeam, ids, receipt
 
 
-async def test_closing_gives_every_message_its_end_and_keeps_nothing(office: Office) -> None:
-    office.instance.gate.clear()
-    sent = await office.send("one", "two")
+async def test_closing_gives_every_message_its_end_and_keeps_nothing(scene: OneInstanceTeam) -> None:
+    scene.instance.gate.clear()
+    sent = await scene.send("one", "two")
     await turns()
-    sent += await office.send("never handed over")
-    await office.outbox.close(ID)
-    receipts = [office.outbox.receipt(message.id) for message in sent]
-    assert [found.status for found in receipts if found] == [UNCONFIRMED, UNCONFIRMED, FAILED]
+    sent += await scene.send("never handed over")
+    await scene.outbox.close(FIRST)
+    receipts = [scene.outbox.receipt(message.id) for message in sent]
+    assert [found.status for found in receipts if found] == [
+        MessageStatus.UNCONFIRMED,
+        MessageStatus.UNCONFIRMED,
+        MessageStatus.FAILED,
+    ]
     assert "stopped" in (receipts[0].reason if receipts[0] else "")
-    assert office.outbox.pending(ID) == 0
-    assert await office.stored(keys.MESSAGE_PREFIX) == set()
-    office.instance.gate.set()
+    assert scene.outbox.pending(FIRST) == 0
+    assert await scene.stored(keys.MESSAGE_PREFIX) == set()
+    scene.instance.gate.set()
     await turns()
-    assert office.instance.given == []
+    assert scene.instance.given == []
 
 
-async def test_a_message_that_is_just_being_stored_while_its_instance_is_closed_has_an_end_too(office: Office) -> None:
-    office.store.gate.clear()
-    sending = asyncio.create_task(office.send("too late"))
+async def test_a_message_that_is_just_being_stored_while_its_instance_is_closed_has_an_end_too(
+    scene: OneInstanceTeam,
+) -> None:
+    scene.store.gate.clear()
+    sending = asyncio.create_task(scene.send("too late"))
     await turns()
-    lifecycle = asyncio.create_task(office.outbox.close(ID))
+    lifecycle = asyncio.create_task(scene.outbox.close(FIRST))
     await turns()
-    office.store.gate.set()
+    scene.store.gate.set()
     (message,) = await sending
     await lifecycle
-    found = office.outbox.receipt(message.id)
+    found = scene.outbox.receipt(message.id)
     assert found is not None
-    assert found.status is FAILED
-    assert office.outbox.pending(ID) == 0
-    assert await office.stored(keys.MESSAGE_PREFIX) == set()
+    assert found.status is MessageStatus.FAILED
+    assert scene.outbox.pending(FIRST) == 0
+    assert await scene.stored(keys.MESSAGE_PREFIX) == set()
 
 
-async def test_closing_that_could_not_be_stored_changes_nothing_and_may_be_repeated(office: Office) -> None:
-    (message,) = await office.send("one")
-    office.store.fails()
+async def test_closing_that_could_not_be_stored_changes_nothing_and_may_be_repeated(scene: OneInstanceTeam) -> None:
+    (message,) = await scene.send("one")
+    scene.store.fails()
     with pytest.raises(StoreError):
-        await office.outbox.close(ID)
-    assert office.outbox.pending(ID) == 1
-    office.store.error = None
-    await office.outbox.close(ID)
-    found = office.outbox.receipt(message.id)
+        await scene.outbox.close(FIRST)
+    assert scene.outbox.pending(FIRST) == 1
+    scene.store.error = None
+    await scene.outbox.close(FIRST)
+    found = scene.outbox.receipt(message.id)
     assert found is not None
     assert found.final
 
 
-async def test_an_instance_that_was_closed_and_came_back_takes_messages_again(office: Office) -> None:
-    await office.outbox.close(ID)
-    office.outbox.hand_over_again(ID)
-    sent = await office.send("after")
+async def test_an_instance_that_was_closed_and_came_back_takes_messages_again(scene: OneInstanceTeam) -> None:
+    await scene.outbox.close(FIRST)
+    scene.outbox.hand_over_again(FIRST)
+    sent = await scene.send("after")
     await turns()
-    assert office.instance.given == ids(sent)
-    assert office.outbox.pending(ID) == 1
+    assert scene.instance.given == ids(sent)
+    assert scene.outbox.pending(FIRST) == 1
 
 
-async def test_a_receipt_is_known_only_once_it_is_stored(office: Office) -> None:
-    (message,) = await office.send("one")
-    office.store.fails()
+async def test_a_receipt_is_known_only_once_it_is_stored(scene: OneInstanceTeam) -> None:
+    (message,) = await scene.send("one")
+    scene.store.fails()
     with pytest.raises(StoreError):
-        await office.outbox.take_receipts([receipt(message)])
-    found = office.outbox.receipt(message.id)
+        await scene.outbox.take_receipts([receipt(message)])
+    found = scene.outbox.receipt(message.id)
     assert found is not None
-    assert found.status is ACCEPTED
-    assert office.outbox.pending(ID) == 1
+    assert found.status is MessageStatus.ACCEPTED
+    assert scene.outbox.pending(FIRST) == 1
 
 
 async def test_the_oldest_receipts_are_forgotten_but_never_those_of_messages_under_way(
-    office: Office, monkeypatch: pytest.MonkeyPatch
+    scene: OneInstanceTeam, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(outbox, "RECEIPTS_KEPT", 4)
-    sent = await office.send(*(f"{number}" for number in range(10)))
+    sent = await scene.send(*(f"{number}" for number in range(10)))
     blocked, done = sent[0], sent[1:]
-    await office.outbox.take_receipts([receipt(blocked, BLOCKED, "a dialog")])
+    await scene.outbox.take_receipts([receipt(blocked, MessageStatus.BLOCKED, "a dialog")])
     for message in done:
-        await office.outbox.take_receipts([receipt(message)])
-    known = {message.id for message in sent if office.outbox.receipt(message.id)}
+        await scene.outbox.take_receipts([receipt(message)])
+    known = {message.id for message in sent if scene.outbox.receipt(message.id)}
     assert known == {blocked.id, *ids(done[-3:])}
-    assert await office.stored(keys.RECEIPT_PREFIX) == known
+    assert await scene.stored(keys.RECEIPT_PREFIX) == known
 
 
 async def test_a_late_proof_of_the_oldest_receipt_is_kept_although_there_is_no_room(
-    office: Office, monkeypatch: pytest.MonkeyPatch
+    scene: OneInstanceTeam, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(outbox, "RECEIPTS_KEPT", 2)
-    sent = await office.send("one", "two")
+    sent = await scene.send("one", "two")
     for message in sent:
-        await office.outbox.take_receipts([receipt(message, UNCONFIRMED)])
-    await office.outbox.take_receipts([receipt(sent[0])])
-    found = office.outbox.receipt(sent[0].id)
+        await scene.outbox.take_receipts([receipt(message, MessageStatus.UNCONFIRMED)])
+    await scene.outbox.take_receipts([receipt(sent[0])])
+    found = scene.outbox.receipt(sent[0].id)
     assert found is not None
-    assert found.status is SUBMITTED
-    assert sent[0].id in await office.stored(keys.RECEIPT_PREFIX)
+    assert found.status is MessageStatus.SUBMITTED
+    assert sent[0].id in await scene.stored(keys.RECEIPT_PREFIX)
 
 
-async def test_a_later_supervisor_hands_over_in_the_old_order_and_knows_the_receipts(office: Office) -> None:
-    sent = await office.send(*(f"{number}" for number in range(40)))
-    await office.outbox.take_receipts([receipt(sent[3]), receipt(sent[7], BLOCKED, "a dialog")])
-    later = await office.again()
+async def test_a_later_supervisor_hands_over_in_the_old_order_and_knows_the_receipts(scene: OneInstanceTeam) -> None:
+    sent = await scene.send(*(f"{number}" for number in range(40)))
+    await scene.outbox.take_receipts([receipt(sent[3]), receipt(sent[7], MessageStatus.BLOCKED, "a dialog")])
+    later = await scene.again()
     later.reach()
     await turns()
     assert later.instance.given == []
-    later.outbox.hand_over_again(ID)
+    later.outbox.hand_over_again(FIRST)
     more = await later.send("the newest")
     await turns()
     left = [message for message in sent if message is not sent[3]]
     assert later.instance.given == ids([*left, *more])
     statuses = [found.status for message in sent if (found := later.outbox.receipt(message.id))]
-    assert statuses == [BLOCKED if n == 7 else SUBMITTED if n == 3 else ACCEPTED for n in range(40)]
-    assert later.outbox.blocked_reason(ID) == "a dialog"
+    assert statuses == [
+        MessageStatus.BLOCKED if n == 7 else MessageStatus.SUBMITTED if n == 3 else MessageStatus.ACCEPTED
+        for n in range(40)
+    ]
+    assert later.outbox.blocked_reason(FIRST) == "a dialog"
     await later.close()
 
 
-async def test_numbers_go_on_where_they_were_so_the_next_restart_keeps_the_order_too(office: Office) -> None:
-    first = await office.send("one", "two")
-    later = await office.again()
+async def test_numbers_go_on_where_they_were_so_the_next_restart_keeps_the_order_too(scene: OneInstanceTeam) -> None:
+    first = await scene.send("one", "two")
+    later = await scene.again()
     second = await later.send("three")
     last = await later.again()
     last.reach()
-    last.outbox.hand_over_again(ID)
+    last.outbox.hand_over_again(FIRST)
     await turns()
     assert last.instance.given == ids([*first, *second])
     await last.close()
 
 
-async def test_whoever_waits_for_a_message_is_woken_by_its_end_or_by_what_holds_it_up(office: Office) -> None:
-    sent = await office.send("one", "two")
-    waiting = asyncio.create_task(office.outbox.settled(ids(sent), 60))
-    await office.outbox.take_receipts([receipt(sent[0])])
+async def test_whoever_waits_for_a_message_is_woken_by_its_end_or_by_what_holds_it_up(scene: OneInstanceTeam) -> None:
+    sent = await scene.send("one", "two")
+    waiting = asyncio.create_task(scene.outbox.settled(ids(sent), 60))
+    await scene.outbox.take_receipts([receipt(sent[0])])
     await turns()
     assert not waiting.done()
-    await office.outbox.take_receipts([receipt(sent[1], BLOCKED, "a dialog")])
+    await scene.outbox.take_receipts([receipt(sent[1], MessageStatus.BLOCKED, "a dialog")])
     assert await waiting
 
 
-async def test_what_its_agent_has_lost_is_under_way_again_although_only_its_receipt_is_left(office: Office) -> None:
-    (message,) = await office.send("one")
-    await office.outbox.take_receipts([receipt(message)])
-    await office.outbox.take_receipts([receipt(message, BLOCKED, "a draft")])
-    assert (office.outbox.pending(ID), office.outbox.blocked_reason(ID)) == (1, "a draft")
-    later = await office.again()
-    assert (later.outbox.pending(ID), later.outbox.blocked_reason(ID)) == (1, "a draft")
+async def test_what_its_agent_has_lost_is_under_way_again_although_only_its_receipt_is_left(
+    scene: OneInstanceTeam,
+) -> None:
+    (message,) = await scene.send("one")
+    await scene.outbox.take_receipts([receipt(message)])
+    await scene.outbox.take_receipts([receipt(message, MessageStatus.BLOCKED, "a draft")])
+    assert (scene.outbox.pending(FIRST), scene.outbox.blocked_reason(FIRST)) == (1, "a draft")
+    later = await scene.again()
+    assert (later.outbox.pending(FIRST), later.outbox.blocked_reason(FIRST)) == (1, "a draft")
     await later.outbox.take_receipts([receipt(message)])
-    assert later.outbox.pending(ID) == 0
+    assert later.outbox.pending(FIRST) == 0
     await later.close()
 
 
-async def test_what_was_being_delivered_again_has_an_end_when_its_instance_is_closed(office: Office) -> None:
-    (message,) = await office.send("one")
-    await office.outbox.take_receipts([receipt(message)])
-    await office.outbox.take_receipts([receipt(message, ACCEPTED, "again")])
-    await office.outbox.close(ID)
-    found = office.outbox.receipt(message.id)
+async def test_what_was_being_delivered_again_has_an_end_when_its_instance_is_closed(scene: OneInstanceTeam) -> None:
+    (message,) = await scene.send("one")
+    await scene.outbox.take_receipts([receipt(message)])
+    await scene.outbox.take_receipts([receipt(message, MessageStatus.ACCEPTED, "again")])
+    await scene.outbox.close(FIRST)
+    found = scene.outbox.receipt(message.id)
     assert found is not None
-    assert (found.status, office.outbox.pending(ID)) == (UNCONFIRMED, 0)
+    assert (found.status, scene.outbox.pending(FIRST)) == (MessageStatus.UNCONFIRMED, 0)

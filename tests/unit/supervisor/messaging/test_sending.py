@@ -11,13 +11,15 @@ from supervisor.api.requests import SendBatchRequest
 from supervisor.messaging.send import MessageSender, SendOutcome
 from supervisor.store import keys
 from supervisor.team.team import Team
-from tests.unit.supervisor.stand_ins import TroubledStore, outgoing, recruit, turns
+from tests.fakes.clock import turns
+from tests.fakes.store import MemoryStore
+from tests.fakes.team import add_member, outgoing
 
 ID = "spec_0_0_1"
 
 
 class Desk:
-    def __init__(self, store: TroubledStore) -> None:
+    def __init__(self, store: MemoryStore) -> None:
         self.store = store
         self.team = Team(store)
         self._sending = MessageSender(self.team)
@@ -38,8 +40,8 @@ class Desk:
 
 @pytest.fixture
 async def service() -> Desk:
-    made = Desk(TroubledStore())
-    await recruit(made.team)
+    made = Desk(MemoryStore())
+    await add_member(made.team)
     return made
 
 

@@ -1,25 +1,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
-from typing import Any
 
 from actors.messages import MessageStatus, Receipt
 from supervisor.metrics.metrics import COARSE_S, KEPT_S, Count, MetricsRecorder, TimeBucket
 from supervisor.metrics.service import SAVE_AFTER_S, HistoryStore
 from supervisor.records import Unreadable, encode_bucket
 from supervisor.store import keys
-from tests.unit.supervisor import virtual_time
-from tests.unit.supervisor.stand_ins import TroubledStore
+from tests.fakes.store import MemoryStore
 
 NOON = 1_000_000.0 * COARSE_S
-
-
-def in_virtual_time(test: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], None]:
-    def run() -> None:
-        virtual_time.run(test)
-
-    return run
 
 
 async def a_while() -> None:
@@ -29,7 +19,7 @@ async def a_while() -> None:
 class Life:
     """One supervisor's figures over a store that outlives it; its clock stands still until it is set."""
 
-    def __init__(self, store: TroubledStore, now: float = NOON) -> None:
+    def __init__(self, store: MemoryStore, now: float = NOON) -> None:
         self.now = now
         self.store = store
         self.recorder = MetricsRecorder(lambda: self.now)
@@ -43,9 +33,8 @@ class Life:
         return self.recorder.history.window(self.now, seconds).counted(Count.SPAWNS_FAILED)
 
 
-@in_virtual_time
 async def test_what_happened_is_stored_after_a_while_and_known_to_the_next_life() -> None:
-    store = TroubledStore()
+    store = MemoryStore()
     life = Life(store)
     await life.begins()
     life.recorder.count(Count.SPAWNS_FAILED, 2)
@@ -58,9 +47,8 @@ async def test_what_happened_is_stored_after_a_while_and_known_to_the_next_life(
     await later.keeper.end()
 
 
-@in_virtual_time
 async def test_the_end_of_a_team_stores_what_is_not_stored_yet() -> None:
-    store = TroubledStore()
+    store = MemoryStore()
     life = Life(store)
     await life.begins()
     life.recorder.count(Count.SPAWNS_FAILED)
@@ -68,9 +56,8 @@ async def test_the_end_of_a_team_stores_what_is_not_stored_yet() -> None:
     assert list(await store.load(keys.PERFORMANCE_PREFIX)) == [keys.performance(NOON)]
 
 
-@in_virtual_time
 async def test_a_team_that_rests_writes_nothing_not_even_because_of_its_own_writes() -> None:
-    store = TroubledStore()
+    store = MemoryStore()
     life = Life(store)
     await life.begins()
     await a_while()
@@ -82,9 +69,8 @@ async def test_a_team_that_rests_writes_nothing_not_even_because_of_its_own_writ
     assert store.saves == 1
 
 
-@in_virtual_time
 async def test_figures_that_were_taken_before_and_after_a_boundary_go_into_a_record_each() -> None:
-    store = TroubledStore()
+    store = MemoryStore()
     life = Life(store, NOON - 1)
     await life.begins()
     life.recorder.count(Count.SPAWNS_FAILED)
@@ -98,9 +84,8 @@ async def test_figures_that_were_taken_before_and_after_a_boundary_go_into_a_rec
     await life.keeper.end()
 
 
-@in_virtual_time
 async def test_records_of_yesterday_are_deleted_with_the_next_write() -> None:
-    store = TroubledStore()
+    store = MemoryStore()
     old = TimeBucket(NOON - KEPT_S - COARSE_S, counts={"spawns_failed": 1})
     await store.save({keys.performance(old.start): encode_bucket(old)})
     life = Life(store)
@@ -112,9 +97,8 @@ async def test_records_of_yesterday_are_deleted_with_the_next_write() -> None:
     await life.keeper.end()
 
 
-@in_virtual_time
 async def test_a_store_in_trouble_loses_nothing_that_comes_before_the_next_write() -> None:
-    store = TroubledStore()
+    store = MemoryStore()
     life = Life(store)
     await life.begins()
     store.fails()
@@ -128,9 +112,8 @@ async def test_a_store_in_trouble_loses_nothing_that_comes_before_the_next_write
     assert later.failures() == 2
 
 
-@in_virtual_time
 async def test_what_a_store_in_trouble_did_not_take_is_stored_later_though_nothing_more_happens() -> None:
-    store = TroubledStore()
+    store = MemoryStore()
     life = Life(store)
     await life.begins()
     store.fails()
@@ -145,9 +128,8 @@ async def test_what_a_store_in_trouble_did_not_take_is_stored_later_though_nothi
     await life.keeper.end()
 
 
-@in_virtual_time
 async def test_after_its_end_a_store_in_trouble_is_left_alone() -> None:
-    store = TroubledStore()
+    store = MemoryStore()
     life = Life(store)
     await life.begins()
     life.recorder.count(Count.SPAWNS_FAILED)
@@ -159,9 +141,8 @@ async def test_after_its_end_a_store_in_trouble_is_left_alone() -> None:
     assert store.saves == 0
 
 
-@in_virtual_time
 async def test_who_was_replaced_by_another_supervisor_stores_nothing_more() -> None:
-    store = TroubledStore()
+    store = MemoryStore()
     life = Life(store)
     await life.begins()
     life.recorder.count(Count.SPAWNS_FAILED)
@@ -173,9 +154,8 @@ async def test_who_was_replaced_by_another_supervisor_stores_nothing_more() -> N
     assert store.saves == 0
 
 
-@in_virtual_time
 async def test_a_damaged_record_is_reported_and_left_alone() -> None:
-    store = TroubledStore()
+    store = MemoryStore()
     await store.save({keys.performance(NOON): b"\x01\xc0", keys.performance(NOON - 300): b"\x63"})
     life = Life(store)
     await life.begins()
@@ -183,9 +163,8 @@ async def test_a_damaged_record_is_reported_and_left_alone() -> None:
     await life.keeper.end()
 
 
-@in_virtual_time
 async def test_what_is_taken_back_of_an_earlier_record_is_stored_there() -> None:
-    store = TroubledStore()
+    store = MemoryStore()
     life = Life(store)
     await life.begins()
     life.recorder.count(Count.MESSAGES_UNCONFIRMED)

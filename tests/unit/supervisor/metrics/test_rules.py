@@ -13,7 +13,7 @@ from supervisor.metrics.health import Advice, HealthFinding, judge, score
 from supervisor.metrics.metrics import Count
 from supervisor.metrics.snapshot import GitSnapshot, Queue, SpareCount
 from supervisor.store.base import StoreHealth
-from tests.unit.supervisor.metrics.looks import GB, host, snapshot, tuning, window
+from tests.fakes.metrics import GB, host, snapshot, tuning, window
 
 
 def only(**changes: Any) -> HealthFinding:

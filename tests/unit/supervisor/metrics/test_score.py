@@ -11,7 +11,7 @@ from supervisor.metrics.health import HealthFinding, duration, judge, score, who
 from supervisor.metrics.metrics import Count
 from supervisor.metrics.snapshot import GitSnapshot, Queue, StalledItem
 from supervisor.store.base import StoreHealth
-from tests.unit.supervisor.metrics.looks import GB, host, snapshot, window
+from tests.fakes.metrics import GB, host, snapshot, window
 
 TABLE = (Path(__file__).resolve().parents[4] / "docs" / "score.md").read_text()
 CODES = [line.split("`")[1] for line in TABLE.splitlines() if line.startswith("| `")]

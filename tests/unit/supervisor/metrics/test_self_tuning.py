@@ -2,43 +2,29 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from typing import Any
 
-from actors.errors import UnavailableError
-from actors.host.load import HostLoad
+from actors.host.host import Host
 from supervisor.metrics.autotune import CapTuningLoop
 from supervisor.metrics.metrics import MetricsRecorder, Timing
 from supervisor.settings import Settings
 from supervisor.settings.live import LiveSettings, TunableValues
 from supervisor.spawning.admission import FairSemaphore
-from tests.unit.supervisor.metrics.looks import GB, LOAD
-from tests.unit.supervisor.stand_ins import turns
-
-
-class Machine:
-    def __init__(self) -> None:
-        self.load_now = LOAD
-        self.asked = 0
-        self.silent = False
-
-    async def load(self) -> HostLoad:
-        self.asked += 1
-        if self.silent:
-            raise UnavailableError("no answer")
-        return self.load_now
+from tests.fakes.clock import turns
+from tests.fakes.hosts import FakeHost, host_load
+from tests.fakes.metrics import GB
 
 
 class Scene:
     def __init__(self, *, auto: bool) -> None:
         self.now = 1000.0
-        self.machine = Machine()
+        self.machine = FakeHost()
         self.permits = FairSemaphore(5)
         self.recorder = MetricsRecorder(lambda: self.now)
         self.live_settings = LiveSettings(replace(TunableValues.of(Settings()), auto=auto))
         self.tuning = CapTuningLoop(self.live_settings, self.permits, self.recorder, self._hosts)
         self.holders: list[asyncio.Task[None]] = []
 
-    def _hosts(self) -> Any:
+    def _hosts(self) -> dict[str, Host]:
         return {"": self.machine}
 
     async def demand(self, count: int) -> None:
@@ -76,13 +62,13 @@ async def test_without_auto_nobody_is_asked_and_nothing_changes() -> None:
     scene = Scene(auto=False)
     await scene.demand(30)
     await scene.starts(20)
-    assert (scene.machine.asked, scene.permits.limit, scene.tuning.steps) == (0, 5, ())
+    assert (scene.machine.asked["load"], scene.permits.limit, scene.tuning.steps) == (0, 5, ())
     await scene.end()
 
 
 async def test_little_memory_lowers_the_cap() -> None:
     scene = Scene(auto=True)
-    scene.machine.load_now = replace(LOAD, memory_available_bytes=GB)
+    scene.machine.load_now = host_load(memory_available_bytes=GB)
     await scene.starts(2)
     assert scene.permits.limit == 2
     await scene.end()

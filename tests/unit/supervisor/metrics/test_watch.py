@@ -3,14 +3,10 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-import pytest
-
 from supervisor.api.results import TeamEvent
-from supervisor.metrics import service as events_module
 from supervisor.metrics.service import EVERY_S, LISTENER_S, AlertLoop, EventFeed
 from supervisor.metrics.snapshot import TeamSnapshot
-from tests.unit.supervisor import virtual_time
-from tests.unit.supervisor.metrics.looks import snapshot
+from tests.fakes.metrics import snapshot
 
 ALL = ("performance-alert", "health-check")
 
@@ -44,50 +40,36 @@ class Scene:
         return list(heard.events)
 
 
-@pytest.fixture(autouse=True)
-def _virtual(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(events_module, "time", virtual_time.clock())
-
-
-def test_the_team_is_looked_at_while_somebody_listens_and_no_longer() -> None:
-    async def scene() -> None:
-        one = Scene()
-        for _ in range(4):
-            assert [event.kind for event in await one.hears()] == ["health-check"]
-        assert one.monitor.looks == 4
-        await asyncio.sleep(100 * EVERY_S)
-        assert one.monitor.looks <= 4 + LISTENER_S / EVERY_S
-        one.cursor, before = None, one.monitor.looks
-        await one.hears()
-        assert one.monitor.looks == before + 1
-        await one.watch.end()
-
-    virtual_time.run(scene)
-
-
-def test_trouble_is_told_when_it_comes_and_again_to_who_listens_anew_later() -> None:
-    async def scene() -> None:
-        one = Scene()
-        await one.hears()
-        one.monitor.facts_now = snapshot(statuses={"failed": 1})
-        kinds: list[Any] = [[event.kind for event in await one.hears()] for _ in range(3)]
-        assert kinds[0][0] == "performance-alert"
-        assert "performance-alert" not in kinds[1] + kinds[2]
-        await asyncio.sleep(100 * EVERY_S)
-        one.cursor = None
-        assert (await one.hears())[0].kind == "performance-alert"
-        await one.watch.end()
-
-    virtual_time.run(scene)
-
-
-def test_a_look_that_fails_ends_nothing() -> None:
-    async def scene() -> None:
-        one = Scene()
-        one.monitor.broken = True
-        assert await one.hears(5) == []
-        one.monitor.broken = False
+async def test_the_team_is_looked_at_while_somebody_listens_and_no_longer() -> None:
+    one = Scene()
+    for _ in range(4):
         assert [event.kind for event in await one.hears()] == ["health-check"]
-        await one.watch.end()
+    assert one.monitor.looks == 4
+    await asyncio.sleep(100 * EVERY_S)
+    assert one.monitor.looks <= 4 + LISTENER_S / EVERY_S
+    one.cursor, before = None, one.monitor.looks
+    await one.hears()
+    assert one.monitor.looks == before + 1
+    await one.watch.end()
 
-    virtual_time.run(scene)
+
+async def test_trouble_is_told_when_it_comes_and_again_to_who_listens_anew_later() -> None:
+    one = Scene()
+    await one.hears()
+    one.monitor.facts_now = snapshot(statuses={"failed": 1})
+    kinds: list[Any] = [[event.kind for event in await one.hears()] for _ in range(3)]
+    assert kinds[0][0] == "performance-alert"
+    assert "performance-alert" not in kinds[1] + kinds[2]
+    await asyncio.sleep(100 * EVERY_S)
+    one.cursor = None
+    assert (await one.hears())[0].kind == "performance-alert"
+    await one.watch.end()
+
+
+async def test_a_look_that_fails_ends_nothing() -> None:
+    one = Scene()
+    one.monitor.broken = True
+    assert await one.hears(5) == []
+    one.monitor.broken = False
+    assert [event.kind for event in await one.hears()] == ["health-check"]
+    await one.watch.end()

@@ -13,7 +13,8 @@ from supervisor.recovery.gc import GarbageCollector
 from supervisor.store import keys
 from supervisor.team.registry import InstanceRecord, InstanceStage, Member
 from supervisor.team.team import Team
-from tests.unit.supervisor.stand_ins import TroubledStore, recruit
+from tests.fakes.store import MemoryStore
+from tests.fakes.team import add_member
 
 ROOT = Path("/home/worktrees")
 
@@ -89,7 +90,7 @@ class Disk:
 
 class Scene:
     def __init__(self) -> None:
-        self.store = TroubledStore()
+        self.store = MemoryStore()
         self.team = Team(self.store)
         self.disk = Disk()
         self.collector = GarbageCollector(Home(Path("/home")), self.team, self.disk, self.disk)  # type: ignore[arg-type]
@@ -99,7 +100,7 @@ class Scene:
         self.disk.worktrees.append(name)
         self.disk.directories.append(name)
         workspace = Workspace(mode="isolated", directory=ROOT / name, worktree=ROOT / name)
-        await recruit(self.team, number, stage=stage, wanted=wanted, workspace=workspace)
+        await add_member(self.team, number, stage=stage, wanted=wanted, workspace=workspace)
 
     async def collect(self, *, dry_run: bool = False) -> dict[str, str | None]:
         return {Path(item.path).name: item.kept for item in await self.items(dry_run=dry_run)}
@@ -188,7 +189,7 @@ async def test_a_worktree_whose_instance_came_to_be_while_it_was_looked_at_is_le
 
     async def slowly(known: Collection[str]) -> tuple[OrphanWorktree, ...]:
         found = await listed(known)
-        await recruit(scene.team, 8, stage=InstanceStage.STARTING)
+        await add_member(scene.team, 8, stage=InstanceStage.STARTING)
         return found
 
     scene.disk.orphans = slowly  # type: ignore[method-assign]
@@ -200,7 +201,7 @@ async def test_what_came_to_belong_to_somebody_since_the_plan_was_made_is_left_a
     plan = await scene.collector.plan()
     await scene.team.save("spec_0_0_4", stage=InstanceStage.RUNNING, wanted=True)
     for number in (8, 9):
-        await recruit(scene.team, number, stage=InstanceStage.STARTING)
+        await add_member(scene.team, number, stage=InstanceStage.STARTING)
     items = await scene.collector.carry_out(plan)
     assert {item.kept for item in items} == {"it was restarted or cleared away meanwhile"}
     assert {"spec_0_0_4", "spec_0_0_8"} <= set(scene.disk.worktrees)

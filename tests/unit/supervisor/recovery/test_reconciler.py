@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from actors.agents.base import RunningAgent
 from supervisor.recovery.reconciler import Act, Adopt, EndActor, EndAgent, FinishTermination, NoteEnd, Undo, plan
 from supervisor.team.registry import InstanceRecord, InstanceStage
-from tests.unit.supervisor.stand_ins import record
+from tests.fakes.team import record
 
 NUMBERS = range(1, 6)
 

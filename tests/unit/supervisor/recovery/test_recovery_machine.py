@@ -12,15 +12,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from actors.errors import PhalanxError
-from supervisor.spawning import rollback
-from supervisor.team import links
 from supervisor.team.registry import InstanceStage, is_instance_id
-from tests.unit.supervisor import virtual_time
-from tests.unit.supervisor.life import Killed, Life
-from tests.unit.supervisor.world import World
+from tests.fakes.clock import VirtualTimeLoop, show_virtual_time
+from tests.fakes.supervisor import Killed, Machine, SupervisorRun
 
 CONVERGED_WITHIN_S = 400.0
-PEACE_S = 40.0
+CALM_S = 40.0
 SHORT = st.sampled_from((0.005, 0.015, 0.025, 0.035, 0.055, 0.1, 0.3, 2.0))
 WHICH = st.integers(0, 5)
 
@@ -31,26 +28,25 @@ class Team(RuleBasedStateMachine):
     @initialize()
     def begin(self) -> None:
         self.patches = pytest.MonkeyPatch()
-        for module in (links, rollback):
-            self.patches.setattr(module, "time", virtual_time.clock())
-        self.runner = asyncio.Runner(loop_factory=virtual_time.new_loop)
-        self.world = World()
+        show_virtual_time(self.patches)
+        self.runner = asyncio.Runner(loop_factory=VirtualTimeLoop)
+        self.machine = Machine()
         self.records: dict[str, bytes] = {}
         self.pids: dict[str, int] = {}
         self.made: dict[str, str] = {}
         self.calls = 0
-        self.run(self.new_life())
+        self.run(self.new_run())
         for _ in range(2):
             self.somebody_spawns()
-        self.run(asyncio.sleep(PEACE_S))
-        assert len(self.world.acknowledged) == 2
+        self.run(asyncio.sleep(CALM_S))
+        assert len(self.machine.acknowledged) == 2
 
     def run(self, work: Coroutine[Any, Any, Any]) -> Any:
         return self.runner.run(work)
 
-    async def new_life(self) -> None:
-        self.life = Life(self.world, self.records)
-        await self.life.begin()
+    async def new_run(self) -> None:
+        self.supervisor = SupervisorRun(self.machine, self.records)
+        await self.supervisor.begin()
 
     def ask(self, work: Coroutine[Any, Any, Any]) -> None:
         """In the background; whoever asks sees only that it was refused, or that the team has died."""
@@ -61,7 +57,7 @@ class Team(RuleBasedStateMachine):
             except (PhalanxError, Killed):
                 return
             except Exception as error:  # noqa: BLE001 - nobody else would notice
-                self.world.violations.append(f"a fault of ours: {error!r}")
+                self.machine.violations.append(f"a fault of ours: {error!r}")
 
         async def begin() -> None:
             asyncio.get_running_loop().create_task(asked())
@@ -71,7 +67,7 @@ class Team(RuleBasedStateMachine):
 
     @property
     def known(self) -> list[str]:
-        return sorted(self.world.acknowledged)
+        return sorted(self.machine.acknowledged)
 
     def one(self, which: int) -> str:
         return self.known[which % len(self.known)]
@@ -91,102 +87,105 @@ class Team(RuleBasedStateMachine):
         self.ask(self.spawned(f"r{1 + which % self.calls}"))
 
     async def spawned(self, request_id: str) -> None:
-        record = await self.life.spawn(request_id)
+        record = await self.supervisor.spawn(request_id)
         before = self.made.setdefault(request_id, record.instance_id)
         if before != record.instance_id:
-            self.world.violations.append(f"{request_id} made {before} and {record.instance_id}")
-        self.world.acknowledged.add(record.instance_id)
+            self.machine.violations.append(f"{request_id} made {before} and {record.instance_id}")
+        self.machine.acknowledged.add(record.instance_id)
 
     @precondition(lambda self: self.known)
     @rule(which=WHICH)
     def somebody_terminates(self, which: int) -> None:
         instance_id = self.one(which)
-        self.world.free.add(instance_id)
-        self.ask(self.life.lifecycle.terminate(instance_id, cascade=False))
+        self.machine.may_end.add(instance_id)
+        self.ask(self.supervisor.lifecycle.terminate(instance_id, cascade=False))
 
     @precondition(lambda self: self.known)
     @rule(which=WHICH)
     def somebody_restarts(self, which: int) -> None:
         instance_id = self.one(which)
-        if instance_id in self.life.team.registry:
-            self.world.free.add(instance_id)
-            member = self.life.team.registry.get(instance_id)
-            self.ask(self.life.lifecycle.restart(member, member.record))
+        if instance_id in self.supervisor.team.registry:
+            self.machine.may_end.add(instance_id)
+            member = self.supervisor.team.registry.get(instance_id)
+            self.ask(self.supervisor.lifecycle.restart(member, member.record))
 
     @precondition(lambda self: self.known)
     @rule(which=WHICH)
     def an_agent_dies(self, which: int) -> None:
         instance_id = self.one(which)
-        if instance_id in self.world.sessions:
-            self.world.sessions[instance_id].alive = False
-            self.world.free.add(instance_id)
+        if instance_id in self.machine.sessions:
+            self.machine.sessions[instance_id].alive = False
+            self.machine.may_end.add(instance_id)
             self.run(self.noticed())
 
     async def noticed(self) -> None:
-        self.world.notice()
+        self.machine.look_at_agents()
 
     @rule(which=WHICH)
     def an_actor_dies_and_ray_brings_it_back(self, which: int) -> None:
-        if self.world.actors:
-            self.run(self.restarted(sorted(self.world.actors)[which % len(self.world.actors)]))
+        if self.machine.actors:
+            self.run(self.restarted(sorted(self.machine.actors)[which % len(self.machine.actors)]))
 
     async def restarted(self, name: str) -> None:
-        self.world.actors[name].restart()
+        self.machine.actors[name].restart()
 
     @rule()
     def all_of_ray_dies(self) -> None:
-        self.run(self.life.kill())
-        self.world.actors.clear()
-        self.run(self.new_life())
+        self.run(self.supervisor.kill())
+        self.machine.actors.clear()
+        self.run(self.new_run())
 
     @rule()
     def the_supervisor_dies(self) -> None:
-        self.run(self.life.kill())
-        self.run(self.new_life())
+        self.run(self.supervisor.kill())
+        self.run(self.new_run())
 
     @rule(part=st.sampled_from(("host", "Ray", "actors")))
     def a_part_goes_away(self, part: str) -> None:
-        self.world.away |= {part}
+        self.machine.away |= {part}
 
     @rule()
-    def everything_is_back_and_there_is_peace(self) -> None:
-        self.world.away.clear()
-        self.run(asyncio.sleep(PEACE_S))
+    def everything_is_back_and_nothing_happens_for_a_while(self) -> None:
+        self.machine.away.clear()
+        self.run(asyncio.sleep(CALM_S))
 
     @rule(name=st.sampled_from(("spec_0_0_71", "spec_0_0_72", "notes")))
     def a_session_of_nobody_is_there(self, name: str) -> None:
-        if name not in self.world.sessions:
-            self.world.open_session(name)
+        if name not in self.machine.sessions:
+            self.machine.open_session(name)
 
     @invariant()
     def nothing_forbidden_was_done(self) -> None:
-        assert self.world.violations == []
+        assert self.machine.violations == []
 
     def teardown(self) -> None:
         try:
-            self.world.away.clear()
+            self.machine.away.clear()
             self.run(asyncio.sleep(CONVERGED_WITHIN_S))
-            assert self.world.violations == []
+            assert self.machine.violations == []
             self.check_agreement()
         finally:
-            self.run(self.life.kill())
+            self.run(self.supervisor.kill())
             self.runner.close()
             self.patches.undo()
 
     def check_agreement(self) -> None:
-        team = self.life.team
+        team = self.supervisor.team
         there = {member.record.instance_id: member for member in team.registry}
         running = {name for name, member in there.items() if member.record.stage is InstanceStage.RUNNING}
-        alive = {name: agent for name, agent in self.world.sessions.items() if agent.alive and is_instance_id(name)}
+        alive = {name: agent for name, agent in self.machine.sessions.items() if agent.alive and is_instance_id(name)}
         assert set(alive) == running
         assert {name for name in there if team.members.has(name) and there[name].alive} == running
         assert {name: there[name].record.pid for name in running} == {name: agent.pid for name, agent in alive.items()}
-        assert running <= set(self.world.actors) <= {member.record.actor_name for member in team.registry}
+        assert running <= set(self.machine.actors) <= {member.record.actor_name for member in team.registry}
         assert not [m for m in there.values() if m.record.stage in (InstanceStage.STARTING, InstanceStage.ENDING)]
-        assert self.world.acknowledged <= set(there)
-        assert self.world.acknowledged - self.world.free <= running
+        assert self.machine.acknowledged <= set(there)
+        assert self.machine.acknowledged - self.machine.may_end <= running
         assert not [member for member in there.values() if member.silence]
-        assert all(told == sorted(set(told), key=told.index) for told in self.world.told.values())
+        assert all(
+            conversation == sorted(set(conversation), key=conversation.index)
+            for conversation in self.machine.conversations.values()
+        )
 
 
 TestTeam = Team.TestCase

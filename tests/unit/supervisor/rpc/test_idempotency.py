@@ -11,7 +11,7 @@ from supervisor.records import Unreadable
 from supervisor.rpc import idempotency
 from supervisor.rpc.idempotency import IdempotencyStore, check_same, fingerprint
 from supervisor.store import keys
-from tests.unit.supervisor.stand_ins import turns
+from tests.fakes.clock import turns
 
 
 def request(message: str = "hello", **more: object) -> SendRequest:

@@ -20,7 +20,7 @@ from supervisor.settings.live import LiveSettings, TunableValues
 from supervisor.settings.service import SettingsService
 from supervisor.settings.sources import SavedChanges, read_tuned, write_tuned
 from supervisor.spawning.admission import FairSemaphore
-from tests.unit.supervisor.stand_ins import turns
+from tests.fakes.clock import turns
 
 LEAD = Caller(sender="lead")
 
@@ -79,6 +79,7 @@ async def test_changes_add_up_until_they_are_reset(home: Home) -> None:
     assert Life(home).live_settings.current == life.live_settings.current
 
 
+@pytest.mark.real_time
 async def test_a_change_whose_caller_went_away_is_done_before_the_next_one_begins(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,7 +12,8 @@ from supervisor.spawning.admission import FairSemaphore
 from supervisor.spawning.spawner import resume_all, spawn_all
 from supervisor.team.registry import InstanceStage, Member
 from supervisor.team.team import Team
-from tests.unit.supervisor.stand_ins import TroubledStore, recruit
+from tests.fakes.store import MemoryStore
+from tests.fakes.team import add_member
 
 CALLER = Caller(sender="lead")
 
@@ -52,8 +53,8 @@ async def test_members_of_a_spawn_batch_fail_alone_whatever_goes_wrong() -> None
 
 
 async def test_members_that_are_resumed_fail_alone_whatever_goes_wrong() -> None:
-    team = Team(TroubledStore())
-    members = [await recruit(team, number, stage=InstanceStage.FAILED) for number in range(1, 5)]
+    team = Team(MemoryStore())
+    members = [await add_member(team, number, stage=InstanceStage.FAILED) for number in range(1, 5)]
 
     async def resume(member: Member) -> results.RestartResult | None:
         match member.record.number:
@@ -70,8 +71,8 @@ async def test_members_that_are_resumed_fail_alone_whatever_goes_wrong() -> None
 
 
 async def test_those_that_are_started_again_are_counted_as_they_are_done() -> None:
-    team = Team(TroubledStore())
-    members = [await recruit(team, work_dir=Path("/usr")) for _ in range(3)]
+    team = Team(MemoryStore())
+    members = [await add_member(team, work_dir=Path("/usr")) for _ in range(3)]
     told: list[tuple[int, int, str]] = []
 
     async def resume(member: Member) -> RestartResult:

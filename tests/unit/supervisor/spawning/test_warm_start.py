@@ -23,8 +23,9 @@ from supervisor.spawning.staff import Staff
 from supervisor.spawning.start import WarmStart
 from supervisor.team.registry import InstanceStage, Member
 from supervisor.team.team import Team
-from tests.memory_store import MemoryStore
-from tests.unit.supervisor.stand_ins import READY, StandInInstance, record
+from tests.fakes.instances import READY, FakeInstance
+from tests.fakes.store import MemoryStore
+from tests.fakes.team import record
 
 NEW, SPARE = "spec_0_0_1", "spare_1"
 REQUEST = SpawnRequest(role=Role.SPECIALIST, work_dir="/project", context="hello")
@@ -55,7 +56,7 @@ class Scene:
         spare = record(1, instance_id=SPARE, recipe="r", stage=InstanceStage.SPARE, host="far", **given)
         self.spare = self.team.registry.restore(spare, now=1.0)
         self.spare.snapshot = READY
-        instance: Any = StandInInstance()
+        instance: Any = FakeInstance()
         self.team.members.follow(SPARE, instance, "first", this)
         self.member = self.team.registry.restore(record(1, stage=InstanceStage.STARTING, host="near"), now=1.0)
         self.placement = Placement(host="near", address="10.0.0.1", own=True, instance_id=NEW)

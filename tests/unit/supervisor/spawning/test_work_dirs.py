@@ -75,6 +75,7 @@ def test_an_allowed_directory_may_itself_be_reached_by_a_link(place: Path) -> No
     assert policy(place, "user/src/away").check(str(place / "other/shop")) == place / "other/shop"
 
 
+@pytest.mark.real_time
 async def test_a_directory_whose_file_system_hangs_is_refused_and_holds_up_nobody(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

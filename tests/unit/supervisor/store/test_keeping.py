@@ -7,8 +7,8 @@ from supervisor.records import Unreadable, decode_plain
 from supervisor.store import keys
 from supervisor.store.guards import PreservingStore
 from supervisor.team.team import Team
-from tests.memory_store import MemoryStore
-from tests.unit.supervisor.stand_ins import outgoing, receipt, recruit
+from tests.fakes.store import MemoryStore
+from tests.fakes.team import add_member, outgoing, receipt
 
 LATER = b"\x09written by a later version"
 
@@ -24,7 +24,7 @@ async def test_what_cannot_be_read_is_neither_overwritten_nor_deleted_and_the_re
 async def test_a_receipt_and_a_message_of_a_later_version_stay_whatever_is_reported_of_them() -> None:
     store = MemoryStore()
     team = Team(store)
-    await recruit(team, 1)
+    await add_member(team, 1)
     (readable,) = team.outbox.check([outgoing()], "lead", 1.0)
     assert not isinstance(readable, Exception)
     await team.outbox.accept([readable])

@@ -9,8 +9,9 @@ from supervisor.settings import Settings
 from supervisor.settings.live import LiveSettings, TunableValues
 from supervisor.team.adoption import Adopter, Batching
 from supervisor.team.team import Team
-from tests.memory_store import MemoryStore
-from tests.unit.supervisor.stand_ins import StandInInstance, recruit
+from tests.fakes.instances import FakeInstance
+from tests.fakes.store import MemoryStore
+from tests.fakes.team import add_member
 
 
 async def test_who_was_silent_and_is_adopted_is_silent_no_more() -> None:
@@ -18,15 +19,15 @@ async def test_who_was_silent_and_is_adopted_is_silent_no_more() -> None:
     nobody: Any = None
     batching = Batching(LiveSettings(TunableValues.of(Settings())), team)
     adopter = Adopter(Home(Path("/h")), batching, nobody, team, auto_restart=False)
-    member = await recruit(team, 1)
+    member = await add_member(team, 1)
     await adopter.on_unreachable(member.record.instance_id, "it does not answer")
     assert team.needs_attention(member)
-    await adopter.adopt(member.record, StandInInstance())
+    await adopter.adopt(member.record, FakeInstance())
     assert not member.silence
     await team.members.leave_all()
 
 
-class Keeping(StandInInstance):
+class Keeping(FakeInstance):
     """Keeps what it was told at its adoption."""
 
     def __init__(self) -> None:
@@ -44,7 +45,7 @@ async def test_an_actor_that_comes_back_while_its_agent_is_restarted_keeps_what_
     nobody: Any = None
     batching = Batching(LiveSettings(TunableValues.of(Settings())), team)
     adopter = Adopter(Home(Path("/h")), batching, nobody, team, auto_restart=False)
-    member, port = await recruit(team, 1), Keeping()
+    member, port = await add_member(team, 1), Keeping()
     for member.coming_back in (False, True):
         await adopter.adopt(member.record, port)
     assert [config.comes_back for config in port.configured] == [False, True]

@@ -1,9 +1,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
@@ -12,13 +11,12 @@ from actors.instance.reports import Report
 from actors.status import Status
 from supervisor.api.results import RestartResult
 from supervisor.spawning.admission import FairSemaphore
-from supervisor.team import lifecycle, team
 from supervisor.team.lifecycle import GIVEN_UP, AutoRestart
 from supervisor.team.registry import InstanceStage, Member
 from supervisor.team.team import Team
-from tests.memory_store import MemoryStore
-from tests.unit.supervisor import virtual_time
-from tests.unit.supervisor.stand_ins import READY, recruit
+from tests.fakes.instances import READY
+from tests.fakes.store import MemoryStore
+from tests.fakes.team import add_member
 
 LIMIT = 3
 
@@ -63,177 +61,133 @@ class Scene:
         return [round(at - self.begun, 1) for at in self.restarts.at]
 
 
-Play = Callable[[Callable[[Scene], Coroutine[Any, Any, None]]], None]
-
-
 @pytest.fixture
-def play(monkeypatch: pytest.MonkeyPatch) -> Play:
-    """Runs a scene in virtual time."""
-    for module in (lifecycle, team):
-        monkeypatch.setattr(module, "time", virtual_time.clock())
-
-    def run(scene: Callable[[Scene], Coroutine[Any, Any, None]]) -> None:
-        async def begin() -> None:
-            stage = Scene(MemoryStore())
-            await scene(stage)
-            await stage.auto_restart.stop()
-
-        virtual_time.run(begin)
-
-    return run
+async def scene() -> AsyncIterator[Scene]:
+    made = Scene(MemoryStore())
+    yield made
+    await made.auto_restart.stop()
 
 
-def test_an_agent_that_fails_is_started_again_after_a_pause(play: Play) -> None:
-    async def scene(stage: Scene) -> None:
-        member = await recruit(stage.team)
-        await stage.agent_fails(member)
-        await asyncio.sleep(60)
-        assert stage.tried_after == [0.5]
-        assert member.record.stage is InstanceStage.RUNNING
-
-    play(scene)
+async def test_an_agent_that_fails_is_started_again_after_a_pause(scene: Scene) -> None:
+    member = await add_member(scene.team)
+    await scene.agent_fails(member)
+    await asyncio.sleep(60)
+    assert scene.tried_after == [0.5]
+    assert member.record.stage is InstanceStage.RUNNING
 
 
-def test_each_next_pause_is_longer_and_after_the_limit_it_stays_failed(play: Play) -> None:
-    async def scene(stage: Scene) -> None:
-        member = await recruit(stage.team)
-        stage.restarts.fails = iter([True] * 10)
-        await stage.agent_fails(member)
-        await asyncio.sleep(3600)
-        assert stage.tried_after == [0.5, 1.5, 3.5]
-        assert member.record.stage is InstanceStage.FAILED
-
-    play(scene)
+async def test_each_next_pause_is_longer_and_after_the_limit_it_stays_failed(scene: Scene) -> None:
+    member = await add_member(scene.team)
+    scene.restarts.fails = iter([True] * 10)
+    await scene.agent_fails(member)
+    await asyncio.sleep(3600)
+    assert scene.tried_after == [0.5, 1.5, 3.5]
+    assert member.record.stage is InstanceStage.FAILED
 
 
-def test_an_unexpected_error_costs_one_try_and_no_more(play: Play) -> None:
-    async def scene(stage: Scene) -> None:
-        member = await recruit(stage.team)
-        stage.restarts.fails = iter(["unexpectedly", False])
-        await stage.agent_fails(member)
-        await asyncio.sleep(60)
-        assert stage.tried_after == [0.5, 1.5]
-        assert member.record.stage is InstanceStage.RUNNING
-
-    play(scene)
+async def test_an_unexpected_error_costs_one_try_and_no_more(scene: Scene) -> None:
+    member = await add_member(scene.team)
+    scene.restarts.fails = iter(["unexpectedly", False])
+    await scene.agent_fails(member)
+    await asyncio.sleep(60)
+    assert scene.tried_after == [0.5, 1.5]
+    assert member.record.stage is InstanceStage.RUNNING
 
 
-def test_one_that_stays_failed_says_so_with_what_to_do_once_and_not_before(play: Play) -> None:
-    async def scene(stage: Scene) -> None:
-        member = await recruit(stage.team)
-        stage.restarts.fails = iter([True] * 10)
-        await stage.agent_fails(member)
-        await asyncio.sleep(3)
-        assert GIVEN_UP not in member.snapshot.reason
-        await asyncio.sleep(3600)
-        told = member.snapshot.reason
-        assert told.startswith("it did not start\n")
-        assert "3 times in a row" in told
-        assert "restart spec_0_0_1" in told
-        reported = replace(member.snapshot, reason="exit status 9", unread=1)
-        await stage.team.take_in("spec_0_0_1", Report(incarnation="i", sequence=1, snapshot=reported, receipts=()))
-        assert (member.snapshot.reason, member.snapshot.unread) == (told, 1)
-        later = Scene(stage.store)
-        await later.team.load()
-        found = later.team.registry.get("spec_0_0_1")
-        later.auto_restart.failed(found)
-        await asyncio.sleep(10)
-        assert found.snapshot.reason == told
-        await later.auto_restart.stop()
-
-    play(scene)
+async def test_one_that_stays_failed_says_so_with_what_to_do_once_and_not_before(scene: Scene) -> None:
+    member = await add_member(scene.team)
+    scene.restarts.fails = iter([True] * 10)
+    await scene.agent_fails(member)
+    await asyncio.sleep(3)
+    assert GIVEN_UP not in member.snapshot.reason
+    await asyncio.sleep(3600)
+    told = member.snapshot.reason
+    assert told.startswith("it did not start\n")
+    assert "3 times in a row" in told
+    assert "restart spec_0_0_1" in told
+    reported = replace(member.snapshot, reason="exit status 9", unread=1)
+    await scene.team.take_in("spec_0_0_1", Report(incarnation="i", sequence=1, snapshot=reported, receipts=()))
+    assert (member.snapshot.reason, member.snapshot.unread) == (told, 1)
+    later = Scene(scene.store)
+    await later.team.load()
+    found = later.team.registry.get("spec_0_0_1")
+    later.auto_restart.failed(found)
+    await asyncio.sleep(10)
+    assert found.snapshot.reason == told
+    await later.auto_restart.stop()
 
 
-def test_one_that_starts_and_fails_soon_again_has_no_more_attempts_than_one_that_does_not_start(play: Play) -> None:
-    async def scene(stage: Scene) -> None:
-        member = await recruit(stage.team)
-        for _ in range(10):
-            await stage.agent_fails(member)
-            await asyncio.sleep(30)
-        assert len(stage.tried_after) == LIMIT
-
-    play(scene)
-
-
-def test_one_that_has_run_for_a_while_has_its_attempts_back(play: Play) -> None:
-    async def scene(stage: Scene) -> None:
-        member = await recruit(stage.team)
-        for _ in range(10):
-            await stage.agent_fails(member)
-            await asyncio.sleep(700)
-        assert len(stage.tried_after) == 10
-        assert member.record.stage is InstanceStage.RUNNING
-
-    play(scene)
+async def test_one_that_starts_and_fails_soon_again_has_no_more_attempts_than_one_that_does_not_start(
+    scene: Scene,
+) -> None:
+    member = await add_member(scene.team)
+    for _ in range(10):
+        await scene.agent_fails(member)
+        await asyncio.sleep(30)
+    assert len(scene.tried_after) == LIMIT
 
 
-def test_time_alone_gives_no_attempts_back_to_one_that_stays_failed(play: Play) -> None:
-    async def scene(stage: Scene) -> None:
-        member = await recruit(stage.team)
-        stage.restarts.fails = iter([True] * LIMIT)
-        await stage.agent_fails(member)
-        await asyncio.sleep(3600)
-        stage.auto_restart.failed(member)
-        await asyncio.sleep(3600)
-        assert len(stage.tried_after) == LIMIT
-
-    play(scene)
+async def test_one_that_has_run_for_a_while_has_its_attempts_back(scene: Scene) -> None:
+    member = await add_member(scene.team)
+    for _ in range(10):
+        await scene.agent_fails(member)
+        await asyncio.sleep(700)
+    assert len(scene.tried_after) == 10
+    assert member.record.stage is InstanceStage.RUNNING
 
 
-def test_attempts_are_counted_on_after_a_crash_of_the_supervisor(play: Play) -> None:
-    async def scene(stage: Scene) -> None:
-        member = await recruit(stage.team)
-        stage.restarts.fails = iter([True] * 10)
-        await stage.agent_fails(member)
-        await asyncio.sleep(2)
-        await stage.auto_restart.stop()
-        later = Scene(stage.store)
-        await later.team.load()
-        later.restarts.fails = iter([True] * 10)
-        later.auto_restart.failed(later.team.registry.get("spec_0_0_1"))
-        await asyncio.sleep(3600)
-        assert len(stage.tried_after) + len(later.tried_after) == LIMIT
-        await later.auto_restart.stop()
-
-    play(scene)
+async def test_time_alone_gives_no_attempts_back_to_one_that_stays_failed(scene: Scene) -> None:
+    member = await add_member(scene.team)
+    scene.restarts.fails = iter([True] * LIMIT)
+    await scene.agent_fails(member)
+    await asyncio.sleep(3600)
+    scene.auto_restart.failed(member)
+    await asyncio.sleep(3600)
+    assert len(scene.tried_after) == LIMIT
 
 
-def test_who_is_terminated_during_the_pause_is_not_brought_back(play: Play) -> None:
-    async def scene(stage: Scene) -> None:
-        member = await recruit(stage.team)
-        await stage.agent_fails(member)
-        await stage.team.save("spec_0_0_1", wanted=False, stage=InstanceStage.ENDING)
-        await asyncio.sleep(60)
-        assert stage.tried_after == []
-
-    play(scene)
-
-
-def test_a_failure_in_the_very_moment_in_which_an_attempt_ends_is_not_overlooked(play: Play) -> None:
-    async def scene(stage: Scene) -> None:
-        member = await recruit(stage.team)
-        await stage.agent_fails(member)
-        (task,) = stage.auto_restart._tasks.values()
-        again = asyncio.Event()
-
-        def at_once(_: object) -> None:
-            again.set()
-
-        task.add_done_callback(at_once)
-        await again.wait()
-        await stage.agent_fails(member)
-        await asyncio.sleep(60)
-        assert stage.tried_after == [0.5, 1.5]
-
-    play(scene)
+async def test_attempts_are_counted_on_after_a_crash_of_the_supervisor(scene: Scene) -> None:
+    member = await add_member(scene.team)
+    scene.restarts.fails = iter([True] * 10)
+    await scene.agent_fails(member)
+    await asyncio.sleep(2)
+    await scene.auto_restart.stop()
+    later = Scene(scene.store)
+    await later.team.load()
+    later.restarts.fails = iter([True] * 10)
+    later.auto_restart.failed(later.team.registry.get("spec_0_0_1"))
+    await asyncio.sleep(3600)
+    assert len(scene.tried_after) + len(later.tried_after) == LIMIT
+    await later.auto_restart.stop()
 
 
-def test_nobody_is_started_once_it_has_stopped(play: Play) -> None:
-    async def scene(stage: Scene) -> None:
-        member = await recruit(stage.team)
-        await stage.agent_fails(member)
-        await stage.auto_restart.stop()
-        await asyncio.sleep(60)
-        assert stage.tried_after == []
+async def test_who_is_terminated_during_the_pause_is_not_brought_back(scene: Scene) -> None:
+    member = await add_member(scene.team)
+    await scene.agent_fails(member)
+    await scene.team.save("spec_0_0_1", wanted=False, stage=InstanceStage.ENDING)
+    await asyncio.sleep(60)
+    assert scene.tried_after == []
 
-    play(scene)
+
+async def test_a_failure_in_the_very_moment_in_which_an_attempt_ends_is_not_overlooked(scene: Scene) -> None:
+    member = await add_member(scene.team)
+    await scene.agent_fails(member)
+    (task,) = scene.auto_restart._tasks.values()
+    again = asyncio.Event()
+
+    def at_once(_: object) -> None:
+        again.set()
+
+    task.add_done_callback(at_once)
+    await again.wait()
+    await scene.agent_fails(member)
+    await asyncio.sleep(60)
+    assert scene.tried_after == [0.5, 1.5]
+
+
+async def test_nobody_is_started_once_it_has_stopped(scene: Scene) -> None:
+    member = await add_member(scene.team)
+    await scene.agent_fails(member)
+    await scene.auto_restart.stop()
+    await asyncio.sleep(60)
+    assert scene.tried_after == []

@@ -10,8 +10,10 @@ from supervisor.settings import Settings
 from supervisor.settings.live import LiveSettings, TunableValues
 from supervisor.team.adoption import Adopter, Batching, limits_of
 from supervisor.team.team import Team
-from tests.memory_store import MemoryStore
-from tests.unit.supervisor.stand_ins import StandInInstance, recruit, turns
+from tests.fakes.clock import turns
+from tests.fakes.instances import FakeInstance
+from tests.fakes.store import MemoryStore
+from tests.fakes.team import add_member
 
 FIRST = TunableValues.of(Settings())
 LARGE = replace(FIRST, message_batch_size=50, message_batch_delay=500)
@@ -25,14 +27,14 @@ class Scene:
         self.live_settings = LiveSettings(FIRST)
         self.batching = Batching(self.live_settings, self.team)
         self.away = False
-        self.instance = StandInInstance(self._trouble)
+        self.instance = FakeInstance(self._trouble)
 
     def _trouble(self) -> None:
         if self.away:
             raise UnavailableError("it is just being restarted")
 
     async def adopts(self) -> None:
-        member = await recruit(self.team)
+        member = await add_member(self.team)
         nobody: Any = None
         adopter = Adopter(Home(Path("/home")), self.batching, nobody, self.team, auto_restart=False)
         await adopter.adopt(member.record, self.instance)

@@ -23,16 +23,11 @@ from supervisor.team.lifecycle import Lifecycle
 from supervisor.team.queries import is_settled
 from supervisor.team.registry import InstanceRecord, InstanceStage
 from supervisor.team.team import Team
-from tests.unit.supervisor.stand_ins import (
-    READY,
-    StandInInstance,
-    TroubledStore,
-    load,
-    outgoing,
-    receipt,
-    recruit,
-    turns,
-)
+from tests.fakes.clock import turns
+from tests.fakes.hosts import host_load
+from tests.fakes.instances import READY, FakeInstance
+from tests.fakes.store import MemoryStore
+from tests.fakes.team import add_member, outgoing, receipt
 
 ID = "spec_0_0_1"
 
@@ -41,7 +36,7 @@ class Outside:
     """Host, factory and adoption in one. ``reported``: what is first heard of an agent that was started again."""
 
     def __init__(self, reported: Status) -> None:
-        self.store = TroubledStore()
+        self.store = MemoryStore()
         self.team = Team(self.store)
         self._reported = reported
         host: Any = self
@@ -58,7 +53,7 @@ class Outside:
         """What the store says as soon as the agent is ended."""
 
     async def load(self) -> Any:
-        return load(available_mb=self.available_mb)
+        return host_load(available_mb=self.available_mb)
 
     async def end_agent(self, instance_id: str, session_name: str, grace_s: float) -> None:
         self.ended += 1
@@ -80,10 +75,10 @@ class Outside:
     async def renew_agent(self, instance_id: str, session_id: str, prompt: str) -> None:
         self.renewed.append(session_id)
 
-    async def actor(self, record: InstanceRecord) -> StandInInstance:
-        return StandInInstance()
+    async def actor(self, record: InstanceRecord) -> FakeInstance:
+        return FakeInstance()
 
-    async def adopt(self, record: InstanceRecord, port: StandInInstance) -> None:
+    async def adopt(self, record: InstanceRecord, port: FakeInstance) -> None:
         self.team.registry.get(record.instance_id).snapshot = replace(READY, status=self._reported)
         self.team.changes.announce()
 
@@ -99,7 +94,7 @@ async def lifecycle(reported: Status) -> tuple[Lifecycle, Team, Outside]:
         permits=permits,
         memory=outside.memory,
     )
-    member = await recruit(team, work_dir=Path("/usr"), stage=InstanceStage.FAILED)
+    member = await add_member(team, work_dir=Path("/usr"), stage=InstanceStage.FAILED)
     member.snapshot = replace(READY, status=Status.FAILED)
     return Lifecycle(team, staff, outside, 0.05), team, outside
 
@@ -225,7 +220,7 @@ async def test_a_fresh_conversation_gets_an_actor_that_knows_nothing_of_the_one_
 async def test_an_unexpected_error_with_one_of_a_cascade_ends_all_others(monkeypatch: pytest.MonkeyPatch) -> None:
     made, team, outside = await lifecycle(Status.READY)
     for number, parent in ((2, ID), (3, ID), (4, "spec_0_0_3")):
-        await recruit(team, number, parent_id=parent, work_dir=Path("/usr"))
+        await add_member(team, number, parent_id=parent, work_dir=Path("/usr"))
     end_agent, save = outside.end_agent, team.save
 
     async def fails_for_one(instance_id: str, session_name: str, grace_s: float) -> None:
@@ -289,7 +284,7 @@ async def test_when_no_actor_can_be_had_the_agent_that_was_ended_has_failed_and_
     member = team.registry.get(ID)
     await team.save(ID, stage=InstanceStage.RUNNING)
 
-    async def no_actor(record: InstanceRecord) -> StandInInstance:
+    async def no_actor(record: InstanceRecord) -> FakeInstance:
         raise UnavailableError("Ray gives no actor")
 
     monkeypatch.setattr(outside, "actor", no_actor)

@@ -17,8 +17,9 @@ from supervisor.team import views
 from supervisor.team.queries import Queries
 from supervisor.team.registry import InstanceStage, Member
 from supervisor.team.team import Team
-from tests.memory_store import MemoryStore
-from tests.unit.supervisor.stand_ins import READY, outgoing, receipt, recruit
+from tests.fakes.instances import READY
+from tests.fakes.store import MemoryStore
+from tests.fakes.team import add_member, outgoing, receipt
 
 ALL = requests.ListRequest()
 
@@ -29,7 +30,7 @@ def looking_at(team: Team) -> Queries:
 
 async def make_team(size: int = 3) -> tuple[Team, list[Member]]:
     team = Team(MemoryStore())
-    return team, [await recruit(team, number) for number in range(1, size + 1)]
+    return team, [await add_member(team, number) for number in range(1, size + 1)]
 
 
 def asking() -> InstanceSnapshot:

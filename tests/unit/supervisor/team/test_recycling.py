@@ -16,8 +16,9 @@ from actors.status import Status
 from supervisor.team import recycling
 from supervisor.team.recycling import FIRST_PAUSE_S, ContextRecycler, turn_of
 from supervisor.team.team import Team
-from tests.unit.supervisor import virtual_time
-from tests.unit.supervisor.stand_ins import READY, TroubledStore, recruit
+from tests.fakes.instances import READY
+from tests.fakes.store import MemoryStore
+from tests.fakes.team import add_member
 
 ASKED = "msg_a1"
 QUESTION, ANSWER, NOTICE = EntryKind.QUESTION, EntryKind.ANSWER, EntryKind.NOTICE
@@ -75,29 +76,24 @@ def test_what_came_between_is_told(after: list[PageItem], why: str) -> None:
     assert turn.answer == ()
 
 
-def test_one_that_gives_no_summary_is_asked_again_unasked_only_after_pauses_that_grow(
+async def test_one_that_gives_no_summary_is_asked_again_unasked_only_after_pauses_that_grow(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(recycling, "time", virtual_time.clock())
+    team = Team(MemoryStore())
+    member = await add_member(team)
+    lifecycle: Any = None
+    made = ContextRecycler(team, lifecycle, context_tokens=0, tasks=1)
+    tried: list[float] = []
 
-    async def play() -> None:
-        team = Team(TroubledStore())
-        member = await recruit(team)
-        lifecycle: Any = None
-        made = ContextRecycler(team, lifecycle, context_tokens=0, tasks=1)
-        tried: list[float] = []
+    def port(_: str) -> None:
+        tried.append(asyncio.get_running_loop().time())
+        raise UnavailableError("nobody is there")
 
-        def port(_: str) -> None:
-            tried.append(asyncio.get_running_loop().time())
-            raise UnavailableError("nobody is there")
-
-        monkeypatch.setattr(team.members, "port", port)
-        report = Report(incarnation="i", sequence=1, snapshot=READY, receipts=(), delivered=3)
-        for _ in range(int(4 * FIRST_PAUSE_S)):
-            made.reported(member, report)
-            await asyncio.sleep(1.0)
-        assert [round(b - a) for a, b in pairwise(tried)] == [FIRST_PAUSE_S, 2 * FIRST_PAUSE_S]
-        assert (member.status, team.outbox.pending(member.record.instance_id)) == (Status.READY, 0)
-        await made.stop()
-
-    virtual_time.run(play)
+    monkeypatch.setattr(team.members, "port", port)
+    report = Report(incarnation="i", sequence=1, snapshot=READY, receipts=(), delivered=3)
+    for _ in range(int(4 * FIRST_PAUSE_S)):
+        made.reported(member, report)
+        await asyncio.sleep(1.0)
+    assert [round(b - a) for a, b in pairwise(tried)] == [FIRST_PAUSE_S, 2 * FIRST_PAUSE_S]
+    assert (member.status, team.outbox.pending(member.record.instance_id)) == (Status.READY, 0)
+    await made.stop()

@@ -11,7 +11,7 @@ from actors.worktrees.model import Workspace
 from supervisor.api.requests import SpawnRequest
 from supervisor.records import decode_record, encode_record
 from supervisor.team.registry import InstanceStage, Member, Registry
-from tests.unit.supervisor.stand_ins import record
+from tests.fakes.team import record
 
 
 def add(registry: Registry, role: str, parent_id: str | None = None) -> Member:

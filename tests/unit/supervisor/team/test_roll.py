@@ -17,7 +17,10 @@ from supervisor.store import keys
 from supervisor.store.guards import FencedStore
 from supervisor.team.registry import InstanceRecord, InstanceStage, Member
 from supervisor.team.team import Team
-from tests.unit.supervisor.stand_ins import READY, TroubledStore, outgoing, receipt, recruit, turns
+from tests.fakes.clock import turns
+from tests.fakes.instances import READY
+from tests.fakes.store import MemoryStore
+from tests.fakes.team import add_member, outgoing, receipt
 
 ID = "spec_0_0_1"
 
@@ -27,7 +30,7 @@ def report(status: Status = Status.READY, *, sequence: int = 1, path: str = "", 
     return Report(incarnation="first", sequence=sequence, snapshot=snapshot, receipts=())
 
 
-async def stored(store: TroubledStore) -> InstanceRecord:
+async def stored(store: MemoryStore) -> InstanceRecord:
     return decode_record((await store.load(keys.INSTANCE_PREFIX))[keys.instance(ID)])
 
 
@@ -57,9 +60,9 @@ REPORTS = st.builds(report, st.sampled_from([Status.BUSY, Status.FAILED]), path=
 @settings(max_examples=200, deadline=None)
 def test_changes_and_reports_at_the_same_time_lose_nothing_of_each_other(steps: list[Any]) -> None:
     async def scene() -> None:
-        store = TroubledStore()
+        store = MemoryStore()
         team = Team(store)
-        member = await recruit(team)
+        member = await add_member(team)
         expected: dict[str, object] = {}
         under_way: list[asyncio.Task[Any]] = []
         for step in steps:
@@ -84,9 +87,9 @@ def test_changes_and_reports_at_the_same_time_lose_nothing_of_each_other(steps: 
 
 
 async def test_what_a_spawn_has_noted_while_another_change_is_stored_is_not_lost() -> None:
-    store = TroubledStore()
+    store = MemoryStore()
     team = Team(store)
-    member = await recruit(team, stage=InstanceStage.STARTING)
+    member = await add_member(team, stage=InstanceStage.STARTING)
     store.gate.clear()
     ending = asyncio.create_task(team.save(ID, wanted=False))
     await turns()
@@ -97,9 +100,9 @@ async def test_what_a_spawn_has_noted_while_another_change_is_stored_is_not_lost
 
 
 async def test_a_report_that_could_not_be_stored_has_changed_nothing_and_may_come_again() -> None:
-    store = TroubledStore()
+    store = MemoryStore()
     team = Team(store)
-    member = await recruit(team)
+    member = await add_member(team)
     failures = Failures(team)
     store.fails()
     with pytest.raises(StoreError):
@@ -113,8 +116,8 @@ async def test_a_report_that_could_not_be_stored_has_changed_nothing_and_may_com
 
 
 async def test_a_failure_is_told_once_however_often_it_is_reported() -> None:
-    team = Team(TroubledStore())
-    await recruit(team)
+    team = Team(MemoryStore())
+    await add_member(team)
     failures = Failures(team)
     for sequence in range(3):
         await team.take_in(ID, report(Status.FAILED, sequence=sequence, reason="gone"))
@@ -124,9 +127,9 @@ async def test_a_failure_is_told_once_however_often_it_is_reported() -> None:
 
 
 async def test_receipts_stand_in_the_store_together_with_what_else_the_report_changed() -> None:
-    store = TroubledStore()
+    store = MemoryStore()
     team = Team(store)
-    await recruit(team)
+    await add_member(team)
     (message,) = team.outbox.check([outgoing()], "lead", 1.0)
     assert isinstance(message, Message)
     await team.outbox.accept([message])
@@ -142,8 +145,8 @@ async def test_receipts_stand_in_the_store_together_with_what_else_the_report_ch
 async def test_a_report_decides_nothing_while_an_instance_is_started_or_terminated(
     status: Status, stage: InstanceStage, wanted: bool
 ) -> None:
-    team = Team(TroubledStore())
-    member = await recruit(team, stage=stage, wanted=wanted)
+    team = Team(MemoryStore())
+    member = await add_member(team, stage=stage, wanted=wanted)
     failures = Failures(team)
     await team.take_in(ID, report(status, path="/transcript"))
     assert (member.record.stage, member.record.transcript_path) == (stage, "/transcript")
@@ -152,9 +155,9 @@ async def test_a_report_decides_nothing_while_an_instance_is_started_or_terminat
 
 
 async def test_receipts_of_an_instance_that_is_forgotten_are_taken_in_all_the_same() -> None:
-    store = TroubledStore()
+    store = MemoryStore()
     team = Team(store)
-    await recruit(team)
+    await add_member(team)
     (message,) = team.outbox.check([outgoing()], "lead", 1.0)
     assert isinstance(message, Message)
     await team.outbox.accept([message])
@@ -165,7 +168,7 @@ async def test_receipts_of_an_instance_that_is_forgotten_are_taken_in_all_the_sa
 
 
 async def test_a_later_supervisor_knows_all_instances_oldest_first_and_gives_no_number_twice() -> None:
-    store = TroubledStore()
+    store = MemoryStore()
     team = Team(store)
     for number, stage in (
         (2, InstanceStage.RUNNING),
@@ -173,7 +176,9 @@ async def test_a_later_supervisor_knows_all_instances_oldest_first_and_gives_no_
         (9, InstanceStage.FAILED),
         (11, InstanceStage.RUNNING),
     ):
-        await recruit(team, number, stage=stage, ended_at=0.0 if stage is InstanceStage.RUNNING else 5.0, reason="why")
+        await add_member(
+            team, number, stage=stage, ended_at=0.0 if stage is InstanceStage.RUNNING else 5.0, reason="why"
+        )
     await team.remove("spec_0_0_11")
     later = Team(store)
     await later.load()
@@ -184,7 +189,7 @@ async def test_a_later_supervisor_knows_all_instances_oldest_first_and_gives_no_
 
 
 async def test_names_that_were_left_in_the_home_or_counted_by_an_earlier_supervisor_are_not_given_again() -> None:
-    store = TroubledStore()
+    store = MemoryStore()
     team = Team(store, ["spec_0_0_4", "spare_6", "mine"])
     assert (team.registry.last_number, team.registry.next_spare()) == (4, "spare_7")
     await team.confirm()
@@ -194,10 +199,10 @@ async def test_names_that_were_left_in_the_home_or_counted_by_an_earlier_supervi
 
 
 async def test_a_supervisor_that_was_replaced_reads_and_writes_nothing_any_more() -> None:
-    store = TroubledStore()
+    store = MemoryStore()
     fence = FencedStore(store)
     team = Team(fence)
-    member = await recruit(team)
+    member = await add_member(team)
     store.is_fenced()
     with pytest.raises(FencedError):
         await team.confirm()

@@ -19,9 +19,9 @@ from supervisor.api.verbs import Caller
 from supervisor.team.queries import LASTS_S, Queries
 from supervisor.team.registry import InstanceStage, Member
 from supervisor.team.team import Team
-from tests.memory_store import MemoryStore
-from tests.unit.supervisor import virtual_time
-from tests.unit.supervisor.stand_ins import READY, outgoing, receipt, recruit
+from tests.fakes.instances import READY
+from tests.fakes.store import MemoryStore
+from tests.fakes.team import add_member, outgoing, receipt
 
 BUSY = replace(READY, status=Status.BUSY)
 ASKING = replace(
@@ -41,7 +41,7 @@ class Scene:
     @classmethod
     async def of(cls, *snapshots: InstanceSnapshot) -> Scene:
         team = Team(MemoryStore())
-        members = [await recruit(team, number) for number in range(1, len(snapshots) + 1)]
+        members = [await add_member(team, number) for number in range(1, len(snapshots) + 1)]
         for member, snapshot in zip(members, snapshots, strict=True):
             member.snapshot = snapshot
         return cls(*members, team=team)
@@ -95,22 +95,19 @@ def held() -> dict[str, tuple[InstanceSnapshot, MessageStatus | None, str]]:
 
 
 @pytest.mark.parametrize("what", held())
-def test_what_only_somebody_can_see_to_ends_the_wait_at_once_unreached_and_in_words(what: str) -> None:
+async def test_what_only_somebody_can_see_to_ends_the_wait_at_once_unreached_and_in_words(what: str) -> None:
     snapshot, status, words = held()[what]
 
-    async def run() -> None:
-        begun = asyncio.get_running_loop().time()
-        scene = await Scene.of(READY, READY)
-        if status is not None:
-            await scene.send(1, status, "someone is typing")
-        scene.members[0].snapshot = snapshot
-        waited = await scene.wait(timeout_s=LONG_S)
-        assert (waited.reached, waited.reason) == (False, f"spec_0_0_1 {words}.")
-        assert shown(waited) == ["spec_0_0_1", "spec_0_0_2"]
-        assert waited.instances[0].needs_attention
-        assert asyncio.get_running_loop().time() - begun < AT_ONCE_S
-
-    virtual_time.run(run)
+    begun = asyncio.get_running_loop().time()
+    scene = await Scene.of(READY, READY)
+    if status is not None:
+        await scene.send(1, status, "someone is typing")
+    scene.members[0].snapshot = snapshot
+    waited = await scene.wait(timeout_s=LONG_S)
+    assert (waited.reached, waited.reason) == (False, f"spec_0_0_1 {words}.")
+    assert shown(waited) == ["spec_0_0_1", "spec_0_0_2"]
+    assert waited.instances[0].needs_attention
+    assert asyncio.get_running_loop().time() - begun < AT_ONCE_S
 
 
 async def test_while_others_work_one_that_is_held_does_not_end_a_wait_for_all() -> None:
@@ -122,15 +119,14 @@ async def test_while_others_work_one_that_is_held_does_not_end_a_wait_for_all() 
 
 
 @pytest.mark.parametrize(("snapshot", "reached"), [(READY, True), (ASKING, False)])
-def test_a_wait_for_any_ends_with_the_first_that_is_done_or_held(snapshot: InstanceSnapshot, reached: bool) -> None:
-    async def run() -> None:
-        begun = asyncio.get_running_loop().time()
-        scene = await Scene.of(BUSY, BUSY, snapshot)
-        waited = await scene.wait("any_idle", LONG_S)
-        assert (waited.reached, shown(waited), waited.others) == (reached, ["spec_0_0_3"], {"busy": 2})
-        assert asyncio.get_running_loop().time() - begun < AT_ONCE_S
-
-    virtual_time.run(run)
+async def test_a_wait_for_any_ends_with_the_first_that_is_done_or_held(
+    snapshot: InstanceSnapshot, reached: bool
+) -> None:
+    begun = asyncio.get_running_loop().time()
+    scene = await Scene.of(BUSY, BUSY, snapshot)
+    waited = await scene.wait("any_idle", LONG_S)
+    assert (waited.reached, shown(waited), waited.others) == (reached, ["spec_0_0_3"], {"busy": 2})
+    assert asyncio.get_running_loop().time() - begun < AT_ONCE_S
 
 
 async def test_a_wait_for_who_needs_attention_shows_only_those() -> None:
@@ -160,51 +156,42 @@ async def test_without_names_the_whole_team_is_waited_for_but_nobody_who_was_ter
         await (await Scene.of()).wait()
 
 
-def test_a_dialog_that_has_just_been_answered_and_is_still_drawn_does_not_end_a_wait() -> None:
+async def test_a_dialog_that_has_just_been_answered_and_is_still_drawn_does_not_end_a_wait() -> None:
     drawn = replace(READY, status=Status.WAITING_INPUT, reason="a dialog is up at its terminal")
 
-    async def run() -> None:
-        scene = await Scene.of(BUSY)
-        (member,) = scene.members
+    scene = await Scene.of(BUSY)
+    (member,) = scene.members
 
-        async def go_on() -> None:
-            for snapshot in (drawn, BUSY, drawn, READY):
-                member.snapshot = snapshot
-                scene.team.changes.announce()
-                await asyncio.sleep(LASTS_S / 2)
+    async def go_on() -> None:
+        for snapshot in (drawn, BUSY, drawn, READY):
+            member.snapshot = snapshot
+            scene.team.changes.announce()
+            await asyncio.sleep(LASTS_S / 2)
 
-        going = asyncio.create_task(go_on())
-        waited = await scene.wait(timeout_s=LONG_S)
-        assert waited.reached
-        await going
-
-    virtual_time.run(run)
+    going = asyncio.create_task(go_on())
+    waited = await scene.wait(timeout_s=LONG_S)
+    assert waited.reached
+    await going
 
 
-def test_a_dialog_that_stays_ends_a_wait_in_its_words() -> None:
+async def test_a_dialog_that_stays_ends_a_wait_in_its_words() -> None:
     stays = replace(READY, status=Status.WAITING_INPUT, reason="a dialog is up at its terminal")
 
-    async def run() -> None:
-        begun = asyncio.get_running_loop().time()
-        waited = await (await Scene.of(stays, READY)).wait(timeout_s=LONG_S)
-        assert (waited.reached, waited.reason) == (False, "spec_0_0_1 a dialog is up at its terminal.")
-        assert LASTS_S <= asyncio.get_running_loop().time() - begun < 2 * LASTS_S
-
-    virtual_time.run(run)
+    begun = asyncio.get_running_loop().time()
+    waited = await (await Scene.of(stays, READY)).wait(timeout_s=LONG_S)
+    assert (waited.reached, waited.reason) == (False, "spec_0_0_1 a dialog is up at its terminal.")
+    assert LASTS_S <= asyncio.get_running_loop().time() - begun < 2 * LASTS_S
 
 
-def test_many_that_are_held_at_the_same_time_end_a_wait_as_soon_as_one_does() -> None:
+async def test_many_that_are_held_at_the_same_time_end_a_wait_as_soon_as_one_does() -> None:
     stays = replace(READY, status=Status.WAITING_INPUT, reason="a dialog is up at its terminal")
 
-    async def run() -> None:
-        begun = asyncio.get_running_loop().time()
-        assert not (await (await Scene.of(*[stays] * 9)).wait(timeout_s=LONG_S)).reached
-        assert asyncio.get_running_loop().time() - begun < 2 * LASTS_S
-
-    virtual_time.run(run)
+    begun = asyncio.get_running_loop().time()
+    assert not (await (await Scene.of(*[stays] * 9)).wait(timeout_s=LONG_S)).reached
+    assert asyncio.get_running_loop().time() - begun < 2 * LASTS_S
 
 
-def test_a_spawn_that_fails_while_it_is_waited_for_is_waited_for_no_more() -> None:
+async def test_a_spawn_that_fails_while_it_is_waited_for_is_waited_for_no_more() -> None:
     async def wait() -> results.WaitResult:
         scene = await Scene.of(READY, replace(READY, status=Status.STARTING))
         waiting = asyncio.create_task(scene.wait(timeout_s=LONG_S))
@@ -212,12 +199,12 @@ def test_a_spawn_that_fails_while_it_is_waited_for_is_waited_for_no_more() -> No
         await scene.team.remove("spec_0_0_2")
         return await waiting
 
-    waited = virtual_time.run(wait)
+    waited = await wait()
     assert (waited.reached, shown(waited)) == (True, ["spec_0_0_1"])
 
 
 @pytest.mark.parametrize("until", ["any_idle", "needs_attention"])
-def test_a_wait_for_nobody_but_a_spawn_that_fails_ends_and_says_so(until: str) -> None:
+async def test_a_wait_for_nobody_but_a_spawn_that_fails_ends_and_says_so(until: str) -> None:
     async def wait() -> results.WaitResult:
         scene = await Scene.of(replace(READY, status=Status.STARTING))
         waiting = asyncio.create_task(scene.wait(until, LONG_S))
@@ -225,7 +212,7 @@ def test_a_wait_for_nobody_but_a_spawn_that_fails_ends_and_says_so(until: str) -
         await scene.team.remove("spec_0_0_1")
         return await asyncio.wait_for(waiting, AT_ONCE_S)
 
-    waited = virtual_time.run(wait)
+    waited = await wait()
     assert (waited.reached, waited.reason) == (False, "None of them is in the team any more.")
 
 

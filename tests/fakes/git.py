@@ -1,19 +1,44 @@
-"""A host without git: what it is asked waits at a gate, and every answer tells its number."""
+"""A fake of the port that runs git, and what ``git_batch`` asks of it."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from actors.errors import UnavailableError
-from actors.git.model import CreateRef, Fingerprint, GitRequest, GitResponse, RepositoryPaths
+from actors.git.model import (
+    Commit,
+    CreateRef,
+    Fingerprint,
+    GitRequest,
+    GitResponse,
+    Operation,
+    ReadStatus,
+    RepositoryPaths,
+)
+from supervisor.git.queue import GitQueue
+from supervisor.git.scheduling import AnswerCache, GitRead
+from supervisor.metrics.metrics import MetricsRecorder
+from supervisor.spawning.admission import FairSemaphore
+
+STATUS = ReadStatus()
+COMMIT = Commit(message="m", files=(), everything=True)
 
 
-class StandInHost:
-    """Each directory's first part names its repository. ``unchanged`` says whether known answers still hold."""
+def named_repository(directory: Path) -> RepositoryPaths | None:
+    """The repository that is named by the first part of the directory."""
+    if directory.parts[1] == "nowhere":
+        return None
+    repository = Path("/", directory.parts[1])
+    return RepositoryPaths(top=directory, git_directory=directory / ".git", common_directory=repository / ".git")
 
-    def __init__(self) -> None:
+
+class FakeGit:
+    """A ``GitPort`` without git. Every answer tells its number; a closed ``gate`` holds all answers back."""
+
+    def __init__(self, find: Callable[[Path], RepositoryPaths | None] = named_repository) -> None:
+        self._find = find
         self.gate = asyncio.Event()
         self.gate.set()
         self.reads: list[list[GitRequest]] = []
@@ -21,7 +46,9 @@ class StandInHost:
         self.transactions: list[list[str]] = []
         self.write_calls: list[int] = []
         self.unchanged = True
+        """Whether known answers still hold."""
         self.proves = True
+        """Whether reads come with a fingerprint."""
         self.is_away = False
         self.at_once = 0
         self.most_at_once = 0
@@ -32,7 +59,7 @@ class StandInHost:
         self.most_writers = 0
 
     async def git_places(self, directories: Sequence[Path]) -> tuple[RepositoryPaths | None, ...]:
-        return tuple(map(place_of, directories))
+        return tuple(map(self._find, directories))
 
     async def git_read(self, asked: Sequence[GitRequest]) -> tuple[GitResponse, ...]:
         self.reads.append(list(asked))
@@ -62,11 +89,11 @@ class StandInHost:
         return GitResponse(result={"read": len(self.reads)}, fingerprint=fingerprint)
 
     async def _write(self, asked: GitRequest) -> None:
-        repository = asked.directory.parts[1]
-        self.writing.append(Path(repository))
-        self.most_writers = max(self.most_writers, self.writing.count(Path(repository)))
+        repository = Path(asked.directory.parts[1])
+        self.writing.append(repository)
+        self.most_writers = max(self.most_writers, self.writing.count(repository))
         await self._work()
-        self.writing.remove(Path(repository))
+        self.writing.remove(repository)
 
     async def _work(self) -> None:
         self.at_once += 1
@@ -80,8 +107,18 @@ class StandInHost:
             self.at_once -= 1
 
 
-def place_of(directory: Path) -> RepositoryPaths | None:
-    if directory.parts[1] == "nowhere":
-        return None
-    repository = Path("/", directory.parts[1])
-    return RepositoryPaths(top=directory, git_directory=directory / ".git", common_directory=repository / ".git")
+def git_request(operation: Operation, directory: str = "/r/a") -> GitRequest:
+    return GitRequest(directory=Path(directory), operation=operation)
+
+
+def new_branch(name: str) -> CreateRef:
+    return CreateRef(kind="branch", name=name, start=None)
+
+
+def git_queue(git: FakeGit, *, at_once: int = 3, recorder: MetricsRecorder | None = None) -> GitQueue:
+    cache = AnswerCache(100, 60.0)
+    return GitQueue(git, FairSemaphore(at_once), cache, recorder or MetricsRecorder(), lambda root: None)
+
+
+def were_cached(answers: Sequence[GitRead]) -> list[bool]:
+    return [answer.cached for answer in answers]

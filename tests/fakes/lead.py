@@ -13,7 +13,7 @@ from mcp.client import Client
 
 from mcp_entry.connection import TeamConnection
 from mcp_entry.server import EntryServer
-from tests.unit.mcp_entry.fakes import FakeClient
+from tests.fakes.gateway import FakeClient
 
 BOTH_ERAS = pytest.mark.parametrize("mode", ["legacy", "auto"])
 

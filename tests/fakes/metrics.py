@@ -1,32 +1,22 @@
-"""Looks at teams: an idle one that is well, and others that differ from it."""
+"""Snapshots of teams: an idle one that is well, and others that differ from it."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from typing import Any
 
-from actors.host.load import HostLoad
 from supervisor.metrics.metrics import Count, TimeBucket, Timing
 from supervisor.metrics.snapshot import GitSnapshot, HostSnapshot, PoolSnapshot, Queue, TeamSnapshot
 from supervisor.settings import Settings
 from supervisor.settings.live import TunableValues
 from supervisor.store.base import StoreHealth
+from tests.fakes.hosts import host_load
 
 GB = 1_000_000_000
-LOAD = HostLoad(
-    host="desk",
-    cpus=2,
-    load_1m=0.1,
-    cpu_busy_s=50,
-    cpu_total_s=200,
-    memory_total_bytes=24 * GB,
-    memory_available_bytes=20 * GB,
-    disk_available_bytes=90 * GB,
-)
 
 
-def host(busy: float = 0.02, **load: Any) -> HostSnapshot:
-    return HostSnapshot(load=replace(LOAD, **load), busy=busy, instances=3)
+def host(busy: float = 0.02, instances: int = 3, **load: Any) -> HostSnapshot:
+    return HostSnapshot(load=host_load(**load), busy=busy, instances=instances)
 
 
 def window(counts: dict[Count, int] | None = None, **timings: list[float]) -> TimeBucket:

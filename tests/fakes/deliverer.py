@@ -122,7 +122,7 @@ class Observer:
         return self.screen
 
 
-class Rig:
+class DelivererScene:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.changes = ChangeNotifier()

@@ -1,8 +1,8 @@
-"""One team through several lives of its supervisor: each can be killed at any of its calls, as by kill -9.
+"""One team through several runs of its supervisor: each can be killed at any of its calls, as by kill -9.
 
-What a supervisor does outside itself goes through its store, its host and its instances. ``Fate`` counts these calls
-and ends the life just before one of them: from then on nothing that is left of that life gets through, so none of its
-clean-up code can pretend that it still runs. Agents live on in tmux; actors live on unless they are killed too.
+What a supervisor does outside itself goes through its store, its host and its instances. ``KillSwitch`` counts these
+calls and ends the run just before one of them: from then on nothing that is left of that run gets through, so none of
+its clean-up code can pretend that it still runs. Agents live on in tmux; actors live on unless they are killed too.
 """
 
 from __future__ import annotations
@@ -23,88 +23,91 @@ from actors.home import Home
 from actors.host.host import Host
 from actors.instance.instance import Instance
 from actors.tmux.server import TmuxServer
-from supervisor.api.requests import Request
+from supervisor.api.requests import Request, StatusRequest
 from supervisor.api.verbs import Caller
 from supervisor.build import build_supervisor
+from supervisor.pool.makers import ActorPool
+from supervisor.recovery.recovery import Recovery
 from supervisor.settings import Settings
 from supervisor.store.sqlite import SqliteStore
 from supervisor.supervisor import Supervisor
 from supervisor.team.registry import InstanceStage
+from supervisor.team.team import Team
 from tests.projects import git
 
 LEAD = Caller(sender="lead")
 _OWNER: ContextVar[object] = ContextVar("owner", default=None)
-_TOUCHING = {"save", "adopt", "deliver", "expect_end", "create", "destroy"}
+_CHANGING = {"save", "adopt", "deliver", "expect_end", "create", "destroy"}
 """Calls that change something. Of the host it is all but its questions."""
-_QUESTIONS = {"name", "program", "is_spare", "load", "agents", "leftovers", "instance_directories"}
+_QUESTIONS = {"name", "program", "is_spare", "load", "agents", "orphans", "instance_directories"}
 
 
 class Killed(BaseException):
-    """The life has ended: nothing may catch this and go on."""
+    """The run has ended: nothing may catch this and go on."""
 
 
-class Fate:
-    """Of one life. ``calls`` are the names of those that change something, oldest first."""
+class KillSwitch:
+    """Of one run. ``calls`` are the names of those that change something, oldest first."""
 
     def __init__(self) -> None:
         self._at = 0
-        self._deeds: set[asyncio.Task[Any]] = set()
+        self._changes: set[asyncio.Task[Any]] = set()
         self._questions: set[asyncio.Task[Any]] = set()
         self.calls: list[str] = []
-        self.died = asyncio.Event()
+        self.killed = asyncio.Event()
 
-    def ends_at(self, call: int) -> None:
+    def kill_at(self, call: int) -> None:
         """Of the calls from now on, beginning with 1."""
         self._at = len(self.calls) + call
 
-    async def share(self, name: str, work: Callable[[], Coroutine[Any, Any, Any]], *, counts: bool) -> Any:
-        if counts and not self.died.is_set():
+    async def call(self, name: str, work: Callable[[], Coroutine[Any, Any, Any]], *, counts: bool) -> Any:
+        if counts and not self.killed.is_set():
             self.calls.append(name)
             if len(self.calls) == self._at:
-                self.died.set()
+                self.killed.set()
         self._check(name)
-        # Who is asked does not notice that the asker dies.
-        asked = asyncio.get_running_loop().create_task(work(), context=_nobodys())
-        (self._deeds if counts else self._questions).add(asked)
+        # The part that is called does not notice that its caller dies.
+        asked = asyncio.get_running_loop().create_task(work(), context=_without_owner())
+        (self._changes if counts else self._questions).add(asked)
         answer = await asyncio.shield(asked)
         self._check(name)
         return answer
 
     def _check(self, name: str) -> None:
-        if self.died.is_set():
+        if self.killed.is_set():
             raise Killed(name)
 
-    async def strike(self) -> None:
-        """Ends the life, and returns when what it has asked others to do is done."""
-        self.died.set()
+    async def kill(self) -> None:
+        """Ends the run, and returns when what it has asked others to do is done."""
+        self.killed.set()
         for question in self._questions:
             question.cancel()
-        await asyncio.gather(*self._deeds, *self._questions, return_exceptions=True)
+        await asyncio.gather(*self._changes, *self._questions, return_exceptions=True)
 
 
-def _nobodys() -> Any:
+def _without_owner() -> Any:
     context = copy_context()
     context.run(_OWNER.set, None)
     return context
 
 
-class Mortal:
-    """Anything that a life calls, with its fate in between."""
+class Killable:
+    """Any part that a run calls, behind the switch of that run."""
 
-    def __init__(self, target: Any, fate: Fate, *, all_count: bool = False) -> None:
+    def __init__(self, target: Any, switch: KillSwitch, *, all_count: bool = False) -> None:
         self._target = target
-        self._fate = fate
+        self._switch = switch
         self._all_count = all_count
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self._target, name)
         if not inspect.iscoroutinefunction(found):
             return found
-        counts = name in _TOUCHING or (self._all_count and name not in _QUESTIONS)
+        counts = name in _CHANGING or (self._all_count and name not in _QUESTIONS)
 
         async def call(*arguments: Any, **more: Any) -> Any:
-            answer = await self._fate.share(name, lambda: found(*arguments, **more), counts=counts)
-            return Mortal(answer, self._fate) if isinstance(answer, Instance) else answer
+            answer = await self._switch.call(name, lambda: found(*arguments, **more), counts=counts)
+            return Killable(answer, self._switch) if isinstance(answer, Instance) else answer
 
         return call
 
@@ -134,8 +137,8 @@ class Actors:
             await self.destroy(instance_id)
 
 
-class _Patient:
-    """A child that was just being forked holds the lock of the last life until it begins to run its program."""
+class _PatientStore:
+    """A child that was just being forked holds the lock of the last run until it begins to run its program."""
 
     def __init__(self, store: SqliteStore) -> None:
         self._store = store
@@ -151,14 +154,26 @@ class _Patient:
         return await self._store.open()
 
 
-class Life:
+class SupervisorRun:
     """One supervisor from its start to its death."""
 
-    def __init__(self, supervisor: Supervisor, store: Any, fate: Fate) -> None:
+    def __init__(self, supervisor: Supervisor, store: Any, switch: KillSwitch) -> None:
         self.supervisor = supervisor
-        self.fate = fate
+        self.kill_switch = switch
         self._store = store
         self._tasks: list[asyncio.Task[Any]] = []
+
+    @property
+    def team(self) -> Team:
+        return self.supervisor._team
+
+    @property
+    def recovery(self) -> Recovery:
+        return self.supervisor._recovery
+
+    @property
+    def actor_pool(self) -> ActorPool:
+        return self.recovery._actor_pool
 
     def own(self, task: asyncio.Task[Any]) -> None:
         self._tasks.append(task)
@@ -169,35 +184,35 @@ class Life:
         return asyncio.get_running_loop().create_task(work, context=context)
 
     async def until_compared(self) -> None:
-        """Raises ``Killed`` when the life ends before."""
-        await self._outlived(self.begin(self.compared()))
+        """Raises ``Killed`` when the run ends before."""
+        await self._unless_killed(self.begin(self.compared()))
 
     async def call(self, verb: str, request: Request) -> Any:
-        """Raises ``Killed`` when the life ends meanwhile."""
-        return await self._outlived(self.begin(self.supervisor.call(verb, request, LEAD)))
+        """Raises ``Killed`` when the run ends meanwhile."""
+        return await self._unless_killed(self.begin(self.supervisor.call(verb, request, LEAD)))
 
-    async def _outlived(self, deed: asyncio.Task[Any]) -> Any:
-        died = asyncio.create_task(self.fate.died.wait())
-        await asyncio.wait((deed, died), return_when=asyncio.FIRST_COMPLETED)
-        died.cancel()
-        if not deed.done():
+    async def _unless_killed(self, call: asyncio.Task[Any]) -> Any:
+        killed = asyncio.create_task(self.kill_switch.killed.wait())
+        await asyncio.wait((call, killed), return_when=asyncio.FIRST_COMPLETED)
+        killed.cancel()
+        if not call.done():
             raise Killed
-        return deed.result()
+        return call.result()
 
     async def compared(self) -> None:
-        assert await self.supervisor._recovery.compared()
+        await self.supervisor.call("status", StatusRequest(compared=True), LEAD)
 
     async def kill(self) -> None:
         """Nothing of it runs any more, and its lock is free."""
-        await self.fate.strike()
+        await self.kill_switch.kill()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._store.close()
 
 
-class Team:
-    """A home, its host and its actors; ``live`` gives it a supervisor."""
+class RestartableTeam:
+    """A home, its host and its actors; ``start`` gives it a supervisor."""
 
     def __init__(self, home: Home, environment: Mapping[str, str], repository: Path) -> None:
         self.home = home
@@ -205,40 +220,40 @@ class Team:
         self._environment = environment
         self.catalog = AgentCatalog(claude_command="no-such-claude", python=sys.executable)
         self.actors = Actors(self.catalog)
-        self.lives: list[Life] = []
+        self.runs: list[SupervisorRun] = []
 
-    async def live(self, store: Any | None = None, **settings: str) -> Life:
+    async def start(self, store: Any | None = None, **settings: str) -> SupervisorRun:
         """A supervisor that has taken the state over and begins to bring the team back."""
         asyncio.get_running_loop().set_task_factory(_owned)
-        fate = Fate()
-        store = store or _Patient(SqliteStore(self.home.state_file))
+        switch = KillSwitch()
+        store = store or _PatientStore(SqliteStore(self.home.state_file))
         found = Settings.load(self.home, {**self._environment, **settings})
         host = Host(self.home, self.catalog, self._environment)
-        factory = Mortal(self.actors, fate)
-        reached: Any = Mortal(host, fate, all_count=True)
-        supervisor = build_supervisor(self.home, found, reached, factory, Mortal(store, fate))
-        life = Life(supervisor, store, fate)
-        self.lives.append(life)
-        await life.begin(supervisor.recover())
-        return life
+        reached: Any = Killable(host, switch, all_count=True)
+        factory = Killable(self.actors, switch)
+        supervisor = build_supervisor(self.home, found, reached, factory, Killable(store, switch))
+        run = SupervisorRun(supervisor, store, switch)
+        self.runs.append(run)
+        await run.begin(supervisor.recover())
+        return run
 
-    async def first_life(self, **more: Any) -> Life:
-        life = await self.live(**more)
-        await life.compared()
-        return life
+    async def start_compared(self, **more: Any) -> SupervisorRun:
+        run = await self.start(**more)
+        await run.compared()
+        return run
 
-    async def next_life(self, actors_die: bool = False, compared: bool = True, **settings: str) -> Life:
-        """Kills what lives and brings the team back; with ``compared`` until it is known who is still there."""
-        await self.lives[-1].kill()
+    async def restart(self, actors_die: bool = False, compared: bool = True, **settings: str) -> SupervisorRun:
+        """Kills what runs and brings the team back; with ``compared`` until it is known who is still there."""
+        await self.runs[-1].kill()
         if actors_die:
             await self.actors.die()
-        return await (self.first_life(**settings) if compared else self.live(**settings))
+        return await (self.start_compared(**settings) if compared else self.start(**settings))
 
     async def end(self) -> None:
         """Everything of it ends, whatever state it is in."""
-        for life in self.lives:
+        for run in self.runs:
             with suppress(Exception):
-                await life.kill()
+                await run.kill()
         await self.actors.die()
         host = Host(self.home, self.catalog, self._environment)
         names = {agent.session_name for agent in await host.agents()} | set(await host.instance_directories())
@@ -247,17 +262,17 @@ class Team:
 
 
 def _owned(loop: asyncio.AbstractEventLoop, work: Any, context: Any = None, **more: Any) -> asyncio.Task[Any]:
-    """Makes tasks that end with the life that began them. ``more``: newer Pythons give the task's name, too."""
+    """Makes tasks that end with the run that began them. ``more``: newer Pythons give the task's name, too."""
     task = asyncio.Task(work, loop=loop, context=context, **more)
     owner = context.get(_OWNER) if context is not None else _OWNER.get()
-    if isinstance(owner, Life):
+    if isinstance(owner, SupervisorRun):
         owner.own(task)
     return task
 
 
-async def disagreements(team: Team, life: Life) -> list[str]:
+async def disagreements(team: RestartableTeam, run: SupervisorRun) -> list[str]:
     """Where registry, panes, actors, directories, worktrees and branches tell different stories."""
-    everyone = life.supervisor._team.registry.everyone()
+    everyone = run.team.registry.everyone()
     records = {member.record.instance_id: member.record for member in everyone}
     alive = {member.record.instance_id for member in everyone if member.alive}
     actors = {record.actor_name for record in records.values()}
@@ -269,7 +284,7 @@ async def disagreements(team: Team, life: Life) -> list[str]:
         for record in records.values()
         if not record.is_spare and record.workspace and record.workspace.worktree and record.workspace.worktree.exists()
     }
-    spare_worktrees = life.supervisor._team.registry.spare_worktrees
+    spare_worktrees = run.team.registry.spare_worktrees
     try:
         branches = git(team.repository, "branch", "--list", "--format=%(refname:short)", "phalanx/*").split()
         registered = git(team.repository, "worktree", "list", "--porcelain").count("worktree ") - 1
@@ -279,7 +294,7 @@ async def disagreements(team: Team, life: Life) -> list[str]:
         "panes": ({name for name, agent in sessions.items() if agent.alive}, alive),
         "processes": ({sessions[one].pid for one in alive & sessions.keys()}, {records[one].pid for one in alive}),
         "actors": ({one for one in alive if records[one].actor_name in team.actors.instances}, alive),
-        "actors of nobody": (set(team.actors.instances) - actors - life.supervisor._recovery._actor_pool.names, set()),
+        "actors of nobody": (set(team.actors.instances) - actors - run.actor_pool.names, set()),
         "directories": ({entry.name for entry in team.home.instances.iterdir()}, {r.place for r in records.values()}),
         "worktrees": ({entry.name for entry in team.home.worktrees.iterdir()}, kept_names | spare_worktrees),
         "branches": (set(branches), kept_branches),

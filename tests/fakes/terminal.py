@@ -1,4 +1,4 @@
-"""Surroundings for the command line in which nothing is real."""
+"""A context for the command line in which nothing is real."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mcp_entry.cli.session import CommandContext
 from supervisor.rpc.client import SupervisorClient
 from supervisor.runtime import DownReport, EndedProcess, OnStep, TeamAddress, TeamState
 from supervisor.settings import Settings
-from tests.unit.mcp_entry.fakes import FakeClient
+from tests.fakes.gateway import FakeClient
 
 HOME = Path("/nowhere/home")
 
@@ -68,7 +68,7 @@ class HalfARuntime(FakeRuntime):
 
 
 class Terminal:
-    """Runs commands in a world of its own."""
+    """Runs commands of ``phalanx`` in a context that is fake throughout."""
 
     def __init__(self, client: FakeClient | PhalanxError | None = None, *, is_terminal: bool = True) -> None:
         self.client = client or FakeClient()
@@ -81,7 +81,7 @@ class Terminal:
         self.programs: dict[str, subprocess.CompletedProcess[str] | OSError | subprocess.TimeoutExpired] = {}
         """What becomes of a program by its name; others end well."""
 
-    def world(self) -> CommandContext:
+    def context(self) -> CommandContext:
         return CommandContext(
             environment=self.environment,
             connect=self._connect,
@@ -92,7 +92,7 @@ class Terminal:
         )
 
     def __call__(self, *arguments: str, stdin: str | bytes = "") -> Result:
-        return CliRunner().invoke(app, list(arguments), obj=self.world(), input=stdin)
+        return CliRunner().invoke(app, list(arguments), obj=self.context(), input=stdin)
 
     def request(self) -> Any:
         assert isinstance(self.client, FakeClient)

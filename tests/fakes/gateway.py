@@ -1,4 +1,4 @@
-"""A team that is not there: stands in for the supervisor's client at the seam of the tools."""
+"""A fake of the supervisor's client, and what the verbs of a team answer."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ from supervisor.api.requests import EventKind, Request, Role
 from supervisor.api.results import Result
 from supervisor.api.validation import parse
 from supervisor.api.verbs import ProgressCallback, RequestT, ResultT, Verb, ignore_progress
+from supervisor.metrics import views
+from supervisor.metrics.health import HealthFinding
 from supervisor.rpc.client import SupervisorClient
-from tests.unit.mcp_entry.performing import performing, tuned
+from tests.fakes.metrics import host, snapshot, tuning, window
 
 Reply = Result | Exception | Callable[[Any, ProgressCallback], Awaitable[Result]]
 
@@ -188,6 +190,28 @@ def collected(path: str, **changes: Any) -> results.CollectedItem:
     return results.CollectedItem(**{"what": "worktree", "path": path, "instance_id": "spec_1_1_1", **changes})
 
 
+def tuned(spawns: int = 5) -> results.TunedSettings:
+    return views.tuned(tuning(max_concurrent_spawns=spawns))
+
+
+def performance(*findings: HealthFinding) -> results.GetPerformanceResult:
+    """Of a team of two instances on one machine, with these findings."""
+    bucket = window(spawn=[1.5])
+    metrics = views.metrics(
+        snapshot(window=bucket, statuses={"ready": 2}, alive=2, hosts=(host(0.25, load_1m=0.5, instances=2),))
+    )
+    return results.GetPerformanceResult(
+        metrics=metrics,
+        performance=views.performance(findings),
+        recommendations=views.recommendations(findings),
+        queues=metrics.queues,
+        messages=metrics.messages,
+        settings=tuned(),
+        auto=[results.AutoStep(at="2026-11-01T10:00:00.000+00:00", before=5, after=6, reason="12 spawns wait")],
+        history=[views.history_point(bucket, 10)],
+    )
+
+
 REPLIES: dict[str, Reply] = {
     "spawn": spawned(),
     "spawn_batch": batch(spawned("spec_1_1_1"), spawned("spec_1_1_2")),
@@ -226,7 +250,7 @@ REPLIES: dict[str, Reply] = {
         success=True,
         instances=[results.ResumedInstance(instance_id="spec_1_1_1", status=Status.READY, resumed=True)],
     ),
-    "get_performance": performing(),
+    "get_performance": performance(),
     "recycle": results.RecycleResult(instance_id="spec_1_1_1", status=Status.READY, summary="all is well"),
     "prewarm_resources": results.PrewarmResult(success=True, work_dir="/src", instances=3, worktrees=0),
     "optimize_settings": results.OptimizeSettingsResult(old_settings=tuned(), new_settings=tuned(spawns=10)),
