@@ -173,7 +173,7 @@ def store() -> MemoryStore:
 async def test_what_is_not_named_stays_as_it_is(scene: Scene) -> None:
     await scene.fill(2, 3)
     assert scene.ready() == (2, 3)
-    assert (await scene.fill(None, 5)).errors == []
+    assert (await scene.fill(None, True)).errors == []
     assert scene.ready() == (2, 5)
     await scene.fill(1)
     assert scene.ready() == (1, 5)
