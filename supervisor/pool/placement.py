@@ -83,15 +83,14 @@ class SparePlacement:
 
     async def for_agent(self, agent: str) -> SparePlace:
         """Raises ``UnavailableError`` when no host has room. Register the spare there before the next await."""
-        if self._scheduler is not None:
-            await self._scheduler.nodes()
+        if self._scheduler is None:
+            if not await self._memory.fits(agent):
+                raise UnavailableError("There is no memory for a spare agent just now.")
+            return SparePlace()
+        await self._scheduler.nodes()
         fits_here = await self._memory.fits(agent)
-        if self._scheduler is not None:
-            nodes = [node for node in self._scheduler.lasting() if fits_here or node.name != self.own]
-            return self._most_free(nodes, self._scheduler.used(spares=True))
-        if not fits_here:
-            raise UnavailableError("There is no memory for a spare agent just now.")
-        return SparePlace()
+        nodes = [node for node in self._scheduler.lasting() if fits_here or node.name != self.own]
+        return self._most_free(nodes, self._scheduler.used(spares=True))
 
     async def for_worktree(self, there: Callable[[], Collection[str]]) -> SparePlace:
         """``there``: the hosts of the spares that the same directory has by then, because several are placed at a time.
