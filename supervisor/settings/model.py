@@ -4,7 +4,7 @@
 documentation and ``phalanx doctor``. ``home_from`` finds the home of a team. ``check_variables`` refuses misspelled
 variables, so that none passes in silence.
 
-``keep_settings`` keeps those with which a team was brought up in its home (0600) as long as it lives. The supervisor and
+``keep_settings`` keeps those with which a team was brought up in its home (0600), as long as it lives. Supervisor and
 the runtime bring a part of the team back with these: edits of the configuration count from the next ``phalanx up`` on,
 and a fault in them harms no team that is coming back.
 """
