@@ -8,25 +8,19 @@ import sys
 from collections.abc import Mapping
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 from actors.agents.catalog import AgentCatalog
 from actors.home import Home
 from actors.host.actor import start_host
 from actors.host.cluster import RayCluster, own_address
-from actors.host.host import Host
 from actors.host.relay import RelayServer
 from actors.instance.actor import RayInstances
 from actors.ray_client import SUPERVISOR, actor_class, named_actor, on_host
 from supervisor.build import build_supervisor
-from supervisor.cluster.router import HostRouter
-from supervisor.cluster.scheduler import HostScheduler
-from supervisor.ports import ClusterPort
 from supervisor.rpc.relayed import RelayedConnections
 from supervisor.rpc.server import Gateway
 from supervisor.settings import Settings, kept_settings
-from supervisor.spawning.admission import FairSemaphore, MemoryAdmission
-from supervisor.spawning.staff import Staff
 from supervisor.startup import StartupRetrier, unless_agents_live
 from supervisor.store.mirror import make_store
 from supervisor.team.file import read_team
@@ -62,16 +56,17 @@ class _SupervisorServer:
             claude_command=settings.claude_command, python=sys.executable, demo_start_s=settings.demo_start_s
         )
         address = own_address() if joined else ""
-        own: Host = await start_host(self._home, catalog, address)
+        own = await start_host(self._home, catalog, address)
         cluster = RayCluster(self._home, catalog, joined.team_id) if joined else None
-        scheduler = await _scheduler(own, address, cluster, settings) if cluster else None
-        host: Host = cast("Host", HostRouter(scheduler, self._home.travel / "conversations")) if scheduler else own
-        factory = RayInstances(catalog, address, cluster.slots) if cluster else RayInstances(catalog)
-        permits = FairSemaphore(settings.max_concurrent_spawns)
-        memory = MemoryAdmission(own, settings.agent_memory_mb, settings.memory_reserve_mb, settings.spawn_timeout_s)
-        staff = Staff(host=host, factory=factory, permits=permits, memory=memory, scheduler=scheduler)
-        store = make_store(self._home, settings, unless_agents_live(self._home, host))
-        supervisor = build_supervisor(self._home, settings, staff, store)
+        supervisor = build_supervisor(
+            self._home,
+            settings,
+            own,
+            RayInstances(catalog, address, cluster.slots) if cluster else RayInstances(catalog),
+            make_store(self._home, settings, unless_agents_live(self._home, own)),
+            cluster,
+            await _name_of(address, cluster) if cluster else "",
+        )
         try:
             await supervisor.recover()
             gateway = Gateway(self._home.gateway_socket, supervisor)
@@ -93,10 +88,9 @@ def create_supervisor(home_root: str) -> Any:
     return named_actor(SupervisorActor, SUPERVISOR, home_root, **options)
 
 
-async def _scheduler(own: Host, address: str, cluster: ClusterPort, settings: Settings) -> HostScheduler:
-    """The hosts of the cluster that was joined."""
-    name = next((node.name for node in await cluster.nodes() if node.address == address), address)
-    return HostScheduler(name, own, cluster, settings.host_instances)
+async def _name_of(address: str, cluster: RayCluster) -> str:
+    """The name of the host with this address."""
+    return next((node.name for node in await cluster.nodes() if node.address == address), address)
 
 
 def _log_to(path: Path) -> None:

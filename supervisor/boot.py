@@ -62,34 +62,30 @@ def start_supervisor(home: Home, factory: str, timeout_s: float, cluster: str = 
 
 def _until_started(supervisor: Any, deadline: float) -> None:
     """Asks again while Ray restarts the killed actor of supervisor or host. Raises the supervisor's reason."""
-    first_refused_at = math.inf
+    refused_until = math.inf
     while True:
         try:
             ray.get(supervisor.start.remote(), timeout=max(1.0, deadline - time.monotonic()))
         except ActorUnavailableError:
             if time.monotonic() > deadline:
                 raise
-            time.sleep(_POLL_S)
         except RayTaskError as error:
-            first_refused_at = min(first_refused_at, time.monotonic())
-            may_change = isinstance(error.cause, UnavailableError)
-            if not may_change or time.monotonic() > min(deadline, first_refused_at + _RETRY_FOR_S):
+            refused_until = min(refused_until, deadline, time.monotonic() + _RETRY_FOR_S)
+            if not isinstance(error.cause, UnavailableError) or time.monotonic() > refused_until:
                 raise
-            time.sleep(_POLL_S)
         else:
             return
+        time.sleep(_POLL_S)
 
 
 def find_address(ray_directory: Path) -> str | None:
     """The address of the head that was started in this directory; None until it accepts drivers."""
     session = ray_directory / "session_latest"
-    port = _port(session) if (session / _REGISTERED).exists() else None
-    if port is not None:
+    if (session / _REGISTERED).exists() and (port := _port(session)):
         return f"127.0.0.1:{port}"
-    try:
+    with suppress(FileNotFoundError):
         return (ray_directory / "ray_current_cluster").read_text().strip() or None
-    except FileNotFoundError:
-        return None
+    return None
 
 
 def _port(session: Path) -> str | None:

@@ -3,33 +3,32 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import cast
 
 from actors.home import Home
+from actors.host.host import Host
 from supervisor.api.verbs import VerbService
-from supervisor.cluster.migration import Drainer, Failover, Relocation, WorkSync
+from supervisor.cluster.migration import Drainer, Failover, WorkSync
 from supervisor.cluster.router import HostRouter
+from supervisor.cluster.scheduler import HostScheduler
 from supervisor.cluster.service import ClusterService, HostConnector, NoClusterService
-from supervisor.cluster.slots import SlotAccounting
 from supervisor.git.service import GitService, RemoteGit
 from supervisor.metrics.autotune import CapTuningLoop
 from supervisor.metrics.metrics import MetricsRecorder
 from supervisor.metrics.monitor import Hosts, Monitor
 from supervisor.metrics.service import AlertLoop, EventFeed, HistoryStore, MetricsService
-from supervisor.pool.actors import ActorMaker
-from supervisor.pool.agents import AgentMaker
-from supervisor.pool.orders import OrderBook, this_boot
-from supervisor.pool.placement import ClusterPlacement, SparePlacement
-from supervisor.pool.service import Pools
-from supervisor.pool.worktrees import StaleSpareCleaner, WorktreeMaker
+from supervisor.pool.makers import ActorMaker, AgentMaker, WorktreeMaker
+from supervisor.pool.placement import SparePlacement, StaleSpareCleaner
+from supervisor.pool.service import OrderBook, Pools, this_boot
+from supervisor.ports import ClusterPort, InstanceFactory
 from supervisor.recovery.gc import GarbageCollector, GcService
 from supervisor.recovery.recovery import Recovery
 from supervisor.settings import Settings
 from supervisor.settings.live import LiveSettings, TunableValues
 from supervisor.settings.service import SettingsService
-from supervisor.spawning.admission import WorkDirPolicy
+from supervisor.spawning.admission import FairSemaphore, MemoryAdmission, WorkDirPolicy, any_slots
 from supervisor.spawning.rollback import SpawnRollback
 from supervisor.spawning.spawner import AgentStarter, Spawner
-from supervisor.spawning.staff import Staff
 from supervisor.store.base import StateStore
 from supervisor.store.guards import FencedStore, PreservingStore
 from supervisor.supervisor import Supervisor
@@ -40,12 +39,38 @@ from supervisor.team.recycling import ContextRecycler
 from supervisor.team.team import Team
 
 
-def build_supervisor(home: Home, settings: Settings, staff: Staff, store: StateStore) -> Supervisor:
-    """The supervisor over the given host, instances and state; ``recover`` it before the first verb."""
-    host, factory, permits, memory, scheduler = staff.host, staff.factory, staff.permits, staff.memory, staff.scheduler
+def build_supervisor(
+    home: Home,
+    settings: Settings,
+    own_host: Host,
+    factory: InstanceFactory,
+    store: StateStore,
+    cluster: ClusterPort | None = None,
+    host_name: str = "",
+) -> Supervisor:
+    """The supervisor over this host, instances and state; ``recover`` it before the first verb.
+
+    ``cluster``: the Ray cluster that the team has joined; ``host_name``: the name of this host there.
+    """
     recorder = MetricsRecorder()
     fenced = FencedStore(store, recorder)
     team = Team(fenced, _names(home), recorder)
+
+    scheduler = router = None
+    if cluster is not None:
+        scheduler = HostScheduler(
+            host_name, own_host, cluster, team.registry, team.members, most_per_host=settings.host_instances
+        )
+        router = HostRouter(scheduler, team.registry, home.travel / "conversations")
+    host = cast("Host", router) if router else own_host
+    permits = FairSemaphore(settings.max_concurrent_spawns)
+    memory = MemoryAdmission(
+        own_host,
+        settings.agent_memory_mb,
+        settings.memory_reserve_mb,
+        settings.spawn_timeout_s,
+        slots_left=scheduler.slots_left if scheduler else any_slots,
+    )
     team.add_warning(lambda: memory.warning)
     live_settings = LiveSettings(TunableValues.of(settings))
     batching = Batching(live_settings, team)
@@ -55,7 +80,23 @@ def build_supervisor(home: Home, settings: Settings, staff: Staff, store: StateS
     work_dirs = WorkDirPolicy(home, Path.home(), settings.allowed_work_dirs, host=own)
     lifecycle = Lifecycle(team, host, factory, adopter, memory, scheduler, settings.spawn_timeout_s)
 
-    pools = make_pools(home, settings, staff, team, adopter, rollback, live_settings, fenced, work_dirs)
+    placement = SparePlacement(host, memory, scheduler)
+    pools = Pools(
+        team,
+        permits,
+        memory,
+        placement,
+        live_settings,
+        OrderBook(PreservingStore(fenced, team.unreadable), this_boot()),
+        actors=ActorMaker(factory),
+        agents=AgentMaker(home, host, team, adopter, rollback, memory, placement, settings.spawn_timeout_s),
+        worktrees=WorktreeMaker(host, team, placement),
+        cleaner=StaleSpareCleaner(team, placement),
+        work_dirs=work_dirs,
+        spare_actors=settings.spare_actors,
+        default_agent=settings.agent,
+        timeout_s=settings.spawn_timeout_s,
+    )
     spawner = Spawner(
         team,
         AgentStarter(home, host, team, adopter, pools, scheduler),
@@ -91,6 +132,20 @@ def build_supervisor(home: Home, settings: Settings, staff: Staff, store: StateS
     feed = EventFeed()
     cap_tuning = CapTuningLoop(live_settings, permits, recorder, hosts)
 
+    cluster_service: VerbService = NoClusterService()
+    if scheduler is not None and router is not None:
+        cluster_service = ClusterService(
+            home,
+            team,
+            scheduler,
+            Drainer(team, scheduler, router, factory, lifecycle, adopter),
+            (
+                WorkSync(team, router, settings.save_interval_s),
+                Failover(team, scheduler, router, factory, lifecycle),
+                HostConnector(scheduler),
+            ),
+        )
+
     async def at_the_end() -> None:
         await pools.give_up()
         await history.save()
@@ -114,65 +169,10 @@ def build_supervisor(home: Home, settings: Settings, staff: Staff, store: StateS
             MetricsService(monitor, recorder, history, AlertLoop(monitor, feed), feed, cap_tuning),
             SettingsService(home, live_settings, cap_tuning, TunableValues.of(settings.configured)),
             # Before the pools, which ask for their spares where they are.
-            _cluster_service(home, settings, staff, team, adopter, lifecycle),
+            cluster_service,
             pools,
         ),
         on_shutdown=at_the_end,
-    )
-
-
-def make_pools(
-    home: Home,
-    settings: Settings,
-    staff: Staff,
-    team: Team,
-    adopter: Adopter,
-    rollback: SpawnRollback,
-    live_settings: LiveSettings,
-    store: StateStore,
-    work_dirs: WorkDirPolicy,
-) -> Pools:
-    placement = SparePlacement(staff.host, staff.memory)
-    if staff.scheduler is not None:
-        slots = SlotAccounting(team, staff.scheduler)
-        slots.install(staff.memory)
-        placement = ClusterPlacement(staff.host, staff.memory, staff.scheduler, slots)
-    return Pools(
-        team,
-        staff.permits,
-        staff.memory,
-        placement,
-        live_settings,
-        OrderBook(PreservingStore(store, team.unreadable), this_boot()),
-        actors=ActorMaker(staff.factory),
-        agents=AgentMaker(home, staff.host, team, adopter, rollback, staff.memory, placement, settings.spawn_timeout_s),
-        worktrees=WorktreeMaker(staff.host, team, placement),
-        cleaner=StaleSpareCleaner(team, placement),
-        work_dirs=work_dirs,
-        spare_actors=settings.spare_actors,
-        default_agent=settings.agent,
-        timeout_s=settings.spawn_timeout_s,
-    )
-
-
-def _cluster_service(
-    home: Home, settings: Settings, staff: Staff, team: Team, adopter: Adopter, lifecycle: Lifecycle
-) -> VerbService:
-    scheduler, factory = staff.scheduler, staff.factory
-    if scheduler is None:
-        return NoClusterService()
-    hosts = HostRouter(scheduler, home.travel / "conversations")
-    relocation = Relocation(team, scheduler, hosts)
-    return ClusterService(
-        home,
-        team,
-        scheduler,
-        Drainer(team, scheduler, hosts, factory, adopter, lifecycle, relocation),
-        (
-            WorkSync(team, hosts, settings.save_interval_s),
-            Failover(team, scheduler, hosts, factory, lifecycle, relocation),
-            HostConnector(scheduler),
-        ),
     )
 
 

@@ -46,20 +46,12 @@ class StartupRetrier:
         self._trying: asyncio.Task[None] | None = None
 
     def begin(self) -> None:
-        """Tries in the background."""
-        if self._trying is None:
-            self._trying = asyncio.create_task(self._try(), name="own start")
+        """Tries in the background. Call it once."""
+        self._trying = asyncio.create_task(self._try(), name="own start")
 
     async def done(self) -> None:
         """Returns when the start has worked. Raises the error of a failed attempt; the next call makes another."""
         await asyncio.shield(self._current())
-
-    async def close(self) -> None:
-        """Cancels the attempt under way and makes no more."""
-        tasks = [task for task in (self._trying, self._attempt) if task is not None]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
 
     def _current(self) -> asyncio.Task[None]:
         """The attempt that is under way or has worked; a new one when there is neither."""

@@ -1,35 +1,27 @@
 """Moves instances between hosts and brings their work home; only in a cluster.
 
 ``ClusterService`` begins and ends three loops: ``Failover`` (lost hosts), ``Drainer`` (drained hosts) and ``WorkSync``
-(work of other hosts). The first two share ``Relocation``, which settles one instance on its new host. The list of
-drained hosts stands in the home, so it outlives the supervisor. All classes belong to the supervisor's event loop.
+(work of other hosts). All belong to the supervisor's event loop.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import time
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 
 from actors.backoff import Backoff, RetrySchedule
 from actors.concurrency import TaskSet, every
-from actors.errors import FencedError, PhalanxError, WorkspaceError
-from actors.files import write_private
-from actors.home import Home
+from actors.errors import PhalanxError, WorkspaceError
 from actors.instance.reports import InstanceSnapshot
 from actors.status import IDLE, TYPABLE, Status
+from actors.worktrees.model import Workspace
 from supervisor.cluster.router import HostRouter
-from supervisor.cluster.scheduler import (
-    FailureDetector,
-    HostScheduler,
-    Placement,
-    PlacementCancelledError,
-    PlacementRequest,
-)
+from supervisor.cluster.scheduler import HostScheduler, Placement, PlacementCancelledError, PlacementRequest
 from supervisor.ports import InstanceFactory
 from supervisor.team.adoption import Adopter
 from supervisor.team.lifecycle import END_GRACE_S, Lifecycle
@@ -39,13 +31,12 @@ from supervisor.team.team import Team
 logger = logging.getLogger(__name__)
 
 _FAILOVER_LOOK_S = 2.0
-_FAILOVERS_AT_ONCE = 4
-_FAILOVER_AGAIN = Backoff(first_s=30.0, longest_s=30.0)
 _DRAIN_LOOK_S = 1.0
-_DRAINS_AT_ONCE = 4
-_DRAIN_AGAIN_S = 15.0
-_ASK_S = 5.0
 _SYNC_LOOK_S = 1.0
+_AT_ONCE = 4
+"""Moves that run at the same time."""
+_AGAIN = Backoff(first_s=15.0, longest_s=15.0)
+_ASK_S = 5.0
 _WHY_NOT_YET = {
     Status.BUSY: "is at work: it goes when its turn is done",
     Status.WAITING_PERMISSION: "waits for permission: answer it, or terminate it",
@@ -54,26 +45,84 @@ _WHY_NOT_YET = {
 }
 
 
-class Relocation:
-    """Gives an instance a place on another host, from what of it is on this one. The instance runs nowhere meanwhile.
+class Relocation(ABC):
+    """Moves instances to other hosts, each in a task of its own. A move that fails is tried again after a pause."""
 
-    The caller holds the instance's turn and its new slot.
-    """
-
-    def __init__(self, team: Team, scheduler: HostScheduler, hosts: HostRouter) -> None:
+    def __init__(
+        self,
+        team: Team,
+        scheduler: HostScheduler,
+        hosts: HostRouter,
+        factory: InstanceFactory,
+        lifecycle: Lifecycle,
+    ) -> None:
         self._team = team
         self._scheduler = scheduler
         self._hosts = hosts
+        self._factory = factory
+        self._lifecycle = lifecycle
+        self._at_once = asyncio.Semaphore(_AT_ONCE)
+        self._tries = RetrySchedule[str](_AGAIN)
+        self._work = TaskSet("move instances between hosts")
+        self._moving: set[str] = set()
+        self._waiting: dict[str, str] = {}
+        """The host that it waits for, in words, by instance."""
+        self._troubles: dict[str, str] = {}
+        """Why the last move failed, by instance."""
 
-    async def settle(self, member: Member, placement: Placement, **changes: object) -> None:
-        """Worktree, launch and conversation are there afterwards, and the record says so, with ``changes``.
+    @abstractmethod
+    async def _move(self, member: Member) -> None: ...
 
-        Raises ``PhalanxError``; then it belongs where it was before.
+    async def end(self) -> None:
+        await self._work.end()
+
+    def _may_begin(self, member: Member) -> bool:
+        """Whether no move is under way, and the pause after the last one is over."""
+        instance_id = member.record.instance_id
+        return instance_id not in self._moving and self._tries.may(instance_id, time.monotonic())
+
+    def _begin_move(self, member: Member) -> None:
+        instance_id, host = member.record.instance_id, member.record.host
+        self._moving.add(instance_id)
+        self._work.begin(self._try(member), name=f"move {instance_id} from {host}")
+
+    async def _try(self, member: Member) -> None:
+        instance_id = member.record.instance_id
+        try:
+            with suppress(PlacementCancelledError):
+                await self._move(member)
+            self._troubles.pop(instance_id, None)
+            self._tries.worked(instance_id)
+        except Exception as error:
+            said = str(error) if isinstance(error, PhalanxError) else f"an error in Phalanx: {error!r}"
+            self._troubles[instance_id] = said
+            self._tries.failed(instance_id, time.monotonic())
+            raise
+        finally:
+            self._moving.discard(instance_id)
+            self._team.changes.announce()
+
+    @asynccontextmanager
+    async def _placed(self, member: Member, still: Callable[[], bool]) -> AsyncIterator[Placement]:
+        """A slot on another host with its labels. The wait for it may be long and holds up no other instance."""
+        instance_id, wanted = member.record.instance_id, PlacementRequest(labels=member.record.labels)
+        self._waiting[instance_id] = f"another host that is {wanted.words}" if wanted.words else "another host"
+        try:
+            async with self._scheduler.placed(wanted, still) as placement:
+                del self._waiting[instance_id]
+                async with self._at_once:
+                    yield placement
+        finally:
+            self._waiting.pop(instance_id, None)
+
+    async def _settle(self, member: Member, placement: Placement, **changes: object) -> None:
+        """Gives it worktree, launch and conversation on the new host. It runs nowhere; the caller holds its turn.
+
+        The record says so afterwards, with ``changes``. Raises ``PhalanxError``; then it belongs where it was before.
         """
-        record, workspace = member.record, member.record.workspace
+        record = member.record
         instance_id = record.instance_id
-        if workspace is None:
-            raise WorkspaceError(f"{instance_id} has no workspace: nothing of it can go on elsewhere.")
+        workspace = _workspace(record)
         await self._team.outbox.leave_behind(instance_id)
         self._scheduler.places.update(dict.fromkeys(record.names, placement.host))
         try:
@@ -87,8 +136,13 @@ class Relocation:
             raise
         placement.instance_id = instance_id
 
+    async def _resume(self, member: Member) -> None:
+        await self._lifecycle.resume(member)
+        await self._team.save(member.record.instance_id, moving_from="")
+        logger.warning("%s goes on on %s", member.record.instance_id, member.record.host)
 
-class Failover:
+
+class Failover(Relocation):
     """Starts the instances of a lost host again on others, with what came home of them last.
 
     A host is lost when Ray takes it for dead; whether it is without power or only cut off cannot be told. So nothing
@@ -96,122 +150,58 @@ class Failover:
     host is back in time, its instances are adopted in place, as after any crash.
     """
 
-    def __init__(
-        self,
-        team: Team,
-        scheduler: HostScheduler,
-        hosts: HostRouter,
-        factory: InstanceFactory,
-        lifecycle: Lifecycle,
-        relocation: Relocation,
-    ) -> None:
-        self._team = team
-        self._scheduler = scheduler
-        self._hosts = hosts
-        self._factory = factory
-        self._lifecycle = lifecycle
-        self._relocation = relocation
-        self._failure_detector = FailureDetector()
-        self._tries = RetrySchedule[str](_FAILOVER_AGAIN)
-        self._moving: set[str] = set()
-        self._troubles: dict[str, str] = {}
-        """Why one that should go on elsewhere does not yet, by instance."""
-        self._turns = asyncio.Semaphore(_FAILOVERS_AT_ONCE)
-        self._work = TaskSet("watch the hosts")
-
     def begin(self) -> None:
         self._work.begin(every(_FAILOVER_LOOK_S, self._look, "the hosts cannot be seen now"))
 
-    async def end(self) -> None:
-        await self._work.end()
-
     async def _look(self) -> None:
-        now = time.monotonic()
         there = {node.name for node in await self._scheduler.nodes()}
-        known = self._team.registry.names()
-        for name in [each for each in self._scheduler.places if each not in known]:
+        for name in self._scheduler.places.keys() - self._team.registry.names():
             del self._scheduler.places[name]
-        for name in self._failure_detector.see(there):
-            logger.warning("the host %s is back", name)
-        ready: list[Member] = []
+        due: list[Member] = []
         for member in self._team.registry:
             host = member.record.host
-            if not host or host in there or not self._goes_on(member):
+            if not host or host in there or member.turn.locked() or not self._may_go_on(member):
                 continue
-            given_up = self._failure_detector.miss(host, now)
             if host not in self._scheduler.away:
                 logger.warning("the host %s is missing", host)
             self._scheduler.away.add(host)
             self._tell(member, host)
-            instance_id = member.record.instance_id
-            if given_up and instance_id not in self._moving and self._tries.may(instance_id, now):
-                ready.append(member)
-        if ready:
-            await self._begin_moving(ready)
-
-    def _goes_on(self, member: Member) -> bool:
-        return not member.turn.locked() and self._may_go_on(member)
+            if self._scheduler.may_be_replaced(host) and self._may_begin(member):
+                due.append(member)
+        if due:
+            await self._team.confirm()
+        for member in due:
+            self._begin_move(member)
 
     def _may_go_on(self, member: Member) -> bool:
-        return member.record.wanted and (member.alive or self._is_moving(member))
-
-    def _is_moving(self, member: Member) -> bool:
         record = member.record
-        told = record.stage is InstanceStage.FAILED and record.reason.startswith(_words(record.host))
-        return told or (record.resumable and bool(record.moving_from))
+        given_up = record.stage is InstanceStage.FAILED and record.reason.startswith(_words(record.host))
+        was_moving = record.resumable and bool(record.moving_from)
+        return record.wanted and (member.alive or given_up or was_moving)
 
     def _tell(self, member: Member, host: str) -> None:
-        trouble = self._troubles.get(member.record.instance_id)
-        soon = "if it is not back soon, it is started again on another one"
-        words = f"{_words(host)}: {soon}" if trouble is None else f"{_words(host)}, and it {trouble}"
+        instance_id = member.record.instance_id
+        if instance_id in self._waiting:
+            words = f"{_words(host)}, and it waits until there is room on {self._waiting[instance_id]}"
+        elif instance_id in self._troubles:
+            words = f"{_words(host)}, and it cannot go on elsewhere yet: {self._troubles[instance_id]}"
+        else:
+            words = f"{_words(host)}: if it is not back soon, it is started again on another one"
         if member.alive and member.silence != words:
             member.silence = words
             self._team.changes.announce()
 
-    async def _begin_moving(self, members: Sequence[Member]) -> None:
-        await self._team.confirm()
-        for member in members:
-            self._moving.add(member.record.instance_id)
-            self._work.begin(self._move(member), name=f"move {member.record.instance_id}")
-
     async def _move(self, member: Member) -> None:
-        """Moves one instance. One that cannot be moved now is tried again later and holds up no other."""
-        instance_id, lost, wanted = (
-            member.record.instance_id,
-            member.record.host,
-            PlacementRequest(labels=member.record.labels),
-        )
-        self._troubles[instance_id] = f"waits until there is room on {wanted.on_another}"
-        try:
-            still = partial(self._is_still_lost, member, lost)
-            async with self._scheduler.placed(wanted, still) as placement, self._turns:
-                async with member.turn:
-                    await self._take_over(member, lost, placement)
-                await self._lifecycle.resume(member)
-            await self._team.save(instance_id, moving_from="")
-            logger.warning("%s goes on on %s", instance_id, placement.host)
-        except PlacementCancelledError:
-            self._troubles.pop(instance_id, None)
-        except PhalanxError as error:
-            self._tries.failed(instance_id, time.monotonic())
-            self._troubles[instance_id] = f"cannot go on elsewhere yet: {error}"
-            logger.warning("%s could not be moved from %s yet: %s", instance_id, lost, error)
-        except Exception as error:
-            self._tries.failed(instance_id, time.monotonic())
-            self._troubles[instance_id] = f"cannot go on elsewhere yet: an error in Phalanx: {error!r}"
-            logger.exception("%s could not be moved from %s yet", instance_id, lost)
-        else:
-            self._troubles.pop(instance_id, None)
-        finally:
-            self._moving.discard(instance_id)
-
-    async def _take_over(self, member: Member, lost: str, placement: Placement) -> None:
-        await self._scheduler.nodes()
-        if not self._is_still_lost(member, lost):
-            raise PlacementCancelledError
-        await self._give_up(member, lost)
-        await self._deliver_again_what_is_lost(member)
-        await self._relocation.settle(member, placement, moving_from=lost)
+        lost = member.record.host
+        async with self._placed(member, partial(self._is_still_lost, member, lost)) as placement:
+            async with member.turn:
+                await self._scheduler.nodes()
+                if not self._is_still_lost(member, lost):
+                    raise PlacementCancelledError
+                await self._give_up(member, lost)
+                await self._deliver_again_what_is_lost(member)
+                await self._settle(member, placement, moving_from=lost)
+            await self._resume(member)
 
     def _is_still_lost(self, member: Member, lost: str) -> bool:
         """Whether there is still something to move, after a wait for room."""
@@ -227,9 +217,7 @@ class Failover:
 
     async def _deliver_again_what_is_lost(self, member: Member) -> None:
         instance_id, outbox = member.record.instance_id, self._team.outbox
-        if said := outbox.unsynced.of(instance_id):
-            shown = await self._hosts.shown_in_copy(member.record.place, member.record.transcript_path, said)
-            await outbox.unsynced.came_home(instance_id, shown)
+        await _note_what_came_home(self._team, self._hosts, member.record)
         if lost := outbox.unsynced.of(instance_id):
             await outbox.deliver_again(instance_id)
             logger.warning("%s is given %d messages again: the lost host alone had them", instance_id, len(lost))
@@ -239,7 +227,7 @@ def _words(host: str) -> str:
     return f"Its host {host} is lost"
 
 
-class Drainer:
+class Drainer(Relocation):
     """Hands the instances of drained hosts over to others: each between two turns, with branch, work and conversation.
 
     Promises: an instance at work is not disturbed; messages that come while it moves wait for it; nothing starts twice;
@@ -253,45 +241,42 @@ class Drainer:
         scheduler: HostScheduler,
         hosts: HostRouter,
         factory: InstanceFactory,
-        adopter: Adopter,
         lifecycle: Lifecycle,
-        relocation: Relocation,
+        adopter: Adopter,
     ) -> None:
-        self._team = team
-        self._scheduler = scheduler
-        self._hosts = hosts
-        self._factory = factory
+        super().__init__(team, scheduler, hosts, factory, lifecycle)
         self._adopter = adopter
-        self._lifecycle = lifecycle
-        self._relocation = relocation
-        self._turns = asyncio.Semaphore(_DRAINS_AT_ONCE)
-        self._work = TaskSet("hand over from drained hosts")
-        self._under_way: set[str] = set()
-        self._waiting: dict[str, str] = {}
-        """For which host, in words, by instance."""
-        self._troubles: dict[str, tuple[float, str]] = {}
 
     def begin(self) -> None:
         self._work.begin(every(_DRAIN_LOOK_S, self._look, "the drained hosts cannot be seen now"))
 
-    async def end(self) -> None:
-        await self._work.end()
-
     def remaining(self, host: str) -> Mapping[str, str]:
-        """Instances that are still on the host or on their way from it, each with the reason."""
-        members = [member for member in self._team.registry if host in (member.record.host, member.record.moving_from)]
-        return {member.record.instance_id: self._why(member) for member in members if _matters(member)}
+        """Instances that are still on the host or on their way from it, each with the reason.
+
+        An ended instance that could go on counts, too: its work is on the host.
+        """
+        return {
+            member.record.instance_id: self._why(member)
+            for member in self._team.registry
+            if host in (member.record.host, member.record.moving_from)
+            and (
+                member.alive
+                or member.record.stage is InstanceStage.STARTING
+                or member.record.moving_from
+                or (member.record.resumable and _has_home(member.record))
+            )
+        }
 
     def _why(self, member: Member) -> str:
         instance_id, workspace = member.record.instance_id, member.record.workspace
         if instance_id in self._waiting:
             return f"waits until there is room on {self._waiting[instance_id]}"
-        if instance_id in self._under_way:
+        if instance_id in self._moving:
             return "is being handed over"
         if workspace is not None and workspace.home is None:
             return "works in a directory of that host itself: it stays until it is terminated"
         if instance_id in self._troubles:
-            return f"could not be handed over yet: {self._troubles[instance_id][1]}"
+            return f"could not be handed over yet: {self._troubles[instance_id]}"
         return _WHY_NOT_YET.get(member.snapshot.status, "is handed over next")
 
     async def _look(self) -> None:
@@ -299,32 +284,26 @@ class Drainer:
             return
         there = {node.name for node in await self._scheduler.nodes()}
         for member in self._team.registry:
-            instance_id = member.record.instance_id
-            pauses = time.monotonic() < self._troubles.get(instance_id, (0.0, ""))[0]
-            taken = instance_id in self._under_way or member.turn.locked() or pauses
-            if not taken and member.record.host in there and self._goes(member):
-                self._under_way.add(instance_id)
-                self._work.begin(self._try(member), name=f"hand over {instance_id}")
+            free = not member.turn.locked() and self._may_begin(member)
+            if free and member.record.host in there and self._is_due(member):
+                self._begin_move(member)
 
-    def _goes(self, member: Member) -> bool:
+    def _is_due(self, member: Member) -> bool:
         """Whether there is something to hand over, or to go on with."""
-        record = member.record
-        if not self._may_go(member):
+        if not self._may_move(member):
             return False
-        return self._is_moved(record) or (
-            record.host in self._scheduler.drained and (record.resumable or self._is_idle(member))
-        )
+        rests = member.record.resumable or self._is_idle(member)
+        return self._has_moved(member.record) or (member.record.host in self._scheduler.drained and rests)
 
-    def _may_go(self, member: Member) -> bool:
+    def _may_move(self, member: Member) -> bool:
         record = member.record
-        carried = record.workspace is not None and record.workspace.home is not None
-        return carried and record.wanted and (member.alive or record.resumable)
+        return _has_home(record) and record.wanted and (member.alive or record.resumable)
 
     def _is_leaving(self, member: Member) -> bool:
         """It is to be handed over, now or after its turn."""
-        return self._may_go(member) and member.record.host in self._scheduler.drained
+        return self._may_move(member) and member.record.host in self._scheduler.drained
 
-    def _is_moved(self, record: InstanceRecord) -> bool:
+    def _has_moved(self, record: InstanceRecord) -> bool:
         """It has reached its new host, or need not move any more, but the record does not say so yet."""
         return bool(record.moving_from) and (
             record.moving_from != record.host or record.host not in self._scheduler.drained
@@ -334,51 +313,17 @@ class Drainer:
         idle = member.alive and member.snapshot.status in TYPABLE and not member.ending
         return idle and not self._team.outbox.pending(member.record.instance_id)
 
-    async def _try(self, member: Member) -> None:
-        instance_id = member.record.instance_id
-        try:
-            await self._next_step(member)
-            self._troubles.pop(instance_id, None)
-        except PlacementCancelledError:
-            self._troubles.pop(instance_id, None)
-        except FencedError:
-            logger.warning("%s is not handed over: another supervisor has the state", instance_id)
-        except PhalanxError as error:
-            self._troubles[instance_id] = (time.monotonic() + _DRAIN_AGAIN_S, str(error))
-            logger.warning("%s could not be handed over yet: %s", instance_id, error)
-        except Exception as error:
-            self._troubles[instance_id] = (time.monotonic() + _DRAIN_AGAIN_S, f"an error in Phalanx: {error!r}")
-            logger.exception("%s could not be handed over yet", instance_id)
-        finally:
-            self._under_way.discard(instance_id)
-            self._team.changes.announce()
-
-    async def _next_step(self, member: Member) -> None:
-        record = member.record
-        if self._is_moved(record):
-            await self._lifecycle.resume(member)
-            await self._team.save(record.instance_id, moving_from="")
+    async def _move(self, member: Member) -> None:
+        if self._has_moved(member.record):
+            await self._resume(member)
             return
-        async with self._placed(member) as placement, self._turns, member.turn:
+        async with self._placed(member, partial(self._is_leaving, member)) as placement, member.turn:
             await self._hand_over(member, placement)
-
-    @asynccontextmanager
-    async def _placed(self, member: Member) -> AsyncIterator[Placement]:
-        """A slot on another host. The wait for it may be long and holds up no other instance."""
-        record = member.record
-        wanted = PlacementRequest(labels=record.labels)
-        self._waiting[record.instance_id] = wanted.on_another
-        try:
-            async with self._scheduler.placed(wanted, partial(self._is_leaving, member)) as placement:
-                del self._waiting[record.instance_id]
-                yield placement
-        finally:
-            self._waiting.pop(record.instance_id, None)
 
     async def _hand_over(self, member: Member, placement: Placement) -> None:
         """Hands the instance over, if that is still to be done when its turn has come."""
         record = member.record
-        if not self._goes(member) or placement.host == record.host:
+        if not self._is_due(member) or placement.host == record.host:
             return
         starts = member.alive or bool(record.moving_from)
         if member.alive and not await self._stop(member):
@@ -421,44 +366,18 @@ class Drainer:
 
     async def _take_along(self, member: Member, placement: Placement) -> None:
         before = member.record
-        if before.workspace is None:
-            return
+        workspace = _workspace(before)
         await self._hosts.sync_transcript(before.place, before.transcript_path)
-        await self._hosts.sync_work(before.workspace, uncommitted=True)
-        await self._relocation.settle(member, placement)
+        await self._hosts.sync_work(workspace, uncommitted=True)
+        await self._settle(member, placement)
         try:
-            await self._hosts.remove_left_behind(before.host, before.place, before.workspace)
+            await self._hosts.remove_left_behind(before.host, before.place, workspace)
         except PhalanxError as error:
             logger.warning("what %s had on %s stays there: %s", before.instance_id, before.host, error)
 
     async def _start(self, member: Member) -> None:
         await self._lifecycle.start_again(member)
         await self._team.save(member.record.instance_id, moving_from="")
-
-
-def _matters(member: Member) -> bool:
-    """An ended instance that could go on counts, too: its work is on the host."""
-    record = member.record
-    carried = record.workspace is not None and record.workspace.home is not None
-    return (
-        member.alive
-        or record.stage is InstanceStage.STARTING
-        or bool(record.moving_from)
-        or (record.resumable and carried)
-    )
-
-
-def read_drained(home: Home) -> set[str]:
-    """Empty when nothing is kept."""
-    try:
-        return set(map(str, json.loads(home.drained_file.read_text())))
-    except (OSError, ValueError, TypeError):
-        return set()
-
-
-def write_drained(home: Home, hosts: Collection[str]) -> None:
-    """Raises ``SettingsError``."""
-    write_private(home.drained_file, json.dumps(sorted(hosts)))
 
 
 class WorkSync:
@@ -474,8 +393,9 @@ class WorkSync:
         self._hosts = hosts
         self._every_s = every_s
         self._turns: dict[str, float] = {}
+        """Since when it was idle when it was carried last, by instance."""
         self._saved: dict[str, float] = {}
-        self._work = TaskSet("carry work home")
+        self._work = TaskSet("look for work of other hosts")
         self._carrying: set[str] = set()
 
     def begin(self) -> None:
@@ -485,45 +405,56 @@ class WorkSync:
         await self._work.end()
 
     async def _look(self) -> None:
+        now = time.monotonic()
         for member in self._team.registry:
-            self._consider(member, time.monotonic())
-
-    def _consider(self, member: Member, now: float) -> None:
-        record = member.record
-        away = record.workspace is not None and record.workspace.home is not None
-        if not away or not member.alive or member.turn.locked() or record.instance_id in self._carrying:
-            return
-        idle_since = member.snapshot.since if member.snapshot.status in IDLE else 0.0
-        turn_ended = idle_since and self._turns.get(record.instance_id) != idle_since
-        due = self._every_s and now - self._saved.setdefault(record.instance_id, now) >= self._every_s
-        if turn_ended or due:
-            if idle_since:
-                self._turns[record.instance_id] = idle_since
+            instance_id = member.record.instance_id
+            if (
+                not _has_home(member.record)
+                or not member.alive
+                or member.turn.locked()
+                or instance_id in self._carrying
+            ):
+                continue
+            idle_since = member.snapshot.since if member.snapshot.status in IDLE else 0.0
+            turn_ended = idle_since and self._turns.get(instance_id) != idle_since
+            due = bool(self._every_s) and now - self._saved.setdefault(instance_id, now) >= self._every_s
+            if turn_ended:
+                self._turns[instance_id] = idle_since
             if due:
-                self._saved[record.instance_id] = now
-            self._carrying.add(record.instance_id)
-            self._work.begin(self._carry(member, uncommitted=bool(due)))
+                self._saved[instance_id] = now
+            if turn_ended or due:
+                self._carrying.add(instance_id)
+                self._work.begin(self._carry(member, uncommitted=due), name=f"carry the work of {instance_id} home")
 
     async def _carry(self, member: Member, *, uncommitted: bool) -> None:
-        instance_id, workspace = member.record.instance_id, member.record.workspace
+        record = member.record
         try:
-            if workspace is not None:
-                await self._hosts.sync_transcript(member.record.place, member.snapshot.transcript_path)
-                await self._note_what_came_home(member)
-                note = await self._hosts.sync_work(workspace, uncommitted=uncommitted)
-                if note:
-                    logger.info("%s", note)
-        except PhalanxError as error:
-            self._turns.pop(instance_id, None)
-            logger.warning("the work of %s could not be carried home now: %s", instance_id, error)
+            await self._hosts.sync_transcript(record.place, record.transcript_path)
+            await _note_what_came_home(self._team, self._hosts, record)
+            if note := await self._hosts.sync_work(_workspace(record), uncommitted=uncommitted):
+                logger.info("%s", note)
         except Exception:
-            self._turns.pop(instance_id, None)
-            logger.exception("the work of %s could not be carried home now", instance_id)
+            self._turns.pop(record.instance_id, None)
+            raise
         finally:
-            self._carrying.remove(instance_id)
+            self._carrying.remove(record.instance_id)
 
-    async def _note_what_came_home(self, member: Member) -> None:
-        instance_id, unsynced = member.record.instance_id, self._team.outbox.unsynced
-        if said := unsynced.of(instance_id):
-            shown = await self._hosts.shown_in_copy(member.record.place, member.snapshot.transcript_path, said)
-            await unsynced.came_home(instance_id, shown)
+
+async def _note_what_came_home(team: Team, hosts: HostRouter, record: InstanceRecord) -> None:
+    """Notes which messages the copy of its conversation on this machine shows."""
+    unsynced = team.outbox.unsynced
+    if said := unsynced.of(record.instance_id):
+        shown = await hosts.shown_in_copy(record.place, record.transcript_path, said)
+        await unsynced.came_home(record.instance_id, shown)
+
+
+def _has_home(record: InstanceRecord) -> bool:
+    """Its work can be brought to a repository of this machine, so that it can go on on another host."""
+    return record.workspace is not None and record.workspace.home is not None
+
+
+def _workspace(record: InstanceRecord) -> Workspace:
+    """Raises ``WorkspaceError``."""
+    if record.workspace is None:
+        raise WorkspaceError(f"{record.instance_id} has no workspace: nothing of it can go on elsewhere.")
+    return record.workspace

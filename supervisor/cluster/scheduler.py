@@ -1,14 +1,15 @@
 """Places instances on the hosts of a cluster.
 
-``HostScheduler`` holds the hosts, their slots and the links to them; the spawner, ``Lifecycle``, ``Failover`` and
-``Drainer`` ask it for slots. ``choose`` is the pure rule. ``FailureDetector`` says, pure, for how long a missing host
-is waited for.
+``HostScheduler`` holds the hosts, their slots and the links to them; the spawner, ``Lifecycle``, the pools,
+``Failover`` and ``Drainer`` ask it. It counts slots as Ray does: each actor takes one. Spare actors and spare agents
+take slots too, but give way to instances. ``choose`` is the pure rule.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import socket
 import time
 from collections import Counter
@@ -22,6 +23,8 @@ from actors.host.host import Host
 from actors.nodes import Node, slots_for
 from supervisor.api.requests import SpawnRequest
 from supervisor.ports import ClusterPort
+from supervisor.team.links import InstanceLinks
+from supervisor.team.registry import InstanceStage, Member, Registry
 
 logger = logging.getLogger(__name__)
 
@@ -49,11 +52,6 @@ class PlacementRequest:
         parts = [self.host, *(f"{key}={value}" for key, value in self.labels.items())]
         return ", ".join(part for part in parts if part)
 
-    @property
-    def on_another(self) -> str:
-        """What a waiting caller is told it waits for."""
-        return f"another host that is {self.words}" if self.words else "another host"
-
 
 class PlacementCancelledError(Exception):
     """The caller no longer needs the slot."""
@@ -79,20 +77,32 @@ class HostScheduler:
     host is connected to when it is first needed.
     """
 
-    def __init__(self, own: str, own_host: Host, cluster: ClusterPort, most_per_host: int) -> None:
+    def __init__(
+        self,
+        own: str,
+        own_host: Host,
+        cluster: ClusterPort,
+        registry: Registry,
+        links: InstanceLinks,
+        most_per_host: int = 0,
+    ) -> None:
         """``own``: name of the supervisor's host. ``most_per_host``: cap on instances of one host; 0: its slots."""
         self.own = own
+        self.own_host = own_host
         self._cluster = cluster
+        self._registry = registry
+        self._instance_links = links
         self._most = most_per_host
         self._links: dict[str, Host] = {own: own_host}
         self._connecting: dict[str, asyncio.Lock] = {}
-        self._nodes: tuple[Node, ...] = ()
+        self.seen: tuple[Node, ...] = ()
+        """The hosts as they were seen last."""
         self.names: frozenset[str] = frozenset()
         """Of the hosts as they were seen last; empty before the first look."""
-        self._ever: frozenset[str] = frozenset()
-        """Names of all that were seen since the first look."""
-        self._first_look_at = 0.0
-        self._looked_at = 0.0
+        self._missing_since: dict[str, float] = {}
+        """By host that was seen and is gone."""
+        self._first_look_at = math.inf
+        self._looked_at = -math.inf
         self._waiting = 0
         self._promised: list[Placement] = []
         self.away: set[str] = set()
@@ -100,29 +110,75 @@ class HostScheduler:
         self.drained: set[str] = set()
         self.places: dict[str, str] = {}
         """Host by name (``InstanceRecord.names``), of all that have one."""
-        self.holders: Callable[[], Mapping[str, str]] = lambda: self.places
-        """Host by instance that takes a slot now; promised slots are not among them."""
-        self.place_of: Callable[[str], str] = lambda instance_id: instance_id
-        """Name of the private directory of an instance, by which its processes are known."""
-        self.is_worked_on: Callable[[str], bool] = lambda _branch: False
-        """Whether an instance has this branch."""
         self.changes = ChangeNotifier()
         """Announced when a slot was promised or moved, and after each look at the hosts."""
 
     async def nodes(self) -> tuple[Node, ...]:
         """Raises ``UnavailableError`` when Ray does not answer."""
         if time.monotonic() - self._looked_at > _STALE_S:
-            self._nodes = tuple(map(self._capped, await self._cluster.nodes()))
-            self.names = frozenset(node.name for node in self._nodes)
+            self.seen = tuple(map(self._capped, await self._cluster.nodes()))
             self._looked_at = time.monotonic()
-            self._first_look_at = self._first_look_at or self._looked_at
-            self._ever |= self.names
+            self._first_look_at = min(self._first_look_at, self._looked_at)
+            before, self.names = self.names, frozenset(node.name for node in self.seen)
+            for name in before - self.names:
+                self._missing_since[name] = self._looked_at
+            for name in self._missing_since.keys() & self.names:
+                del self._missing_since[name]
+                logger.info("the host %s is back", name)
             self.changes.announce()
-        return self._nodes
+        return self.seen
 
     def _capped(self, node: Node) -> Node:
         slots = slots_for(node.memory_bytes) if node.slots is None else node.slots
         return replace(node, slots=min(slots, self._most) if self._most else slots)
+
+    def is_lost(self, name: str) -> bool:
+        """Whether a host is not there any more. One that was not seen yet is waited for (``RETURN_S``)."""
+        return self._is_missing(name, 0.0)
+
+    def may_be_replaced(self, name: str) -> bool:
+        """Whether a host is lost and its instances have stopped typing by themselves, if they live."""
+        return self._is_missing(name, FENCE_S)
+
+    def _is_missing(self, name: str, for_s: float) -> bool:
+        if not self.names or name in self.names:
+            return False
+        if name in self._missing_since:
+            return time.monotonic() - self._missing_since[name] >= for_s
+        return time.monotonic() - self._first_look_at >= RETURN_S
+
+    def instance_hosts(self) -> Mapping[str, str]:
+        """Host by instance that takes a slot now: also a starting one, and a failed one as long as its actor is there.
+
+        Promised slots are not among them.
+        """
+        return {each.record.instance_id: each.record.host for each in self._registry if self._takes_slot(each)}
+
+    def _takes_slot(self, member: Member) -> bool:
+        record = member.record
+        return member.alive or record.stage is InstanceStage.STARTING or self._instance_links.has(record.instance_id)
+
+    def used(self, *, spares: bool = False) -> Counter[str]:
+        """Slots that are taken or promised, by host. ``spares``: those that spare agents take, too."""
+        hosts = dict(self.instance_hosts())
+        if spares:
+            taking = filter(self._takes_slot, self._registry.spares())
+            hosts |= {each.record.instance_id: each.record.host or self.own for each in taking}
+        coming = (placement.host for placement in self._promised if placement.instance_id not in hosts)
+        return Counter(hosts.values()) + Counter(coming)
+
+    def slots(self) -> Mapping[str, int]:
+        """Of each host, as it was seen last."""
+        return {node.name: _slots(node) for node in self.seen}
+
+    def free_slots(self) -> Mapping[str, int]:
+        """Slots of each host that no instance and no spare agent takes; less than none: a spare gives way."""
+        used = self.used(spares=True)
+        return {name: slots - used[name] for name, slots in self.slots().items()}
+
+    def slots_left(self, host: str) -> int:
+        """The free slots of one host (empty: this one); one as long as the host has not been seen."""
+        return self.free_slots().get(host or self.own, 1)
 
     @asynccontextmanager
     async def placed(
@@ -146,7 +202,7 @@ class HostScheduler:
         Raises ``UnavailableError`` when the host is away, or has no room for long.
         """
         promised = any(placement.instance_id == instance_id for placement in self._promised)
-        if promised or instance_id in self.holders():
+        if promised or instance_id in self.instance_hosts():
             yield
             return
         if host and host not in {node.name for node in await self.nodes()}:
@@ -157,60 +213,6 @@ class HostScheduler:
             yield
         finally:
             self._take_back(placement)
-
-    def slots(self) -> Mapping[str, int]:
-        """Of each host, as it was seen last."""
-        return {node.name: node.slots or 0 for node in self._nodes}
-
-    @property
-    def seen(self) -> Sequence[Node]:
-        """The hosts as they were seen last."""
-        return self._nodes
-
-    def is_lost(self, name: str) -> bool:
-        """Whether a host is not there any more.
-
-        One that has not been seen yet is waited for: when the head has come back with a new Ray, the others join it one
-        after the other, and what is on them lives.
-        """
-        waited = time.monotonic() - self._first_look_at >= RETURN_S
-        return bool(self.names) and name not in self.names and (name in self._ever or waited)
-
-    def left(self, hosts_by_instance: Mapping[str, str], host: str) -> int:
-        """Slots of the host that are neither taken in ``hosts_by_instance`` nor promised.
-
-        One as long as the host has not been seen.
-        """
-        slots = self.slots()
-        return slots[host] - self.used(hosts_by_instance)[host] if host in slots else 1
-
-    def most_free(self, used: Iterable[str], besides: Collection[str]) -> Node | None:
-        """The host with the greatest share of free slots, but for elastic ones, drained ones and those ``besides``."""
-        closed = {*self.drained, *besides}
-        return most_free((node for node in self._nodes if not node.elastic and node.name not in closed), Counter(used))
-
-    def choices(self, placement: Placement) -> Sequence[str]:
-        """Where its instance may go for the sake of what is ready there: its own host first, then others that fit it
-        and leave the instances spread evenly but for one."""
-        used = self.used(self.holders())
-        used[placement.host] -= 1
-        near = nearly_as_good(placement.wanted, self._nodes, used, self.drained)
-        return [placement.host, *(node.name for node in near if node.name != placement.host)]
-
-    def shift(self, placement: Placement, host: str) -> None:
-        """It is on this one of its ``choices`` from now on."""
-        node = next((node for node in self._nodes if node.name == host), None)
-        if node is not None:
-            placement.host, placement.address, placement.own = node.name, node.address, node.name == self.own
-            self.changes.announce()
-
-    def used(self, holders: Mapping[str, str]) -> Counter[str]:
-        """Slots that are taken or promised, by host."""
-        coming = (placement.host for placement in self._promised if placement.instance_id not in holders)
-        return Counter(holders.values()) + Counter(coming)
-
-    def _take_back(self, placement: Placement) -> None:
-        self._promised = [each for each in self._promised if each is not placement]
 
     async def _place(
         self, wanted: PlacementRequest, closed: Callable[[], Collection[str]], still: Callable[[], bool]
@@ -238,7 +240,7 @@ class HostScheduler:
         return placement
 
     def _promise(self, wanted: PlacementRequest, nodes: Sequence[Node], closed: Collection[str]) -> Placement | None:
-        node = choose(wanted, nodes, self.used(self.holders()), closed)
+        node = choose(wanted, nodes, self.used(), closed)
         if node is None:
             return None
         placement = Placement(host=node.name, address=node.address, own=node.name == self.own, wanted=wanted)
@@ -246,51 +248,66 @@ class HostScheduler:
         self.changes.announce()
         return placement
 
+    def _take_back(self, placement: Placement) -> None:
+        self._promised = [each for each in self._promised if each is not placement]
+
     async def _tell_autoscaler(self) -> None:
         try:
-            taken = self.used(self.holders()).total()
-            await self._cluster.want_slots(taken + self._waiting if self._waiting else 0)
+            await self._cluster.want_slots(self.used().total() + self._waiting if self._waiting else 0)
         except PhalanxError as error:
             logger.warning("Ray's autoscaler was not told of %d waiting spawns: %s", self._waiting, error)
+
+    def choices(self, placement: Placement) -> Sequence[str]:
+        """Where its instance may go for the sake of what is ready there: its own host first, then others that fit it
+        and leave the instances spread evenly but for one."""
+        used = self.used()
+        used[placement.host] -= 1
+        near = nearly_as_good(placement.wanted, self.seen, used, self.drained)
+        return [placement.host, *(node.name for node in near if node.name != placement.host)]
+
+    def shift(self, placement: Placement, host: str) -> None:
+        """It is on this one of its ``choices`` from now on."""
+        node = next((node for node in self.seen if node.name == host), None)
+        if node is not None:
+            placement.host, placement.address, placement.own = node.name, node.address, node.name == self.own
+            self.changes.announce()
+
+    def lasting(self) -> list[Node]:
+        """The hosts that take new instances and do not come and go: on these spares may wait."""
+        return [node for node in self.seen if not node.elastic and node.name not in self.drained]
 
     @property
     def instances_away(self) -> list[str]:
         return [instance_id for instance_id, host in self.places.items() if host in self.away]
 
-    def own_link(self) -> Host:
-        return self._links[self.own]
-
     def linked(self) -> Mapping[str, Host]:
-        """The hosts that are connected to, this one among them."""
+        """The hosts that are connected to, this one among them. A link outlives its host."""
         return dict(self._links)
-
-    async def release_host(self, name: str) -> None:
-        """Ends the team's actor on a host that has nothing of it, since Ray takes none for idle that has an actor.
-
-        Raises ``UnavailableError`` when Ray does not answer.
-        """
-        turn = self._connecting.setdefault(name, asyncio.Lock())
-        async with turn:
-            if not self.is_empty(name):
-                return
-            self._links.pop(name, None)
-            await self._cluster.leave(name)
-
-    def is_empty(self, name: str) -> bool:
-        """Nothing of the team is on the host or will be, also nothing that could go on there some day."""
-        coming = {placement.host for placement in self._promised}
-        return name != self.own and name not in {*coming, *self.places.values()}
 
     async def link(self, name: str) -> Host:
         """The link to a host. Raises ``UnavailableError`` when Ray does not run there now."""
-        turn = self._connecting.setdefault(name, asyncio.Lock())
-        async with turn:
+        async with self._connecting.setdefault(name, asyncio.Lock()):
             if name not in self._links:
                 node = next((node for node in await self.nodes() if node.name == name), None)
                 if node is None:
                     raise UnavailableError(_away(name))
                 self._links[name] = await self._cluster.connect(node)
             return self._links[name]
+
+    async def release_host(self, name: str) -> None:
+        """Ends the team's actor on a host that has nothing of it, since Ray takes none for idle that has an actor.
+
+        Raises ``UnavailableError`` when Ray does not answer.
+        """
+        async with self._connecting.setdefault(name, asyncio.Lock()):
+            if self.is_empty(name):
+                self._links.pop(name, None)
+                await self._cluster.leave(name)
+
+    def is_empty(self, name: str) -> bool:
+        """Nothing of the team is on the host or will be, also nothing that could go on there some day."""
+        coming = {placement.host for placement in self._promised}
+        return name != self.own and name not in {*coming, *self.places.values()}
 
 
 def _away(host: str) -> str:
@@ -308,15 +325,11 @@ async def placed(scheduler: HostScheduler | None, request: SpawnRequest) -> Asyn
             )
         yield None
         return
-    async with scheduler.placed(_wanted(scheduler, request)) as placement:
+    host = request.host or ""
+    if request.workspace_mode == "shared" and not host and not request.labels:
+        host = scheduler.own  # where the directory is, unless the caller says that it is on another host, too
+    async with scheduler.placed(PlacementRequest(host=host, labels=request.labels)) as placement:
         yield placement
-
-
-def _wanted(scheduler: HostScheduler, request: SpawnRequest) -> PlacementRequest:
-    """A directory itself is on this host, unless the caller says that it is on another one, too."""
-    if request.workspace_mode == "shared" and not request.host and not request.labels:
-        return PlacementRequest(host=scheduler.own)
-    return PlacementRequest(host=request.host or "", labels=request.labels)
 
 
 def choose(
@@ -339,8 +352,8 @@ def choose(
 
 def most_free(nodes: Iterable[Node], used: Mapping[str, int]) -> Node | None:
     """The one with the greatest share of free slots; None when all are full."""
-    free = [node for node in nodes if used.get(node.name, 0) < _slots(node)]
-    return max(free, key=lambda node: _order(node, used), default=None)
+    free = [node for node in nodes if _free(node, used) > 0]
+    return max(free, key=lambda node: _rank(node, used), default=None)
 
 
 def nearly_as_good(
@@ -350,23 +363,19 @@ def nearly_as_good(
 
     So a placement on one of them for another reason leaves the spread of instances uneven by one at most.
     """
-    free = [
-        node
-        for node in nodes
-        if _fits(node, wanted) and node.name not in drained and used.get(node.name, 0) < _slots(node)
-    ]
-    best = max((_share(node, used, 0) for node in free), default=0.0)
-    near = [node for node in free if _share(node, used, 1) >= best]
-    return sorted(near, key=lambda node: _order(node, used), reverse=True)
+    fitting = [node for node in nodes if _fits(node, wanted) and node.name not in drained and _free(node, used) > 0]
+    best = max((_free(node, used) / _slots(node) for node in fitting), default=0.0)
+    near = [node for node in fitting if (_free(node, used) + 1) / _slots(node) >= best]
+    return sorted(near, key=lambda node: _rank(node, used), reverse=True)
 
 
-def _share(node: Node, used: Mapping[str, int], without: int) -> float:
-    return (_slots(node) - used.get(node.name, 0) + without) / _slots(node)
+def _rank(node: Node, used: Mapping[str, int]) -> tuple[float, int, str]:
+    free = _free(node, used)
+    return free / _slots(node), free, node.name
 
 
-def _order(node: Node, used: Mapping[str, int]) -> tuple[float, int, str]:
-    left = _slots(node) - used.get(node.name, 0)
-    return left / _slots(node), left, node.name
+def _free(node: Node, used: Mapping[str, int]) -> int:
+    return _slots(node) - used.get(node.name, 0)
 
 
 def _slots(node: Node) -> int:
@@ -376,24 +385,3 @@ def _slots(node: Node) -> int:
 def _fits(node: Node, wanted: PlacementRequest) -> bool:
     named = not wanted.host or wanted.host in (node.name, node.address)
     return named and all(node.labels.get(key) == value for key, value in wanted.labels.items())
-
-
-class FailureDetector:
-    """Since when hosts are missing, and whether their instances may go on elsewhere; pure."""
-
-    def __init__(self) -> None:
-        self._seen: set[str] = set()
-        self._since: dict[str, float] = {}
-
-    def see(self, there: Collection[str]) -> list[str]:
-        """Notes the hosts that are there; returns those that were missing until now."""
-        back = [host for host in self._since if host in there]
-        for host in back:
-            del self._since[host]
-        self._seen.update(there)
-        return back
-
-    def miss(self, host: str, now: float) -> bool:
-        """Notes that a host is missing; returns whether the wait for it is over."""
-        waited_s = now - self._since.setdefault(host, now)
-        return waited_s >= (FENCE_S if host in self._seen else RETURN_S)

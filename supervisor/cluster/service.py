@@ -7,20 +7,22 @@ move instances and work between hosts. All in the supervisor's event loop.
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import socket
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NoReturn
 
 from actors.backoff import Backoff, RetrySchedule
 from actors.concurrency import TaskSet, every
 from actors.errors import InvalidRequestError, PhalanxError
+from actors.files import write_private
 from actors.home import Home
 from actors.nodes import Node
 from supervisor.api import requests, results
 from supervisor.api.verbs import Caller, Handler
-from supervisor.cluster.migration import Drainer, Failover, WorkSync, read_drained, write_drained
+from supervisor.cluster.migration import Drainer, Failover, WorkSync
 from supervisor.cluster.scheduler import HostScheduler
 from supervisor.team.team import Team
 
@@ -66,7 +68,6 @@ class HostConnector:
                 self._work.begin(self._connect(node.name))
 
     async def _release_if_empty(self, name: str, now: float, *, linked: bool) -> None:
-        """Releases an elastic host that has been empty for ``LET_GO_S``."""
         if not linked or not self._scheduler.is_empty(name):
             self._empty_since.pop(name, None)
         elif now - self._empty_since.setdefault(name, now) >= LET_GO_S:
@@ -97,14 +98,13 @@ class NoClusterService:
         """Nothing runs."""
 
     async def _refuse(self, request: requests.Request, caller: Caller) -> NoReturn:
-        """Raises ``InvalidRequestError``."""
         raise InvalidRequestError(
             f"This team is on one machine, {socket.gethostname()}. docs/cluster.md says how it gets more of them."
         )
 
 
 class ClusterService:
-    """Lists and drains the hosts of a cluster. All in the supervisor's event loop."""
+    """Lists and drains the hosts of a cluster."""
 
     def __init__(
         self,
@@ -126,7 +126,7 @@ class ClusterService:
         return {"hosts": self.hosts, "drain": self.drain}
 
     async def begin(self) -> None:
-        self._scheduler.drained = await asyncio.to_thread(read_drained, self._home)
+        self._scheduler.drained = await asyncio.to_thread(_read_drained, self._home)
         for member in self._team.registry.everyone():
             if member.record.host:
                 self._scheduler.places.update(dict.fromkeys(member.record.names, member.record.host))
@@ -138,23 +138,22 @@ class ClusterService:
             await loop.end()
 
     async def hosts(self, request: requests.HostsRequest, caller: Caller) -> results.HostsResult:
-        scheduler = self._scheduler
-        nodes = {node.name: node for node in await scheduler.nodes()}
-        counted = Counter(scheduler.holders().values())
-        lost = [name for name in counted if name and name not in nodes]
-        found = [self._info(node, counted.get(name, 0)) for name, node in sorted(nodes.items())]
-        return results.HostsResult(hosts=[*found, *(_lost(name, counted[name]) for name in sorted(lost))])
+        nodes = {node.name: node for node in await self._scheduler.nodes()}
+        counted = Counter(self._scheduler.instance_hosts().values())
+        lost = sorted(name for name in counted if name and name not in nodes)
+        found = [self._info(name, nodes.get(name), counted[name]) for name in (*sorted(nodes), *lost)]
+        return results.HostsResult(hosts=found)
 
-    def _info(self, node: Node, instances: int) -> results.HostInfo:
-        scheduler = self._scheduler
+    def _info(self, name: str, node: Node | None, instances: int) -> results.HostInfo:
+        """``node``: None for a host that is lost."""
         return results.HostInfo(
-            host=node.name,
-            address=node.address,
-            status="drained" if node.name in scheduler.drained else "up",
+            host=name,
+            address=node.address if node else "",
+            status=("drained" if name in self._scheduler.drained else "up") if node else "away",
             instances=instances,
-            slots=node.slots or 0,
-            supervisor=node.name == scheduler.own,
-            labels=dict(node.labels),
+            slots=(node.slots or 0) if node else 0,
+            supervisor=name == self._scheduler.own,
+            labels=dict(node.labels) if node else {},
         )
 
     async def drain(self, request: requests.DrainRequest, caller: Caller) -> results.DrainResult:
@@ -164,7 +163,7 @@ class ClusterService:
             known = ", ".join(sorted(names))
             raise InvalidRequestError(f"There is no host {request.host}. There are: {known}. See phalanx hosts.")
         drained = scheduler.drained - {request.host} if request.undo else scheduler.drained | {request.host}
-        await asyncio.to_thread(write_drained, self._home, drained)
+        await asyncio.to_thread(_write_drained, self._home, drained)
         scheduler.drained = drained
         if request.wait and not request.undo:
             await self._until_empty(request, caller)
@@ -187,7 +186,14 @@ class ClusterService:
         await self._team.changes.until(empty, request.timeout_seconds)
 
 
-def _lost(name: str, instances: int) -> results.HostInfo:
-    return results.HostInfo(
-        host=name, address="", status="away", instances=instances, slots=0, supervisor=False, labels={}
-    )
+def _read_drained(home: Home) -> set[str]:
+    """The drained hosts, which outlive the supervisor; empty when nothing is kept."""
+    try:
+        return set(map(str, json.loads(home.drained_file.read_text())))
+    except (OSError, ValueError, TypeError):
+        return set()
+
+
+def _write_drained(home: Home, hosts: Collection[str]) -> None:
+    """Raises ``SettingsError``."""
+    write_private(home.drained_file, json.dumps(sorted(hosts)))

@@ -2,7 +2,6 @@
 
 A ``Pool`` does not know what its spares are. Its ``SpareMaker`` makes, checks and ends them; ``targets`` says how many
 of each key there shall be now. More can be ordered: an order holds until spawns have taken it.
-``supervisor.pool.service`` builds the three pools and hands their spares to spawns.
 
 Promises: a spare goes to one taker only, and to none once it is found bad. Taking one never waits. Nothing is made
 before ``recognise`` was called with what an earlier supervisor left, nor by a supervisor that was replaced. Spares are
@@ -116,7 +115,6 @@ class Pool(Generic[Key, Content]):
         """Left by an earlier supervisor."""
         self._ending: list[Spare[Key, Content]] = []
         self._end_failed: list[Spare[Key, Content]] = []
-        """Their end failed so far."""
         self._being_made: dict[str, Key] = {}
         """The key of each that is being made or waits for its permit, by name."""
         self._ordered: Counter[Key] = Counter()
@@ -147,10 +145,9 @@ class Pool(Generic[Key, Content]):
         """How many are ready on each host."""
         return Counter(spare.host for spare in self.ready())
 
-    @property
-    def wanted(self) -> int:
-        """How many spares there shall be, of all keys."""
-        return self._wanted().total()
+    def wanted(self) -> Counter[Key]:
+        """How many spares there shall be, by key."""
+        return Counter(self._targets()) | self._ordered
 
     @property
     def orders(self) -> Mapping[Key, int]:
@@ -182,7 +179,7 @@ class Pool(Generic[Key, Content]):
             return
         found = next((spare for spare in self.ready() if host in {"", spare.host}), None)
         if found is not None:
-            for key in {*self._wanted(), found.key}:
+            for key in {*self.wanted(), found.key}:
                 self._makes.failed(key, time.monotonic())
             self._give_up_ordered(found.key, "One was given up, because an instance needed its room.")
             self.reject(found, "its room is needed")
@@ -237,7 +234,7 @@ class Pool(Generic[Key, Content]):
     @property
     def waits_for(self) -> str:
         """Why there are too few, in words that go on after "waits for"; empty when there are enough."""
-        lacking = self._wanted() - Counter(spare.key for spare in self.ready())
+        lacking = self.wanted() - Counter(spare.key for spare in self.ready())
         if not lacking:
             return ""
         possible = [key for key in lacking if not self._maker.obstacle(key)]
@@ -268,12 +265,9 @@ class Pool(Generic[Key, Content]):
             except FencedError:
                 logger.warning("no %s is made any more: another supervisor has the state", self._maker.what)
                 return
-            except PhalanxError as error:
-                logger.warning("the pool (%s) is checked again later: %s", self._maker.what, error)
-                await asyncio.sleep(PAUSE_S)
-            except Exception:
-                # Ray raises errors of its own kind; none of them may end this loop.
-                logger.exception("the pool (%s) is checked again later", self._maker.what)
+            except Exception as error:  # Ray raises errors of its own kind; none of them may end this loop.
+                known = isinstance(error, PhalanxError)
+                logger.warning("the pool (%s) is checked again later: %s", self._maker.what, error, exc_info=not known)
                 await asyncio.sleep(PAUSE_S)
             await self._changes.until(self._has_work, min(self._makes.pause_s(time.monotonic()) or EVERY_S, EVERY_S))
 
@@ -288,7 +282,7 @@ class Pool(Generic[Key, Content]):
         if unused := self._unused(self._lacking()):
             self.trim(unused)
         self._used_at = {key: at for key, at in self._used_at.items() if now - at < self._unused_s}
-        self._makes.forget_all_but(self._wanted())
+        self._makes.forget_all_but(self.wanted())
         while (key := self._next(self._lacking())) is not None:
             name = self._maker.new_name(key)
             self._being_made[name] = key
@@ -309,12 +303,9 @@ class Pool(Generic[Key, Content]):
         await self._making.end()
         await self._work.end()
 
-    def _wanted(self) -> Counter[Key]:
-        return Counter(self._targets()) | self._ordered
-
     def _lacking(self) -> Counter[Key]:
         """How many more there shall be of each key; negative when there are too many."""
-        lacking = self._wanted()
+        lacking = self.wanted()
         lacking.subtract(spare.key for spare in self._spares)
         return lacking
 
@@ -339,9 +330,8 @@ class Pool(Generic[Key, Content]):
 
     def _has_work(self) -> bool:
         lacking = self._lacking()
-        if self._next(lacking) is not None or self._unused(lacking):
-            return True
-        return any(map(self._maker.fault, self._spares))
+        to_do = self._next(lacking) is not None or self._unused(lacking)
+        return bool(to_do) or any(map(self._maker.fault, self._spares))
 
     async def _make(self, name: str, key: Key) -> None:
         try:

@@ -1,35 +1,40 @@
 """The three pools of a team, how many spares each shall have, and the verb ``prewarm_resources``.
 
-``AgentStarter`` takes spares from here. The targets are: of actors, the settings' number on each host, as
-far as it has slots; of agents, the settings' number of the kind that was last asked for, once the team is in use; of
-worktrees, the settings' number for each of the directories that were last worked on. What is ordered comes on top. All
-of it runs in the supervisor's event loop.
+Spawns take spares from here. The targets are: of actors, the settings' number on each host, as far as it has slots; of
+agents, the settings' number of the kind that was last asked for, once the team is in use; of worktrees, the settings'
+number for each of the directories that were last worked on. What is ordered comes on top.
+
+An order holds until spawns have taken it, until ``phalanx down``, or until the machine reboots: after a reboot nobody
+has asked for it. ``OrderBook`` stores orders for a supervisor that comes back. The kind of agent that was last asked
+for outlives them, because the settings' spares are of that kind. All of it runs in the supervisor's event loop.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections import OrderedDict
 from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from actors.concurrency import ChangeNotifier
+from pydantic import TypeAdapter
+
+from actors.concurrency import ChangeNotifier, TaskSet
 from actors.errors import FencedError, InvalidRequestError, PhalanxError, StoreError
 from actors.worktrees.model import Workspace
 from supervisor.api.requests import PrewarmRequest, SpawnRequest
 from supervisor.api.results import PrewarmResult
 from supervisor.api.verbs import Caller, Handler
 from supervisor.metrics.snapshot import HostPool, PoolSnapshot, SpareCount
-from supervisor.pool.actors import ActorMaker, ActorPool
-from supervisor.pool.agents import AgentMaker, AgentSpec, spare_agent
-from supervisor.pool.orders import OrderBook, PoolOrders
-from supervisor.pool.placement import SparePlacement
+from supervisor.pool.makers import ActorMaker, ActorPool, AgentMaker, AgentSpec, WorktreeMaker, spare_agent
+from supervisor.pool.placement import SparePlacement, StaleSpareCleaner
 from supervisor.pool.pool import EVERY_S, Pool, Spare
-from supervisor.pool.worktrees import StaleSpareCleaner, WorktreeMaker
+from supervisor.records import Unreadable, decode_plain, encode_plain
 from supervisor.settings.live import LiveSettings, TunableValues
 from supervisor.spawning.admission import FairSemaphore, MemoryAdmission, WorkDirPolicy
+from supervisor.store import keys
+from supervisor.store.base import StateStore
 from supervisor.team.registry import InstanceStage, Member
 from supervisor.team.team import Team
 
@@ -42,7 +47,64 @@ DIRECTORIES = 4
 _STORE_AGAIN_S = 5.0
 _FIRST_PAUSE_S = 1.0
 _LONGEST_WAIT_S = 3600.0
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _NO_DIRECTORY = "the first spawn of an isolated instance: they are for the repositories that are worked on"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolOrders:
+    kinds: Mapping[str, AgentSpec] = field(default_factory=dict)
+    """By key. Values of environment variables may be secrets and are not stored."""
+    current: str = ""
+    """The key of the kind that was last asked for."""
+    agents: Mapping[str, int] = field(default_factory=dict)
+    """How many are ordered, by key."""
+    worktrees: Mapping[str, int] = field(default_factory=dict)
+    """How many are ordered, by directory."""
+
+
+def this_boot() -> str:
+    """An id that changes with each reboot of the machine."""
+    return _BOOT_ID.read_text().strip()
+
+
+class OrderBook:
+    def __init__(self, store: StateStore, boot: str) -> None:
+        self._store = store
+        self._boot = boot
+        self._stored = PoolOrders()
+
+    async def load(self, unreadable: Unreadable) -> PoolOrders:
+        """The orders that still hold of those that an earlier supervisor stored. Raises ``StoreError``."""
+        for _, found in unreadable.readable(await self._store.load(keys.POOL_ORDERS), _decode):
+            self._stored = found.orders
+            if found.boot != self._boot:
+                return PoolOrders(kinds=found.orders.kinds, current=found.orders.current)
+        return self._stored
+
+    def lacks(self, orders: PoolOrders) -> bool:
+        """Whether the store has others."""
+        return orders != self._stored
+
+    async def save(self, orders: PoolOrders) -> None:
+        """Raises ``StoreError``."""
+        if self.lacks(orders):
+            record = encode_plain(_ADAPTER.dump_python(_Stored(boot=self._boot, orders=orders), mode="json"))
+            await self._store.save({keys.POOL_ORDERS: record})
+            self._stored = orders
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Stored:
+    boot: str
+    orders: PoolOrders
+
+
+_ADAPTER = TypeAdapter(_Stored)
+
+
+def _decode(data: bytes) -> _Stored:
+    return _ADAPTER.validate_python(decode_plain(data))
 
 
 class Pools:
@@ -81,9 +143,9 @@ class Pools:
         """The key of the kind of agent that was last asked for."""
         self._in_use = False
         """Whether an instance of the team runs or was asked for; before that the settings' agents are not needed."""
-        self._recent_dirs: OrderedDict[Path, None] = OrderedDict()
+        self._recent_dirs: list[Path] = []
         """The latest at the end."""
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tasks = TaskSet("keep the pools")
         self.actors: ActorPool = Pool(
             actors,
             lambda: placement.actor_room(spare_actors),
@@ -121,20 +183,18 @@ class Pools:
     def _note_kind(self, spec: AgentSpec) -> None:
         """From now on the settings' agents are of this kind."""
         self._current, self._in_use = spec.key, True
-        self._remember(spec.key, spec)
+        self._remember(spec)
         self.agents.use(spec.key)
 
-    def _remember(self, key: str, spec: AgentSpec) -> None:
+    def _remember(self, spec: AgentSpec) -> None:
         specs = self._agent_maker.specs
-        specs[key] = spec
-        for other in specs.keys() - {key, self._current, *self.agents.orders}:
+        specs[spec.key] = spec
+        for other in specs.keys() - {spec.key, self._current, *self.agents.orders}:
             del specs[other]
 
     def _note_directory(self, work_dir: Path) -> None:
-        self._recent_dirs[work_dir] = None
-        self._recent_dirs.move_to_end(work_dir)
-        while len(self._recent_dirs) > DIRECTORIES:
-            self._recent_dirs.popitem(last=False)
+        others = [each for each in self._recent_dirs if each != work_dir]
+        self._recent_dirs = [*others, work_dir][-DIRECTORIES:]
 
     def _agent_targets(self) -> Mapping[str, int]:
         self._in_use = self._in_use or self._team.members.any
@@ -163,7 +223,7 @@ class Pools:
         ordered: list[tuple[Pool[Any, Any], Hashable]] = []
         if instances is not None:
             self._current = self._current or spec.key
-            self._remember(spec.key, spec)
+            self._remember(spec)
             self.agents.order(spec.key, instances)
             ordered.append((self.agents, spec.key))
         if worktrees is not None:
@@ -213,10 +273,9 @@ class Pools:
     @property
     def _orders(self) -> PoolOrders:
         agents = self.agents.orders
+        known = {*agents, self._current}
         return PoolOrders(
-            kinds={
-                key: spec.stored for key, spec in self._agent_maker.specs.items() if key in {*agents, self._current}
-            },
+            kinds={key: spec.stored for key, spec in self._agent_maker.specs.items() if key in known},
             current=self._current,
             agents=agents,
             worktrees={str(work_dir): count for work_dir, count in self.worktrees.orders.items()},
@@ -230,15 +289,15 @@ class Pools:
         return PoolSnapshot(
             instances=SpareCount(
                 ready=agents.total(),
-                wanted=max(settings.prewarm_instances, self.agents.wanted),
+                wanted=max(settings.prewarm_instances, self.agents.wanted().total()),
                 waits_for=self.agents.waits_for or self._first_use(),
             ),
             worktrees=SpareCount(
                 ready=worktrees.total(),
-                wanted=max(size, self.worktrees.wanted),
+                wanted=max(size, self.worktrees.wanted().total()),
                 waits_for=self.worktrees.waits_for or ("" if self._recent_dirs or not size else _NO_DIRECTORY),
             ),
-            actors=SpareCount(ready=actors.total(), wanted=self.actors.wanted),
+            actors=SpareCount(ready=actors.total(), wanted=self.actors.wanted().total()),
             hosts={
                 name: HostPool(instances=agents[name], worktrees=worktrees[name], actors=actors[address])
                 for address, name in self._placement.names.items()
@@ -267,9 +326,10 @@ class Pools:
         spares = self._team.registry.spares()
         self.agents.recognise(spare_agent(each) for each in spares if each.record.stage is InstanceStage.SPARE)
         self.worktrees.recognise(())
-        loops = (self.actors.keep(), self.agents.keep(), self.worktrees.keep(), self._cleaner.keep())
-        more = (self._keep_orders(), self._follow_hosts(), self._make_room())
-        self._tasks = [asyncio.create_task(each) for each in (*loops, *more)]
+        for pool in (self.actors, self.agents, self.worktrees):
+            self._tasks.begin(pool.keep())
+        for loop in (self._cleaner.keep(), self._keep_orders(), self._follow_hosts(), self._make_room()):
+            self._tasks.begin(loop)
 
     async def _keep_orders(self) -> None:
         """Stores a moment later what was taken of an order or given up: a crash in between makes one spare too many."""
@@ -306,9 +366,7 @@ class Pools:
 
     async def end(self) -> None:
         """Ready spares stay for the next supervisor."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._tasks.end()
         for pool in (self.actors, self.agents, self.worktrees):
             await pool.end()
 

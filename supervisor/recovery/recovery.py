@@ -20,7 +20,7 @@ from actors.errors import FencedError, PhalanxError, UnavailableError
 from actors.host.host import Host
 from actors.instance.reports import InstanceSnapshot
 from supervisor.cluster.scheduler import HostScheduler
-from supervisor.pool.actors import PREFIX, ActorPool, spare_actor
+from supervisor.pool.makers import PREFIX, ActorPool, spare_actor
 from supervisor.ports import InstanceFactory
 from supervisor.recovery.reconciler import (
     Act,

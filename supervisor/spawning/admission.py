@@ -47,9 +47,22 @@ def say_nothing(_what: str) -> None:
     """For starts in the background."""
 
 
+def any_slots(_host: str) -> int:
+    """On one machine, where memory alone counts."""
+    return 1
+
+
 class MemoryAdmission:
-    def __init__(self, host: Host, agent_mb: int, reserve_mb: int, patience_s: float = PATIENCE_S) -> None:
-        """``agent_mb``: memory of a Claude Code with its actor."""
+    def __init__(
+        self,
+        host: Host,
+        agent_mb: int,
+        reserve_mb: int,
+        patience_s: float = PATIENCE_S,
+        slots_left: Callable[[str], int] = any_slots,
+    ) -> None:
+        """``agent_mb``: memory of a Claude Code with its actor. ``slots_left``: the free slots of a host of a cluster
+        (empty: this one), without those of starts under way. Below zero, a spare has to give way."""
         self._host = host
         self._agent_mb = agent_mb
         self._reserve_mb = reserve_mb
@@ -60,9 +73,7 @@ class MemoryAdmission:
         """By host; the empty name is this host."""
         self._full: set[str] = set()
         self._found_full = ChangeNotifier()
-        self.slots_left: Callable[[str], int] = lambda _host: 1
-        """The free slots of a host of a cluster (empty: this one), without those of starts under way. Below zero, a
-        spare has to give way."""
+        self._slots_left = slots_left
 
     @property
     def warning(self) -> str:
@@ -85,7 +96,7 @@ class MemoryAdmission:
 
     async def fits(self, agent: str) -> bool:
         """Whether one more agent could start now, with none waiting before it."""
-        return not self._queues[""].waiting and self.slots_left("") > 0 and await self._has_room(self._need_mb(agent))
+        return not self._queues[""].waiting and self._slots_left("") > 0 and await self._has_room(self._need_mb(agent))
 
     @asynccontextmanager
     async def hold(
@@ -132,7 +143,7 @@ class MemoryAdmission:
             if queue.waiting:
                 wait()
             async with queue.turn:
-                while not (self.slots_left(host) >= 0 if host else await self._has_room(need_mb)):
+                while not (self._slots_left(host) >= 0 if host else await self._has_room(need_mb)):
                     wait()
                     if self._is_refused(queue):
                         raise UnavailableError(self._refusal(host, why()))
@@ -168,13 +179,13 @@ class MemoryAdmission:
     async def _has_room(self, need_mb: int) -> bool:
         load = await self._host.load()
         self._free_mb = load.memory_available_bytes // _MB - self._reserve_mb - self._promised_mb
-        return self._free_mb >= need_mb and self.slots_left("") >= 0
+        return self._free_mb >= need_mb and self._slots_left("") >= 0
 
     def _need_mb(self, agent: str) -> int:
         return min(self._agent_mb, _DEMO_MB) if agent == "demo" else self._agent_mb
 
     def _why_full(self, need_mb: int) -> str:
-        if self.slots_left("") < 0:
+        if self._slots_left("") < 0:
             return _SLOTS_TAKEN
         return (
             f"{max(self._free_mb, 0)} MB are free beside the reserve of {self._reserve_mb} MB, and one needs up to "

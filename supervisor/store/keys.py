@@ -14,7 +14,7 @@ LAST_NUMBER = "team/last_number"
 LAST_SPARE = "team/last_spare"
 """The highest number that a spare of this team has ever had."""
 POOL_ORDERS = "pool/orders"
-"""Which spares are ordered, see ``pool.orders``."""
+"""Which spares are ordered, see ``pool.service``."""
 RESTORED = "team/restored"
 """The mirror that the state was restored from, see ``base.origin_record``."""
 

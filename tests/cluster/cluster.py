@@ -8,15 +8,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.cluster.asking import wait_for_nodes
+from tests.cluster.asking import make_project, wait_for_nodes
 from tests.cluster.rig import Rig, RigHost
 from tests.cluster.rig.launcher import ROOT, Launcher
 
 _JOINED_S = 240.0
-_PROJECT = """
-git init -q -b main project && cd project && git config user.name Tester && git config user.email t@example.invalid
-echo one > README && git add . && git commit -q -m One
-"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +36,7 @@ def cluster_of(
             head = rig.hosts[0]
             joined = sorted(wait_for_nodes(head, hosts, _JOINED_S))
             assert len(joined) == hosts, f"only {joined} within {_JOINED_S} s"
-            head.ssh("sh", "-c", _PROJECT)
+            make_project(head)
             yield HostsUp(rig=rig, launcher=launcher)
         finally:
             launcher.close()

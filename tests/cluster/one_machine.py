@@ -18,6 +18,8 @@ from actors.home import Home
 from actors.host.cluster import RayCluster, own_address
 from actors.instance.actor import RayInstances
 from supervisor.cluster.scheduler import HostScheduler, PlacementRequest
+from supervisor.team.links import InstanceLinks
+from supervisor.team.registry import Registry
 
 WORKER = "127.0.0.2"
 _STORE = 80_000_000
@@ -46,7 +48,7 @@ async def _look(cluster: Any, worker: Any, home: Home) -> dict[str, Any]:
     catalog = AgentCatalog(claude_command="claude", python=sys.executable)
     hosts = RayCluster(home, catalog, "team")
     own: Any = None
-    scheduler = HostScheduler("head", own, hosts, 0)
+    scheduler = HostScheduler("head", own, hosts, Registry(), InstanceLinks())
     nodes = await scheduler.nodes()
     seen: dict[str, Any] = {"hosts": {each.name: [each.address, each.slots, dict(each.labels)] for each in nodes}}
     seen["placed"] = await _place(scheduler)
@@ -68,7 +70,6 @@ async def _look(cluster: Any, worker: Any, home: Home) -> dict[str, Any]:
 
 async def _place(scheduler: HostScheduler) -> list[str]:
     """Where three go one after another, each with its slot kept, and one that asks for a label."""
-    scheduler.holders = dict
     found = []
     for wanted in (PlacementRequest(), PlacementRequest(labels={"disk": "fast"}), PlacementRequest()):
         found.append(await scheduler.placed(wanted).__aenter__())

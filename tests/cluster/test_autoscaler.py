@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.cluster.asking import phalanx, wait_for_nodes_with
+from tests.cluster.asking import make_project, offered, phalanx, spawn, wait_until
 from tests.cluster.rig import Rig, RigHost
 from tests.cluster.rig.launcher import provide_environment
 
@@ -85,24 +85,19 @@ def head(make_rig: Callable[[int], Rig]) -> RigHost:
     words = ("env", *(f"{name}={value}" for name, value in variables.items()))
     start = ("checkout/scripts/host", "head", "--slots", "1", "--autoscaling-config=scaling.yaml")
     host.ssh(*words, *start, timeout_s=120)
-    host.ssh("sh", "-c", _PROJECT)
+    make_project(host)
     phalanx(host, "up")
     return host
 
 
-_PROJECT = """
-git init -q -b main project && cd project && git config user.name Tester && git config user.email t@example.invalid
-echo one > README && git add . && git commit -q -m One
-"""
-
-
 def test_a_spawn_that_finds_no_room_brings_a_host_and_one_that_finds_some_does_not(head: RigHost) -> None:
-    phalanx(head, "spawn", "--dir", ".", "hello")
-    assert wait_for_nodes_with(head, "claude_slot", 1, 5.0) == [1.0]
+    spawn(head, "hello")
+    assert offered(head, "claude_slot") == [1.0]
 
     head.ssh("sh", "-c", _SPAWN_ASIDE.format(address=head.address))
 
-    assert wait_for_nodes_with(head, "claude_slot", 2, BROUGHT_S) == [1.0, 2.0], head.ssh("sh", "-c", _SAID)
+    brought = wait_until(lambda: offered(head, "claude_slot") == [1.0, 2.0], BROUGHT_S)
+    assert brought, head.ssh("sh", "-c", _SAID)
 
 
 _SAID = "tail -n 40 aside.log .phalanx/node/session_latest/logs/monitor.*"

@@ -16,10 +16,18 @@ import pytest
 
 from actors.home import Home
 from supervisor.store.keys import RedisKeys
-from tests.cluster.asking import phalanx, programs_on, wait_for_nodes
-from tests.cluster.losing import agents, kill_ray
-from tests.cluster.rig import Rig, RigHost
-from tests.cluster.rig.commands import RigError
+from tests.cluster.asking import (
+    agents,
+    kill_ray,
+    make_project,
+    phalanx,
+    programs_on,
+    spawn,
+    times_asked,
+    wait_for_nodes,
+    wait_until,
+)
+from tests.cluster.rig import Rig, RigError, RigHost
 from tests.cluster.rig.launcher import Launcher
 from tests.integration.store.redis_server import RedisProcess, require_redis
 
@@ -31,7 +39,6 @@ others used both cores."""
 REDIS_BACK_S = 60.0
 ARRIVED_S = 30.0
 PASSWORD = "s3cret-of-redis"
-_POLL_S = 0.5
 
 
 @pytest.fixture(scope="module")
@@ -62,44 +69,17 @@ def head(rig: Rig, launcher: Launcher) -> RigHost:
     """With a team, an instance on each host, and a repository, which no other host has."""
     head = rig.hosts[0]
     assert len(wait_for_nodes(head, 3, BACK_S)) == 3
-    head.ssh("sh", "-c", _PROJECT)
+    make_project(head)
     phalanx(head, "up")
     for host in rig.hosts:
-        spawn_on(head, host.name)
+        spawn(head, "hello", "--host", host.name)
     return head
-
-
-_PROJECT = """
-git init -q -b main project && cd project && git config user.name Tester && git config user.email t@example.invalid
-echo one > README && git add . && git commit -q -m One
-"""
-
-
-def spawn_on(head: RigHost, host: str) -> str:
-    return str(phalanx(head, "spawn", "--dir", ".", "--host", host, "hello")["instanceId"])
 
 
 def instances(head: RigHost) -> dict[str, dict[str, Any]]:
     """By their hosts: of those that live, each host has one."""
     listed = phalanx(head, "list")["instances"]
     return {each["host"]: each for each in listed if each["status"] not in ("failed", "stopped")}
-
-
-def wait_until(what: Callable[[], bool], timeout_s: float) -> bool:
-    deadline = time.monotonic() + timeout_s
-    while time.monotonic() < deadline:
-        try:
-            if what():
-                return True
-        except RigError:
-            pass
-        time.sleep(_POLL_S)
-    return False
-
-
-def times_asked(head: RigHost, instance_id: str, text: str) -> int:
-    page = phalanx(head, "read", "--lines", "1000", instance_id)
-    return sum(text in str(entry) for entry in page["entries"] if entry["kind"] == "question")
 
 
 def accept_on_each(head: RigHost, hosts: list[RigHost], text: str) -> list[str]:
@@ -115,12 +95,8 @@ def accept_on_each(head: RigHost, hosts: list[RigHost], text: str) -> list[str]:
 
 def check_arrived_once(head: RigHost, asked: list[str], text: str) -> None:
     for instance_id in asked:
-        assert wait_until(partial(has_arrived, head, instance_id, text), ARRIVED_S)
+        assert wait_until(partial(times_asked, head, instance_id, text), ARRIVED_S)
         assert times_asked(head, instance_id, text) == 1
-
-
-def has_arrived(head: RigHost, instance_id: str, text: str) -> bool:
-    return times_asked(head, instance_id, text) > 0
 
 
 def check_all_follow_again(head: RigHost, began: float, hosts: list[RigHost]) -> None:
@@ -154,7 +130,7 @@ def test_when_the_head_s_ray_is_killed_all_agents_go_on_and_are_adopted_in_place
 
     assert [agents(host) for host in rig.hosts] == before
     check_arrived_once(head, asked, "before the kill")
-    later = spawn_on(head, "host3")
+    later = spawn(head, "hello", "--host", "host3")
     assert times_asked(head, later, "hello") == 1
     phalanx(head, "terminate", later)
 
@@ -206,5 +182,5 @@ def test_a_head_that_lost_its_power_and_its_state_is_restored_from_redis_and_ado
     assert instances(head)[head.name]["instanceId"] == gone
     assert times_asked(head, gone, "before the kill") == 1
     check_arrived_once(head, asked, "before the power cut")
-    later = spawn_on(head, "host4")
+    later = spawn(head, "hello", "--host", "host4")
     assert times_asked(head, later, "hello") == 1

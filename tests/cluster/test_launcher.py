@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shlex
-import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,13 +12,23 @@ from typing import Any
 import pytest
 
 from supervisor import ray_node
-from tests.cluster.asking import living_nodes, phalanx, programs_on, taken_slots, wait_for_nodes, wait_without
-from tests.cluster.losing import sessions
-from tests.cluster.rig import Rig, RigHost
-from tests.cluster.rig.commands import RigError
+from tests.cluster.asking import (
+    git,
+    instance_hosts,
+    living_nodes,
+    make_project,
+    phalanx,
+    programs_on,
+    sessions,
+    spawn,
+    taken_slots,
+    times_asked,
+    wait_for_nodes,
+    wait_until,
+    wait_without,
+)
+from tests.cluster.rig import Rig, RigHost, login_home
 from tests.cluster.rig.launcher import Launcher
-from tests.cluster.rig.login import login_home
-from tests.cluster.team.calling import wait_until
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(400)]
 
@@ -53,48 +62,20 @@ def nodes(rig: Rig, launcher: Launcher) -> Mapping[str, Mapping[str, Any]]:
 def head(rig: Rig, nodes: Mapping[str, Mapping[str, Any]]) -> RigHost:
     """With a team and a repository, which no other host has."""
     head = rig.hosts[0]
-    head.ssh("sh", "-c", _PROJECT)
+    make_project(head)
     phalanx(head, "up")
     return head
 
 
-_PROJECT = """
-git init -q -b main project && cd project && git config user.name Tester && git config user.email t@example.invalid
-echo one > README && git add . && git commit -q -m One
-"""
-
-
-def spawn(head: RigHost, text: str, *options: str) -> str:
-    return str(phalanx(head, "spawn", "--dir", ".", *options, text)["instanceId"])
-
-
-def places(head: RigHost) -> dict[str, str]:
-    return {each["instanceId"]: each["host"] for each in phalanx(head, "list")["instances"]}
-
-
-def git(head: RigHost, *words: str) -> str:
-    return head.ssh("git", "-C", "project", *words)
-
-
-def wait_for_ref(head: RigHost, ref: str, file: str) -> str:
-    """The content of the file once the ref has it."""
-    deadline = time.monotonic() + CARRIED_S
-    while True:
-        try:
-            return git(head, "show", f"{ref}:{file}")
-        except RigError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.5)
+def has_at(head: RigHost, ref: str, file: str, text: str) -> bool:
+    """Whether the ref comes to have the file with this content."""
+    return wait_until(lambda: git(head, "show", f"{ref}:{file}") == text, CARRIED_S)
 
 
 def assert_slots_are_taken_by_instances_and_spares(head: RigHost) -> None:
     """One by each instance, and two on each host by spare actors; so Ray counts, soon."""
-    expected = len(places(head)) + 2 * len(living_nodes(head))
-    deadline = time.monotonic() + CARRIED_S
-    while (taken := taken_slots(head)) != expected and time.monotonic() < deadline:
-        time.sleep(0.5)
-    assert taken == expected
+    expected = len(instance_hosts(head)) + 2 * len(living_nodes(head))
+    assert wait_until(lambda: taken_slots(head) == expected, CARRIED_S), (taken_slots(head), expected)
 
 
 def listening(host_text: str) -> set[int]:
@@ -124,12 +105,12 @@ def test_ray_up_brings_up_ray_on_all_hosts_with_their_slots_and_labels(rig: Rig,
 def test_instances_are_spread_and_their_work_comes_home_mergeable(rig: Rig, head: RigHost) -> None:
     made = [spawn(head, f"@@demo commit file{number}.txt text{number}") for number in range(3)]
 
-    hosts = places(head)
+    hosts = instance_hosts(head)
     assert sorted(hosts[instance_id] for instance_id in made) == ["host2", "host3", "host4"]
     for number, instance_id in enumerate(made):
-        assert wait_for_ref(head, f"phalanx/{instance_id}", f"file{number}.txt").strip() == f"text{number}"
+        assert has_at(head, f"phalanx/{instance_id}", f"file{number}.txt", f"text{number}")
         git(head, "merge", "-q", "-m", "Merge", f"phalanx/{instance_id}")
-        assert (f"tmux -u -S {login_home()}/.phalanx" in programs_on(rig.hosts[number])) is True
+        assert f"tmux -u -S {login_home()}/.phalanx" in programs_on(rig.hosts[number])
     git(head, "fsck", "--strict")
     assert_slots_are_taken_by_instances_and_spares(head)
 
@@ -143,12 +124,12 @@ def why_on(head: RigHost, host: str) -> Mapping[str, str]:
 def test_a_host_can_be_chosen_by_name_and_by_label_and_be_drained(head: RigHost) -> None:
     named = spawn(head, "hello", "--host", "host4")
     labelled = spawn(head, "hello", "--label", "disk=fast")
-    hosts = places(head)
+    hosts = instance_hosts(head)
     assert (hosts[named], hosts[labelled]) == ("host4", "host3")
     phalanx(head, "drain", "host4", "--no-wait")
     later = [spawn(head, "hello") for _ in range(3)]
 
-    hosts = places(head)
+    hosts = instance_hosts(head)
     assert "host4" not in {hosts[instance_id] for instance_id in later}
     listed = {each["host"]: each for each in phalanx(head, "hosts")["hosts"]}
     assert listed["host4"]["status"] == "drained"
@@ -156,7 +137,7 @@ def test_a_host_can_be_chosen_by_name_and_by_label_and_be_drained(head: RigHost)
     phalanx(head, "drain", "host4", "--undo")
     phalanx(head, "drain", "host3", "--no-wait")
     assert wait_until(lambda: "Every host that is disk=fast is drained" in why_on(head, "host3")[labelled], CARRIED_S)
-    assert places(head)[labelled] == "host3"
+    assert instance_hosts(head)[labelled] == "host3"
     phalanx(head, "drain", "host3", "--undo")
     phalanx(head, "terminate", labelled)
 
@@ -174,21 +155,21 @@ def test_a_drained_host_hands_over_who_is_idle_at_once_and_who_is_at_work_after_
     phalanx(head, "interrupt", busy)
     assert phalanx(head, "drain", "host3")["remaining"] == []
 
-    hosts = places(head)
+    hosts = instance_hosts(head)
     assert "host3" not in {hosts[idle], hosts[busy]}
     there = next(host for host in rig.hosts if host.name == hosts[idle])
     assert there.ssh("cat", f".phalanx/worktrees/{idle}/draft.txt") == "draft\n"
     assert there.ssh("cat", f".phalanx/worktrees/{idle}/done.txt").strip() == "work"
     phalanx(head, "send", "--wait", idle, "afterwards")
-    assert [questions(head, idle, text) for text in ("@@demo commit", "afterwards")] == [1, 1]
-    assert [questions(head, busy, text) for text in ("@@demo never-answer", "for later")] == [1, 1], waiting
+    assert [times_asked(head, idle, text) for text in ("@@demo commit", "afterwards")] == [1, 1]
+    assert [times_asked(head, busy, text) for text in ("@@demo never-answer", "for later")] == [1, 1], waiting
     assert rig.hosts[1].ssh("sh", "-c", "ls .phalanx/worktrees") == ""
     assert "agents/demo/" not in programs_on(rig.hosts[1])
     phalanx(head, "drain", "host3", "--undo")
 
 
 def test_a_drain_goes_on_when_the_supervisor_is_killed_in_the_middle_of_it(rig: Rig, head: RigHost) -> None:
-    asked = {each: questions(head, each, "") for each, host in places(head).items() if host == "host4"}
+    asked = {each: times_asked(head, each) for each, host in instance_hosts(head).items() if host == "host4"}
     early = phalanx(head, "drain", "host4", "--timeout", "0.5")
     assert early["remaining"]
     head.ssh("kill", "-9", str(phalanx(head, "status")["supervisorPid"]))
@@ -196,12 +177,12 @@ def test_a_drain_goes_on_when_the_supervisor_is_killed_in_the_middle_of_it(rig: 
     assert wait_until(lambda: bool(phalanx(head, "status")), BACK_S)
     assert phalanx(head, "drain", "host4")["remaining"] == []
 
-    hosts = places(head)
+    hosts = instance_hosts(head)
     for instance_id, times in asked.items():
         there = [host.name for host in rig.hosts if instance_id in sessions(host)]
         assert there == [hosts[instance_id]] != ["host4"]
         phalanx(head, "send", "--wait", instance_id, "afterwards")
-        assert questions(head, instance_id, "") == times + 1
+        assert times_asked(head, instance_id) == times + 1
     phalanx(head, "drain", "host4", "--undo")
 
 
@@ -227,12 +208,6 @@ def test_agents_of_a_host_make_files_as_its_user_does_and_ray_s_are_private(rig:
     assert modes.split() == ["660", "660"]
 
 
-def questions(head: RigHost, instance_id: str, text: str) -> int:
-    """How often it was asked this, as its conversation tells."""
-    entries = phalanx(head, "read", "--lines", "1000", instance_id)["entries"]
-    return sum(text in str(entry) for entry in entries if entry["kind"] == "question")
-
-
 def test_messages_arrive_on_other_hosts_and_unsaved_work_comes_home_at_intervals(rig: Rig, head: RigHost) -> None:
     instance_id = spawn(head, "hello", "--host", "host3")
     sent = phalanx(head, "send", "--wait", instance_id, "a second message")
@@ -240,12 +215,12 @@ def test_messages_arrive_on_other_hosts_and_unsaved_work_comes_home_at_intervals
     rig.hosts[1].ssh("sh", "-c", f"echo draft > {worktree}/draft.txt")
 
     assert sent["status"] == "submitted"
-    assert wait_for_ref(head, f"refs/phalanx/saved/{instance_id}.latest", "draft.txt") == "draft\n"
+    assert has_at(head, f"refs/phalanx/saved/{instance_id}.latest", "draft.txt", "draft")
 
     ended = phalanx(head, "terminate", instance_id)["terminated"][0]
     assert ended["workspaceRemoved"]
     assert_slots_are_taken_by_instances_and_spares(head)
-    assert git(head, "show", f"{ended['savedRef']}:draft.txt") == "draft\n"
+    assert git(head, "show", f"{ended['savedRef']}:draft.txt") == "draft"
     assert rig.hosts[1].ssh("sh", "-c", f"ls -d {worktree} 2>/dev/null || echo gone").strip() == "gone"
 
 

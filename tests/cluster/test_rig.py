@@ -10,10 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.rig import Rig, RigHost
+from tests.cluster.rig import Rig, RigHost, login_home
 from tests.cluster.rig.commands import RigError, run
-from tests.cluster.rig.janitor import clear_away_the_lost
-from tests.cluster.rig.login import login_home
+from tests.cluster.rig.network import clear_away_the_lost
 
 pytestmark = pytest.mark.cluster
 

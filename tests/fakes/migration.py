@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -12,8 +13,8 @@ from actors.instance.reports import Report
 from actors.messages import Message, Receipt
 from actors.nodes import Node
 from actors.worktrees.model import Workspace
-from supervisor.cluster.migration import Drainer, Failover, Relocation
-from supervisor.cluster.scheduler import Placement, PlacementCancelledError, PlacementRequest
+from supervisor.cluster.migration import Drainer, Failover, WorkSync
+from supervisor.cluster.scheduler import FENCE_S, Placement, PlacementCancelledError, PlacementRequest
 from supervisor.team.registry import InstanceRecord, InstanceStage, Member
 from supervisor.team.team import Team
 from tests.fakes.calls import CallLog
@@ -26,8 +27,10 @@ from tests.fakes.team import FIRST, add_member
 class FakeMigration:
     """Scheduler, router, factory, adopter, lifecycle and actors in one. Everybody goes from ``source`` to ``target``.
 
-    ``log`` tells in which order what was done; each call takes 0.1 s.
+    ``log`` tells in which order what was done; each call takes ``call_s``.
     """
+
+    call_s = 0.1
 
     def __init__(self, source: str, target: Placement) -> None:
         self.store = MemoryStore()
@@ -36,6 +39,7 @@ class FakeMigration:
         self.source = source
         self._target = target
         self.hosts = [target.host, source]
+        self._missing_since: dict[str, float] = {}
         self.drained: set[str] = set()
         self.away: set[str] = set()
         self.places: dict[str, str] = {}
@@ -59,7 +63,12 @@ class FakeMigration:
     async def nodes(self) -> tuple[Node, ...]:
         if self.ray_is_away:
             raise UnavailableError("Ray does not answer")
+        missing = {self.source} - set(self.hosts)
+        self._missing_since = {name: self._missing_since.get(name, time.monotonic()) for name in missing}
         return tuple(Node(name=name, address=name, slots=4) for name in self.hosts)
+
+    def may_be_replaced(self, host: str) -> bool:
+        return time.monotonic() - self._missing_since[host] >= FENCE_S
 
     @asynccontextmanager
     async def placed(self, wanted: PlacementRequest, still: Callable[[], bool]) -> AsyncIterator[Placement]:
@@ -75,15 +84,14 @@ class FakeMigration:
         yield self._target
 
     async def _call(self, text: str) -> None:
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(self.call_s)
         self.log.call(text)
 
     async def sync_transcript(self, instance_id: str, path: str) -> None:
-        await self._call("sync transcript")
+        await self._call(f"sync transcript of {instance_id}")
 
     async def sync_work(self, workspace: Workspace, *, uncommitted: bool) -> str:
-        assert uncommitted
-        await self._call("sync work")
+        await self._call(f"sync {'all' if uncommitted else 'commits'} of {workspace.directory.name}")
         return ""
 
     async def shown_in_copy(self, instance_id: str, path: str, ids: Collection[str]) -> set[str]:
@@ -161,7 +169,7 @@ class DrainScene(FakeMigration):
         super().__init__("old", Placement(host="new", address="10.0.0.2", own=False))
         self.drained = {"old"}
         this: Any = self
-        self.drainer = Drainer(self.team, this, this, this, this, this, Relocation(self.team, this, this))
+        self.drainer = Drainer(self.team, this, this, this, this, this)
 
     async def add_followed(self, **changes: Any) -> Member:
         member = await self.add_member(**changes)
@@ -175,4 +183,13 @@ class FailoverScene(FakeMigration):
     def __init__(self) -> None:
         super().__init__("worker", Placement(host="head", address="10.0.0.1", own=True))
         this: Any = self
-        self.failover = Failover(self.team, this, this, this, this, Relocation(self.team, this, this))
+        self.failover = Failover(self.team, this, this, this, this)
+
+
+class WorkSyncScene(FakeMigration):
+    """Work comes home from ``worker``: what is not committed ``every_s``."""
+
+    def __init__(self, every_s: float) -> None:
+        super().__init__("worker", Placement(host="head", address="10.0.0.1", own=True))
+        this: Any = self
+        self.work_sync = WorkSync(self.team, this, every_s)

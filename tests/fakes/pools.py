@@ -23,7 +23,7 @@ class FakePlacement(SparePlacement):
     names: Mapping[str, str] = {"": "a", "1": "b", "2": "c"}
 
     def __init__(self) -> None:
-        super().__init__(cast("Host", None), cast("MemoryAdmission", None))
+        super().__init__(cast("Host", None), cast("MemoryAdmission", None), None)
         self.hosts = {name: FakeHost(name) for name in self.names.values()}
         self.there = list(self.hosts)
         self.drained: set[str] = set()

@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 from actors.instance.instance import Instance
-from supervisor.pool.actors import ActorMaker, ActorPool
+from supervisor.pool.makers import ActorMaker, ActorPool
 from supervisor.pool.pool import Pool
 from supervisor.recovery.recovery import Recovery
 from supervisor.spawning.admission import FairSemaphore

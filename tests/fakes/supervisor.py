@@ -28,14 +28,15 @@ from actors.tmux.pane import PaneInfo
 from actors.worktrees.model import OrphanWorktree, RemovalResult, Workspace, WorkspaceMode
 from supervisor.api.requests import Role, SpawnRequest
 from supervisor.api.verbs import Caller
-from supervisor.build import make_pools
+from supervisor.pool.makers import ActorMaker, AgentMaker, WorktreeMaker
+from supervisor.pool.placement import SparePlacement, StaleSpareCleaner
+from supervisor.pool.service import OrderBook, Pools
 from supervisor.recovery.recovery import Recovery
 from supervisor.settings import Settings
 from supervisor.settings.live import LiveSettings, TunableValues
 from supervisor.spawning.admission import FairSemaphore, MemoryAdmission, WorkDirPolicy
 from supervisor.spawning.rollback import SpawnRollback
 from supervisor.spawning.spawner import AgentStarter, Spawner
-from supervisor.spawning.staff import Staff
 from supervisor.store.guards import FencedStore
 from supervisor.team.adoption import Adopter, Batching
 from supervisor.team.lifecycle import Lifecycle
@@ -301,7 +302,6 @@ class SupervisorRun:
         settings = Settings(spare_actors=0)
         self.permits = permits = FairSemaphore(CAP)
         memory = MemoryAdmission(host, 1, 0)
-        staff = Staff(host=host, factory=factory, permits=permits, memory=memory)
         store = FencedStore(_KillableStore(records, self))
         self.team = team = Team(store)
         live_settings = LiveSettings(TunableValues.of(settings))
@@ -310,7 +310,23 @@ class SupervisorRun:
         rollback = SpawnRollback(team, host, factory)
         self.lifecycle = Lifecycle(team, host, factory, adopter, memory, None, 20.0)
         policy = WorkDirPolicy(_HOME, Path("/root"), ())
-        pools = make_pools(_HOME, settings, staff, team, adopter, rollback, live_settings, store, policy)
+        placement = SparePlacement(host, memory, None)
+        pools = Pools(
+            team,
+            permits,
+            memory,
+            placement,
+            live_settings,
+            OrderBook(store, "this boot"),
+            actors=ActorMaker(factory),
+            agents=AgentMaker(_HOME, host, team, adopter, rollback, memory, placement, 20.0),
+            worktrees=WorktreeMaker(host, team, placement),
+            cleaner=StaleSpareCleaner(team, placement),
+            work_dirs=policy,
+            spare_actors=0,
+            default_agent="demo",
+            timeout_s=20.0,
+        )
         self.spawner = Spawner(
             team,
             AgentStarter(_HOME, host, team, adopter, pools, None),

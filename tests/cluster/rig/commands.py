@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import pwd
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -38,3 +40,8 @@ def run(
     if done.returncode:
         raise RigError(f"{' '.join(command)} failed ({done.returncode}): {done.stdout[-4000:]}")
     return done.stdout
+
+
+def login_home() -> Path:
+    """Where a user's home is on a host of the rig: the one that sshd gives, whatever ``HOME`` says here."""
+    return Path(pwd.getpwuid(os.getuid()).pw_dir)

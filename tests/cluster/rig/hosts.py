@@ -1,4 +1,4 @@
-"""One host of the rig."""
+"""One host of the rig, and the keys to all of them."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from tests.cluster.rig.commands import RigError, run
-from tests.cluster.rig.keys import Keys
-from tests.cluster.rig.login import login_home
+from tests.cluster.rig.commands import RigError, login_home, run
 from tests.cluster.rig.network import Network
 
 _INIT = Path(__file__).with_name("host_init.py")
@@ -22,6 +21,45 @@ _SSH_OPTIONS = (
 )
 _START_S = 20.0
 _POLL_S = 0.05
+_CONFIG = """\
+ListenAddress {address}
+HostKey {host_key}
+AuthorizedKeysFile {authorized}
+StrictModes no
+UsePAM no
+PidFile none
+PermitRootLogin prohibit-password
+PasswordAuthentication no
+KbdInteractiveAuthentication no
+UseDNS no
+PrintMotd no
+MaxStartups 100
+MaxSessions 100
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """The keys by which the test gets into the hosts of its rig, made for it alone, and sshd's configuration."""
+
+    directory: Path
+
+    @property
+    def private(self) -> Path:
+        return self.directory / "key"
+
+    def make(self) -> None:
+        for name in ("key", "host_key"):
+            run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "rig", "-f", str(self.directory / name))
+
+    def write_server_config(self, path: Path, address: str) -> None:
+        path.write_text(
+            _CONFIG.format(
+                address=address,
+                host_key=self.directory / "host_key",
+                authorized=self.directory / "key.pub",
+            )
+        )
 
 
 class RigHost:

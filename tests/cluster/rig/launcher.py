@@ -15,9 +15,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from actors.processes import end_processes, processes_with
-from tests.cluster.rig.commands import run
+from tests.cluster.rig.commands import login_home, run
 from tests.cluster.rig.hosts import RigHost
-from tests.cluster.rig.login import login_home
 
 ROOT = Path(__file__).resolve().parents[3]
 _UP_S = 240.0

@@ -11,10 +11,8 @@ from types import TracebackType
 from typing import Self
 
 from tests.cluster.rig.commands import RigError, run
-from tests.cluster.rig.hosts import RigHost
-from tests.cluster.rig.janitor import Record, clear_away_the_lost
-from tests.cluster.rig.keys import Keys
-from tests.cluster.rig.network import Network, remove
+from tests.cluster.rig.hosts import Keys, RigHost
+from tests.cluster.rig.network import Network, Record, clear_away_the_lost, remove
 
 _PROGRAMS = ("ip", "unshare", "nsenter", "setpriv", "ssh", "ssh-keygen", "rsync")
 

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import json
 import shlex
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.cluster.rig import RigHost
-from tests.cluster.rig.commands import RigError
-from tests.cluster.rig.login import login_home
+from tests.cluster.rig import RigHost, login_home
 from tests.integration.mcp_entry.conftest import EntryProcess
 
 _ANSWER_S = 900.0
@@ -42,17 +39,3 @@ def done(answer: dict[str, Any]) -> Any:
     """The tool's structured result."""
     assert not answer.get("isError"), answer
     return answer["structuredContent"]
-
-
-def wait_until(what: Callable[[], bool], timeout_s: float) -> bool:
-    """Whether it came about in time; a host that cannot be asked is asked again."""
-    deadline = time.monotonic() + timeout_s
-    while True:
-        try:
-            if what():
-                return True
-        except RigError:
-            pass
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.5)

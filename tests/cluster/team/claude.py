@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from tests.cluster.rig import RigHost
-from tests.cluster.rig.login import login_home
+from tests.cluster.rig import RigHost, login_home
 from tests.standin.claude_home import make_claude_home, standin_environment
 
 _PORT = 8377

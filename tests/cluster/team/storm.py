@@ -12,11 +12,10 @@ from typing import Any
 from tests.chaos.arrivals import Arrival
 from tests.chaos.ledger import Ledger
 from tests.chaos.plan import Letter, plan_letters
-from tests.cluster.asking import phalanx
+from tests.cluster.asking import agents, kill_ray, phalanx, sessions, wait_until
 from tests.cluster.cluster import HostsUp
-from tests.cluster.losing import agents, kill_ray, sessions
 from tests.cluster.rig import RigHost
-from tests.cluster.team.calling import PROJECT, done, entry_on, wait_until
+from tests.cluster.team.calling import PROJECT, done, entry_on
 from tests.cluster.team.post import Sender
 from tests.integration.store.redis_server import RedisProcess
 

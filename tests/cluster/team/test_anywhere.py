@@ -7,10 +7,9 @@ from typing import Any
 
 import pytest
 
-from tests.cluster.asking import phalanx, programs_on
-from tests.cluster.rig import Rig, RigHost
-from tests.cluster.rig.commands import RigError
-from tests.cluster.team.calling import PROJECT, USER, done, entry_on, phalanx_there, wait_until
+from tests.cluster.asking import phalanx, programs_on, wait_until
+from tests.cluster.rig import Rig, RigError, RigHost
+from tests.cluster.team.calling import PROJECT, USER, done, entry_on, phalanx_there
 from tests.integration.mcp_entry.conftest import EntryProcess
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(400)]

@@ -8,9 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.cluster.asking import phalanx
+from tests.cluster.asking import git, phalanx, wait_until
 from tests.cluster.rig import Rig, RigHost
-from tests.cluster.team.calling import wait_until
 from tests.cluster.team.claude import serve_standin
 from tests.standin.claude_versions import installed_claude
 
@@ -52,10 +51,6 @@ def allow(head: RigHost, instance_id: str) -> None:
     phalanx(head, "respond", instance_id, "allow")
 
 
-def git(head: RigHost, *words: str) -> str:
-    return head.ssh("git", "-C", "project", *words)
-
-
 def test_two_claudes_on_two_hosts_bring_home_branches_that_can_be_merged(rig: Rig, team: RigHost) -> None:
     head, workers = team, rig.hosts[1:]
     made = {
@@ -80,9 +75,9 @@ def test_two_claudes_on_two_hosts_bring_home_branches_that_can_be_merged(rig: Ri
 
     for name, instance_id in made.items():
         branch, file = f"phalanx/{instance_id}", f"{name}.txt"
-        assert wait_until(lambda: git(head, "show", f"{branch}:{file}") == "first\nsecond\n", CARRIED_S)  # noqa: B023
+        assert wait_until(lambda: git(head, "show", f"{branch}:{file}") == "first\nsecond", CARRIED_S)  # noqa: B023
         git(head, "merge", "-q", "-m", f"Merge {name}", branch)
-        assert git(head, "show", f"HEAD:{file}") == "first\nsecond\n"
+        assert git(head, "show", f"HEAD:{file}") == "first\nsecond"
     git(head, "fsck", "--strict")
     for host in workers:
         assert host.ssh("sh", "-c", "ls -d ~/project 2>/dev/null || echo none").strip() == "none"

@@ -8,10 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.cluster.asking import phalanx, taken_slots
-from tests.cluster.losing import sessions
+from tests.cluster.asking import git, instance_hosts, phalanx, sessions, spawn, taken_slots, times_asked, wait_until
 from tests.cluster.rig import Rig, RigHost
-from tests.cluster.team.calling import wait_until
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(400)]
 
@@ -32,17 +30,9 @@ def team(head: RigHost) -> Iterator[RigHost]:
     phalanx(head, "down")
 
 
-def git(head: RigHost, *words: str) -> str:
-    return head.ssh("git", "-C", "project", *words).strip()
-
-
-def spawn(head: RigHost, text: str, *words: str) -> Mapping[str, Any]:
+def start(head: RigHost, text: str, *words: str) -> Mapping[str, Any]:
     made: Mapping[str, Any] = phalanx(head, "spawn", "--dir", ".", *words, text)
     return made
-
-
-def place(head: RigHost, instance_id: str) -> str:
-    return str(next(each["host"] for each in phalanx(head, "list")["instances"] if each["instanceId"] == instance_id))
 
 
 def spares(head: RigHost, kind: str) -> dict[str, int]:
@@ -62,19 +52,18 @@ def test_a_spawn_for_a_host_takes_what_is_ready_there_at_the_commit_that_is_the_
 ) -> None:
     host = rig.hosts[2]
 
-    warm = spawn(team, "@@demo commit mine.txt warm", "--host", host.name)
-    cold = spawn(team, "@@demo commit mine.txt cold", "--host", host.name, "--model", "other")
+    warm = start(team, "@@demo commit mine.txt warm", "--host", host.name)
+    cold = start(team, "@@demo commit mine.txt cold", "--host", host.name, "--model", "other")
 
     assert (warm.get("fromPool", False), cold.get("fromPool", False)) == (True, False)
     assert "/spare_" in cold["workingDirectory"]
     for made, text in ((warm, "warm"), (cold, "cold")):
         instance_id, branch = made["instanceId"], made["branch"]
-        assert place(team, instance_id) == host.name
+        assert instance_hosts(team)[instance_id] == host.name
         assert instance_id in sessions(host)
         assert wait_until(lambda: git(team, "show", f"{branch}:mine.txt") == text, SOON_S)  # noqa: B023
         assert git(team, "rev-parse", f"{branch}^") == git(team, "rev-parse", "main")
-        asked = [each for each in phalanx(team, "read", instance_id)["entries"] if each["kind"] == "question"]
-        assert len(asked) == 1
+        assert times_asked(team, instance_id) == 1
     for made in (warm, cold):
         (ended,) = phalanx(team, "terminate", made["instanceId"])["terminated"]
         assert ended["workspaceRemoved"], ended
@@ -94,10 +83,10 @@ def test_spares_of_all_hosts_outlive_the_supervisor(rig: Rig, team: RigHost) -> 
 
 
 def test_a_spare_on_another_host_is_taken_while_the_instances_stay_spread_but_for_one(rig: Rig, team: RigHost) -> None:
-    made = [spawn(team, "hello") for _ in range(2)]
+    made = [start(team, "hello") for _ in range(2)]
 
     assert [each.get("fromPool", False) for each in made] == [True, True]
-    places = sorted(place(team, each["instanceId"]) for each in made)
+    places = sorted(instance_hosts(team)[each["instanceId"]] for each in made)
     assert places == [rig.hosts[0].name, rig.hosts[1].name]
 
 
@@ -108,16 +97,15 @@ def test_one_made_of_a_spare_is_handed_over_from_a_drained_host_which_has_no_spa
     warm = phalanx(team, "prewarm", "--dir", ".", "--worktrees", "3", "3")
     assert warm["success"], warm
     assert spares(team, "instances")[third.name] >= 1
-    instance_id = spawn(team, "@@demo commit mine.txt moved", "--host", third.name)["instanceId"]
+    instance_id = spawn(team, "@@demo commit mine.txt moved", "--host", third.name)
 
     drained = phalanx(team, "drain", third.name)
 
     assert drained["remaining"] == []
-    assert place(team, instance_id) in {head.name, second.name}
+    assert instance_hosts(team)[instance_id] in {head.name, second.name}
     sent = phalanx(team, "send", "--wait", instance_id, "afterwards")
     assert sent["status"] == "submitted"
-    asked = [each for each in phalanx(team, "read", instance_id)["entries"] if each["kind"] == "question"]
-    assert len(asked) == 2
+    assert times_asked(team, instance_id) == 2
     assert wait_until(lambda: sessions(third) == set(), SOON_S), sessions(third)
     assert wait_until(lambda: third.ssh("ls", ".phalanx/worktrees").split() == [], SOON_S)
     assert spares(team, "instances").get(third.name, 0) == 0

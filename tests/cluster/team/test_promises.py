@@ -18,11 +18,9 @@ from actors.home import Home
 from supervisor.team.adoption import LEASE_S
 from tests.chaos import checks, copies
 from tests.chaos.ledger import Ledger
-from tests.cluster.asking import phalanx
+from tests.cluster.asking import phalanx, sessions, wait_until
 from tests.cluster.cluster import HostsUp
-from tests.cluster.losing import sessions
 from tests.cluster.rig import Rig, RigHost
-from tests.cluster.team.calling import wait_until
 from tests.cluster.team.post import arrived_at, last_taken_at
 from tests.cluster.team.storm import INSTANCES, MESSAGES, Run, listed, spawn_all, storm, worktree
 from tests.integration.store.redis_server import RedisProcess, require_redis

@@ -16,8 +16,6 @@ from supervisor.api.requests import ShutdownRequest
 from supervisor.api.verbs import Caller
 from supervisor.build import build_supervisor
 from supervisor.settings import Settings
-from supervisor.spawning.admission import FairSemaphore, MemoryAdmission
-from supervisor.spawning.staff import Staff
 from supervisor.store.sqlite import SqliteStore
 from supervisor.supervisor import Supervisor
 from tests.integration.supervisor.runs import Actors, RestartableTeam
@@ -55,14 +53,20 @@ def environment_of(home: Home) -> dict[str, str]:
 
 
 @pytest.fixture
-def staff(home: Home, settings: Settings, terminal: TmuxServer) -> Iterator[Staff]:
+def actors(catalog: AgentCatalog) -> Actors:
+    return Actors(catalog)
+
+
+@pytest.fixture
+def catalog() -> AgentCatalog:
+    return AgentCatalog(claude_command="no-such-claude", python=sys.executable)
+
+
+@pytest.fixture
+def host(home: Home, catalog: AgentCatalog, terminal: TmuxServer) -> Iterator[Host]:
     environment = environment_of(home)
-    catalog = AgentCatalog(claude_command="no-such-claude", python=sys.executable)
     terminal.start(environment)
-    factory, permits = Actors(catalog), FairSemaphore(settings.max_concurrent_spawns)
-    host = Host(home, catalog, environment)
-    memory = MemoryAdmission(host, settings.agent_memory_mb, settings.memory_reserve_mb)
-    yield Staff(host=host, factory=factory, permits=permits, memory=memory)
+    yield Host(home, catalog, environment)
     terminal.stop()
 
 
@@ -92,11 +96,11 @@ def team(make_team: Callable[[], RestartableTeam]) -> RestartableTeam:
 
 
 @pytest.fixture
-async def supervisor(home: Home, settings: Settings, staff: Staff) -> AsyncIterator[Supervisor]:
-    made = build_supervisor(home, settings, staff, SqliteStore(home.state_file))
+async def supervisor(home: Home, settings: Settings, host: Host, actors: Actors) -> AsyncIterator[Supervisor]:
+    made = build_supervisor(home, settings, host, actors, SqliteStore(home.state_file))
     await made.recover()
     yield made
     await made.shutdown(ShutdownRequest(), LEAD)
     await made.close()
-    for instance_id in await staff.factory.running():
-        await staff.factory.destroy(instance_id)
+    for instance_id in await actors.running():
+        await actors.destroy(instance_id)

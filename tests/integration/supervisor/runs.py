@@ -26,11 +26,9 @@ from actors.tmux.server import TmuxServer
 from supervisor.api.requests import Request, StatusRequest
 from supervisor.api.verbs import Caller
 from supervisor.build import build_supervisor
-from supervisor.pool.actors import ActorPool
+from supervisor.pool.makers import ActorPool
 from supervisor.recovery.recovery import Recovery
 from supervisor.settings import Settings
-from supervisor.spawning.admission import FairSemaphore, MemoryAdmission
-from supervisor.spawning.staff import Staff
 from supervisor.store.sqlite import SqliteStore
 from supervisor.supervisor import Supervisor
 from supervisor.team.registry import InstanceStage
@@ -159,11 +157,10 @@ class _PatientStore:
 class SupervisorRun:
     """One supervisor from its start to its death."""
 
-    def __init__(self, supervisor: Supervisor, store: Any, permits: FairSemaphore, switch: KillSwitch) -> None:
+    def __init__(self, supervisor: Supervisor, store: Any, switch: KillSwitch) -> None:
         self.supervisor = supervisor
         self.kill_switch = switch
         self.store = store
-        self.permits = permits
         self._tasks: list[asyncio.Task[Any]] = []
 
     @property
@@ -232,12 +229,10 @@ class RestartableTeam:
         store = store or _PatientStore(SqliteStore(self.home.state_file))
         found = Settings.load(self.home, {**self._environment, **settings})
         host = Host(self.home, self.catalog, self._environment)
-        factory, permits = Killable(self.actors, switch), FairSemaphore(found.max_concurrent_spawns)
         reached: Any = Killable(host, switch, all_count=True)
-        memory = MemoryAdmission(reached, found.agent_memory_mb, found.memory_reserve_mb, found.spawn_timeout_s)
-        staff = Staff(host=reached, factory=factory, permits=permits, memory=memory)
-        supervisor = build_supervisor(self.home, found, staff, Killable(store, switch))
-        run = SupervisorRun(supervisor, store, permits, switch)
+        factory = Killable(self.actors, switch)
+        supervisor = build_supervisor(self.home, found, reached, factory, Killable(store, switch))
+        run = SupervisorRun(supervisor, store, switch)
         self.runs.append(run)
         await run.begin(supervisor.recover())
         return run

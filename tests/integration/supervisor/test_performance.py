@@ -79,7 +79,6 @@ async def test_a_spawn_that_fails_is_counted_and_costs_points_with_its_reason(te
 async def test_the_cap_can_be_changed_while_spawns_run_and_is_never_exceeded(team: RestartableTeam) -> None:
     run = await team.start()
     await tune(run, maxConcurrentSpawns=1)
-    permits = run.permits
     members = [specialist(team.repository, env=SLOW_START) for _ in range(6)]
     spawning = asyncio.create_task(run.call("spawn_batch", SpawnBatchRequest(instances=members)))
     queue = (await performance(run)).queues.spawn
@@ -89,11 +88,12 @@ async def test_the_cap_can_be_changed_while_spawns_run_and_is_never_exceeded(tea
             queue = (await performance(run)).queues.spawn
     assert (queue.running, queue.pending, queue.limit) == (1, 5, 1)
     await tune(run, maxConcurrentSpawns=3)
-    assert (permits.held, permits.waiting) == (3, 3)
+    queue = (await performance(run)).queues.spawn
+    assert (queue.running, queue.pending) == (3, 3)
     await tune(run, maxConcurrentSpawns=2)
     seen: list[int] = []
     while not spawning.done():
-        seen.append(permits.held)
+        seen.append((await performance(run)).queues.spawn.running)
         await asyncio.sleep(0.01)
     assert spawning.result().success
     assert max(dropwhile(lambda held: held > 2, seen)) == 2

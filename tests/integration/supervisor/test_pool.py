@@ -12,11 +12,9 @@ from typing import cast
 
 import pytest
 
-from actors.errors import InvalidRequestError
 from actors.instance.instance import Instance
 from actors.status import Status
 from supervisor.api import requests, results
-from supervisor.api.requests import Role
 from supervisor.api.verbs import Caller
 from supervisor.pool import pool as pool_module
 from supervisor.team.registry import Member
@@ -236,40 +234,6 @@ async def test_what_was_ordered_and_not_made_when_the_supervisor_was_killed_is_m
     assert await disagreements(team, run) == []
 
 
-async def test_a_prewarm_names_what_it_changes_and_ends_when_spawns_take_what_it_makes(team: RestartableTeam) -> None:
-    run = await team.start_compared()
-    await prewarm(run, team, 2, worktrees=2)
-    more = await prewarm(run, team, None, worktrees=True)
-    assert (more.success, more.instances, more.worktrees) == (True, 2, 5)
-    asked = run.begin(prewarm(run, team, 3))
-    await until(lambda: len(spares(run)) == 3)
-    await spawn(run, team)
-    done = await asyncio.wait_for(asked, 30.0)
-    assert (done.success, done.instances, done.taken, done.worktrees) == (True, 2, 1, 5)
-
-
-async def test_without_a_directory_spares_are_for_where_an_instance_was_started_and_at_first_for_where_the_caller_is(
-    team: RestartableTeam,
-) -> None:
-    run = await team.start_compared()
-    request = requests.PrewarmRequest.model_validate({"instances": 1, "worktrees": True})
-    nowhere = run.begin(run.supervisor.call("prewarm_resources", request, Caller(sender="lead")))
-    with pytest.raises(InvalidRequestError, match="give workDir"):
-        await nowhere
-    refused = requests.SpawnRequest(role=Role.SPECIALIST, work_dir="/usr", context="hello")
-    with pytest.raises(InvalidRequestError, match="not in a git repository"):
-        await run.call("spawn", refused)
-    here = Caller(sender="lead", directory=str(team.repository))
-    done = await run.begin(run.supervisor.call("prewarm_resources", request, here))
-    assert isinstance(done, results.PrewarmResult)
-    assert (done.success, done.instances, done.worktrees, done.work_dir) == (True, 1, 1, str(team.repository))
-    await spawn(run, team)
-    elsewhere = Caller(sender="lead", directory="/usr")
-    done = await run.begin(run.supervisor.call("prewarm_resources", request, elsewhere))
-    assert isinstance(done, results.PrewarmResult)
-    assert done.work_dir == str(team.repository)
-
-
 async def test_an_instance_that_was_a_spare_is_restarted_as_who_it_is(team: RestartableTeam) -> None:
     run = await team.start_compared()
     await prewarm(run, team, 1)
@@ -283,11 +247,8 @@ async def test_an_instance_that_was_a_spare_is_restarted_as_who_it_is(team: Rest
     assert await disagreements(team, run) == []
 
 
-async def test_fewer_are_let_go_and_a_directory_that_cannot_be_prepared_is_told(team: RestartableTeam) -> None:
+async def test_a_directory_that_cannot_be_prepared_is_told(team: RestartableTeam) -> None:
     run = await team.start_compared()
-    await prewarm(run, team, 2)
-    assert (await prewarm(run, team, 0)).instances == 0
-    await until(lambda: not spares(run))
     bare = team.home.root.parent / "bare"
     bare.mkdir()
     refused = await prewarm(run, team, 2, workDir=str(bare))

@@ -8,6 +8,7 @@ import pytest
 
 from actors.errors import AgentError, InvalidRequestError, UnavailableError, WrongStateError
 from actors.home import Home
+from actors.host.host import Host
 from actors.messages import MessageStatus
 from actors.status import Status
 from actors.tmux.server import TmuxServer
@@ -15,11 +16,11 @@ from supervisor.api import requests
 from supervisor.api.requests import BatchMessage, ShutdownRequest
 from supervisor.build import build_supervisor
 from supervisor.settings import Settings
-from supervisor.spawning.staff import Staff
 from supervisor.supervisor import Supervisor
 from tests.fakes.store import MemoryStore
 from tests.integration.supervisor.calls import received, settle_supervisor, specialist
 from tests.integration.supervisor.conftest import LEAD, environment_of
+from tests.integration.supervisor.runs import Actors
 from tests.projects import git
 
 
@@ -214,7 +215,7 @@ async def test_without_claude_code_a_spawn_fails_and_names_what_is_missing(
 
 
 async def test_instances_that_ask_for_nothing_are_started_only_where_the_configuration_allows_it(
-    supervisor: Supervisor, repository: Path, home: Home, staff: Staff
+    supervisor: Supervisor, repository: Path, home: Home, host: Host, actors: Actors
 ) -> None:
     asked = specialist(repository, permissionMode="bypassPermissions")
     with pytest.raises(InvalidRequestError, match="allow_bypass_permissions = true"):
@@ -222,7 +223,7 @@ async def test_instances_that_ask_for_nothing_are_started_only_where_the_configu
     assert not list(home.worktrees.iterdir())
 
     allowed = Settings.load(home, {**environment_of(home), "PHALANX_ALLOW_BYPASS_PERMISSIONS": "true"})
-    made = build_supervisor(home, allowed, staff, MemoryStore())
+    made = build_supervisor(home, allowed, host, actors, MemoryStore())
     await made.recover()
     try:
         assert (await made.spawn(asked, LEAD)).instance_id

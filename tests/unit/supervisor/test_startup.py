@@ -117,7 +117,6 @@ async def test_who_asks_during_a_pause_does_not_wait_for_its_end() -> None:
     await asyncio.wait_for(start.done(), 1)
 
     assert attempts.made == 2
-    await start.close()
 
 
 async def test_who_goes_away_does_not_disturb_the_start() -> None:

@@ -1,5 +1,8 @@
+"""Calls go to the host that each is about, and what came home of conversations on other hosts."""
+
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,11 +11,13 @@ import pytest
 from actors.agents.base import Handover
 from actors.errors import PhalanxError, UnavailableError, WorkspaceError
 from actors.nodes import Node
-from supervisor.cluster.router import HostRouter
+from supervisor.cluster.router import HostRouter, TranscriptCopies
 from supervisor.cluster.scheduler import HostScheduler
+from supervisor.team.links import InstanceLinks
+from supervisor.team.registry import Registry
 from tests.fakes.calls import CallLog
 from tests.fakes.hosts import FakeCluster, FakeHost, workspace
-from tests.fakes.team import FIRST, SECOND
+from tests.fakes.team import FIRST, SECOND, record
 
 
 class Scene:
@@ -22,9 +27,11 @@ class Scene:
         self.log = CallLog()
         self.hosts = {name: FakeHost(name, self.log, several=True) for name in ("head", "worker", "other")}
         nodes = (Node(name=name, address=name, slots=4) for name in self.hosts)
-        self.scheduler = HostScheduler("head", self.hosts["head"], FakeCluster(*nodes, hosts=self.hosts), 0)
+        self.registry = Registry()
+        cluster = FakeCluster(*nodes, hosts=self.hosts)
+        self.scheduler = HostScheduler("head", self.hosts["head"], cluster, self.registry, InstanceLinks())
         self.scheduler.places = {FIRST: "head", SECOND: "worker"}
-        self.router = HostRouter(self.scheduler, conversations)
+        self.router = HostRouter(self.scheduler, self.registry, conversations)
 
     def add_agents(self, host: str, *names: str) -> None:
         for name in names:
@@ -182,14 +189,6 @@ async def test_a_spare_is_made_and_bound_on_the_host_that_was_chosen_for_it(scen
     ]
 
 
-async def test_a_spare_that_cannot_be_bound_leaves_no_branch(scene: Scene) -> None:
-    scene.scheduler.places["spare_2"] = "worker"
-    scene.hosts["worker"].spare_was_changed = True
-    with pytest.raises(WorkspaceError):
-        await scene.router.bind_spare(workspace("spare_2"), SECOND, Path("/project"))
-    assert scene.log.calls[-1] == f"head: drop {SECOND}"
-
-
 async def test_a_spare_that_nobody_had_goes_alone_and_one_that_was_being_given_takes_the_branch_along(
     scene: Scene,
 ) -> None:
@@ -203,17 +202,21 @@ async def test_a_spare_that_nobody_had_goes_alone_and_one_that_was_being_given_t
     assert scene.log.calls == [*carried, "worker: undo", "head: drop phalanx/spec_0_0_9"]
 
 
-async def test_one_whose_binding_failed_takes_no_branch_along_that_an_instance_may_have_got_since(scene: Scene) -> None:
+async def test_a_spare_that_cannot_be_bound_leaves_no_branch_and_takes_none_that_an_instance_may_have_got_since(
+    scene: Scene,
+) -> None:
     scene.scheduler.places.update({"spare_2": "worker", "spare_3": "worker"})
     scene.hosts["worker"].spare_was_changed = True
     with pytest.raises(WorkspaceError):
         await scene.router.bind_spare(workspace("spare_2"), SECOND, Path("/project"))
+    assert scene.log.calls[-1] == f"head: drop {SECOND}"
     scene.log.calls.clear()
     scene.hosts["worker"].bound_branch = f"phalanx/{SECOND}"  # the host died in the middle of it
     await scene.router.undo_workspace(workspace("spare_2"))
     assert scene.log.calls == ["worker: undo"]
     scene.log.calls.clear()
-    scene.scheduler.is_worked_on = f"phalanx/{SECOND}".__eq__  # and so did the supervisor that knew
+    # And so did the supervisor that knew.
+    scene.registry.restore(record(2, workspace=workspace(SECOND)), now=1.0)
     await scene.router.undo_workspace(workspace("spare_3"))
     assert scene.log.calls == ["worker: undo"]
 
@@ -231,8 +234,60 @@ async def test_how_a_spare_agent_that_was_given_is_started_again_is_kept_here_to
 
 
 async def test_a_stale_copy_of_one_that_was_made_of_a_spare_is_ended_by_the_directory_that_it_has(scene: Scene) -> None:
-    scene.scheduler.place_of = {FIRST: "spare_1"}.get  # type: ignore[assignment]
+    scene.registry.restore(record(1, spare="spare_1"), now=1.0)
     scene.scheduler.places["spare_1"] = "head"
     scene.add_agents("worker", FIRST)
     await scene.router.agents()
     assert scene.log.calls == [f"worker: end {FIRST} in spare_1"]
+
+
+TRANSCRIPT = "/elsewhere/talk.jsonl"
+ONE, TWO, THREE = "msg_00000a", "msg_00000b", "msg_00000c"
+
+
+def line(*message_ids: str) -> str:
+    """As an agent writes down what it was asked."""
+    text = "\n\n".join(f"[phalanx {one} from lead]\ndo it" for one in message_ids)
+    return json.dumps({"type": "user", "message": {"content": text}}) + "\n"
+
+
+@pytest.fixture
+def copies(tmp_path: Path) -> TranscriptCopies:
+    return TranscriptCopies(tmp_path)
+
+
+def write(copies: TranscriptCopies, text: str) -> Path:
+    path = copies.path(FIRST, TRANSCRIPT)
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+def test_it_tells_which_messages_stand_in_whole_lines(copies: TranscriptCopies) -> None:
+    write(copies, line(ONE, "msg_ffffff") + line(TWO) + line(THREE)[:-4])
+    assert copies.shown(FIRST, TRANSCRIPT, {ONE, TWO, THREE}) == {ONE, TWO}
+
+
+def test_nothing_is_shown_where_nothing_came_home(copies: TranscriptCopies) -> None:
+    assert copies.shown(FIRST, TRANSCRIPT, {ONE}) == set()
+    write(copies, line(ONE))
+    assert copies.shown(FIRST, "", {ONE}) == set()
+
+
+def test_there_need_not_be_a_copy_to_go_on_by(copies: TranscriptCopies) -> None:
+    copies.end_whole(FIRST, TRANSCRIPT)
+
+
+@pytest.mark.parametrize("torn", ["", '{"half', "x" * 200_000])
+@pytest.mark.parametrize("whole", ["", line(ONE), line(ONE) + line(TWO)])
+def test_a_half_written_line_is_taken_away_and_nothing_else(copies: TranscriptCopies, whole: str, torn: str) -> None:
+    path = write(copies, whole + torn)
+    copies.end_whole(FIRST, TRANSCRIPT)
+    assert path.read_text() == whole
+
+
+def test_a_copy_that_cannot_be_read_is_told_of_in_words(copies: TranscriptCopies) -> None:
+    copies.path(FIRST, TRANSCRIPT).mkdir(parents=True)
+    for use in (lambda: copies.shown(FIRST, TRANSCRIPT, {ONE}), lambda: copies.end_whole(FIRST, TRANSCRIPT)):
+        with pytest.raises(WorkspaceError, match="cannot be used"):
+            use()

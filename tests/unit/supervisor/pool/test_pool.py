@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -82,40 +83,41 @@ def spare(name: str) -> Spare[str, int]:
     return Spare(name=name, key=name[0], host="ab"[number % 2], content=number)
 
 
-async def played(test: Callable[[Scene], Awaitable[None]], **more: Any) -> None:
+@asynccontextmanager
+async def running(**more: Any) -> AsyncIterator[Scene]:
     scene = Scene(**more)
     async with maintained(scene.pool):
         scene.pool.recognise(())
-        await test(scene)
+        yield scene
 
 
-async def test_as_many_are_made_as_are_wanted_and_what_was_taken_is_made_anew() -> None:
-    async def test(scene: Scene) -> None:
-        scene.targets = {"x": 2, "y": 1}
-        scene.pool.wake()
-        await asyncio.sleep(5)
-        assert scene.names() == ["x1", "x2", "y3"]
-        taken = [scene.pool.take("x") for _ in range(3)]
-        assert [each and each.name for each in taken] == ["x1", "x2", None]
-        assert scene.pool.names == {"y3"}
-        await asyncio.sleep(5)
-        assert scene.names("x") == ["x4", "x5"]
-
-    await played(test)
+@pytest.fixture
+async def scene() -> AsyncIterator[Scene]:
+    async with running() as scene:
+        yield scene
 
 
-async def test_the_host_that_is_wanted_most_comes_first_and_one_that_is_not_allowed_never() -> None:
-    async def test(scene: Scene) -> None:
-        scene.pool.order("x", 3)
-        await asyncio.sleep(5)
-        taken = [scene.pool.take("x", hosts) for hosts in (["a", "b"], ["a"], ["b", "a"])]
-        assert [each and each.host for each in taken] == ["a", None, "b"]
+async def test_as_many_are_made_as_are_wanted_and_what_was_taken_is_made_anew(scene: Scene) -> None:
+    scene.targets = {"x": 2, "y": 1}
+    scene.pool.wake()
+    await asyncio.sleep(5)
+    assert scene.names() == ["x1", "x2", "y3"]
+    taken = [scene.pool.take("x") for _ in range(3)]
+    assert [each and each.name for each in taken] == ["x1", "x2", None]
+    assert scene.pool.names == {"y3"}
+    await asyncio.sleep(5)
+    assert scene.names("x") == ["x4", "x5"]
 
-    await played(test)
+
+async def test_the_host_that_is_wanted_most_comes_first_and_one_that_is_not_allowed_never(scene: Scene) -> None:
+    scene.pool.order("x", 3)
+    await asyncio.sleep(5)
+    taken = [scene.pool.take("x", hosts) for hosts in (["a", "b"], ["a"], ["b", "a"])]
+    assert [each and each.host for each in taken] == ["a", None, "b"]
 
 
 async def test_no_more_are_made_at_once_than_allowed_and_none_while_a_caller_spawns() -> None:
-    async def test(scene: Scene) -> None:
+    async with running(at_once=1) as scene:
         scene.targets = {"x": 3}
         async with scene.permits.hold("lead"):
             scene.pool.wake()
@@ -129,8 +131,6 @@ async def test_no_more_are_made_at_once_than_allowed_and_none_while_a_caller_spa
         assert len(scene.names()) == 3
         assert scene.most_at_once == 1
         assert scene.pool.waits_for == ""
-
-    await played(test, at_once=1)
 
 
 async def test_nothing_is_made_before_it_is_known_what_an_earlier_supervisor_has_left() -> None:
@@ -149,43 +149,38 @@ async def test_nothing_is_made_before_it_is_known_what_an_earlier_supervisor_has
 
 
 async def test_a_bad_one_is_given_to_nobody_and_replaced_and_one_that_cannot_be_ended_is_tried_again(
-    caplog: pytest.LogCaptureFixture,
+    scene: Scene, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async def test(scene: Scene) -> None:
-        scene.targets, scene.stuck = {"x": 1}, {"x1"}
-        scene.pool.wake()
-        await asyncio.sleep(5)
-        scene.faults["x1"] = "it has ended"
-        scene.pool.wake()
-        await asyncio.sleep(5)
-        assert scene.names() == ["x2"]
-        assert "x1" in scene.pool.names, "it is not gone yet"
-        scene.stuck.clear()
-        await asyncio.sleep(EVERY_S * 3)
-        assert scene.ended == ["x1"]
-        assert scene.pool.names == {"x2"}
-
-    await played(test)
+    scene.targets, scene.stuck = {"x": 1}, {"x1"}
+    scene.pool.wake()
+    await asyncio.sleep(5)
+    scene.faults["x1"] = "it has ended"
+    scene.pool.wake()
+    await asyncio.sleep(5)
+    assert scene.names() == ["x2"]
+    assert "x1" in scene.pool.names, "it is not gone yet"
+    scene.stuck.clear()
+    await asyncio.sleep(EVERY_S * 3)
+    assert scene.ended == ["x1"]
+    assert scene.pool.names == {"x2"}
     assert "the spare x1 is discarded: it has ended" in caplog.text
 
 
-async def test_one_that_was_taken_and_could_not_be_used_is_ended() -> None:
-    async def test(scene: Scene) -> None:
-        scene.pool.order("x", 1)
-        await asyncio.sleep(5)
-        taken = scene.pool.take("x")
-        assert taken is not None
-        scene.pool.reject(taken, "it is not as it was made")
-        await asyncio.sleep(5)
-        assert scene.ended == ["x1"]
-        assert scene.made == 1, "it was taken from the order"
-
-    await played(test)
+async def test_one_that_was_taken_and_could_not_be_used_is_ended(scene: Scene) -> None:
+    scene.pool.order("x", 1)
+    await asyncio.sleep(5)
+    taken = scene.pool.take("x")
+    assert taken is not None
+    scene.pool.reject(taken, "it is not as it was made")
+    await asyncio.sleep(5)
+    assert scene.ended == ["x1"]
+    assert scene.made == 1, "it was taken from the order"
 
 
 async def test_what_is_too_much_goes_the_newest_first_but_stays_while_its_key_was_used_lately() -> None:
-    async def test(scene: Scene) -> None:
+    async with running(unused_s=UNUSED_S) as scene:
         scene.targets = {"x": 3}
+        await asyncio.sleep(UNUSED_S)
         scene.pool.use("x")
         scene.pool.wake()
         await asyncio.sleep(5)
@@ -200,137 +195,111 @@ async def test_what_is_too_much_goes_the_newest_first_but_stays_while_its_key_wa
         scene.pool.trim()
         assert scene.names() == []
 
-    await played(test, unused_s=UNUSED_S)
 
-
-async def test_an_order_counts_what_was_taken_of_it_and_holds_beside_the_target() -> None:
-    async def test(scene: Scene) -> None:
-        scene.targets = {"x": 1}
-        scene.pool.order("x", 3)
-        assert (scene.pool.lacking("x"), scene.pool.wanted, scene.pool.orders) == (3, 3, {"x": 3})
-        await asyncio.sleep(5)
-        for _ in range(3):
-            assert scene.pool.take("x") is not None
-        await asyncio.sleep(5)
-        assert (scene.pool.taken["x"], scene.pool.orders, len(scene.names())) == (3, {}, 1)
+async def test_an_order_counts_what_was_taken_of_it_and_holds_beside_the_target(scene: Scene) -> None:
+    scene.targets = {"x": 1}
+    scene.pool.order("x", 3)
+    assert (scene.pool.lacking("x"), scene.pool.wanted()["x"], scene.pool.orders) == (3, 3, {"x": 3})
+    await asyncio.sleep(5)
+    for _ in range(3):
         assert scene.pool.take("x") is not None
-        assert scene.pool.taken["x"] == 3
-
-    await played(test)
-
-
-async def test_what_fails_is_told_and_no_longer_ordered_and_holds_up_no_other_key() -> None:
-    async def test(scene: Scene) -> None:
-        scene.error["x"] = UnavailableError("no host has room")
-        scene.targets = {"y": 1}
-        scene.pool.order("x", 2)
-        await asyncio.sleep(5)
-        assert scene.pool.errors["x"] == ["no host has room"] * 2
-        assert scene.pool.lacking("x") == 0
-        assert scene.names() == ["y1"]
-        scene.pool.order("x", 2)
-        del scene.error["x"]
-        await asyncio.sleep(5)
-        assert (len(scene.names("x")), scene.pool.errors["x"]) == (2, [])
-
-    await played(test)
+    await asyncio.sleep(5)
+    assert (scene.pool.taken["x"], scene.pool.orders, len(scene.names())) == (3, {}, 1)
+    assert scene.pool.take("x") is not None
+    assert scene.pool.taken["x"] == 3
 
 
-async def test_a_target_that_failed_is_tried_again_after_a_pause_whatever_the_error_was() -> None:
-    async def test(scene: Scene) -> None:
-        scene.error["x"] = ValueError("a word of Ray's own")
-        scene.targets = {"x": 1}
-        scene.pool.wake()
-        await asyncio.sleep(5)
-        assert scene.pool.waits_for == "the next try in 26 s: a word of Ray's own"
-        del scene.error["x"]
-        await asyncio.sleep(PAUSE_S)
-        assert len(scene.names()) == 1
-
-    await played(test)
-
-
-async def test_a_key_of_which_none_can_be_made_says_what_it_waits_for() -> None:
-    async def test(scene: Scene) -> None:
-        scene.obstacles["x"] = "better times"
-        scene.pool.order("x", 1)
-        await asyncio.sleep(60)
-        assert scene.made == 0
-        assert scene.pool.waits_for == "better times"
-        scene.obstacles.clear()
-        scene.pool.wake()
-        await asyncio.sleep(5)
-        assert len(scene.names()) == 1
-
-    await played(test)
+async def test_what_fails_is_told_and_no_longer_ordered_and_holds_up_no_other_key(scene: Scene) -> None:
+    scene.error["x"] = UnavailableError("no host has room")
+    scene.targets = {"y": 1}
+    scene.pool.order("x", 2)
+    await asyncio.sleep(5)
+    assert scene.pool.errors["x"] == ["no host has room"] * 2
+    assert scene.pool.lacking("x") == 0
+    assert scene.names() == ["y1"]
+    scene.pool.order("x", 2)
+    del scene.error["x"]
+    await asyncio.sleep(5)
+    assert (len(scene.names("x")), scene.pool.errors["x"]) == (2, [])
 
 
-async def test_room_is_made_on_the_host_that_lacks_it_by_one_spare_at_a_time_and_none_is_made_for_a_while() -> None:
-    async def test(scene: Scene) -> None:
-        scene.pool.order("x", 4)
-        await asyncio.sleep(5)
-        scene.pool.give_up_one("c")
-        scene.pool.give_up_one("a")
-        scene.pool.give_up_one("a")
-        await asyncio.sleep(2)
-        assert scene.ended == ["x2"]
-        assert scene.pool.errors["x"] == ["One was given up, because an instance needed its room."]
-        scene.pool.give_up_one("")
-        scene.pool.give_up_one("")
-        await asyncio.sleep(2)
-        assert scene.ended == ["x2", "x1"]
-        scene.targets = {"x": 4}
-        scene.pool.wake()
-        await asyncio.sleep(5)
-        assert scene.names() == ["x3", "x4"]
-        await asyncio.sleep(PAUSE_S)
-        assert len(scene.names()) == 4
-
-    await played(test)
+async def test_a_target_that_failed_is_tried_again_after_a_pause_whatever_the_error_was(scene: Scene) -> None:
+    scene.error["x"] = ValueError("a word of Ray's own")
+    scene.targets = {"x": 1}
+    scene.pool.wake()
+    await asyncio.sleep(5)
+    assert scene.pool.waits_for == "the next try in 26 s: a word of Ray's own"
+    del scene.error["x"]
+    await asyncio.sleep(PAUSE_S)
+    assert len(scene.names()) == 1
 
 
-async def test_who_was_replaced_by_another_supervisor_makes_no_more() -> None:
-    async def test(scene: Scene) -> None:
-        scene.confirm_error = FencedError("another supervisor has the state")
-        scene.targets = {"x": 1}
-        scene.pool.wake()
-        await asyncio.sleep(5)
-        scene.confirm_error = None
-        await asyncio.sleep(EVERY_S * 3)
-        assert scene.made == 0
+async def test_a_key_of_which_none_can_be_made_says_what_it_waits_for(scene: Scene) -> None:
+    scene.obstacles["x"] = "better times"
+    scene.pool.order("x", 1)
+    await asyncio.sleep(60)
+    assert scene.made == 0
+    assert scene.pool.waits_for == "better times"
+    scene.obstacles.clear()
+    scene.pool.wake()
+    await asyncio.sleep(5)
+    assert len(scene.names()) == 1
 
-    await played(test)
+
+async def test_room_is_made_on_the_host_that_lacks_it_by_one_spare_at_a_time_and_none_is_made_for_a_while(
+    scene: Scene,
+) -> None:
+    scene.pool.order("x", 4)
+    await asyncio.sleep(5)
+    scene.pool.give_up_one("c")
+    scene.pool.give_up_one("a")
+    scene.pool.give_up_one("a")
+    await asyncio.sleep(2)
+    assert scene.ended == ["x2"]
+    assert scene.pool.errors["x"] == ["One was given up, because an instance needed its room."]
+    scene.pool.give_up_one("")
+    scene.pool.give_up_one("")
+    await asyncio.sleep(2)
+    assert scene.ended == ["x2", "x1"]
+    scene.targets = {"x": 4}
+    scene.pool.wake()
+    await asyncio.sleep(5)
+    assert scene.names() == ["x3", "x4"]
+    await asyncio.sleep(PAUSE_S)
+    assert len(scene.names()) == 4
+
+
+async def test_who_was_replaced_by_another_supervisor_makes_no_more(scene: Scene) -> None:
+    scene.confirm_error = FencedError("another supervisor has the state")
+    scene.targets = {"x": 1}
+    scene.pool.wake()
+    await asyncio.sleep(5)
+    scene.confirm_error = None
+    await asyncio.sleep(EVERY_S * 3)
+    assert scene.made == 0
 
 
 @pytest.mark.parametrize("error", [StoreError("no space left"), ValueError("a word of Ray's own")])
-async def test_trouble_with_the_store_ends_no_pool(error: Exception) -> None:
-    async def test(scene: Scene) -> None:
-        scene.confirm_error = error
-        scene.targets = {"x": 1}
-        scene.pool.wake()
-        await asyncio.sleep(5)
-        assert scene.made == 0
-        scene.confirm_error = None
-        await asyncio.sleep(PAUSE_S * 2)
-        assert len(scene.names()) == 1
-
-    await played(test)
+async def test_trouble_with_the_store_ends_no_pool(scene: Scene, error: Exception) -> None:
+    scene.confirm_error = error
+    scene.targets = {"x": 1}
+    scene.pool.wake()
+    await asyncio.sleep(5)
+    assert scene.made == 0
+    scene.confirm_error = None
+    await asyncio.sleep(PAUSE_S * 2)
+    assert len(scene.names()) == 1
 
 
-async def test_at_the_end_of_the_team_all_are_ended_and_at_the_end_of_a_supervisor_those_that_are_ready_stay() -> None:
-    async def test(scene: Scene) -> None:
-        scene.pool.order("x", 3)
-        await asyncio.sleep(MAKING_S + 0.1)
-        scene.pool.order("x", 5)
-        await asyncio.sleep(0.1)
-        await (scene.pool.give_up() if scene.targets else scene.pool.end())
-        assert scene.at_once == 0
-        assert sorted(scene.ended) == (["x1", "x2", "x3"] if scene.targets else [])
-        assert scene.pool.orders == ({} if scene.targets else {"x": 5}), "what was cancelled did not fail"
-
-    async def team(scene: Scene) -> None:
-        scene.targets = {"y": 0}
-        await test(scene)
-
-    await played(test)
-    await played(team)
+@pytest.mark.parametrize("team_ends", [True, False])
+async def test_at_the_end_of_the_team_all_are_ended_and_at_the_end_of_a_supervisor_those_that_are_ready_stay(
+    scene: Scene, team_ends: bool
+) -> None:
+    scene.pool.order("x", 3)
+    await asyncio.sleep(MAKING_S + 0.1)
+    scene.pool.order("x", 5)
+    await asyncio.sleep(0.1)
+    await (scene.pool.give_up() if team_ends else scene.pool.end())
+    assert scene.at_once == 0
+    assert sorted(scene.ended) == (["x1", "x2", "x3"] if team_ends else [])
+    assert scene.pool.orders == ({} if team_ends else {"x": 5}), "what was cancelled did not fail"

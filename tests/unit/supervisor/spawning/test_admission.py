@@ -277,8 +277,8 @@ async def test_a_start_that_comes_later_or_after_one_that_went_away_waits_its_ow
 
 
 async def test_on_another_host_only_its_slots_count_and_spares_there_give_way_one_after_the_other() -> None:
-    where, asked, told = memory(machine_with(0)), list[str](), list[str]()
-    left = {"other": -2, "full": -1}
+    left, asked, told = {"other": -2, "full": -1}, list[str](), list[str]()
+    where = MemoryAdmission(machine_with(0), agent_mb=300, reserve_mb=500, slots_left=lambda host: left.get(host, 1))
 
     async def give_up() -> None:
         while True:
@@ -287,7 +287,6 @@ async def test_on_another_host_only_its_slots_count_and_spares_there_give_way_on
                 left[host] += host == "other"
 
     giving = asyncio.create_task(give_up())
-    where.slots_left = lambda host: left.get(host, 1)
     full = asyncio.create_task(where.hold("claude", told.append, "full").__aenter__())
     async with where.hold("claude", host="other"):
         assert asked.count("other") == 2

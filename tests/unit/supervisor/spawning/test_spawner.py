@@ -17,7 +17,7 @@ from supervisor.api import requests, results
 from supervisor.api.requests import Malformed, Role, SpawnRequest
 from supervisor.api.verbs import Caller
 from supervisor.cluster.scheduler import HostScheduler, Placement
-from supervisor.pool.agents import spare_agent
+from supervisor.pool.makers import spare_agent
 from supervisor.pool.pool import Spare
 from supervisor.spawning.spawner import AgentStarter, StartedAgent, spawn_all
 from supervisor.team.registry import InstanceStage, Member
@@ -149,7 +149,7 @@ class WarmStart:
         self.team = Team(MemoryStore())
         self.host = HandoverHost(self)
         nodes = [Node(name=name, address=f"10.0.0.{at}", slots=4) for at, name in enumerate(("near", "far"), 1)]
-        self.scheduler = HostScheduler("near", self.host, FakeCluster(*nodes), 0)
+        self.scheduler = HostScheduler("near", self.host, FakeCluster(*nodes), self.team.registry, self.team.members)
         pools: Any = self
         nothing: Any = None
         self._starter = AgentStarter(nothing, self.host, self.team, nothing, pools, self.scheduler)

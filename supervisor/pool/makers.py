@@ -1,7 +1,13 @@
-"""Spare agents: Claude Codes at their prompt, each with a worktree, an actor and a record of its own.
+"""What makes, checks and ends the three kinds of spares. ``Pool`` calls it, in the supervisor's event loop.
 
-``Pool`` calls ``AgentMaker``, in the supervisor's event loop. The key is that of an ``AgentSpec``: only a spawn of
-exactly this kind may have the spare. Until its record says ``SPARE`` a crash undoes it, as it undoes a spawn.
+- ``ActorMaker``: instance actors that follow no agent yet, because to start the process is what costs. ``ColdStart``
+  takes one for each instance; ``Recovery`` reports those that an earlier supervisor left. The key is the address of the
+  host, which stands in the actor's name; it is empty for the supervisor's own host.
+- ``WorktreeMaker``: worktrees that are checked out, and bound to an instance when it starts. The key is the directory
+  that is worked on. They are known in memory only; ``StaleSpareCleaner`` removes those of an earlier supervisor.
+- ``AgentMaker``: Claude Codes at their prompt, each with a worktree, an actor and a record of its own. The key is that
+  of an ``AgentSpec``: only a spawn of exactly this kind may have the spare. Until its record says ``SPARE`` a crash
+  undoes it, as it undoes a spawn.
 """
 
 from __future__ import annotations
@@ -10,6 +16,7 @@ import asyncio
 import hashlib
 import json
 import logging
+import secrets
 import time
 import uuid
 from collections.abc import Sequence
@@ -23,9 +30,11 @@ from actors.errors import AgentError, PhalanxError, UnavailableError
 from actors.home import Home
 from actors.host.host import Host
 from actors.status import ALIVE, Status
+from actors.worktrees.model import Workspace
 from supervisor.api.requests import PrewarmRequest, SpawnRequest
 from supervisor.pool.placement import SparePlacement
-from supervisor.pool.pool import Spare, SpareMaker
+from supervisor.pool.pool import Pool, Spare, SpareMaker
+from supervisor.ports import InstanceFactory
 from supervisor.spawning.admission import MemoryAdmission
 from supervisor.spawning.agent import agent_start, spare_prompt
 from supervisor.spawning.rollback import SpawnRollback
@@ -35,10 +44,93 @@ from supervisor.team.team import Team
 
 logger = logging.getLogger(__name__)
 
+PREFIX = "spare_"
+"""Of the names of spare actors; no instance's id begins so."""
+ActorPool = Pool[str, None]
 STUCK_S = 120.0
 """A spare that is not ready for so long is replaced. After a restart of the supervisor all are followed again only
 after a while."""
 _ASK_S = 10.0
+
+
+def spare_actor(name: str) -> Spare[str, None]:
+    address = name.partition("@")[2]
+    return Spare(name=name, key=address, host=address, content=None)
+
+
+class ActorMaker(SpareMaker[str, None]):
+    """A dead actor may be handed out: ``InstanceFactory.create`` with its name makes another in its place."""
+
+    what = "spare actor"
+
+    def __init__(self, factory: InstanceFactory) -> None:
+        self._factory = factory
+
+    def new_name(self, key: str) -> str:
+        return PREFIX + secrets.token_hex(4) + (f"@{key}" if key else "")
+
+    async def make(self, name: str, key: str) -> Spare[str, None]:
+        try:
+            await self._factory.create(name)
+        except PhalanxError:
+            if key:
+                await self._factory.destroy(name)
+            raise
+        return spare_actor(name)
+
+    async def recognise(self, spare: Spare[str, None]) -> str:
+        actor = await self._factory.create(spare.name)
+        return "" if await actor.vacant() else "it follows an agent that no instance has"
+
+    async def end(self, spare: Spare[str, None]) -> None:
+        await self._factory.destroy(spare.name)
+
+
+class WorktreeMaker(SpareMaker[Path, Workspace]):
+    """Keeps the names of its spares in ``Registry.spare_worktrees`` until they are bound or gone."""
+
+    what = "spare worktree"
+
+    def __init__(self, host: Host, team: Team, placement: SparePlacement) -> None:
+        self._host = host
+        self._names = team.registry.spare_worktrees
+        self._registry = team.registry
+        self._placement = placement
+        self._places: dict[str, tuple[Path, str]] = {}
+        """Directory and host of each, by name."""
+
+    def new_name(self, key: Path) -> str:
+        return self._registry.next_spare()
+
+    def obstacle(self, key: Path) -> str:
+        return self._placement.obstacle
+
+    async def make(self, name: str, key: Path) -> Spare[Path, Workspace]:
+        self._names.add(name)
+        try:
+            self._places = {each: place for each, place in self._places.items() if each in self._names}
+            place = await self._placement.for_worktree(
+                lambda: [host for work_dir, host in self._places.values() if work_dir == key]
+            )
+            self._places[name] = (key, place.host)
+            self._placement.settle(name, place.host)
+            workspace = await self._host.create_spare(name, key)
+        except BaseException:
+            self._names.discard(name)
+            raise
+        return Spare(name=name, key=key, host=place.host, content=workspace)
+
+    def is_ready(self, spare: Spare[Path, Workspace]) -> bool:
+        return self._placement.is_open(spare.host)
+
+    def fault(self, spare: Spare[Path, Workspace]) -> str:
+        return f"the host {spare.host} is drained or lost" if self._placement.is_closed(spare.host) else ""
+
+    async def end(self, spare: Spare[Path, Workspace]) -> None:
+        """A worktree on a lost host is removed by ``StaleSpareCleaner`` when the host is back."""
+        if not self._placement.is_lost(spare.host):
+            await self._host.undo_workspace(spare.content)
+        self._names.discard(spare.name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

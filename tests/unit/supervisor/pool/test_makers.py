@@ -1,0 +1,374 @@
+"""The three kinds of spares: what each is for, which are good, and what is left of one that is ended."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from actors.concurrency import ChangeNotifier
+from actors.errors import UnavailableError
+from actors.home import Home
+from actors.status import Status
+from actors.worktrees.model import Workspace
+from supervisor.api.requests import SpawnRequest
+from supervisor.pool.makers import (
+    PREFIX,
+    STUCK_S,
+    ActorMaker,
+    ActorPool,
+    AgentMaker,
+    AgentSpec,
+    WorktreeMaker,
+    spare_actor,
+    spare_agent,
+)
+from supervisor.pool.pool import PAUSE_S, Pool, Spare
+from supervisor.spawning.admission import FairSemaphore
+from supervisor.spawning.rollback import SpawnRollback
+from supervisor.store import keys
+from supervisor.team.registry import InstanceStage, Member
+from supervisor.team.team import Team
+from tests.fakes.hosts import workspace
+from tests.fakes.instances import FakeInstance, FakeInstances, FakeListener
+from tests.fakes.pools import FakePlacement, maintained
+from tests.fakes.store import MemoryStore
+from tests.fakes.team import add_member
+
+PROJECT = Path("/project")
+WORKER = "10.0.0.2"
+
+
+class ActorScene:
+    """A pool of actors with as many on each host as ``rooms`` says, by its address."""
+
+    def __init__(self) -> None:
+        self.factory = FakeInstances()
+        self.rooms = {"": 2}
+        self.pool: ActorPool = Pool(
+            ActorMaker(self.factory), lambda: self.rooms, FairSemaphore(5), ChangeNotifier(), self.confirm, at_once=1
+        )
+
+    async def confirm(self) -> None:
+        """No other supervisor has the team."""
+
+    async def begin(self, *found: str) -> None:
+        self.factory.names.update(found)
+        self.pool.recognise(map(spare_actor, found))
+        await asyncio.sleep(1)
+
+    async def make_room(self, **rooms: int) -> None:
+        """``here`` and ``worker``."""
+        self.rooms = {{"here": "", "worker": WORKER}[host]: most for host, most in rooms.items()}
+        self.pool.wake()
+        await asyncio.sleep(1)
+
+
+@pytest.fixture
+async def actors() -> AsyncIterator[ActorScene]:
+    made = ActorScene()
+    async with maintained(made.pool):
+        yield made
+
+
+async def test_the_pool_of_actors_is_filled_and_refilled_after_a_take(actors: ActorScene) -> None:
+    await actors.begin()
+    assert len(actors.pool.ready()) == len(actors.factory.names) == 2
+    taken = actors.pool.take("")
+    assert taken is not None
+    await asyncio.sleep(1)
+    assert taken.name not in actors.pool.names
+    assert (len(actors.pool.ready()), len(actors.factory.names)) == (2, 3)
+
+
+async def test_actors_that_are_found_are_kept_but_for_those_too_many_and_those_with_an_agent_that_no_instance_has(
+    actors: ActorScene,
+) -> None:
+    found = [f"{PREFIX}{number}" for number in range(4)]
+    actors.factory.occupied.add(found[0])
+    await actors.begin(*found)
+    assert actors.pool.names == actors.factory.names < set(found[1:])
+    assert len(actors.pool.ready()) == 2
+
+
+async def test_each_host_has_actors_of_its_own_and_a_spawn_gets_one_from_there(actors: ActorScene) -> None:
+    actors.rooms = {"": 2, WORKER: 1}
+    await actors.begin(f"{PREFIX}ab@{WORKER}")
+    assert actors.factory.by_address() == {"": 2, WORKER: 1}
+    taken = [actors.pool.take(WORKER) for _ in range(2)]
+    assert [each and each.name for each in taken] == [f"{PREFIX}ab@{WORKER}", None]
+    await asyncio.sleep(1)
+    assert actors.factory.by_address() == {"": 2, WORKER: 2}
+
+
+async def test_spare_actors_give_way_where_instances_need_their_slots_and_go_with_a_lost_host(
+    actors: ActorScene,
+) -> None:
+    actors.rooms = {"": 2, WORKER: 2}
+    await actors.begin()
+    await actors.make_room(here=-1, worker=1)
+    assert actors.factory.by_address() == {WORKER: 1}
+    await actors.make_room()
+    assert actors.factory.by_address() == {}
+
+
+async def test_a_host_that_makes_no_actor_keeps_no_other_from_its_spares(actors: ActorScene) -> None:
+    actors.rooms, actors.factory.silent = {"": 2, WORKER: 2}, WORKER
+    await actors.begin()
+    assert actors.factory.by_address() == {"": 2}
+    actors.pool.take("")
+    await asyncio.sleep(1)
+    assert len(actors.pool.ready("")) == 2
+
+
+class WorktreeScene:
+    """A pool of worktrees; the host in one with it. ``log`` tells what was undone where."""
+
+    def __init__(self) -> None:
+        self.team = Team(MemoryStore())
+        self.placement = FakePlacement()
+        self.log: list[str] = []
+        self.undoes = True
+        host: Any = self
+        maker = WorktreeMaker(host, self.team, self.placement)
+        self.pool: Pool[Path, Workspace] = Pool(maker, dict, FairSemaphore(8), self.team.changes, self.team.confirm)
+
+    async def create_spare(self, name: str, work_dir: Path) -> Workspace:
+        await asyncio.sleep(0.1)
+        if self.placement.settled[name] not in self.placement.there:
+            raise UnavailableError("the host does not answer")
+        return workspace(name)
+
+    async def undo_workspace(self, spare: Workspace) -> None:
+        self.log.append(f"undo on {self.placement.settled[spare.directory.name]}")
+        if not self.undoes:
+            raise UnavailableError("the host does not answer")
+
+    async def order(self, count: int) -> None:
+        self.pool.recognise(())
+        self.pool.order(PROJECT, count)
+        await asyncio.sleep(1)
+
+    async def drain(self, host: str) -> None:
+        self.placement.drained.add(host)
+        self.team.changes.announce()
+        await asyncio.sleep(1)
+
+
+@pytest.fixture
+async def worktrees() -> AsyncIterator[WorktreeScene]:
+    made = WorktreeScene()
+    async with maintained(made.pool):
+        yield made
+
+
+async def test_worktrees_are_spread_and_taken_only_on_their_own_host(worktrees: WorktreeScene) -> None:
+    await worktrees.order(4)
+    assert sorted(worktrees.pool.hosts().values()) == [1, 1, 2]
+    names = []
+    while (spare := worktrees.pool.take(PROJECT, ["b"])) is not None:
+        names.append(spare.name)
+    assert {worktrees.placement.settled[name] for name in names} == {"b"}
+    assert len(worktrees.pool.ready(PROJECT)) == 4 - len(names)
+
+
+async def test_a_drained_host_loses_its_worktrees_and_a_lost_one_is_not_asked_and_they_are_made_up_for_elsewhere(
+    worktrees: WorktreeScene,
+) -> None:
+    await worktrees.order(3)
+    worktrees.placement.there.remove("c")
+    await worktrees.drain("b")
+    assert worktrees.pool.take(PROJECT, ["b"]) is None
+    assert worktrees.log == ["undo on b"]
+    assert worktrees.pool.hosts() == Counter({"a": 3})
+    assert len(worktrees.team.registry.spare_worktrees) == 3
+
+
+async def test_a_worktree_that_could_not_be_removed_is_tried_again_and_belongs_to_the_team_until_it_is_gone(
+    worktrees: WorktreeScene,
+) -> None:
+    await worktrees.order(3)
+    worktrees.undoes = False
+    await worktrees.drain("b")
+    assert len(worktrees.team.registry.spare_worktrees) == 4
+    worktrees.undoes = True
+    await asyncio.sleep(2 * PAUSE_S)
+    assert worktrees.log == ["undo on b"] * 2
+    assert len(worktrees.team.registry.spare_worktrees) == 3
+
+
+def key(work_dir: Path = PROJECT, **more: Any) -> str:
+    request = SpawnRequest.model_validate({"role": "specialist", "workDir": "/project", "context": "x", **more})
+    return AgentSpec.of(request, work_dir, "claude").key
+
+
+@pytest.mark.parametrize(
+    "same",
+    [{"context": "another task", "name": "cart", "role": "manager", "requestId": "r"}, {"agent": "claude"}],
+    ids=str,
+)
+def test_the_instance_and_its_task_do_not_matter_to_a_spare_agent(same: dict[str, Any]) -> None:
+    assert key(**same) == key()
+
+
+@pytest.mark.parametrize(
+    "other", [{"agent": "demo"}, {"model": "opus"}, {"permissionMode": "plan"}, {"env": {"A": "1"}}], ids=str
+)
+def test_all_that_its_start_depends_on_does(other: dict[str, Any]) -> None:
+    assert key(**other) != key()
+    assert key(Path("/other"), **other) != key(**other)
+
+
+def test_the_environment_matters_in_any_order_and_no_value_of_it_can_be_read_from_the_key() -> None:
+    assert key(env={"A": "1", "B": "2"}) == key(env={"B": "2", "A": "1"})
+    assert "hunter2" not in key(env={"TOKEN": "hunter2"})
+
+
+class AgentScene:
+    """Host and factory in one; ``log`` tells what they were asked for."""
+
+    def __init__(self) -> None:
+        self.store = MemoryStore()
+        self.team = Team(self.store)
+        self.placement = FakePlacement()
+        self.log: list[str] = []
+        self.was_bound = False
+        self.actor_stays = False
+        this: Any = self
+        rollback = SpawnRollback(self.team, this, this)
+        home = Home(Path("/no-such-home"))
+        self.maker = AgentMaker(home, this, self.team, this, rollback, this, self.placement, 1.0)
+
+    async def destroy(self, name: str) -> None:
+        self.log.append(f"destroy {name}")
+        if self.actor_stays:
+            raise ValueError("an error of Ray's own")
+
+    async def end_agent(self, place: str, session_name: str, grace_s: float) -> None:
+        self.log.append(f"end {session_name}")
+
+    async def undo_workspace(self, workspace: Workspace) -> None:
+        """It is gone."""
+
+    async def is_spare(self, workspace: object) -> bool:
+        await asyncio.sleep(0 if "b" in self.placement.there else 60)
+        return not self.was_bound
+
+    async def forget_instance(self, place: str) -> None:
+        self.log.append(f"forget {place}{' on its host' if place in self.placement.settled else ''}")
+
+    async def add(self, **changes: Any) -> Spare[str, Member]:
+        """On the host b."""
+        self.placement.settle("spare_1", "b")
+        given = {"instance_id": "spare_1", "recipe": "r", "stage": InstanceStage.SPARE, "host": "b", **changes}
+        member = await add_member(self.team, 1, actor="spare_1@1", workspace=workspace("spare_1"), **given)
+        member.snapshot = replace(member.snapshot, since=asyncio.get_running_loop().time())
+        self.team.members.follow("spare_1", FakeInstance(), "first", FakeListener())
+        return spare_agent(member)
+
+
+@pytest.fixture
+async def agents() -> AsyncIterator[AgentScene]:
+    made = AgentScene()
+    yield made
+    await made.team.members.leave_all()
+
+
+async def test_an_agent_at_its_prompt_is_good_for_days(agents: AgentScene) -> None:
+    spare = await agents.add()
+    await asyncio.sleep(3 * 86_400)
+    await agents.maker.look()
+    assert agents.maker.is_ready(spare)
+    assert agents.maker.fault(spare) == ""
+
+
+async def test_an_agent_that_is_not_at_its_prompt_is_not_given_away_and_bad_after_a_while(agents: AgentScene) -> None:
+    spare, now = await agents.add(), asyncio.get_running_loop().time()
+    spare.content.snapshot = replace(spare.content.snapshot, status=Status.RATE_LIMITED, since=now, reason="limit")
+    assert not agents.maker.is_ready(spare)
+    await asyncio.sleep(STUCK_S - 1)
+    assert agents.maker.fault(spare) == ""
+    await asyncio.sleep(2)
+    assert agents.maker.fault(spare) == "limit"
+    spare.content.snapshot = replace(spare.content.snapshot, status=Status.FAILED, since=now + STUCK_S, reason="")
+    assert agents.maker.fault(spare) == "it is failed"
+
+
+async def test_an_agent_is_bad_when_the_program_of_its_own_host_is_another(agents: AgentScene) -> None:
+    spare = await agents.add(program="old")
+    agents.placement.hosts["a"].program_version, agents.placement.hosts["b"].program_version = "new", "old"
+    await agents.maker.look()
+    assert agents.maker.fault(spare) == ""
+    agents.placement.hosts["b"].program_version = "new"
+    await agents.maker.look()
+    assert agents.maker.fault(spare) == "its program was changed"
+
+
+async def test_an_agent_of_a_drained_host_is_bad_at_once_and_nothing_is_known_of_one_that_is_just_used(
+    agents: AgentScene,
+) -> None:
+    spare = await agents.add()
+    agents.placement.drained.add("b")
+    assert agents.maker.fault(spare) == "the host b is drained or lost"
+    async with spare.content.turn:
+        assert agents.maker.fault(spare) == ""
+        assert not agents.maker.is_ready(spare)
+    agents.team.registry.remove(spare.name)
+    assert agents.maker.fault(spare) == "it is gone"
+
+
+async def test_an_agent_that_was_being_handed_over_when_the_supervisor_died_is_bad_and_one_that_cannot_be_asked_is_not(
+    agents: AgentScene,
+) -> None:
+    spare = await agents.add()
+    assert await agents.maker.recognise(spare) == ""
+    agents.was_bound = True
+    assert "was being handed over" in await agents.maker.recognise(spare)
+    agents.placement.there.remove("b")
+    assert await agents.maker.recognise(spare) == ""
+
+
+async def test_all_that_an_agent_has_is_removed_from_a_host_that_can_be_asked(agents: AgentScene) -> None:
+    spare = await agents.add()
+    agents.placement.drained.add("b")
+    for _ in range(2):  # the second time it is gone already
+        await agents.maker.end(spare)
+        assert agents.log == ["end spare_1", "destroy spare_1@1", "forget spare_1 on its host"]
+        assert spare.name not in agents.team.registry
+
+
+async def test_an_agent_of_which_a_part_stays_is_not_called_gone(agents: AgentScene) -> None:
+    spare = await agents.add()
+    agents.actor_stays = True
+    with pytest.raises(UnavailableError, match="Not all of spare_1 is gone"):
+        await agents.maker.end(spare)
+    assert spare.name in agents.team.registry
+
+
+@pytest.mark.parametrize("stage", [InstanceStage.SPARE, InstanceStage.STARTING])
+async def test_a_lost_host_is_asked_nothing_and_no_record_of_its_agents_is_left(
+    agents: AgentScene, stage: InstanceStage
+) -> None:
+    spare = await agents.add(stage=stage)
+    agents.placement.there.remove("b")
+    for each in [spare] if stage is InstanceStage.SPARE else await agents.maker.look():
+        await agents.maker.end(each)
+    assert agents.log == ["destroy spare_1@1", "forget spare_1"]
+    assert spare.name not in agents.team.registry
+    assert await agents.store.load(keys.INSTANCE_PREFIX) == {}
+
+
+async def test_an_agent_for_which_no_host_has_room_leaves_nothing(agents: AgentScene) -> None:
+    spec = AgentSpec(work_dir=PROJECT, agent="demo")
+    agents.maker.specs[spec.key] = spec
+    assert agents.maker.obstacle(spec.key) == ""
+    agents.placement.there.clear()
+    assert agents.maker.obstacle(spec.key) == "the hosts, which are just coming back"
+    with pytest.raises(UnavailableError, match="no host has room"):
+        await agents.maker.make("spare_2", spec.key)
+    assert agents.team.registry.spares() == ()
