@@ -16,7 +16,7 @@ from functools import partial
 
 from actors.backoff import Backoff, RetrySchedule
 from actors.concurrency import TaskSet, every
-from actors.errors import PhalanxError, WorkspaceError
+from actors.errors import PhalanxError, UnknownInstanceError, WorkspaceError
 from actors.instance.reports import InstanceSnapshot
 from actors.status import IDLE, TYPABLE, Status
 from actors.worktrees.model import Workspace
@@ -89,7 +89,7 @@ class Relocation(ABC):
     async def _try(self, member: Member) -> None:
         instance_id = member.record.instance_id
         try:
-            with suppress(PlacementCancelledError):
+            with suppress(PlacementCancelledError, UnknownInstanceError):  # or it was removed meanwhile
                 await self._move(member)
             self._troubles.pop(instance_id, None)
             self._tries.worked(instance_id)

@@ -233,7 +233,7 @@ class Recovery:
         if isinstance(act, EndActor):
             member = self._team.registry.served_by(act.actor)
         else:
-            member = self._team.registry.get(act.instance_id) if act.instance_id in self._team.registry else None
+            member = self._team.registry.find(act.instance_id)
         if member is None:
             if isinstance(act, EndActor) and act.actor not in self._actor_pool.names:
                 await self._factory.destroy(act.actor)

@@ -204,12 +204,15 @@ class Registry:
     def __contains__(self, instance_id: str) -> bool:
         return instance_id in self._members
 
+    def find(self, instance_id: str) -> Member | None:
+        return self._members.get(instance_id)
+
     def get(self, instance_id: str) -> Member:
         """Raises ``UnknownInstanceError`` in words for the caller."""
-        try:
-            return self._members[instance_id]
-        except KeyError:
-            raise UnknownInstanceError(f"There is no instance {instance_id}. Call list to see the team.") from None
+        member = self.find(instance_id)
+        if member is None:
+            raise UnknownInstanceError(f"There is no instance {instance_id}. Call list to see the team.")
+        return member
 
     def add(self, request: SpawnRequest, *, agent: str, session_id: str, now: float, fingerprint: str = "") -> Member:
         """Takes a new instance in, as ``starting``. Raises ``InvalidRequestError`` for an impossible parent."""

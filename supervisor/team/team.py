@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 
 from actors.concurrency import ChangeNotifier
@@ -94,7 +95,11 @@ class Team:
         await self._store.save(self._counter())
 
     async def save(self, instance_id: str, **changes: object) -> InstanceRecord:
-        """Changes the record and stores it. Raises ``StoreError``; then the record is as it was."""
+        """Changes the record and stores it.
+
+        Raises ``StoreError``; then the record is as it was. Raises ``UnknownInstanceError`` also when the instance is
+        removed while this waits; then nothing is stored.
+        """
         return await self._save(instance_id, changes)
 
     async def save_fresh(self, instance_id: str, **changes: object) -> InstanceRecord:
@@ -109,6 +114,7 @@ class Team:
     ) -> InstanceRecord:
         member = self.registry.get(instance_id)
         async with member.writing:
+            self.registry.get(instance_id)  # it may have been removed while this waited
             changed = replace(member.record, **changes)  # type: ignore[arg-type]
             await self._store.save(self.stored_form(changed).records, delete)
             # What a spawn has noted meanwhile, to be stored with its next step, stays.
@@ -137,13 +143,16 @@ class Team:
 
     def snapshot_of(self, instance_id: str) -> InstanceSnapshot:
         """Also of one that was dismissed."""
-        known = instance_id in self.registry
-        return self.registry.get(instance_id).snapshot if known else InstanceSnapshot(status=Status.STOPPED)
+        member = self.registry.find(instance_id)
+        return member.snapshot if member else InstanceSnapshot(status=Status.STOPPED)
 
     async def _remove(self, instance_id: str, noted: IdempotentCall) -> None:
         await self.members.leave(instance_id)
-        await self._store.save(noted.records, delete=[keys.instance(instance_id), *noted.delete])
-        self.registry.remove(instance_id)
+        member = self.registry.find(instance_id)
+        # A change that waits to be stored would write the record again.
+        async with member.writing if member else nullcontext():
+            await self._store.save(noted.records, delete=[keys.instance(instance_id), *noted.delete])
+            self.registry.remove(instance_id)
         self._pastes.pop(instance_id, None)
         self.changes.announce()
 

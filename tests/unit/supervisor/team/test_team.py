@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from typing import Any
 
@@ -8,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actors.errors import FencedError, StoreError
+from actors.errors import FencedError, StoreError, UnknownInstanceError
 from actors.instance.reports import InstanceSnapshot, Report
 from actors.status import Status
 from supervisor.records import decode_record
@@ -94,6 +95,25 @@ async def test_what_a_spawn_has_noted_while_another_change_is_stored_is_not_lost
     store.gate.set()
     await ending
     assert (member.record.wanted, member.record.pane_id) == (False, "%7")
+
+
+@pytest.mark.parametrize("removal", [Team.remove, Team.dismiss])
+async def test_a_change_of_an_instance_that_is_just_being_removed_does_not_bring_it_back(
+    removal: Callable[[Team, str], Coroutine[Any, Any, None]],
+) -> None:
+    store = MemoryStore()
+    team = Team(store)
+    await add_member(team)
+    store.gate.clear()
+    removing = asyncio.create_task(removal(team, FIRST))
+    await turns()
+    changing = asyncio.create_task(team.save(FIRST, resumes=1))
+    await turns()
+    store.gate.set()
+    await removing
+    with pytest.raises(UnknownInstanceError):
+        await changing
+    assert await store.load(keys.INSTANCE_PREFIX) == {}
 
 
 async def test_a_report_that_could_not_be_stored_has_changed_nothing_and_may_come_again() -> None:
