@@ -82,6 +82,8 @@ class MetricsRecorder:
         """``clock``: seconds since the epoch."""
         self.clock = clock
         self.history = History()
+        self.changes = 0
+        """The number of changes so far, besides writes of the state."""
         self._changed_since = math.inf
         self._subscribers: list[Callable[[float], None]] = []
         self._watchers: dict[str, Callable[[float], None]] = {}
@@ -147,6 +149,7 @@ class MetricsRecorder:
         self._changed_since = math.inf
 
     def _tell(self, name: Count | Timing, value: float, at: float) -> None:
+        self.changes += name is not Timing.STORE
         watcher = self._watchers.get(name)
         if watcher is not None:
             watcher(value)

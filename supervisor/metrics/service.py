@@ -237,9 +237,9 @@ class HistoryStore:
 
     async def end(self) -> None:
         """Saves, and does so by itself no more."""
-        self._keeping = False
         if self._saving is not None:
             await self._saving
+        self._keeping = False
         if self._timer is not None:
             self._timer.cancel()
         await self.save()
@@ -247,7 +247,7 @@ class HistoryStore:
     def _changed(self, at: float) -> None:
         if not self._keeping:
             return
-        if self._since is None:
+        if self._since is None and (self._saving is None or self._saving.done()):
             self._save_later()
         self._since = at if self._since is None else min(self._since, at)
 
@@ -270,21 +270,25 @@ class HistoryStore:
         records = [self._recorder.history.record(start) for start in _starts(since, now)]
         records = [record for record in records if record.counts or record.timings]
         forgotten = {start for start in self._stored if start < now - KEPT_S}
+        changes = self._recorder.changes
+        self._since = None
+        self._recorder.settle()
         try:
             await self._store.save(
                 {keys.performance(record.start): encode_bucket(record) for record in records},
                 delete=[keys.performance(start) for start in forgotten],
             )
         except FencedError:
-            self._since = None  # it is another supervisor's now, and nothing is ever stored here again
+            self._keeping, self._since = False, None  # it is another supervisor's now
             return
         except StoreError as error:
             logger.warning("the history is stored later: %s", error)
+            self._since = since if self._since is None else min(self._since, since)
             return
         self._stored = (self._stored - forgotten) | {record.start for record in records}
-        # Not before: writing is itself observed, and would go on for ever.
-        self._since = None
-        self._recorder.settle()
+        if self._recorder.changes == changes:  # the write itself is observed, and writing would go on for ever
+            self._since = None
+            self._recorder.settle()
 
 
 def _starts(since: float, now: float) -> list[int]:

@@ -25,6 +25,8 @@ from supervisor.metrics.service import (
 from supervisor.metrics.snapshot import TeamSnapshot
 from supervisor.records import Unreadable, encode_bucket
 from supervisor.store import keys
+from supervisor.store.guards import FencedStore
+from tests.fakes.clock import turns
 from tests.fakes.metrics import snapshot
 from tests.fakes.store import MemoryStore
 
@@ -183,7 +185,7 @@ class Recording:
         self.store = store
         self.recorder = MetricsRecorder(lambda: self.now)
         self.unreadable = Unreadable()
-        self.keeper = HistoryStore(self.recorder, store, self.unreadable)
+        self.keeper = HistoryStore(self.recorder, FencedStore(store, self.recorder), self.unreadable)
 
     def failures(self, seconds: float = 3600) -> int:
         return self.recorder.history.window(self.now, seconds).counted(Count.SPAWNS_FAILED)
@@ -235,6 +237,36 @@ async def test_a_team_that_rests_writes_nothing_not_even_because_of_its_own_writ
     await a_while()
     await recording.keeper.end()
     assert store.saves == 1
+
+
+async def test_what_happens_while_the_history_is_being_written_is_written_next_though_nothing_more_happens(
+    store: MemoryStore, recording: Recording
+) -> None:
+    store.gate.clear()
+    recording.recorder.count(Count.SPAWNS_FAILED)
+    await a_while()
+    recording.recorder.count(Count.SPAWNS_FAILED)
+    store.gate.set()
+    await a_while()
+    later = await recorded(store)
+    assert later.failures() == 2
+    await a_while()
+    assert store.saves == 2
+
+
+async def test_what_happens_during_the_last_write_before_the_end_is_stored(
+    store: MemoryStore, recording: Recording
+) -> None:
+    store.gate.clear()
+    recording.recorder.count(Count.SPAWNS_FAILED)
+    await a_while()
+    ending = asyncio.create_task(recording.keeper.end())
+    await turns()
+    recording.recorder.count(Count.SPAWNS_FAILED)
+    store.gate.set()
+    await ending
+    later = await recorded(store)
+    assert later.failures() == 2
 
 
 async def test_figures_that_were_taken_before_and_after_a_boundary_go_into_a_record_each(store: MemoryStore) -> None:
