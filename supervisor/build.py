@@ -59,7 +59,7 @@ def build_supervisor(
     scheduler = router = None
     if cluster is not None:
         scheduler = HostScheduler(
-            host_name, own_host, cluster, team.registry, team.members, most_per_host=settings.host_instances
+            host_name, own_host, cluster, team.registry, team.links, most_per_host=settings.host_instances
         )
         router = HostRouter(scheduler, team.registry, home.travel / "conversations")
     host = cast("Host", router) if router else own_host

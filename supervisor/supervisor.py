@@ -119,7 +119,7 @@ class Supervisor:
             await service.end()
         await self._auto_restart.stop()
         await self._recycling.stop()
-        await self._team.members.leave_all()
+        await self._team.links.leave_all()
         await self._team.outbox.stop()
         await self._store.close()
 
@@ -193,7 +193,7 @@ class Supervisor:
 
     async def respond(self, request: requests.RespondRequest, caller: Caller) -> results.RespondResult:
         member = self._team.registry.get(request.instance_id)
-        port = self._team.members.port(request.instance_id)
+        port = self._team.links.port(request.instance_id)
         before = member.snapshot
 
         def moved_on() -> bool:
@@ -221,7 +221,7 @@ class Supervisor:
 
     async def interrupt(self, request: requests.InterruptRequest, caller: Caller) -> results.InterruptResult:
         member = self._team.registry.get(request.instance_id)
-        stopped = await self._team.members.port(request.instance_id).interrupt(INTERRUPT_S)
+        stopped = await self._team.links.port(request.instance_id).interrupt(INTERRUPT_S)
         if stopped:  # its last messages are not delivered again, even if its host is lost
             await self._team.outbox.unsynced.end(request.instance_id)
         return results.InterruptResult(

@@ -209,7 +209,7 @@ class Failover(Relocation):
 
     async def _give_up(self, member: Member, lost: str) -> None:
         """Stops following the copy on the lost host and ends its actor, which must not come back with the host."""
-        await self._team.members.leave(member.record.instance_id)
+        await self._team.links.leave(member.record.instance_id)
         with suppress(PhalanxError):
             await self._factory.destroy(member.record.actor_name)
         if member.record.stage is not InstanceStage.FAILED:
@@ -341,8 +341,8 @@ class Drainer(Relocation):
     async def _stop(self, member: Member) -> bool:
         """Ends the agent if it is idle, seen from close by; from the first step on messages for it wait."""
         record = member.record
-        port = self._team.members.port(record.instance_id)
-        await self._team.members.leave(record.instance_id)
+        port = self._team.links.port(record.instance_id)
+        await self._team.links.leave(record.instance_id)
         try:
             report = await port.reports(-1, _ASK_S)
             under_way = self._team.outbox.pending(record.instance_id) or any(not each.final for each in report.receipts)

@@ -60,13 +60,13 @@ class Outbox:
     def __init__(
         self,
         registry: Registry,
-        members: InstanceLinks,
+        links: InstanceLinks,
         store: StateStore,
         changes: ChangeNotifier,
         recorder: MetricsRecorder,
     ) -> None:
         self._registry = registry
-        self._members = members
+        self._links = links
         self._store = store
         self._changes = changes
         self._recorder = recorder
@@ -193,18 +193,18 @@ class Outbox:
         if handover is not None and not handover.done():
             self._reachable_again.add(instance_id)
             return
-        if self._members.has(instance_id) and self._to_hand_over.get(instance_id):
+        if self._links.has(instance_id) and self._to_hand_over.get(instance_id):
             handover = asyncio.create_task(self._hand_over(instance_id), name=f"messages for {instance_id}")
             self._handovers[instance_id] = handover
 
     async def _hand_over(self, instance_id: str) -> None:
-        while self._members.has(instance_id) and (waiting := self._waiting(instance_id)):
+        while self._links.has(instance_id) and (waiting := self._waiting(instance_id)):
             # ``hand_over_again`` puts another set in its place meanwhile, of which nothing may be removed here.
             to_hand_over = self._to_hand_over[instance_id]
             self._reachable_again.discard(instance_id)
             self._never_handed.difference_update(message.id for message in waiting)
             try:
-                await self._members.port(instance_id).deliver(waiting)
+                await self._links.port(instance_id).deliver(waiting)
             except Exception as error:  # noqa: BLE001 - they are handed over again after any error
                 logger.warning("%s takes over %d messages later: %r", instance_id, len(waiting), error)
                 if instance_id in self._reachable_again:

@@ -270,7 +270,7 @@ class AgentMaker(SpareMaker[str, Member]):
             member.snapshot.status is Status.READY
             and not member.turn.locked()
             and self._placement.is_open(spare.host)
-            and self._team.members.has(spare.name)
+            and self._team.links.has(spare.name)
         )
 
     def fault(self, spare: Spare[str, Member]) -> str:

@@ -197,7 +197,7 @@ class Pools:
         self._recent_dirs = [*others, work_dir][-DIRECTORIES:]
 
     def _agent_targets(self) -> Mapping[str, int]:
-        self._in_use = self._in_use or self._team.members.any
+        self._in_use = self._in_use or self._team.links.any
         in_use = self._in_use and bool(self._current)
         return {self._current: self._settings.current.prewarm_instances} if in_use else {}
 
@@ -348,7 +348,7 @@ class Pools:
         """Notes the directories of instances that an earlier supervisor started, too."""
         for member in reversed(tuple(self._team.registry)):
             record = member.record
-            follows = record.is_isolated and self._team.members.has(record.instance_id)
+            follows = record.is_isolated and self._team.links.has(record.instance_id)
             if follows and record.work_dir not in self._recent_dirs and len(self._recent_dirs) < DIRECTORIES:
                 self._note_directory(record.work_dir)
 

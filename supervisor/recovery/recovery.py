@@ -156,7 +156,7 @@ class Recovery:
             [member.record for member in members],
             agents,
             actors,
-            followed={i.record.instance_id for i in members if self._team.members.has(i.record.instance_id)},
+            followed={i.record.instance_id for i in members if self._team.links.has(i.record.instance_id)},
             # Of the instances of a host that cannot be asked, nothing is known.
             busy={*self._team.unreadable.instance_ids, *changed, *map(subject, self._under_way), *self._away},
         )

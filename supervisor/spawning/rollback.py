@@ -41,7 +41,7 @@ class SpawnRollback:
         """Whether everything is gone. Raises ``FencedError`` when another supervisor has taken over."""
         instance_id = record.instance_id
         await _step(self._team.confirm)
-        await self._team.members.leave(instance_id)
+        await self._team.links.leave(instance_id)
         steps = [
             await _step(self._host.end_agent, record.place, record.session_name, END_GRACE_S),
             await _step(self._factory.destroy, record.actor_name),
@@ -54,7 +54,7 @@ class SpawnRollback:
     async def abandon(self, record: InstanceRecord) -> None:
         """Forgets a spare agent of a lost host. What is left of it there goes when the host is back."""
         await self._team.confirm()
-        await self._team.members.leave(record.instance_id)
+        await self._team.links.leave(record.instance_id)
         await _step(self._factory.destroy, record.actor_name)
         await _step(self._host.forget_instance, record.place)
         await _step(self._team.outbox.close, record.instance_id)

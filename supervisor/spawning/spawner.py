@@ -386,7 +386,7 @@ class AgentStarter:
         placed = placement.host if placement is not None else ""
         self._place(member, placement, spare.record.host)
         async with spare.turn:
-            port = self._team.members.port(spare.record.instance_id)
+            port = self._team.links.port(spare.record.instance_id)
             try:
                 await self._hand_over(member, spare)
             except BaseException as error:
@@ -440,7 +440,7 @@ class AgentStarter:
             extra = Writes(records=stored, delete=[keys.instance(spare_id)])
             (receipt,) = await self._team.outbox.accept([message], extra)
             self._team.registry.remove(spare_id)
-            await self._team.members.leave(spare_id)
+            await self._team.links.leave(spare_id)
         member.snapshot = InstanceSnapshot(since=time.time(), transcript_path=member.record.transcript_path)
         return receipt
 

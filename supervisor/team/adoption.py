@@ -49,7 +49,7 @@ class Adopter:
     async def adopt(self, record: InstanceRecord, port: Instance) -> None:
         """Has the actor follow the agent, and takes in its reports."""
         incarnation = await port.adopt(self._config(record), record.pane_id, record.pid)
-        self._team.members.follow(record.instance_id, port, incarnation, self)
+        self._team.links.follow(record.instance_id, port, incarnation, self)
         self._team.outbox.hand_over_again(record.instance_id)
         await self._batching.tell(record.instance_id, port)  # a change during the call above is told, too
         await self.on_unreachable(record.instance_id, "")
@@ -136,8 +136,8 @@ class Batching:
                 self._tell_soon(member.record.instance_id)
 
     def _tell_soon(self, instance_id: str) -> None:
-        if self._team.members.has(instance_id):  # another one is told when it takes its agent over
-            self._telling.begin(self.tell(instance_id, self._team.members.port(instance_id)))
+        if self._team.links.has(instance_id):  # another one is told when it takes its agent over
+            self._telling.begin(self.tell(instance_id, self._team.links.port(instance_id)))
 
 
 def limits_of(tuning: TunableValues) -> BatchLimits:

@@ -191,7 +191,7 @@ class Lifecycle:
         return removal
 
     async def _leave(self, member: Member) -> None:
-        await self._team.members.leave(member.record.instance_id)
+        await self._team.links.leave(member.record.instance_id)
         await self._factory.destroy(member.record.actor_name)
 
     async def _collect_last_report(self, member: Member) -> None:
@@ -204,11 +204,11 @@ class Lifecycle:
         def heard() -> bool:
             return self._team.outbox.pending(record.instance_id) == 0
 
-        if self._team.members.has(record.instance_id):
+        if self._team.links.has(record.instance_id):
             await self._team.changes.until(heard, _HEARD_S)
         if heard() or not record.pid:
             return
-        await self._team.members.leave(record.instance_id)
+        await self._team.links.leave(record.instance_id)
         try:
             await self._adopter.collect_last_report(record)
         except (UnavailableError, StoreError):
@@ -242,9 +242,9 @@ class Lifecycle:
         record = member.record
         if member.alive:
             with suppress(UnavailableError):
-                await self._team.members.port(record.instance_id).expect_end(coming_back)
+                await self._team.links.port(record.instance_id).expect_end(coming_back)
         await self._host.end_agent(record.place, record.session_name, END_GRACE_S)
-        if self._team.members.has(record.instance_id):
+        if self._team.links.has(record.instance_id):
             await self._team.changes.until(lambda: member.snapshot.status not in ALIVE, _NOTICE_S)
 
     async def restart(self, member: Member, asked_of: InstanceRecord, tell: Tell = say_nothing) -> RestartResult:
@@ -318,7 +318,7 @@ class Lifecycle:
     async def _end_and_start(self, member: Member, summary: str) -> RestartResult:
         record = member.record
         await self._end_agent(member, coming_back=True)
-        await self._team.members.leave(record.instance_id)
+        await self._team.links.leave(record.instance_id)
         try:
             if summary:
                 fresh = {"session_id": str(uuid.uuid4()), "transcript_path": "", "summary": summary}

@@ -36,11 +36,11 @@ class Queries:
         instance_id = request.instance_id
         record = self._team.registry.get(instance_id).record
         if request.source == "screen":
-            screen = await self._team.members.port(instance_id).screen(request.lines)
+            screen = await self._team.links.port(instance_id).screen(request.lines)
             return results.ReadResult(instance_id=instance_id, source="screen", screen=screen)
         query = PageQuery(cursor=request.cursor, limit=request.lines, whole=request.full or "")
-        if self._team.members.has(instance_id):
-            page = await self._team.members.port(instance_id).page(query)
+        if self._team.links.has(instance_id):
+            page = await self._team.links.port(instance_id).page(query)
         elif record.transcript_path:
             page = await self._host.page(record.agent, record.transcript_path, query)
         else:
@@ -109,7 +109,7 @@ class Queries:
     def _info(self, member: Member) -> results.InstanceInfo:
         """Made anew only when something that it is made of has changed: most of a large team rests."""
         instance_id = member.record.instance_id
-        followed = self._team.members.has(instance_id)
+        followed = self._team.links.has(instance_id)
         pending = self._team.outbox.pending(instance_id)
         held = self._team.outbox.held(instance_id) if pending else 0
         why = self._team.outbox.blocked_reason(instance_id) if held else ""

@@ -115,7 +115,7 @@ class ContextRecycler:
             raise asked
         # No await since it was found idle: what is sent from now on is withheld, and there was nothing before.
         with self._team.outbox.withheld(instance_id, but=asked.id):
-            port = self._team.members.port(instance_id)
+            port = self._team.links.port(instance_id)
             place = (await port.page(PageQuery(cursor=None, limit=1, leaves_unread=True))).cursor
             deadline = time.monotonic() + SUMMARY_S
             await self._ask(member, asked, deadline)
@@ -124,7 +124,7 @@ class ContextRecycler:
                 now = member.record
                 if member.ending or (now.pid, now.session_id) != (began.pid, began.session_id):
                     raise WrongStateError(f"{instance_id} was ended or begun anew before it gave its summary.")
-                port = self._team.members.port(instance_id)
+                port = self._team.links.port(instance_id)
                 _check_has_ended(instance_id, (await port.reports(-1, _ASK_S)).snapshot)
                 summary = await self._summary(port, asked, place)
                 status = await self._lifecycle.renew(member, summary)
@@ -140,7 +140,7 @@ class ContextRecycler:
         if receipt is not None and receipt.status is MessageStatus.SUBMITTED:
             return
         with suppress(UnavailableError):
-            await self._team.members.port(instance_id).withdraw([asked.id], "the recycling was given up")
+            await self._team.links.port(instance_id).withdraw([asked.id], "the recycling was given up")
             await self._team.changes.until(lambda: outbox.is_final(asked.id), _ASK_S)
         why = (receipt and receipt.reason) or f"that took longer than {SUMMARY_S:.0f} s"
         raise _no_summary(instance_id, f"it could not be asked for one: {why}")
@@ -154,7 +154,7 @@ class ContextRecycler:
                 raise _no_summary(instance_id, f"its turn lasts longer than {SUMMARY_S:.0f} s")
             _check_has_ended(instance_id, member.snapshot)
             with suppress(UnavailableError):  # its actor may have been killed, and is back in a moment
-                turn = turn_of(await _entries(self._team.members.port(instance_id), place), asked.id)
+                turn = turn_of(await _entries(self._team.links.port(instance_id), place), asked.id)
                 silent_until = silent_until or time.monotonic() + _WRITTEN_S
                 if turn.answer or turn.trouble or time.monotonic() > silent_until:
                     return

@@ -37,11 +37,11 @@ class Team:
         self.registry = Registry()
         for name in names:
             self.registry.note_name(name)
-        self.members = InstanceLinks()
+        self.links = InstanceLinks()
         self.recorder = recorder or MetricsRecorder()
         self.unreadable = Unreadable()
         store = PreservingStore(store, self.unreadable)
-        self.outbox = Outbox(self.registry, self.members, store, self.changes, self.recorder)
+        self.outbox = Outbox(self.registry, self.links, store, self.changes, self.recorder)
         self.idempotency = IdempotencyStore()
         self._failure_subscribers: list[Callable[[Member], None]] = []
         self._report_subscribers: list[Callable[[Member, Report], None]] = []
@@ -147,7 +147,7 @@ class Team:
         return member.snapshot if member else InstanceSnapshot(status=Status.STOPPED)
 
     async def _remove(self, instance_id: str, noted: IdempotentCall) -> None:
-        await self.members.leave(instance_id)
+        await self.links.leave(instance_id)
         member = self.registry.find(instance_id)
         # A change that waits to be stored would write the record again.
         async with member.writing if member else nullcontext():

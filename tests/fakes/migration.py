@@ -135,7 +135,7 @@ class FakeMigration:
 
     def follow(self, instance_id: str) -> None:
         this: Any = self
-        self.team.members.follow(instance_id, this, "i", this)
+        self.team.links.follow(instance_id, this, "i", this)
 
     async def reports(self, after: int, timeout_s: float, incarnation: str = "") -> Report:
         if after >= 0:

@@ -38,7 +38,7 @@ class FakeAdopter(Adopter):
         if record.instance_id in self.hangs:
             await asyncio.Event().wait()
         self.adopted.append(record.instance_id)
-        self._team.members.follow(record.instance_id, port, "first", FakeListener())
+        self._team.links.follow(record.instance_id, port, "first", FakeListener())
 
     async def on_unreachable(self, instance_id: str, reason: str) -> None:
         self.silent[instance_id] = reason

@@ -78,7 +78,7 @@ class OneInstanceTeam:
         self.reach()
 
     def reach(self) -> None:
-        self.team.members.follow(FIRST, self.instance, "first", FakeListener())
+        self.team.links.follow(FIRST, self.instance, "first", FakeListener())
 
     async def send(self, *texts: str) -> list[Message]:
         return await accept(self.team, *texts)
@@ -95,4 +95,4 @@ class OneInstanceTeam:
 
     async def close(self) -> None:
         await self.outbox.stop()
-        await self.team.members.leave_all()
+        await self.team.links.leave_all()

@@ -42,7 +42,7 @@ async def drain() -> AsyncIterator[DrainScene]:
     made.drainer.begin()
     yield made
     await made.drainer.end()
-    await made.team.members.leave_all()
+    await made.team.links.leave_all()
 
 
 async def add_ended(drain: DrainScene, status: Status, **changes: Any) -> Member:
@@ -91,7 +91,7 @@ async def test_an_instance_that_is_not_idle_when_it_is_asked_itself_is_followed_
     drain.drained.add("old")
     await asyncio.sleep(2)
     assert set(drain.log.calls) == {"adopt"}
-    assert drain.team.members.has(FIRST)
+    assert drain.team.links.has(FIRST)
     assert member.record.moving_from == ""
 
 
@@ -219,7 +219,7 @@ async def test_what_an_ended_instance_had_alone_is_told_of_when_it_goes_elsewher
     member = await drain.add_followed(actor="")
     (message,) = await arrived(drain.team, "again")
     await drain.team.outbox.take_receipts([receipt(message, MessageStatus.ACCEPTED, "again")])
-    await drain.team.members.leave(FIRST)
+    await drain.team.links.leave(FIRST)
     await drain.team.mark_ended(member, InstanceStage.STOPPED, "")
     drain.drained.add("old")
     await asyncio.sleep(10)
@@ -235,7 +235,7 @@ async def failover() -> AsyncIterator[FailoverScene]:
     made.failover.begin()
     yield made
     await made.failover.end()
-    await made.team.members.leave_all()
+    await made.team.links.leave_all()
 
 
 async def lose_worker(failover: FailoverScene, for_s: float) -> None:

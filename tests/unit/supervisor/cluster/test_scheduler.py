@@ -119,7 +119,7 @@ class Scene:
         self.cluster = FakeCluster(*nodes, connect_s=1.0)
         self.team = Team(MemoryStore())
         self.scheduler = HostScheduler(
-            "host1", FakeHost("host1"), self.cluster, self.team.registry, self.team.members, most_per_host=most
+            "host1", FakeHost("host1"), self.cluster, self.team.registry, self.team.links, most_per_host=most
         )
         self.placed: list[str] = []
 
@@ -271,9 +271,9 @@ async def test_an_instance_takes_a_slot_while_it_lives_starts_or_has_its_actor()
     scene.add(2, "host2", Status.FAILED, stage=InstanceStage.STARTING)
     scene.add(3, "host2", Status.STOPPED, stage=InstanceStage.STOPPED)
     scene.add(4, "host2", Status.FAILED, stage=InstanceStage.FAILED)
-    scene.team.members.follow("spec_0_0_4", FakeInstance(), "first", FakeListener())
+    scene.team.links.follow("spec_0_0_4", FakeInstance(), "first", FakeListener())
     assert scene.scheduler.instance_hosts() == {FIRST: "host1", SECOND: "host2", "spec_0_0_4": "host2"}
-    await scene.team.members.leave_all()
+    await scene.team.links.leave_all()
 
 
 async def test_a_spare_agent_takes_a_slot_and_leaves_less_than_none_where_an_instance_needs_it() -> None:

@@ -108,7 +108,7 @@ class ClusterScene:
         self.cluster = FakeCluster(*nodes)
         self.team = Team(MemoryStore())
         nothing: Any = None
-        self.scheduler = HostScheduler("head", FakeHost("head"), self.cluster, self.team.registry, self.team.members)
+        self.scheduler = HostScheduler("head", FakeHost("head"), self.cluster, self.team.registry, self.team.links)
         drainer = Drainer(self.team, self.scheduler, nothing, nothing, nothing, nothing)
         self.service = ClusterService(home, self.team, self.scheduler, drainer, ())
         self.told: list[tuple[int, int, str]] = []

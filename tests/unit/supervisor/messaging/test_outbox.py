@@ -528,7 +528,7 @@ async def test_what_a_lost_conversation_alone_had_is_delivered_again_before_what
 ) -> None:
     await unsynced(scene)
     first, second = await submitted(scene, "one", "two")
-    await scene.team.members.leave(FIRST)
+    await scene.team.links.leave(FIRST)
     (later,) = await scene.send("later")
     await scene.outbox.unsynced.came_home(FIRST, {first.id})
 

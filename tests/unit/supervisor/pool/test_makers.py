@@ -268,7 +268,7 @@ class AgentScene:
         given = {"instance_id": "spare_1", "recipe": "r", "stage": InstanceStage.SPARE, "host": "b", **changes}
         member = await add_member(self.team, 1, actor="spare_1@1", workspace=workspace("spare_1"), **given)
         member.snapshot = replace(member.snapshot, since=asyncio.get_running_loop().time())
-        self.team.members.follow("spare_1", FakeInstance(), "first", FakeListener())
+        self.team.links.follow("spare_1", FakeInstance(), "first", FakeListener())
         return spare_agent(member)
 
 
@@ -276,7 +276,7 @@ class AgentScene:
 async def agents() -> AsyncIterator[AgentScene]:
     made = AgentScene()
     yield made
-    await made.team.members.leave_all()
+    await made.team.links.leave_all()
 
 
 async def test_an_agent_at_its_prompt_is_good_for_days(agents: AgentScene) -> None:

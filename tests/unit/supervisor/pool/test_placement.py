@@ -32,7 +32,7 @@ class Scene:
         self.team = Team(MemoryStore())
         self.cluster = FakeCluster(HEAD, WORKER, CLOUD)
         host = FakeHost("head")
-        self.scheduler = HostScheduler("head", host, self.cluster, self.team.registry, self.team.members)
+        self.scheduler = HostScheduler("head", host, self.cluster, self.team.registry, self.team.links)
         self.has_memory = True
         memory: Any = self
         self.placement = SparePlacement(host, memory, self.scheduler)

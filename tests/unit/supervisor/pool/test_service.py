@@ -130,7 +130,7 @@ class Scene(SpareMaker[str, Member]):
         """An instance of an earlier supervisor is followed again."""
         instance: Any = FakeInstance()
         self.add(record(7, workspace=ENDED))
-        self.team.members.follow("spec_0_0_7", instance, "first", self)  # type: ignore[arg-type]
+        self.team.links.follow("spec_0_0_7", instance, "first", self)  # type: ignore[arg-type]
 
     def tune(self, **changes: int) -> None:
         self.live.change(TunableValues.of(self.settings.model_copy(update=changes)))
@@ -156,7 +156,7 @@ async def running(store: MemoryStore | None = None, boot: str = "this boot", siz
         yield scene
     finally:
         await scene.pools.end()
-        await scene.team.members.leave_all()
+        await scene.team.links.leave_all()
 
 
 @pytest.fixture

@@ -176,7 +176,7 @@ class Team(RuleBasedStateMachine):
         running = {name for name, member in there.items() if member.record.stage is InstanceStage.RUNNING}
         alive = {name: agent for name, agent in self.machine.sessions.items() if agent.alive and is_instance_id(name)}
         assert set(alive) == running
-        assert {name for name in there if team.members.has(name) and there[name].alive} == running
+        assert {name for name in there if team.links.has(name) and there[name].alive} == running
         assert {name: there[name].record.pid for name in running} == {name: agent.pid for name, agent in alive.items()}
         assert running <= set(self.machine.actors) <= {member.record.actor_name for member in team.registry}
         assert not [m for m in there.values() if m.record.stage in (InstanceStage.STARTING, InstanceStage.ENDING)]

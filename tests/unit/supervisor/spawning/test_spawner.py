@@ -149,7 +149,7 @@ class WarmStart:
         self.team = Team(MemoryStore())
         self.host = HandoverHost(self)
         nodes = [Node(name=name, address=f"10.0.0.{at}", slots=4) for at, name in enumerate(("near", "far"), 1)]
-        self.scheduler = HostScheduler("near", self.host, FakeCluster(*nodes), self.team.registry, self.team.members)
+        self.scheduler = HostScheduler("near", self.host, FakeCluster(*nodes), self.team.registry, self.team.links)
         pools: Any = self
         nothing: Any = None
         self._starter = AgentStarter(nothing, self.host, self.team, nothing, pools, self.scheduler)
@@ -168,7 +168,7 @@ class WarmStart:
         )
         self.spare = self.team.registry.restore(spare, now=1.0)
         self.spare.snapshot = READY
-        self.team.members.follow(SPARE, FakeInstance(), "first", FakeListener())
+        self.team.links.follow(SPARE, FakeInstance(), "first", FakeListener())
         self.member = self.team.registry.restore(record(1, stage=InstanceStage.STARTING, host="near"), now=1.0)
         self.placement = Placement(host="near", address="10.0.0.1", own=True, instance_id=FIRST)
 
@@ -192,7 +192,7 @@ async def warm() -> AsyncIterator[WarmStart]:
     made = WarmStart()
     await made.scheduler.nodes()
     yield made
-    await made.team.members.leave_all()
+    await made.team.links.leave_all()
 
 
 async def test_an_instance_is_where_its_spare_is_before_the_host_gives_it_its_name(warm: WarmStart) -> None:

@@ -55,7 +55,7 @@ class Scene:
 async def scene() -> AsyncIterator[Scene]:
     team = Team(MemoryStore())
     yield Scene(team, await add_member(team))
-    await team.members.leave_all()
+    await team.links.leave_all()
 
 
 async def test_an_instance_that_was_silent_and_is_adopted_is_silent_no_more(scene: Scene) -> None:
@@ -97,7 +97,7 @@ async def test_an_instance_that_cannot_be_reached_is_told_once_it_reports_again(
 async def test_an_instance_that_cannot_be_told_is_adopted_all_the_same(scene: Scene) -> None:
     scene.away = True
     await scene.adopt()
-    assert scene.team.members.has(scene.member.record.instance_id)
+    assert scene.team.links.has(scene.member.record.instance_id)
     await scene.report()
     assert scene.instance.limits == [limits_of(BEFORE)]
 
@@ -108,4 +108,4 @@ async def test_what_became_of_the_messages_of_an_ended_agent_is_asked_of_a_new_a
     adopter = Adopter(Home(Path("/home")), batching, factory, scene.team, auto_restart=False)
     await adopter.collect_last_report(scene.member.record)
     assert factory.log.calls == ["destroy spec_0_0_1"]
-    assert scene.team.members.has("spec_0_0_1")
+    assert scene.team.links.has("spec_0_0_1")

@@ -109,7 +109,7 @@ async def test_an_instance_that_is_followed_again_is_no_longer_said_to_be_coming
 ) -> None:
     scene = await Scene.of(READY)
     assert "come back" in (scene.list()[0].reason or "")
-    monkeypatch.setattr(scene.team.members, "has", lambda _: True)
+    monkeypatch.setattr(scene.team.links, "has", lambda _: True)
     assert scene.list()[0].reason is None
 
 

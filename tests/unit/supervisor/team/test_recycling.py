@@ -89,7 +89,7 @@ async def test_one_that_gives_no_summary_is_asked_again_unasked_only_after_pause
         tried.append(asyncio.get_running_loop().time())
         raise UnavailableError("nobody is there")
 
-    monkeypatch.setattr(team.members, "port", port)
+    monkeypatch.setattr(team.links, "port", port)
     report = Report(incarnation="i", sequence=1, snapshot=READY, receipts=(), delivered=3)
     for _ in range(int(4 * FIRST_PAUSE_S)):
         made.reported(member, report)
