@@ -315,7 +315,7 @@ class AgentMaker(SpareMaker[str, Member]):
         await self._team.save(name, program=program)
         async with beside(self._adopter.actor(member.record)) as actor:
             workspace = await self._host.create_spare(name, spec.work_dir)
-            self._team.registry.change(name, workspace=workspace)
+            self._team.registry.change_in_memory(name, workspace=workspace)
             record = await self._team.save(name, host=member.record.host or await self._host.name())
             start = agent_start(
                 self._home,
@@ -326,7 +326,7 @@ class AgentMaker(SpareMaker[str, Member]):
                 environment=dict(spec.environment),
             )
             pane = await self._host.start_agent(start)
-            record = self._team.registry.change(name, pane_id=pane.pane_id, pid=pane.pid)
+            record = self._team.registry.change_in_memory(name, pane_id=pane.pane_id, pid=pane.pid)
             port = await actor
         await self._adopter.adopt(record, port)
 

@@ -237,7 +237,7 @@ class Spawner:
         if self._scheduler is not None and placement is not None:
             instance_id = member.record.instance_id
             actor = "" if placement.own else f"{instance_id}@{placement.address}"
-            self._team.registry.change(instance_id, actor=actor, host=placement.host, labels=request.labels)
+            self._team.registry.change_in_memory(instance_id, actor=actor, host=placement.host, labels=request.labels)
             self._scheduler.places[instance_id] = placement.host
             placement.instance_id = instance_id
         return member
@@ -322,7 +322,7 @@ class AgentStarter:
         record = member.record
         spare = self._pools.actors.take(record.actor.partition("@")[2])
         if spare is not None:
-            self._team.registry.change(record.instance_id, actor=spare.name)
+            self._team.registry.change_in_memory(record.instance_id, actor=spare.name)
         await self._team.save(record.instance_id)
         async with beside(self._adopter.actor(member.record)) as actor:
             await self._give_workspace(member.record, request)
@@ -333,7 +333,7 @@ class AgentStarter:
         workspace = await self._spare_worktree(record) if request.workspace_mode == "isolated" else None
         if workspace is None:
             workspace = await self._host.create_workspace(record.instance_id, record.work_dir, request.workspace_mode)
-        self._team.registry.change(record.instance_id, workspace=workspace)
+        self._team.registry.change_in_memory(record.instance_id, workspace=workspace)
         self._pools.note_cold_start(request, record.work_dir, workspace)
         await self._team.save(record.instance_id, host=record.host or await self._host.name())
 
@@ -362,7 +362,7 @@ class AgentStarter:
         pane = await self._host.start_agent(start)
         message = self._team.outbox.first_message(member.record.instance_id, request.context, sender)
         async with member.writing:
-            record = self._team.registry.change(member.record.instance_id, pane_id=pane.pane_id, pid=pane.pid)
+            record = self._team.registry.change_in_memory(member.record.instance_id, pane_id=pane.pane_id, pid=pane.pid)
             (receipt,) = await self._team.outbox.accept([message], self._team.stored_form(record))
         return receipt
 
@@ -403,7 +403,7 @@ class AgentStarter:
         """Called before anything is there: a search for orphans must not find it on a host where it is not placed."""
         if self._scheduler is not None and placement is not None:
             self._scheduler.shift(placement, host)
-            self._team.registry.change(member.record.instance_id, host=host)
+            self._team.registry.change_in_memory(member.record.instance_id, host=host)
             self._scheduler.places[member.record.instance_id] = host
 
     async def _hand_over(self, member: Member, spare: Member) -> None:
@@ -420,7 +420,7 @@ class AgentStarter:
         )
         await self._host.hand_over(handover)
         # From here on an undo of the instance undoes the spare with it.
-        self._team.registry.change(
+        self._team.registry.change_in_memory(
             record.instance_id,
             workspace=workspace,
             spare=given.instance_id,

@@ -1,7 +1,8 @@
 """The members of the team: the record of each instance, and what was last heard of it.
 
-The record is stored with every change. The last ``InstanceSnapshot`` is only remembered: it can be asked for again. Ids
-come from one counter of the team, so no two instances share one. An id tells the role and the line above.
+All of this is in memory. ``Team.save`` changes a record and stores it; the last ``InstanceSnapshot`` is not stored,
+because it can be asked for again. Ids come from one counter of the team, so no two instances share one. An id tells the
+role and the line above.
 """
 
 from __future__ import annotations
@@ -205,6 +206,7 @@ class Registry:
         return instance_id in self._members
 
     def find(self, instance_id: str) -> Member | None:
+        """The member, or None when there is no such one."""
         return self._members.get(instance_id)
 
     def get(self, instance_id: str) -> Member:
@@ -318,7 +320,8 @@ class Registry:
             raise InvalidRequestError(f"The parent {request.parent_id} is {parent.status}: restart it first.")
         return parent.record
 
-    def change(self, instance_id: str, **changes: object) -> InstanceRecord:
+    def change_in_memory(self, instance_id: str, **changes: object) -> InstanceRecord:
+        """Changes the record without storing it: a crash loses the change unless the caller stores the record after."""
         member = self.get(instance_id)
         member.record = replace(member.record, **changes)  # type: ignore[arg-type]
         return member.record

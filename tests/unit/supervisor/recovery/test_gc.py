@@ -265,7 +265,7 @@ async def test_what_cannot_be_saved_stays_and_is_tried_again_now_and_then(team: 
 async def test_who_led_somebody_that_lives_stays_known(team: Scene) -> None:
     await team.add_terminated(1)
     await team.add(2, InstanceStage.RUNNING, wanted=True)
-    team.team.registry.change("spec_0_0_2", parent_id="spec_0_0_1")
+    team.team.registry.change_in_memory("spec_0_0_2", parent_id="spec_0_0_1")
     await asyncio.sleep(2 * KEPT_S)
     assert team.numbers == [1, 2]
 

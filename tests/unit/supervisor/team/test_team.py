@@ -91,7 +91,7 @@ async def test_what_a_spawn_has_noted_while_another_change_is_stored_is_not_lost
     store.gate.clear()
     ending = asyncio.create_task(team.save(FIRST, wanted=False))
     await turns()
-    team.registry.change(FIRST, pane_id="%7", pid=7)
+    team.registry.change_in_memory(FIRST, pane_id="%7", pid=7)
     store.gate.set()
     await ending
     assert (member.record.wanted, member.record.pane_id) == (False, "%7")
