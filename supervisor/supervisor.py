@@ -23,7 +23,7 @@ from actors.status import Status
 from supervisor.api import requests, results
 from supervisor.api.requests import Request
 from supervisor.api.results import Result
-from supervisor.api.verbs import Caller, Handler, VerbService
+from supervisor.api.verbs import VERBS, Caller, Handler, VerbService
 from supervisor.messaging.send import MessageSender, SendOutcome
 from supervisor.metrics.metrics import Timing
 from supervisor.recovery.recovery import Recovery
@@ -40,8 +40,6 @@ from supervisor.versions import VERSION
 logger = logging.getLogger(__name__)
 
 GOING_DOWN = "The team is being brought down: nothing is started any more. `phalanx up` brings it up again."
-BRIEF = frozenset({"send", "send_batch", "read", "list", "status"})
-"""Verbs that wait for no agent unless they are asked to: their duration shows how quick the supervisor is."""
 INTERRUPT_S = 10.0
 MOVED_ON_S = 5.0
 """An instance reports within milliseconds; this only bounds the wait for one that has just died."""
@@ -82,25 +80,9 @@ class Supervisor:
         self._started_at = time.time()
         self._services = services
         self._on_shutdown = on_shutdown
-        self._verbs: dict[str, Handler] = {
-            "spawn": self.spawn,
-            "spawn_batch": self.spawn_batch,
-            "send": self.send,
-            "send_batch": self.send_batch,
-            "read": self.read,
-            "list": self.list,
-            "wait": self.wait,
-            "respond": self.respond,
-            "interrupt": self.interrupt,
-            "terminate": self.terminate,
-            "restart": self.restart,
-            "recycle": self.recycle,
-            "resume": self.resume,
-            "status": self.status,
-            "shutdown": self.shutdown,
-        }
-        for service in services:
-            self._verbs.update(service.verbs)
+        of_services = {name: handler for service in services for name, handler in service.verbs.items()}
+        # All other verbs are methods of the same name. The start fails here when a verb has no handler.
+        self._handlers: dict[str, Handler] = {name: of_services.get(name) or getattr(self, name) for name in VERBS}
 
     async def recover(self) -> None:
         """Takes the state over and begins to bring the stored team back. Raises ``StoreError``."""
@@ -129,10 +111,11 @@ class Supervisor:
 
     async def call(self, verb: str, request: Request, caller: Caller) -> Result:
         self._store.check()
-        if verb not in BRIEF or getattr(request, "wait", False):
-            return await self._verbs[verb](request, caller)
+        handler = self._handlers[verb]
+        if not VERBS[verb].measured or getattr(request, "wait", False):
+            return await handler(request, caller)
         with self._team.recorder.timing(Timing.CALL):
-            return await self._verbs[verb](request, caller)
+            return await handler(request, caller)
 
     async def spawn(self, request: requests.SpawnRequest, caller: Caller) -> results.SpawnResult:
         record = await self._spawner.spawn(request, caller)

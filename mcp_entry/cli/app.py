@@ -1,4 +1,4 @@
-"""The table of commands, and ``main``, the entry point of ``phalanx``."""
+"""The table of commands, in the order of ``phalanx --help``, and ``main``, the entry point of ``phalanx``."""
 
 from __future__ import annotations
 
@@ -23,10 +23,28 @@ app = typer.Typer(
 mcp = typer.Typer(help="Phalanx as an MCP server of Claude Code.", no_args_is_help=True, rich_markup_mode=None)
 
 _COMMANDS: tuple[Callable[..., int | None], ...] = (
-    *(team.up, team.down, team.status),
-    *(instances.spawn, instances.send, instances.read, instances.list_, instances.wait, instances.respond),
-    *(instances.interrupt, instances.restart, instances.recycle, instances.attach, instances.terminate),
-    *(team.git, team.prewarm, team.perf, team.tune, team.hosts, team.drain, team.gc, team.restore),
+    team.up,
+    team.down,
+    team.status,
+    instances.spawn,
+    instances.send,
+    instances.read,
+    instances.list_,
+    instances.wait,
+    instances.respond,
+    instances.interrupt,
+    instances.restart,
+    instances.recycle,
+    instances.attach,
+    instances.terminate,
+    team.git,
+    team.prewarm,
+    team.perf,
+    team.tune,
+    team.hosts,
+    team.drain,
+    team.gc,
+    team.restore,
 )
 for _command in _COMMANDS:
     app.command(_command.__name__.rstrip("_"))(in_session(_command))

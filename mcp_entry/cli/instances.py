@@ -1,4 +1,9 @@
-"""The commands for instances: start them, send them messages, read, list, attach to and terminate them."""
+"""The commands for instances: start them, send them messages, read, list, attach to and terminate them.
+
+A parameter that its function does not read is used all the same: ``ask`` and ``ask_and_show`` of ``CliSession`` fill
+the request from every parameter of the command that has the name of a field. Their keywords are fields that differ from
+what was typed.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +23,7 @@ from mcp_entry import texts
 from mcp_entry.cli import views
 from mcp_entry.cli.session import CliSession
 from supervisor.api import results
-from supervisor.api.requests import AgentName, PermissionMode, Role, Until
+from supervisor.api.requests import NAME_FORM, AgentName, PermissionMode, Role, Until
 from supervisor.api.verbs import TeamVerbs
 
 InstanceArgument = Annotated[str, typer.Argument(metavar="ID", help="Id of the instance, as `phalanx list` shows it.")]
@@ -49,7 +54,7 @@ def spawn(
         list[str] | None,
         typer.Option("--label", metavar="KEY=VALUE", help="What its machine must have; may be repeated."),
     ] = None,
-    name: Annotated[str | None, typer.Option(help="A label.")] = None,
+    name: Annotated[str | None, typer.Option(help=NAME_FORM)] = None,
     agent: Annotated[AgentName | None, typer.Option(help="The program to run.")] = None,
     model: Annotated[str | None, typer.Option(help="The model to use.")] = None,
     permission_mode: Annotated[

@@ -1,4 +1,7 @@
-"""The commands for the whole team: up and down, state, hosts, git, spares, performance and settings."""
+"""The commands for the whole team: up and down, state, hosts, git, spares, performance and settings.
+
+As in ``instances``, parameters fill the fields of the request that have their names.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Views of results for a terminal. Pure functions; texts of agents and users go through ``output``."""
+"""Views of results for a terminal, where a command needs a table or colours; the others use ``mcp_entry.texts``.
+
+Pure functions; texts of agents and users go through ``output``.
+"""
 
 from __future__ import annotations
 

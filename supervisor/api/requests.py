@@ -72,7 +72,10 @@ def _not_reserved(name: str) -> str:
 
 
 def _for_faults_only(schema: dict[str, Any]) -> None:
-    """Keeps the description for error texts only: in the schema, the argument's name says enough."""
+    """Keeps the description for error texts only: in the schema, the argument's name says enough.
+
+    A field that has a description of its own shows that in both instead.
+    """
     schema.pop("description", None)
 
 
@@ -84,13 +87,11 @@ InstanceId = Annotated[
         json_schema_extra=_for_faults_only,
     ),
 ]
+NAME_FORM = "At most 40 letters, digits, - and _, first a letter or digit."
 Name = Annotated[
     str,
     StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,39}$"),
-    Field(
-        description="A short label: letters, digits, '-' and '_', beginning with a letter or digit.",
-        json_schema_extra=_for_faults_only,
-    ),
+    Field(description=NAME_FORM, json_schema_extra=_for_faults_only),
 ]
 RequestId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]{0,119}$")]
 VariableName = Annotated[
@@ -211,7 +212,7 @@ class SpawnRequest(Request):
         default=None, description="The machine to run on, as get_performance names it; default: where most room is."
     )
     labels: dict[LabelKey, LabelValue] = Field(default_factory=dict, description="Which its machine must have.")
-    name: Name | None = Field(default=None, description="A label: letters, digits, - and _, at most 40.")
+    name: Name | None = Field(default=None, description=NAME_FORM)
     agent: AgentName | None = Field(default=None, description="Default by settings.")
     model: Model | None = Field(default=None, description="As Claude Code's --model takes it; default: its own.")
     permission_mode: PermissionMode | None = Field(

@@ -1,8 +1,9 @@
 """The verbs of a team: one table of what each takes, returns and promises, and the protocol of services that run verbs.
 
-``TeamVerbs`` is the table. All else is derived from it: the client's methods, the MCP tools, the command line and the
-supervisor's check of requests. ``VERBS`` is the same by names on the wire. The supervisor passes a call of a service's
-verb to that ``VerbService``, and begins and ends the services.
+``TeamVerbs`` is the table. The client's methods, the check of requests, the time limits and the schemas of tools are
+derived from it. Written by hand for each verb are its handler (a method of ``Supervisor`` or of a ``VerbService``), its
+tool (``mcp_entry.tools``) and its command (``mcp_entry.cli``). ``VERBS`` is the same table by names on the wire. The
+supervisor passes a call of a service's verb to that ``VerbService``, and begins and ends the services.
 """
 
 from __future__ import annotations
@@ -48,19 +49,23 @@ class Verb(Generic[RequestT, ResultT]):
         *,
         read_only: bool = False,
         repeatable: bool = False,
+        measured: bool = False,
         timeout_s: float = 30.0,
         each_s: float = 0.0,
         members: str = "",
         name: str = "",
     ) -> None:
-        """``read_only``: a call is cancelled when its client goes away. ``repeatable``: another call does nothing more.
-        ``timeout_s``: how long a client waits for the answer, beyond the time that the request asks to wait, with
-        ``each_s`` more for every member of the argument ``members``. ``name``: the name on the wire, if it is not the
-        attribute's."""
+        """``read_only``: it changes nothing, so a call is cancelled when its client goes away. ``repeatable``: two
+        calls have the effect of one, so the client calls again when the connection broke; every ``read_only`` verb is.
+        ``measured``: it waits for no agent unless it is asked to, so the duration of its calls shows how quick the
+        supervisor is (``Timing.CALL``). ``timeout_s``: how long a client waits for the answer, beyond the time that
+        the request asks to wait, with ``each_s`` more for every member of the argument ``members``. ``name``: the name
+        on the wire, if it is not the attribute's."""
         self.request = request
         self.result = result
         self.read_only = read_only
         self.repeatable = repeatable or read_only
+        self.measured = measured
         self.timeout_s = timeout_s
         self.each_s = each_s
         self.members = members
@@ -106,10 +111,10 @@ class TeamVerbs(ABC):
         requests.SpawnBatchRequest, results.SpawnBatchResult, timeout_s=900, each_s=120, members="instances"
     )
     prewarm_resources = Verb(requests.PrewarmRequest, results.PrewarmResult, timeout_s=3700)
-    send = Verb(requests.SendRequest, results.SendResult)
-    send_batch = Verb(requests.SendBatchRequest, results.SendBatchResult)
-    read = Verb(requests.ReadRequest, results.ReadResult, read_only=True)
-    list = Verb(requests.ListRequest, results.ListResult, read_only=True)
+    send = Verb(requests.SendRequest, results.SendResult, measured=True)
+    send_batch = Verb(requests.SendBatchRequest, results.SendBatchResult, measured=True)
+    read = Verb(requests.ReadRequest, results.ReadResult, read_only=True, measured=True)
+    list = Verb(requests.ListRequest, results.ListResult, read_only=True, measured=True)
     wait = Verb(requests.WaitRequest, results.WaitResult, read_only=True)
     respond = Verb(requests.RespondRequest, results.RespondResult)
     interrupt = Verb(requests.InterruptRequest, results.InterruptResult, timeout_s=60)
@@ -123,7 +128,7 @@ class TeamVerbs(ABC):
     drain = Verb(requests.DrainRequest, results.DrainResult, repeatable=True)
     resume = Verb(requests.ResumeRequest, results.ResumeResult, timeout_s=900)
     gc = Verb(requests.GcRequest, results.GcResult, timeout_s=300)
-    status = Verb(requests.StatusRequest, results.StatusResult, read_only=True)
+    status = Verb(requests.StatusRequest, results.StatusResult, read_only=True, measured=True)
     get_performance = Verb(requests.GetPerformanceRequest, results.GetPerformanceResult, read_only=True)
     optimize_settings = Verb(requests.OptimizeSettingsRequest, results.OptimizeSettingsResult, repeatable=True)
     next_events = Verb(requests.EventsRequest, results.EventsResult, read_only=True, name="events")
@@ -144,7 +149,7 @@ class Dispatcher(Protocol):
 
 
 Handler = Callable[[Any, Caller], Awaitable[Result]]
-"""Runs one verb, with a request of the verb's type and its caller."""
+"""Runs one verb, with a request of the verb's type and its caller. Raises ``PhalanxError`` to refuse it."""
 
 
 class VerbService(Protocol):

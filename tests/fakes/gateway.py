@@ -269,6 +269,14 @@ REPLIES: dict[str, Reply] = {
     "recycle": results.RecycleResult(instance_id="spec_1_1_1", status=Status.READY, summary="all is well"),
     "prewarm_resources": results.PrewarmResult(success=True, work_dir="/src", instances=3, worktrees=0),
     "optimize_settings": results.OptimizeSettingsResult(old_settings=tuned(), new_settings=tuned(spawns=10)),
+    "hosts": results.HostsResult(
+        hosts=[
+            results.HostInfo(
+                host="worker", address="10.0.0.2", status="up", instances=1, slots=8, supervisor=False, labels={}
+            )
+        ]
+    ),
+    "drain": results.DrainResult(host="worker", drained=True, remaining=[]),
     "gc": results.GcResult(dry_run=False, items=[collected("/home/worktrees/spec_1_1_1")]),
     "status": results.StatusResult(
         home="/home/me/.phalanx",

@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.main import get_group
 
 from actors.errors import InvalidRequestError, TeamNotRunningError, UnknownInstanceError
 from actors.status import Status
 from mcp_entry.cli import views
+from mcp_entry.cli.app import app
 from mcp_entry.cli.output import Output
 from supervisor.api import requests, results
 from supervisor.api.verbs import ProgressCallback
@@ -40,19 +42,31 @@ COMMANDS = {
     "respond": ["spec_1_1_2", "allow"],
     "interrupt": ["spec_1_1_1"],
     "restart": ["spec_1_1_1"],
+    "recycle": ["spec_1_1_1"],
     "terminate": ["spec_1_1_1"],
     "attach": ["spec_1_1_1"],
+    "git": [],
+    "prewarm": ["3"],
     "perf": [],
     "tune": ["--spawns", "10"],
+    "hosts": [],
+    "drain": ["worker"],
     "gc": [],
     "up": [],
     "down": [],
 }
+STDIN = {"git": '[{"type": "status", "workspaceDir": "/src"}]'}
+TESTED_ELSEWHERE = {"restore", "doctor", "mcp"}
+"""Commands that call no verb and need a machine of their own."""
+
+
+def test_every_command_is_tested_here_or_elsewhere() -> None:
+    assert {*COMMANDS, *TESTED_ELSEWHERE} == set(get_group(app).commands)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_with_json_stdout_is_one_document_and_stderr_is_empty(command: str) -> None:
-    ended = Terminal()(command, *COMMANDS[command], "--json")
+    ended = Terminal()(command, *COMMANDS[command], "--json", stdin=STDIN.get(command, ""))
     if command in ("up", "down"):
         assert ended.stderr
     else:
@@ -63,7 +77,7 @@ def test_with_json_stdout_is_one_document_and_stderr_is_empty(command: str) -> N
 
 @pytest.mark.parametrize("command", [name for name in COMMANDS if name != "attach"])
 def test_without_json_a_command_says_something_and_ends_with_0(command: str) -> None:
-    ended = Terminal()(command, *COMMANDS[command])
+    ended = Terminal()(command, *COMMANDS[command], stdin=STDIN.get(command, ""))
     assert ended.exit_code == 0, ended.output
     assert ended.stdout.strip()
 
@@ -71,7 +85,7 @@ def test_without_json_a_command_says_something_and_ends_with_0(command: str) -> 
 @pytest.mark.parametrize("command", [name for name in COMMANDS if name not in ("up", "down")])
 def test_without_a_team_a_command_ends_with_1_and_says_what_to_do(command: str) -> None:
     terminal = Terminal(TeamNotRunningError("No team runs here. Start one with `phalanx up`."))
-    ended = terminal(command, *COMMANDS[command])
+    ended = terminal(command, *COMMANDS[command], stdin=STDIN.get(command, ""))
     assert ended.exit_code == 1
     assert ended.stdout == ""
     assert ended.stderr == "No team runs here. Start one with `phalanx up`.\n"

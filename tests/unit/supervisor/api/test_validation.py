@@ -34,7 +34,7 @@ SPAWN = {"role": "specialist", "workDir": "/w", "context": "c"}
         (SpawnRequest, {**SPAWN, "work_dir": "/w"}, ["Did you mean workDir?"]),
         (SpawnRequest, {**SPAWN, "role": "king"}, ["role", "'king'", "'executive', 'manager' or 'specialist'"]),
         (SpawnRequest, {**SPAWN, "context": ""}, ["context must not be empty"]),
-        (SpawnRequest, {**SPAWN, "name": "-x"}, ["name cannot be '-x'", "letters"]),
+        (SpawnRequest, {**SPAWN, "name": "-x"}, ["name cannot be '-x'. At most 40 letters", "first a letter or digit"]),
         (SpawnRequest, {**SPAWN, "env": {"a b": "x"}}, ["a name in env"]),
         (SpawnRequest, {**SPAWN, "env": {"A": 1}}, ["env.A must be a text, not 1"]),
         (SpawnRequest, {}, ["role is missing", "workDir is missing", "context is missing"]),
