@@ -115,10 +115,10 @@ class Relocation(ABC):
         finally:
             self._waiting.pop(instance_id, None)
 
-    async def _settle(self, member: Member, placement: Placement, **changes: object) -> None:
+    async def _settle(self, member: Member, placement: Placement, moving_from: str) -> None:
         """Gives it worktree, launch and conversation on the new host. It runs nowhere; the caller holds its turn.
 
-        The record says so afterwards, with ``changes``. Raises ``PhalanxError``; then it belongs where it was before.
+        The record says so afterwards, with ``moving_from``. Raises ``PhalanxError``; then it belongs where it was.
         """
         record = member.record
         instance_id = record.instance_id
@@ -129,7 +129,13 @@ class Relocation(ABC):
             made = await self._hosts.prepare_on_new_host(record.place, workspace, record.transcript_path)
             actor = "" if placement.own else f"{instance_id}@{placement.address}"
             await self._team.save(
-                instance_id, host=placement.host, actor=actor, workspace=made, pid=0, pane_id="", **changes
+                instance_id,
+                host=placement.host,
+                actor=actor,
+                workspace=made,
+                pid=0,
+                pane_id="",
+                moving_from=moving_from,
             )
         except BaseException:
             self._scheduler.places.update(dict.fromkeys(record.names, record.host))
@@ -200,7 +206,7 @@ class Failover(Relocation):
                     raise PlacementCancelledError
                 await self._give_up(member, lost)
                 await self._deliver_again_what_is_lost(member)
-                await self._settle(member, placement, moving_from=lost)
+                await self._settle(member, placement, lost)
             await self._resume(member)
 
     def _is_still_lost(self, member: Member, lost: str) -> bool:
@@ -369,7 +375,7 @@ class Drainer(Relocation):
         workspace = _workspace(before)
         await self._hosts.sync_transcript(before.place, before.transcript_path)
         await self._hosts.sync_work(workspace, uncommitted=True)
-        await self._settle(member, placement)
+        await self._settle(member, placement, before.moving_from)
         try:
             await self._hosts.remove_left_behind(before.host, before.place, workspace)
         except PhalanxError as error:

@@ -261,8 +261,9 @@ class Recovery:
 
     async def _adopt(self, member: Member, act: Adopt) -> None:
         stage = InstanceStage.SPARE if member.record.is_spare else InstanceStage.RUNNING
-        found = {"pane_id": act.pane_id, "pid": act.pid, "stage": stage, "reason": "", "ended_at": 0.0}
-        record = await self._team.save(act.instance_id, **found)
+        record = await self._team.save(
+            act.instance_id, pane_id=act.pane_id, pid=act.pid, stage=stage, reason="", ended_at=0.0
+        )
         if not member.alive:
             member.snapshot = InstanceSnapshot(since=time.time(), transcript_path=record.transcript_path)
         await self._adopter.adopt(record, await self._adopter.actor(record))

@@ -321,8 +321,9 @@ class Lifecycle:
         await self._team.links.leave(record.instance_id)
         try:
             if summary:
-                fresh = {"session_id": str(uuid.uuid4()), "transcript_path": "", "summary": summary}
-                record = await self._team.save_fresh(record.instance_id, **fresh)
+                record = await self._team.save_fresh(
+                    record.instance_id, session_id=str(uuid.uuid4()), transcript_path="", summary=summary
+                )
                 await self._factory.destroy(record.actor_name)  # it has the conversation before in mind
             return await self._begin_again(member, await self._adopter.actor(record))
         except FencedError:
@@ -340,8 +341,15 @@ class Lifecycle:
             await self._host.renew_agent(place, session_id, system_prompt(member.record))
         restarted = await self._host.restart_agent(place, member.record.session_name, path, session_id)
         pane = restarted.pane
-        running = {"stage": InstanceStage.RUNNING, "wanted": True, "reason": "", "ended_at": 0.0}
-        record = await self._team.save(instance_id, pane_id=pane.pane_id, pid=pane.pid, **running)
+        record = await self._team.save(
+            instance_id,
+            pane_id=pane.pane_id,
+            pid=pane.pid,
+            stage=InstanceStage.RUNNING,
+            wanted=True,
+            reason="",
+            ended_at=0.0,
+        )
         member.snapshot = InstanceSnapshot(since=time.time(), transcript_path=path)
         member.ending = member.coming_back = False
         self._team.outbox.begin_life(instance_id)

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
+from typing import TypedDict, Unpack
 
 from actors.errors import InvalidRequestError, UnknownInstanceError
 from actors.instance.reports import InstanceSnapshot
@@ -148,6 +149,29 @@ class InstanceRecord:
     def resumable(self) -> bool:
         """Its agent has ended without having been terminated."""
         return self.wanted and self.stage in (InstanceStage.STOPPED, InstanceStage.FAILED)
+
+
+class RecordChanges(TypedDict, total=False):
+    """The fields of ``InstanceRecord`` that change during its life, for ``Team.save``; the others never do."""
+
+    session_id: str
+    workspace: Workspace | None
+    host: str
+    labels: Mapping[str, str]
+    actor: str
+    spare: str
+    summary: str
+    program: str
+    pane_id: str
+    pid: int
+    stage: InstanceStage
+    moving_from: str
+    wanted: bool
+    ended_at: float
+    reason: str
+    transcript_path: str
+    resumes: int
+    resumed_at: float
 
 
 @dataclass(slots=True)
@@ -320,10 +344,10 @@ class Registry:
             raise InvalidRequestError(f"The parent {request.parent_id} is {parent.status}: restart it first.")
         return parent.record
 
-    def change_in_memory(self, instance_id: str, **changes: object) -> InstanceRecord:
+    def change_in_memory(self, instance_id: str, **changes: Unpack[RecordChanges]) -> InstanceRecord:
         """Changes the record without storing it: a crash loses the change unless the caller stores the record after."""
         member = self.get(instance_id)
-        member.record = replace(member.record, **changes)  # type: ignore[arg-type]
+        member.record = replace(member.record, **changes)
         return member.record
 
     def remove(self, instance_id: str) -> None:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
+from typing import Unpack
 
 from actors.concurrency import ChangeNotifier
 from actors.instance.reports import InstanceSnapshot, Report
@@ -23,7 +24,7 @@ from supervisor.store import keys
 from supervisor.store.base import StateStore
 from supervisor.store.guards import PreservingStore
 from supervisor.team.links import InstanceLinks
-from supervisor.team.registry import InstanceRecord, InstanceStage, Member, Registry
+from supervisor.team.registry import InstanceRecord, InstanceStage, Member, RecordChanges, Registry
 
 logger = logging.getLogger(__name__)
 
@@ -94,7 +95,7 @@ class Team:
         """Raises ``FencedError`` when another supervisor has the state: to be called before agents are touched."""
         await self._store.save(self._counter())
 
-    async def save(self, instance_id: str, **changes: object) -> InstanceRecord:
+    async def save(self, instance_id: str, **changes: Unpack[RecordChanges]) -> InstanceRecord:
         """Changes the record and stores it.
 
         Raises ``StoreError``; then the record is as it was. Raises ``UnknownInstanceError`` also when the instance is
@@ -102,23 +103,21 @@ class Team:
         """
         return await self._save(instance_id, changes)
 
-    async def save_fresh(self, instance_id: str, **changes: object) -> InstanceRecord:
+    async def save_fresh(self, instance_id: str, **changes: Unpack[RecordChanges]) -> InstanceRecord:
         """As ``save``, for a fresh conversation: messages of the one before are not delivered again."""
         said = self.outbox.unsynced.of(instance_id)
         record = await self._save(instance_id, changes, [keys.message(message_id) for message_id in said])
         self.outbox.unsynced.forget(instance_id, said)
         return record
 
-    async def _save(
-        self, instance_id: str, changes: Mapping[str, object], delete: Sequence[str] = ()
-    ) -> InstanceRecord:
+    async def _save(self, instance_id: str, changes: RecordChanges, delete: Sequence[str] = ()) -> InstanceRecord:
         member = self.registry.get(instance_id)
         async with member.writing:
             self.registry.get(instance_id)  # it may have been removed while this waited
-            changed = replace(member.record, **changes)  # type: ignore[arg-type]
+            changed = replace(member.record, **changes)
             await self._store.save(self.stored_form(changed).records, delete)
             # What a spawn has noted meanwhile, to be stored with its next step, stays.
-            member.record = replace(member.record, **changes)  # type: ignore[arg-type]
+            member.record = replace(member.record, **changes)
         return member.record
 
     async def remove(self, instance_id: str) -> None:

@@ -88,12 +88,15 @@ class Scene:
         self.collector = GarbageCollector(Home(Path("/home")), self.team, self.disk, lifecycle)
         self.service = GcService(self.team, self.collector)
 
-    async def add(self, number: int, stage: InstanceStage, *, wanted: bool, ended_at: float = 0.0) -> None:
+    async def add(
+        self, number: int, stage: InstanceStage, *, wanted: bool, ended_at: float = 0.0, parent_id: str | None = None
+    ) -> None:
         name = f"spec_0_0_{number}"
         self.disk.worktrees.append(name)
         self.disk.directories.append(name)
         workspace = Workspace(mode="isolated", directory=ROOT / name, worktree=ROOT / name)
-        await add_member(self.team, number, stage=stage, wanted=wanted, workspace=workspace, ended_at=ended_at)
+        changes = {"wanted": wanted, "workspace": workspace, "ended_at": ended_at, "parent_id": parent_id}
+        await add_member(self.team, number, stage=stage, **changes)
 
     async def add_terminated(self, number: int) -> None:
         now = asyncio.get_running_loop().time()
@@ -264,8 +267,7 @@ async def test_what_cannot_be_saved_stays_and_is_tried_again_now_and_then(team: 
 
 async def test_who_led_somebody_that_lives_stays_known(team: Scene) -> None:
     await team.add_terminated(1)
-    await team.add(2, InstanceStage.RUNNING, wanted=True)
-    team.team.registry.change_in_memory("spec_0_0_2", parent_id="spec_0_0_1")
+    await team.add(2, InstanceStage.RUNNING, wanted=True, parent_id="spec_0_0_1")
     await asyncio.sleep(2 * KEPT_S)
     assert team.numbers == [1, 2]
 

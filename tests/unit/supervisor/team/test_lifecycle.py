@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import pytest
 
@@ -22,7 +22,7 @@ from supervisor.spawning.admission import FairSemaphore, MemoryAdmission
 from supervisor.store import keys
 from supervisor.team.lifecycle import GIVEN_UP, AutoRestart, Lifecycle, restart_all, resume_all
 from supervisor.team.queries import is_settled
-from supervisor.team.registry import InstanceRecord, InstanceStage, Member
+from supervisor.team.registry import InstanceRecord, InstanceStage, Member, RecordChanges
 from supervisor.team.team import Team
 from tests.fakes.clock import turns
 from tests.fakes.hosts import host_load
@@ -263,7 +263,7 @@ async def test_an_unexpected_error_with_one_of_a_cascade_ends_all_others(
             raise RuntimeError("a fault of ours")
         await end_agent(instance_id, session_name, grace_s)
 
-    async def refuses_one(instance_id: str, **changes: object) -> InstanceRecord:
+    async def refuses_one(instance_id: str, **changes: Unpack[RecordChanges]) -> InstanceRecord:
         if instance_id == "spec_0_0_4" and "wanted" in changes:
             raise StoreError("no space left")
         return await save(instance_id, **changes)
