@@ -225,6 +225,7 @@ class HistoryStore:
         """When the first thing happened that is not stored yet; None while all is."""
         self._timer: asyncio.TimerHandle | None = None
         self._saving: asyncio.Task[None] | None = None
+        self._writing = asyncio.Lock()
 
     async def begin(self) -> None:
         """Takes in what earlier supervisors have stored. Raises ``StoreError``."""
@@ -247,7 +248,7 @@ class HistoryStore:
     def _changed(self, at: float) -> None:
         if not self._keeping:
             return
-        if self._since is None and (self._saving is None or self._saving.done()):
+        if self._since is None and not self._writing.locked():
             self._save_later()
         self._since = at if self._since is None else min(self._since, at)
 
@@ -264,14 +265,17 @@ class HistoryStore:
 
     async def save(self) -> None:
         """Stores what has not been stored yet; a store in trouble leaves it for the next time."""
-        since, now = self._since, self._recorder.clock()
-        if since is None:
-            return
+        async with self._writing:
+            if self._since is not None:
+                await self._write(self._since)
+
+    async def _write(self, since: float) -> None:
+        now = self._recorder.clock()
         records = [self._recorder.history.record(start) for start in _starts(since, now)]
         records = [record for record in records if record.counts or record.timings]
         forgotten = {start for start in self._stored if start < now - KEPT_S}
-        changes = self._recorder.changes
-        self._since = None
+        # Before the write, so that what happens meanwhile is noted anew.
+        changes, self._since = self._recorder.changes, None
         self._recorder.settle()
         try:
             await self._store.save(

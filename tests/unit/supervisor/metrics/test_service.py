@@ -254,6 +254,18 @@ async def test_what_happens_while_the_history_is_being_written_is_written_next_t
     assert store.saves == 2
 
 
+async def test_a_save_returns_only_when_a_write_under_way_is_done(store: MemoryStore, recording: Recording) -> None:
+    store.gate.clear()
+    recording.recorder.count(Count.SPAWNS_FAILED)
+    await a_while()
+    saving = asyncio.create_task(recording.keeper.save())
+    await turns()
+    assert not saving.done()
+    store.gate.set()
+    await saving
+    assert store.saves == 1
+
+
 async def test_what_happens_during_the_last_write_before_the_end_is_stored(
     store: MemoryStore, recording: Recording
 ) -> None:
