@@ -244,8 +244,11 @@ class SqliteStore:
                 self._commit(file, [write])
             return
         self._failure = ""
-        if self._on_commit is not None:
-            self._on_commit(changes)
+        try:
+            if self._on_commit is not None:
+                self._on_commit(changes)
+        except Exception:
+            logger.exception("durable writes of the team's state %s could not be passed on", self._path)
         for write in group:
             write.made.set_result(None)
 

@@ -125,6 +125,19 @@ async def test_a_supervisor_that_was_replaced_can_write_nothing_more(store: Sqli
     await successor.close()
 
 
+async def test_a_save_returns_although_nobody_could_be_told_of_it(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    def fail(changes: object) -> None:
+        raise RuntimeError("the event loop is closed")
+
+    store = SqliteStore(path, patience_s=1.0, on_commit=fail)
+    await store.open()
+    await asyncio.gather(store.save({"a": b"1"}), store.save({"b": b"1"}))
+
+    assert "the event loop is closed" in caplog.text
+    assert await store.load("") == {"a": b"1", "b": b"1"}
+    await store.close()
+
+
 async def test_a_store_that_is_not_open_says_so(path: Path) -> None:
     store = SqliteStore(path)
     with pytest.raises(StoreError, match="is not open"):
