@@ -22,7 +22,7 @@ from supervisor.rpc.relayed import RelayedConnections
 from supervisor.rpc.server import Gateway
 from supervisor.settings import Settings, kept_settings
 from supervisor.startup import StartupRetrier, unless_agents_live
-from supervisor.store.mirror import make_store
+from supervisor.store.choice import make_store
 from supervisor.team.file import read_team
 
 LOG_NAME = "supervisor.log"

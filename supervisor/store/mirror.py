@@ -1,9 +1,9 @@
 """A mirror of the team's state file in Redis. It follows the file, no call waits for it, and it decides nothing.
 
-``make_store`` gives the supervisor a ``MirroredStore``. It sends every durable write of the file to Redis in order,
-many at once, from one task. At each moment the mirror is a state that the team really had. Unsent writes are kept in
-memory up to a bound. Beyond it, or when Redis lost its data, the whole file is written anew. The store's warning says
-what is wrong and how far the mirror lags.
+``choice`` gives the supervisor a ``MirroredStore`` when the settings name a Redis. It sends every durable write of the
+file to Redis in order, many at once, from one task. At each moment the mirror is a state that the team really had.
+Unsent writes are kept in memory up to a bound. Beyond it, or when Redis lost its data, the whole file is written anew.
+The store's warning says what is wrong and how far the mirror lags.
 
 Fencing: the mirror carries the lineage and epoch of its writer. A restore gives it a new lineage, each opening of the
 file a higher epoch. Redis refuses every write that is not from the last writer that claimed the mirror. A writer that
@@ -18,7 +18,6 @@ import asyncio
 import contextlib
 import logging
 import secrets
-import socket
 import time
 import zlib
 from collections import deque
@@ -30,9 +29,7 @@ from typing import Any
 from redis.backoff import ExponentialWithJitterBackoff
 
 from actors.errors import FencedError, PhalanxError, StateLostError, StoreError
-from actors.home import Home
-from supervisor.settings import Settings
-from supervisor.store.base import MayBegin, StateStore, StoreHealth, always, utc
+from supervisor.store.base import MayBegin, StoreHealth, always, utc
 from supervisor.store.keys import RedisKeys
 from supervisor.store.redis_client import REDIS_ERRORS, RedisServer, connect, explain
 from supervisor.store.sqlite import Change, Position, SqliteStore, read_whole
@@ -113,18 +110,6 @@ if writer ~= ARGV[1] or field('sequence') ~= ARGV[2] then return 'moved' end
 redis.call('HSET', KEYS[1], 'lineage', ARGV[3], 'token', '', 'host', ARGV[4], 'home', ARGV[5])
 return 'ok'
 """
-
-
-def make_store(home: Home, settings: Settings, may_begin: MayBegin = always) -> StateStore:
-    """The file in the home, mirrored in the Redis of the settings, if there is one; not open yet.
-
-    Raises ``SettingsError`` for options in the URL of Redis that cannot be used.
-    """
-    if settings.redis_address is None:
-        return SqliteStore(home.state_file, may_begin=may_begin)
-    server = RedisServer.at(settings.redis_address)
-    client = MirrorClient(server, home.identity, socket.gethostname(), str(home.root))
-    return MirroredStore(home.state_file, client, may_begin)
 
 
 class MirroredStore:
