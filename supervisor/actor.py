@@ -63,7 +63,7 @@ class _SupervisorServer:
             settings,
             own,
             RayInstances(catalog, address, cluster.slots) if cluster else RayInstances(catalog),
-            make_store(self._home, settings, unless_agents_live(self._home, own)),
+            make_store(self._home, settings, unless_agents_live(self._home.state_file, own)),
             cluster,
             await _name_of(address, cluster) if cluster else "",
         )

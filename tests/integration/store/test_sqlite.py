@@ -21,7 +21,7 @@ import pytest_asyncio
 
 from actors.errors import StateHeldError, StoreError
 from supervisor.store import sqlite
-from supervisor.store.sqlite import Change, SqliteStore, StateFile, examine
+from supervisor.store.sqlite import Change, OpenedState, SqliteStore, examine
 from tests.integration.store.conftest import is_refused, refuse
 from tests.integration.store.saver import WORKERS, returned_saves, saver
 
@@ -171,19 +171,19 @@ async def test_the_late_end_of_a_refused_opening_does_not_touch_the_next_one(
 ) -> None:
     closes = itertools.count(1)
     opened_again, ended = threading.Event(), threading.Event()
-    close = StateFile.close
+    close = OpenedState.close
 
-    def late(file: StateFile) -> None:
+    def late(state: OpenedState) -> None:
         is_the_last_of_the_refused_opening = next(closes) == 2
         if is_the_last_of_the_refused_opening:
             opened_again.wait(10)
-        close(file)
+        close(state)
         if is_the_last_of_the_refused_opening:
             ended.set()
 
     store = SqliteStore(path)
     path.write_bytes(b"")
-    monkeypatch.setattr(StateFile, "close", late)
+    monkeypatch.setattr(OpenedState, "close", late)
     with pytest.raises(StoreError, match="it is empty"):
         await store.open()
     path.unlink()
