@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from actors.errors import FencedError, StateHeldError, StoreError
-from actors.files import FileLock
+from actors.files import FileLock, rename_durably
 from supervisor.store import keys
 from supervisor.store.base import MayBegin, StoreHealth, always, origin_in_words
 
@@ -484,12 +484,7 @@ def put_in_place(new: Path, path: Path) -> None:
     """Renames a whole file to ``path``; durable when it returns."""
     for log in (f"{path.name}-wal", f"{path.name}-shm"):  # they belong to the old file
         path.with_name(log).unlink(missing_ok=True)
-    new.replace(path)
-    descriptor = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    rename_durably(new, path)
 
 
 def connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
