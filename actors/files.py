@@ -23,10 +23,11 @@ UNFINISHED = ".phalanx-new"
 
 
 def replace_file(path: Path, content: str | bytes, *, mode: int = 0o600, durable: bool = False) -> None:
-    """Replaces the file in one step. Raises ``OSError``; then ``path`` is as it was before.
+    """Replaces the file in one step. Raises ``OSError``; then ``path`` is as it was before, unless ``durable`` failed
+    for its directory.
 
-    ``durable``: the content reaches the disk before the rename, so a crash of the machine leaves no empty file. Several
-    threads and processes may replace the same file; the last one wins.
+    ``durable``: content and name are on the disk when it returns, and a crash of the machine leaves the old file or the
+    new one. Several threads and processes may replace the same file; the last one wins.
     """
     descriptor, unfinished = _open_alone(path)
     with os.fdopen(descriptor, "wb") as file:
@@ -37,11 +38,23 @@ def replace_file(path: Path, content: str | bytes, *, mode: int = 0o600, durable
             file.flush()
             if durable:
                 os.fsync(descriptor)
-            unfinished.replace(path)
+                rename_durably(unfinished, path)
+            else:
+                unfinished.replace(path)
         except BaseException:
             with suppress(OSError):
                 unfinished.unlink(missing_ok=True)
             raise
+
+
+def rename_durably(new: Path, path: Path) -> None:
+    """Gives a file whose content is on the disk another name in its directory. Raises ``OSError``."""
+    new.replace(path)
+    descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _open_alone(path: Path) -> tuple[int, Path]:

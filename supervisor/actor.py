@@ -22,7 +22,7 @@ from supervisor.rpc.relayed import RelayedConnections
 from supervisor.rpc.server import Gateway
 from supervisor.settings import Settings, kept_settings
 from supervisor.startup import StartupRetrier, unless_agents_live
-from supervisor.store.mirror import make_store
+from supervisor.store.choice import make_store
 from supervisor.team.file import read_team
 
 LOG_NAME = "supervisor.log"
@@ -63,7 +63,7 @@ class _SupervisorServer:
             settings,
             own,
             RayInstances(catalog, address, cluster.slots) if cluster else RayInstances(catalog),
-            make_store(self._home, settings, unless_agents_live(self._home, own)),
+            make_store(self._home, settings, unless_agents_live(self._home.state_file, own)),
             cluster,
             await _name_of(address, cluster) if cluster else "",
         )

@@ -4,8 +4,8 @@ The supervisor's actor has a ``StartupRetrier``, because Ray runs the constructo
 nothing else. Promises: one attempt at a time. A waiting caller gets the error of a failed attempt, and begins the next
 attempt when none is under way. Pauses between failures grow. A permanent error is not retried by itself.
 
-``unless_agents_live`` is called by the store before it uses a state without records. Without its records a team would
-take its agents for orphans and end them, so a lost state is reported and nothing is touched.
+The store calls the check of ``unless_agents_live`` before it uses a state into which nothing was ever saved. Without
+its records a team would take its agents for orphans and end them, so a lost state is reported and nothing is touched.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
+from pathlib import Path
 from typing import Any
 
 from actors.backoff import Backoff
 from actors.errors import FencedError, PhalanxError, SettingsError, StateLostError, VersionError
-from actors.home import Home
 from actors.host.host import Host
 from supervisor.store.base import MayBegin
 from supervisor.team.registry import is_instance_id
@@ -77,24 +77,24 @@ class StartupRetrier:
         logger.error("the start is not retried any more: `phalanx up` tries again")
 
 
-def unless_agents_live(home: Home, host: Host) -> MayBegin:
-    """A check that raises ``StateLostError`` when agents live in the home."""
+def unless_agents_live(state_file: Path, host: Host) -> MayBegin:
+    """A check that raises ``StateLostError`` when agents live on the host. ``state_file`` is for its text."""
 
     async def check() -> None:
         found = await host.agents()
         alive = [agent.session_name for agent in found if agent.alive and is_instance_id(agent.session_name)]
         if alive:
-            raise StateLostError(_state_lost(home, alive))
+            raise StateLostError(_state_lost(state_file, alive))
 
     return check
 
 
-def _state_lost(home: Home, alive: list[str]) -> str:
+def _state_lost(state_file: Path, alive: list[str]) -> str:
     named = ", ".join(alive[:_MAX_NAMES]) + (" and others" if len(alive) > _MAX_NAMES else "")
     return (
-        f"The team's state {home.state_file} is missing or empty, while {len(alive)} of its agents live ({named}). "
-        "Nothing was begun beside them and none was touched. Put the file back, with its -wal if there is one, and try "
-        "again; or, where the settings name a Redis, bring back what that one has: `phalanx restore --from-redis`. If "
-        "it is lost for good: phalanx down ends these agents, keeping their worktrees, and phalanx up then begins a "
-        "new team."
+        f"The team's state {state_file} is missing or empty, while {len(alive)} of its agents live ({named}). Nothing "
+        f"was begun beside them and none was touched. Put {state_file.name} back, with every {state_file.name}-* that "
+        "was beside it, and try again; or, where the settings name a Redis, bring back what that one has: `phalanx "
+        "restore --from-redis`. If it is lost for good: phalanx down ends these agents, keeping their worktrees, and "
+        "phalanx up then begins a new team."
     )

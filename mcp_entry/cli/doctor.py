@@ -29,8 +29,8 @@ from actors.errors import AgentError, SettingsError
 from actors.home import Home
 from mcp_entry.cli.output import one_line, plain
 from mcp_entry.cli.session import CliSession, CommandContext
+from supervisor.redis_url import without_secrets
 from supervisor.settings import HOME_VARIABLE, Settings, check_variables, home_from, setting_variables
-from supervisor.store.redis_url import without_secrets
 
 _LOGIN_VARIABLES = (
     "ANTHROPIC_API_KEY",

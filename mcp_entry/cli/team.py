@@ -35,9 +35,9 @@ from mcp_entry.cli.session import CliSession
 from supervisor.api import results
 from supervisor.api.requests import AgentName, PermissionMode, Profile
 from supervisor.api.verbs import TeamVerbs
+from supervisor.redis_url import without_secrets
 from supervisor.settings import Settings, waiting_settings
 from supervisor.store.base import utc
-from supervisor.store.redis_url import without_secrets
 
 _LONGEST_INPUT_BYTES = 64_000_000
 _GOOD_SCORE = 80

@@ -18,9 +18,9 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, PrivateAttr
+from pydantic import AfterValidator, BaseModel, ConfigDict, PrivateAttr, ValidationInfo
 from pydantic.fields import FieldInfo
 
 from actors.agents.demo.options import VARIABLES as DEMO_VARIABLES
@@ -29,6 +29,7 @@ from actors.files import write_private
 from actors.home import Home
 from actors.marks import MARKS
 from supervisor.api.requests import VariableName
+from supervisor.redis_url import database_of, fault_in, from_parts
 from supervisor.settings.sources import (
     Directory,
     SavedChanges,
@@ -39,9 +40,9 @@ from supervisor.settings.sources import (
     read,
     read_tuned,
     setting,
+    setting_fault,
     whole_number,
 )
-from supervisor.store.redis_url import RedisDatabase, RedisUrl, from_parts
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +50,22 @@ HOME_VARIABLE = "PHALANX_HOME"
 DEFAULT_HOME = "~/.phalanx"
 
 _OURS = "PHALANX_"
+
+
+def _checked_redis_url(url: str) -> str:
+    if url and (fault := fault_in(url)):
+        raise setting_fault(fault)
+    return url
+
+
+def _checked_redis_db(database: int, others: ValidationInfo) -> int:
+    """A number beside a URL that names another database would be ignored silently."""
+    url = others.data.get("redis_url")
+    if url and database_of(url) != database:
+        raise setting_fault(
+            "redis_url wins over it and names another database; write the number at the end of redis_url"
+        )
+    return database
 
 
 class Settings(BaseModel):
@@ -208,7 +225,7 @@ class Settings(BaseModel):
         1_000_000,
         "An idle instance that was given so many messages is handed over to a fresh one; 0: never.",
     )
-    redis_url: RedisUrl = setting(
+    redis_url: Annotated[str, AfterValidator(_checked_redis_url)] = setting(
         "",
         "REDIS_URL",
         "",
@@ -225,7 +242,9 @@ class Settings(BaseModel):
         pattern=r"^([^\s/@?#:\[\]\x00]*|\[?[0-9A-Fa-f.]*:[0-9A-Fa-f.:]*:[0-9A-Fa-f.:]*\]?)$",
     )
     redis_port: int = whole_number(6379, "REDIS_PORT", "", 1, 65_535, "Port of redis_host.")
-    redis_db: RedisDatabase = whole_number(0, "REDIS_DB", "", 0, 9999, "Database on redis_host.")
+    redis_db: Annotated[int, AfterValidator(_checked_redis_db)] = whole_number(
+        0, "REDIS_DB", "", 0, 9999, "Database on redis_host."
+    )
     allowed_work_dirs: tuple[Directory, ...] = setting(
         (),
         "PHALANX_ALLOWED_WORK_DIRS",

@@ -19,13 +19,14 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BaseModel, Field, JsonValue, StringConstraints, ValidationError
 from pydantic.fields import FieldInfo
-from pydantic_core import ErrorDetails
+from pydantic_core import ErrorDetails, PydanticCustomError
 
 from actors.errors import SettingsError
 from actors.files import write_private
 from actors.home import Home
-from supervisor.store.redis_url import WITH_REASON
 
+_WITH_REASON = "with_reason"
+"""The type of the validation errors whose message is for people."""
 _SECRET = frozenset({"env", "redis_url", "redis_host"})
 """Settings whose values are never shown: a wrong redis_host may hold a password."""
 
@@ -67,6 +68,11 @@ def number(default: float, variable: str, unit: str, least: int, most: int, mean
     return setting(default, variable, unit, f"a number from {least} to {most}", meaning, ge=least, le=most)
 
 
+def setting_fault(reason: str) -> PydanticCustomError:
+    """For a validator of a setting to raise: ``read`` tells people the reason."""
+    return PydanticCustomError(_WITH_REASON, "{reason}", {"reason": reason})
+
+
 def extra(field: FieldInfo, key: str) -> str:
     """What ``setting`` was given under ``key``."""
     given = field.json_schema_extra
@@ -88,7 +94,11 @@ class SettingsSources:
 
 
 def read(model: type[_ModelT], sources: SettingsSources) -> _ModelT:
-    """The model with what the sources give. Raises ``SettingsError`` with the place, the value and what is allowed."""
+    """The model with what the sources give. Raises ``SettingsError`` with the place, the value and what is allowed.
+
+    A fault needs a setting to name, so a rule over several settings is a validator of the last of them, as that of
+    ``redis_db``. It sees those that come before it in the model.
+    """
     in_file = _read_config(sources.config, model)
     in_environment = _read_environment(sources.environment, model)
     try:
@@ -141,7 +151,7 @@ def _in_words(
     steps = [step for step in fault["loc"][1:] if step != "[key]"]
     inner = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in steps)
     given = "as it is" if name in _SECRET else reprlib.repr(fault["input"])
-    reason = f": {fault['msg']}" if fault["type"] == WITH_REASON else ""
+    reason = f": {fault['msg']}" if fault["type"] == _WITH_REASON else ""
     unit = extra(field, "unit")
     allowed = f"{extra(field, 'allowed')}{f' ({unit})' if unit else ''}"
     return f"{place}{inner} cannot be {given}{reason}. Allowed: {allowed}."

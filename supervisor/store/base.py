@@ -17,7 +17,7 @@ import msgpack
 from actors.messages import RECORD_VERSION
 
 MayBegin = Callable[[], Awaitable[None]]
-"""Called before a store without any record is used. Raises when that may not be."""
+"""Called before a store into which nothing was ever saved is used. Raises when that may not be."""
 
 
 class StateStore(Protocol):
@@ -59,7 +59,7 @@ class StoreHealth:
 
 
 async def always() -> None:
-    """Permits to begin with an empty store."""
+    """Permits it."""
 
 
 def origin_record(host: str, home: str, current_at: float) -> bytes:

@@ -1,9 +1,9 @@
 """A mirror of the team's state file in Redis. It follows the file, no call waits for it, and it decides nothing.
 
-``make_store`` gives the supervisor a ``MirroredStore``. It sends every durable write of the file to Redis in order,
-many at once, from one task. At each moment the mirror is a state that the team really had. Unsent writes are kept in
-memory up to a bound. Beyond it, or when Redis lost its data, the whole file is written anew. The store's warning says
-what is wrong and how far the mirror lags.
+``choice`` gives the supervisor a ``MirroredStore`` when the settings name a Redis. It sends every durable write of the
+file to Redis in order, many at once, from one task. At each moment the mirror is a state that the team really had.
+Unsent writes are kept in memory up to a bound. Beyond it, or when Redis lost its data, the whole file is written anew.
+The store's warning says what is wrong and how far the mirror lags.
 
 Fencing: the mirror carries the lineage and epoch of its writer. A restore gives it a new lineage, each opening of the
 file a higher epoch. Redis refuses every write that is not from the last writer that claimed the mirror. A writer that
@@ -18,7 +18,6 @@ import asyncio
 import contextlib
 import logging
 import secrets
-import socket
 import time
 import zlib
 from collections import deque
@@ -30,9 +29,7 @@ from typing import Any
 from redis.backoff import ExponentialWithJitterBackoff
 
 from actors.errors import FencedError, PhalanxError, StateLostError, StoreError
-from actors.home import Home
-from supervisor.settings import Settings
-from supervisor.store.base import MayBegin, StateStore, StoreHealth, always, utc
+from supervisor.store.base import MayBegin, StoreHealth, always, utc
 from supervisor.store.keys import RedisKeys
 from supervisor.store.redis_client import REDIS_ERRORS, RedisServer, connect, explain
 from supervisor.store.sqlite import Change, Position, SqliteStore, read_whole
@@ -115,20 +112,8 @@ return 'ok'
 """
 
 
-def make_store(home: Home, settings: Settings, may_begin: MayBegin = always) -> StateStore:
-    """The file in the home, mirrored in the Redis of the settings, if there is one; not open yet.
-
-    Raises ``SettingsError`` for options in the URL of Redis that cannot be used.
-    """
-    if settings.redis_address is None:
-        return SqliteStore(home.state_file, may_begin=may_begin)
-    server = RedisServer.at(settings.redis_address)
-    client = MirrorClient(server, home.identity, socket.gethostname(), str(home.root))
-    return MirroredStore(home.state_file, client, may_begin)
-
-
 class MirroredStore:
-    """A ``StateStore``: the file, with a mirror in Redis that one task writes behind it. In one event loop."""
+    """A ``StateStore``: an ``SqliteStore`` with a mirror in Redis that one task writes behind it. In one event loop."""
 
     def __init__(
         self,
@@ -142,7 +127,7 @@ class MirroredStore:
     ) -> None:
         """``look_s``: time between two checks of an idle mirror. Pauses between attempts grow."""
         self._path = path
-        self._file = SqliteStore(path, may_begin=self._may_begin_anew, on_commit=self._on_commit)
+        self._store = SqliteStore(path, may_begin=self._may_begin_anew, on_commit=self._on_commit)
         self._client = client
         self._may_begin = may_begin
         self._look_s = look_s
@@ -153,7 +138,7 @@ class MirroredStore:
         self._pending_bytes = 0
         self._changed = asyncio.Event()
         self._in_step = asyncio.Event()
-        self._file_sequence = 0
+        self._store_sequence = 0
         self._redis_sequence: int | None = None
         self._behind_since = 0.0
         self._trouble = ""
@@ -163,9 +148,9 @@ class MirroredStore:
 
     @property
     def health(self) -> StoreHealth:
-        file = self._file.health
-        warning = " ".join(filter(None, (file.warning, self._warning)))
-        return StoreHealth(description=f"{file.description}, mirrored in {self._name}", warning=warning)
+        health = self._store.health
+        warning = " ".join(filter(None, (health.warning, self._warning)))
+        return StoreHealth(description=f"{health.description}, mirrored in {self._name}", warning=warning)
 
     @property
     def _name(self) -> str:
@@ -181,10 +166,10 @@ class MirroredStore:
             return ""
         if self._redis_sequence is None:
             lag = f"how much of it Redis has is not known, since {utc(self._behind_since)}"
-        elif self._redis_sequence == self._file_sequence:
+        elif self._redis_sequence == self._store_sequence:
             lag = "Redis had everything when it was seen last"
         else:
-            lacks = self._file_sequence - self._redis_sequence
+            lacks = self._store_sequence - self._redis_sequence
             lag = f"Redis lacks the last {lacks} writes, since {utc(self._behind_since)}"
         return (
             f"{self._name} {self._trouble or 'does not keep pace'}. The team goes on with the file in its home; {lag}. "
@@ -194,8 +179,8 @@ class MirroredStore:
     async def open(self) -> int:
         """Raises ``FencedError`` when Redis says at once that another supervisor has taken the state over."""
         try:
-            epoch = await self._file.open()
-            await self._begin(self._file.position)
+            epoch = await self._store.open()
+            await self._begin(self._store.position)
         except BaseException:
             await self.close()
             raise
@@ -204,10 +189,10 @@ class MirroredStore:
     async def save(self, records: Mapping[str, bytes], delete: Sequence[str] = ()) -> None:
         if self._fenced:
             raise FencedError(self._fenced)
-        await self._file.save(records, delete)
+        await self._store.save(records, delete)
 
     async def load(self, prefix: str) -> dict[str, bytes]:
-        return await self._file.load(prefix)
+        return await self._store.load(prefix)
 
     async def close(self) -> None:
         """Sends the unsent writes, within a bound."""
@@ -221,18 +206,18 @@ class MirroredStore:
             self._task = None
         self._loop = None
         await self._client.close()
-        await self._file.close()
+        await self._store.close()
 
     async def _may_begin_anew(self) -> None:
         """Raises ``StateLostError`` when Redis holds a state of this team, ``StoreError`` when that is not known."""
         missing = f"The team's state {self._path} is missing or empty"
+        put_back = f"Put {self._path.name} back, with every {self._path.name}-* that was beside it"
         anew = f"For a new team in its place: redis-cli DEL '{self._client.meta_key}'."
         try:
             found = await self._client.read()
         except MirrorUnusableError as error:
             raise StateLostError(
-                f"{missing}, and {self._name} {error}. Nothing was begun. Put the file back, with its -wal if there is "
-                f"one. {anew}"
+                f"{missing}, and {self._name} {error}. Nothing was begun. {put_back}. {anew}"
             ) from error
         except REDIS_ERRORS as error:
             raise StoreError(
@@ -243,14 +228,14 @@ class MirroredStore:
         if found is not None and found.position.sequence:
             raise StateLostError(
                 f"{missing}, while {self._name} holds it as it was at {utc(found.current_at)} on {found.host}:"
-                f"{found.home}. Nothing was begun and no agent was touched. Put the file back, with its -wal if there "
-                f"is one; or bring it back from Redis: `phalanx restore --from-redis`. {anew}"
+                f"{found.home}. Nothing was begun and no agent was touched. {put_back}; or bring it back from Redis: "
+                f"`phalanx restore --from-redis`. {anew}"
             )
         await self._may_begin()
 
     async def _begin(self, position: Position) -> None:
         self._opened, self._token = position, secrets.token_hex(8)
-        self._file_sequence, self._redis_sequence = position.sequence, None
+        self._store_sequence, self._redis_sequence = position.sequence, None
         self._pending.clear()
         self._pending_bytes = 0
         self._fall_behind()
@@ -263,7 +248,7 @@ class MirroredStore:
         self._task = asyncio.create_task(self._run(), name="redis-mirror")
 
     def _on_commit(self, changes: Sequence[Change]) -> None:
-        """Takes durable writes, in order, in the thread of the file."""
+        """Takes durable writes, in order, in the thread of the store."""
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._add, changes)
 
@@ -271,7 +256,7 @@ class MirroredStore:
         if self._in_step.is_set():
             self._fall_behind()
         for change in changes:
-            self._file_sequence = change.sequence
+            self._store_sequence = change.sequence
             self._pending.append(change)
             self._pending_bytes += _change_bytes(change)
         while self._pending and (len(self._pending) > _MOST_CHANGES or self._pending_bytes > _MOST_BYTES):
@@ -308,7 +293,7 @@ class MirroredStore:
             await asyncio.sleep(self._pauses.compute(failures))
 
     async def _claim(self) -> None:
-        own = replace(self._opened, sequence=self._file_sequence)
+        own = replace(self._opened, sequence=self._store_sequence)
         self._redis_sequence = await self._client.claim(own, self._token)
 
     def _follows(self) -> bool:
@@ -320,14 +305,14 @@ class MirroredStore:
         return (
             self._pending[0].sequence == self._redis_sequence + 1
             if self._pending
-            else self._redis_sequence == self._file_sequence
+            else self._redis_sequence == self._store_sequence
         )
 
     async def _write_whole(self) -> None:
         current_at = time.time()
         at, records = await asyncio.to_thread(read_whole, self._path)
         await self._client.replace(self._writer, at, current_at, records)
-        self._redis_sequence, self._file_sequence = at, max(self._file_sequence, at)
+        self._redis_sequence, self._store_sequence = at, max(self._store_sequence, at)
 
     async def _follow(self) -> None:
         """Sends batches; returns when Redis lacks something that only the file has."""
@@ -335,10 +320,10 @@ class MirroredStore:
             _raise_if_cancelled()
             self._changed.clear()
             records, start, end = self._next_batch()
-            current_at = time.time() if end == self._file_sequence else self._behind_since
+            current_at = time.time() if end == self._store_sequence else self._behind_since
             await self._client.write(self._writer, start, end, current_at, records)
             self._redis_sequence = end
-            if end != self._file_sequence:
+            if end != self._store_sequence:
                 continue
             self._in_step.set()
             if self._trouble:

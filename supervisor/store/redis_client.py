@@ -20,7 +20,7 @@ from redis.asyncio.sentinel import MasterNotFoundError, Sentinel
 from redis.backoff import ExponentialWithJitterBackoff, NoBackoff
 
 from actors.errors import SettingsError
-from supervisor.store.redis_url import SentinelMaster, is_cluster, password_of, single, watched, without_secrets
+from supervisor.redis_url import SentinelMaster, is_cluster, password_of, single, watched, without_secrets
 
 _SENTINEL_S = 1.0
 """They are asked one after another, and one may be away."""

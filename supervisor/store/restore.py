@@ -16,13 +16,14 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
 import os
 import secrets
 import socket
 import sqlite3
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from actors.errors import PhalanxError, StoreError, to_wire
@@ -45,8 +46,10 @@ async def restore(home: Home, server: RedisServer, *, apply: bool) -> MirrorCont
     client = MirrorClient(server, home.identity, socket.gethostname(), str(home.root))
     lock = StateLock(home.state_file)
     try:
-        lock.take()
-        if (present := examine(home.state_file)).sequence:
+        with _disk_errors(home.state_file):
+            lock.take()
+            present = examine(home.state_file)
+        if present.sequence:
             raise StoreError(
                 f"This home has a state already: {home.state_file}, with {present.sequence} writes. Nothing was "
                 "restored. The team goes on with it; to have what Redis has in its place, move it and every "
@@ -62,22 +65,32 @@ async def restore(home: Home, server: RedisServer, *, apply: bool) -> MirrorCont
                 f"Redis ({server.shown}) is just being written by {found.host}:{found.home}: that team is at work. "
                 "Nothing was restored. End it there first (phalanx down), or go on with it."
             )
-    except REDIS_ERRORS as error:
-        if isinstance(error, OSError) and error.filename is not None:
-            raise in_words(error, home.state_file) from error
-        raise StoreError(f"Redis ({server.shown}) {explain(error, server)}. Nothing was restored.") from error
-    except sqlite3.Error as error:
-        raise in_words(error, home.state_file) from error
-    else:
         return found
     finally:
         lock.release()
         await client.close()
 
 
+@contextlib.contextmanager
+def _disk_errors(state_file: Path) -> Iterator[None]:
+    try:
+        yield
+    except (sqlite3.Error, OSError) as error:
+        raise in_words(error, state_file) from error
+
+
+@contextlib.contextmanager
+def _redis_errors(server: RedisServer) -> Iterator[None]:
+    try:
+        yield
+    except REDIS_ERRORS as error:
+        raise StoreError(f"Redis ({server.shown}) {explain(error, server)}. Nothing was restored.") from error
+
+
 async def _read(client: MirrorClient, home: Home) -> MirrorContent:
     try:
-        found = await client.read()
+        with _redis_errors(client.server):
+            found = await client.read()
     except MirrorUnusableError as error:
         raise StoreError(f"Redis ({client.server.shown}) {error}. Nothing was restored.") from error
     if found is None or not found.position.sequence:
@@ -88,17 +101,20 @@ async def _read(client: MirrorClient, home: Home) -> MirrorContent:
     return found
 
 
-async def _taken_over(client: MirrorClient, path: Path, found: MirrorContent) -> bool:
+async def _taken_over(client: MirrorClient, state_file: Path, found: MirrorContent) -> bool:
     """Whether the mirror was still as it was read."""
     lineage = secrets.token_hex(16)
     origin = origin_record(found.host, found.home, found.current_at)
     at = Position(lineage=lineage, epoch=found.position.epoch, sequence=found.position.sequence)
-    restored = path.with_name(f"{path.name}.restored")
-    create(restored, at, {**found.records, keys.RESTORED: origin})
+    restored = state_file.with_name(f"{state_file.name}.restored")
+    with _disk_errors(state_file):
+        create(restored, at, {**found.records, keys.RESTORED: origin})
     try:
-        taken = await client.hand_over(found, lineage)
+        with _redis_errors(client.server):
+            taken = await client.hand_over(found, lineage)
         if taken:
-            put_in_place(restored, path)
+            with _disk_errors(state_file):
+                put_in_place(restored, state_file)
     finally:
         restored.unlink(missing_ok=True)
     return taken

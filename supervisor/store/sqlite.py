@@ -1,6 +1,6 @@
 """The authoritative store of a team's state: a SQLite file in its home, durable when a call returns, without a server.
 
-From top to bottom: ``SqliteStore``, which the supervisor uses; the file, which one supervisor at a time opens; the
+From top to bottom: ``SqliteStore``, which the supervisor uses; ``OpenedState``, which one supervisor at a time has; the
 layout; the checks of file and log; errors in words. One thread of the store does all work on the file, so the event
 loop never waits for a disk. Writes that wait while another one is made durable are committed together. Each of them is
 still whole or not at all, and in the order of the calls.
@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from actors.errors import FencedError, StateHeldError, StoreError
-from actors.files import FileLock
+from actors.files import FileLock, rename_durably
 from supervisor.store import keys
 from supervisor.store.base import MayBegin, StoreHealth, always, origin_in_words
 
@@ -94,7 +94,7 @@ _REFUSED = (
     "Try again; if it stays so, bring the team down and up again."
 )
 _DAMAGED = (
-    "The team's state {path} is damaged: {detail}. It was left as it is; keep it. Move it and its -wal and -shm files "
+    "The team's state {path} is damaged: {detail}. It was left as it is; keep it. Move it and every {path.name}-* "
     "aside. Then put a good copy in its place; or, where the settings name a Redis, bring back what that one has: "
     "`phalanx restore --from-redis`."
 )
@@ -160,7 +160,7 @@ class SqliteStore:
     ) -> None:
         """``on_commit`` is called in the store's thread, in the order of the writes, when they are durable."""
         self._path = path
-        self._file = StateFile(path)
+        self._state = OpenedState(path)
         self._patience_s = patience_s
         self._may_begin = may_begin
         self._on_commit = on_commit
@@ -176,17 +176,17 @@ class SqliteStore:
     @property
     def position(self) -> Position:
         """After the last durable write."""
-        return self._file.position
+        return self._state.position
 
     async def open(self) -> int:
         if self._thread is not None:
             raise StoreError(f"The team's state {self._path} is open already.")
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="state-writer")
         # Both are new, because the thread of an earlier opening may still be busy with the old ones.
-        self._file = StateFile(self._path)
+        self._state = OpenedState(self._path)
         self._waiting = deque()
         try:
-            await self._run(self._file.open)
+            await self._run(self._state.open)
             if self.position.sequence == 0:
                 await self._may_begin()
             self._origin = origin_in_words((await self.load(keys.RESTORED)).get(keys.RESTORED, b""))
@@ -195,7 +195,7 @@ class SqliteStore:
                 await self.close()
             raise
         self._failure = ""
-        return self._file.position.epoch
+        return self._state.position.epoch
 
     async def save(self, records: Mapping[str, bytes], delete: Sequence[str] = ()) -> None:
         """As the protocol says. A key in both is deleted. When the disk hangs in the middle, it is not known whether
@@ -203,25 +203,25 @@ class SqliteStore:
         write = _Write(records=dict(records), delete=tuple(delete))
         thread = self._opened()
         self._waiting.append(write)
-        thread.submit(self._commit_waiting, self._file, self._waiting)
+        thread.submit(self._commit_waiting, self._state, self._waiting)
         await self._bounded(write.made)
 
     async def load(self, prefix: str) -> dict[str, bytes]:
-        return await self._run(self._file.load, prefix)
+        return await self._run(self._state.load, prefix)
 
     async def close(self) -> None:
         """Makes waiting writes durable first."""
         thread, self._thread = self._thread, None
         if thread is None:
             return
-        closed = asyncio.wrap_future(thread.submit(self._in_words, self._file.close))
+        closed = asyncio.wrap_future(thread.submit(self._in_words, self._state.close))
         thread.shutdown(wait=False)
         await asyncio.wait({closed}, timeout=self._patience_s)  # a close, unlike other work, is never cancelled
         if not closed.done():
             raise self._no_answer("It is closed as soon as the disk answers")
         await closed
 
-    def _commit_waiting(self, file: StateFile, waiting: deque[_Write]) -> None:
+    def _commit_waiting(self, state: OpenedState, waiting: deque[_Write]) -> None:
         """Runs in the thread, once for each write: commits all waiting writes in one transaction. It finds none when an
         earlier run committed them."""
         group = []
@@ -230,22 +230,25 @@ class SqliteStore:
             if write.made.set_running_or_notify_cancel():
                 group.append(write)
         if group:
-            self._commit(file, group)
+            self._commit(state, group)
 
-    def _commit(self, file: StateFile, group: Sequence[_Write]) -> None:
+    def _commit(self, state: OpenedState, group: Sequence[_Write]) -> None:
         try:
-            changes = self._in_words(file.write, group)
+            changes = self._in_words(state.write, group)
         except Exception as error:  # noqa: BLE001 - the caller that waits for this write gets it
             if len(group) == 1:
                 self._failure = str(error)
                 group[0].made.set_exception(error)
                 return
             for write in group:  # one write that fails must not make the others fail
-                self._commit(file, [write])
+                self._commit(state, [write])
             return
         self._failure = ""
-        if self._on_commit is not None:
-            self._on_commit(changes)
+        try:
+            if self._on_commit is not None:
+                self._on_commit(changes)
+        except Exception:
+            logger.exception("durable writes of the team's state %s could not be passed on", self._path)
         for write in group:
             write.made.set_result(None)
 
@@ -285,8 +288,10 @@ class _Write:
     made: Future[None] = field(default_factory=Future)
 
 
-class StateFile:
-    """Owns the lock, the connection and the file's modes. Its calls block; ``SqliteStore`` makes them in one thread.
+class OpenedState:
+    """The state from one opening to its closing. Owns the lock, the connection and the file's modes.
+
+    Its calls block; ``SqliteStore`` makes them in one thread.
 
     Every write is one transaction that first checks that the file still has our epoch, so a supervisor that was
     replaced cannot write even where locks do not work. Raises ``sqlite3.Error`` and ``OSError`` as they come, and
@@ -409,15 +414,14 @@ class StateLock(FileLock):
     """A file beside the state file; it holds the holder's process id, for people to read."""
 
     def __init__(self, state_file: Path) -> None:
-        self._file = state_file.with_name(f"{state_file.name}.lock")
-        super().__init__(self._file)
+        super().__init__(state_file.with_name(f"{state_file.name}.lock"))
 
     def take(self) -> None:
         """Raises ``StateHeldError`` at once when a living process holds it, ``OSError`` when it cannot be created."""
         if not self.try_acquire():
-            holder = self._file.read_text(errors="replace").strip() or "unknown"
+            holder = self._path.read_text(errors="replace").strip() or "unknown"
             raise StateHeldError(
-                f"Another supervisor (process {holder}) has this team's state: it holds {self._file}. Use that one, "
+                f"Another supervisor (process {holder}) has this team's state: it holds {self._path}. Use that one, "
                 "or end it first (phalanx down); for a second team set PHALANX_HOME to another directory."
             )
         with contextlib.suppress(OSError):  # a full disk: the lock holds without the id
@@ -480,12 +484,7 @@ def put_in_place(new: Path, path: Path) -> None:
     """Renames a whole file to ``path``; durable when it returns."""
     for log in (f"{path.name}-wal", f"{path.name}-shm"):  # they belong to the old file
         path.with_name(log).unlink(missing_ok=True)
-    new.replace(path)
-    descriptor = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    rename_durably(new, path)
 
 
 def connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
@@ -605,7 +604,7 @@ def damage(path: Path) -> str:
     lost = sum(number > valid_frames for number in _commits(log))
     if lost < 2:
         return ""
-    return f"its log {path.name}-wal is whole only through frame {valid_frames}, but {lost} transactions follow"
+    return f"a part of its log {path.name}-wal is damaged, and {lost} transactions follow it"
 
 
 def _header_is_whole(log: bytes) -> bool:

@@ -119,7 +119,7 @@ async def test_a_team_whose_state_is_lost_begins_no_other_beside_its_agents_and_
         shutil.move(file, tmp_path)
 
     for _ in range(2):
-        with pytest.raises(UnavailableError, match=r"while 1 of its agents live.*Put the file back"):
+        with pytest.raises(UnavailableError, match=r"while 1 of its agents live.*Put state.db back"):
             await asyncio.to_thread(team.runtime.up, team.environment)
         assert is_running(agent)
 

@@ -24,7 +24,7 @@ DEAR = (
 _RAY = "ray google requests urllib3 jsonschema yaml psutil multiprocessing http email msgpack"
 _SETTINGS = "pydantic pydantic_core tomllib email"
 _PROGRAM = f"{_SETTINGS} libtmux psutil msgpack"
-_REDIS = "redis hiredis cryptography opentelemetry pydantic pydantic_core email"
+_REDIS = "redis hiredis cryptography opentelemetry email"
 MAY_LOAD: Mapping[str, str] = {
     "hook": "",
     "launcher": "",

@@ -1,7 +1,8 @@
 """The back ends that one suite runs over. A further store joins by its line in ``BACKENDS``.
 
-A back end is one place where a state is kept. It yields a maker; every store that it makes has that same state, as the
-store of a restarted supervisor would.
+A back end is one place in a directory where a state is kept. It yields a maker; every store that it makes has that same
+state, as the store of a restarted supervisor would. A maker takes ``may_begin``, can be pickled, and its stores keep
+others out by a file ``*.lock`` in the directory; that of ``memory`` does none of this.
 """
 
 from __future__ import annotations
@@ -9,7 +10,9 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -21,7 +24,7 @@ from tests.fakes.store import MemoryStore
 from tests.integration.store.mirrors import make_mirrored
 from tests.integration.store.redis_server import RedisProcess, server
 
-StoreMaker = Callable[[], StateStore]
+StoreMaker = Callable[..., StateStore]
 
 
 @contextlib.contextmanager
@@ -32,13 +35,13 @@ def memory(directory: Path) -> Iterator[StoreMaker]:
 
 @contextlib.contextmanager
 def sqlite(directory: Path) -> Iterator[StoreMaker]:
-    yield lambda: SqliteStore(directory / "state.db")
+    yield partial(SqliteStore, directory / "state.db")
 
 
 @contextlib.contextmanager
 def mirrored(directory: Path) -> Iterator[StoreMaker]:
     with server(directory / "redis") as process:
-        yield lambda: make_mirrored(directory / "state.db", process.url)
+        yield partial(make_mirrored, directory / "state.db", process.url)
 
 
 BACKENDS: dict[str, Callable[[Path], AbstractContextManager[StoreMaker]]] = {
@@ -46,8 +49,8 @@ BACKENDS: dict[str, Callable[[Path], AbstractContextManager[StoreMaker]]] = {
     "sqlite": sqlite,
     "sqlite and redis": mirrored,
 }
-SHARED = [name for name in BACKENDS if name != "memory"]
-"""Those that two processes could use at once, so that a second supervisor must be refused."""
+ON_DISK = [name for name in BACKENDS if name != "memory"]
+"""What another process can find again: they keep all promises of ``StateStore``."""
 
 
 @pytest.fixture
@@ -86,19 +89,25 @@ def running(short_tmp: Path) -> Iterator[RedisProcess]:
         yield process
 
 
-@pytest_asyncio.fixture(params=BACKENDS)
-async def store_maker(request: pytest.FixtureRequest, short_tmp: Path) -> AsyncIterator[StoreMaker]:
+@pytest.fixture(params=BACKENDS)
+def unclosed_maker(request: pytest.FixtureRequest, short_tmp: Path) -> Iterator[StoreMaker]:
+    """Makes stores of one back end, which the test closes."""
+    with BACKENDS[request.param](short_tmp) as make:
+        yield make
+
+
+@pytest_asyncio.fixture
+async def store_maker(unclosed_maker: StoreMaker) -> AsyncIterator[StoreMaker]:
     """Makes stores of one back end, which are closed at the end."""
     made: list[StateStore] = []
-    with BACKENDS[request.param](short_tmp) as make:
 
-        def noted() -> StateStore:
-            made.append(make())
-            return made[-1]
+    def noted(**given: Any) -> StateStore:
+        made.append(unclosed_maker(**given))
+        return made[-1]
 
-        yield noted
-        for store in made:
-            await store.close()
+    yield noted
+    for store in made:
+        await store.close()
 
 
 @pytest_asyncio.fixture

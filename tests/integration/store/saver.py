@@ -1,31 +1,34 @@
-"""A process that saves in a loop until it is killed: ``python -m tests.integration.store.saver PATH``.
+"""A process that saves in a loop until it is killed. Tests run it with ``saver``.
 
-Save number n replaces both halves of its pair by n. Prints ``open`` and then every number whose save returned, from
-``WORKERS`` savers at the same time. Tests run it with ``saver``.
+It reads from stdin how its store is made. Save number n replaces both halves of its pair by n. Prints ``open`` and then
+every number whose save returned, from ``WORKERS`` savers at the same time.
 """
 
 from __future__ import annotations
 
 import asyncio
 import itertools
+import pickle
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
-from supervisor.store.sqlite import SqliteStore
+from supervisor.store.base import StateStore
 
 WORKERS = 4
 
 
 @contextmanager
-def saver(path: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A process that saves to the file, from when it is open; killed at the end."""
-    command = [sys.executable, "-m", "tests.integration.store.saver", str(path)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+def saver(make: Callable[[], StateStore]) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that saves to such a store, from when it is open; killed at the end. ``make`` can be pickled."""
+    command = [sys.executable, "-m", "tests.integration.store.saver"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         try:
+            assert process.stdin is not None
             assert process.stdout is not None
+            process.stdin.write(pickle.dumps(make))
+            process.stdin.close()
             assert process.stdout.readline() == b"open\n"
             yield process
         finally:
@@ -41,7 +44,7 @@ def returned_saves(process: subprocess.Popen[bytes], *, at_least: int) -> dict[i
     return {int(worker): int(number) for worker, number in map(bytes.split, lines)}
 
 
-async def save_for_ever(store: SqliteStore, worker: int) -> None:
+async def save_for_ever(store: StateStore, worker: int) -> None:
     for number in itertools.count():
         value = str(number).encode() * 50
         await store.save(
@@ -52,7 +55,7 @@ async def save_for_ever(store: SqliteStore, worker: int) -> None:
 
 
 async def main() -> None:
-    store = SqliteStore(Path(sys.argv[1]))
+    store: StateStore = pickle.load(sys.stdin.buffer)()  # noqa: S301 - the test has written it
     await store.open()
     print("open", flush=True)
     await asyncio.gather(*(save_for_ever(store, worker) for worker in range(WORKERS)))

@@ -12,7 +12,8 @@ import pytest
 from actors.errors import FencedError, StateLostError, StoreError
 from actors.home import Home
 from supervisor.settings import Settings
-from supervisor.store.mirror import MirroredStore, make_store
+from supervisor.store.choice import make_store
+from supervisor.store.mirror import MirroredStore
 from supervisor.store.sqlite import SqliteStore
 from tests.integration.store.conftest import is_refused, refuse, write_without_mirror
 from tests.integration.store.mirrors import KEYS, in_redis, in_step, make_mirrored, until

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import os
 import re
@@ -16,10 +17,12 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from actors.errors import FencedError
+from actors.errors import FencedError, StoreError
 from actors.home import Home
+from supervisor.store import restore as program
 from supervisor.store.keys import RedisKeys
 from supervisor.store.mirror import MirroredStore
+from supervisor.store.redis_client import RedisServer
 from supervisor.store.sqlite import SqliteStore
 from tests.integration.store.mirrors import in_redis, make_mirrored, until
 from tests.integration.store.redis_server import RedisProcess, server
@@ -203,6 +206,20 @@ async def test_a_mirror_that_cannot_be_used_is_told_and_changes_nothing(
 
     assert re.search(words, refused["error"]["message"]), refused
     assert not lost.state_file.exists()
+
+
+async def test_a_disk_that_fails_is_not_taken_for_redis(
+    lost: Home, running: RedisProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(StoreError, match=r"no space left.*state\.db"):
+        await program.restore(lost, RedisServer.at(running.url), apply=True)
+
+    assert [file.name for file in lost.root.glob("state.db*")] == ["state.db.lock"]
+    assert restore(lost, running.url, "--apply")["ok"]
 
 
 async def test_a_password_stands_neither_in_arguments_nor_in_answers(home: Home, short_tmp: Path) -> None:

@@ -9,6 +9,7 @@ import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -91,7 +92,7 @@ async def test_flipped_bytes_are_noticed_wherever_they_matter(path: Path, short_
 async def killed(short_tmp: Path) -> Path:
     """The file of a supervisor that was killed: a part of the records is only in the log."""
     path = short_tmp / "state.db"
-    with saver(path) as process:
+    with saver(partial(SqliteStore, path)) as process:
         returned_saves(process, at_least=300)
     return path
 

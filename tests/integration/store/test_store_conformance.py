@@ -1,14 +1,16 @@
-"""What every store does, whatever keeps the records."""
+"""What ``StateStore`` promises, for every store in ``conftest.BACKENDS``, whatever keeps the records."""
 
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 import pytest
 
-from actors.errors import StateHeldError
+from actors.errors import FencedError, StateHeldError, StoreError
 from supervisor.store.base import StateStore
-from tests.integration.store.conftest import SHARED, StoreMaker
+from tests.integration.store.conftest import ON_DISK, StoreMaker, is_refused, refuse
+from tests.integration.store.saver import returned_saves, saver
 
 AWKWARD_KEYS = [
     "a",
@@ -105,7 +107,7 @@ async def test_a_store_that_is_well_warns_of_nothing(store: StateStore) -> None:
     assert store.health.warning == ""
 
 
-@pytest.mark.parametrize("store_maker", SHARED, indirect=True)
+@pytest.mark.parametrize("unclosed_maker", ON_DISK, indirect=True)
 async def test_a_second_supervisor_is_refused_while_the_first_one_lives(
     store: StateStore, store_maker: StoreMaker
 ) -> None:
@@ -118,3 +120,67 @@ async def test_a_second_supervisor_is_refused_while_the_first_one_lives(
     await store.close()
     await second.open()
     assert await second.load("") == {"first": b"goes on"}
+
+
+@pytest.mark.parametrize("unclosed_maker", ON_DISK, indirect=True)
+async def test_a_supervisor_that_was_replaced_can_write_nothing_more(
+    store: StateStore, store_maker: StoreMaker, short_tmp: Path
+) -> None:
+    await store.save({"a": b"1"})
+    for lock in short_tmp.glob("*.lock"):  # as on a file system whose locks do not work
+        lock.unlink()
+    successor = store_maker()
+    epoch = await successor.open()
+
+    with pytest.raises(FencedError, match=rf"(?i)taken.* over.*\(epoch {epoch}.*Nothing"):
+        await store.save({"a": b"stray", "b": b"stray"}, ["a"])
+
+    assert store.health.warning
+    assert await successor.load("") == {"a": b"1"}
+
+
+@pytest.mark.parametrize("unclosed_maker", ON_DISK, indirect=True)
+async def test_whether_a_state_may_begin_is_asked_until_something_was_saved(store_maker: StoreMaker) -> None:
+    for _ in range(2):
+        assert await is_refused(store_maker(may_begin=refuse))
+    store = store_maker()
+    await store.open()
+    await store.close()
+    assert await is_refused(store_maker(may_begin=refuse))
+    await store.open()
+    await store.save({"a": b"1"})
+    await store.save({}, ["a"])
+    await store.close()
+
+    assert not await is_refused(store_maker(may_begin=refuse))
+
+
+@pytest.mark.parametrize("unclosed_maker", ON_DISK, indirect=True)
+async def test_a_save_that_cannot_be_written_takes_no_other_with_it(store: StateStore) -> None:
+    good = [asyncio.create_task(store.save({f"{number:02}": b"x"})) for number in range(20)]
+    bad = asyncio.create_task(store.save({"half": b"x", "no text: \ud800": b"x"}))
+    good += [asyncio.create_task(store.save({f"{number:02}": b"x"})) for number in range(20, 40)]
+
+    with pytest.raises((StoreError, UnicodeError)):
+        await bad
+    await asyncio.gather(*good)
+    assert list(await store.load("")) == [f"{number:02}" for number in range(40)]
+
+
+@pytest.mark.parametrize("at_least", [4, 401, 1200])
+@pytest.mark.parametrize("unclosed_maker", ON_DISK, indirect=True)
+async def test_every_save_that_returned_survives_a_kill_and_none_is_torn(
+    unclosed_maker: StoreMaker, at_least: int
+) -> None:
+    with saver(unclosed_maker) as process:
+        returned = returned_saves(process, at_least=at_least)
+    store = unclosed_maker()
+    await store.open()
+
+    for worker, last in returned.items():
+        pair = await store.load(f"pair/{worker}/")
+        log = [int(key.rpartition("/")[2]) for key in await store.load(f"log/{worker}/")]
+        assert pair[f"pair/{worker}/a"] == pair[f"pair/{worker}/b"] == str(log[-1]).encode() * 50
+        assert log[-1] in {last, last + 1}
+        assert log == list(range(max(0, log[-1] - 99), log[-1] + 1))
+    await store.close()

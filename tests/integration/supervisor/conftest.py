@@ -16,7 +16,7 @@ from supervisor.api.requests import ShutdownRequest
 from supervisor.api.verbs import Caller
 from supervisor.build import build_supervisor
 from supervisor.settings import Settings
-from supervisor.store.sqlite import SqliteStore
+from supervisor.store.choice import make_store
 from supervisor.supervisor import Supervisor
 from tests.integration.supervisor.runs import Actors, RestartableTeam
 from tests.projects import make_repository, shell_environment
@@ -97,7 +97,7 @@ def team(make_team: Callable[[], RestartableTeam]) -> RestartableTeam:
 
 @pytest.fixture
 async def supervisor(home: Home, settings: Settings, host: Host, actors: Actors) -> AsyncIterator[Supervisor]:
-    made = build_supervisor(home, settings, host, actors, SqliteStore(home.state_file))
+    made = build_supervisor(home, settings, host, actors, make_store(home, settings))
     await made.recover()
     yield made
     await made.shutdown(ShutdownRequest(), LEAD)

@@ -29,7 +29,8 @@ from supervisor.build import build_supervisor
 from supervisor.pool.makers import ActorPool
 from supervisor.recovery.recovery import Recovery
 from supervisor.settings import Settings
-from supervisor.store.sqlite import SqliteStore
+from supervisor.store.base import StateStore
+from supervisor.store.choice import make_store
 from supervisor.supervisor import Supervisor
 from supervisor.team.registry import InstanceStage
 from supervisor.team.team import Team
@@ -140,7 +141,7 @@ class Actors:
 class _PatientStore:
     """A child that was just being forked holds the lock of the last run until it begins to run its program."""
 
-    def __init__(self, store: SqliteStore) -> None:
+    def __init__(self, store: StateStore) -> None:
         self._store = store
 
     def __getattr__(self, name: str) -> Any:
@@ -226,8 +227,8 @@ class RestartableTeam:
         """A supervisor that has taken the state over and begins to bring the team back."""
         asyncio.get_running_loop().set_task_factory(_owned)
         switch = KillSwitch()
-        store = store or _PatientStore(SqliteStore(self.home.state_file))
         found = Settings.load(self.home, {**self._environment, **settings})
+        store = store or _PatientStore(make_store(self.home, found))
         host = Host(self.home, self.catalog, self._environment)
         reached: Any = Killable(host, switch, all_count=True)
         factory = Killable(self.actors, switch)

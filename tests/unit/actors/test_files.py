@@ -51,6 +51,23 @@ def test_on_a_full_disk_the_old_file_stays_and_no_half_one_beside_it(
     assert [each.name for each in tmp_path.iterdir()] == ["x"]
 
 
+def test_a_durable_replacement_has_content_and_name_on_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[tuple[bool, str]] = []
+
+    def note(descriptor: int) -> None:
+        path = Path(f"/proc/self/fd/{descriptor}").readlink()
+        synced.append((path.is_dir(), path.name))
+
+    monkeypatch.setattr(os, "fsync", note)
+    replace_file(tmp_path / "x", "new")
+    assert synced == []
+    replace_file(tmp_path / "x", "new", durable=True)
+
+    assert synced == [(False, f"x{UNFINISHED}"), (True, tmp_path.name)]
+
+
 def test_a_writer_that_is_stopped_holds_up_no_other(tmp_path: Path) -> None:
     path = tmp_path / "file"
     with (tmp_path / "file.phalanx-new").open("wb") as stopped:

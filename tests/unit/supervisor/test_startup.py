@@ -12,7 +12,6 @@ import pytest
 from actors.agents.base import RunningAgent
 from actors.backoff import Backoff
 from actors.errors import FencedError, SettingsError, StateLostError, UnavailableError
-from actors.home import Home
 from supervisor.startup import StartupRetrier, unless_agents_live
 
 AT_ONCE = Backoff(0.0, 0.0)
@@ -147,7 +146,7 @@ def agent(name: str, *, alive: bool = True) -> RunningAgent:
 
 
 async def test_nothing_is_begun_beside_living_agents_and_the_words_say_what_to_do() -> None:
-    check = unless_agents_live(Home(Path("/h")), home_with(agent("spec_0_0_1"), agent("exec_2"), agent("mgr_2_3")))
+    check = unless_agents_live(Path("/h/state.db"), home_with(agent("spec_0_0_1"), agent("exec_2"), agent("mgr_2_3")))
     with pytest.raises(
         StateLostError, match=r"/h/state.db is missing.*3 of its agents live \(spec_0_0_1.*phalanx restore"
     ):
@@ -155,9 +154,9 @@ async def test_nothing_is_begun_beside_living_agents_and_the_words_say_what_to_d
 
 
 async def test_a_home_without_agents_may_begin() -> None:
-    await unless_agents_live(Home(Path("/h")), home_with())()
+    await unless_agents_live(Path("/h/state.db"), home_with())()
 
 
 async def test_who_has_ended_and_a_session_of_somebody_else_keep_nobody_from_beginning() -> None:
     found = home_with(agent("spec_0_0_1", alive=False), agent("my-own_1"), agent("exec_"))
-    await unless_agents_live(Home(Path("/h")), found)()
+    await unless_agents_live(Path("/h/state.db"), found)()

@@ -60,4 +60,4 @@ def test_damage_is_told_apart_and_says_what_to_do(error: sqlite3.Error) -> None:
 
     assert f"{PATH} is damaged: {error}" in str(said)
     assert "keep it" in str(said)
-    assert "Move it and its -wal and -shm files aside" in str(said)
+    assert f"Move it and every {PATH.name}-* aside" in str(said)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from supervisor.store.redis_url import SCHEMES, database_of, fault_in, password_of, watched, without_secrets
+from supervisor.redis_url import SCHEMES, database_of, fault_in, password_of, watched, without_secrets
 
 
 @pytest.mark.parametrize(

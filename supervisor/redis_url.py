@@ -8,14 +8,8 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import Annotated
 from urllib.parse import SplitResult, parse_qs, parse_qsl, unquote, urlencode, urlsplit
 
-from pydantic import AfterValidator, ValidationInfo
-from pydantic_core import PydanticCustomError
-
-WITH_REASON = "with_reason"
-"""The type of the validation errors whose message is for people."""
 SCHEMES = ("redis", "rediss", "unix", "redis+cluster", "rediss+cluster", "redis+sentinel", "rediss+sentinel")
 """One server (plain, with TLS, over a Unix socket); a cluster, found through any of its nodes; a master that its
 sentinels name."""
@@ -165,23 +159,3 @@ def _database(parts: SplitResult) -> str:
     if parts.scheme.endswith(_SENTINEL):
         return given or unquote(parts.path.strip("/").partition("/")[2])
     return given or ("" if parts.scheme == "unix" else unquote(parts.path).strip("/"))
-
-
-def _checked_url(url: str) -> str:
-    if url and (fault := fault_in(url)):
-        raise PydanticCustomError(WITH_REASON, "{fault}", {"fault": fault})
-    return url
-
-
-def _checked_database(database: int, others: ValidationInfo) -> int:
-    """A number beside a URL that names another database would be ignored silently."""
-    url = others.data.get("redis_url")
-    if url and database_of(url) != database:
-        fault = "redis_url wins over it and names another database; write the number at the end of redis_url"
-        raise PydanticCustomError(WITH_REASON, "{fault}", {"fault": fault})
-    return database
-
-
-RedisUrl = Annotated[str, AfterValidator(_checked_url)]
-RedisDatabase = Annotated[int, AfterValidator(_checked_database)]
-"""A field of this type must come after the field ``redis_url`` in its model."""
