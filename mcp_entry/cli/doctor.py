@@ -325,13 +325,16 @@ def claude_words(command: str) -> list[str]:
 
 
 def missing_agent(settings: Settings, environment: Mapping[str, str]) -> str:
-    """What to do when the agents' program is missing; empty when it is there. Raises ``SettingsError``."""
+    """What to do when the default agent's program is missing; empty when it is there. Raises ``SettingsError``."""
+    if settings.agent != "claude":
+        return ""
     program = claude_words(settings.claude_command)[0]
-    if settings.agent != "claude" or shutil.which(program, path=environment.get("PATH")):
+    if shutil.which(program, path=environment.get("PATH")):
         return ""
     return (
-        f"Claude Code ({program}) is not found: no instance can start. Install it, or set PHALANX_CLAUDE_COMMAND to "
-        "its path, and bring the team up anew. `phalanx doctor` says what else is missing."
+        f"Claude Code ({program}) is not found: only another agent can start, as with `phalanx spawn --agent demo`. "
+        "Install it, or set PHALANX_CLAUDE_COMMAND to its path, and bring the team up anew. `phalanx doctor` says what "
+        "else is missing."
     )
 
 
