@@ -17,7 +17,7 @@ from pathlib import Path
 
 from actors.agents import launcher
 from actors.agents.base import Agent, EntryKind, Handover, Launch
-from actors.agents.hook import KNOCK_NAME, SPOOL_NAME, TELL_NAME, TOLD_NAME
+from actors.agents.spool import KNOCK_NAME, SPOOL_NAME, TELL_NAME, TOLD_NAME
 from actors.errors import AgentError
 from actors.files import replace_file, write_private
 from actors.instance.journal import JOURNAL_NAME

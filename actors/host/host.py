@@ -21,15 +21,14 @@ from typing import ClassVar, TypeVar
 from actors.agents.base import Agent, AgentStart, Handover, LaunchRequest, RestartedAgent, RunningAgent
 from actors.agents.catalog import AgentCatalog
 from actors.agents.claude_trust import approvals_of, ensure_trusted
-from actors.agents.hook import SPOOL_NAME
 from actors.agents.launch import can_resume, program_mark, renew, tell, write_launch
+from actors.agents.spool import LAUNCH_MARK, SPOOL_NAME
 from actors.errors import AgentError, PhalanxError
 from actors.files import append_private, in_words, write_private
 from actors.git.executor import GitExecutor
 from actors.git.model import WRITE_S, GitRequest, GitResponse, RepositoryPaths
 from actors.home import Home
 from actors.host.load import HostLoad, LoadMeter
-from actors.instance.observer import LAUNCH_MARK
 from actors.instance.transcript import PageQuery, TranscriptPage, read_page
 from actors.marks import INSTANCE_MARK
 from actors.processes import end_all_found, processes_with

@@ -17,8 +17,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from actors.agents.base import Agent, AgentEvent, Composer, EventKind, Screen
-from actors.agents.hook import KNOCK_NAME, SPOOL_NAME
 from actors.agents.permissions import release, waits
+from actors.agents.spool import KNOCK_NAME, LAUNCH_MARK, SPOOL_NAME
 from actors.backoff import LastingProblem
 from actors.concurrency import ChangeNotifier
 from actors.errors import SettingsError, TerminalError
@@ -50,8 +50,6 @@ _LONGEST_REST_S = 1.0
 
 _POLL_S = 1.0
 
-LAUNCH_MARK = b'{"phalanx_launch":true}'
-"""The line that the host appends to the spool before it starts the agent: what stands before is of an earlier life."""
 _ASK_EVERY_S = 2.0
 """How often the process and its status file are asked: two system calls."""
 _CONFIRM_S = 0.5

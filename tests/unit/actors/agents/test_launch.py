@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from actors.agents.base import Launch
-from actors.agents.hook import SPOOL_NAME
 from actors.agents.launch import LAUNCH_NAME, renew, write_launch
 from actors.agents.launcher import main, read_launch
+from actors.agents.spool import SPOOL_NAME
 from actors.errors import AgentError
 from actors.instance.journal import JOURNAL_NAME
 

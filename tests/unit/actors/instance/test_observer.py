@@ -18,9 +18,9 @@ import pytest
 
 from actors.agents.base import Agent, AgentEvent, Composer, Dialog, EventKind, ReportedStatus, Screen
 from actors.agents.claude import ClaudeAgent
-from actors.agents.hook import KNOCK_NAME, PERMISSION_PREFIX, SPOOL_NAME
+from actors.agents.spool import KNOCK_NAME, LAUNCH_MARK, PERMISSION_PREFIX, SPOOL_NAME
 from actors.concurrency import ChangeNotifier
-from actors.instance.observer import LAUNCH_MARK, Observer
+from actors.instance.observer import Observer
 from actors.status import Status
 from actors.tmux.pane import LastKey, Pane
 
