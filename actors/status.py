@@ -372,7 +372,7 @@ def _question(state: InstanceState, now: float) -> str:
     if shown is not None:
         return in_words(shown)
     waiting_for = f" ({own.waiting_for})" if own.waiting_for else ""
-    return f"Claude Code says that it waits for a person at its terminal{waiting_for}: attach and look"
+    return f"the agent says that it waits for a person at its terminal{waiting_for}: attach and look"
 
 
 def _why_not_started(state: InstanceState, now: float) -> str:
@@ -406,6 +406,6 @@ def _no_hooks(state: InstanceState, now: float) -> str:
     if not silent:
         return ""
     return (
-        "Claude Code runs none of the hooks that Phalanx gave it (managed settings may forbid them): "
+        "the agent reports no events (of Claude Code, managed settings may forbid the hooks that report them): "
         "permission requests have to be answered at its terminal"
     )

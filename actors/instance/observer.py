@@ -382,7 +382,12 @@ class Observer:
         self.conversation.follow()
 
     def read_transcript(self) -> None:
-        """Takes in what the transcript shows by now, above all the proof of a delivery."""
+        """Takes in what the transcript shows by now, above all the proof of a delivery.
+
+        The events first: they tell of the turn that the proof began, so no message counts as arrived while its turn
+        is not known.
+        """
+        self.read_spool()
         self.conversation.follow()
 
     def is_written(self) -> bool:

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from actors.agents.base import AgentName
 from actors.errors import InvalidRequestError, UnknownInstanceError, WrongStateError
 from actors.messages import MessageStatus
 from actors.status import Status
@@ -18,7 +19,7 @@ from mcp_entry import texts
 from mcp_entry.cli import views
 from mcp_entry.cli.session import CliSession
 from supervisor.api import results
-from supervisor.api.requests import AgentName, PermissionMode, Role, Until
+from supervisor.api.requests import PermissionMode, Role, Until
 from supervisor.api.verbs import TeamVerbs
 
 InstanceArgument = Annotated[str, typer.Argument(metavar="ID", help="Id of the instance, as `phalanx list` shows it.")]

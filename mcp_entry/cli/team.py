@@ -15,6 +15,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from actors.agents.base import AgentName
 from actors.errors import (
     InvalidRequestError,
     SettingsError,
@@ -30,7 +31,7 @@ from mcp_entry.cli.doctor import missing_agent
 from mcp_entry.cli.output import plain, table
 from mcp_entry.cli.session import CliSession
 from supervisor.api import results
-from supervisor.api.requests import AgentName, PermissionMode, Profile
+from supervisor.api.requests import PermissionMode, Profile
 from supervisor.api.verbs import TeamVerbs
 from supervisor.settings import Settings, kept_settings, waiting_settings
 from supervisor.store.base import utc

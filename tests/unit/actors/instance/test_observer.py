@@ -279,6 +279,20 @@ def test_an_event_of_the_conversation_that_is_followed_counts_whichever_process_
     assert followed.state.status is Status.BUSY
 
 
+def test_a_message_counts_as_arrived_only_once_its_turn_is_known_although_nobody_has_knocked(directory: Path) -> None:
+    transcript = directory / "one.jsonl"
+    spool(directory, event("SessionStart", PANE_PID, transcript_path=str(transcript)))
+    followed = observer(directory, an_agent({}))
+    followed.read_spool()
+    prompt = "[phalanx msg_1 from lead]\nhello"
+    spool(directory, event("UserPromptSubmit", PANE_PID, prompt=prompt))
+    said = {"type": "user", "message": {"role": "user", "content": prompt}}
+    transcript.write_text(json.dumps(said) + "\n")
+    followed.read_transcript()
+    assert followed.evidence.has("msg_1")
+    assert followed.state.status is Status.BUSY
+
+
 def test_a_claude_that_the_agent_itself_starts_is_not_followed(directory: Path) -> None:
     spool(directory, LAUNCH_MARK, started(PANE_PID), started(502, "nested"), event("UserPromptSubmit", 502, "nested"))
     followed = observer(directory, an_agent({}))
