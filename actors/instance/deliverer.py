@@ -577,7 +577,7 @@ class TypingGate:
                 reason = SOMEBODY_TYPES
         except TerminalError as error:
             screen, reason = Screen(composer=Composer.ABSENT), f"the screen cannot be read: {error}"
-        if screen.busy:  # the end of a turn is drawn a moment after its hook
+        if screen.busy:  # the end of a turn is drawn a moment after its event
             self.shut()
             return GateVerdict(open=False, screen=screen, last_key=last_key)
         if reason:

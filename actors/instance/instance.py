@@ -462,7 +462,7 @@ class Instance:
         )
 
     async def _is_turn_in_sight(self, session: AgentSession) -> bool:
-        """Whether a turn is under way, which the screen shows a moment after the hooks."""
+        """Whether a turn is under way, which the screen shows a moment after the events."""
         deadline = time.monotonic() + SETTLE_S
         while session.observer.alive:
             screen = await session.observer.look()
