@@ -309,7 +309,7 @@ class Agent(Protocol):
 
     **Terminal.** The program runs in raw mode while it reads keys: a pane in line mode counts as stopped (see
     ``styled``, cursor row 0). It takes bracketed paste, keeps newlines in the draft, sends on Enter, and C-c clears the
-    draft without ending it. Between turns it draws its input box, with the whole draft or the end of it. Of Claude Code's
+    draft without ending it. Between turns it draws its input box, with the whole draft or its end. Of Claude Code's
     ways with long pastes and paths of images ``inbox`` and ``evidence`` know; another program need not have them.
 
     **Sources of status** (``actors.status``): the process, the events of turns and the screen's input box are needed.
