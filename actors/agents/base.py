@@ -308,9 +308,10 @@ class Agent(Protocol):
     in the instance's directory goes when that is cleared away.
 
     **Terminal.** The program runs in raw mode while it reads keys: a pane in line mode counts as stopped (see
-    ``styled``, cursor row 0). It takes bracketed paste, keeps newlines in the draft, sends on Enter, and C-c clears the
-    draft without ending it. Between turns it draws its input box, with the whole draft or its end. Of Claude Code's
-    ways with long pastes and paths of images ``inbox`` and ``evidence`` know; another program need not have them.
+    ``styled``, cursor row 0). It takes bracketed paste, in which newlines come as carriage returns, keeps them as
+    newlines of the draft, sends on Enter, and C-c clears the draft without ending it. Between turns it draws its input
+    box, with the whole draft or its end. Of Claude Code's ways with long pastes and paths of images ``inbox`` and
+    ``evidence`` know; another program need not have them.
 
     **Sources of status** (``actors.status``): the process, the events of turns and the screen's input box are needed.
     Permission requests, the status file, and a screen that shows work or dialogs are optional.
