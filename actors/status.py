@@ -1,26 +1,28 @@
 """The status of an instance, derived from five sources of evidence; pure.
 
-No source tells everything about an agent, and each may be missing in some version of the program.
+No source tells everything about an agent. Process, events and screen are needed; the requests that wait and the status
+file are for programs that have them, and each may be missing in some version. The events come from the spool; of Claude
+Code its hooks write them.
 
 =================  ================================  ==============================  ===============================
 source             proves                            only suggests                   is silent or wrong
 =================  ================================  ==============================  ===============================
 process            that the agent has ended          --                              --
-permission hook    while it waits: that a tool call  that its dialog is up (one of   waits on when a person has
-                   waits for a decision              a subagent in the background    answered the dialog
-                                                     is drawn after the hook ends)
-other hooks        that a turn began, used a tool,   that the box is free; that a    when a person pressed Escape;
-                   ended or failed                   prompt was taken (it may be     when hooks are switched off
+request that       while it waits: that a tool call  that its dialog is up (one of   waits on when a person has
+waits              waits for a decision              a subagent in the background    answered the dialog
+                                                     is drawn after the wait ends)
+events of turns    that a turn began, used a tool,   that the box is free; that a    when a person pressed Escape;
+                   ended or failed                   prompt was taken (it may be     when the program writes none
                                                      blocked or taken back)
-Claude's own       ``waiting``: a dialog is up;      ``busy``: a turn, or only       while our hook holds back the
+the program's own  ``waiting``: a dialog is up;      ``busy``: a turn, or only       while our wait holds back the
 status file        ``idle``: no turn, no subagent    subagents in the background     dialog of a subagent
 screen             that a dialog or the input box    that a turn is under way; that  while it is drawn; when a view
                    is drawn                          nothing waits                   or setting hides the signs
 =================  ================================  ==============================  ===============================
 
 The verdict is the first of these that holds: the process has ended; a permission request waits; the file or the screen
-shows a dialog; hooks began a turn and nothing showed its end; file or screen show work; the input box cannot be seen.
-Otherwise the agent is ready. Evidence against the hooks must last ``SETTLE_S``, because hooks report first. The screen
+shows a dialog; events began a turn and nothing showed its end; file or screen show work; the input box cannot be seen.
+Otherwise the agent is ready. Evidence against the events must last ``SETTLE_S``, because they come first. The screen
 ends a request only after its dialog was seen and is gone, and never the request of a subagent.
 
 The transcript is not used for status: it proves what arrived (see ``actors.instance.evidence``). Times are seconds of a
@@ -45,11 +47,11 @@ from typing import Any
 from actors.agents.base import AgentEvent, Composer, Dialog, EventKind, ReportedStatus, Screen
 
 SETTLE_S = 2.0
-"""A hook fires before the file and the screen show its news; for this long they do not count against it."""
+"""An event comes before the file and the screen show its news; for this long they do not count against it."""
 UNSEEN_S = 5.0
 """After this long a missing input box is not only being redrawn."""
 _EARLIER_S = 0.1
-"""A change of the file so soon after a hook may still be about what was before."""
+"""A change of the file so soon after an event may still be about what was before."""
 _LOOKS = 2
 """How many looks in a row must agree."""
 _LONGEST_QUOTE = 600
@@ -62,8 +64,8 @@ class Status(StrEnum):
     BUSY = "busy"
     WAITING_PERMISSION = "waiting_permission"
     WAITING_INPUT = "waiting_input"
-    """A person has to act at its terminal: a dialog without a hook, a view without an input box, a suspended program
-    (Ctrl-Z). ``reason`` says what."""
+    """A person has to act at its terminal: a dialog that is no request, a view without an input box, a suspended
+    program (Ctrl-Z). ``reason`` says what."""
     RATE_LIMITED = "rate_limited"
     STOPPED = "stopped"
     FAILED = "failed"
@@ -79,7 +81,7 @@ TYPABLE = frozenset({Status.READY, Status.RATE_LIMITED})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PendingPermission:
-    """A tool call that waits for a decision; ``request_id`` names the waiting hook."""
+    """A tool call that waits for a decision; ``request_id`` names who waits, see ``actors.agents.spool``."""
 
     request_id: str
     tool: str
@@ -128,16 +130,16 @@ class InstanceState:
 
     turn: TurnState = TurnState.NONE
     prompt_is_ahead: bool = False
-    """A hook reported a prompt during a turn. Newer versions report a queued prompt then, and not again when its own
-    turn begins; but the prompt may have joined that turn, or have been refused or taken back."""
+    """An event reported a prompt during a turn. Newer versions of Claude Code report a queued prompt then, and not
+    again when its own turn begins; but the prompt may have joined that turn, or have been refused or taken back."""
     in_background: bool = False
     """Subagents went on working after the last turn; their end starts another turn."""
     failure: str = ""
     """Why the last turn failed."""
     rate_limited: bool = False
     heard_at: float = 0.0
-    """When the last hook event was processed."""
-    has_hooks: bool = False
+    """When the last event was processed."""
+    has_events: bool = False
     permissions: tuple[PendingPermission, ...] = ()
     allowed: tuple[PendingPermission, ...] = ()
     """Requests that Phalanx allowed in this turn and whose tool has not run yet."""
@@ -164,11 +166,11 @@ class InstanceState:
 
 
 def fold(state: InstanceState, event: AgentEvent, now: float) -> InstanceState:
-    """The state after a hook event. An ended agent stays ended."""
+    """The state after an event. An ended agent stays ended."""
     state = replace(
         state,
         heard_at=now,
-        has_hooks=True,
+        has_events=True,
         sight=replace(state.sight, looks=0),
         transcript_path=event.transcript_path or state.transcript_path,
     )
@@ -249,13 +251,13 @@ def decided(state: InstanceState, request_id: str, now: float, *, allowed: bool)
 
 
 def without(state: InstanceState, request_ids: Collection[str], now: float) -> InstanceState:
-    """The state after the hooks of these requests ended. Their dialogs stay on the screen for another moment."""
+    """The state after nobody waits for these requests any more. Their dialogs stay on the screen for another moment."""
     left = tuple(asked for asked in state.permissions if asked.request_id not in request_ids)
     return weighed(replace(state, permissions=left, heard_at=now), now)
 
 
 def interrupted(state: InstanceState, now: float) -> InstanceState:
-    """The state after an interrupt, which no hook reports."""
+    """The state after an interrupt, which no event reports."""
     if state.status not in ALIVE:
         return state
     return weighed(replace(_between_turns(state, TurnState.ENDED), permissions=(), heard_at=now, own=None), now)
@@ -295,7 +297,7 @@ def _view_of(screen: Screen) -> ScreenVerdict:
 
 
 def _without_answered(state: InstanceState, now: float) -> InstanceState:
-    """Drops requests whose dialog was seen and is gone: a person answered. A subagent's ends only with its hook."""
+    """Drops requests whose dialog was seen and is gone: a person answered. A subagent's ends only with its wait."""
     box = _stands(state, ScreenVerdict.FREE, now) or _stands(state, ScreenVerdict.WORKING, now)
     if not box or (state.own is not None and state.own.waiting):
         return state
@@ -311,13 +313,13 @@ def on_exit(state: InstanceState, *, asked: bool, reason: str) -> InstanceState:
 
 
 def _stands(state: InstanceState, view: ScreenVerdict, now: float) -> bool:
-    """Whether enough looks agree on ``view`` and the screen had time to follow the last hook."""
+    """Whether enough looks agree on ``view`` and the screen had time to follow the last event."""
     sight = state.sight
     return sight.view is view and sight.looks >= _LOOKS and now - state.heard_at >= SETTLE_S
 
 
 def _own_stands(state: InstanceState, now: float) -> ReportedStatus | None:
-    """The program's status file, once it had time to follow the last hook."""
+    """The program's status file, once it had time to follow the last event."""
     return state.own if now - max(state.heard_at, state.own_since) >= SETTLE_S else None
 
 
@@ -348,7 +350,9 @@ def _verdict(state: InstanceState, now: float) -> tuple[Status, str]:
         return Status.BUSY, beside
     if state.sight.view is ScreenVerdict.NO_BOX and state.sight.looks >= _LOOKS and now - state.sight.since >= UNSEEN_S:
         return Status.WAITING_INPUT, _no_box(state.sight.screen)
-    return Status.RATE_LIMITED if state.rate_limited else Status.READY, state.failure or beside or _no_hooks(state, now)
+    return Status.RATE_LIMITED if state.rate_limited else Status.READY, state.failure or beside or _no_events(
+        state, now
+    )
 
 
 def _is_at_work(state: InstanceState, now: float) -> bool:
@@ -362,7 +366,7 @@ def _is_at_work(state: InstanceState, now: float) -> bool:
 
 
 def _question(state: InstanceState, now: float) -> str:
-    """What a person has to answer at the terminal because no hook waits for it; empty for nothing."""
+    """What a person has to answer at the terminal because no request waits for it; empty for nothing."""
     shown = state.dialog
     if shown is not None and _stands(state, ScreenVerdict.DIALOG, now):
         return in_words(shown)
@@ -372,7 +376,7 @@ def _question(state: InstanceState, now: float) -> str:
     if shown is not None:
         return in_words(shown)
     waiting_for = f" ({own.waiting_for})" if own.waiting_for else ""
-    return f"Claude Code says that it waits for a person at its terminal{waiting_for}: attach and look"
+    return f"the agent says that it waits for a person at its terminal{waiting_for}: attach and look"
 
 
 def _why_not_started(state: InstanceState, now: float) -> str:
@@ -401,11 +405,11 @@ def _no_box(screen: Screen) -> str:
     return f"its screen shows no input box, so nothing can be typed: attach and look.{shown}"
 
 
-def _no_hooks(state: InstanceState, now: float) -> str:
-    silent = not state.has_hooks and state.sight.view is ScreenVerdict.FREE and now - state.sight.since >= UNSEEN_S
+def _no_events(state: InstanceState, now: float) -> str:
+    silent = not state.has_events and state.sight.view is ScreenVerdict.FREE and now - state.sight.since >= UNSEEN_S
     if not silent:
         return ""
     return (
-        "Claude Code runs none of the hooks that Phalanx gave it (managed settings may forbid them): "
+        "the agent reports no events (of Claude Code, managed settings may forbid the hooks that report them): "
         "permission requests have to be answered at its terminal"
     )

@@ -62,6 +62,7 @@ class _SupervisorServer:
             self._home,
             settings,
             own,
+            catalog,
             RayInstances(catalog, address, cluster.slots) if cluster else RayInstances(catalog),
             make_store(self._home, settings, unless_agents_live(self._home.state_file, own)),
             cluster,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import cast
 
+from actors.agents.catalog import AgentCatalog
 from actors.home import Home
 from actors.host.host import Host
 from supervisor.api.verbs import VerbService
@@ -43,6 +44,7 @@ def build_supervisor(
     home: Home,
     settings: Settings,
     own_host: Host,
+    catalog: AgentCatalog,
     factory: InstanceFactory,
     store: StateStore,
     cluster: ClusterPort | None = None,
@@ -66,6 +68,7 @@ def build_supervisor(
     permits = FairSemaphore(settings.max_concurrent_spawns)
     memory = MemoryAdmission(
         own_host,
+        catalog,
         settings.agent_memory_mb,
         settings.memory_reserve_mb,
         settings.spawn_timeout_s,

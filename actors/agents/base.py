@@ -1,18 +1,38 @@
 """The seam between Phalanx and the program in the pane.
 
-An ``Agent`` knows one kind of program: how it is started, what its hook events and transcript lines mean, and what its
-screen shows. It holds no state and touches no process, so everything here is pure. The instance owns the running agent.
+An ``Agent`` knows one kind of program: how it is started, what its events and transcript lines mean, and what its
+screen shows. It holds no state and touches no process; all but ``Agent.prepare`` is pure. The host starts the agent by
+it and the instance, which owns the running agent, follows it. ``Agent`` says what a program must do to be one;
+``AgentCatalog`` makes agents by name.
 """
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol, get_args
 
+from actors.agents.styled import read_rows
+from actors.errors import SettingsError
 from actors.tmux.pane import Key, PaneInfo
+
+AgentName = Literal["claude", "demo"]
+"""The kinds of agents; ``AgentCatalog`` makes each."""
+AGENT_NAMES: tuple[AgentName, ...] = get_args(AgentName)
+
+
+def command_words(command: str, variable: str) -> list[str]:
+    """The program and its arguments from the setting ``variable``. Raises ``SettingsError`` for a malformed command."""
+    try:
+        words = shlex.split(command)
+    except ValueError as error:
+        raise SettingsError(f"{variable} cannot be {command!r}: {error}. Correct its quotes.") from None
+    if not words:
+        raise SettingsError(f"{variable} is blank: set it to the path or name of the program.")
+    return words
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,14 +45,14 @@ class LaunchRequest:
     resume: bool
     """Continue the conversation ``session_id`` instead of beginning it."""
     instance_directory: Path
-    """Private directory of the instance (0700): hook settings, spool, FIFOs."""
+    """Private directory of the instance (0700): settings, and the files of ``actors.agents.spool``."""
     system_prompt: str
     model: str | None = None
     permission_mode: str | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
     """Added to the team's environment; may hold secrets, so it never goes into ``argv``."""
     approvals: Mapping[str, Any] = field(default_factory=dict)
-    """Settings of the agent's program in which a person has approved something for this project."""
+    """Set by ``Agent.prepare``: settings of the program in which a person has approved something for this project."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,11 +127,11 @@ class EventKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentEvent:
-    """One hook event in our words. Which fields are set depends on ``kind``."""
+    """One event of the spool in our words. Which fields are set depends on ``kind``."""
 
     kind: EventKind
     at: float
-    """Seconds since the epoch, from the hook."""
+    """Seconds since the epoch, from who wrote the event."""
     session_id: str
     text: str = ""
     """PROMPT_SUBMITTED: the exact prompt. TURN_ENDED: the answer. TURN_FAILED, ATTENTION, SESSION_ENDED: the reason."""
@@ -122,17 +142,18 @@ class AgentEvent:
     slimmed: bool = False
     """TOOL_USED: ``tool_input`` is left out, because it is long."""
     request_id: str = ""
-    """PERMISSION_REQUESTED: names the waiting hook; see ``permission_answer``."""
+    """PERMISSION_REQUESTED: 32 hexadecimal digits. Who waits does so on the FIFO ``PERMISSION_PREFIX`` names."""
     subagent: str = ""
     """PERMISSION_REQUESTED, TOOL_USED: id of the subagent that asks or did it; empty for the agent itself."""
     subagent_type: str = ""
     in_background: bool = False
     """TURN_ENDED: subagents go on working; the end of one starts a turn."""
     transcript_path: str = ""
+    """Where the transcript is; each event may tell, and one must unless the program's ``StatusSource`` knows."""
     source: str = ""
     """SESSION_STARTED: startup, resume, clear, compact or fork."""
     agent_pid: int = 0
-    """Process that ran the hook; 0 where an older hook did not say."""
+    """Process of the agent; 0 where it is not told, then ``session_id`` decides whether the event is the agent's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -218,7 +239,8 @@ class Dialog:
     """A dialog or menu as the screen shows it."""
 
     kind: str = ""
-    """Which dialog of the program it is, where we know it; empty for all others."""
+    """Which dialog of the program it is, where we know it; empty for all others. In those of the kinds ``permission``,
+    ``question`` and ``plan`` the interrupt key stops the turn that asks."""
     question: str = ""
     """Its words without the options, one line a row."""
     options: tuple[str, ...] = ()
@@ -240,7 +262,7 @@ class Screen:
     dialog: Dialog | None = None
     """A dialog or menu is recognised; with ``composer`` ABSENT and no dialog the screen is not understood."""
     busy: bool = False
-    """The agent shows that a turn is under way."""
+    """The agent shows that a turn is under way. Without this sign events alone tell, and nothing can be interrupted."""
     trouble: str = ""
     """What a person should know: why no start comes to an end (trust asked, onboarding), or what goes wrong beside an
     input box (not logged in, an API that does not answer). Empty otherwise."""
@@ -260,13 +282,80 @@ class StatusSource(Protocol):
         ...
 
 
+class NoStatusFile:
+    """The ``StatusSource`` of a program that writes none."""
+
+    def read(self) -> ReportedStatus | None:
+        return None
+
+    def transcript_of(self, session_id: str) -> str:
+        return ""
+
+
 class Agent(Protocol):
-    """One kind of program in the pane."""
+    """One kind of program in the pane. What has a body here is for programs that can do more; a plain one inherits it.
+
+    **Events.** The program, or its hook, appends them to ``SPOOL_NAME`` in the instance's directory with
+    ``spool.append``, or does the same: one line each, then a knock. Without the knock status lags up to two seconds.
+    Needed: PROMPT_SUBMITTED and TURN_ENDED (or TURN_FAILED). SESSION_STARTED is needed where the command is not the
+    program itself but starts it: it tells which process the agent is.
+
+    **Transcript.** The file that proves what arrived, one line a record. Its path comes with any event
+    (``transcript_path``), or from ``StatusSource.transcript_of``; until then nothing is proved. The event of a prompt
+    must be in the spool before its line is in the transcript: a message would else count as arrived, and the agent
+    still as ready. The end of a turn may come before the transcript shows its answer. Each prompt is one QUESTION that
+    holds the header lines of its messages (``inbox.compose``). The file stays for ``resume`` and may lie anywhere; one
+    in the instance's directory goes when that is cleared away.
+
+    **Terminal.** The program runs in raw mode while it reads keys: a pane in line mode counts as stopped (see
+    ``styled``, cursor row 0). It takes bracketed paste, in which newlines come as carriage returns, keeps them as
+    newlines of the draft, sends on Enter, and C-c clears the draft without ending it. Between turns it draws its input
+    box, with the whole draft or its end. Of Claude Code's ways with long pastes and paths of images ``inbox`` and
+    ``evidence`` know; another program need not have them.
+
+    **Sources of status** (``actors.status``): the process, the events of turns and the screen's input box are needed.
+    Permission requests, the status file, and a screen that shows work or dialogs are optional.
+    """
+
+    __slots__ = ()
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> AgentName: ...
 
-    def launch(self, request: LaunchRequest) -> Launch: ...
+    @property
+    def program(self) -> str:
+        """The command whose first word is the program: when that file changes, spares of it are made anew."""
+        ...
+
+    @property
+    def memory_mb(self) -> int | None:
+        """Most memory that one takes with its actor, in MB. None: as the setting ``agent_memory_mb`` says."""
+        return None
+
+    @property
+    def interrupt_key(self) -> Key | None:
+        """The key that stops a turn; it needs ``Screen.busy``. None: a turn cannot be stopped."""
+        return None
+
+    def prepare(self, start: AgentStart, environment: Mapping[str, str]) -> LaunchRequest:
+        """The request to ``launch``, after the program's own files were made to allow the start.
+
+        Called on the host in a thread before each start; ``environment`` is the team's. The one member that may write
+        files and block, at most some 15 seconds. Raises ``AgentError``.
+        """
+        return start.request
+
+    def launch(self, request: LaunchRequest) -> Launch:
+        """Raises ``InvalidRequestError`` for a model or mode that is none, ``SettingsError`` for the command."""
+        ...
+
+    def introduction(self, identity: str) -> str:
+        """What ``TELL_NAME`` holds, so that a spare's program learns with its next prompt who it is.
+
+        The program, or its hook, renames the file to ``TOLD_NAME`` when it has read it, and back when its conversation
+        is cleared. Empty: it cannot be told, so it cannot be a spare.
+        """
+        return ""
 
     def read_event(self, line: bytes) -> AgentEvent | None:
         """One line of the spool; None for what Phalanx does not use. Raises ``ValueError`` for a torn line."""
@@ -277,15 +366,19 @@ class Agent(Protocol):
         ...
 
     def read_screen(self, styled: str) -> Screen:
-        """``styled`` is the visible pane as ``Pane.capture`` gives it, with its SGR sequences and the cursor."""
-        ...
+        """``styled`` is the visible pane as ``Pane.look`` gives it: with SGR sequences, and the cursor at the end.
 
-    def status_file(self, pid: int) -> StatusSource: ...
+        Cursor row 0 says that no program reads keys there. See ``styled.read_capture``.
+        """
+        ...
 
     def scrub_screen(self, styled: str) -> str:
         """A capture without the words of the conversation, to be shown as an example."""
-        ...
+        return "\n".join("x" * len(row.text) for row in read_rows(styled))
+
+    def status_file(self, pid: int) -> StatusSource:
+        return NoStatusFile()
 
     def permission_answer(self, decision: Decision) -> str:
-        """What the waiting permission hook prints to decide its request, on one line."""
-        ...
+        """What is written, on one line, to the FIFO of a permission request to decide it."""
+        return ""

@@ -2,7 +2,7 @@
 
 ``AgentCatalog`` makes a ``ClaudeAgent``; the host starts it and the instance follows it. What Claude Code says is read
 by the ``claude_*`` modules. The demo program takes the same options and the same settings file. Values that a caller
-chose are checked here, so that none can be taken for an option. Pure.
+chose are checked here, so that none can be taken for an option.
 """
 
 from __future__ import annotations
@@ -10,13 +10,15 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from actors.agents import hook
-from actors.agents.base import Launch, LaunchRequest
+from actors.agents.base import AgentName, AgentStart, Launch, LaunchRequest, command_words
 from actors.agents.claude_records import EVENT_KINDS, ClaudeRecords
-from actors.errors import InvalidRequestError, SettingsError
+from actors.agents.claude_trust import approvals_of, ensure_trusted
+from actors.errors import InvalidRequestError
 
 _TOOL_EVENTS = frozenset({"PermissionRequest", "PostToolUse", "PostToolUseFailure"})
 _PERMISSION_TIMEOUT_S = 2_000_000
@@ -52,25 +54,26 @@ class ClaudeAgent(ClaudeRecords):
     python: str
 
     @property
-    def name(self) -> str:
+    def name(self) -> AgentName:
         return "claude"
 
+    @property
+    def program(self) -> str:
+        return self.command
+
+    def prepare(self, start: AgentStart, environment: Mapping[str, str]) -> LaunchRequest:
+        """Trusts the start's directories; takes on what was approved in the checkout that the last of them is."""
+        for directory in start.trusted_directories:
+            ensure_trusted(directory, {**environment, **start.request.environment})
+        approvals = approvals_of(start.trusted_directories[-1]) if start.trusted_directories else {}
+        return replace(start.request, approvals=approvals)
+
     def launch(self, request: LaunchRequest) -> Launch:
-        """Raises ``InvalidRequestError`` for a model or mode that is none, ``SettingsError`` for the command."""
         return Launch(
-            argv=(*self._program(), *start_options(request)),
+            argv=(*command_words(self.command, "PHALANX_CLAUDE_COMMAND"), *start_options(request)),
             environment={**_ENVIRONMENT, **request.environment},
             files={settings_file(request.instance_directory): settings_text(self.python, request)},
         )
-
-    def _program(self) -> list[str]:
-        try:
-            words = shlex.split(self.command)
-        except ValueError as error:
-            raise SettingsError(f"The command {self.command!r} for Claude Code has a quote too few: {error}.") from None
-        if not words:
-            raise SettingsError("The command for Claude Code is empty: set PHALANX_CLAUDE_COMMAND, for example claude.")
-        return words
 
 
 def settings_file(instance_directory: Path) -> Path:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from actors.agents.base import (
+    Agent,
     AgentEvent,
     ConversationItem,
     EntryKind,
@@ -24,6 +25,7 @@ from actors.agents.base import (
 )
 from actors.agents.claude_screen import read_screen, scrubbed
 from actors.agents.permissions import decision_text
+from actors.tmux.pane import Key
 
 EVENT_KINDS = {
     "SessionStart": EventKind.SESSION_STARTED,
@@ -279,8 +281,14 @@ def _start_ticks(pid: int) -> str:
         return ""
 
 
-class ClaudeRecords:
-    """The reading half of an ``Agent``; see there."""
+def prompt_context(identity: str) -> str:
+    """What a hook prints to put a text before the agent with its prompt."""
+    output = {"hookEventName": "UserPromptSubmit", "additionalContext": identity}
+    return json.dumps({"hookSpecificOutput": output}) + "\n"
+
+
+class ClaudeRecords(Agent):
+    """The half of an ``Agent`` that Claude Code and the demo share: what they write, show, and take."""
 
     __slots__ = ()
 
@@ -290,3 +298,8 @@ class ClaudeRecords:
     scrub_screen = staticmethod(scrubbed)
     status_file = staticmethod(StatusFile)
     permission_answer = staticmethod(decision_text)
+    introduction = staticmethod(prompt_context)
+
+    @property
+    def interrupt_key(self) -> Key:
+        return "Escape"

@@ -1,11 +1,11 @@
-"""The program that an agent runs for every hook event: puts the event into the instance's spool.
+"""The program that Claude Code runs for every hook event: puts the event into the instance's spool.
 
 Run as ``exec <python> -I -S hook.py <instance directory> <event name>`` with the event's JSON on standard input. It
 promises to end with status 0 and to print nothing but the answer to a permission request and, once, who a spare agent
 is that was given away, whatever goes wrong: a hook that fails stops the agent. Its start is paid for every event, so it
-imports only what is nearly free (``json`` alone would double its cost) and splices bytes instead of parsing them.
+imports only what is nearly free (``json`` alone would double its cost) and splices bytes instead of parsing them. What
+it imports from ``spool`` is compiled already, as this program itself never is.
 
-The spool survives the instance's actor. The ``knock`` FIFO only tells a reader that there is something new.
 The demo program calls ``record`` in its own process instead of starting this one.
 """
 
@@ -17,12 +17,11 @@ import select
 import sys
 import time
 
-SPOOL_NAME = "events.jsonl"
-KNOCK_NAME = "knock"
-PERMISSION_PREFIX = "permission-"
-TELL_NAME = "tell.json"
-"""What is to be printed with the next prompt: the agent then knows it. ``TOLD_NAME``: it was."""
-TOLD_NAME = "told.json"
+if "actors" not in sys.modules:  # started by its path: an isolated interpreter does not know where its packages are
+    sys.excepthook = lambda *_: os._exit(0)
+    sys.path.append(__file__.rpartition("/actors/")[0])
+
+from actors.agents.spool import PERMISSION_PREFIX, TELL_NAME, TOLD_NAME, append
 
 _PARENT_CHECK_MS = 1000
 _LONGEST_TOOL_EVENT_BYTES = 8192
@@ -39,12 +38,7 @@ def record(directory: str, event_name: str, payload: bytes, agent_pid: int, requ
     line = _spool_line(event_name, payload, agent_pid, request_id)
     if not line:
         return False
-    spool = os.open(f"{directory}/{SPOOL_NAME}", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-    try:
-        os.write(spool, line)
-    finally:
-        os.close(spool)
-    _knock(directory)
+    append(directory, line)
     if event_name == "SessionStart" and (b'"source":"clear"' in payload or b'"source":"compact"' in payload):
         _forget_told(directory)
     return True
@@ -70,7 +64,7 @@ def _forget_told(directory: str) -> None:
 
 
 def _spool_line(event_name: str, payload: bytes, agent_pid: int, request_id: str) -> bytes:
-    """The event on a line of its own, even after a torn one, with our keys spliced in behind its first brace."""
+    """The event on one line, with our keys spliced in behind its first brace; empty for what is no JSON object."""
     payload = payload.strip().replace(b"\n", b" ")
     if not (payload.startswith(b'{"') and payload.endswith(b"}")):
         return b""
@@ -79,7 +73,7 @@ def _spool_line(event_name: str, payload: bytes, agent_pid: int, request_id: str
     extra = f'"phalanx_at":{time.time():.6f},"phalanx_pid":{agent_pid},'
     if request_id:
         extra += f'"phalanx_request_id":"{request_id}",'
-    return b"\n{" + extra.encode() + payload[1:] + b"\n"
+    return b"{" + extra.encode() + payload[1:]
 
 
 def _slimmed(payload: bytes) -> bytes:
@@ -90,20 +84,6 @@ def _slimmed(payload: bytes) -> bytes:
             head, found, _ = payload.partition(b',"' + key + b'":')
             payload = head + instead + b"}" if found else payload
     return payload
-
-
-def _knock(directory: str) -> None:
-    # Opening a FIFO for reading and writing never waits for the other side.
-    try:
-        knock = os.open(f"{directory}/{KNOCK_NAME}", os.O_RDWR | os.O_NONBLOCK)
-    except OSError:
-        return
-    try:
-        os.write(knock, b"k")
-    except BlockingIOError:
-        return
-    finally:
-        os.close(knock)
 
 
 def _ask(directory: str, event_name: str, payload: bytes, child: int, agent: int) -> None:
@@ -179,6 +159,5 @@ def _main(directory: str, event_name: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.excepthook = lambda *_: os._exit(0)
     _main(sys.argv[1], sys.argv[2])
     os._exit(0)

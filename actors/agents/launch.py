@@ -17,7 +17,8 @@ from pathlib import Path
 
 from actors.agents import launcher
 from actors.agents.base import Agent, EntryKind, Handover, Launch
-from actors.agents.hook import KNOCK_NAME, SPOOL_NAME, TELL_NAME, TOLD_NAME
+from actors.agents.catalog import AgentCatalog
+from actors.agents.spool import KNOCK_NAME, SPOOL_NAME, TELL_NAME, TOLD_NAME
 from actors.errors import AgentError
 from actors.files import replace_file, write_private
 from actors.instance.journal import JOURNAL_NAME
@@ -72,23 +73,25 @@ def _content(launch: Launch, working_directory: Path) -> bytes:
     return b"".join(os.fsencode(word) + b"\0" for word in words)
 
 
-def tell(directory: Path, request_file: Path, handover: Handover) -> None:
+def tell(directory: Path, request_file: Path, handover: Handover, catalog: AgentCatalog) -> None:
     """Makes of a spare agent the agent of an instance.
 
-    It was started before its instance was known, so the hook that reports its first message tells it who it is; a later
-    start tells it with its system prompt, as any other. Raises ``AgentError`` when the spare is gone, ``SettingsError``
-    when its directory cannot be written.
+    It was started before its instance was known, so it is told who it is with its first message; a later start tells it
+    with its system prompt, as any other. Raises ``AgentError`` when the spare is gone or cannot be told,
+    ``SettingsError`` when its directory cannot be written.
     """
     try:
         saved = json.loads(request_file.read_text())
     except FileNotFoundError:
         raise AgentError(f"The spare agent {handover.place} is gone.") from None
+    introduction = catalog.named(saved["agent"]).introduction(handover.identity)
+    if not introduction:
+        raise AgentError(f"The agent {saved['agent']} cannot be told later who it is: order no spares of it.")
     saved["session_name"] = handover.instance_id
     saved["request"].update(instance_id=handover.instance_id, system_prompt=handover.identity)
     write_private(request_file, json.dumps(saved))
     (directory / TOLD_NAME).unlink(missing_ok=True)
-    output = {"hookEventName": "UserPromptSubmit", "additionalContext": handover.identity}
-    write_private(directory / TELL_NAME, json.dumps({"hookSpecificOutput": output}) + "\n")
+    write_private(directory / TELL_NAME, introduction)
 
 
 def renew(request_file: Path, session_id: str, system_prompt: str) -> None:

@@ -15,7 +15,7 @@ import select
 from pathlib import Path
 
 from actors.agents.base import Decision
-from actors.agents.hook import PERMISSION_PREFIX
+from actors.agents.spool import PERMISSION_PREFIX
 from actors.errors import InvalidRequestError, UnavailableError
 from actors.files import try_flock
 

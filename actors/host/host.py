@@ -20,16 +20,14 @@ from typing import ClassVar, TypeVar
 
 from actors.agents.base import Agent, AgentStart, Handover, LaunchRequest, RestartedAgent, RunningAgent
 from actors.agents.catalog import AgentCatalog
-from actors.agents.claude_trust import approvals_of, ensure_trusted
-from actors.agents.hook import SPOOL_NAME
 from actors.agents.launch import can_resume, program_mark, renew, tell, write_launch
+from actors.agents.spool import LAUNCH_MARK, SPOOL_NAME
 from actors.errors import AgentError, PhalanxError
 from actors.files import append_private, in_words, write_private
 from actors.git.executor import GitExecutor
 from actors.git.model import WRITE_S, GitRequest, GitResponse, RepositoryPaths
 from actors.home import Home
 from actors.host.load import HostLoad, LoadMeter
-from actors.instance.observer import LAUNCH_MARK
 from actors.instance.transcript import PageQuery, TranscriptPage, read_page
 from actors.marks import INSTANCE_MARK
 from actors.processes import end_all_found, processes_with
@@ -154,7 +152,7 @@ class Host:
     @remote(timeout_s=AGENT_S, retry=True)
     async def program(self, agent: str) -> str:
         """A mark that differs between installed versions of the agent's program."""
-        return await asyncio.to_thread(program_mark, self._catalog.command(agent), self._environment)
+        return await asyncio.to_thread(program_mark, self._catalog.named(agent).program, self._environment)
 
     @remote(timeout_s=AGENT_S, retry=True)
     async def renew_agent(self, place: str, session_id: str, system_prompt: str) -> None:
@@ -225,16 +223,9 @@ class Host:
         return tuple(sorted(entry.name for entry in self._home.instances.iterdir() if entry.is_dir()))
 
     def _start_agent(self, start: AgentStart) -> PaneInfo:
-        agent = self._catalog.named(start.agent)
-        self._trust(start)
-        pane = self._launch(agent, start)
+        pane = self._launch(self._catalog.named(start.agent), start)
         self._write_launch(start)
         return pane
-
-    def _trust(self, start: AgentStart) -> None:
-        if start.agent == "claude":
-            for directory in start.trusted_directories:
-                ensure_trusted(directory, {**self._environment, **start.request.environment})
 
     def _write_launch(self, start: AgentStart) -> None:
         request = {**asdict(start.request), "environment": dict(start.request.environment)}
@@ -243,12 +234,11 @@ class Host:
 
     def _keep_launch(self, start: AgentStart) -> None:
         start.request.instance_directory.mkdir(mode=0o700, exist_ok=True)
-        self._trust(start)
         self._write_launch(start)
 
     def _hand_over(self, handover: Handover) -> None:
         directory = self._home.instance_directory(handover.place)
-        tell(directory, directory / _REQUEST_NAME, handover)
+        tell(directory, directory / _REQUEST_NAME, handover, self._catalog)
         self._server.rename_session(handover.session_name, handover.instance_id)
 
     def _restart_agent(
@@ -279,10 +269,9 @@ class Host:
         )
 
     def _launch(self, agent: Agent, start: AgentStart) -> PaneInfo:
-        request = start.request
+        request = agent.prepare(start, self._environment)
         marked = {**request.environment, INSTANCE_MARK: str(request.instance_directory)}
-        approvals = approvals_of(start.trusted_directories[-1]) if start.trusted_directories else {}
-        launch = agent.launch(replace(request, environment=marked, approvals=approvals))
+        launch = agent.launch(replace(request, environment=marked))
         directory = request.instance_directory
         try:
             command = write_launch(directory, launch, start.working_directory, python=sys.executable)

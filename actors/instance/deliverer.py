@@ -538,7 +538,6 @@ class DeliveryRunner:
     async def _lost(self, reason: str, *, typed: bool) -> Stimulus:
         """An agent that has ended writes no more: what its transcript does not show by now is not in it."""
         await self._changes.until(lambda: not self._observer.alive, _LAST_WORDS_S)
-        self._observer.read_spool()
         self._observer.read_transcript()
         if self._is_proved():
             return Proved()
@@ -578,7 +577,7 @@ class TypingGate:
                 reason = SOMEBODY_TYPES
         except TerminalError as error:
             screen, reason = Screen(composer=Composer.ABSENT), f"the screen cannot be read: {error}"
-        if screen.busy:  # the end of a turn is drawn a moment after its hook
+        if screen.busy:  # the end of a turn is drawn a moment after its event
             self.shut()
             return GateVerdict(open=False, screen=screen, last_key=last_key)
         if reason:

@@ -7,7 +7,7 @@ Guarantees, whatever the order of stimuli, also while a person types:
 - ``Paste`` is asked for at most once per delivery, and never by one that was resumed. ``NotLanded`` ends a delivery of
   which surely nothing is left, neither in the conversation nor on its way there; only then may another one paste.
 - ``PressEnter`` is asked for only in answer to a look that showed our draft, whole and nothing else, and no dialog.
-  Once a hook has reported the draft, one that stands there again was taken back by somebody and is theirs to send.
+  Once an event has reported the draft, one that stands there again was taken back by somebody and is theirs to send.
 - ``Clear`` is asked for only in answer to such a look, of a prompt that the agent's own record shows as refused.
 - ``Finish`` with SUBMITTED only after proof from the agent's own record.
 - A dialog, a draft that is not ours, or whatever bars the keys (``Barred``) stops everything but looking; the patience
@@ -47,7 +47,7 @@ LONGEST_LOOK_S = 1.0
 REDRAW_S = 1.0
 """For so long what stands in the way may only be a screen that is being drawn anew."""
 TAKEN_S = 5.0
-"""For so long what a hook has reported may still stand in the box: Claude clears it when all hooks have ended."""
+"""For so long what an event has reported may still stand in the box: Claude clears it when all hooks have ended."""
 INTERRUPTED_S = 2.0
 """What was taken before an interrupt is written by then."""
 _CLEARS = 3
@@ -124,7 +124,7 @@ class Saw:
     draft: DraftMatch = DraftMatch.OTHER
     """What stands in the input box of the batch."""
     reported: bool = False
-    """A hook has told that the agent is about to take the batch as a prompt."""
+    """An event has told that the agent is about to take the batch as a prompt."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,10 +43,10 @@ _Value = TypeVar("_Value")
 
 
 class DeliveryEvidence:
-    """What the agent's own records say of messages. Its transcript proves; its hook events only announce.
+    """What the agent's own records say of messages. Its transcript proves; its events only announce.
 
     ``written`` holds the ids of all messages that the transcript shows. A message has arrived when the transcript shows
-    it and never before: a user's hook may refuse a prompt that our hook has reported, a person may take it back before
+    it and never before: a user's hook may refuse a prompt that an event has reported, a person may take it back before
     it is written, and an agent that is killed loses what is not written.
     """
 
@@ -78,7 +78,7 @@ class DeliveryEvidence:
         self.expect(batch)
 
     def report(self, prompt: str) -> None:
-        """A hook has told of this prompt, which the program is about to take or to refuse."""
+        """An event has told of this prompt, which the program is about to take or to refuse."""
         ids = ids_in(prompt)
         if ids:
             self._reported[ids] = None
@@ -107,7 +107,7 @@ class DeliveryEvidence:
         return all(map(self.has, ids))
 
     def is_reported(self, ids: frozenset[str]) -> bool:
-        """Whether a hook has told of a prompt with just these ids."""
+        """Whether an event has told of a prompt with just these ids."""
         return ids in self._reported
 
     def refusal(self, ids: frozenset[str]) -> str:
@@ -120,7 +120,7 @@ class DeliveryEvidence:
 
     @property
     def all_written(self) -> bool:
-        """Whether the transcript shows everything that hooks have reported."""
+        """Whether the transcript shows everything that events have reported."""
         self._awaited = {one for one in self._awaited if one not in self.written}
         return not self._awaited
 

@@ -1,7 +1,7 @@
 """The inbox of one instance: it forms batches of messages, and knows how a batch looks in the conversation.
 
 The deliverer is its only user. Every message stands under a header line with its id and sender. So no text can begin a
-command of the agent's program (``/``, ``!``, ``#``), and the header proves in a hook event or transcript that the
+command of the agent's program (``/``, ``!``, ``#``), and the header proves in an event or transcript that the
 message has arrived. All of it is pure; the clock is an argument.
 """
 

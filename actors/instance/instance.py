@@ -211,7 +211,7 @@ def _life_name(found: FoundAgent, journal: Journal) -> str:
 
 
 _ASKED_IN_A_TURN = frozenset({"permission", "question", "plan"})
-"""Kinds of dialogs in which Escape stops the turn that asks."""
+"""Kinds of dialogs in which the interrupt key stops the turn that asks."""
 _INTERRUPT_LOOK_S = 0.1
 _TYPING_PATIENCE_S = 5.0
 _WRITTEN_PATIENCE_S = 2.0
@@ -434,9 +434,15 @@ class Instance:
             return await self._interrupt(session, timeout_s)
 
     async def _interrupt(self, session: AgentSession, timeout_s: float) -> bool:
-        if not await self._is_turn_in_sight(session):
+        key = self._agent.interrupt_key
+        if key is None and session.observer.state.status is Status.BUSY:
+            raise WrongStateError(
+                f"The program of {self._config.instance_id} has no key that stops a turn: wait for its end, or restart "
+                "the instance."
+            )
+        if key is None or not await self._is_turn_in_sight(session):
             return False
-        await session.pane.press("Escape")
+        await session.pane.press(key)
         seen = False
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
@@ -456,7 +462,7 @@ class Instance:
         )
 
     async def _is_turn_in_sight(self, session: AgentSession) -> bool:
-        """Whether a turn is under way, which the screen shows a moment after the hooks."""
+        """Whether a turn is under way, which the screen shows a moment after the events."""
         deadline = time.monotonic() + SETTLE_S
         while session.observer.alive:
             screen = await session.observer.look()

@@ -1,4 +1,4 @@
-"""What one instance knows of its agent, from its witnesses: hook events, transcript, status file, process and screen.
+"""What one instance knows of its agent, from its witnesses: events, transcript, status file, process and screen.
 
 ``AgentSession`` runs the ``Observer``; the deliverer and the responder read from it. ``actors.status`` weighs the
 witnesses. ``LookSchedule`` says when a look at the screen is worth while; ``process_end`` waits for a process that is
@@ -17,8 +17,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from actors.agents.base import Agent, AgentEvent, Composer, EventKind, Screen
-from actors.agents.hook import KNOCK_NAME, SPOOL_NAME
 from actors.agents.permissions import release, waits
+from actors.agents.spool import KNOCK_NAME, LAUNCH_MARK, SPOOL_NAME
 from actors.backoff import LastingProblem
 from actors.concurrency import ChangeNotifier
 from actors.errors import SettingsError, TerminalError
@@ -50,19 +50,17 @@ _LONGEST_REST_S = 1.0
 
 _POLL_S = 1.0
 
-LAUNCH_MARK = b'{"phalanx_launch":true}'
-"""The line that the host appends to the spool before it starts the agent: what stands before is of an earlier life."""
 _ASK_EVERY_S = 2.0
 """How often the process and its status file are asked: two system calls."""
 _CONFIRM_S = 0.5
-"""A look that contradicts the hooks is confirmed so soon."""
+"""A look that contradicts the events is confirmed so soon."""
 _WAITING_LOOK_S = 1.0
 _DRAWN_LOOK_S = 0.2
-"""A dialog is drawn so soon after its hook, and a person before it may answer within a second."""
+"""A dialog is drawn so soon after its event, and a person before it may answer within a second."""
 _SHORTEST_WAIT_S = 0.01
 _BUSY_LOOK_S = 5.0
 _BLIND_LOOK_S = 10.0
-"""Where the program writes no status file, a dialog that no hook announces shows on the screen alone."""
+"""Where the program writes no status file, a dialog that no event announces shows on the screen alone."""
 _BROKEN_S = 2.0
 """A screen that cannot be made out for so long is not only being drawn."""
 _MOST_CAPTURES = 5
@@ -76,7 +74,7 @@ _UNREAD_RETRY_S = 0.5
 class Observer:
     """Follows one agent in one pane. ``run`` is its loop; everything happens in one event loop.
 
-    It follows the spool that the agent's hooks append to (a knock on a FIFO wakes it, so an idle agent costs next to
+    It follows the spool that the agent appends events to (a knock on a FIFO wakes it, so an idle agent costs next to
     nothing), the agent's own status file, the end of its process, and the screen where these leave a doubt. A new
     observer reads the spool from its start and comes to the same state.
 
@@ -132,7 +130,7 @@ class Observer:
             self._changes.announce()
 
     def _replace(self, state: InstanceState, at: float) -> None:
-        """A hook whose request was decided at the terminal still waits: it is let go."""
+        """Who waits for a request that was decided at the terminal is let go."""
         waiting = {asked.request_id for asked in state.permissions}
         for asked in self.state.permissions:
             if asked.request_id not in waiting:
@@ -267,7 +265,7 @@ class Observer:
         return _ASK_EVERY_S if due_at is None else min(_ASK_EVERY_S, max(due_at - now, _SHORTEST_WAIT_S))
 
     def _look_due_at(self) -> float | None:
-        """What contradicts a hook counts only after a while: a look before would be in vain."""
+        """What contradicts an event counts only after a while: a look before would be in vain."""
         every_s = self._look_every_s()
         if every_s is None:
             return None
@@ -282,7 +280,7 @@ class Observer:
         if state.status in {Status.WAITING_PERMISSION, Status.WAITING_INPUT}:
             return _WAITING_LOOK_S
         if state.own is None:
-            return _BUSY_LOOK_S if state.status is Status.BUSY or not state.has_hooks else _BLIND_LOOK_S
+            return _BUSY_LOOK_S if state.status is Status.BUSY or not state.has_events else _BLIND_LOOK_S
         if state.own.waiting or (state.own.idle and state.status is Status.BUSY):
             return _CONFIRM_S
         # What goes wrong beside an input box, as an API that does not answer, shows on the screen alone.
@@ -294,7 +292,7 @@ class Observer:
             await self._look()
 
     def _ask_witnesses(self) -> None:
-        """What the program's status file and the waiting hooks say now."""
+        """What the program's status file and the waiting requests say now."""
         now = time.monotonic()
         self.change(on_own_status(self.state, self._own.read(), now))
         gone = [p.request_id for p in self.state.permissions if not waits(self._directory, p.request_id)]
@@ -303,12 +301,12 @@ class Observer:
         self._follow_unannounced(now)
 
     def _follow_unannounced(self, now: float) -> None:
-        """A conversation that no hook has told of is found by the status file; where hooks run they come first."""
+        """A conversation that no event has told of is found by the status file; where events come they come first."""
         own = self.state.own
         if own is None or not own.session_id:
             return
         same = own.session_id == self.state.session_id
-        may_be_told = self.state.has_hooks and now - self.state.own_since < SETTLE_S
+        may_be_told = self.state.has_events and now - self.state.own_since < SETTLE_S
         if (same and self.state.transcript_path) or (not same and may_be_told):
             return
         path = self._own.transcript_of(own.session_id)
@@ -365,7 +363,7 @@ class Observer:
     def _is_ours(self, event: AgentEvent) -> bool:
         if event.agent_pid and not self._agent_pid and event.kind is EventKind.SESSION_STARTED:
             self._agent_pid = event.agent_pid
-            if event.agent_pid != self._pane_pid:  # the command of Claude Code is a program that starts it
+            if event.agent_pid != self._pane_pid:  # the agent's command is a program that starts it
                 self._own = self._agent.status_file(event.agent_pid)
         by_its_process = event.agent_pid == (self._agent_pid or self._pane_pid)
         return by_its_process or event.session_id == self.state.session_id
@@ -379,23 +377,28 @@ class Observer:
             self._last_answer = event.text
 
     def witness(self) -> None:
-        """Asks the other witnesses for what the hooks did not tell: above all the transcript."""
+        """Asks the other witnesses for what the events did not tell: above all the transcript."""
         self._ask_witnesses()
         self.conversation.follow()
 
     def read_transcript(self) -> None:
-        """Takes in what the transcript shows by now, above all the proof of a delivery."""
+        """Takes in what the transcript shows by now, above all the proof of a delivery.
+
+        The events first: they tell of the turn that the proof began, so no message counts as arrived while its turn
+        is not known.
+        """
+        self.read_spool()
         self.conversation.follow()
 
     def is_written(self) -> bool:
-        """Whether the transcript shows every message and the last answer that the hooks have reported."""
+        """Whether the transcript shows every message and the last answer that the events have reported."""
         if self.conversation.follow():
             self._changes.announce()
         answered = not self._last_answer or self._last_answer == self.conversation.last_answer
         return answered and self.evidence.all_written
 
     async def written(self, timeout_s: float) -> None:
-        """Waits until the transcript has caught up with the hooks: Claude Code writes it a moment later."""
+        """Waits until the transcript has caught up with the events: Claude Code writes it a moment later."""
         deadline = time.monotonic() + timeout_s
         while self.alive and not self.is_written() and time.monotonic() < deadline:
             await self._changes.next(_WRITTEN_LOOK_S)

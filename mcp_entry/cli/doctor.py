@@ -24,6 +24,7 @@ import psutil
 from rich.table import Table
 from rich.text import Text
 
+from actors.agents.base import command_words
 from actors.agents.claude_trust import config_file
 from actors.errors import AgentError, SettingsError
 from actors.home import Home
@@ -48,6 +49,7 @@ _TRY = "Try it: `scripts/claude-check` in a checkout of Phalanx plays all scenar
 _UPGRADE = "Upgrade it: `claude update`, or `npm install -g @anthropic-ai/claude-code`."
 State = Literal["ok", "missing", "note"]
 _OLDEST_TMUX = (3, 2)
+_CLAUDE_VARIABLE = "PHALANX_CLAUDE_COMMAND"
 _INSTANCE_BYTES = 250_000_000
 """Memory of one Claude Code."""
 _LEAST_DISK_BYTES = 2_000_000_000
@@ -139,7 +141,7 @@ def _settings_and_claude(home: Home, context: CommandContext) -> Iterator[Doctor
     try:
         check_variables(context.environment)
         settings = Settings.load(home, context.environment)
-        words = claude_words(settings.claude_command)
+        words = command_words(settings.claude_command, _CLAUDE_VARIABLE)
     except SettingsError as error:
         yield DoctorFinding("settings", "missing", str(error), "Correct it, then look again.")
         return
@@ -313,25 +315,17 @@ def _mapping(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def claude_words(command: str) -> list[str]:
-    """The program and its arguments. Raises ``SettingsError`` for a malformed command."""
-    try:
-        words = shlex.split(command)
-    except ValueError as error:
-        raise SettingsError(f"PHALANX_CLAUDE_COMMAND cannot be {command!r}: {error}. Correct its quotes.") from error
-    if not words:
-        raise SettingsError("PHALANX_CLAUDE_COMMAND is blank: set it to the path or name of Claude Code.")
-    return words
-
-
 def missing_agent(settings: Settings, environment: Mapping[str, str]) -> str:
-    """What to do when the agents' program is missing; empty when it is there. Raises ``SettingsError``."""
-    program = claude_words(settings.claude_command)[0]
-    if settings.agent != "claude" or shutil.which(program, path=environment.get("PATH")):
+    """What to do when the default agent's program is missing; empty when it is there. Raises ``SettingsError``."""
+    if settings.agent != "claude":
+        return ""
+    program = command_words(settings.claude_command, _CLAUDE_VARIABLE)[0]
+    if shutil.which(program, path=environment.get("PATH")):
         return ""
     return (
-        f"Claude Code ({program}) is not found: no instance can start. Install it, or set PHALANX_CLAUDE_COMMAND to "
-        "its path, and bring the team up anew. `phalanx doctor` says what else is missing."
+        f"Claude Code ({program}) is not found: only another agent can start, as with `phalanx spawn --agent demo`. "
+        "Install it, or set PHALANX_CLAUDE_COMMAND to its path, and bring the team up anew. `phalanx doctor` says what "
+        "else is missing."
     )
 
 
@@ -381,7 +375,9 @@ def _home_variable(team: CliSession) -> dict[str, str]:
 
 def _claude(team: CliSession) -> list[str]:
     """The path of Claude Code's program, with the arguments of the setting."""
-    program, *arguments = claude_words(Settings.load(team.home, team.context.environment).claude_command)
+    program, *arguments = command_words(
+        Settings.load(team.home, team.context.environment).claude_command, _CLAUDE_VARIABLE
+    )
     found = shutil.which(program, path=team.context.environment.get("PATH"))
     if found is None:
         raise SettingsError(

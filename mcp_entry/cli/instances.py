@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from actors.agents.base import AgentName
 from actors.errors import InvalidRequestError, UnknownInstanceError, WrongStateError
 from actors.messages import MessageStatus
 from actors.status import Status
@@ -23,7 +24,7 @@ from mcp_entry import texts
 from mcp_entry.cli import views
 from mcp_entry.cli.session import CliSession
 from supervisor.api import results
-from supervisor.api.requests import NAME_FORM, AgentName, PermissionMode, Role, Until
+from supervisor.api.requests import NAME_FORM, PermissionMode, Role, Until
 from supervisor.api.verbs import TeamVerbs
 
 InstanceArgument = Annotated[str, typer.Argument(metavar="ID", help="Id of the instance, as `phalanx list` shows it.")]

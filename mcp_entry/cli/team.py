@@ -18,6 +18,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from actors.agents.base import AgentName
 from actors.errors import (
     InvalidRequestError,
     SettingsError,
@@ -33,10 +34,10 @@ from mcp_entry.cli.doctor import missing_agent
 from mcp_entry.cli.output import plain, table
 from mcp_entry.cli.session import CliSession
 from supervisor.api import results
-from supervisor.api.requests import AgentName, PermissionMode, Profile
+from supervisor.api.requests import PermissionMode, Profile
 from supervisor.api.verbs import TeamVerbs
 from supervisor.redis_url import without_secrets
-from supervisor.settings import Settings, waiting_settings
+from supervisor.settings import Settings, kept_settings, waiting_settings
 from supervisor.store.base import utc
 
 _LONGEST_INPUT_BYTES = 64_000_000
@@ -62,7 +63,8 @@ def up(
     resumed = team.ask(TeamVerbs.resume, "resuming") if resume else None
     resumable = team.ask(TeamVerbs.status, "looking", compared=True).resumable
     changed = settings.tuned.in_words
-    missing = missing_agent(settings, team.context.environment)
+    # A team that runs already goes by the settings with which it was brought up.
+    missing = missing_agent(kept_settings(team.home) or settings, team.context.environment)
     waiting = waiting_settings(team.home, settings) if address.already_running else []
     document: dict[str, Any] = {
         "home": str(address.home),

@@ -11,8 +11,8 @@ import uuid
 from pathlib import Path
 
 from actors.agents.base import Composer
-from actors.agents.catalog import DEMO_PROGRAM
 from actors.agents.claude_screen import read_screen
+from actors.agents.demo.agent import DEMO_PROGRAM
 from actors.tmux.client import TmuxClient
 from actors.tmux.pane import Pane
 from actors.tmux.server import TmuxServer

@@ -32,6 +32,7 @@ from pydantic import (
 from pydantic.alias_generators import to_camel
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
+from actors.agents.base import AgentName
 from actors.errors import InvalidRequestError
 from supervisor.api.validation import fault_lines
 
@@ -57,7 +58,6 @@ class Role(StrEnum):
 WorkspaceMode = Literal["isolated", "shared"]
 PermissionMode = Literal["default", "manual", "acceptEdits", "auto", "dontAsk", "plan", "bypassPermissions"]
 """Claude Code's; ``manual`` is the newer name of ``default``."""
-AgentName = Literal["claude", "demo"]
 Until = Literal["idle", "any_idle", "needs_attention"]
 Profile = Literal["small", "medium", "large", "very-large"]
 EventKind = Literal["performance-alert", "health-check"]

@@ -5,7 +5,7 @@
   host, which stands in the actor's name; it is empty for the supervisor's own host.
 - ``WorktreeMaker``: worktrees that are checked out, and bound to an instance when it starts. The key is the directory
   that is worked on. They are known in memory only; ``StaleSpareCleaner`` removes those of an earlier supervisor.
-- ``AgentMaker``: Claude Codes at their prompt, each with a worktree, an actor and a record of its own. The key is that
+- ``AgentMaker``: agents at their prompt, each with a worktree, an actor and a record of its own. The key is that
   of an ``AgentSpec``: only a spawn of exactly this kind may have the spare. Until its record says ``SPARE`` a crash
   undoes it, as it undoes a spawn.
 """

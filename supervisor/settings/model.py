@@ -23,6 +23,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, PrivateAttr, ValidationInfo
 from pydantic.fields import FieldInfo
 
+from actors.agents.base import AGENT_NAMES, AgentName
 from actors.agents.demo.options import VARIABLES as DEMO_VARIABLES
 from actors.errors import SettingsError
 from actors.files import write_private
@@ -131,16 +132,16 @@ class Settings(BaseModel):
         "MB",
         1,
         100_000,
-        "Memory that a Claude Code may take with its actor: one is started only when so much is free.",
+        "Memory that an agent may take with its actor: one is started only when so much is free.",
     )
     memory_reserve_mb: int = whole_number(
         500, "PHALANX_MEMORY_RESERVE_MB", "MB", 0, 1_000_000, "Memory that starting agents leaves free."
     )
-    agent: Literal["claude", "demo"] = setting(
+    agent: AgentName = setting(
         "claude",
         "PHALANX_AGENT",
         "",
-        "claude or demo",
+        " or ".join(AGENT_NAMES),
         "Program of an instance for which spawn names none.",
     )
     claude_command: str = setting(

@@ -21,6 +21,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from actors.agents.catalog import AgentCatalog
 from actors.concurrency import ChangeNotifier
 from actors.errors import InvalidRequestError, UnavailableError, WrongStateError
 from actors.home import Home
@@ -32,8 +33,6 @@ _POLL_S = 0.5
 _REFUSED_TOGETHER_S = 5.0
 """A start so soon after a refusal is refused with it: the members of a batch arrive a few at a time."""
 _MB = 1_000_000
-_DEMO_MB = 60
-"""Measured: the demo program takes 12 MB, its actor 45."""
 _SLOTS_TAKEN = "each slot of this host is taken, by a spare that gives way or by an instance that is just ending"
 ANSWERS_S = 5.0
 """A directory that does not answer for so long is on a file system that hangs."""
@@ -56,14 +55,17 @@ class MemoryAdmission:
     def __init__(
         self,
         host: Host,
+        catalog: AgentCatalog,
         agent_mb: int,
         reserve_mb: int,
         patience_s: float = PATIENCE_S,
         slots_left: Callable[[str], int] = any_slots,
     ) -> None:
-        """``agent_mb``: memory of a Claude Code with its actor. ``slots_left``: the free slots of a host of a cluster
-        (empty: this one), without those of starts under way. Below zero, a spare has to give way."""
+        """``agent_mb``: most memory of an agent with its actor, unless the agent is known to take less. ``slots_left``:
+        the free slots of a host of a cluster (empty: this one), without those of starts under way. Below zero, a spare
+        has to give way."""
         self._host = host
+        self._catalog = catalog
         self._agent_mb = agent_mb
         self._reserve_mb = reserve_mb
         self._patience_s = patience_s
@@ -182,7 +184,8 @@ class MemoryAdmission:
         return self._free_mb >= need_mb and self._slots_left("") >= 0
 
     def _need_mb(self, agent: str) -> int:
-        return min(self._agent_mb, _DEMO_MB) if agent == "demo" else self._agent_mb
+        own_mb = self._catalog.named(agent).memory_mb
+        return self._agent_mb if own_mb is None else min(self._agent_mb, own_mb)
 
     def _why_full(self, need_mb: int) -> str:
         if self._slots_left("") < 0:

@@ -86,7 +86,7 @@ def system_prompt(record: InstanceRecord) -> str:
 def _identity(record: InstanceRecord) -> list[str]:
     name = f" ({record.name})" if record.name else ""
     return [
-        f"You are {record.instance_id}{name}, one Claude Code instance in a Phalanx team.",
+        f"You are {record.instance_id}{name}, one instance in a Phalanx team.",
         _DUTIES[record.role],
         f"You are led by {record.parent_id or 'the lead'}, who reads what you answer and cannot see your screen.",
     ]
@@ -94,7 +94,7 @@ def _identity(record: InstanceRecord) -> list[str]:
 
 def spare_prompt() -> str:
     """For a spare agent, which has no instance yet."""
-    first = "You are one Claude Code instance in a Phalanx team. With your first message you are told who."
+    first = "You are one instance in a Phalanx team. With your first message you are told who."
     return "\n".join([first, *_RULES])
 
 

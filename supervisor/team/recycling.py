@@ -35,7 +35,7 @@ FIRST_PAUSE_S = 60.0
 LONGEST_PAUSE_S = 3600.0
 """Between unasked attempts: each costs a turn over the whole conversation."""
 _WRITTEN_S = 5.0
-"""An answer is written, and a turn that no hook tells of is seen, within so long."""
+"""An answer is written, and a turn that no event tells of is seen, within so long."""
 _HELD_S = 5.0
 """A message that is held for longer waits for a person."""
 _LOOK_S = 0.5

@@ -10,6 +10,7 @@ from pathlib import Path, PurePath
 from typing import cast
 
 from actors.agents.base import AgentStart, Handover, LaunchRequest, RunningAgent
+from actors.agents.catalog import AgentCatalog
 from actors.errors import PhalanxError, UnavailableError, WorkspaceError
 from actors.host.host import Host
 from actors.host.load import HostLoad
@@ -19,6 +20,7 @@ from actors.transfer.service import TransferService
 from actors.worktrees.model import OrphanWorktree, RemovalResult, Workspace, WorkspaceMode
 from tests.fakes.calls import CallLog
 
+CATALOG = AgentCatalog(claude_command="claude", python="python")
 SILENT_S = 20.0
 """A host that is silent refuses to list its worktrees only after this long."""
 

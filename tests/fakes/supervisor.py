@@ -42,7 +42,7 @@ from supervisor.team.adoption import Adopter, Batching
 from supervisor.team.lifecycle import Lifecycle
 from supervisor.team.registry import InstanceRecord, is_instance_id
 from supervisor.team.team import Team
-from tests.fakes.hosts import host_load
+from tests.fakes.hosts import CATALOG, host_load
 from tests.fakes.store import MemoryStore
 
 CAP = 3
@@ -301,7 +301,7 @@ class SupervisorRun:
         factory: Any = _Killable(ports, "Ray", self)
         settings = Settings(spare_actors=0)
         self.permits = permits = FairSemaphore(CAP)
-        memory = MemoryAdmission(host, 1, 0)
+        memory = MemoryAdmission(host, CATALOG, 1, 0)
         store = FencedStore(_KillableStore(records, self))
         self.team = team = Team(store)
         live_settings = LiveSettings(TunableValues.of(settings))

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from actors.agents.catalog import DemoAgent
 from actors.agents.claude import ClaudeAgent
 from actors.agents.claude_trust import ensure_trusted
+from actors.agents.demo.agent import DemoAgent
 from actors.tmux.client import TmuxClient
 from actors.tmux.server import TmuxServer
 from tests.integration.agents.rig import ClaudeRig, DemoRig, path_only

@@ -23,8 +23,8 @@ from actors.agents.base import (
     LaunchRequest,
     Screen,
 )
-from actors.agents.hook import SPOOL_NAME
 from actors.agents.launch import write_launch
+from actors.agents.spool import SPOOL_NAME
 from actors.tmux.client import TmuxClient
 from actors.tmux.pane import Pane, PaneState
 from actors.tmux.server import TmuxServer

@@ -15,9 +15,8 @@ from typing import Any
 import pytest
 
 from actors.agents.base import EntryKind, EventKind
-from actors.agents.hook import SPOOL_NAME
+from actors.agents.spool import LAUNCH_MARK, SPOOL_NAME
 from actors.instance.instance import Instance, InstanceConfig
-from actors.instance.observer import LAUNCH_MARK
 from actors.messages import Message, MessageStatus, Receipt, encode
 from actors.status import Status
 from tests.integration.agents.doomed_actor import LIMITS

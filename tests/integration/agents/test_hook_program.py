@@ -19,6 +19,7 @@ from actors.agents import hook
 from actors.agents.base import AgentEvent
 from actors.agents.claude_records import read_event
 from actors.agents.permissions import answer, release
+from actors.agents.spool import SPOOL_NAME, TELL_NAME
 
 REQUEST = b'{"session_id":"s","hook_event_name":"PermissionRequest","tool_name":"Bash","tool_input":{"command":"ls"}}'
 STOP = b'{"session_id":"s","hook_event_name":"Stop","last_assistant_message":"done"}'
@@ -42,7 +43,7 @@ def until(condition: Callable[[], object]) -> None:
 
 def recorded(directory: Path) -> AgentEvent:
     """The event in the spool, once it is there."""
-    spool = directory / hook.SPOOL_NAME
+    spool = directory / SPOOL_NAME
     until(lambda: spool.exists() and spool.stat().st_size)
     event = read_event(spool.read_bytes().strip())
     assert event
@@ -109,7 +110,7 @@ def test_many_hooks_at_once_tear_no_line(tmp_path: Path) -> None:
     for process in running:
         process.communicate(payload, 20)
 
-    lines = [line for line in (tmp_path / hook.SPOOL_NAME).read_bytes().split(b"\n") if line]
+    lines = [line for line in (tmp_path / SPOOL_NAME).read_bytes().split(b"\n") if line]
     assert [json.loads(line)["last_assistant_message"] for line in lines] == ["x" * 20_000] * 20
 
 
@@ -121,11 +122,11 @@ GONE, FULL = "a directory that is gone", "a full disk"
 def test_no_trouble_of_a_hook_is_one_of_the_agent(tmp_path: Path, event: str, trouble: str | bytes) -> None:
     directory = tmp_path / ("gone" if trouble == GONE else "")
     if trouble == FULL:
-        (tmp_path / hook.SPOOL_NAME).symlink_to("/dev/full")
+        (tmp_path / SPOOL_NAME).symlink_to("/dev/full")
     ended = run(directory, event, trouble if isinstance(trouble, bytes) else REQUEST)
 
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, b"", b"")
-    assert [path.name for path in tmp_path.iterdir()] == ([hook.SPOOL_NAME] if trouble == FULL else [])
+    assert [path.name for path in tmp_path.iterdir()] == ([SPOOL_NAME] if trouble == FULL else [])
 
 
 def test_missing_arguments_are_no_trouble_for_the_agent() -> None:
@@ -166,7 +167,7 @@ def test_a_hook_whose_agent_died_ends_and_leaves_nothing(tmp_path: Path) -> None
     (tmp_path / "event").write_bytes(REQUEST)
     agent = subprocess.Popen(["/bin/sh", "-c", f"{words} < {tmp_path}/event & wait"], stdout=subprocess.DEVNULL)
     until(lambda: list(tmp_path.glob("permission-*")))
-    until((tmp_path / hook.SPOOL_NAME).exists)
+    until((tmp_path / SPOOL_NAME).exists)
     (waiting,) = psutil.Process(agent.pid).children()
     os.kill(agent.pid, signal.SIGKILL)
     agent.wait()
@@ -211,6 +212,6 @@ def test_a_hook_in_a_wrapper_that_the_agent_ends_ends_too(wrapped: subprocess.Po
 def test_a_prompt_of_a_spare_that_was_given_away_prints_who_it_is_once(tmp_path: Path) -> None:
     prompt = b'{"session_id":"s","hook_event_name":"UserPromptSubmit","prompt":"hello"}'
     told = b'{"hookSpecificOutput":{"hookEventName":"UserPromptSubmit","additionalContext":"you are spec_1"}}\n'
-    (tmp_path / hook.TELL_NAME).write_bytes(told)
+    (tmp_path / TELL_NAME).write_bytes(told)
     assert [run(tmp_path, "UserPromptSubmit", prompt).stdout for _ in range(2)] == [told, b""]
     assert run(tmp_path, "Stop", STOP).stdout == b""

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from actors.agents.base import Composer, Screen
+from actors.agents.demo.agent import DemoAgent
 from actors.errors import WrongStateError
 from actors.instance.responding import Reply
 from actors.status import Status
-from tests.integration.agents.rig import ClaudeRig, until
+from tests.integration.agents.rig import ClaudeRig, DemoRig, until
 from tests.integration.agents.succession import SUBMITTED, Team, message, only_claude
 
 TIMEOUT_S = 10.0
@@ -30,6 +32,27 @@ async def test_a_message_that_an_interrupt_gives_back_is_cleared_away_and_the_ne
     assert await instance.interrupt(TIMEOUT_S)
     await instance.deliver([NEXT])
     await team.told([NEXT], SUBMITTED)
+
+
+class Unstoppable(DemoAgent):
+    interrupt_key = None  # type: ignore[assignment]
+
+
+async def test_an_agent_without_a_key_for_it_says_that_its_turn_cannot_be_stopped(
+    demo: DemoRig, short_tmp: Path
+) -> None:
+    demo.agent = Unstoppable(sys.executable)
+    team = Team(demo, short_tmp)
+    try:
+        await team.start()
+        instance = await team.successor([])
+        assert not await instance.interrupt(TIMEOUT_S)
+        await demo.submit(demo.work(60))
+        await until(lambda: team.status is Status.BUSY)
+        with pytest.raises(WrongStateError, match="no key that stops a turn"):
+            await instance.interrupt(TIMEOUT_S)
+    finally:
+        await team.close()
 
 
 @only_claude

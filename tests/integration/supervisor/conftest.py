@@ -96,8 +96,10 @@ def team(make_team: Callable[[], RestartableTeam]) -> RestartableTeam:
 
 
 @pytest.fixture
-async def supervisor(home: Home, settings: Settings, host: Host, actors: Actors) -> AsyncIterator[Supervisor]:
-    made = build_supervisor(home, settings, host, actors, make_store(home, settings))
+async def supervisor(
+    home: Home, settings: Settings, host: Host, catalog: AgentCatalog, actors: Actors
+) -> AsyncIterator[Supervisor]:
+    made = build_supervisor(home, settings, host, catalog, actors, make_store(home, settings))
     await made.recover()
     yield made
     await made.shutdown(ShutdownRequest(), LEAD)

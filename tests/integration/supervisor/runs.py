@@ -232,7 +232,7 @@ class RestartableTeam:
         host = Host(self.home, self.catalog, self._environment)
         reached: Any = Killable(host, switch, all_count=True)
         factory = Killable(self.actors, switch)
-        supervisor = build_supervisor(self.home, found, reached, factory, Killable(store, switch))
+        supervisor = build_supervisor(self.home, found, reached, self.catalog, factory, Killable(store, switch))
         run = SupervisorRun(supervisor, store, switch)
         self.runs.append(run)
         await run.begin(supervisor.recover())

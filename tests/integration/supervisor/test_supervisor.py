@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from actors.agents.catalog import AgentCatalog
 from actors.errors import AgentError, InvalidRequestError, UnavailableError, WrongStateError
 from actors.home import Home
 from actors.host.host import Host
@@ -215,7 +216,7 @@ async def test_without_claude_code_a_spawn_fails_and_names_what_is_missing(
 
 
 async def test_instances_that_ask_for_nothing_are_started_only_where_the_configuration_allows_it(
-    supervisor: Supervisor, repository: Path, home: Home, host: Host, actors: Actors
+    supervisor: Supervisor, repository: Path, home: Home, host: Host, catalog: AgentCatalog, actors: Actors
 ) -> None:
     asked = specialist(repository, permissionMode="bypassPermissions")
     with pytest.raises(InvalidRequestError, match="allow_bypass_permissions = true"):
@@ -223,7 +224,7 @@ async def test_instances_that_ask_for_nothing_are_started_only_where_the_configu
     assert not list(home.worktrees.iterdir())
 
     allowed = Settings.load(home, {**environment_of(home), "PHALANX_ALLOW_BYPASS_PERMISSIONS": "true"})
-    made = build_supervisor(home, allowed, host, actors, MemoryStore())
+    made = build_supervisor(home, allowed, host, catalog, actors, MemoryStore())
     await made.recover()
     try:
         assert (await made.spawn(asked, LEAD)).instance_id

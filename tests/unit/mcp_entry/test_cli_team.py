@@ -13,6 +13,7 @@ from actors.errors import TeamNotRunningError
 from actors.status import Status
 from mcp_entry.cli import team
 from supervisor.api import requests, results
+from supervisor.settings import Settings
 from tests.fakes.gateway import REPLIES, FakeClient, collected, info, listing
 from tests.fakes.terminal import HOME, FakeRuntime, HalfARuntime, RunningRuntime, Terminal, program_ended
 
@@ -48,13 +49,21 @@ def test_up_of_a_team_that_runs_names_the_settings_that_it_does_not_know_yet(mon
 def test_up_says_that_the_program_of_the_agents_is_missing(tmp_path: Path) -> None:
     terminal = Terminal()
     terminal.environment["PATH"] = str(tmp_path)
-    assert (
-        terminal("up").stdout.splitlines()[-1].startswith("Claude Code (claude) is not found: no instance can start.")
-    )
+    words = "Claude Code (claude) is not found: only another agent can start, as with `phalanx spawn --agent demo`."
+    assert terminal("up").stdout.splitlines()[-1].startswith(words)
     terminal.environment["PHALANX_AGENT"] = "demo"
     assert "not found" not in terminal("up").stdout
     del terminal.environment["PHALANX_AGENT"]
     (tmp_path / "claude").touch(mode=0o755)
+    assert "not found" not in terminal("up").stdout
+
+
+def test_up_misses_no_program_that_the_running_team_does_not_use(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    terminal = Terminal()
+    terminal.environment["PATH"] = str(tmp_path)
+    monkeypatch.setattr(team, "kept_settings", lambda _: Settings(agent="demo"))
     assert "not found" not in terminal("up").stdout
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from actors.agents import hook
-from actors.agents.base import Agent, LaunchRequest
+from actors.agents.base import AGENT_NAMES, Agent, AgentStart, LaunchRequest
 from actors.agents.catalog import AgentCatalog
 from actors.agents.claude import ClaudeAgent, settings_text, start_options
 from actors.errors import InvalidRequestError, SettingsError
@@ -38,7 +38,11 @@ def test_an_unknown_agent_is_refused_with_the_names_that_there_are() -> None:
         CATALOG.named("codex")
 
 
-@pytest.mark.parametrize("agent", [CATALOG.named("claude"), CATALOG.named("demo")], ids=lambda agent: agent.name)
+def test_each_name_of_an_agent_makes_that_agent() -> None:
+    assert tuple(CATALOG.named(name).name for name in AGENT_NAMES) == AGENT_NAMES
+
+
+@pytest.mark.parametrize("agent", [CATALOG.named(name) for name in AGENT_NAMES], ids=lambda agent: agent.name)
 def test_a_launch_holds_no_secret_in_its_command_line_and_writes_only_into_the_instances_directory(
     agent: Agent,
 ) -> None:
@@ -58,6 +62,23 @@ def test_the_demo_takes_the_options_and_settings_of_claude_and_is_told_its_direc
     assert demo.files == claude.files
     assert demo.environment["PHALANX_DEMO_DIRECTORY"] == "/home/i"
     assert demo.environment["PHALANX_DEMO_START_S"] == "1.5"
+
+
+def test_before_a_start_claude_trusts_its_directories_and_takes_on_what_was_approved_and_the_demo_needs_nothing(
+    tmp_path: Path,
+) -> None:
+    approved = {"enabledMcpjsonServers": ["fs"]}
+    (tmp_path / ".claude").mkdir()
+    (tmp_path / ".claude" / "settings.local.json").write_text(json.dumps(approved))
+    start = AgentStart(
+        agent="claude", session_name="s", working_directory=tmp_path, trusted_directories=(tmp_path,), request=REQUEST
+    )
+    environment = {"HOME": str(tmp_path)}
+
+    assert CATALOG.named("demo").prepare(start, environment) == REQUEST
+    assert not (tmp_path / ".claude.json").exists()
+    assert CATALOG.named("claude").prepare(start, environment) == replace(REQUEST, approvals=approved)
+    assert list(json.loads((tmp_path / ".claude.json").read_text())["projects"]) == [str(tmp_path)]
 
 
 def test_the_command_of_claude_may_hold_arguments() -> None:

@@ -4,14 +4,16 @@ import json
 import os
 import stat
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from actors.agents.base import Launch
-from actors.agents.hook import SPOOL_NAME
-from actors.agents.launch import LAUNCH_NAME, renew, write_launch
+from actors.agents.base import Agent, Handover, Launch
+from actors.agents.demo.agent import DemoAgent
+from actors.agents.launch import LAUNCH_NAME, renew, tell, write_launch
 from actors.agents.launcher import main, read_launch
+from actors.agents.spool import SPOOL_NAME, TELL_NAME
 from actors.errors import AgentError
 from actors.instance.journal import JOURNAL_NAME
 
@@ -75,7 +77,9 @@ def test_a_launch_file_that_is_none_is_reported_in_the_pane(
 def begun(directory: Path, session_id: str) -> Path:
     """The launch request of an instance that has begun this conversation, with its files beside."""
     request_file = directory / "launch-request.json"
-    request_file.write_text(json.dumps({"request": {"session_id": session_id, "system_prompt": "first", "model": "m"}}))
+    request_file.write_text(
+        json.dumps({"agent": "demo", "request": {"session_id": session_id, "system_prompt": "first", "model": "m"}})
+    )
     for name in (JOURNAL_NAME, SPOOL_NAME):
         (directory / name).write_text("of the conversation before")
     return request_file
@@ -98,3 +102,17 @@ def test_the_same_conversation_keeps_what_is_noted_of_it(tmp_path: Path) -> None
 def test_who_was_never_started_cannot_be_renewed(tmp_path: Path) -> None:
     with pytest.raises(AgentError, match="never started"):
         renew(tmp_path / "launch-request.json", "new", "")
+
+
+def test_an_agent_that_cannot_be_told_later_who_it_is_is_no_spare(tmp_path: Path) -> None:
+    class Untellable(DemoAgent):
+        introduction = Agent.introduction
+
+    request_file = begun(tmp_path, "one")
+    handover = Handover(place="spare_1", session_name="spare_1", instance_id="spec_1", identity="You are spec_1.")
+    catalog: Any = SimpleNamespace(named=lambda _: Untellable("python"))
+    before = request_file.read_text()
+    with pytest.raises(AgentError, match="order no spares"):
+        tell(tmp_path, request_file, handover, catalog)
+    assert request_file.read_text() == before
+    assert not (tmp_path / TELL_NAME).exists()

@@ -18,9 +18,9 @@ import pytest
 
 from actors.agents.base import Agent, AgentEvent, Composer, Dialog, EventKind, ReportedStatus, Screen
 from actors.agents.claude import ClaudeAgent
-from actors.agents.hook import KNOCK_NAME, PERMISSION_PREFIX, SPOOL_NAME
+from actors.agents.spool import KNOCK_NAME, LAUNCH_MARK, PERMISSION_PREFIX, SPOOL_NAME
 from actors.concurrency import ChangeNotifier
-from actors.instance.observer import LAUNCH_MARK, Observer
+from actors.instance.observer import Observer
 from actors.status import Status
 from actors.tmux.pane import LastKey, Pane
 
@@ -276,6 +276,20 @@ def test_an_event_of_the_conversation_that_is_followed_counts_whichever_process_
     spool(directory, LAUNCH_MARK, started(501), event("UserPromptSubmit", 502, prompt="hi"))
     followed = observer(directory, an_agent({}))
     followed.read_spool()
+    assert followed.state.status is Status.BUSY
+
+
+def test_a_message_counts_as_arrived_only_once_its_turn_is_known_although_nobody_has_knocked(directory: Path) -> None:
+    transcript = directory / "one.jsonl"
+    spool(directory, event("SessionStart", PANE_PID, transcript_path=str(transcript)))
+    followed = observer(directory, an_agent({}))
+    followed.read_spool()
+    prompt = "[phalanx msg_1 from lead]\nhello"
+    spool(directory, event("UserPromptSubmit", PANE_PID, prompt=prompt))
+    said = {"type": "user", "message": {"role": "user", "content": prompt}}
+    transcript.write_text(json.dumps(said) + "\n")
+    followed.read_transcript()
+    assert followed.evidence.has("msg_1")
     assert followed.state.status is Status.BUSY
 
 

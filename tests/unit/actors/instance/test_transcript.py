@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.agents.base import ConversationItem, EntryKind
-from actors.agents.catalog import DemoAgent
+from actors.agents.demo.agent import DemoAgent
 from actors.errors import InvalidRequestError
 from actors.instance.evidence import DeliveryEvidence
 from actors.instance.transcript import (

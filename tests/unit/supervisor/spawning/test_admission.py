@@ -15,7 +15,7 @@ from actors.home import Home
 from supervisor.spawning import admission
 from supervisor.spawning.admission import FairSemaphore, MemoryAdmission, WorkDirPolicy
 from tests.fakes.clock import turns
-from tests.fakes.hosts import FakeHost, host_load
+from tests.fakes.hosts import CATALOG, FakeHost, host_load
 
 
 class Permits:
@@ -154,7 +154,7 @@ def machine_with(free_mb: int) -> FakeHost:
 
 
 def memory(machine: FakeHost) -> MemoryAdmission:
-    return MemoryAdmission(machine, agent_mb=300, reserve_mb=500)
+    return MemoryAdmission(machine, CATALOG, agent_mb=300, reserve_mb=500)
 
 
 async def test_a_start_that_does_not_fit_waits_says_so_and_goes_on_once_there_is_memory() -> None:
@@ -278,7 +278,9 @@ async def test_a_start_that_comes_later_or_after_one_that_went_away_waits_its_ow
 
 async def test_on_another_host_only_its_slots_count_and_spares_there_give_way_one_after_the_other() -> None:
     left, asked, told = {"other": -2, "full": -1}, list[str](), list[str]()
-    where = MemoryAdmission(machine_with(0), agent_mb=300, reserve_mb=500, slots_left=lambda host: left.get(host, 1))
+    where = MemoryAdmission(
+        machine_with(0), CATALOG, agent_mb=300, reserve_mb=500, slots_left=lambda host: left.get(host, 1)
+    )
 
     async def give_up() -> None:
         while True:

@@ -25,7 +25,7 @@ from supervisor.team.queries import is_settled
 from supervisor.team.registry import InstanceRecord, InstanceStage, Member, RecordChanges
 from supervisor.team.team import Team
 from tests.fakes.clock import turns
-from tests.fakes.hosts import host_load
+from tests.fakes.hosts import CATALOG, host_load
 from tests.fakes.instances import READY, FakeInstance
 from tests.fakes.store import MemoryStore
 from tests.fakes.team import accept, add_member, outgoing, receipt
@@ -44,7 +44,7 @@ class Scene:
         self.member = member
         self._reported = reported
         this: Any = self
-        self.lifecycle = Lifecycle(team, this, this, this, MemoryAdmission(this, 1, 0), None, 0.05)
+        self.lifecycle = Lifecycle(team, this, this, this, MemoryAdmission(this, CATALOG, 1, 0), None, 0.05)
         self.ended = 0
         self.destroyed: list[str] = []
         self.renewed: list[str] = []
