@@ -69,11 +69,12 @@ class Repository:
         """Runs a write. Retries for a while when another git was in the way: then nothing was done, unless ``begun``
         says otherwise. ``settings`` override git's configuration."""
         environment = {**_LITERAL, **self._identity, **_as_variables(settings or {})}
-        waiting = LockWait()
+        waiting = None
         while True:
             answer = self.git.run_once(
                 directory, *_NO_MAINTENANCE, *arguments, stdin=stdin, timeout_s=HEAVY_S, environment=environment
             )
+            waiting = waiting or LockWait()  # a slow hook or checkout of the first attempt is no wait for a lock
             in_the_way = not answer.ok and (answer.met_half_made or _LOCKED.search(answer.error))
             if not in_the_way or begun() or not waiting.goes_on(answer.error):
                 return answer

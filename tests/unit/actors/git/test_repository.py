@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from actors.git.repository import OTHERS_AT_WORK_S, SAME_LOCK_S, LockWait, lock_in
+from actors.git.model import RepositoryPaths
+from actors.git.process import GitOutput, GitRunner
+from actors.git.repository import OTHERS_AT_WORK_S, SAME_LOCK_S, LockWait, Repository, lock_in
 
 MOST = 10_000
+OK = GitOutput(status=0, output="", error="")
 
 
 @pytest.fixture
@@ -58,3 +62,25 @@ def test_what_names_no_lock_is_given_up_soon(clock: list[float]) -> None:
 
     assert clock[0] < SAME_LOCK_S + 0.5
     assert lock_in("error: could not lock config file") is None
+
+
+class SlowGit(GitRunner):
+    """Its hooks take longer than one lock is waited for; the first run then meets a lock."""
+
+    def __init__(self) -> None:
+        super().__init__({})
+        self.runs = 0
+
+    def run_once(self, directory: Path, *arguments: str, **options: Any) -> GitOutput:
+        self.runs += 1
+        time.sleep(SAME_LOCK_S + 1)
+        return GitOutput(status=1, output="", error=told(directory / "HEAD.lock")) if self.runs == 1 else OK
+
+
+@pytest.mark.usefixtures("clock")
+def test_a_write_whose_hook_takes_long_is_tried_again_after_a_lock(tmp_path: Path) -> None:
+    place = RepositoryPaths(top=tmp_path, git_directory=tmp_path, common_directory=tmp_path)
+    repository = Repository(SlowGit(), place, tmp_path, {})
+
+    assert repository.write(tmp_path, "commit").ok
+    assert repository.retries == 1
