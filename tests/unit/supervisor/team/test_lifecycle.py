@@ -297,6 +297,14 @@ async def test_what_a_cascade_ends_is_told_once_and_before_what_leads_it(scene: 
     assert (result.success, result.still_running) == (True, [])
 
 
+@pytest.mark.parametrize("cascade", [True, False])
+async def test_those_that_an_unknown_instance_led_are_neither_ended_nor_told(scene: Scene, cascade: bool) -> None:
+    await add_member(scene.team, 2, parent_id="mgr_0_9", work_dir=Path("/usr"))
+    result = await scene.lifecycle.terminate(requests.TerminateRequest(instance_ids=["mgr_0_9"], cascade=cascade))
+    assert [one.instance_id for one in result.terminated] == ["mgr_0_9"]
+    assert (scene.ended, result.still_running) == (0, [])
+
+
 async def restart(instance_id: str) -> RestartResult:
     if instance_id == "spec_9":
         raise UnknownInstanceError("There is no instance spec_9.")
