@@ -178,6 +178,8 @@ class Lifecycle:
         """
         if member.record.wanted:  # it was restarted meanwhile
             await self._begin_ending(member)
+        else:
+            await self._team.confirm()
         await self._end_agent(member, coming_back=False)
         await self._collect_last_report(member)
         await self._leave(member)

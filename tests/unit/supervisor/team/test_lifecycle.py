@@ -305,6 +305,16 @@ async def test_those_that_an_unknown_instance_led_are_neither_ended_nor_told(sce
     assert (scene.ended, result.still_running) == (0, [])
 
 
+async def test_the_agent_of_one_that_is_being_ended_already_is_left_alone_while_the_store_refuses(
+    scene: Scene,
+) -> None:
+    await scene.team.save(ID, wanted=False, stage=InstanceStage.ENDING)
+    scene.member.snapshot = READY
+    scene.store.is_fenced()
+    result = await scene.lifecycle.terminate(requests.TerminateRequest(instance_id=ID))
+    assert (result.success, scene.ended) == (False, 0)
+
+
 async def restart(instance_id: str) -> RestartResult:
     if instance_id == "spec_9":
         raise UnknownInstanceError("There is no instance spec_9.")
