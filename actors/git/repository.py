@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from actors.errors import InvalidRequestError, WorkspaceError
-from actors.git.layout import ASK_GIT, Head, read_head
+from actors.git.layout import ASK_GIT, Head, branch_of, read_head
 from actors.git.model import HEAVY_S, RepositoryPaths
 from actors.git.process import GitOutput, GitRunner
 
@@ -97,8 +97,7 @@ class Repository:
         return head.branch if head.commit or head.branch is None else self._read_branch()
 
     def _read_branch(self) -> str | None:
-        answer = self.read("symbolic-ref", "--quiet", "--short", "HEAD")
-        return answer.output.removesuffix("\n") if answer.ok else None
+        return branch_of(self.read("symbolic-ref", "--quiet", "HEAD").output.removesuffix("\n"))
 
     def output_of(self, answer: GitOutput) -> str:
         """Raises ``GitRefusedError``."""

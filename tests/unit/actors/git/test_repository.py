@@ -84,3 +84,18 @@ def test_a_write_whose_hook_takes_long_is_tried_again_after_a_lock(tmp_path: Pat
 
     assert repository.write(tmp_path, "commit").ok
     assert repository.retries == 1
+
+
+class ReftableGit(GitRunner):
+    """Has a tag with the name of the branch, so a short name is not the branch's alone."""
+
+    def run(self, directory: Path, *arguments: str, **options: Any) -> GitOutput:
+        name = "heads/v1" if "--short" in arguments else "refs/heads/v1"
+        return GitOutput(status=0, output=f"{name}\n", error="")
+
+
+def test_a_branch_with_the_name_of_a_tag_is_told_by_its_name_where_only_git_knows_it(tmp_path: Path) -> None:
+    (tmp_path / "HEAD").write_text("ref: refs/heads/.invalid\n")
+    place = RepositoryPaths(top=tmp_path, git_directory=tmp_path, common_directory=tmp_path)
+
+    assert Repository(ReftableGit({}), place, tmp_path, {}).branch() == "v1"
