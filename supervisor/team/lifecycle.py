@@ -106,7 +106,8 @@ class Lifecycle:
         result = await self._end_each(ids, self.finish)
         below = [each for instance_id in leaders for each in self._descendants(instance_id) if each.alive]
         still_running = dict.fromkeys(each.record.instance_id for each in below)
-        return result.model_copy(update={"still_running": list(still_running)})
+        unnamed = [instance_id for instance_id in still_running if instance_id not in request.ids]
+        return result.model_copy(update={"still_running": unnamed})
 
     async def _begin_ending(self, member: Member) -> None:
         member.ending = True
