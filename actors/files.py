@@ -131,11 +131,14 @@ class FileLock:
         if self._descriptor is not None:
             return True
         descriptor = self._open()
-        if try_flock(descriptor):
-            self._descriptor = descriptor
-            return True
-        os.close(descriptor)
-        return False
+        held = False
+        try:
+            held = try_flock(descriptor)
+        finally:
+            if not held:
+                os.close(descriptor)
+        self._descriptor = descriptor if held else None
+        return held
 
     def acquire(self, timeout_s: float) -> bool:
         """Waits for the lock and blocks the thread; False when another keeps it for longer than ``timeout_s``."""

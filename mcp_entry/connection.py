@@ -145,33 +145,30 @@ class TeamConnection:
             logger.warning("the team could not be reached: %s", error)
             return
         logger.info("connected to the team")
-        if self._revive is not None and (self._reopening is None or self._reopening.done()):
+        if self._revive is not None:
+            if self._reopening is not None:  # it may pause after a failed attempt
+                self._reopening.cancel()
             self._reopening = asyncio.create_task(self._reopen_when_lost(self._revive), name="reopen the team")
             self._background.keep(self._reopening)
 
     async def _reopen_when_lost(self, revive: Revive) -> None:
-        """Runs until the connection cannot be reopened."""
+        """Watches one connection. Ends when it was reopened, which has a watch of its own, or cannot be."""
 
         async def bring_back() -> None:
             if not await revive():
                 raise _BroughtDownError("the team was brought down")
 
         await self._client.until_lost()
-        while await self._reopened(bring_back):
-            await self._client.until_lost()
-
-    async def _reopened(self, bring_back: BringUp) -> bool:
         for failures in range(_REVIVE_ATTEMPTS):
             await asyncio.sleep(_REVIVE_BACKOFF.pause_s(failures))
             try:
                 await asyncio.shield(self._attempt(bring_back, for_call=False))
             except _BroughtDownError:
-                return False
+                return
             except (PhalanxError, OSError) as error:
                 logger.info("the lost team is not back yet: %s", error)
             else:
-                return True
-        return False
+                return
 
 
 class _BroughtDownError(TeamNotRunningError):

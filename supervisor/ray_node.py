@@ -120,7 +120,9 @@ def _wait(process: subprocess.Popen[bytes]) -> None:
         with suppress(subprocess.TimeoutExpired):
             process.wait(_POLL_S)
             return
-        if (which := watch.ended()) and process.poll() is None:
+        # "head" means that the process has ended, and the wait above returns as soon as it is reaped. Another name is
+        # asked for twice, because the end of the process also ends what it was seen with.
+        if (which := watch.ended()) not in ("", "head") and watch.ended() != "head":
             raise _LostError(f"Ray's {which} ended")
     raise UnavailableError(f"Ray did not start within {_START_S:.0f} s.")
 

@@ -79,10 +79,23 @@ def _real_path(path: str) -> str:
 
 def read_head(place: RepositoryPaths) -> Head:
     written = read_line(f"{place.git_directory}/HEAD") or ""
-    ref = written.removeprefix("ref: ") if written.startswith("ref: ") else None
+    ref = written.removeprefix("ref: ") if written.startswith("ref: ") else _linked_ref(place.git_directory)
     commit = written if ref is None else read_line(f"{place.common_directory}/{ref}") or ""
-    branch = ref.removeprefix(_BRANCHES) if ref and ref.startswith(_BRANCHES) else None
-    return Head(branch, commit if _HASH.fullmatch(commit) else None)
+    return Head(branch_of(ref or ""), commit if _HASH.fullmatch(commit) else None)
+
+
+def branch_of(ref: str) -> str | None:
+    """The branch that a full ref name names; None when it names none."""
+    return ref.removeprefix(_BRANCHES) if ref.startswith(_BRANCHES) else None
+
+
+def _linked_ref(git_directory: Path) -> str | None:
+    """The ref that HEAD names as a symbolic link, which git still reads."""
+    try:
+        named = os.readlink(f"{git_directory}/HEAD")  # noqa: PTH115 - as fast as the rest
+    except OSError:
+        return None
+    return named if named.startswith("refs/") else None
 
 
 def under_way(git_directory: Path) -> str | None:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from actors.errors import InvalidRequestError, WorkspaceError
-from actors.git.layout import ASK_GIT, Head, read_head
+from actors.git.layout import ASK_GIT, Head, branch_of, read_head
 from actors.git.model import HEAVY_S, RepositoryPaths
 from actors.git.process import GitOutput, GitRunner
 
@@ -69,11 +69,12 @@ class Repository:
         """Runs a write. Retries for a while when another git was in the way: then nothing was done, unless ``begun``
         says otherwise. ``settings`` override git's configuration."""
         environment = {**_LITERAL, **self._identity, **_as_variables(settings or {})}
-        waiting = LockWait()
+        waiting = None
         while True:
             answer = self.git.run_once(
                 directory, *_NO_MAINTENANCE, *arguments, stdin=stdin, timeout_s=HEAVY_S, environment=environment
             )
+            waiting = waiting or LockWait()  # a slow hook or checkout of the first attempt is no wait for a lock
             in_the_way = not answer.ok and (answer.met_half_made or _LOCKED.search(answer.error))
             if not in_the_way or begun() or not waiting.goes_on(answer.error):
                 return answer
@@ -96,8 +97,7 @@ class Repository:
         return head.branch if head.commit or head.branch is None else self._read_branch()
 
     def _read_branch(self) -> str | None:
-        answer = self.read("symbolic-ref", "--quiet", "--short", "HEAD")
-        return answer.output.removesuffix("\n") if answer.ok else None
+        return branch_of(self.read("symbolic-ref", "--quiet", "HEAD").output.removesuffix("\n"))
 
     def output_of(self, answer: GitOutput) -> str:
         """Raises ``GitRefusedError``."""

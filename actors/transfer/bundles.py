@@ -123,10 +123,10 @@ class BundleStore:
 
     def piece(self, bundle_id: str, offset: int) -> bytes:
         """At most ``PIECE_BYTES`` from ``offset``. Raises ``InvalidRequestError``."""
-        path = self._path(bundle_id)
-        if not path.exists():
-            raise InvalidRequestError(f"There is no bundle {bundle_id} (any more): pack it again.")
-        return read_from(path, offset)
+        try:
+            return _read_at(self._path(bundle_id), offset)
+        except FileNotFoundError as error:
+            raise InvalidRequestError(f"There is no bundle {bundle_id} (any more): pack it again.") from error
 
     def discard(self, bundle_id: str) -> None:
         """No-op when there is none."""
@@ -190,11 +190,15 @@ def unpack(repository: RepositoryGit, bundle: Path, commits: Sequence[str]) -> N
 def read_from(path: Path, offset: int) -> bytes:
     """At most ``PIECE_BYTES`` from ``offset``; empty at the end and without the file."""
     try:
-        with path.open("rb") as file:
-            file.seek(offset)
-            return file.read(PIECE_BYTES)
+        return _read_at(path, offset)
     except FileNotFoundError:
         return b""
+
+
+def _read_at(path: Path, offset: int) -> bytes:
+    with path.open("rb") as file:
+        file.seek(offset)
+        return file.read(PIECE_BYTES)
 
 
 def size_of(path: Path) -> int:

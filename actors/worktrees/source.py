@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from actors.errors import InvalidRequestError, WorkspaceError
-from actors.git.layout import ASK_GIT, find_place, read_head
+from actors.git.layout import ASK_GIT, branch_of, find_place, read_head
 from actors.git.process import GitOutput, GitRunner
 
 _REBUILT = frozenset(
@@ -63,27 +63,48 @@ def check_directory(work_dir: Path) -> None:
 
 def find_source(git: GitRunner, work_dir: Path) -> SourceRepository | None:
     """The repository around ``work_dir``; None without one. Raises ``WorkspaceError`` when git refuses it."""
-    answer = git.run(work_dir, "rev-parse", "--is-bare-repository", "--is-inside-work-tree", "HEAD^{commit}")
-    bare, inside, commit, *_ = [*answer.output.split("\n"), "", ""]
-    place = find_place(work_dir)
-    if place is None or not inside:
+    facts = ("--is-bare-repository", "--is-inside-work-tree", "--absolute-git-dir", "--show-prefix", "HEAD^{commit}")
+    answer = git.run(work_dir, "rev-parse", *facts)
+    bare, inside, paths, *_ = [*answer.output.split("\n", 2), "", "", ""]
+    if not inside:
         if "not a git repository (or any" in answer.error:
             return None
         raise WorkspaceError(_refusal(work_dir, answer))
-    if inside != "true" and bare != "true":
-        raise InvalidRequestError(f"workDir {work_dir} lies inside a .git directory. Give the working tree instead.")
+    place = find_place(work_dir)
+    if place is None or not paths.startswith(f"{place.git_directory}\n"):
+        raise InvalidRequestError(
+            f"workDir {work_dir} lies in {place.git_directory if place else 'no repository'}, but git takes another "
+            f"repository for it, {paths.partition(chr(10))[0]}. Remove the broken .git, or give another directory."
+        )
+    # The prefix stands between two lines, because it may hold a newline.
+    shown, _, commit = paths.removeprefix(f"{place.git_directory}\n").removesuffix("\n").rpartition("\n")
+    prefix = PurePath(shown)
+    if inside == "true":
+        here = work_dir.resolve()
+        top = here.parents[len(prefix.parts) - 1] if prefix.parts else here
+    elif bare == "true":
+        top = place.common_directory
+    else:
+        top = _top_elsewhere(git, work_dir)
     branch = read_head(place).branch
     if branch == ASK_GIT:
-        branch = git.run(work_dir, "symbolic-ref", "--quiet", "--short", "HEAD").output.removesuffix("\n") or None
-    top = place.top if inside == "true" else None
+        branch = branch_of(git.run(work_dir, "symbolic-ref", "--quiet", "HEAD").output.removesuffix("\n"))
     return SourceRepository(
-        top=top or place.common_directory,
+        top=top,
         git_directory=place.common_directory,
-        prefix=work_dir.resolve().relative_to(top) if top else PurePath(),
-        bare=top is None,
+        prefix=prefix,
+        bare=inside != "true" and bare == "true",
         branch=branch,
         commit=commit if answer.ok else None,
     )
+
+
+def _top_elsewhere(git: GitRunner, work_dir: Path) -> Path:
+    """The working tree that ``core.worktree`` names, when ``work_dir`` lies beside it."""
+    answer = git.run(work_dir, "rev-parse", "--show-toplevel")
+    if not answer.ok:
+        raise InvalidRequestError(f"workDir {work_dir} lies inside a .git directory. Give the working tree instead.")
+    return Path(answer.output.removesuffix("\n"))
 
 
 def _refusal(work_dir: Path, answer: GitOutput) -> str:

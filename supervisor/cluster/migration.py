@@ -189,6 +189,8 @@ class Failover(Relocation):
         instance_id = member.record.instance_id
         if instance_id in self._waiting:
             words = f"{_words(host)}, and it waits until there is room on {self._waiting[instance_id]}"
+        elif instance_id in self._moving:
+            words = f"{_words(host)}, and it waits until others have moved"
         elif instance_id in self._troubles:
             words = f"{_words(host)}, and it cannot go on elsewhere yet: {self._troubles[instance_id]}"
         else:

@@ -94,17 +94,20 @@ class Lifecycle:
         """
         if request.instance_id is not None:
             self._team.registry.get(request.instance_id)
+        # An instance that was cleared away leads nobody, though records still name it as the parent.
+        leaders = [instance_id for instance_id in request.ids if instance_id in self._team.registry]
         ids: dict[str, None] = {}
         for instance_id in request.ids:
-            below = self._descendants(instance_id) if request.cascade else []
+            below = self._descendants(instance_id) if request.cascade and instance_id in leaders else []
             ids |= dict.fromkeys([*(each.record.instance_id for each in below), instance_id])
         known = [self._team.registry.get(instance_id) for instance_id in ids if instance_id in self._team.registry]
         # What cannot be stored here is tried again, and told, in the instance's turn.
         await asyncio.gather(*map(self._begin_ending, known), return_exceptions=True)
         result = await self._end_each(ids, self.finish)
-        below = [each for instance_id in request.ids for each in self._descendants(instance_id) if each.alive]
+        below = [each for instance_id in leaders for each in self._descendants(instance_id) if each.alive]
         still_running = dict.fromkeys(each.record.instance_id for each in below)
-        return result.model_copy(update={"still_running": list(still_running)})
+        unnamed = [instance_id for instance_id in still_running if instance_id not in request.ids]
+        return result.model_copy(update={"still_running": unnamed})
 
     async def _begin_ending(self, member: Member) -> None:
         member.ending = True
@@ -176,6 +179,8 @@ class Lifecycle:
         """
         if member.record.wanted:  # it was restarted meanwhile
             await self._begin_ending(member)
+        else:
+            await self._team.confirm()
         await self._end_agent(member, coming_back=False)
         await self._collect_last_report(member)
         await self._leave(member)

@@ -374,8 +374,8 @@ class Registry:
         return {name for member in self.everyone() for name in member.record.names} | self.spare_worktrees
 
     def made_by(self, request_id: str) -> Member | None:
-        """The instance that the call with this request id made."""
-        return next((member for member in self.everyone() if member.record.request_id == request_id), None)
+        """The instance that the call with this request id made; the newest, when one before it could not be undone."""
+        return next((member for member in reversed(self.everyone()) if member.record.request_id == request_id), None)
 
 
 def _instance_id(role: Role, executive: int, manager: int, number: int) -> str:

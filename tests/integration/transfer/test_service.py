@@ -9,8 +9,9 @@ from pathlib import Path, PurePath
 
 import pytest
 
-from actors.errors import WorkspaceError
-from actors.transfer.bundles import PIECE_BYTES, StartPoint
+from actors.errors import InvalidRequestError, WorkspaceError
+from actors.git.process import GitRunner
+from actors.transfer.bundles import PIECE_BYTES, BundleStore, StartPoint
 from actors.transfer.service import TransferService
 from actors.worktrees.manager import WorktreeManager
 from actors.worktrees.model import Workspace
@@ -374,3 +375,12 @@ async def test_a_file_that_is_brought_anew_has_nothing_of_what_was_there(hosts: 
     await hosts.head.copy_file(stale, hosts.worker, original, anew=True)
 
     assert stale.read_text() == "one\ntwo\n"
+
+
+def test_a_bundle_that_another_call_deletes_while_it_is_asked_for_is_to_be_packed_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Path, "exists", lambda _: True)
+
+    with pytest.raises(InvalidRequestError, match="pack it again"):
+        BundleStore(tmp_path, GitRunner({})).piece("0" * 32, 0)

@@ -153,3 +153,15 @@ input()
         holder.kill()
         assert lock.acquire(5.0)
     lock.release()
+
+
+def test_a_lock_that_the_file_system_refuses_leaves_no_file_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with pytest.raises(OSError, match="No locks"):
+        FileLock(tmp_path / "lock").try_acquire()
+    assert str(tmp_path / "lock") not in [os.path.realpath(each) for each in Path("/proc/self/fd").iterdir()]

@@ -265,6 +265,23 @@ async def test_a_team_that_could_not_be_brought_back_is_tried_again_after_a_paus
     assert machine.revived == 3
 
 
+async def test_a_team_that_a_call_has_brought_up_and_that_is_lost_again_is_brought_back_at_once(
+    machine: Machine, team: TeamConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "_REVIVE_BACKOFF", Backoff(3600.0, 3600.0))
+    machine.failures = 1
+    machine.crash()
+    await turns(50)
+    assert (machine.revived, team.connected) == (1, False)
+    machine.failures = 0
+    await team.client()
+
+    machine.crash()
+
+    await until_connected(team)
+    assert machine.revived == 2
+
+
 async def test_a_closed_team_brings_nothing_back(machine: Machine, team: TeamConnection) -> None:
     machine.running = False
 

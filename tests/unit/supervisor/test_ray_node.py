@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import chain, repeat
 from pathlib import Path
 
+import pytest
+
+from actors.errors import UnavailableError
 from actors.home import Home
 from actors.marks import NODE_MARK, UMASK_MARK
 from actors.nodes import slots_for
 from supervisor import ray_node
-from supervisor.ray_node import node_environment, start_command
+from supervisor.ray_node import node_environment, start_command, start_node
 
 HOME = Home(Path("/home/u/.phalanx"))
 
@@ -85,3 +89,36 @@ def test_slots_follow_the_memory_and_the_smallest_host_has_one() -> None:
     assert slots_for(1 << 30) == 1
     assert slots_for(9 << 30) == 16
     assert slots_for(65 << 30) == 128
+
+
+def start_watched(seen: Iterator[str], home: Home, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Starts a program in place of Ray. ``seen``: which process of it has ended, each time that this is asked."""
+
+    class Watch:
+        def __init__(self, pid: int) -> None:
+            pass
+
+        def ended(self) -> str:
+            return next(seen)
+
+    monkeypatch.setattr(ray_node, "HeadWatch", Watch)
+    monkeypatch.setattr(ray_node, "start_command", lambda *_: ("/bin/sh", "-c", "sleep 0.3; echo up"))
+    token = home.root.parent / ".ray" / "auth_token"
+    token.parent.mkdir()
+    token.write_text("token")
+    environment = {"HOME": str(home.root.parent), "PATH": "/bin"}
+    return start_node(home, environment, head_address="", autoscaling_config=None, slots=1, labels="")
+
+
+@pytest.mark.parametrize("seen", [("head",), ("agent", "head")])
+def test_a_start_that_has_ended_but_is_not_reaped_yet_is_not_lost(
+    seen: tuple[str, ...], short_tmp: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert start_watched(chain(seen, repeat("head")), Home(short_tmp / "home"), monkeypatch) == "up\n"
+
+
+def test_a_start_that_waits_for_a_server_that_has_ended_is_lost(
+    short_tmp: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(UnavailableError, match="3 tries, the last time because Ray's server ended"):
+        start_watched(repeat("server"), Home(short_tmp / "home"), monkeypatch)

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from actors.git.repository import OTHERS_AT_WORK_S, SAME_LOCK_S, LockWait, lock_in
+from actors.git.model import RepositoryPaths
+from actors.git.process import GitOutput, GitRunner
+from actors.git.repository import OTHERS_AT_WORK_S, SAME_LOCK_S, LockWait, Repository, lock_in
 
 MOST = 10_000
+OK = GitOutput(status=0, output="", error="")
 
 
 @pytest.fixture
@@ -58,3 +62,40 @@ def test_what_names_no_lock_is_given_up_soon(clock: list[float]) -> None:
 
     assert clock[0] < SAME_LOCK_S + 0.5
     assert lock_in("error: could not lock config file") is None
+
+
+class SlowGit(GitRunner):
+    """Its hooks take longer than one lock is waited for; the first run then meets a lock."""
+
+    def __init__(self) -> None:
+        super().__init__({})
+        self.runs = 0
+
+    def run_once(self, directory: Path, *arguments: str, **options: Any) -> GitOutput:
+        self.runs += 1
+        time.sleep(SAME_LOCK_S + 1)
+        return GitOutput(status=1, output="", error=told(directory / "HEAD.lock")) if self.runs == 1 else OK
+
+
+@pytest.mark.usefixtures("clock")
+def test_a_write_whose_hook_takes_long_is_tried_again_after_a_lock(tmp_path: Path) -> None:
+    place = RepositoryPaths(top=tmp_path, git_directory=tmp_path, common_directory=tmp_path)
+    repository = Repository(SlowGit(), place, tmp_path, {})
+
+    assert repository.write(tmp_path, "commit").ok
+    assert repository.retries == 1
+
+
+class ReftableGit(GitRunner):
+    """Has a tag with the name of the branch, so a short name is not the branch's alone."""
+
+    def run(self, directory: Path, *arguments: str, **options: Any) -> GitOutput:
+        name = "heads/v1" if "--short" in arguments else "refs/heads/v1"
+        return GitOutput(status=0, output=f"{name}\n", error="")
+
+
+def test_a_branch_with_the_name_of_a_tag_is_told_by_its_name_where_only_git_knows_it(tmp_path: Path) -> None:
+    (tmp_path / "HEAD").write_text("ref: refs/heads/.invalid\n")
+    place = RepositoryPaths(top=tmp_path, git_directory=tmp_path, common_directory=tmp_path)
+
+    assert Repository(ReftableGit({}), place, tmp_path, {}).branch() == "v1"

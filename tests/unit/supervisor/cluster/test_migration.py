@@ -365,6 +365,16 @@ async def test_an_instance_without_a_host_for_it_says_so_and_holds_up_no_other(
     assert (member.record.host, member.record.stage) == ("head", InstanceStage.RUNNING)
 
 
+async def test_an_instance_whose_move_waits_for_those_of_others_says_so(failover: FailoverScene) -> None:
+    members = [await failover.add_member(number) for number in range(1, 7)]
+    failover.call_s = 60
+    await lose_worker(failover, FENCE_S + 10)
+    waiting = [member for member in members if not member.turn.locked()]
+    assert ["waits until others have moved" in member.silence for member in waiting] == [True, True]
+    await asyncio.sleep(600)
+    assert {member.record.host for member in members} == {"head"}
+
+
 async def test_an_instance_that_is_terminated_or_has_its_host_back_waits_for_room_no_longer(
     failover: FailoverScene,
 ) -> None:

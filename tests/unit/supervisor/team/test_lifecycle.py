@@ -290,11 +290,46 @@ async def test_several_are_ended_in_the_order_asked_each_once_and_those_that_are
     assert (result.success, result.still_running) == (False, ["spec_0_0_3"])
 
 
+async def test_one_that_is_named_and_cannot_be_ended_is_not_told_again_as_left_by_the_one_above(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await add_member(scene.team, 2, parent_id=ID, work_dir=Path("/usr"))
+    end_agent = scene.end_agent
+
+    async def fails_for_one(instance_id: str, session_name: str, grace_s: float) -> None:
+        if instance_id == "spec_0_0_2":
+            raise UnavailableError("The host is away.")
+        await end_agent(instance_id, session_name, grace_s)
+
+    monkeypatch.setattr(scene, "end_agent", fails_for_one)
+    result = await scene.lifecycle.terminate(requests.TerminateRequest(instance_ids=[ID, "spec_0_0_2"]))
+    assert [one.error is None for one in result.terminated] == [True, False]
+    assert result.still_running == []
+
+
 async def test_what_a_cascade_ends_is_told_once_and_before_what_leads_it(scene: Scene) -> None:
     await add_member(scene.team, 2, parent_id=ID, work_dir=Path("/usr"))
     result = await scene.lifecycle.terminate(requests.TerminateRequest(instance_ids=[ID, "spec_0_0_2"], cascade=True))
     assert [one.instance_id for one in result.terminated] == ["spec_0_0_2", ID]
     assert (result.success, result.still_running) == (True, [])
+
+
+@pytest.mark.parametrize("cascade", [True, False])
+async def test_those_that_an_unknown_instance_led_are_neither_ended_nor_told(scene: Scene, cascade: bool) -> None:
+    await add_member(scene.team, 2, parent_id="mgr_0_9", work_dir=Path("/usr"))
+    result = await scene.lifecycle.terminate(requests.TerminateRequest(instance_ids=["mgr_0_9"], cascade=cascade))
+    assert [one.instance_id for one in result.terminated] == ["mgr_0_9"]
+    assert (scene.ended, result.still_running) == (0, [])
+
+
+async def test_the_agent_of_one_that_is_being_ended_already_is_left_alone_while_the_store_refuses(
+    scene: Scene,
+) -> None:
+    await scene.team.save(ID, wanted=False, stage=InstanceStage.ENDING)
+    scene.member.snapshot = READY
+    scene.store.is_fenced()
+    result = await scene.lifecycle.terminate(requests.TerminateRequest(instance_id=ID))
+    assert (result.success, scene.ended) == (False, 0)
 
 
 async def restart(instance_id: str) -> RestartResult:

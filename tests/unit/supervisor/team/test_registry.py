@@ -83,3 +83,10 @@ def test_a_parent_that_has_ended_takes_no_children(changes: dict[str, Any], word
 def test_an_unknown_instance_is_refused_and_list_is_named() -> None:
     with pytest.raises(UnknownInstanceError, match="Call list"):
         Registry().get("spec_9_9_9")
+
+
+def test_of_two_instances_of_one_call_the_newest_counts() -> None:
+    registry = Registry()
+    request = SpawnRequest.model_validate({"role": "specialist", "workDir": "/p", "context": "go", "requestId": "call"})
+    _left, newest = (registry.add(request, agent="demo", session_id="s", now=1.0) for _ in range(2))
+    assert registry.made_by("call") is newest
