@@ -19,9 +19,9 @@ import time
 
 if "actors" not in sys.modules:  # started by its path: an isolated interpreter does not know where its packages are
     sys.excepthook = lambda *_: os._exit(0)
-    sys.path.append(__file__.rpartition("/actors/")[0])
+    sys.path.insert(0, __file__.rpartition("/actors/")[0])
 
-from actors.agents.spool import PERMISSION_PREFIX, TELL_NAME, TOLD_NAME, append
+from actors.agents.spool import PERMISSION_PREFIX, append, context, forget_told
 
 _PARENT_CHECK_MS = 1000
 _LONGEST_TOOL_EVENT_BYTES = 8192
@@ -40,27 +40,8 @@ def record(directory: str, event_name: str, payload: bytes, agent_pid: int, requ
         return False
     append(directory, line)
     if event_name == "SessionStart" and (b'"source":"clear"' in payload or b'"source":"compact"' in payload):
-        _forget_told(directory)
+        forget_told(directory)
     return True
-
-
-def context(directory: str) -> bytes:
-    """What the agent is to be told with this prompt, once; empty when there is nothing."""
-    try:
-        with open(f"{directory}/{TELL_NAME}", "rb") as file:  # noqa: PTH123 - pathlib would double the start-up cost
-            text = file.read()
-        os.rename(f"{directory}/{TELL_NAME}", f"{directory}/{TOLD_NAME}")  # noqa: PTH104
-    except OSError:
-        return b""
-    return text
-
-
-def _forget_told(directory: str) -> None:
-    """A conversation that begins anew does not hold what was told in the one before."""
-    try:
-        os.rename(f"{directory}/{TOLD_NAME}", f"{directory}/{TELL_NAME}")  # noqa: PTH104
-    except OSError:
-        return
 
 
 def _spool_line(event_name: str, payload: bytes, agent_pid: int, request_id: str) -> bytes:

@@ -33,6 +33,25 @@ def append(directory: str, event: bytes) -> None:
     _knock(directory)
 
 
+def context(directory: str) -> bytes:
+    """What the agent is to be told with this prompt, once; empty when there is nothing."""
+    try:
+        with open(f"{directory}/{TELL_NAME}", "rb") as file:  # noqa: PTH123 - pathlib would double the start-up cost
+            text = file.read()
+        os.rename(f"{directory}/{TELL_NAME}", f"{directory}/{TOLD_NAME}")  # noqa: PTH104
+    except OSError:
+        return b""
+    return text
+
+
+def forget_told(directory: str) -> None:
+    """A conversation that begins anew does not hold what was told in the one before."""
+    try:
+        os.rename(f"{directory}/{TOLD_NAME}", f"{directory}/{TELL_NAME}")  # noqa: PTH104
+    except OSError:
+        return
+
+
 def _knock(directory: str) -> None:
     # Opening a FIFO for reading and writing never waits for the other side.
     try:

@@ -11,7 +11,7 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-from actors.agents import hook
+from actors.agents import hook, spool
 from actors.agents.demo.loop import ChildProcess
 from actors.agents.demo.options import DemoOptions
 
@@ -123,7 +123,7 @@ class HookRunner:
     def told(self) -> str:
         """What our own hook program would tell the agent with the next prompt."""
         ours = next(filter(None, map(_our_directory, self._commands.get("UserPromptSubmit", ()))), "")
-        text = hook.context(ours) if ours and not self._always_processes else b""
+        text = spool.context(ours) if ours and not self._always_processes else b""
         return str(json.loads(text)["hookSpecificOutput"]["additionalContext"]) if text else ""
 
     def ask(self, tool: str, tool_input: Json) -> list[ChildProcess]:

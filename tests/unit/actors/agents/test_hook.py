@@ -11,8 +11,8 @@ import pytest
 
 from actors.agents.base import AgentEvent
 from actors.agents.claude_records import read_event
-from actors.agents.hook import context, record
-from actors.agents.spool import KNOCK_NAME, SPOOL_NAME, TELL_NAME
+from actors.agents.hook import record
+from actors.agents.spool import KNOCK_NAME, SPOOL_NAME, TELL_NAME, context
 
 
 def payload(event: str, **fields: Any) -> bytes:
