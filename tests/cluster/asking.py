@@ -54,7 +54,9 @@ def phalanx(head: RigHost, *words: str, directory: str = "project", timeout_s: f
     environment = (f"PHALANX_RAY_ADDRESS={head.address}:6390", "PHALANX_AGENT=demo", "PYTHONPATH=../phalanx")
     program = ("../phalanx/.venv/bin/python", "-c", _PHALANX)
     command = shlex.join(("env", "PHALANX_SAVE_INTERVAL_S=2", *environment, *program, *words, "--json"))
-    return json.loads(head.ssh("sh", "-c", f"cd {directory} && {command} 2>/dev/null", timeout_s=timeout_s))
+    # Its words for people are shown only when it fails: they would stand in the midst of the JSON.
+    said = f"{{ {command} 2>../phalanx.err || {{ cat ../phalanx.err; exit 1; }}; }}"
+    return json.loads(head.ssh("sh", "-c", f"cd {directory} && {said}", timeout_s=timeout_s))
 
 
 def make_project(head: RigHost) -> None:
