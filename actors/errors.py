@@ -8,6 +8,7 @@ crosses process borders (see ``to_wire`` and ``from_wire``). Arguments are posit
     PhalanxError
     ├── InvalidRequestError        the request cannot be fulfilled; nothing was done
     │   ├── UnknownInstanceError
+    │   ├── RefusedError           the role of the calling instance does not allow it
     │   └── WrongStateError        the state does not allow it now (a message to a stopped instance)
     ├── SettingsError              a setting or the home is not usable
     ├── TeamNotRunningError        no supervisor answers in this home
@@ -39,6 +40,10 @@ class InvalidRequestError(PhalanxError):
 
 class UnknownInstanceError(InvalidRequestError):
     code = "unknown_instance"
+
+
+class RefusedError(InvalidRequestError):
+    code = "refused"
 
 
 class WrongStateError(InvalidRequestError):

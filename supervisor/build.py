@@ -33,6 +33,7 @@ from supervisor.spawning.spawner import AgentStarter, Spawner
 from supervisor.store.base import StateStore
 from supervisor.store.guards import FencedStore, PreservingStore
 from supervisor.supervisor import Supervisor
+from supervisor.team.access import Access
 from supervisor.team.adoption import Adopter, Batching
 from supervisor.team.lifecycle import AutoRestart, Lifecycle
 from supervisor.team.queries import Queries
@@ -158,6 +159,7 @@ def build_supervisor(
         store=fenced,
         team=team,
         permits=permits,
+        access=Access(team.registry, siblings_may_send=settings.siblings_may_send),
         queries=Queries(team, host),
         spawner=spawner,
         lifecycle=lifecycle,

@@ -14,6 +14,7 @@ import os
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from functools import partial
 
 from actors.errors import WrongStateError, from_wire
@@ -31,6 +32,7 @@ from supervisor.spawning.admission import FairSemaphore
 from supervisor.spawning.spawner import Spawner, spawn_all
 from supervisor.store.guards import FencedStore
 from supervisor.team import views
+from supervisor.team.access import Access
 from supervisor.team.lifecycle import AutoRestart, Lifecycle, restart_all, resume_all
 from supervisor.team.queries import Queries
 from supervisor.team.recycling import ContextRecycler
@@ -55,6 +57,7 @@ class Supervisor:
         store: FencedStore,
         team: Team,
         permits: FairSemaphore,
+        access: Access,
         queries: Queries,
         spawner: Spawner,
         lifecycle: Lifecycle,
@@ -70,6 +73,7 @@ class Supervisor:
         self._team = team
         self._permits = permits
         self._sending = MessageSender(team)
+        self._access = access
         self._queries = queries
         self._spawner = spawner
         self._lifecycle = lifecycle
@@ -111,6 +115,10 @@ class Supervisor:
 
     async def call(self, verb: str, request: Request, caller: Caller) -> Result:
         self._store.check()
+        if caller.token is not None:
+            record = self._access.caller_of(caller.token)
+            request = self._access.checked(verb, request, record)
+            caller = replace(caller, sender=record.instance_id, instance_id=record.instance_id)
         handler = self._handlers[verb]
         if not VERBS[verb].measured or getattr(request, "wait", False):
             return await handler(request, caller)
@@ -169,7 +177,8 @@ class Supervisor:
         return await self._queries.read(request)
 
     async def list(self, request: requests.ListRequest, caller: Caller) -> results.ListResult:
-        return self._queries.list(request)
+        record = self._team.registry.get(caller.instance_id).record if caller.instance_id else None
+        return self._queries.list(request, self._team.registry if record is None else self._access.seen_by(record))
 
     async def wait(self, request: requests.WaitRequest, caller: Caller) -> results.WaitResult:
         return await self._queries.wait(request, caller)

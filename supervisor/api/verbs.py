@@ -32,6 +32,10 @@ def ignore_progress(done: int, total: int, what: str) -> None:
 class Caller:
     sender: str
     """Shown in the header line of messages."""
+    token: str | None = None
+    """Of the instance that calls; None: the user."""
+    instance_id: str = ""
+    """The instance that calls, as its token shows; empty: the user."""
     client: str = ""
     """Id of the connection: callers take turns by it, also when they have the same sender."""
     directory: str = ""

@@ -188,22 +188,31 @@ class ClientConnection:
             if refusal is not None:
                 await self._write(pack({"id": call_id, "error": to_wire(refusal)}))
                 continue
-            self._begin(call_id, verb, frame.get("params", {}), hello)
+            token = frame.get("token")
+            if token is not None and not isinstance(token, str):
+                raise FrameError("the token of a call is no text")
+            self._begin(call_id, verb, frame.get("params", {}), hello, token)
 
     def _cancel(self, call_id: Any) -> None:
         """A cancelled call gets no answer: its client does not wait for one."""
         if isinstance(call_id, int) and call_id in self._calls:
             self._calls[call_id][1].cancel()
 
-    def _begin(self, call_id: int, verb: str, params: Any, hello: _Hello) -> None:
-        task = asyncio.create_task(self._run(call_id, verb, params, hello), name=f"call {verb}")
+    def _begin(self, call_id: int, verb: str, params: Any, hello: _Hello, token: str | None) -> None:
+        task = asyncio.create_task(self._run(call_id, verb, params, hello, token), name=f"call {verb}")
         self._calls[call_id] = (verb, task)
         task.add_done_callback(lambda _: self._calls.pop(call_id, None))
         self._keep(task)
 
-    async def _run(self, call_id: int, verb: str, params: Any, hello: _Hello) -> None:
+    async def _run(self, call_id: int, verb: str, params: Any, hello: _Hello, token: str | None) -> None:
         progress = Progress(call_id, self._writer)
-        caller = Caller(sender=hello.sender, client=self._name, directory=hello.directory, progress=progress.tell)
+        caller = Caller(
+            sender=hello.sender,
+            token=token,
+            client=self._name,
+            directory=hello.directory,
+            progress=progress.tell,
+        )
         try:
             answer = pack({"id": call_id, **await self._answer(verb, params, caller)})
         except FrameError as error:

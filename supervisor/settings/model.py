@@ -159,6 +159,13 @@ class Settings(BaseModel):
         "true or false",
         "Whether an instance may be spawned in the permission mode bypassPermissions, in which it asks for nothing.",
     )
+    siblings_may_send: bool = setting(
+        False,
+        "PHALANX_SIBLINGS_MAY_SEND",
+        "",
+        "true or false",
+        "Whether specialists that the same instance leads may send messages to each other.",
+    )
     demo_start_s: float = number(0.0, "PHALANX_DEMO_START_S", "s", 0, 600, "How long a demo agent takes to start.")
     spawn_timeout_s: float = number(
         90.0,

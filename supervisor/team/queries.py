@@ -47,11 +47,11 @@ class Queries:
             page = TranscriptPage(entries=(), cursor="", more=False)
         return views.read_result(instance_id, page)
 
-    def list(self, request: requests.ListRequest) -> results.ListResult:
-        """Raises ``UnknownInstanceError`` for an unknown id."""
+    def list(self, request: requests.ListRequest, seen: Iterable[Member]) -> results.ListResult:
+        """``seen``: whom the caller sees. Raises ``UnknownInstanceError`` for an unknown id."""
         asked_for = [
             member
-            for member in self._named(request.instance_ids)
+            for member in (seen if request.instance_ids is None else self._named(request.instance_ids))
             if (request.role is None or member.record.role is request.role)
             and (request.parent_id is None or member.record.parent_id == request.parent_id)
         ]

@@ -79,6 +79,9 @@ class InstanceRecord:
     """The spare actor that it was given; empty: it has one of its own name. See ``actor_name``."""
     spare: str = ""
     """The spare agent that it was made of; see ``place``."""
+    token_hash: str = ""
+    """Of the token by which its agent calls the team; see ``access``."""
+    permission_mode: str = "default"
     summary: str = ""
     """Of its earlier conversation, when that was recycled; see ``recycling``."""
     recipe: str = ""
@@ -160,6 +163,7 @@ class RecordChanges(TypedDict, total=False):
     labels: Mapping[str, str]
     actor: str
     spare: str
+    token_hash: str
     summary: str
     program: str
     pane_id: str
@@ -261,6 +265,7 @@ class Registry:
             work_dir=Path(request.work_dir),
             request_id=request.request_id,
             fingerprint=fingerprint,
+            permission_mode=request.permission_mode or "default",
         )
         return self._take(Member(record, InstanceSnapshot(since=now)))
 

@@ -53,7 +53,7 @@ class Scene:
         return cls(team, members)
 
     def list(self, request: requests.ListRequest = ALL) -> list[results.InstanceInfo]:
-        return self.queries.list(request).instances
+        return self.queries.list(request, self.team.registry).instances
 
     async def send(self, status: MessageStatus | None = None, reason: str = "") -> Message:
         (message,) = await accept(self.team, "x")
@@ -100,7 +100,7 @@ async def test_what_becomes_of_messages_is_seen_by_the_next_list() -> None:
     (needing,) = scene.list(requests.ListRequest(needs_attention=True))
     assert needing.reason == "a dialog is up"
     await scene.team.outbox.take_receipts([receipt(message)])
-    assert scene.queries.list(ALL).needs_attention == []
+    assert scene.queries.list(ALL, scene.team.registry).needs_attention == []
     assert scene.list()[0].queued_messages == 0
 
 
@@ -115,7 +115,7 @@ async def test_an_instance_that_is_followed_again_is_no_longer_said_to_be_coming
 
 async def test_only_those_that_need_attention_are_shown_on_request_and_all_are_counted() -> None:
     scene = await Scene.of(READY, READY, ASKING)
-    listed = scene.queries.list(requests.ListRequest(needs_attention=True))
+    listed = scene.queries.list(requests.ListRequest(needs_attention=True), scene.team.registry)
     assert [info.instance_id for info in listed.instances] == listed.needs_attention == [THIRD]
     assert listed.counts == {"ready": 2, "waiting_permission": 1}
     assert [info.instance_id for info in scene.list()] == [THIRD, FIRST, SECOND]

@@ -1,0 +1,296 @@
+"""What an instance may do in its team: one table by its role and by its place in the tree.
+
+``Supervisor`` gives each call that carries the token of an instance to ``Access.checked``, also a repeated one, before
+the verb runs. Who calls without a token is the user and may do everything. Nobody declares a role: it is the record's.
+What is refused says what the role may do instead. A member of a batch that is refused fails alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, TypeVar
+
+from actors.errors import InvalidRequestError, RefusedError
+from supervisor.api import requests
+from supervisor.api.requests import Malformed, Request, Role
+from supervisor.team.registry import InstanceRecord, InstanceStage, Member, Registry
+
+MemberT = TypeVar("MemberT", bound=Request)
+Check = Callable[[MemberT, InstanceRecord], MemberT]
+_ENDED = frozenset({InstanceStage.ENDING, InstanceStage.STOPPED, InstanceStage.FAILED, InstanceStage.SPARE})
+_TOKEN_BYTES = 32
+
+
+class Relation(StrEnum):
+    """What another instance is to the caller; the value is said to the caller."""
+
+    ITSELF = "yourself"
+    BELOW = "those below you"
+    LEAD = "your lead"
+    PEER = "the other managers of your lead"
+    """Of a manager."""
+    SIBLING = "the other specialists of your lead"
+    """Of a specialist."""
+    STRANGER = "others"
+
+
+class Act(StrEnum):
+    SEE = "list or wait for"
+    READ = "read"
+    SEND = "send to"
+    MANAGE = "end, restart, interrupt, recycle or answer"
+    GIT = "use git_batch in the workspace of"
+
+
+_FAMILY = (Relation.ITSELF, Relation.BELOW, Relation.LEAD)
+_OWN_PART = (Relation.ITSELF, Relation.BELOW)
+MAY: Mapping[Role, Mapping[Act, Sequence[Relation]]] = {
+    Role.EXECUTIVE: {
+        Act.SEE: _FAMILY,
+        Act.READ: _FAMILY,
+        Act.SEND: (Relation.BELOW, Relation.LEAD),
+        Act.MANAGE: (Relation.BELOW,),
+        Act.GIT: _OWN_PART,
+    },
+    Role.MANAGER: {
+        Act.SEE: (*_FAMILY, Relation.PEER),
+        Act.READ: (*_FAMILY, Relation.PEER),
+        Act.SEND: (Relation.BELOW, Relation.LEAD, Relation.PEER),
+        Act.MANAGE: (Relation.BELOW,),
+        Act.GIT: _OWN_PART,
+    },
+    Role.SPECIALIST: {
+        Act.SEE: (Relation.ITSELF, Relation.LEAD, Relation.SIBLING),
+        Act.READ: (Relation.ITSELF, Relation.LEAD),
+        Act.SEND: (Relation.LEAD,),
+        Act.MANAGE: (),
+        Act.GIT: (Relation.ITSELF,),
+    },
+}
+"""On whom each role may act. A setting of the team adds siblings to those a specialist may send to."""
+MAY_START: Mapping[Role, Sequence[Role]] = {
+    Role.EXECUTIVE: (Role.MANAGER, Role.SPECIALIST),
+    Role.MANAGER: (Role.SPECIALIST,),
+    Role.SPECIALIST: (),
+}
+_LEADS_CALL = frozenset(
+    {
+        "spawn",
+        "spawn_batch",
+        "send",
+        "send_batch",
+        "read",
+        "list",
+        "wait",
+        "respond",
+        "interrupt",
+        "terminate",
+        "restart",
+        "recycle",
+        "git_batch",
+        "get_performance",
+        "hosts",
+    }
+)
+MAY_CALL: Mapping[Role, frozenset[str]] = {
+    Role.EXECUTIVE: _LEADS_CALL,
+    Role.MANAGER: _LEADS_CALL,
+    Role.SPECIALIST: frozenset({"send", "read", "list", "git_batch"}),
+}
+"""The verbs that an instance may call. Each role is shown only the tools of these."""
+_LOOSENESS = {"plan": 0, "default": 1, "manual": 1, "dontAsk": 1, "acceptEdits": 2, "auto": 3, "bypassPermissions": 4}
+"""How much an instance may do without asking, by its permission mode."""
+
+
+def new_token() -> str:
+    """A secret by which an instance is known to the team. It is made at each start of its agent."""
+    return secrets.token_urlsafe(_TOKEN_BYTES)
+
+
+def token_hash(token: str) -> str:
+    """What the record holds of a token: who reads the team's state cannot call as an instance."""
+    return hashlib.sha256(token.encode(errors="surrogatepass")).hexdigest()
+
+
+def relation(caller: InstanceRecord, other: InstanceRecord, registry: Registry) -> Relation:
+    if other.instance_id == caller.instance_id:
+        return Relation.ITSELF
+    if other.instance_id == caller.parent_id:
+        return Relation.LEAD
+    if caller.instance_id in ancestors(other, registry):
+        return Relation.BELOW
+    if other.parent_id is not None and other.parent_id == caller.parent_id and other.role is caller.role:
+        if caller.role is Role.MANAGER:
+            return Relation.PEER
+        if caller.role is Role.SPECIALIST:
+            return Relation.SIBLING
+    return Relation.STRANGER
+
+
+def ancestors(record: InstanceRecord, registry: Registry) -> Sequence[str]:
+    """The ids of those above it, its lead first. One that has left the team ends the line."""
+    found: list[str] = []
+    above = record.parent_id
+    while above is not None and above not in found:
+        found.append(above)
+        member = registry.find(above)
+        above = member.record.parent_id if member else None
+    return found
+
+
+class Access:
+    def __init__(self, registry: Registry, *, siblings_may_send: bool) -> None:
+        """``siblings_may_send``: specialists of one lead may send to each other."""
+        self._registry = registry
+        self._siblings_may_send = siblings_may_send
+
+    def caller_of(self, token: str) -> InstanceRecord:
+        """The instance that has this token. Raises ``RefusedError`` when no living instance has it."""
+        wanted = token_hash(token)
+        for member in self._registry.everyone():
+            if member.record.token_hash == wanted and member.record.wanted and member.record.stage not in _ENDED:
+                return member.record
+        raise RefusedError("The team knows no living instance by this token: nothing was done.")
+
+    def may(self, caller: InstanceRecord, act: Act, other: InstanceRecord) -> bool:
+        found = relation(caller, other, self._registry)
+        if found is Relation.SIBLING and act is Act.SEND:
+            return self._siblings_may_send
+        return found in MAY[caller.role][act]
+
+    def seen_by(self, caller: InstanceRecord) -> Sequence[Member]:
+        """Whom the caller may list."""
+        return [member for member in self._registry if self.may(caller, Act.SEE, member.record)]
+
+    def checked(self, verb: str, request: Request, caller: InstanceRecord) -> Request:
+        """The request as the caller may make it.
+
+        A member of a batch that the caller may not ask for is refused alone. A request id is the caller's own, so that
+        nobody gets the outcome of another's call. Raises ``RefusedError`` for all else that is refused, and
+        ``UnknownInstanceError``.
+        """
+        if verb not in MAY_CALL[caller.role]:
+            raise RefusedError(f"{_subject(caller)} may not call {verb}. {_instead(caller)}")
+        return _with_own_id(self._checked(request, caller), caller)
+
+    def _checked(self, request: Request, caller: InstanceRecord) -> Request:  # noqa: C901 - one case for each request
+        match request:
+            case requests.SpawnRequest():
+                return self._spawn(request, caller)
+            case requests.SpawnBatchRequest(instances=members):
+                return request.model_copy(update={"instances": _each(members, caller, self._spawn)})
+            case requests.SendRequest():
+                return self._send(request, caller)
+            case requests.SendBatchRequest(messages=members):
+                return request.model_copy(update={"messages": _each(members, caller, self._send)})
+            case requests.GitBatchRequest(operations=members):
+                return request.model_copy(update={"operations": _each(members, caller, self._git)})
+            case requests.ReadRequest():
+                self._check(caller, Act.READ, [request.instance_id])
+            case requests.ListRequest():
+                self._check(caller, Act.SEE, request.instance_ids or [])
+            case requests.WaitRequest():
+                return self._wait(request, caller)
+            case requests.RespondRequest() | requests.InterruptRequest() | requests.RecycleRequest():
+                self._check(caller, Act.MANAGE, [request.instance_id])
+            case requests.TerminateRequest() | requests.RestartRequest():
+                self._check(caller, Act.MANAGE, request.ids)
+        return request
+
+    def _check(self, caller: InstanceRecord, act: Act, ids: Iterable[str]) -> None:
+        for instance_id in ids:
+            if not self.may(caller, act, self._registry.get(instance_id).record):
+                whom = _whom(MAY[caller.role][act])
+                raise RefusedError(f"{_subject(caller)} may {act} {whom}, not {instance_id}. {_instead(caller)}")
+
+    def _send(self, request: MemberT, caller: InstanceRecord) -> MemberT:
+        self._check(caller, Act.SEND, [request.instance_id])  # type: ignore[attr-defined]
+        return request
+
+    def _wait(self, request: requests.WaitRequest, caller: InstanceRecord) -> requests.WaitRequest:
+        """Without ids it means those below: who waits for itself waits for ever."""
+        if request.instance_ids is None:
+            below = [one for one in self._registry if relation(caller, one.record, self._registry) is Relation.BELOW]
+            return request.model_copy(
+                update={"instance_ids": [one.record.instance_id for one in below if not one.terminated]}
+            )
+        self._check(caller, Act.SEE, request.instance_ids)
+        return request
+
+    def _git(self, operation: requests.GitOperation, caller: InstanceRecord) -> requests.GitOperation:
+        """The directory must be the workspace itself: below it, a link could lead out of it."""
+        directory = os.path.normpath(operation.workspace_dir)
+        owners = (one.record for one in self._registry if str(one.record.directory) == directory)
+        if not any(self.may(caller, Act.GIT, owner) for owner in owners):
+            raise RefusedError(
+                f"{_subject(caller)} may {Act.GIT} {_whom(MAY[caller.role][Act.GIT])}: give the workingDirectory of "
+                f"one of these as list tells it. {operation.workspace_dir} is none of them."
+            )
+        return operation
+
+    def _spawn(self, request: requests.SpawnRequest, caller: InstanceRecord) -> requests.SpawnRequest:
+        startable = MAY_START[caller.role]
+        if request.role not in startable:
+            roles = " and ".join(f"{role}s" for role in startable) or "nobody"
+            raise RefusedError(f"{_subject(caller)} may start {roles}, no {request.role}. {_instead(caller)}")
+        parent = caller if request.parent_id is None else self._registry.get(request.parent_id).record
+        if relation(caller, parent, self._registry) not in _OWN_PART:
+            raise RefusedError(f"{request.parent_id} is not below you: leave parentId out, or name one that is.")
+        directory = os.path.normpath(request.work_dir)
+        if not any(_is_within(directory, own) for own in (caller.work_dir, caller.directory)):
+            raise RefusedError(
+                f"You work on {caller.work_dir}, and so do those below you: {request.work_dir} is not within it. "
+                f"{_instead(caller)}"
+            )
+        if request.env:
+            raise RefusedError("Only the user gives an instance environment variables: leave env out.")
+        mode = request.permission_mode or "default"
+        if _LOOSENESS[mode] > _LOOSENESS[caller.permission_mode]:
+            raise RefusedError(
+                f"You work in the permission mode {caller.permission_mode}, and nobody below you may ask less: not "
+                f"{mode}. Leave permissionMode out, or choose one that asks as much."
+            )
+        return request.model_copy(update={"parent_id": parent.instance_id})
+
+
+def _each(
+    members: Sequence[MemberT | Malformed], caller: InstanceRecord, check: Check[MemberT]
+) -> list[MemberT | Malformed]:
+    """The members, of which those that are refused are malformed."""
+    checked: list[MemberT | Malformed] = []
+    for member in members:
+        try:
+            checked.append(member if isinstance(member, Malformed) else check(member, caller))
+        except InvalidRequestError as error:
+            given: Any = member.model_dump(mode="json", by_alias=True) if isinstance(member, Request) else member
+            checked.append(Malformed(given, str(error)))
+    return checked
+
+
+def _with_own_id(request: Request, caller: InstanceRecord) -> Request:
+    given = getattr(request, "request_id", None)
+    return request if given is None else request.model_copy(update={"request_id": f"{caller.instance_id}/{given}"})
+
+
+def _is_within(directory: str, root: Path) -> bool:
+    return directory == str(root) or directory.startswith(f"{root}{os.sep}")
+
+
+def _whom(relations: Sequence[Relation]) -> str:
+    return " and ".join(relations) if relations else "nobody"
+
+
+def _subject(caller: InstanceRecord) -> str:
+    return f"You are {caller.instance_id}, a {caller.role}, and"
+
+
+def _instead(caller: InstanceRecord) -> str:
+    lead = caller.parent_id or "your lead"
+    if caller.role is Role.SPECIALIST:
+        return f"Tell {lead} what you need."
+    return f"For all beyond your own part of the team, ask {lead}."
