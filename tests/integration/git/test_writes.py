@@ -310,7 +310,9 @@ def test_where_refs_are_kept_in_tables_git_is_asked_for_the_branch(project: Proj
     (project.repository / ".git/HEAD").write_text("ref: refs/heads/.invalid\n")
     asked = repo.read
     repo.read = lambda *words, **more: (  # type: ignore[method-assign]
-        GitOutput(status=0, output="main\n", error="") if words[0] == "symbolic-ref" else asked(*words, **more)
+        GitOutput(status=0, output="refs/heads/main\n", error="")
+        if words[0] == "symbolic-ref"
+        else asked(*words, **more)
     )
 
     assert repo.head().branch == "main"
