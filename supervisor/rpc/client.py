@@ -126,21 +126,30 @@ class SupervisorClient(TeamVerbs):
         return self._result(verb, await self._answer(verb, arguments, on_progress))
 
     async def call_json(
-        self, verb: Verb[Any, Any], arguments: Mapping[str, Any], on_progress: ProgressCallback = ignore_progress
+        self,
+        verb: Verb[Any, Any],
+        arguments: Mapping[str, Any],
+        on_progress: ProgressCallback = ignore_progress,
+        token: str | None = None,
     ) -> dict[str, Any]:
         """``call`` for arguments that are JSON already; the supervisor checks them.
 
+        ``token``: of the instance in whose name the call is made; it may do what its role may. None: the user's call.
         The result is unchanged, unless a team of another version made it: then it is brought into this version's form.
         """
-        answer = await self._answer(verb, arguments, on_progress)
+        answer = await self._answer(verb, arguments, on_progress, token)
         if self._team_version != VERSION:
             answer = self._result(verb, answer).model_dump(mode="json", by_alias=True)
         return answer
 
     async def _answer(
-        self, verb: Verb[Any, Any], arguments: Mapping[str, Any], on_progress: ProgressCallback
+        self,
+        verb: Verb[Any, Any],
+        arguments: Mapping[str, Any],
+        on_progress: ProgressCallback,
+        token: str | None = None,
     ) -> dict[str, Any]:
-        answer: dict[str, Any] = await self._call(RetryState(verb, arguments), on_progress)
+        answer: dict[str, Any] = await self._call(RetryState(verb, arguments), on_progress, token)
         return answer
 
     def _result(self, verb: Verb[RequestT, ResultT], answer: Mapping[str, Any]) -> ResultT:
@@ -193,7 +202,7 @@ class SupervisorClient(TeamVerbs):
     def _team_version(self) -> str:
         return self._connection.team_version if self._connection is not None else ""
 
-    async def _call(self, retry_state: RetryState, on_progress: ProgressCallback) -> Any:
+    async def _call(self, retry_state: RetryState, on_progress: ProgressCallback, token: str | None) -> Any:
         verb = retry_state.verb
         closings = self._closings
         relay_losses = 0
@@ -201,7 +210,7 @@ class SupervisorClient(TeamVerbs):
             connection = await self._connection_for(retry_state)
             begun = time.monotonic()
             try:
-                return await connection.call(verb, retry_state.params(), on_progress, retry_state.left_s)
+                return await connection.call(verb, retry_state.params(), on_progress, retry_state.left_s, token)
             except FrameError as error:
                 parse(verb.request, retry_state.params())  # its error says more when the arguments are wrong
                 raise InvalidRequestError(f"Nothing was done: {error}") from error

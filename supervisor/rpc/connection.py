@@ -66,16 +66,23 @@ class GatewayConnection:
         await asyncio.wait([self._reading])
 
     async def call(
-        self, verb: Verb[Any, Any], params: Mapping[str, Any], on_progress: ProgressCallback, timeout_s: float
+        self,
+        verb: Verb[Any, Any],
+        params: Mapping[str, Any],
+        on_progress: ProgressCallback,
+        timeout_s: float,
+        token: str | None = None,
     ) -> Any:
-        """The result of the verb.
+        """The result of the verb. ``token``: of the instance in whose name this is; None: the user's.
 
         Raises the ``PhalanxError`` of the answer, ``TimeoutError``, ``ConnectionError`` when the connection ends first
         (``RequestNotSentError`` when nothing was sent), and ``FrameError`` when the request cannot be sent. A timeout
         cancels the call in the supervisor only if the verb is read-only.
         """
         call_id = next(self._ids)
-        frame = pack({"id": call_id, "verb": verb.name, "params": params})
+        frame = pack(
+            {"id": call_id, "verb": verb.name, "params": params, **({} if token is None else {"token": token})}
+        )
         call = _Call(answer=asyncio.get_running_loop().create_future(), on_progress=on_progress)
         self._calls[call_id] = call
         call.answer.add_done_callback(_retrieve_error)
