@@ -213,6 +213,8 @@ def _life_name(found: FoundAgent, journal: Journal) -> str:
 _ASKED_IN_A_TURN = frozenset({"permission", "question", "plan"})
 """Kinds of dialogs in which the interrupt key stops the turn that asks."""
 _INTERRUPT_LOOK_S = 0.1
+_END_SHOWN_S = 3.0
+"""How long after its screen is idle an agent may take to show how an interrupted turn has ended."""
 _TYPING_PATIENCE_S = 5.0
 _WRITTEN_PATIENCE_S = 2.0
 LOCK_NAME = "typist.lock"
@@ -442,16 +444,25 @@ class Instance:
             )
         if key is None or not await self._is_turn_in_sight(session):
             return False
+        conversation = session.observer.conversation
+        session.observer.read_transcript()
+        interruptions = conversation.interruptions
         await session.pane.press(key)
-        seen = False
+        idle_since = None
         deadline = time.monotonic() + timeout_s
-        while time.monotonic() < deadline:
+        while (now := time.monotonic()) < deadline:
             await asyncio.sleep(_INTERRUPT_LOOK_S)
             screen = await session.observer.look()
             if screen.composer is Composer.ABSENT or screen.busy:
                 continue
-            if not seen:  # it may only be half drawn
-                seen = True
+            if idle_since is None:  # it may only be half drawn
+                idle_since = now
+                continue
+            session.observer.read_transcript()
+            # Either the transcript says that it was interrupted, or the prompt comes back into the input box. A message
+            # that is pasted before that would be mixed with it.
+            is_shown = screen.composer is Composer.DRAFT or conversation.interruptions > interruptions
+            if not is_shown and now - idle_since < _END_SHOWN_S:
                 continue
             session.observer.change(interrupted(session.observer.state, time.monotonic()))
             session.deliverer.interrupted()

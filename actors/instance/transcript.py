@@ -64,6 +64,8 @@ class Conversation:
         """In the transcript that is followed now."""
         self._answers_read = 0
         self.last_answer = ""
+        self.interruptions = 0
+        """How many turns the transcript says were interrupted."""
 
     def open(self, path: str) -> None:
         """Begin to follow this transcript after the end of the one before; no-op if it is followed already."""
@@ -109,6 +111,7 @@ class Conversation:
             self._evidence.write(entry.text)
         if entry.refused:
             self._evidence.refuse(entry.refused, entry.text)
+        self.interruptions += entry.interrupted
         if entry.kind is EntryKind.ANSWER:
             self.answers += 1
             self.last_answer = entry.text

@@ -22,8 +22,8 @@ pytestmark = [pytest.mark.real_claude, pytest.mark.timeout(300)]
 
 
 def asked_with(api: ApiStandIn, words: str) -> list[str]:
-    """The requests to the API, as text, of conversations in which these words were said."""
-    return [text for request in api.requests if words in (text := json.dumps(request)) and '"tools"' in text]
+    """The requests to the API, as text, of conversations in which these words were said; not those for a title."""
+    return [text for request in api.requests if request.get("tools") and words in (text := json.dumps(request))]
 
 
 async def test_a_spare_claude_is_told_who_it_is_with_its_task_and_knows_nothing_of_others(
