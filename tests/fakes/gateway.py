@@ -63,7 +63,11 @@ class FakeClient(SupervisorClient):
         await self._open.wait()
 
     async def call_json(
-        self, verb: Verb[Any, Any], arguments: Mapping[str, Any], on_progress: ProgressCallback = ignore_progress
+        self,
+        verb: Verb[Any, Any],
+        arguments: Mapping[str, Any],
+        on_progress: ProgressCallback = ignore_progress,
+        token: str | None = None,
     ) -> dict[str, Any]:
         """As the supervisor does, which checks what it is asked."""
         request = parse(verb.request, arguments)

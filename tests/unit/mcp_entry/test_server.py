@@ -271,9 +271,13 @@ class BreakingClient(FakeClient):
         self.breaks = breaks
 
     async def call_json(
-        self, verb: Verb[Any, Any], arguments: Mapping[str, Any], on_progress: ProgressCallback = ignore_progress
+        self,
+        verb: Verb[Any, Any],
+        arguments: Mapping[str, Any],
+        on_progress: ProgressCallback = ignore_progress,
+        token: str | None = None,
     ) -> dict[str, Any]:
-        answer = await super().call_json(verb, arguments, on_progress)
+        answer = await super().call_json(verb, arguments, on_progress, token)
         if self.breaks:
             self.breaks -= 1
             self.lose()
