@@ -66,13 +66,18 @@ def _open_alone(path: Path) -> tuple[int, Path]:
     while True:
         unfinished = path.with_name(f"{name}{number or ''}")
         descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o600)
-        if try_flock(descriptor):
-            with suppress(FileNotFoundError):  # another writer has renamed it
-                if os.path.samestat(os.fstat(descriptor), unfinished.lstat()):
-                    return descriptor, unfinished
-        else:
-            number += 1
-        os.close(descriptor)
+        alone = False
+        try:
+            if try_flock(descriptor):
+                with suppress(FileNotFoundError):  # another writer has renamed it
+                    alone = os.path.samestat(os.fstat(descriptor), unfinished.lstat())
+            else:
+                number += 1
+        finally:
+            if not alone:
+                os.close(descriptor)
+        if alone:
+            return descriptor, unfinished
 
 
 def write_private(path: Path, text: str) -> None:

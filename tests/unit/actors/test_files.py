@@ -7,6 +7,7 @@ import os
 import stat
 import subprocess
 import sys
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -155,13 +156,19 @@ input()
     lock.release()
 
 
+@pytest.mark.parametrize(
+    "locks",
+    [lambda path: FileLock(path).try_acquire(), lambda path: replace_file(path, "text")],
+    ids=["lock", "replace"],
+)
 def test_a_lock_that_the_file_system_refuses_leaves_no_file_open(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, locks: Callable[[Path], object]
 ) -> None:
     def refuse(*_: object) -> None:
         raise OSError(errno.ENOLCK, "No locks available")
 
     monkeypatch.setattr(fcntl, "flock", refuse)
     with pytest.raises(OSError, match="No locks"):
-        FileLock(tmp_path / "lock").try_acquire()
-    assert str(tmp_path / "lock") not in [os.path.realpath(each) for each in Path("/proc/self/fd").iterdir()]
+        locks(tmp_path / "lock")
+    opened = [os.path.realpath(each) for each in Path("/proc/self/fd").iterdir()]
+    assert not [path for path in opened if path.startswith(str(tmp_path / "lock"))]
