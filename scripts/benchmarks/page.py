@@ -28,6 +28,7 @@ _HEAD = """# Performance
 Made by `scripts/bench`; run it to get the figures of your machine (`scripts/bench PART` makes one part anew: {names}).
 Times drift with the machine and with what else it does; ratios are taken within one run and hold better. A run fails
 when a result is not proved at the receiver. The samples behind the tables are in [performance/](performance/).
+What the redraw of the code changed is in [performance/redraw.md](performance/redraw.md).
 """
 _LONGEST_LEVEL_LABEL = 14
 _STYLE = Style(
