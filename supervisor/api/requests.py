@@ -218,10 +218,19 @@ class SpawnRequest(Request):
     permission_mode: PermissionMode | None = Field(
         default=None, description="Which tool calls it may make without asking; default, which asks (see respond)."
     )
+    answers: Literal["permissions"] | None = Field(
+        default=None, description="It answers permission requests of those below it."
+    )
     env: dict[VariableName, str] = Field(
         default_factory=dict, description="Environment variables, on top of the team's."
     )
     request_id: RequestId | None = Field(default=None, description=REQUEST_ID_USE)
+
+    @model_validator(mode="after")
+    def _answers_to_somebody(self) -> Self:
+        if self.answers is not None and self.role is Role.SPECIALIST:
+            raise PydanticCustomError("nobody_below", "answers is for executives and managers: nobody asks a specialist")
+        return self
 
 
 def _of_a_batch(member: SpawnRequest) -> SpawnRequest:
