@@ -13,11 +13,12 @@ from supervisor.cluster.migration import Drainer, Failover, WorkSync
 from supervisor.cluster.router import HostRouter
 from supervisor.cluster.scheduler import HostScheduler
 from supervisor.cluster.service import ClusterService, HostConnector, NoClusterService
+from supervisor.events.service import EventService
 from supervisor.git.service import GitService, RemoteGit
 from supervisor.metrics.autotune import CapTuningLoop
 from supervisor.metrics.metrics import MetricsRecorder
 from supervisor.metrics.monitor import Hosts, Monitor
-from supervisor.metrics.service import AlertLoop, EventFeed, HistoryStore, MetricsService
+from supervisor.metrics.service import AlertLoop, HistoryStore, MetricsService
 from supervisor.pool.makers import ActorMaker, AgentMaker, WorktreeMaker
 from supervisor.pool.placement import SparePlacement, StaleSpareCleaner
 from supervisor.pool.service import OrderBook, Pools, this_boot
@@ -133,9 +134,9 @@ def build_supervisor(
         no_memory=lambda: memory.warning,
     )
     history = HistoryStore(recorder, fenced, team.unreadable)
-    feed = EventFeed()
     cap_tuning = CapTuningLoop(live_settings, permits, recorder, hosts)
 
+    access = Access(team.registry, siblings_may_send=settings.siblings_may_send)
     cluster_service: VerbService = NoClusterService()
     if scheduler is not None and router is not None:
         cluster_service = ClusterService(
@@ -159,7 +160,7 @@ def build_supervisor(
         store=fenced,
         team=team,
         permits=permits,
-        access=Access(team.registry, siblings_may_send=settings.siblings_may_send),
+        access=access,
         queries=Queries(team, host),
         spawner=spawner,
         lifecycle=lifecycle,
@@ -171,7 +172,8 @@ def build_supervisor(
         services=(
             git,
             GcService(team, GarbageCollector(home, team, host, lifecycle)),
-            MetricsService(monitor, recorder, history, AlertLoop(monitor, feed), feed, cap_tuning),
+            MetricsService(monitor, recorder, history, cap_tuning),
+            EventService(team.events, team.registry, access, AlertLoop(monitor, team.events)),
             SettingsService(home, live_settings, cap_tuning, TunableValues.of(settings.configured)),
             # Before the pools, which ask for their spares where they are.
             cluster_service,

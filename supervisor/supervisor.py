@@ -107,6 +107,7 @@ class Supervisor:
         await self._recycling.stop()
         await self._team.links.leave_all()
         await self._team.outbox.stop()
+        await self._team.events.stop()
         await self._store.close()
 
     def warn_of(self, warning: Callable[[], str]) -> None:
@@ -256,7 +257,7 @@ class Supervisor:
             home=str(self._home.root),
             version=VERSION,
             supervisor_pid=os.getpid(),
-            started_at=views.iso(self._started_at),
+            started_at=results.iso(self._started_at),
             store=self._store.health.description,
             warnings=self._team.warnings,
             resumable=[member.record.instance_id for member in self._team.registry if member.record.resumable],

@@ -60,7 +60,19 @@ PermissionMode = Literal["default", "manual", "acceptEdits", "auto", "dontAsk", 
 """Claude Code's; ``manual`` is the newer name of ``default``."""
 Until = Literal["idle", "any_idle", "needs_attention"]
 Profile = Literal["small", "medium", "large", "very-large"]
-EventKind = Literal["performance-alert", "health-check"]
+EventKind = Literal[
+    "became_idle",
+    "needs_attention",
+    "failed",
+    "message_final",
+    "merged",
+    "conflict",
+    "limit_reached",
+    "alert",
+    "health-check",
+]
+STORED_KINDS: tuple[EventKind, ...] = tuple(kind for kind in get_args(EventKind) if kind != "health-check")
+"""Of the events that are numbered and kept."""
 GitType = Literal["status", "branch", "tag", "checkout", "commit", "merge", "diff", "log", "worktree"]
 
 
@@ -527,9 +539,12 @@ class EventsRequest(Request):
     """Wait for what the team tells of itself."""
 
     cursor: Reference | None = Field(
-        default=None, description="Of the last answer; without it only what happens from now on."
+        default=None, description="Of the last answer, or the number of an event; without it what happens from now on."
     )
-    kinds: list[EventKind] = Field(default=["performance-alert", "health-check"], min_length=1)
+    kinds: list[EventKind] = Field(default=list(STORED_KINDS), min_length=1)
+    instance_ids: list[InstanceId] | None = Field(
+        default=None, min_length=1, max_length=MAX_BATCH_MEMBERS, description="Only events of these."
+    )
     timeout_seconds: WaitSeconds = 60.0
 
 

@@ -9,6 +9,9 @@ MESSAGE_PREFIX = "message/"
 RECEIPT_PREFIX = "receipt/"
 REQUEST_PREFIX = "request/"
 PERFORMANCE_PREFIX = "performance/"
+EVENT_PREFIX = "event/"
+DUE_EVENT_PREFIX = "due-event/"
+TOLD_PREFIX = "told/"
 LAST_NUMBER = "team/last_number"
 """The highest number that an instance of this team has ever had."""
 LAST_SPARE = "team/last_spare"
@@ -39,6 +42,25 @@ def request(request_id: str) -> str:
 def performance(start: float) -> str:
     """The metrics of the five minutes that begin at ``start``, in seconds since the epoch."""
     return f"{PERFORMANCE_PREFIX}{start:.0f}"
+
+
+def event(number: int) -> str:
+    """An event of the team's stream; keys sort as the numbers do."""
+    return f"{EVENT_PREFIX}{number:015}"
+
+
+def event_number(key: str) -> int:
+    return int(key.removeprefix(EVENT_PREFIX))
+
+
+def due_event(identity: str) -> str:
+    """An event that has happened and has no number yet."""
+    return DUE_EVENT_PREFIX + identity
+
+
+def told(instance_id: str) -> str:
+    """What the stream has told last of this instance."""
+    return TOLD_PREFIX + instance_id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -174,7 +174,10 @@ class Access:
 
     def seen_by(self, caller: InstanceRecord) -> Sequence[Member]:
         """Whom the caller may list."""
-        return [member for member in self._registry if self.may(caller, Act.SEE, member.record)]
+        return [member for member in self._registry if self.may_see(caller, member.record)]
+
+    def may_see(self, caller: InstanceRecord, other: InstanceRecord) -> bool:
+        return self.may(caller, Act.SEE, other)
 
     def checked(self, verb: str, request: Request, caller: InstanceRecord) -> Request:
         """The request as the caller may make it.
