@@ -14,6 +14,7 @@ from supervisor.cluster.router import HostRouter
 from supervisor.cluster.scheduler import HostScheduler
 from supervisor.cluster.service import ClusterService, HostConnector, NoClusterService
 from supervisor.events.service import EventService
+from supervisor.events.telling import LeadNotifier
 from supervisor.git.service import GitService, RemoteGit
 from supervisor.metrics.autotune import CapTuningLoop
 from supervisor.metrics.metrics import MetricsRecorder
@@ -137,6 +138,9 @@ def build_supervisor(
     cap_tuning = CapTuningLoop(live_settings, permits, recorder, hosts)
 
     access = Access(team.registry, siblings_may_send=settings.siblings_may_send)
+    notifier = LeadNotifier(
+        team, PreservingStore(fenced, team.unreadable), on=settings.tell_leads, auto_restart=settings.resumes
+    )
     cluster_service: VerbService = NoClusterService()
     if scheduler is not None and router is not None:
         cluster_service = ClusterService(
@@ -168,12 +172,14 @@ def build_supervisor(
         recycling=ContextRecycler(
             team, lifecycle, context_tokens=settings.recycle_context_tokens, tasks=settings.recycle_after_tasks
         ),
+        notifier=notifier,
         recovery=Recovery(team, host, factory, scheduler, adopter, rollback, lifecycle, pools.actors),
         services=(
             git,
             GcService(team, GarbageCollector(home, team, host, lifecycle)),
             MetricsService(monitor, recorder, history, cap_tuning),
             EventService(team.events, team.registry, access, AlertLoop(monitor, team.events)),
+            notifier,
             SettingsService(home, live_settings, cap_tuning, TunableValues.of(settings.configured)),
             # Before the pools, which ask for their spares where they are.
             cluster_service,

@@ -63,6 +63,11 @@ class EventStream:
         """Of now: what is published from now on comes after it."""
         return str(self._last)
 
+    @property
+    def unstored(self) -> bool:
+        """Something was published that is not told so far."""
+        return bool(self._waiting)
+
     async def load(self) -> None:
         """Takes in the events of earlier supervisors and publishes those that were due. Raises ``StoreError``."""
         stored = await self._store.load(keys.EVENT_PREFIX)

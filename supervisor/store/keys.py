@@ -12,12 +12,15 @@ PERFORMANCE_PREFIX = "performance/"
 EVENT_PREFIX = "event/"
 DUE_EVENT_PREFIX = "due-event/"
 TOLD_PREFIX = "told/"
+LEAD_TOLD_PREFIX = "lead-told/"
 LAST_NUMBER = "team/last_number"
 """The highest number that an instance of this team has ever had."""
 LAST_SPARE = "team/last_spare"
 """The highest number that a spare of this team has ever had."""
 POOL_ORDERS = "pool/orders"
 """Which spares are ordered, see ``pool.service``."""
+LEADS_TOLD_SINCE = "team/leads_told_since"
+"""The number of the event after which leads are told, see ``events.telling``."""
 RESTORED = "team/restored"
 """The mirror that the state was restored from, see ``base.origin_record``."""
 
@@ -61,6 +64,11 @@ def due_event(identity: str) -> str:
 def told(instance_id: str) -> str:
     """What the stream has told last of this instance."""
     return TOLD_PREFIX + instance_id
+
+
+def lead_told(instance_id: str) -> str:
+    """How far its lead knows what happened to this instance."""
+    return LEAD_TOLD_PREFIX + instance_id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
