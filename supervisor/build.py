@@ -179,11 +179,11 @@ def build_supervisor(
             GcService(team, GarbageCollector(home, team, host, lifecycle)),
             MetricsService(monitor, recorder, history, cap_tuning),
             EventService(team.events, team.registry, access, AlertLoop(monitor, team.events)),
-            notifier,
             SettingsService(home, live_settings, cap_tuning, TunableValues.of(settings.configured)),
             # Before the pools, which ask for their spares where they are.
             cluster_service,
             pools,
+            notifier,
         ),
         on_shutdown=at_the_end,
     )

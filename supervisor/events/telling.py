@@ -474,14 +474,16 @@ def text_of(events: Sequence[TeamEvent], team: Team) -> str:
     """The message that tells these events. What agents said is quoted, so that no line of it looks like one of ours."""
     most_urgent = sorted(events, key=lambda event: (_URGENCY.get(event.kind, 1), event.number))
     told, named = most_urgent[:MOST_TOLD], most_urgent[MOST_TOLD:]
-    share = max(_SHORTEST, LONGEST // len(told))
+    asked = sum(event.kind == "needs_attention" for event in told)
+    share, of_question = (max(_SHORTEST, LONGEST // number) for number in (len(told), max(asked, 1)))
     ends = {event.instance_id: event.number for event in events if event.kind == "became_idle"}
     lines: list[str] = []
     for event in told:
         member = team.registry.find(event.instance_id or "")
         runs = member is not None and member.alive
         is_idle = member is not None and member.status in IDLE and ends.get(event.instance_id) == event.number
-        lines += [_headline(event, is_idle=is_idle, runs=runs), *_quoted(event.text or "", share)]
+        longest = of_question if event.kind == "needs_attention" else share
+        lines += [_headline(event, is_idle=is_idle, runs=runs), *_quoted(event.text, longest)]
         if event.permission_id:
             lines.append(f"Answer with respond, permissionId {event.permission_id}.")
     if named:
@@ -500,7 +502,7 @@ def _headline(event: TeamEvent, *, is_idle: bool, runs: bool) -> str:
             words = "is idle" if is_idle else "ended a turn"
             return f"{who} {words}. Its answer:" if event.text else f"{who} {words} without an answer."
         case "needs_attention" if event.permission_id:
-            return f"{who} asks:"
+            return f"{who} waits for an answer:"
         case "needs_attention":
             return f"{who} needs attention:"
         case "failed" if runs:

@@ -297,7 +297,7 @@ async def test_a_question_goes_to_the_lead_with_what_it_needs_for_the_answer(sce
     await scene.asks(SPEC, "AskUserQuestion", "q1")
 
     assert scene.told(MGR) == [
-        f"{SPEC} asks:\n> AskUserQuestion: what it asks\nAnswer with respond, permissionId q1."
+        f"{SPEC} waits for an answer:\n> AskUserQuestion: what it asks\nAnswer with respond, permissionId q1."
     ]
 
 
