@@ -165,7 +165,7 @@ def build_supervisor(
         team=team,
         permits=permits,
         access=access,
-        queries=Queries(team, host),
+        queries=Queries(team, host, notifier.is_to_be_told),
         spawner=spawner,
         lifecycle=lifecycle,
         auto_restart=auto_restart,

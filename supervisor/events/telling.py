@@ -216,6 +216,18 @@ class LeadNotifier:
         is_readers = lead is not None and lead.record.instance_id == reader
         return event.kind == "became_idle" and is_readers and happened_at <= read_at
 
+    def is_to_be_told(self, lead: Member) -> bool:
+        """It stands at its prompt, and something has just happened below it that is on its way to it."""
+        instance_id = lead.record.instance_id
+        if not self._on or not lead.alive or not self._team.registry.children(instance_id):
+            return False
+        return self._is_behind or (bool(self._pending) and instance_id in self._due())
+
+    @property
+    def _is_behind(self) -> bool:
+        """Something has happened that is not taken in yet."""
+        return self._stream.unstored or self._heard != self._stream.cursor
+
     # What a lead has seen for itself
 
     async def has_read(self, reader: str, instance_id: str, at: float) -> None:
@@ -242,21 +254,27 @@ class LeadNotifier:
         ]
         if not seen:
             return
+        self._note_told(seen)
         self._take_off(seen)
         with suppress(StoreError):  # then it may be told once more, after a crash
             await self._store.save(self._stored(event.instance_id or "" for event in seen))
 
-    def _take_off(self, events: Iterable[TeamEvent]) -> None:
-        """These are settled."""
+    def _note_told(self, events: Sequence[TeamEvent]) -> None:
+        """These are settled; what is pending of the same instances besides is not."""
+        numbers = {event.number for event in events}
         for event in events:
-            self._pending.pop(event.number, None)
             told = self._told.get(event.instance_id or "", _NOTHING)
             self._told[event.instance_id or ""] = replace(told, number=max(told.number, event.number))
         for instance_id in {event.instance_id or "" for event in events}:
             told = self._told[instance_id]
-            waits = (number for number, event in self._pending.items() if event.instance_id == instance_id)
-            self._told[instance_id] = replace(told, left=frozenset(n for n in waits if n <= told.number))
+            waits = {number for number, event in self._pending.items() if event.instance_id == instance_id} - numbers
+            left = frozenset(number for number in waits if number <= told.number)
+            self._told[instance_id] = replace(told, left=left)
             self._unstored.add(instance_id)
+
+    def _take_off(self, events: Iterable[TeamEvent]) -> None:
+        for event in events:
+            self._pending.pop(event.number, None)
 
     def _is_lead(self, instance_id: str, event: TeamEvent) -> bool:
         lead = self._lead_of(event)
@@ -317,7 +335,7 @@ class LeadNotifier:
             return False
         before = dict(self._told), set(self._unstored)
         for lead, each in sent.items():
-            self._take_off(each.events)
+            self._note_told(each.events)
             for instance_id in {event.instance_id or "" for event in each.events}:
                 numbers = frozenset(event.number for event in each.events if event.instance_id == instance_id)
                 told = replace(self._told[instance_id], sent=numbers, message_id=each.message_id, lead=lead)
@@ -327,12 +345,11 @@ class LeadNotifier:
             await self._team.outbox.accept(messages, Writes(records=self._stored(stored)))
         except StoreError:
             self._told, self._unstored = before
-            for each in sent.values():
-                self._pending |= {event.number: event for event in each.events}
             raise
         self._unstored -= stored
         self._sent |= sent
         for lead, each in sent.items():
+            self._take_off(each.events)  # only now: until then they are on their way
             self._asked |= {one.number: (one, lead) for one in each.events if one.kind == "needs_attention"}
         return True
 
@@ -432,8 +449,7 @@ class LeadNotifier:
         below = [*self._team.registry.below(instance_id)]
         if not below:
             return True
-        unheard = self._stream.unstored or self._heard != self._stream.cursor
-        if instance_id in awaiting or unheard:  # which may be about those below it
+        if instance_id in awaiting or self._is_behind:  # which may be about those below it
             return False
         return all(is_settled(self._team, one) for one in (self._team.registry.get(instance_id), *below))
 
