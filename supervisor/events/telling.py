@@ -96,7 +96,7 @@ _NOTHING = Told()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Sent:
-    message_id: str
+    lead: str
     events: Sequence[TeamEvent]
 
 
@@ -119,7 +119,7 @@ class LeadNotifier:
         self._unstored: set[str] = set()
         """Instances of which the store has an older ``Told``."""
         self._sent: dict[str, _Sent] = {}
-        """By lead: the message that is under way to it."""
+        """By id: the messages that are under way, one to each lead."""
         self._tries: dict[str, int] = {}
         """By lead: how many messages in a row have failed."""
         self._asked: dict[int, tuple[TeamEvent, str]] = {}
@@ -186,19 +186,16 @@ class LeadNotifier:
                 gone.append(key)
                 continue
             self._told[instance_id] = told
-            self._restore_sent(told, [event for event in of_instance[instance_id] if event.number in told.sent])
+            sent = [event for event in of_instance[instance_id] if event.number in told.sent]
+            if sent:  # the first look finds out what became of the message
+                earlier = self._sent.get(told.message_id)
+                both = [*(earlier.events if earlier else ()), *sent]
+                self._sent[told.message_id] = _Sent(lead=told.lead, events=both)
             asked = [event for event in of_instance[instance_id] if event.kind == "needs_attention"]
             if asked and told.lead and told.covers(asked[-1].number):
                 self._asked[asked[-1].number] = (asked[-1], told.lead)
         if gone:
             await self._store.save({}, gone)
-
-    def _restore_sent(self, told: Told, events: Sequence[TeamEvent]) -> None:
-        """``_settle`` finds out what became of the message."""
-        if events:
-            earlier = self._sent.get(told.lead)
-            both = [*(earlier.events if earlier else ()), *events]
-            self._sent[told.lead] = _Sent(message_id=told.message_id, events=both)
 
     async def end(self) -> None:
         await self._tasks.end()
@@ -330,15 +327,15 @@ class LeadNotifier:
             (message,) = self._team.outbox.check([given], SENDER, time.time())
             if isinstance(message, Message):  # it has not just ended
                 messages.append(message)
-                sent[lead] = _Sent(message_id=message.id, events=events)
+                sent[message.id] = _Sent(lead=lead, events=events)
         if not messages:
             return False
         before = dict(self._told), set(self._unstored)
-        for lead, each in sent.items():
+        for message_id, each in sent.items():
             self._note_told(each.events)
             for instance_id in {event.instance_id or "" for event in each.events}:
                 numbers = frozenset(event.number for event in each.events if event.instance_id == instance_id)
-                told = replace(self._told[instance_id], sent=numbers, message_id=each.message_id, lead=lead)
+                told = replace(self._told[instance_id], sent=numbers, message_id=message_id, lead=each.lead)
                 self._told[instance_id] = told
         stored = self._unstored.copy()
         try:
@@ -348,22 +345,23 @@ class LeadNotifier:
             raise
         self._unstored -= stored
         self._sent |= sent
-        for lead, each in sent.items():
+        for each in sent.values():
             self._take_off(each.events)  # only now: until then they are on their way
-            self._asked |= {one.number: (one, lead) for one in each.events if one.kind == "needs_attention"}
+            self._asked |= {one.number: (one, each.lead) for one in each.events if one.kind == "needs_attention"}
         return True
 
     def _settle(self) -> None:
         """What became of the messages that were under way."""
-        for lead, sent in [*self._sent.items()]:
-            receipt = self._team.outbox.receipt(sent.message_id)
+        for message_id, sent in [*self._sent.items()]:
+            receipt = self._team.outbox.receipt(message_id)
             if receipt is not None and not receipt.final:
                 continue
-            del self._sent[lead]
-            tries = self._tries.pop(lead, 0) + 1
-            again = receipt is None or (self._is_to_be_told_again(lead, receipt) and tries < _MOST_TRIES)
+            del self._sent[message_id]
+            tries = self._tries.pop(sent.lead, 0) + 1
+            # Without a receipt it was never accepted: a disk that hung had stored a part of what it was given.
+            again = receipt is None or (self._is_to_be_told_again(sent.lead, receipt) and tries < _MOST_TRIES)
             if again:
-                self._tries[lead] = tries
+                self._tries[sent.lead] = tries
                 self._pending |= {event.number: event for event in sent.events}
             for instance_id in {event.instance_id or "" for event in sent.events}:
                 told = self._told[instance_id]
@@ -380,7 +378,7 @@ class LeadNotifier:
             return
         if member is None or self._is_over(event, member):
             del self._asked[number]
-        elif self._is_gone(lead) and lead not in self._sent:
+        elif self._is_gone(lead) and not self._is_under_way_to(lead):
             del self._asked[number]
             self._pending[number] = event
 
@@ -397,11 +395,15 @@ class LeadNotifier:
     def _due(self) -> dict[str, list[TeamEvent]]:
         """By lead: what it can be told now. What is nobody's any more, or is over, is forgotten."""
         leads: dict[int, Member] = {}
+        of_all: dict[object, Member | None] = {}
         for event in [*self._pending.values()]:
             member = self._team.registry.find(event.instance_id or "")
             if member is not None and self._is_unknown(event, member):
                 continue
-            lead = self._lead_of(event)
+            alike = (event.instance_id, event.kind, event.permission_id, event.sender)
+            if alike not in of_all:
+                of_all[alike] = self._lead_of(event)
+            lead = of_all[alike]
             if member is None or lead is None or self._is_over(event, member):
                 del self._pending[event.number]
             else:
@@ -425,7 +427,10 @@ class LeadNotifier:
     def _can_be_told(self, lead: Member) -> bool:
         instance_id = lead.record.instance_id
         at_its_prompt = lead.snapshot.status is Status.READY and self._team.links.has(instance_id)
-        return at_its_prompt and not lead.coming_back and instance_id not in self._sent
+        return at_its_prompt and not lead.coming_back and not self._is_under_way_to(instance_id)
+
+    def _is_under_way_to(self, lead: str) -> bool:
+        return any(sent.lead == lead for sent in self._sent.values())
 
     def _is_unknown(self, event: TeamEvent, member: Member) -> bool:
         """What it asks, and whether that still waits, cannot be told: the team has just come back."""
