@@ -96,7 +96,9 @@ async def _now(client: SupervisorClient) -> str:
 async def _proof_at(client: SupervisorClient, lead: str, cursor: str) -> float:
     """When the next message of the team to this lead was proved."""
     while True:
-        request = requests.EventsRequest(cursor=cursor, kinds=["message_final"], instance_ids=[lead], timeout_seconds=60)
+        request = requests.EventsRequest(
+            cursor=cursor, kinds=["message_final"], instance_ids=[lead], timeout_seconds=60
+        )
         answer = await client.next_events(request)
         if not answer.events:
             raise RuntimeError(f"{lead} was told nothing")

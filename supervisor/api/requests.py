@@ -241,7 +241,9 @@ class SpawnRequest(Request):
     @model_validator(mode="after")
     def _answers_to_somebody(self) -> Self:
         if self.answers is not None and self.role is Role.SPECIALIST:
-            raise PydanticCustomError("nobody_below", "answers is for executives and managers: nobody asks a specialist")
+            raise PydanticCustomError(
+                "nobody_below", "answers is for executives and managers: nobody asks a specialist"
+            )
         return self
 
 

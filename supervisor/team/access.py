@@ -5,10 +5,10 @@ the verb runs. Who calls without a token is the user and may do everything. Nobo
 What is refused says what the role may do instead. A member of a batch that is refused fails alone.
 
 Whoever allows a tool call does so with the rights of the user. So of what ``respond`` answers, an instance answers only
-questions (``AskUserQuestion``, whose answer is words), unless the user had it started to answer permissions. Then it may
-allow nothing that its own permission mode refuses outright, and it names the request, so that it answers none that it
-has not seen. The rules of the user's settings that deny tools are not known here; Claude Code applies the same ones to
-those below.
+questions (``AskUserQuestion``, whose answer is words), unless the user had it started to answer permissions. Then it
+may allow nothing that its own permission mode refuses outright, and it names the request, so that it answers none that
+it has not seen. The rules of the user's settings that deny tools are not known here; Claude Code applies the same ones
+to those below.
 """
 
 from __future__ import annotations
@@ -243,8 +243,8 @@ class Access:
             )
         if request.decision != "deny" and caller.permission_mode in _REFUSES:
             raise RefusedError(
-                f"You work in the permission mode {caller.permission_mode}, in which you could not do this yourself, so "
-                "you cannot allow it. Deny it with a message, or leave it to the user, who sees the request."
+                f"You work in the permission mode {caller.permission_mode}, in which you could not do this yourself, "
+                "so you cannot allow it. Deny it with a message, or leave it to the user, who sees the request."
             )
         return request
 

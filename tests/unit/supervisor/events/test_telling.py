@@ -578,9 +578,7 @@ async def test_every_answer_is_told_once_wherever_the_supervisor_is_killed(stop_
         await settled()
     told = Counter(line for agent in agents.values() for text in agent.told for line in text.splitlines())
     assert set(published) <= stored
-    assert {answer: told[f"> {answer}"] for _, answer in due} == {
-        answer: int(answer in stored) for _, answer in due
-    }
+    assert {answer: told[f"> {answer}"] for _, answer in due} == {answer: int(answer in stored) for _, answer in due}
     await last.end()
 
 

@@ -55,9 +55,7 @@ class Scene:
             self.add(name, role, parent)
         self.access = Access(self.registry, siblings_may_send=siblings_may_send)
 
-    def add(
-        self, name: str, role: Role, parent: str | None, permission_mode: Any = None, answers: Any = None
-    ) -> None:
+    def add(self, name: str, role: Role, parent: str | None, permission_mode: Any = None, answers: Any = None) -> None:
         request = requests.SpawnRequest(
             role=role,
             work_dir=str(PROJECT),
@@ -172,8 +170,10 @@ def test_a_lead_that_does_not_answer_permissions_neither_allows_nor_denies(scene
 def test_a_lead_that_answers_permissions_does_so_for_those_below_it(scene: Scene, other: str) -> None:
     scene.add("boss", Role.MANAGER, "exec", answers="permissions")
     scene.add("below", Role.SPECIALIST, "boss")
-    requested = {name: requests.RespondRequest(instance_id=scene.ids[name], decision="allow", permission_id="p1")
-                 for name in (other, "below", "boss")}
+    requested = {
+        name: requests.RespondRequest(instance_id=scene.ids[name], decision="allow", permission_id="p1")
+        for name in (other, "below", "boss")
+    }
     for name in requested:
         scene.asks(name)
 
