@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -160,7 +161,7 @@ class Scene:
         return self.team.registry.get(instance_id)
 
     async def publish(self, kind: Any, instance_id: str, text: str = "", **more: Any) -> None:
-        at = more.pop("at", 100.0)
+        at = time.time() + more.pop("later_s", 0.0)
         await self.team.events.publish(TeamEvent(kind=kind, at=iso(at), instance_id=instance_id, text=text, **more))
         await settled()
 
@@ -244,10 +245,10 @@ async def test_no_second_message_is_made_while_one_is_held(scene: Scene) -> None
 async def test_an_answer_that_the_lead_has_read_is_not_told(scene: Scene) -> None:
     scene.agents[MGR].becomes(BUSY)
     await scene.finishes(SPEC, "read in time")
-    await scene.notifier.has_read(MGR, SPEC, 100.0)
-    await scene.notifier.has_read(MGR, SIBLING, 100.0)
-    await scene.publish("became_idle", SIBLING, "read before it was an event", at=99.0)
-    await scene.publish("became_idle", SIBLING, "said later", at=101.0)
+    await scene.notifier.has_read(MGR, SPEC, time.time())
+    await scene.notifier.has_read(MGR, SIBLING, time.time())
+    await scene.publish("became_idle", SIBLING, "read before it was an event", later_s=-1.0)
+    await scene.publish("became_idle", SIBLING, "said later", later_s=1.0)
     await scene.finishes(COUSIN, "of another manager")
 
     scene.agents[MGR].becomes(READY)
@@ -260,7 +261,7 @@ async def test_what_somebody_else_has_read_is_told(scene: Scene) -> None:
     scene.agents[MGR].becomes(BUSY)
     await scene.finishes(SPEC, "the answer")
     for reader in ("", EXEC, SIBLING):
-        await scene.notifier.has_read(reader, SPEC, 200.0)
+        await scene.notifier.has_read(reader, SPEC, time.time() + 1)
 
     scene.agents[MGR].becomes(READY)
     await settled()
@@ -553,7 +554,7 @@ async def test_every_answer_is_told_once_wherever_the_supervisor_is_killed(stop_
         await killed.load()
         for instance_id, answer in due:
             await killed.team.events.publish(
-                TeamEvent(kind="became_idle", at=iso(100.0), instance_id=instance_id, text=answer)
+                TeamEvent(kind="became_idle", at=iso(time.time()), instance_id=instance_id, text=answer)
             )
             published.append(answer)
             await asyncio.sleep(0.005)
