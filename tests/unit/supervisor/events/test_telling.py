@@ -123,6 +123,8 @@ class Scene:
         self.agents = agents
         self.store = store
         self.team = Team(store)
+        self._answers: dict[str, str] = {}
+        self.team.subscribe_reports(self._detect)
         options = {"on": True, "auto_restart": False, **settings}
         self.notifier = LeadNotifier(self.team, store, **options)
 
@@ -166,9 +168,17 @@ class Scene:
         await settled()
 
     async def finishes(self, instance_id: str, answer: str) -> None:
+        self._answers[instance_id] = answer
         self.agents[instance_id].becomes(READY)
         await settled()
-        await self.publish("became_idle", instance_id, answer)
+
+    def _detect(self, member: Member, report: Report) -> None:
+        """The event is published with the report that shows it."""
+        instance_id = member.record.instance_id
+        if report.snapshot.status is Status.READY and instance_id in self._answers:
+            text = self._answers.pop(instance_id)
+            event = TeamEvent(kind="became_idle", at=iso(time.time()), instance_id=instance_id, text=text)
+            self.team.events.publish_soon(event)
 
     async def asks(self, instance_id: str, tool: str, request_id: str) -> None:
         asked = PendingPermission(request_id=request_id, tool=tool, tool_input={})
@@ -406,13 +416,13 @@ async def test_a_manager_has_not_finished_while_the_end_of_one_below_it_is_just_
     scene.agents[SPEC].becomes(BUSY)
     await scene.finishes(MGR, "I have handed out the work")
     scene.store.gate.clear()
-    scene.agents[SPEC].becomes(READY)
-    ending = asyncio.create_task(scene.publish("became_idle", SPEC, "done"))
-    await settled()
+    await scene.finishes(SPEC, "done")
+    assert scene.notifier.is_to_be_told(scene.member(MGR))
     scene.store.gate.set()
-    await ending
+    await settled()
 
     assert (len(scene.told(MGR)), scene.told(EXEC)) == (1, [])
+    assert not scene.notifier.is_to_be_told(scene.member(MGR))
 
 
 async def test_a_manager_whose_specialist_waits_for_a_person_has_finished(scene: Scene) -> None:
