@@ -413,15 +413,15 @@ class LeadNotifier:
         due: defaultdict[str, list[TeamEvent]] = defaultdict(list)
         told_to: dict[str | None, str] = {}
         for number in sorted(leads):
-            event, lead = self._pending[number], leads[number].record.instance_id
+            event, lead_id = self._pending[number], leads[number].record.instance_id
             # One message at a time tells of an instance: its record names one.
-            if event.instance_id in under_way or told_to.get(event.instance_id, lead) != lead:
+            if event.instance_id in under_way or told_to.get(event.instance_id, lead_id) != lead_id:
                 continue
             if not self._can_be_told(leads[number]):
                 continue
             if event.kind != "became_idle" or self._has_finished(event.instance_id or "", awaiting):
-                due[lead].append(event)
-                told_to[event.instance_id] = lead
+                due[lead_id].append(event)
+                told_to[event.instance_id] = lead_id
         return due
 
     def _can_be_told(self, lead: Member) -> bool:

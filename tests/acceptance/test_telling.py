@@ -126,8 +126,9 @@ async def test_each_end_of_a_turn_is_told_once_to_the_lead_in_its_conversation(t
             await tree.quiet()
 
         told, ends = await tree.told(), await tree.ends()
+        print("told:", dict(told))
         assert told == ends
-        assert all(ends[leaf] == ROUNDS + 1 for leaf in tree.leaves)
+        assert [ends[leaf] for leaf in tree.leaves] == [ROUNDS + 1] * len(tree.leaves)
         assert await tree.answers_told() == {f"task-{number}": 1 for number in range(1, tree.tasks + 1)}
 
 
