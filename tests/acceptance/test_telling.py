@@ -121,6 +121,7 @@ async def test_each_end_of_a_turn_is_told_once_to_the_lead_in_its_conversation(t
     async with await team.connect() as client:
         tree = Tree(team, client)
         await tree.build()
+        await tree.quiet()
         for _ in range(ROUNDS):
             await tree.hand_out()
             await tree.quiet()
