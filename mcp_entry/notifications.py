@@ -75,7 +75,7 @@ class AlertForwarder:
 
     def _kinds(self) -> list[EventKind]:
         least = _LEVELS.index(self._level)
-        kinds: list[EventKind] = ["performance-alert"] if least <= _LEVELS.index("error") else []
+        kinds: list[EventKind] = ["alert"] if least <= _LEVELS.index("error") else []
         return [*kinds, "health-check"] if least <= _LEVELS.index("info") else kinds
 
     async def _listen(self, session: ServerSession, kinds: list[EventKind]) -> None:

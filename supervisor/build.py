@@ -13,11 +13,13 @@ from supervisor.cluster.migration import Drainer, Failover, WorkSync
 from supervisor.cluster.router import HostRouter
 from supervisor.cluster.scheduler import HostScheduler
 from supervisor.cluster.service import ClusterService, HostConnector, NoClusterService
+from supervisor.events.service import EventService
+from supervisor.events.telling import LeadNotifier
 from supervisor.git.service import GitService, RemoteGit
 from supervisor.metrics.autotune import CapTuningLoop
 from supervisor.metrics.metrics import MetricsRecorder
 from supervisor.metrics.monitor import Hosts, Monitor
-from supervisor.metrics.service import AlertLoop, EventFeed, HistoryStore, MetricsService
+from supervisor.metrics.service import AlertLoop, HistoryStore, MetricsService
 from supervisor.pool.makers import ActorMaker, AgentMaker, WorktreeMaker
 from supervisor.pool.placement import SparePlacement, StaleSpareCleaner
 from supervisor.pool.service import OrderBook, Pools, this_boot
@@ -133,9 +135,12 @@ def build_supervisor(
         no_memory=lambda: memory.warning,
     )
     history = HistoryStore(recorder, fenced, team.unreadable)
-    feed = EventFeed()
     cap_tuning = CapTuningLoop(live_settings, permits, recorder, hosts)
 
+    access = Access(team.registry, siblings_may_send=settings.siblings_may_send)
+    notifier = LeadNotifier(
+        team, PreservingStore(fenced, team.unreadable), on=settings.tell_leads, auto_restart=settings.resumes
+    )
     cluster_service: VerbService = NoClusterService()
     if scheduler is not None and router is not None:
         cluster_service = ClusterService(
@@ -159,23 +164,26 @@ def build_supervisor(
         store=fenced,
         team=team,
         permits=permits,
-        access=Access(team.registry, siblings_may_send=settings.siblings_may_send),
-        queries=Queries(team, host),
+        access=access,
+        queries=Queries(team, host, notifier.is_to_be_told),
         spawner=spawner,
         lifecycle=lifecycle,
         auto_restart=auto_restart,
         recycling=ContextRecycler(
             team, lifecycle, context_tokens=settings.recycle_context_tokens, tasks=settings.recycle_after_tasks
         ),
+        notifier=notifier,
         recovery=Recovery(team, host, factory, scheduler, adopter, rollback, lifecycle, pools.actors),
         services=(
             git,
             GcService(team, GarbageCollector(home, team, host, lifecycle)),
-            MetricsService(monitor, recorder, history, AlertLoop(monitor, feed), feed, cap_tuning),
+            MetricsService(monitor, recorder, history, cap_tuning),
+            EventService(team.events, team.registry, access, AlertLoop(monitor, team.events)),
             SettingsService(home, live_settings, cap_tuning, TunableValues.of(settings.configured)),
             # Before the pools, which ask for their spares where they are.
             cluster_service,
             pools,
+            notifier,
         ),
         on_shutdown=at_the_end,
     )

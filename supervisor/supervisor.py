@@ -25,6 +25,7 @@ from supervisor.api import requests, results
 from supervisor.api.requests import Request
 from supervisor.api.results import Result
 from supervisor.api.verbs import VERBS, Caller, Handler, VerbService
+from supervisor.events.telling import LeadNotifier
 from supervisor.messaging.send import MessageSender, SendOutcome
 from supervisor.metrics.metrics import Timing
 from supervisor.recovery.recovery import Recovery
@@ -63,6 +64,7 @@ class Supervisor:
         lifecycle: Lifecycle,
         auto_restart: AutoRestart,
         recycling: ContextRecycler,
+        notifier: LeadNotifier,
         recovery: Recovery,
         services: Sequence[VerbService],
         on_shutdown: Callable[[], Awaitable[None]],
@@ -79,6 +81,7 @@ class Supervisor:
         self._lifecycle = lifecycle
         self._auto_restart = auto_restart
         self._recycling = recycling
+        self._notifier = notifier
         self._recovery = recovery
         self._reconciling: asyncio.Task[None] | None = None
         self._started_at = time.time()
@@ -107,6 +110,7 @@ class Supervisor:
         await self._recycling.stop()
         await self._team.links.leave_all()
         await self._team.outbox.stop()
+        await self._team.events.stop()
         await self._store.close()
 
     def warn_of(self, warning: Callable[[], str]) -> None:
@@ -174,14 +178,22 @@ class Supervisor:
         return views.send_result(sent, self._team.outbox.receipt(sent.message_id))
 
     async def read(self, request: requests.ReadRequest, caller: Caller) -> results.ReadResult:
-        return await self._queries.read(request)
+        at = time.time()
+        result = await self._queries.read(request)
+        if request.source == "conversation" and not request.full and not result.more:
+            await self._notifier.has_read(caller.instance_id, request.instance_id, at)
+        return result
 
     async def list(self, request: requests.ListRequest, caller: Caller) -> results.ListResult:
         record = self._team.registry.get(caller.instance_id).record if caller.instance_id else None
-        return self._queries.list(request, self._team.registry if record is None else self._access.seen_by(record))
+        listed = self._queries.list(request, self._team.registry if record is None else self._access.seen_by(record))
+        await self._notifier.has_seen(caller.instance_id, listed.instances)
+        return listed
 
     async def wait(self, request: requests.WaitRequest, caller: Caller) -> results.WaitResult:
-        return await self._queries.wait(request, caller)
+        waited = await self._queries.wait(request, caller)
+        await self._notifier.has_seen(caller.instance_id, waited.instances)
+        return waited
 
     async def respond(self, request: requests.RespondRequest, caller: Caller) -> results.RespondResult:
         member = self._team.registry.get(request.instance_id)
@@ -256,7 +268,7 @@ class Supervisor:
             home=str(self._home.root),
             version=VERSION,
             supervisor_pid=os.getpid(),
-            started_at=views.iso(self._started_at),
+            started_at=results.iso(self._started_at),
             store=self._store.health.description,
             warnings=self._team.warnings,
             resumable=[member.record.instance_id for member in self._team.registry if member.record.resumable],

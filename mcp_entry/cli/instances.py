@@ -61,6 +61,9 @@ def spawn(
     permission_mode: Annotated[
         PermissionMode | None, typer.Option("--permissions", help="Which tool calls need no asking.")
     ] = None,
+    answers: Annotated[
+        Literal["permissions"] | None, typer.Option(help="It answers permission requests of those below it.")
+    ] = None,
     env: Annotated[
         list[str] | None, typer.Option(metavar="NAME=VALUE", help="A variable for it; may be repeated.")
     ] = None,

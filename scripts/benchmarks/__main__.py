@@ -17,6 +17,7 @@ from scripts.benchmarks import (
     pool_table,
     spawn_table,
     store,
+    telling,
     traffic,
 )
 from scripts.benchmarks.bench import Bench, console
@@ -29,6 +30,7 @@ PARTS: tuple[Part, ...] = (
     pool_table.PART,
     cold_start.PART,
     traffic.PART,
+    telling.PART,
     git_table.PART,
     store.PART,
     idle.PART,

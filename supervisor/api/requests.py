@@ -60,7 +60,19 @@ PermissionMode = Literal["default", "manual", "acceptEdits", "auto", "dontAsk", 
 """Claude Code's; ``manual`` is the newer name of ``default``."""
 Until = Literal["idle", "any_idle", "needs_attention"]
 Profile = Literal["small", "medium", "large", "very-large"]
-EventKind = Literal["performance-alert", "health-check"]
+EventKind = Literal[
+    "became_idle",
+    "needs_attention",
+    "failed",
+    "message_final",
+    "merged",
+    "conflict",
+    "limit_reached",
+    "alert",
+    "health-check",
+]
+STORED_KINDS: tuple[EventKind, ...] = tuple(kind for kind in get_args(EventKind) if kind != "health-check")
+"""Of the events that are numbered and kept."""
 GitType = Literal["status", "branch", "tag", "checkout", "commit", "merge", "diff", "log", "worktree"]
 
 
@@ -218,10 +230,21 @@ class SpawnRequest(Request):
     permission_mode: PermissionMode | None = Field(
         default=None, description="Which tool calls it may make without asking; default, which asks (see respond)."
     )
+    answers: Literal["permissions"] | None = Field(
+        default=None, description="It answers permission requests of those below it."
+    )
     env: dict[VariableName, str] = Field(
         default_factory=dict, description="Environment variables, on top of the team's."
     )
     request_id: RequestId | None = Field(default=None, description=REQUEST_ID_USE)
+
+    @model_validator(mode="after")
+    def _answers_to_somebody(self) -> Self:
+        if self.answers is not None and self.role is Role.SPECIALIST:
+            raise PydanticCustomError(
+                "nobody_below", "answers is for executives and managers: nobody asks a specialist"
+            )
+        return self
 
 
 def _of_a_batch(member: SpawnRequest) -> SpawnRequest:
@@ -518,9 +541,12 @@ class EventsRequest(Request):
     """Wait for what the team tells of itself."""
 
     cursor: Reference | None = Field(
-        default=None, description="Of the last answer; without it only what happens from now on."
+        default=None, description="Of the last answer, or the number of an event; without it what happens from now on."
     )
-    kinds: list[EventKind] = Field(default=["performance-alert", "health-check"], min_length=1)
+    kinds: list[EventKind] = Field(default=list(STORED_KINDS), min_length=1)
+    instance_ids: list[InstanceId] | None = Field(
+        default=None, min_length=1, max_length=MAX_BATCH_MEMBERS, description="Only events of these."
+    )
     timeout_seconds: WaitSeconds = 60.0
 
 

@@ -5,6 +5,7 @@ Times are ISO 8601 in UTC, durations in ms. Descriptions are short, because a le
 
 from __future__ import annotations
 
+import datetime
 import logging
 import secrets
 from collections.abc import Awaitable
@@ -16,7 +17,7 @@ from pydantic.alias_generators import to_camel
 from actors.errors import PhalanxError, to_wire
 from actors.messages import MessageStatus
 from actors.status import Status
-from supervisor.api.requests import GitType, Role, WorkspaceMode
+from supervisor.api.requests import EventKind, GitType, Role, WorkspaceMode
 
 logger = logging.getLogger(__name__)
 OutcomeT = TypeVar("OutcomeT")
@@ -26,6 +27,11 @@ ROWS_AS_ELSEWHERE: dict[str, Any] = {"items": {"type": "object"}}
 Severity = Literal["info", "warning", "error"]
 SPARE_PREFIX = "spare_"
 """Names of spare agents and spare worktrees begin so; an instance made of one keeps the name."""
+
+
+def iso(at: float) -> str:
+    """Seconds since the epoch as ISO 8601 in UTC."""
+    return datetime.datetime.fromtimestamp(at, datetime.UTC).isoformat(timespec="milliseconds")
 
 
 def named_only(schema: dict[str, Any]) -> None:
@@ -589,10 +595,19 @@ class HealthReport(Result):
 
 
 class TeamEvent(Result):
-    """``alert`` of a performance-alert, ``health`` of a health-check."""
+    """Something that happened in the team. Which fields are set depends on ``kind``."""
 
-    kind: Literal["performance-alert", "health-check"]
+    kind: EventKind
     at: str
+    number: int = Field(default=0, description="its place among all events; 0: it is not kept")
+    instance_id: str | None = None
+    name: str | None = None
+    parent_id: str | None = None
+    text: str = Field(default="", description="head of the answer, the question, or the reason")
+    permission_id: str | None = Field(default=None, description="needs_attention: for respond")
+    message_id: str | None = None
+    sender: str | None = Field(default=None, description="message_final: who sent the message")
+    status: MessageStatus | None = Field(default=None, description="message_final: what became of it")
     alert: Alert | None = None
     health: HealthReport | None = None
 

@@ -1,24 +1,23 @@
-"""The verbs ``get_performance`` and ``events``, and the loops behind them.
+"""The verb ``get_performance``, the history behind it, and the alerts.
 
 The supervisor begins and ends ``MetricsService`` with its other services. The service keeps the history in the store
-(``HistoryStore``) and looks at the team while somebody listens (``AlertLoop``), which publishes events in the
-``EventFeed``. All in the supervisor's event loop.
+(``HistoryStore``). ``AlertLoop`` looks at the team while somebody listens (``events.service``) and publishes what it
+finds in the team's stream of events. All in the supervisor's event loop.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
 import time
-from collections import deque
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
-from actors.concurrency import ChangeNotifier
 from actors.errors import FencedError, StoreError
 from supervisor.api import requests, results
-from supervisor.api.results import TeamEvent
+from supervisor.api.results import TeamEvent, iso
 from supervisor.api.verbs import Caller, Handler
+from supervisor.events.stream import EventStream
 from supervisor.metrics import views
 from supervisor.metrics.autotune import CapStep, CapTuningLoop
 from supervisor.metrics.health import HealthFinding, judge
@@ -27,11 +26,9 @@ from supervisor.metrics.monitor import Monitor
 from supervisor.records import Unreadable, decode_bucket, encode_bucket
 from supervisor.store import keys
 from supervisor.store.base import StateStore
-from supervisor.team.views import iso
 
 logger = logging.getLogger(__name__)
 
-KEPT = 256
 LISTENER_S = 90.0
 """A client that has asked so lately counts as a listener between two asks."""
 
@@ -45,34 +42,29 @@ _MOST_POINTS = 30
 
 
 class MetricsService:
-    """Answers ``get_performance`` and ``events``. All in the supervisor's event loop."""
+    """Answers ``get_performance``. All in the supervisor's event loop."""
 
     def __init__(
         self,
         monitor: Monitor,
         recorder: MetricsRecorder,
         history: HistoryStore,
-        alerts: AlertLoop,
-        feed: EventFeed,
         cap_tuning: CapTuningLoop,
     ) -> None:
-        """The service begins and ends ``history`` and ``alerts``; ``alerts`` publishes in ``feed``."""
+        """The service begins and ends ``history``."""
         self._monitor = monitor
         self._recorder = recorder
         self._history = history
-        self._alerts = alerts
-        self._feed = feed
         self._cap_tuning = cap_tuning
 
     @property
     def verbs(self) -> Mapping[str, Handler]:
-        return {"get_performance": self.get_performance, "events": self.events}
+        return {"get_performance": self.get_performance}
 
     async def begin(self) -> None:
         await self._history.begin()
 
     async def end(self) -> None:
-        await self._alerts.end()
         await self._history.end()
 
     async def get_performance(
@@ -97,84 +89,41 @@ class MetricsService:
         points = recorder.history.points(recorder.clock(), window_s, _MOST_POINTS)
         return [views.history_point(point, seconds) for point in points]
 
-    async def events(self, request: requests.EventsRequest, caller: Caller) -> results.EventsResult:
-        self._alerts.begin()
-        return await self._feed.after(request.cursor, request.kinds, request.timeout_seconds)
-
 
 def _step(step: CapStep) -> results.AutoStep:
     return results.AutoStep(at=iso(step.at), before=step.before, after=step.after, reason=step.reason)
 
 
-class EventFeed:
-    """The latest events of the team, numbered, in bounded memory.
-
-    Listeners pull: each asks for the events after its cursor and waits when there are none. A slow listener misses the
-    oldest and learns how many. A cursor of an earlier supervisor begins anew.
-    """
-
-    def __init__(self) -> None:
-        self._incarnation = secrets.token_hex(4)
-        self._events: deque[tuple[int, TeamEvent]] = deque(maxlen=KEPT)
-        self._last = 0
-        self._changes = ChangeNotifier()
-        self._asking = 0
-        self._asked_at = float("-inf")
-
-    @property
-    def heard(self) -> bool:
-        """Whether any client listens."""
-        return self._asking > 0 or time.monotonic() - self._asked_at < LISTENER_S
-
-    def publish(self, event: TeamEvent) -> None:
-        self._last += 1
-        self._events.append((self._last, event))
-        self._changes.announce()
-
-    async def after(self, cursor: str | None, kinds: Collection[str], timeout_s: float) -> results.EventsResult:
-        """Events of these kinds after the cursor; waits up to ``timeout_s`` seconds for the first one."""
-        since = self._number(cursor)
-        self._asking += 1
-        try:
-            await self._changes.until(lambda: bool(self._of(since, kinds)), timeout_s)
-        finally:
-            self._asking -= 1
-            self._asked_at = time.monotonic()
-        oldest = self._events[0][0] if self._events else self._last + 1
-        return results.EventsResult(
-            events=self._of(since, kinds),
-            cursor=f"{self._incarnation}:{self._last}",
-            missed=max(0, oldest - since - 1),
-        )
-
-    def _of(self, since: int, kinds: Collection[str]) -> list[TeamEvent]:
-        return [event for number, event in self._events if number > since and event.kind in kinds]
-
-    def _number(self, cursor: str | None) -> int:
-        incarnation, _, number = (cursor or "").partition(":")
-        if incarnation == self._incarnation and number.isdecimal():
-            return min(int(number), self._last)
-        return self._last if cursor is None else 0
-
-
 class AlertLoop:
     """Judges the team at intervals, as long as somebody listens, and publishes events.
 
-    A ``health-check`` tells how the team is; a ``performance-alert`` tells of trouble once, when it begins or gets
-    worse.
+    A ``health-check`` tells how the team is; an ``alert`` tells of trouble once, when it begins or gets worse.
     """
 
-    def __init__(self, monitor: Monitor, feed: EventFeed) -> None:
+    def __init__(self, monitor: Monitor, stream: EventStream) -> None:
         self._monitor = monitor
-        self._feed = feed
+        self._stream = stream
         self._task: asyncio.Task[None] | None = None
         self._told: dict[str, int] = {}
+        self._listening = 0
+        self._listened_at = float("-inf")
 
-    def begin(self) -> None:
-        """Called when a client listens. No-op while it runs; otherwise present trouble is told, too."""
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Around a client's ask. Present trouble is told, too, to one that comes after nobody has listened."""
         if self._task is None or self._task.done():
             self._told = {}
             self._task = asyncio.create_task(self._run(), name="watch the team")
+        self._listening += 1
+        try:
+            yield
+        finally:
+            self._listening -= 1
+            self._listened_at = time.monotonic()
+
+    @property
+    def _heard(self) -> bool:
+        return self._listening > 0 or time.monotonic() - self._listened_at < LISTENER_S
 
     async def end(self) -> None:
         if self._task is not None:
@@ -182,7 +131,7 @@ class AlertLoop:
             await asyncio.gather(self._task, return_exceptions=True)
 
     async def _run(self) -> None:
-        while self._feed.heard:
+        while self._heard:
             try:
                 await self._look()
             except Exception:
@@ -194,9 +143,10 @@ class AlertLoop:
         findings = judge(snapshot)
         at = iso(self._monitor.now)
         for finding in new_alerts(findings, self._told):
-            self._feed.publish(TeamEvent(kind="performance-alert", at=at, alert=views.alert(finding)))
+            alert = views.alert(finding)
+            self._stream.publish_soon(TeamEvent(kind="alert", at=at, text=alert.message, alert=alert))
         self._told = {finding.code: _GRAVITY[finding.severity] for finding in findings}
-        self._feed.publish(TeamEvent(kind="health-check", at=at, health=views.health(snapshot, findings)))
+        self._stream.tell(TeamEvent(kind="health-check", at=at, health=views.health(snapshot, findings)))
 
 
 def new_alerts(findings: Sequence[HealthFinding], told: Mapping[str, int]) -> list[HealthFinding]:

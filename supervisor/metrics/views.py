@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from supervisor.api import results
+from supervisor.api.results import iso
 from supervisor.metrics.health import HealthFinding, score
 from supervisor.metrics.metrics import Count, Histogram, TimeBucket, Timing
 from supervisor.metrics.snapshot import HostPool, HostSnapshot, Queue, SpareCount, TeamSnapshot
 from supervisor.settings.live import TunableValues
-from supervisor.team.views import iso
 
 _MB = 1_000_000
 

@@ -41,6 +41,7 @@ from supervisor.team.file import head_runs, wanted_team
 from supervisor.versions import VERSION
 
 EVENT_POLL_S = 60.0
+_AT_ONCE_S = 0.001
 CONNECT_PATIENCE_S = 4.0
 """How long a first connection waits for a supervisor that restarts in a running Ray. It is back within two seconds, or
 the process that was bringing it up has died."""
@@ -183,18 +184,26 @@ class SupervisorClient(TeamVerbs):
         return outcome
 
     async def events(
-        self, *kinds: requests.EventKind, poll_s: float = EVENT_POLL_S
+        self,
+        *kinds: requests.EventKind,
+        instance_ids: Sequence[str] | None = None,
+        cursor: str | None = None,
+        poll_s: float = EVENT_POLL_S,
     ) -> AsyncIterator[results.TeamEvent]:
-        """The team's events from now on, as they happen; without ``kinds`` those of all kinds.
+        """The team's events as they happen, of these kinds, or of all that are kept; of these instances, or of all.
 
-        Goes on over lost connections, while the client can reach the team. A reader that is slow for long misses the
-        oldest events.
+        ``cursor``: the number of the last event that was heard, as text; without it those from now on. Goes on over
+        lost connections and restarts of the supervisor, each event once, while the client can reach the team. Who comes
+        with an old cursor has missed the events that are not kept any more: their numbers are left out.
         """
-        cursor, wanted = None, {"kinds": list(kinds)} if kinds else {}
+        asked: dict[str, Any] = {} if instance_ids is None else {"instance_ids": list(instance_ids)}
+        if kinds:
+            asked["kinds"] = list(kinds)
+        # The first ask only learns the cursor of now: a long one that is repeated would begin at a later now.
+        wait_s = _AT_ONCE_S if cursor is None else poll_s
         while True:
-            request = requests.EventsRequest(cursor=cursor, timeout_seconds=poll_s, **wanted)
-            answer = await self.next_events(request)
-            cursor = answer.cursor
+            answer = await self.next_events(requests.EventsRequest(cursor=cursor, timeout_seconds=wait_s, **asked))
+            cursor, wait_s = answer.cursor, poll_s
             for event in answer.events:
                 yield event
 

@@ -166,6 +166,13 @@ class Settings(BaseModel):
         "true or false",
         "Whether specialists that the same instance leads may send messages to each other.",
     )
+    tell_leads: bool = setting(
+        True,
+        "PHALANX_TELL_LEADS",
+        "",
+        "true or false",
+        "Whether an instance that leads others gets what happens to them as a message.",
+    )
     demo_start_s: float = number(0.0, "PHALANX_DEMO_START_S", "s", 0, 600, "How long a demo agent takes to start.")
     spawn_timeout_s: float = number(
         90.0,

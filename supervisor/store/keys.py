@@ -9,12 +9,18 @@ MESSAGE_PREFIX = "message/"
 RECEIPT_PREFIX = "receipt/"
 REQUEST_PREFIX = "request/"
 PERFORMANCE_PREFIX = "performance/"
+EVENT_PREFIX = "event/"
+DUE_EVENT_PREFIX = "due-event/"
+TOLD_PREFIX = "told/"
+LEAD_TOLD_PREFIX = "lead-told/"
 LAST_NUMBER = "team/last_number"
 """The highest number that an instance of this team has ever had."""
 LAST_SPARE = "team/last_spare"
 """The highest number that a spare of this team has ever had."""
 POOL_ORDERS = "pool/orders"
 """Which spares are ordered, see ``pool.service``."""
+LEADS_TOLD_SINCE = "team/leads_told_since"
+"""The number of the event after which leads are told, see ``events.telling``."""
 RESTORED = "team/restored"
 """The mirror that the state was restored from, see ``base.origin_record``."""
 
@@ -39,6 +45,30 @@ def request(request_id: str) -> str:
 def performance(start: float) -> str:
     """The metrics of the five minutes that begin at ``start``, in seconds since the epoch."""
     return f"{PERFORMANCE_PREFIX}{start:.0f}"
+
+
+def event(number: int) -> str:
+    """An event of the team's stream; keys sort as the numbers do."""
+    return f"{EVENT_PREFIX}{number:015}"
+
+
+def event_number(key: str) -> int:
+    return int(key.removeprefix(EVENT_PREFIX))
+
+
+def due_event(identity: str) -> str:
+    """An event that has happened and has no number yet."""
+    return DUE_EVENT_PREFIX + identity
+
+
+def told(instance_id: str) -> str:
+    """What the stream has told last of this instance."""
+    return TOLD_PREFIX + instance_id
+
+
+def lead_told(instance_id: str) -> str:
+    """How far its lead knows what happened to this instance."""
+    return LEAD_TOLD_PREFIX + instance_id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

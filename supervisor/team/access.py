@@ -3,6 +3,12 @@
 ``Supervisor`` gives each call that carries the token of an instance to ``Access.checked``, also a repeated one, before
 the verb runs. Who calls without a token is the user and may do everything. Nobody declares a role: it is the record's.
 What is refused says what the role may do instead. A member of a batch that is refused fails alone.
+
+Whoever allows a tool call does so with the rights of the user. So of what ``respond`` answers, an instance answers only
+questions (``AskUserQuestion``, whose answer is words), unless the user had it started to answer permissions. Then it
+may allow nothing that its own permission mode refuses outright, and it names the request, so that it answers none that
+it has not seen. The rules of the user's settings that deny tools are not known here; Claude Code applies the same ones
+to those below.
 """
 
 from __future__ import annotations
@@ -105,6 +111,9 @@ MAY_CALL: Mapping[Role, frozenset[str]] = {
 """The verbs that an instance may call. Each role is shown only the tools of these."""
 _LOOSENESS = {"plan": 0, "default": 1, "manual": 1, "dontAsk": 1, "acceptEdits": 2, "auto": 3, "bypassPermissions": 4}
 """How much an instance may do without asking, by its permission mode."""
+_REFUSES = frozenset({"plan", "dontAsk"})
+"""Permission modes in which what would have to be asked for is not done at all."""
+QUESTION_TOOL = "AskUserQuestion"
 
 
 def new_token() -> str:
@@ -165,7 +174,10 @@ class Access:
 
     def seen_by(self, caller: InstanceRecord) -> Sequence[Member]:
         """Whom the caller may list."""
-        return [member for member in self._registry if self.may(caller, Act.SEE, member.record)]
+        return [member for member in self._registry if self.may_see(caller, member.record)]
+
+    def may_see(self, caller: InstanceRecord, other: InstanceRecord) -> bool:
+        return self.may(caller, Act.SEE, other)
 
     def checked(self, verb: str, request: Request, caller: InstanceRecord) -> Request:
         """The request as the caller may make it.
@@ -196,7 +208,9 @@ class Access:
                 self._check(caller, Act.SEE, request.instance_ids or [])
             case requests.WaitRequest():
                 return self._wait(request, caller)
-            case requests.RespondRequest() | requests.InterruptRequest() | requests.RecycleRequest():
+            case requests.RespondRequest():
+                return self._respond(request, caller)
+            case requests.InterruptRequest() | requests.RecycleRequest():
                 self._check(caller, Act.MANAGE, [request.instance_id])
             case requests.TerminateRequest() | requests.RestartRequest():
                 self._check(caller, Act.MANAGE, request.ids)
@@ -210,6 +224,28 @@ class Access:
 
     def _send(self, request: MemberT, caller: InstanceRecord) -> MemberT:
         self._check(caller, Act.SEND, [request.instance_id])  # type: ignore[attr-defined]
+        return request
+
+    def _respond(self, request: requests.RespondRequest, caller: InstanceRecord) -> requests.RespondRequest:
+        self._check(caller, Act.MANAGE, [request.instance_id])
+        asked = self._registry.get(request.instance_id).snapshot.permission
+        if asked is not None and asked.tool == QUESTION_TOOL and request.permission_id in {None, asked.request_id}:
+            return request.model_copy(update={"permission_id": asked.request_id})
+        if not caller.answers_permissions:
+            raise RefusedError(
+                f"{_subject(caller)} may answer questions, but neither allow nor deny what {request.instance_id} asks "
+                "for: you were not started with answers: permissions. The user sees the request and answers it."
+            )
+        if request.permission_id is None and (asked is not None or request.decision == "allow"):
+            raise RefusedError(
+                "Name the request that you have seen by its permissionId, as you were told it or as list shows it: "
+                "by now another one may wait."
+            )
+        if request.decision != "deny" and caller.permission_mode in _REFUSES:
+            raise RefusedError(
+                f"You work in the permission mode {caller.permission_mode}, in which you could not do this yourself, "
+                "so you cannot allow it. Deny it with a message, or leave it to the user, who sees the request."
+            )
         return request
 
     def _wait(self, request: requests.WaitRequest, caller: InstanceRecord) -> requests.WaitRequest:
@@ -254,6 +290,11 @@ class Access:
             raise RefusedError(
                 f"You work in the permission mode {caller.permission_mode}, and nobody below you may ask less: not "
                 f"{mode}. Leave permissionMode out, or choose one that asks as much."
+            )
+        if request.answers is not None and not caller.answers_permissions:
+            raise RefusedError(
+                "You were not started with answers: permissions, so nobody below you may be: leave answers out. "
+                "The user answers permission requests."
             )
         return request.model_copy(update={"parent_id": parent.instance_id})
 

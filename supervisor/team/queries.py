@@ -2,7 +2,8 @@
 
 An instance is *done* when no turn is under way and no message is on its way to it. It is *held* when it is not done and
 cannot go on before somebody decides, answers or restarts something. Otherwise it works. A wait wakes with each change
-of the team, and every few seconds to see what has lasted.
+of the team, and every few seconds to see what has lasted. For a wait, a lead that is just about to be told something is
+not done either.
 """
 
 from __future__ import annotations
@@ -27,9 +28,11 @@ _LONGEST_WHY = 200
 
 
 class Queries:
-    def __init__(self, team: Team, host: Host) -> None:
+    def __init__(self, team: Team, host: Host, is_to_be_told: Callable[[Member], bool]) -> None:
+        """``is_to_be_told``: a message of the team is about to be made for this one; see ``events.telling``."""
         self._team = team
         self._host = host
+        self._is_to_be_told = is_to_be_told
 
     async def read(self, request: requests.ReadRequest) -> results.ReadResult:
         """Raises ``UnavailableError`` for the screen of an instance that has no actor; what was said can be read."""
@@ -72,11 +75,11 @@ class Queries:
         members = [member for member in self._named(request.instance_ids) if named or not member.terminated]
         if not members:
             raise InvalidRequestError("There is no instance to wait for.")
-        wait = _Wait(self._team, members, request.until)
+        wait = _Wait(self._team, members, request.until, self._is_to_be_told)
 
         def is_over() -> bool:
             over = wait.is_over()
-            settled = sum(is_settled(self._team, member) for member in members)
+            settled = sum(wait.is_settled(member) for member in members)
             caller.progress(settled, len(members), "instances settled")
             return over
 
@@ -88,7 +91,7 @@ class Queries:
                 break
         reached = wait.is_reached()
         needing, others = _parted(wait.members, self._needs_somebody)
-        done, rest = _parted(others, lambda member: is_done(self._team, member))
+        done, rest = _parted(others, wait.is_done)
         shown, rest = (needing, others) if request.until == "needs_attention" else ([*needing, *done], rest)
         return results.WaitResult(
             reached=reached,
@@ -156,11 +159,18 @@ def is_settled(team: Team, member: Member) -> bool:
 class _Wait:
     """What one call waits for, and whether that is reached or cannot be before somebody acts."""
 
-    def __init__(self, team: Team, members: Sequence[Member], until: requests.Until) -> None:
+    def __init__(
+        self,
+        team: Team,
+        members: Sequence[Member],
+        until: requests.Until,
+        is_to_be_told: Callable[[Member], bool],
+    ) -> None:
         self.members = members
         """Without those that have left the team meanwhile, as after a spawn that failed."""
         self._team = team
         self._until = until
+        self._is_to_be_told = is_to_be_told
         self._held_since: dict[str, float] = {}
 
     def is_over(self) -> bool:
@@ -170,8 +180,14 @@ class _Wait:
     def is_reached(self) -> bool:
         if self._until == "needs_attention":
             return any(map(self._team.needs_attention, self.members))
-        done = (is_done(self._team, member) for member in self.members)
+        done = map(self.is_done, self.members)
         return all(done) if self._until == "idle" else any(done)
+
+    def is_done(self, member: Member) -> bool:
+        return is_done(self._team, member) and not self._is_to_be_told(member)
+
+    def is_settled(self, member: Member) -> bool:
+        return is_settled(self._team, member) and not self._is_to_be_told(member)
 
     def _is_stuck(self) -> bool:
         """``idle``: no instance works any more. ``any_idle``: one is held, and the caller may act while others work."""
@@ -181,7 +197,7 @@ class _Wait:
         stuck = [self._is_certainly_held(member) for member in self.members]
         if self._until == "any_idle":
             return any(stuck)
-        return all(held or is_done(self._team, member) for held, member in zip(stuck, self.members, strict=True))
+        return all(held or self.is_done(member) for held, member in zip(stuck, self.members, strict=True))
 
     def _is_certainly_held(self, member: Member) -> bool:
         """A request waits until it is answered, but a dialog is still drawn a moment after its answer, and a message is
@@ -201,7 +217,7 @@ class _Wait:
         if self._until == "needs_attention":
             return "The time ran out: nobody needs attention."
         held = [(member.record.instance_id, why) for member in self.members if (why := why_held(self._team, member))]
-        work = sum(not is_settled(self._team, member) for member in self.members)
+        work = sum(not self.is_settled(member) for member in self.members)
         told = [f"{instance_id} {' '.join(why.split())[:_LONGEST_WHY]}" for instance_id, why in held[:_MOST_NAMED]]
         if len(held) > _MOST_NAMED:
             told.append(f"{len(held) - _MOST_NAMED} more are held")

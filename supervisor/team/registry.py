@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -82,6 +83,8 @@ class InstanceRecord:
     token_hash: str = ""
     """Of the token by which its agent calls the team; see ``access``."""
     permission_mode: str = "default"
+    answers_permissions: bool = False
+    """It is told of the permission requests of those below it and may answer them; see ``access``."""
     summary: str = ""
     """Of its earlier conversation, when that was recycled; see ``recycling``."""
     recipe: str = ""
@@ -218,6 +221,7 @@ class Registry:
 
     def __init__(self) -> None:
         self._members: dict[str, Member] = {}
+        self._children: defaultdict[str, dict[str, Member]] = defaultdict(dict)
         self.last_number = self.last_spare = 0
         """The highest numbers that an instance and a spare of this home have ever had."""
         self.spare_worktrees: set[str] = set()
@@ -266,6 +270,7 @@ class Registry:
             request_id=request.request_id,
             fingerprint=fingerprint,
             permission_mode=request.permission_mode or "default",
+            answers_permissions=request.answers == "permissions",
         )
         return self._take(Member(record, InstanceSnapshot(since=now)))
 
@@ -327,7 +332,10 @@ class Registry:
             self.last_number = max(self.last_number, number_in(name))
 
     def _take(self, member: Member) -> Member:
-        self._members[member.record.instance_id] = member
+        record = member.record
+        self._members[record.instance_id] = member
+        if record.parent_id is not None:
+            self._children[record.parent_id][record.instance_id] = member
         return member
 
     def _parent(self, request: SpawnRequest) -> InstanceRecord | None:
@@ -357,10 +365,19 @@ class Registry:
 
     def remove(self, instance_id: str) -> None:
         """Forgets an instance; its number is not used again."""
-        self._members.pop(instance_id, None)
+        member = self._members.pop(instance_id, None)
+        if member is not None and member.record.parent_id is not None:
+            self._children[member.record.parent_id].pop(instance_id, None)
 
     def children(self, instance_id: str) -> list[Member]:
-        return [member for member in self if member.record.parent_id == instance_id]
+        """Those directly below it, oldest first."""
+        return [*self._children.get(instance_id, {}).values()]
+
+    def below(self, instance_id: str) -> Iterator[Member]:
+        """Everybody below it."""
+        for child in self.children(instance_id):
+            yield child
+            yield from self.below(child.record.instance_id)
 
     def served_by(self, actor: str) -> Member | None:
         """The instance or spare agent whose actor has this name."""

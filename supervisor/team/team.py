@@ -1,4 +1,4 @@
-"""The team: registry, links, outbox and store, kept in step.
+"""The team: registry, links, outbox, events and store, kept in step.
 
 Every change of who is in the team goes through ``Team``; every wait for a change of the team waits on ``changes``. A
 change of an instance is stored before anybody is told of it.
@@ -16,6 +16,7 @@ from typing import Unpack
 from actors.concurrency import ChangeNotifier
 from actors.instance.reports import InstanceSnapshot, Report
 from actors.status import ALIVE, Status
+from supervisor.events.stream import EventStream
 from supervisor.messaging.outbox import Outbox, Writes
 from supervisor.metrics.metrics import Count, MetricsRecorder
 from supervisor.records import Unreadable, decode_plain, decode_record, encode_plain, encode_record
@@ -42,6 +43,7 @@ class Team:
         self.recorder = recorder or MetricsRecorder()
         self.unreadable = Unreadable()
         store = PreservingStore(store, self.unreadable)
+        self.events = EventStream(store, self.unreadable)
         self.outbox = Outbox(self.registry, self.links, store, self.changes, self.recorder)
         self.idempotency = IdempotencyStore()
         self._failure_subscribers: list[Callable[[Member], None]] = []
@@ -78,6 +80,7 @@ class Team:
         messages, receipts = await self._store.load(keys.MESSAGE_PREFIX), await self._store.load(keys.RECEIPT_PREFIX)
         self.outbox.restore(messages, receipts, self.unreadable)
         self.idempotency.restore(await self._store.load(keys.REQUEST_PREFIX), self.unreadable)
+        await self.events.load()
 
     async def _counted(self, key: str) -> int:
         found = self.unreadable.readable(await self._store.load(key), lambda data: int(decode_plain(data)))

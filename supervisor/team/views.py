@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 from collections import Counter
 from collections.abc import Iterable
 
@@ -21,14 +20,10 @@ from supervisor.api.results import (
     SendResult,
     SpawnResult,
     Tokens,
+    iso,
 )
 from supervisor.messaging.send import SendOutcome
 from supervisor.team.registry import COMING_BACK, InstanceRecord, InstanceStage, Member
-
-
-def iso(at: float) -> str:
-    """Seconds since the epoch as ISO 8601 in UTC."""
-    return datetime.datetime.fromtimestamp(at, datetime.UTC).isoformat(timespec="milliseconds")
 
 
 def instance_info(

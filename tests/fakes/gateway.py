@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +84,13 @@ class FakeClient(SupervisorClient):
         arguments = request.model_dump(mode="json", by_alias=True, exclude_none=True)
         return verb.result.model_validate(await self.call_json(verb, arguments, on_progress))
 
-    async def events(self, *kinds: EventKind, poll_s: float = 60.0) -> AsyncIterator[results.TeamEvent]:
+    async def events(
+        self,
+        *kinds: EventKind,
+        instance_ids: Sequence[str] | None = None,
+        cursor: str | None = None,
+        poll_s: float = 60.0,
+    ) -> AsyncIterator[results.TeamEvent]:
         """What a test puts into ``told``, of these kinds."""
         self.listened.append(kinds)
         while True:

@@ -176,7 +176,7 @@ async def test_events_reach_a_listener_over_the_gateway_and_trouble_is_told_once
     await gateway.start()
     try:
         async with await SupervisorClient.connect(team.home) as client, asyncio.timeout(10):
-            listening = client.events()
+            listening = client.events("alert", "health-check")
             first = await _of_the_team(listening)
             assert (first.kind, first.health is not None) == ("health-check", True)
             run.team.unreadable.keys.append("instance/spec_0_0_9")

@@ -22,7 +22,7 @@ CHECK = TeamEvent(kind="health-check", at="now")
 
 def alert(severity: Severity = "warning") -> TeamEvent:
     told = Alert(severity=severity, code="memory", category="machine", message="1.0 GB of memory left.")
-    return TeamEvent(kind="performance-alert", at="now", alert=told)
+    return TeamEvent(kind="alert", at="now", alert=told)
 
 
 class AlertLead:
@@ -73,7 +73,7 @@ async def test_health_checks_come_to_who_asks_for_them_and_are_not_even_asked_fo
         await one.wants("info")
         one.team.told.put_nowait(CHECK)
         assert (await one.next()).level == "info"
-    assert one.team.listened == [("performance-alert",), ("performance-alert", "health-check")]
+    assert one.team.listened == [("alert",), ("alert", "health-check")]
 
 
 async def test_who_wants_only_errors_gets_no_warnings() -> None:
@@ -106,7 +106,7 @@ async def test_a_team_that_goes_ends_the_listening_and_nothing_else() -> None:
         one.team.told.put_nowait(alert())
         await one.next()
         await one.calls()
-    assert one.team.listened == [("performance-alert",)]
+    assert one.team.listened == [("alert",)]
 
 
 async def spawn_slowly(request: requests.SpawnBatchRequest, on_progress: ProgressCallback) -> results.SpawnBatchResult:

@@ -1,4 +1,4 @@
-"""The feed of events, the loop of alerts, and the history in the store."""
+"""The loop of alerts, and the history in the store."""
 
 from __future__ import annotations
 
@@ -9,16 +9,15 @@ from typing import Any
 import pytest
 
 from actors.messages import MessageStatus, Receipt
-from supervisor.api.results import Alert, TeamEvent
+from supervisor.api.results import TeamEvent
+from supervisor.events.stream import EventStream
 from supervisor.metrics.health import HealthFinding, Severity
 from supervisor.metrics.metrics import COARSE_S, KEPT_S, Count, MetricsRecorder, TimeBucket
 from supervisor.metrics.service import (
     EVERY_S,
-    KEPT,
     LISTENER_S,
     SAVE_AFTER_S,
     AlertLoop,
-    EventFeed,
     HistoryStore,
     new_alerts,
 )
@@ -29,68 +28,6 @@ from supervisor.store.guards import FencedStore
 from tests.fakes.clock import turns
 from tests.fakes.metrics import snapshot
 from tests.fakes.store import MemoryStore
-
-ALL = ("performance-alert", "health-check")
-
-
-def event(number: int = 0) -> TeamEvent:
-    return TeamEvent(
-        kind="performance-alert",
-        at="now",
-        alert=Alert(severity="warning", code="memory", category="machine", message=str(number)),
-    )
-
-
-def check() -> TeamEvent:
-    return TeamEvent(kind="health-check", at="now")
-
-
-async def test_a_listener_hears_what_happens_after_it_began_and_each_event_once() -> None:
-    events = EventFeed()
-    events.publish(event(0))
-    waiting = asyncio.create_task(events.after(None, ALL, 10))
-    await asyncio.sleep(0)
-    events.publish(event(1))
-    first = await waiting
-    events.publish(event(2))
-    second = await events.after(first.cursor, ALL, 10)
-    assert first.events == [event(1)]
-    assert second.events == [event(2)]
-    assert (await events.after(second.cursor, ALL, 0.001)).events == []
-
-
-async def test_only_the_kinds_that_were_asked_for_are_told() -> None:
-    events = EventFeed()
-    start = (await events.after(None, ALL, 0.001)).cursor
-    events.publish(check())
-    events.publish(event(1))
-    assert (await events.after(start, ["performance-alert"], 10)).events == [event(1)]
-    assert (await events.after(start, ["health-check"], 10)).events == [check()]
-
-
-async def test_a_slow_listener_misses_the_oldest_and_learns_how_many() -> None:
-    events = EventFeed()
-    start = (await events.after(None, ALL, 0.001)).cursor
-    for number in range(KEPT + 10):
-        events.publish(event(number))
-    heard = await events.after(start, ALL, 10)
-    assert (len(heard.events), heard.missed) == (KEPT, 10)
-    assert heard.events[0] == event(10)
-
-
-async def test_a_cursor_of_an_earlier_supervisor_or_of_nobody_begins_with_what_this_one_knows() -> None:
-    earlier = (await EventFeed().after(None, ALL, 0.001)).cursor
-    events = EventFeed()
-    events.publish(event(1))
-    assert (await events.after(earlier, ALL, 10)).events == [event(1)]
-    assert (await events.after("nonsense", ALL, 10)).events == [event(1)]
-
-
-async def test_somebody_listens_while_an_ask_waits_and_for_a_while_after_it() -> None:
-    events = EventFeed()
-    assert not events.heard
-    await events.after(None, ALL, 0.001)
-    assert events.heard
 
 
 def finding(code: str, severity: Severity) -> HealthFinding:
@@ -123,13 +60,13 @@ class Monitor:
 class Scene:
     def __init__(self) -> None:
         self.monitor = Monitor()
-        self.events = EventFeed()
+        self.events = EventStream(MemoryStore(), Unreadable())
         self.watch = AlertLoop(self.monitor, self.events)  # type: ignore[arg-type]
         self.cursor: str | None = None
 
     async def hears(self, timeout_s: float = 60.0) -> list[TeamEvent]:
-        self.watch.begin()
-        heard = await self.events.after(self.cursor, ALL, timeout_s)
+        with self.watch.listening():
+            heard = await self.events.after(self.cursor, lambda event: True, timeout_s, with_passing=True)
         self.cursor = heard.cursor
         return list(heard.events)
 
@@ -156,11 +93,11 @@ async def test_trouble_is_told_when_it_comes_and_again_to_who_listens_anew_later
     await scene.hears()
     scene.monitor.facts_now = snapshot(statuses={"failed": 1})
     kinds: list[Any] = [[event.kind for event in await scene.hears()] for _ in range(3)]
-    assert kinds[0][0] == "performance-alert"
-    assert "performance-alert" not in kinds[1] + kinds[2]
+    assert kinds[0][0] == "alert"
+    assert "alert" not in kinds[1] + kinds[2]
     await asyncio.sleep(100 * EVERY_S)
     scene.cursor = None
-    assert (await scene.hears())[0].kind == "performance-alert"
+    assert (await scene.hears())[0].kind == "alert"
 
 
 async def test_a_look_that_fails_ends_nothing(scene: Scene) -> None:

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from actors.errors import RefusedError, UnknownInstanceError
+from actors.status import PendingPermission, Status
 from supervisor.api import requests
 from supervisor.api.requests import Malformed, Request, Role
 from supervisor.api.verbs import VERBS
@@ -53,13 +55,14 @@ class Scene:
             self.add(name, role, parent)
         self.access = Access(self.registry, siblings_may_send=siblings_may_send)
 
-    def add(self, name: str, role: Role, parent: str | None, permission_mode: Any = None) -> None:
+    def add(self, name: str, role: Role, parent: str | None, permission_mode: Any = None, answers: Any = None) -> None:
         request = requests.SpawnRequest(
             role=role,
             work_dir=str(PROJECT),
             context="x",
             parent_id=self.ids[parent] if parent else None,
             permission_mode=permission_mode,
+            answers=answers,
         )
         member = self.registry.add(request, agent="demo", session_id="s", now=0.0)
         self.ids[name] = member.record.instance_id
@@ -67,6 +70,12 @@ class Scene:
         self.registry.change_in_memory(
             self.ids[name], token_hash=token_hash(self.tokens[name]), stage=InstanceStage.RUNNING
         )
+
+    def asks(self, name: str, tool: str = "Bash", request_id: str = "p1") -> None:
+        """It waits for a decision on a call of this tool."""
+        member = self.registry.get(self.ids[name])
+        asked = PendingPermission(request_id=request_id, tool=tool, tool_input={})
+        member.snapshot = replace(member.snapshot, status=Status.WAITING_PERMISSION, permission=asked)
 
     def record(self, name: str) -> InstanceRecord:
         return self.registry.get(self.ids[name]).record
@@ -118,7 +127,6 @@ def test_each_cell_of_the_table(scene: Scene, caller: str, other: str) -> None:
     assert scene.may(caller, requests.ReadRequest(instance_id=ids)) is (other in READS[caller])
     assert scene.may(caller, requests.SendRequest(instance_id=ids, message="x")) is (other in SENDS[caller])
     for request in (
-        requests.RespondRequest(instance_id=ids, decision="allow"),
         requests.InterruptRequest(instance_id=ids),
         requests.RecycleRequest(instance_id=ids),
         requests.TerminateRequest(instance_id=ids),
@@ -127,6 +135,100 @@ def test_each_cell_of_the_table(scene: Scene, caller: str, other: str) -> None:
         assert scene.may(caller, request) is (other in MANAGES[caller]), request
     waits = MAY_CALL[scene.record(caller).role] >= {"wait"} and other in SEES[caller]
     assert scene.may(caller, requests.WaitRequest(instance_ids=[ids])) is waits
+
+
+@pytest.mark.parametrize("caller", SEES)
+@pytest.mark.parametrize("other", ALL)
+def test_questions_are_answered_by_every_lead_above_and_nobody_else(scene: Scene, caller: str, other: str) -> None:
+    scene.asks(other, tool="AskUserQuestion")
+    request = requests.RespondRequest(instance_id=scene.ids[other], option="red")
+
+    assert scene.may(caller, request) is (other in MANAGES[caller])
+
+
+def test_the_answer_to_a_question_answers_nothing_else_that_waits_by_then(scene: Scene) -> None:
+    scene.asks("spec", tool="AskUserQuestion", request_id="q7")
+
+    asked = scene.ask("mgr", requests.RespondRequest(instance_id=scene.ids["spec"], decision="allow"))
+
+    assert asked.permission_id == "q7"
+    assert not scene.may(
+        "mgr", requests.RespondRequest(instance_id=scene.ids["spec"], decision="allow", permission_id="p8")
+    )
+
+
+@pytest.mark.parametrize("decision", ["allow", "deny"])
+def test_a_lead_that_does_not_answer_permissions_neither_allows_nor_denies(scene: Scene, decision: Any) -> None:
+    scene.asks("spec")
+    request = requests.RespondRequest(instance_id=scene.ids["spec"], decision=decision, permission_id="p1")
+
+    with pytest.raises(RefusedError, match=r"not started with answers: permissions\. The user sees the request"):
+        scene.ask("mgr", request)
+
+
+@pytest.mark.parametrize("other", ALL)
+def test_a_lead_that_answers_permissions_does_so_for_those_below_it(scene: Scene, other: str) -> None:
+    scene.add("boss", Role.MANAGER, "exec", answers="permissions")
+    scene.add("below", Role.SPECIALIST, "boss")
+    requested = {
+        name: requests.RespondRequest(instance_id=scene.ids[name], decision="allow", permission_id="p1")
+        for name in (other, "below", "boss")
+    }
+    for name in requested:
+        scene.asks(name)
+
+    assert scene.may("boss", requested["below"])
+    assert not scene.may("boss", requested[other])
+    assert not scene.may("boss", requested["boss"])
+
+
+@pytest.mark.parametrize(
+    ("mode", "allows"),
+    [
+        ("plan", False),
+        ("dontAsk", False),
+        ("default", True),
+        ("manual", True),
+        ("acceptEdits", True),
+        ("auto", True),
+        ("bypassPermissions", True),
+    ],
+)
+def test_a_lead_allows_nothing_that_its_own_permission_mode_refuses(scene: Scene, mode: str, allows: bool) -> None:
+    scene.add("boss", Role.MANAGER, "exec", permission_mode=mode, answers="permissions")
+    scene.add("below", Role.SPECIALIST, "boss")
+    scene.asks("below", tool="Edit")
+    allow = requests.RespondRequest(instance_id=scene.ids["below"], decision="allow", permission_id="p1")
+    choose = requests.RespondRequest(instance_id=scene.ids["below"], option="Yes", permission_id="p1")
+    deny = requests.RespondRequest(instance_id=scene.ids["below"], decision="deny", permission_id="p1")
+
+    assert (scene.may("boss", allow), scene.may("boss", choose), scene.may("boss", deny)) == (allows, allows, True)
+
+
+def test_an_instance_names_the_request_that_it_answers(scene: Scene) -> None:
+    scene.add("boss", Role.MANAGER, "exec", answers="permissions")
+    scene.add("below", Role.SPECIALIST, "boss")
+    allow = requests.RespondRequest(instance_id=scene.ids["below"], decision="allow")
+
+    with pytest.raises(RefusedError, match="by its permissionId"):
+        scene.ask("boss", allow)  # one may come up by the time that it is answered
+    scene.asks("below")
+    with pytest.raises(RefusedError, match="by its permissionId"):
+        scene.ask("boss", allow)
+
+
+def test_only_who_answers_permissions_may_start_another_that_does(scene: Scene) -> None:
+    scene.add("boss", Role.EXECUTIVE, None, answers="permissions")
+    request = requests.SpawnRequest(role=Role.MANAGER, work_dir=str(PROJECT), context="x", answers="permissions")
+
+    assert scene.ask("boss", request).answers == "permissions"
+    with pytest.raises(RefusedError, match="leave answers out"):
+        scene.ask("exec", request)
+
+
+def test_nobody_is_below_a_specialist_whose_permissions_it_could_answer() -> None:
+    with pytest.raises(ValidationError, match="nobody asks a specialist"):
+        requests.SpawnRequest(role=Role.SPECIALIST, work_dir=str(PROJECT), context="x", answers="permissions")
 
 
 @pytest.mark.parametrize("caller", ["exec", "mgr", "spec"])

@@ -42,7 +42,8 @@ class Scene:
     def __init__(self, team: Team, members: list[Member]) -> None:
         self.team = team
         self.members = members
-        self.queries = Queries(team, cast("Host", None))
+        self.to_be_told: set[str] = set()
+        self.queries = Queries(team, cast("Host", None), lambda member: member.record.instance_id in self.to_be_told)
 
     @classmethod
     async def of(cls, *snapshots: InstanceSnapshot) -> Scene:
@@ -269,3 +270,16 @@ async def test_a_wait_for_nobody_but_a_spawn_that_fails_ends_and_says_so(until: 
     await scene.team.remove(FIRST)
     waited = await asyncio.wait_for(waiting, AT_ONCE_S)
     assert (waited.reached, waited.reason) == (False, "None of them is in the team any more.")
+
+
+async def test_a_lead_that_is_just_about_to_be_told_something_is_not_done() -> None:
+    scene = await Scene.of(READY, READY)
+    scene.to_be_told.add(FIRST)
+    waiting = asyncio.create_task(scene.wait(timeout_s=LONG_S))
+    any_idle = await scene.wait("any_idle")
+    await asyncio.sleep(AT_ONCE_S)
+    assert (any_idle.reached, shown(any_idle), waiting.done()) == (True, [SECOND], False)
+
+    scene.to_be_told.clear()
+    scene.team.changes.announce()
+    assert (await waiting).reached

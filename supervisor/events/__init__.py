@@ -1,0 +1,1 @@
+"""What happens in the team: found, stored in one stream, and told to whoever asks."""

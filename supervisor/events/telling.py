@@ -1,0 +1,543 @@
+"""Tells instances that lead what happened to those below them, as messages of the team.
+
+The supervisor begins ``LeadNotifier`` with its services. It listens to the ``EventStream``, and gives each lead one
+message for all that happened since the last one, through the outbox, typed and proved like any other. The sender is
+``team``.
+
+Whose event it is: the nearest instance above that is not gone. One that was terminated is gone, and one that has failed
+and is not started again by itself. A request for a permission goes to the nearest one that answers permissions, past
+all that do not; without any it is the person's alone, who sees it in ``list`` in any case. Leads that are no instances
+are not typed at.
+
+When: while the lead stands at its prompt and no earlier message of ours is under way to it. So events gather during its
+turn, and one message interrupts it at most once a turn. A request that was answered meanwhile is left out.
+
+No chatter: who leads others has finished only when nobody below it works any more, and nothing is left to be told to
+it. The end of its turn is told to its own lead only then, with all that it has answered since. So a manager that merely
+takes note of what one of its five specialists did wakes nobody above; the executive hears of it once, when the last of
+them has ended and the manager has answered. Events go up only, so each wave of work ends at the top.
+
+What a lead has seen is not told. It has seen an answer when it has read that conversation to its end, and a question or
+failure when ``list`` or ``wait`` showed it. A message that the instance itself sent does not count: it may have come
+before the end of its work. Nor does ``list`` count for an answer, which it does not show.
+
+Never lost, never twice: how far the events of each instance are told is stored in one transaction with the message that
+tells them. When that message does not arrive because its lead has ended, they go to whoever leads then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import logging
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+
+from pydantic import TypeAdapter
+
+from actors.concurrency import TaskSet
+from actors.errors import FencedError, StoreError
+from actors.messages import Message, MessageStatus, Receipt
+from actors.status import IDLE, Status
+from supervisor.api.requests import BatchMessage
+from supervisor.api.results import InstanceInfo, TeamEvent
+from supervisor.api.verbs import Handler
+from supervisor.messaging.outbox import Writes
+from supervisor.records import decode_plain, encode_plain
+from supervisor.store import keys
+from supervisor.store.base import StateStore
+from supervisor.team.access import QUESTION_TOOL, ancestors
+from supervisor.team.lifecycle import GIVEN_UP
+from supervisor.team.queries import is_settled
+from supervisor.team.registry import InstanceStage, Member
+from supervisor.team.team import Team
+
+logger = logging.getLogger(__name__)
+
+SENDER = "team"
+TOLD_KINDS = frozenset({"became_idle", "needs_attention", "failed", "message_final", "conflict", "limit_reached"})
+"""``merged`` is not among them: the result of ``merge`` tells it to the lead that asked."""
+MOST_TOLD = 20
+"""More events than these are told by the ids of their instances alone."""
+LONGEST = 6000
+"""Most characters of agents' own words in one message."""
+_SHORTEST = 120
+_MOST_TRIES = 3
+"""A message that a living lead does not take, because a hook of the user refuses it, is not made for ever."""
+_STORE_AGAIN_S = 1.0
+_LISTEN_S = 3600.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """How far the events of one instance are told, or seen."""
+
+    number: int = 0
+    """All its events up to this one are settled so,"""
+    left: frozenset[int] = frozenset()
+    """but for these,"""
+    sent: frozenset[int] = frozenset()
+    """and for these, which the message under way tells."""
+    message_id: str = ""
+    """Of that message; it stays when the message has arrived, until this record is stored again."""
+    lead: str = ""
+    """Who was told last."""
+
+    def covers(self, number: int) -> bool:
+        return number <= self.number and number not in self.left
+
+
+_ADAPTER = TypeAdapter(Told)
+_NOTHING = Told()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Sent:
+    lead: str
+    events: Sequence[TeamEvent]
+
+
+class LeadNotifier:
+    """A ``VerbService`` without verbs. All in the supervisor's event loop."""
+
+    def __init__(self, team: Team, store: StateStore, *, on: bool, auto_restart: bool) -> None:
+        """``on``: leads are told at all. ``auto_restart``: an instance that fails is started again by itself."""
+        self._team = team
+        self._stream = team.events
+        self._store = store
+        self._heard = "0"
+        """The cursor in the stream up to which events were taken in."""
+        self._on = on
+        self._auto_restart = auto_restart
+        self._pending: dict[int, TeamEvent] = {}
+        """What is to be told, by number."""
+        self._told: dict[str, Told] = {}
+        """By instance, as it will be stored with the next message."""
+        self._unstored: set[str] = set()
+        """Instances of which the store has an older ``Told``."""
+        self._sent: dict[str, _Sent] = {}
+        """By id: the messages that are under way, one to each lead."""
+        self._tries: dict[str, int] = {}
+        """By lead: how many messages in a row have failed."""
+        self._asked: dict[int, tuple[TeamEvent, str]] = {}
+        """By number: what was asked, for as long as that waits, and who was told."""
+        self._read_at: dict[str, tuple[str, float]] = {}
+        """By instance: who of its leads has read it to its end, and when that began."""
+        self._tasks = TaskSet("tell the leads")
+
+    @property
+    def verbs(self) -> Mapping[str, Handler]:
+        return {}
+
+    async def begin(self) -> None:
+        """Takes up what an earlier supervisor has left. Raises ``StoreError``."""
+        if not self._on:
+            await self._store.save({}, [keys.LEADS_TOLD_SINCE])
+            return
+        self._heard = await self._since()
+        stored = await self._events_after(self._heard)
+        await self._restore(stored)
+        for event in stored:
+            self._add(event)
+        self._tasks.begin(self._listen())
+        self._tasks.begin(self._run())
+
+    async def _since(self) -> str:
+        """What happened while leads were not told is never told."""
+        last = int(self._stream.cursor)
+        stored = await self._store.load(keys.LEADS_TOLD_SINCE)
+        for _, since in self._team.unreadable.readable(stored, lambda data: int(decode_plain(data))):
+            return str(min(since, last))  # the state may have been restored from an older one
+        await self._store.save({keys.LEADS_TOLD_SINCE: encode_plain(last)})
+        return str(last)
+
+    async def _events_after(self, cursor: str) -> list[TeamEvent]:
+        """All of ours that there are now; ``_heard`` is behind them then."""
+        found: list[TeamEvent] = []
+        while True:
+            answer = await self._stream.after(cursor, _any, 0.0)
+            self._heard = cursor = answer.cursor
+            found += filter(_is_told, answer.events)
+            if not answer.events:
+                return found
+
+    async def _listen(self) -> None:
+        """Every event is heard, because one that was not might be about somebody who has not finished."""
+        while True:
+            answer = await self._stream.after(self._heard, _any, _LISTEN_S)
+            for event in filter(_is_told, answer.events):
+                self._add(event)
+            self._heard = answer.cursor
+            self._team.changes.announce()
+
+    async def _restore(self, events: Sequence[TeamEvent]) -> None:
+        """``events``: all that may have been told."""
+        stored = await self._store.load(keys.LEAD_TOLD_PREFIX)
+        of_instance: defaultdict[str, list[TeamEvent]] = defaultdict(list)
+        for event in events:
+            of_instance[event.instance_id or ""].append(event)
+        gone = []
+        for key, told in self._team.unreadable.readable(stored, _decode):
+            instance_id = key.removeprefix(keys.LEAD_TOLD_PREFIX)
+            if instance_id not in self._team.registry:
+                gone.append(key)
+                continue
+            self._told[instance_id] = told
+            sent = [event for event in of_instance[instance_id] if event.number in told.sent]
+            if sent:  # the first look finds out what became of the message
+                earlier = self._sent.get(told.message_id)
+                both = [*(earlier.events if earlier else ()), *sent]
+                self._sent[told.message_id] = _Sent(lead=told.lead, events=both)
+            asked = [event for event in of_instance[instance_id] if event.kind == "needs_attention"]
+            if asked and told.lead and told.covers(asked[-1].number):
+                self._asked[asked[-1].number] = (asked[-1], told.lead)
+        if gone:
+            await self._store.save({}, gone)
+
+    async def end(self) -> None:
+        await self._tasks.end()
+
+    def _add(self, event: TeamEvent) -> None:
+        is_settled = self._told.get(event.instance_id or "", _NOTHING).covers(event.number)
+        if not is_settled and not self._was_read(event):
+            self._pending[event.number] = event
+
+    def _was_read(self, event: TeamEvent) -> bool:
+        """It is told of only now, and its lead has read the answer already."""
+        reader, read_at = self._read_at.get(event.instance_id or "", ("", 0.0))
+        happened_at = datetime.datetime.fromisoformat(event.at).timestamp()
+        lead = self._lead_of(event)
+        is_readers = lead is not None and lead.record.instance_id == reader
+        return event.kind == "became_idle" and is_readers and happened_at <= read_at
+
+    def is_to_be_told(self, lead: Member) -> bool:
+        """It stands at its prompt, and something has just happened below it that is on its way to it."""
+        instance_id = lead.record.instance_id
+        if not self._on or not lead.alive or not self._team.registry.children(instance_id):
+            return False
+        return self._is_behind or (bool(self._pending) and instance_id in self._due())
+
+    @property
+    def _is_behind(self) -> bool:
+        """Something has happened that is not taken in yet."""
+        return self._stream.unstored or self._heard != self._stream.cursor
+
+    # What a lead has seen for itself
+
+    async def has_read(self, reader: str, instance_id: str, at: float) -> None:
+        """``reader`` has read this conversation to the end that it had ``at`` that time, seconds since the epoch.
+
+        Empty: it was no instance.
+        """
+        if reader:
+            self._read_at[instance_id] = (reader, at)
+            await self._note_seen(reader, [instance_id], frozenset({"became_idle"}))
+
+    async def has_seen(self, reader: str, shown: Iterable[InstanceInfo]) -> None:
+        """``reader`` was shown what these need and why they failed. Empty: it was no instance."""
+        if reader and self._pending:
+            ids = [one.instance_id for one in shown if one.needs_attention]
+            await self._note_seen(reader, ids, frozenset({"needs_attention", "failed"}))
+
+    async def _note_seen(self, reader: str, instance_ids: Iterable[str], kinds: frozenset[str]) -> None:
+        shown = set(instance_ids)
+        seen = [
+            event
+            for event in self._pending.values()
+            if event.instance_id in shown and event.kind in kinds and self._is_lead(reader, event)
+        ]
+        if not seen:
+            return
+        self._note_told(seen)
+        self._take_off(seen)
+        with suppress(StoreError):  # then it may be told once more, after a crash
+            await self._store.save(self._stored(event.instance_id or "" for event in seen))
+
+    def _note_told(self, events: Sequence[TeamEvent]) -> None:
+        """These are settled; what is pending of the same instances besides is not."""
+        numbers = {event.number for event in events}
+        for event in events:
+            told = self._told.get(event.instance_id or "", _NOTHING)
+            self._told[event.instance_id or ""] = replace(told, number=max(told.number, event.number))
+        for instance_id in {event.instance_id or "" for event in events}:
+            told = self._told[instance_id]
+            waits = {number for number, event in self._pending.items() if event.instance_id == instance_id} - numbers
+            left = frozenset(number for number in waits if number <= told.number)
+            self._told[instance_id] = replace(told, left=left)
+            self._unstored.add(instance_id)
+
+    def _take_off(self, events: Iterable[TeamEvent]) -> None:
+        for event in events:
+            self._pending.pop(event.number, None)
+
+    def _is_lead(self, instance_id: str, event: TeamEvent) -> bool:
+        lead = self._lead_of(event)
+        return lead is not None and lead.record.instance_id == instance_id
+
+    # Whose event it is
+
+    def _lead_of(self, event: TeamEvent) -> Member | None:
+        """None: nobody above it is an instance whose event it is, or will be again."""
+        member = self._team.registry.find(event.instance_id or "")
+        if member is None:
+            return None
+        above = [self._team.registry.find(one) for one in ancestors(member.record, self._team.registry)]
+        leads = [
+            lead
+            for lead in above
+            if lead is not None and lead.record.wanted and not lead.ending and _is_for(lead, event, member)
+        ]
+        return next((lead for lead in leads if not self._has_failed(lead)), leads[0] if leads else None)
+
+    def _has_failed(self, lead: Member) -> bool:
+        """For good, unless somebody restarts it."""
+        record = lead.record
+        comes_back = lead.coming_back or (self._auto_restart and GIVEN_UP not in record.reason)
+        return record.stage is InstanceStage.FAILED and not comes_back
+
+    # Telling
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                if not await self._tell():  # it has not waited, so no change was missed
+                    await self._team.changes.next(None)
+            except FencedError:
+                logger.warning("no lead is told of anything any more: another supervisor has the state")
+                return
+            except StoreError as error:
+                logger.warning("leads are told later: %s", error)
+                await asyncio.sleep(_STORE_AGAIN_S)
+            except Exception:
+                logger.exception("the leads could not be told what happened")
+                await asyncio.sleep(_STORE_AGAIN_S)
+
+    async def _tell(self) -> bool:
+        """One message to each lead that can be told something now; all in one transaction. Whether there was any."""
+        self._settle()
+        due = self._due() if self._pending else {}
+        messages: list[Message] = []
+        sent: dict[str, _Sent] = {}
+        for lead, events in due.items():
+            text = text_of(events, self._team)
+            given = BatchMessage(instance_id=lead, message=text, immediate=True)
+            (message,) = self._team.outbox.check([given], SENDER, time.time())
+            if isinstance(message, Message):  # it has not just ended
+                messages.append(message)
+                sent[message.id] = _Sent(lead=lead, events=events)
+        if not messages:
+            return False
+        before = dict(self._told), set(self._unstored)
+        for message_id, each in sent.items():
+            self._note_told(each.events)
+            for instance_id in {event.instance_id or "" for event in each.events}:
+                numbers = frozenset(event.number for event in each.events if event.instance_id == instance_id)
+                told = replace(self._told[instance_id], sent=numbers, message_id=message_id, lead=each.lead)
+                self._told[instance_id] = told
+        stored = self._unstored.copy()
+        try:
+            await self._team.outbox.accept(messages, Writes(records=self._stored(stored)))
+        except StoreError:
+            self._told, self._unstored = before
+            raise
+        self._unstored -= stored
+        self._sent |= sent
+        for each in sent.values():
+            self._take_off(each.events)  # only now: until then they are on their way
+            self._asked |= {one.number: (one, each.lead) for one in each.events if one.kind == "needs_attention"}
+        return True
+
+    def _settle(self) -> None:
+        """What became of the messages that were under way."""
+        for message_id, sent in [*self._sent.items()]:
+            receipt = self._team.outbox.receipt(message_id)
+            if receipt is not None and not receipt.final:
+                continue
+            del self._sent[message_id]
+            tries = self._tries.pop(sent.lead, 0) + 1
+            # Without a receipt it was never accepted: a disk that hung had stored a part of what it was given.
+            again = receipt is None or (self._is_to_be_told_again(sent.lead, receipt) and tries < _MOST_TRIES)
+            if again:
+                self._tries[sent.lead] = tries
+                self._pending |= {event.number: event for event in sent.events}
+            for instance_id in {event.instance_id or "" for event in sent.events}:
+                told = self._told[instance_id]
+                left = told.left | told.sent if again else told.left
+                self._told[instance_id] = replace(told, left=left, sent=frozenset(), message_id="")
+                self._unstored.add(instance_id)
+        for number, (event, lead) in [*self._asked.items()]:
+            self._settle_question(number, event, lead)
+
+    def _settle_question(self, number: int, event: TeamEvent, lead: str) -> None:
+        """One that still waits when who was told of it is gone is told to the next one above."""
+        member = self._team.registry.find(event.instance_id or "")
+        if member is not None and self._is_unknown(event, member):
+            return
+        if member is None or self._is_over(event, member):
+            del self._asked[number]
+        elif self._is_gone(lead) and not self._is_under_way_to(lead):
+            del self._asked[number]
+            self._pending[number] = event
+
+    def _is_to_be_told_again(self, lead: str, receipt: Receipt) -> bool:
+        """What may have arrived is told again only to somebody else."""
+        if receipt.status is MessageStatus.FAILED:
+            return True
+        return receipt.status is MessageStatus.UNCONFIRMED and self._is_gone(lead)
+
+    def _is_gone(self, lead: str) -> bool:
+        member = self._team.registry.find(lead)
+        return member is None or not member.record.wanted or member.ending
+
+    def _due(self) -> dict[str, list[TeamEvent]]:
+        """By lead: what it can be told now. What is nobody's any more, or is over, is forgotten."""
+        leads: dict[int, Member] = {}
+        of_all: dict[object, Member | None] = {}
+        for event in [*self._pending.values()]:
+            member = self._team.registry.find(event.instance_id or "")
+            if member is not None and self._is_unknown(event, member):
+                continue
+            alike = (event.instance_id, event.kind, event.permission_id, event.sender)
+            if alike not in of_all:
+                of_all[alike] = self._lead_of(event)
+            lead = of_all[alike]
+            if member is None or lead is None or self._is_over(event, member):
+                del self._pending[event.number]
+            else:
+                leads[event.number] = lead
+        awaiting = {lead.record.instance_id for lead in leads.values()}
+        under_way = {event.instance_id for sent in self._sent.values() for event in sent.events}
+        due: defaultdict[str, list[TeamEvent]] = defaultdict(list)
+        told_to: dict[str | None, str] = {}
+        for number in sorted(leads):
+            event, lead_id = self._pending[number], leads[number].record.instance_id
+            # One message at a time tells of an instance: its record names one.
+            if event.instance_id in under_way or told_to.get(event.instance_id, lead_id) != lead_id:
+                continue
+            if not self._can_be_told(leads[number]):
+                continue
+            if event.kind != "became_idle" or self._has_finished(event.instance_id or "", awaiting):
+                due[lead_id].append(event)
+                told_to[event.instance_id] = lead_id
+        return due
+
+    def _can_be_told(self, lead: Member) -> bool:
+        instance_id = lead.record.instance_id
+        at_its_prompt = lead.snapshot.status is Status.READY and self._team.links.has(instance_id)
+        return at_its_prompt and not lead.coming_back and not self._is_under_way_to(instance_id)
+
+    def _is_under_way_to(self, lead: str) -> bool:
+        return any(sent.lead == lead for sent in self._sent.values())
+
+    def _is_unknown(self, event: TeamEvent, member: Member) -> bool:
+        """What it asks, and whether that still waits, cannot be told: the team has just come back."""
+        snapshot = member.snapshot
+        is_heard = self._team.links.has(member.record.instance_id) and (
+            snapshot.status is not Status.STARTING or bool(snapshot.reason)
+        )
+        return event.kind == "needs_attention" and member.alive and not is_heard
+
+    def _is_over(self, event: TeamEvent, member: Member) -> bool:
+        """Its question was answered meanwhile."""
+        if event.kind != "needs_attention":
+            return False
+        if event.permission_id:
+            asked = member.snapshot.permission
+            return asked is None or asked.request_id != event.permission_id
+        return not member.alive or not self._team.needs_attention(member)
+
+    def _has_finished(self, instance_id: str, awaiting: set[str]) -> bool:
+        """Always of one that leads nobody: each end of its turn counts."""
+        below = [*self._team.registry.below(instance_id)]
+        if not below:
+            return True
+        if instance_id in awaiting or self._is_behind:  # which may be about those below it
+            return False
+        return all(is_settled(self._team, one) for one in (self._team.registry.get(instance_id), *below))
+
+    def _stored(self, instance_ids: Iterable[str]) -> dict[str, bytes]:
+        return {keys.lead_told(one): _encode(self._told[one]) for one in instance_ids if one in self._told}
+
+
+def _any(event: TeamEvent) -> bool:
+    return True
+
+
+def _is_told(event: TeamEvent) -> bool:
+    is_known = event.kind == "message_final" and event.status is MessageStatus.SUBMITTED
+    return event.kind in TOLD_KINDS and bool(event.instance_id) and not is_known
+
+
+def _is_for(lead: Member, event: TeamEvent, member: Member) -> bool:
+    """What became of a message is told to who sent it, and what is asked to who may answer; see ``team.access``."""
+    if event.kind == "message_final":
+        return event.sender == lead.record.instance_id
+    if event.kind != "needs_attention":
+        return True
+    asked = member.snapshot.permission
+    is_question = asked is not None and asked.request_id == event.permission_id and asked.tool == QUESTION_TOOL
+    asks_for_rights = bool(event.permission_id and not is_question) or member.snapshot.dialog is not None
+    return lead.record.answers_permissions or not asks_for_rights
+
+
+def _encode(told: Told) -> bytes:
+    return encode_plain(_ADAPTER.dump_python(told, mode="json"))
+
+
+def _decode(data: bytes) -> Told:
+    return _ADAPTER.validate_python(decode_plain(data))
+
+
+def text_of(events: Sequence[TeamEvent], team: Team) -> str:
+    """The message that tells these events. What agents said is quoted, so that no line of it looks like one of ours."""
+    most_urgent = sorted(events, key=lambda event: (_URGENCY.get(event.kind, 1), event.number))
+    told, named = most_urgent[:MOST_TOLD], most_urgent[MOST_TOLD:]
+    asked = sum(event.kind == "needs_attention" for event in told)
+    share, of_question = (max(_SHORTEST, LONGEST // number) for number in (len(told), max(asked, 1)))
+    ends = {event.instance_id: event.number for event in events if event.kind == "became_idle"}
+    lines: list[str] = []
+    for event in told:
+        member = team.registry.find(event.instance_id or "")
+        runs = member is not None and member.alive
+        is_idle = member is not None and member.status in IDLE and ends.get(event.instance_id) == event.number
+        longest = of_question if event.kind == "needs_attention" else share
+        lines += [_headline(event, is_idle=is_idle, runs=runs), *_quoted(event.text, longest)]
+        if event.permission_id:
+            lines.append(f"Answer with respond, permissionId {event.permission_id}.")
+    if named:
+        ids = ", ".join(dict.fromkeys(event.instance_id or "" for event in named))
+        lines.append(f"{len(named)} more: {ids}. See list, and read their answers.")
+    return "\n".join(lines)
+
+
+_URGENCY = {"needs_attention": 0, "failed": 0, "became_idle": 2}
+
+
+def _headline(event: TeamEvent, *, is_idle: bool, runs: bool) -> str:
+    who = f"{event.instance_id} ({event.name})" if event.name else str(event.instance_id)
+    match event.kind:
+        case "became_idle":
+            words = "is idle" if is_idle else "ended a turn"
+            return f"{who} {words}. Its answer:" if event.text else f"{who} {words} without an answer."
+        case "needs_attention" if event.permission_id:
+            return f"{who} waits for an answer:"
+        case "needs_attention":
+            return f"{who} needs attention:"
+        case "failed" if runs:
+            return f"{who} had failed, and runs again:"
+        case "failed":
+            return f"{who} has failed:"
+        case "message_final":
+            return f"The message {event.message_id} to {who} may not be in its conversation:"
+        case _:
+            return f"{who}, {event.kind.replace('_', ' ')}:"
+
+
+def _quoted(text: str, longest: int) -> Iterator[str]:
+    """A mark before each line, and no header of ours in any."""
+    cut = text if len(text) <= longest else f"{text[:longest].rstrip()} …"
+    for line in cut.replace("[phalanx ", "[ phalanx ").splitlines():
+        yield f"> {line}"
