@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import socket
+import struct
 import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import suppress
@@ -83,16 +85,11 @@ def of_endpoint(home: Home) -> list[psutil.Process]:
 
 
 def the_process(home: Home) -> psutil.Process:
-    """The one that serves; a starter that is about to end has it as its child."""
-    (process,) = (
-        each for each in of_endpoint(home) if "--detach" in each.cmdline() and each.ppid() in {1, *_reapers()}
-    )
-    return process
-
-
-def _reapers() -> set[int]:
-    """Processes to which orphans of this one go."""
-    return {each.pid for each in psutil.Process().parents()}
+    """The one that serves."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.connect(str(home.web_socket))
+        told = probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    return psutil.Process(struct.unpack("3i", told)[0])
 
 
 def send_message(message: str, tool_use: str = "", headers: Sequence[str] = ()) -> bytes:
@@ -148,5 +145,5 @@ def port_of(url: str) -> int:
 
 async def until(condition: Callable[[], object], within_s: float = _WITHIN_S) -> None:
     async with asyncio.timeout(within_s):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 - of processes, which announce nothing
             await asyncio.sleep(0.02)
