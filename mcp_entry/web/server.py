@@ -59,8 +59,7 @@ def server_for(role: Role, calls: ToolCaller, version: str) -> Server[Any]:
 def with_request_id(tool: Tool, arguments: Mapping[str, Any], token: str, meta: Mapping[str, Any]) -> Mapping[str, Any]:
     """The arguments with a request id that is the same when Claude makes the same call again."""
     tool_use = meta.get(_TOOL_USE)
-    takes_id = "request_id" in tool.verb.request.model_fields
-    if not takes_id or not isinstance(tool_use, str) or arguments.get("requestId") is not None:
+    if not tool.takes_request_id or not isinstance(tool_use, str) or arguments.get("requestId") is not None:
         return arguments
     # With the content, because the id is the client's word: another call must not be taken for one that was made.
     call = json.dumps([token, tool_use, tool.verb.name, arguments], sort_keys=True)

@@ -86,9 +86,18 @@ def _described(tool: Tool, words: Mapping[str, str], hidden: frozenset[str]) -> 
         name=name,
         description=words.get(name, tool.description),
         input_schema={"type": "object", **schema},
-        annotations=types.ToolAnnotations(read_only_hint=True) if tool.verb.read_only else None,
+        annotations=_hints(tool),
         _meta={"anthropic/alwaysLoad": True} if name in _ALWAYS_LOADED else None,
     )
+
+
+def _hints(tool: Tool) -> types.ToolAnnotations | None:
+    """By them Claude Code makes a call again whose connection broke. One with a request id is done only once."""
+    if tool.verb.read_only:
+        return types.ToolAnnotations(read_only_hint=True)
+    if tool.takes_request_id or tool.hints.idempotent_hint:
+        return types.ToolAnnotations(idempotent_hint=True)
+    return None
 
 
 def _short(schema: Any, hidden: frozenset[str]) -> Schema:
