@@ -30,7 +30,7 @@ from mcp_entry.calls import ToolCaller
 from mcp_entry.connection import BringUpProcess, TeamConnection
 from mcp_entry.log import log_to
 from mcp_entry.web.app import Endpoint, TokenRoles, application
-from mcp_entry.web.protocol import ImpatientProtocol
+from mcp_entry.web.protocol import ImpatientProtocol, QuietServer
 from mcp_entry.web.server import server_for
 from supervisor.api.requests import Role
 from supervisor.rpc.client import SupervisorClient
@@ -51,6 +51,8 @@ logger = logging.getLogger("mcp_entry.web")
 
 
 class WebProcess:
+    """Made and run in one event loop."""
+
     def __init__(self, home: Home, listener: sockets.socket) -> None:
         self._home = home
         self._listener = listener
@@ -61,7 +63,7 @@ class WebProcess:
         calls = ToolCaller(self._team, log=home.logs / LOG_NAME, repeats=REPEATS)
         servers = {role: server_for(role, calls, version("phalanx")) for role in Role}
         endpoint = Endpoint(servers, TokenRoles(self._team), listener.getsockname()[1])
-        self._server = uvicorn.Server(
+        self._server = QuietServer(
             uvicorn.Config(
                 application(endpoint),
                 loop="asyncio",
@@ -73,6 +75,7 @@ class WebProcess:
                 limit_concurrency=MOST_CONNECTIONS,
                 timeout_graceful_shutdown=_GOODBYE_S,
                 headers=[("connection", "close")],
+                date_header=False,
                 server_header=False,
             )
         )
@@ -91,9 +94,9 @@ class WebProcess:
 
     async def _hand_over(self, reader: StreamReader, writer: StreamWriter) -> None:
         """Gives the listening socket to the host's actor, which keeps the connection to see the end of this process."""
-        with sockets.socket(fileno=os.dup(writer.get_extra_info("socket").fileno())) as connection:
-            sockets.send_fds(connection, [GREETING], [self._listener.fileno()])
-        with suppress(ConnectionError):
+        with suppress(OSError):  # who only looks whether it runs is gone already
+            with sockets.socket(fileno=os.dup(writer.get_extra_info("socket").fileno())) as connection:
+                sockets.send_fds(connection, [GREETING], [self._listener.fileno()])
             await reader.read(1)
         writer.close()
 
@@ -121,11 +124,15 @@ class WebProcess:
                 await asyncio.sleep(_OVER_S)  # a bring-up replaces the team's file
                 if not self._is_wanted():
                     logger.info("ends: the team was brought down")
-                    self._server.should_exit = True
+                    self._server.end()
                     return
 
     def _is_wanted(self) -> bool:
         return wanted_team(self._home) is not None or bool(team_leader_of(self._home))
+
+
+async def _serve(home: Home, listener: sockets.socket) -> None:
+    await WebProcess(home, listener).run()
 
 
 def main() -> None:
@@ -147,7 +154,7 @@ def main() -> None:
     allow_many_files(os.getpid())
     logger.info("serves %s at port %d", home.root, listener.getsockname()[1])
     try:
-        asyncio.run(WebProcess(home, listener).run())
+        asyncio.run(_serve(home, listener))
     except PhalanxError as error:
         logger.error("ended: %s", error)  # noqa: TRY400 - in words
         sys.exit(1)

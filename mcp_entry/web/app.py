@@ -12,11 +12,12 @@ import asyncio
 import hashlib
 import logging
 import re
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any, Protocol
 
-from cachetools import TTLCache
+from cachetools import LRUCache
 from mcp.server.lowlevel import Server
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from mcp.server.transport_security import TransportSecurityMiddleware, TransportSecuritySettings
@@ -44,7 +45,7 @@ KNOWN_S = 5.0
 _KNOWN = 4096
 _ASKING = 8
 """Questions for who has a token that wait for the supervisor at the same time: everybody can ask them."""
-_IDENTIFY_S = 50.0
+_IDENTIFY_S = 100.0
 _DRAIN_S = 1.0
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{20,200}")
 """Anything else cannot be a token, so nobody is asked."""
@@ -58,25 +59,32 @@ class Identify(Protocol):
 
 
 class TokenRoles:
-    """``Identify`` by the supervisor, remembered for ``KNOWN_S``. What is remembered opens nothing: the supervisor
-    checks the token of each call again."""
+    """``Identify`` by the supervisor, remembered for ``KNOWN_S``, and longer while the team is away. What is remembered
+    opens nothing: the supervisor checks the token of each call again."""
 
     def __init__(self, team: TeamConnection) -> None:
         self._team = team
-        self._known: TTLCache[str, Role] = TTLCache(_KNOWN, KNOWN_S)
+        self._known: LRUCache[str, tuple[Role, float]] = LRUCache(_KNOWN)
+        """By hash, and when it was heard."""
         self._asking = asyncio.Semaphore(_ASKING)
 
     async def __call__(self, token: str) -> Role:
         hashed = hashlib.sha256(token.encode()).hexdigest()
-        role = self._known.get(hashed)
-        if role is None:
-            try:
-                async with asyncio.timeout(_IDENTIFY_S), self._asking:
-                    client = await self._team.client()
-                    answer = await client.call_json(TeamVerbs.identify, {"tokenHash": hashed})
-            except TimeoutError:
-                raise UnavailableError(f"The team did not answer within {_IDENTIFY_S:.0f} s.") from None
-            role = self._known[hashed] = Role(answer["role"])
+        if known := self._known.get(hashed):
+            role, heard_at = known
+            if not self._team.connected or time.monotonic() - heard_at < KNOWN_S:
+                return role
+        try:
+            async with asyncio.timeout(_IDENTIFY_S), self._asking:
+                client = await self._team.client()
+                answer = await client.call_json(TeamVerbs.identify, {"tokenHash": hashed})
+        except TimeoutError:
+            raise UnavailableError(f"The team did not answer within {_IDENTIFY_S:.0f} s.") from None
+        except RefusedError:
+            self._known.pop(hashed, None)
+            raise
+        role = Role(answer["role"])
+        self._known[hashed] = role, time.monotonic()
         return role
 
 

@@ -236,3 +236,17 @@ async def test_who_has_a_token_is_asked_once_in_a_while_and_a_wrong_one_each_tim
         for _ in range(2):
             await ask(client, "x" * 43, "tools/list")
     assert [name for name, _ in fake.asked].count("identify") == 3
+
+
+async def test_who_was_known_is_served_while_the_team_is_away_and_who_has_ended_is_not() -> None:
+    fake = team()
+    async with endpoint(fake) as client:
+        assert (await ask(client, TOKENS[Role.SPECIALIST], "tools/list")).status_code == 200
+        await asyncio.sleep(10 * app.KNOWN_S)
+        fake.lose()
+        assert (await ask(client, TOKENS[Role.SPECIALIST], "tools/list")).status_code == 200
+        await fake.open()
+        fake.replies["identify"] = RefusedError("The team knows no living instance by this token.")
+        assert (await ask(client, TOKENS[Role.SPECIALIST], "tools/list")).status_code == 401
+        fake.lose()
+        assert (await ask(client, TOKENS[Role.SPECIALIST], "tools/list")).status_code == 401
