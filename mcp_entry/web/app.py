@@ -30,7 +30,7 @@ from starlette.types import Message, Receive, Scope, Send
 from actors.errors import PhalanxError, RefusedError, UnavailableError
 from actors.host.endpoint import PATH
 from mcp_entry.connection import TeamConnection
-from mcp_entry.web.server import TOKEN_STATE
+from mcp_entry.web.server import known_as
 from supervisor.api.requests import Role
 from supervisor.api.verbs import TeamVerbs
 
@@ -162,7 +162,7 @@ class Endpoint:
         if isinstance(body, Response):
             await _refuse(request, body, send)
             return
-        setattr(request.state, TOKEN_STATE, token)
+        known_as(request, token)
         await self._managers[role].handle_request(request.scope, _replayed(body, request.receive), send)
 
 

@@ -16,6 +16,7 @@ import mcp_types as types
 from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel import Server
 from mcp.shared.exceptions import MCPError
+from starlette.requests import Request
 
 from mcp_entry.calls import ToolCaller
 from mcp_entry.notifications import ProgressNotifier
@@ -25,8 +26,8 @@ from supervisor.api.requests import Role
 
 NAME = "phalanx-team"
 """Of the server in Claude's configuration."""
-TOKEN_STATE = "phalanx_token"  # noqa: S105 - a name
-"""Where the state of a request holds its token."""
+_TOKEN = "phalanx.token"  # noqa: S105 - a name
+"""In the scope of a request."""
 _TOOL_USE = "claudecode/toolUseId"
 _NO_PROGRESS_S = 3600.0
 """Answers are single JSON documents, in which no progress can be told."""
@@ -45,7 +46,7 @@ def server_for(role: Role, calls: ToolCaller, version: str) -> Server[Any]:
         tool = tools.get(params.name)
         if tool is None:
             raise MCPError(types.INVALID_PARAMS, f"There is no tool {params.name!r}. Tools: {', '.join(tools)}.")
-        token: str = getattr(context.request.state, TOKEN_STATE)
+        token = token_of(context.request)
         given = with_request_id(tool, params.arguments or {}, token, dict(params.meta or {}))
         async with ProgressNotifier(context.session.report_progress, at_least_every_s=_NO_PROGRESS_S) as progress:
             return await calls.answer(tool, given, progress, token)
@@ -54,6 +55,17 @@ def server_for(role: Role, calls: ToolCaller, version: str) -> Server[Any]:
     server.middleware.clear()  # its traces have no reader here
     server.add_request_handler("tools/call", types.CallToolRequestParams, call_tool)
     return server
+
+
+def known_as(request: Request, token: str) -> None:
+    """Notes the token that was checked."""
+    request.scope[_TOKEN] = token
+
+
+def token_of(request: Request | None) -> str:
+    if request is None:
+        raise RuntimeError("a call came without its HTTP request")
+    return str(request.scope[_TOKEN])
 
 
 def with_request_id(tool: Tool, arguments: Mapping[str, Any], token: str, meta: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -14,6 +14,8 @@ from actors.files import FileLock
 from actors.home import Home
 from actors.host.endpoint import TeamEndpoint, endpoint_runs
 from actors.processes import is_running
+from mcp_entry.cli.doctor import examine
+from mcp_entry.cli.session import system_context
 from supervisor.api.requests import Request, SendRequest
 from supervisor.api.results import Result
 from supervisor.api.verbs import Caller
@@ -192,3 +194,13 @@ def test_a_second_process_of_a_home_ends_at_once(home: Home) -> None:
     first.release()
     assert done.returncode == 0
     assert not home.web_socket.exists()
+
+
+async def test_the_doctor_lists_where_it_listens_and_for_what(endpoint: TeamEndpoint, home: Home) -> None:
+    port = port_of(await endpoint.ensure())
+    await until(lambda: endpoint_runs(home))
+    findings = await asyncio.to_thread(lambda: list(examine(home, system_context())))
+    (listens,) = [each for each in findings if each.what == "listens"]
+    assert listens.state == "ok"
+    pid = the_process(home).pid
+    assert listens.found == f"127.0.0.1:{port} (process {pid}): the tools of the instances, each by its token"
