@@ -96,6 +96,12 @@ class Home:
     """The hosts of a cluster that take no new instances, as JSON."""
     login_file = _Below("login-environment.json")
     """The environment of the user's login shell on a worker host of a cluster, as JSON: agents run with it."""
+    web_file = _Below("web.json")
+    """The port of the endpoint at which the instances call the team, as JSON; kept, because the agents know it."""
+    web_socket = _Below("web.sock")
+    """The endpoint's process gives its listening socket to the host's actor here."""
+    web_lock_file = _Below("web.lock")
+    """Held (flock) by the endpoint's process."""
     logs = _Below("logs")
 
     def instance_directory(self, instance_id: str) -> Path:

@@ -10,4 +10,6 @@ UMASK_MARK = "PHALANX_UMASK"
 """The umask (octal) of `phalanx up`. Ray runs with a private one; worktrees and agents get the user's."""
 NODE_MARK = "PHALANX_RAY_NODE"
 """The home on this host; every Ray process that was started for it carries this."""
-MARKS = frozenset({TEAM_MARK, INSTANCE_MARK, UMASK_MARK, NODE_MARK})
+ENDPOINT_MARK = "PHALANX_ENDPOINT"
+"""The home on this host; the process that serves the instances' tools carries it. It may outlive one `phalanx up`."""
+MARKS = frozenset({TEAM_MARK, INSTANCE_MARK, UMASK_MARK, NODE_MARK, ENDPOINT_MARK})

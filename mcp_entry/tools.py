@@ -64,6 +64,10 @@ class Tool:
     text_is_answer: bool = False
     """The text is the answer and not a summary: it is bounded already and must not be cut."""
 
+    @property
+    def takes_request_id(self) -> bool:
+        return "request_id" in self.verb.request.model_fields
+
 
 _ALL = (
     Tool(

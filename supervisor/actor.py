@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import time
 from collections.abc import Mapping
+from functools import partial
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Any, ClassVar
@@ -14,6 +16,8 @@ from actors.agents.catalog import AgentCatalog
 from actors.home import Home
 from actors.host.actor import start_host
 from actors.host.cluster import RayCluster, own_address
+from actors.host.endpoint import LOG_NAME as ENDPOINT_LOG
+from actors.host.endpoint import endpoint_runs
 from actors.host.relay import RelayServer
 from actors.instance.actor import RayInstances
 from actors.ray_client import SUPERVISOR, actor_class, named_actor, on_host
@@ -27,6 +31,7 @@ from supervisor.team.file import read_team
 
 LOG_NAME = "supervisor.log"
 _LOG_BYTES = 2_000_000
+_ENDPOINT_STARTS_S = 15.0
 
 
 class _SupervisorServer:
@@ -72,6 +77,7 @@ class _SupervisorServer:
             await supervisor.recover()
             gateway = Gateway(self._home.gateway_socket, supervisor)
             supervisor.warn_of(lambda: gateway.warning)
+            supervisor.warn_of(partial(_endpoint_warning, self._home, begun=time.monotonic()))
             await gateway.start()
         except BaseException:
             await supervisor.close()
@@ -92,6 +98,16 @@ def create_supervisor(home_root: str) -> Any:
 async def _name_of(address: str, cluster: RayCluster) -> str:
     """The name of the host with this address."""
     return next((node.name for node in await cluster.nodes() if node.address == address), address)
+
+
+def _endpoint_warning(home: Home, begun: float) -> str:
+    """Of this host's endpoint; it starts beside the supervisor."""
+    if time.monotonic() - begun < _ENDPOINT_STARTS_S or endpoint_runs(home):
+        return ""
+    return (
+        f"The endpoint at which instances call the team does not run, so they have no tools. It is started again by "
+        f"itself; {home.logs / ENDPOINT_LOG} says why it ends."
+    )
 
 
 def _log_to(path: Path) -> None:

@@ -278,6 +278,10 @@ class Supervisor:
             max_concurrent_spawns=self._permits.limit,
         )
 
+    async def identify(self, request: requests.IdentifyRequest, caller: Caller) -> results.IdentifyResult:
+        record = self._access.holder_of(request.token_hash)
+        return results.IdentifyResult(instance_id=record.instance_id, role=record.role)
+
     async def shutdown(self, request: requests.ShutdownRequest, caller: Caller) -> results.TerminateResult:
         """Refuses new starts, undoes the spawns under way, then ends all instances."""
         await self._team.confirm()  # a supervisor that cannot store must not close its door and go on

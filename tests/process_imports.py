@@ -79,6 +79,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         "node": _module("supervisor.ray_node"),
         "other nodes": _module("supervisor.stop_other_nodes"),
         "entry": _module("mcp_entry.__main__"),
+        "endpoint": _module("mcp_entry.web.__main__"),
         "command": _module("mcp_entry.cli"),
         "client": _module("supervisor.rpc.client"),
         "Redis probe": _file("mcp_entry/cli/redis_probe.py", "-P"),

@@ -21,6 +21,7 @@ from actors.errors import PhalanxError, SettingsError, UnavailableError
 from actors.git.local import GitCallNotSentError, GitClient, GitServer
 from actors.git.model import READ_S, WRITE_S, GitRequest, GitResponse
 from actors.home import Home, TeamIdentity, prepare_home, read_environment
+from actors.host.endpoint import TeamEndpoint
 from actors.host.host import Host
 from actors.host.relay import Relay, connect_through_ray
 from actors.marks import UMASK_MARK
@@ -120,6 +121,8 @@ class _HostServer(Host):
             self._lacks_environment = True
             self._begin({name: os.environ[name] for name in _FALLBACK_VARIABLES if name in os.environ})
         self._relay = None if leader is None else await _start_relay(home, leader.address)
+        self._endpoint = TeamEndpoint(home)
+        self._endpoint.begin()
         self._git_server = GitServer(home.git_socket, {"read": self.git_read, "write": self.git_write})
         if leader is None:
             await _start_git(self._git_server)
@@ -129,8 +132,9 @@ class _HostServer(Host):
         check_protocol(protocol, "this host", "the supervisor", ACTOR_PROTOCOL)
 
     async def release(self) -> None:
-        """Also ends the relay: then this machine belongs to no team."""
+        """Also ends endpoint and relay: then this machine belongs to no team."""
         await super().release()
+        await self._endpoint.end()
         await self._git_server.stop()
         if self._relay is not None:
             self._home.leader_file.unlink(missing_ok=True)

@@ -28,10 +28,14 @@ from actors.agents.base import command_words
 from actors.agents.claude_trust import config_file
 from actors.errors import AgentError, SettingsError
 from actors.home import Home
+from actors.marks import ENDPOINT_MARK, INSTANCE_MARK, NODE_MARK
+from actors.processes import mark_of, name_of, processes_with
 from mcp_entry.cli.output import one_line, plain
 from mcp_entry.cli.session import CliSession, CommandContext
 from supervisor.redis_url import without_secrets
+from supervisor.runtime.parts import processes_of
 from supervisor.settings import HOME_VARIABLE, Settings, check_variables, home_from, setting_variables
+from supervisor.team.file import read_team
 
 _LOGIN_VARIABLES = (
     "ANTHROPIC_API_KEY",
@@ -57,6 +61,8 @@ _SET_UP_CLAUDE = Path(sys.prefix) / "claude/node_modules/.bin/claude"
 """Where ``scripts/setup --claude`` puts it, which is on no PATH."""
 _REDIS_PROBE = Path(__file__).with_name("redis_probe.py")
 _REDIS_PY = f"Install it into this environment: `{sys.executable} -m pip install 'redis[hiredis]'`."
+_MOST_PORTS = 6
+"""Of one kind that are listed one by one."""
 _STYLES: Mapping[State, str] = {"ok": "green", "missing": "bold red", "note": "yellow"}
 
 
@@ -90,6 +96,7 @@ def examine(home: Home, context: CommandContext) -> Iterator[DoctorFinding]:
     yield _home(home)
     yield _disk(home)
     yield _memory()
+    yield from _listening(home)
 
 
 def _ray() -> DoctorFinding:
@@ -229,6 +236,41 @@ def _trust(config: ClaudeConfig, home: Home) -> DoctorFinding:
     if config.trusts(home.worktrees):
         return DoctorFinding("claude trust", "ok", f"{home.worktrees} is trusted")
     return DoctorFinding("claude trust", "note", f"{home.worktrees} is not trusted yet; the first spawn sees to it")
+
+
+def _listening(home: Home) -> Iterator[DoctorFinding]:
+    """Where processes of the team take connections, and for what."""
+    team = read_team(home)
+    of_team = processes_of(home, team) if team is not None else []
+    found: dict[tuple[str, bool], dict[str, None]] = {}
+    for process in dict.fromkeys([*of_team, *processes_with(NODE_MARK, str(home.root))]):
+        for address in _addresses(process):
+            what = (_purpose(process, home), address.startswith(("127.", "::1")))
+            found.setdefault(what, {})[f"{address} (process {process.pid})"] = None
+    for (purpose, is_private), places in found.items():
+        more = f" and {len(places) - _MOST_PORTS} more" if len(places) > _MOST_PORTS else ""
+        words = f"{', '.join(list(places)[:_MOST_PORTS])}{more}: {purpose}"
+        if is_private:
+            yield DoctorFinding("listens", "ok", words)
+        else:
+            yield DoctorFinding("listens", "note", words, "Other machines can reach this: let a firewall see to it.")
+
+
+def _addresses(process: psutil.Process) -> list[str]:
+    try:
+        connections = process.net_connections("inet")
+    except psutil.Error:
+        return []
+    listening = (each.laddr for each in connections if each.status == psutil.CONN_LISTEN)
+    return sorted(f"{each.ip}:{each.port}" for each in listening)
+
+
+def _purpose(process: psutil.Process, home: Home) -> str:
+    if mark_of(process, ENDPOINT_MARK) == str(home.root):
+        return "the tools of the instances, each by its token"
+    if mark_of(process, INSTANCE_MARK):
+        return f"a program of an agent ({name_of(process)})"
+    return "Ray, by its token"
 
 
 def _home(home: Home) -> DoctorFinding:

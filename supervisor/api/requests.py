@@ -484,6 +484,12 @@ class StatusRequest(Request):
     )
 
 
+class IdentifyRequest(Request):
+    """Which instance has a token."""
+
+    token_hash: str = Field(pattern="^[0-9a-f]{64}$", description="SHA-256 of the token, in hexadecimal.")
+
+
 class GetPerformanceRequest(Request):
     """See how the team performs and what would help."""
 

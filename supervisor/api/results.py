@@ -587,6 +587,11 @@ class OptimizeSettingsResult(Result):
     new_settings: TunedSettings
 
 
+class IdentifyResult(Result):
+    instance_id: str
+    role: Role
+
+
 class HealthReport(Result):
     score: int
     alerts: list[Alert]

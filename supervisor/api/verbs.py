@@ -136,6 +136,7 @@ class TeamVerbs(ABC):
     get_performance = Verb(requests.GetPerformanceRequest, results.GetPerformanceResult, read_only=True)
     optimize_settings = Verb(requests.OptimizeSettingsRequest, results.OptimizeSettingsResult, repeatable=True)
     next_events = Verb(requests.EventsRequest, results.EventsResult, read_only=True, name="events")
+    identify = Verb(requests.IdentifyRequest, results.IdentifyResult, read_only=True, measured=True)
     shutdown = Verb(requests.ShutdownRequest, results.TerminateResult, timeout_s=120)
 
 

@@ -21,7 +21,7 @@ import psutil
 
 from actors.errors import InvalidRequestError, PhalanxError, TerminalError, UnavailableError, VersionError
 from actors.home import Home
-from actors.marks import TEAM_MARK
+from actors.marks import ENDPOINT_MARK, TEAM_MARK
 from actors.processes import end_all_found, mark_of, processes_with
 from actors.tmux.server import TmuxServer
 from supervisor.api.verbs import RequestT, ResultT, TeamVerbs, Verb
@@ -142,10 +142,15 @@ def end_all(home: Home, team: TeamInfo) -> None:
     with suppress(TerminalError):  # the sweep below ends a server that does not answer
         if _mark_of_tmux(home) == team.team_id:
             TmuxServer(home.tmux_socket).stop()
-    if left := end_all_found(lambda: processes_with(TEAM_MARK, team.team_id), _GRACE_S):
+    if left := end_all_found(lambda: processes_of(home, team), _GRACE_S):
         raise UnavailableError(
             f"These processes of the team do not end even when killed: {names_of(left)}. Try again later."
         )
+
+
+def processes_of(home: Home, team: TeamInfo) -> list[psutil.Process]:
+    """All of the team on this machine. The endpoint of the instances may be older than the team's mark."""
+    return [*processes_with(TEAM_MARK, team.team_id), *processes_with(ENDPOINT_MARK, str(home.root))]
 
 
 def leave_cluster(home: Home, address: str, environment: Mapping[str, str]) -> None:
@@ -176,7 +181,7 @@ def remove_files(home: Home) -> None:
     with suppress(TerminalError):  # a foreign server keeps its socket
         if not TmuxServer(home.tmux_socket).is_running():
             home.tmux_socket.unlink(missing_ok=True)
-    sockets_of_team = (home.gateway_socket, home.git_socket)
+    sockets_of_team = (home.gateway_socket, home.git_socket, home.web_socket)
     files = (home.ray_token_file, home.environment_file, home.settings_file, home.leader_file)
     for path in (*sockets_of_team, *files):
         path.unlink(missing_ok=True)

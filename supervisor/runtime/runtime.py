@@ -22,8 +22,8 @@ from typing import Literal
 from actors.errors import InvalidRequestError, SettingsError, TeamNotRunningError, UnavailableError
 from actors.files import FileLock
 from actors.home import Home, away_words, leader_of, team_leader_of
-from actors.marks import TEAM_MARK, UMASK_MARK
-from actors.processes import is_running, own_umask, processes_with
+from actors.marks import UMASK_MARK
+from actors.processes import is_running, own_umask
 from supervisor.runtime.bring_up import BringUp, OnStep
 from supervisor.runtime.environment import check_programs, stored_environment
 from supervisor.runtime.parts import (
@@ -32,6 +32,7 @@ from supervisor.runtime.parts import (
     end_all,
     look,
     names_by_process,
+    processes_of,
     refuse_from_inside,
     remove_files,
     shut_down,
@@ -168,7 +169,7 @@ class Runtime:
 
     def _bring_down(self, team: TeamInfo, on_step: OnStep) -> DownReport:
         """Lists what runs first: a process that has lost its parents could not be found later."""
-        before = names_by_process(processes_with(TEAM_MARK, team.team_id))
+        before = names_by_process(processes_of(self._home, team))
         notes: tuple[str, ...] = ()
         if before and not team_leader_of(self._home):
             on_step("ending the agents")

@@ -28,7 +28,7 @@ from supervisor.team.registry import InstanceRecord, InstanceStage, Member, Regi
 
 MemberT = TypeVar("MemberT", bound=Request)
 Check = Callable[[MemberT, InstanceRecord], MemberT]
-_ENDED = frozenset({InstanceStage.ENDING, InstanceStage.STOPPED, InstanceStage.FAILED, InstanceStage.SPARE})
+_ENDED = frozenset({InstanceStage.ENDING, InstanceStage.STOPPED, InstanceStage.FAILED})
 _TOKEN_BYTES = 32
 
 
@@ -160,9 +160,15 @@ class Access:
 
     def caller_of(self, token: str) -> InstanceRecord:
         """The instance that has this token. Raises ``RefusedError`` when no living instance has it."""
-        wanted = token_hash(token)
+        record = self.holder_of(token_hash(token))
+        if record.is_spare:
+            raise RefusedError("This agent is a spare and no instance yet: nothing was done.")
+        return record
+
+    def holder_of(self, hashed: str) -> InstanceRecord:
+        """The living instance, or the spare, whose token has this hash. Raises ``RefusedError`` when there is none."""
         for member in self._registry.everyone():
-            if member.record.token_hash == wanted and member.record.wanted and member.record.stage not in _ENDED:
+            if member.record.token_hash == hashed and member.record.wanted and member.record.stage not in _ENDED:
                 return member.record
         raise RefusedError("The team knows no living instance by this token: nothing was done.")
 

@@ -31,6 +31,8 @@ class FakeClient(SupervisorClient):
         super().__init__(Home(Path("/nowhere")), "tests")
         self.replies = {**REPLIES, **replies}
         self.asked: list[tuple[str, Request]] = []
+        self.tokens: list[str | None] = []
+        """Of the calls in ``asked``."""
         self.running = True
         self._open, self._lost = asyncio.Event(), asyncio.Event()
         self._open.set()
@@ -72,6 +74,7 @@ class FakeClient(SupervisorClient):
         """As the supervisor does, which checks what it is asked."""
         request = parse(verb.request, arguments)
         self.asked.append((verb.name, request))
+        self.tokens.append(token)
         reply = self.replies[verb.name]
         if isinstance(reply, Exception):
             raise reply
@@ -288,6 +291,7 @@ REPLIES: dict[str, Reply] = {
     ),
     "drain": results.DrainResult(host="worker", drained=True, remaining=[]),
     "gc": results.GcResult(dry_run=False, items=[collected("/home/worktrees/spec_1_1_1")]),
+    "identify": results.IdentifyResult(instance_id="spec_1_1_1", role=Role.SPECIALIST),
     "status": results.StatusResult(
         home="/home/me/.phalanx",
         version="0.1.0",

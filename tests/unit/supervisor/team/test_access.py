@@ -241,6 +241,19 @@ def test_a_verb_that_the_role_does_not_have_is_refused_whatever_it_asks(scene: S
         scene.access.checked(verb, Request(), record)
 
 
+def test_a_token_is_known_by_its_hash_also_that_of_a_spare_which_may_not_call_yet(scene: Scene) -> None:
+    spare = scene.registry.add_spare("spare_1", agent="demo", session_id="s", now=1.0, work_dir=PROJECT, recipe="demo")
+    token = new_token()
+    spare.record = replace(spare.record, token_hash=token_hash(token), stage=InstanceStage.SPARE)
+
+    assert scene.access.holder_of(token_hash(scene.tokens["mgr"])).instance_id == scene.ids["mgr"]
+    assert scene.access.holder_of(token_hash(token)).instance_id == "spare_1"
+    with pytest.raises(RefusedError, match="spare and no instance yet"):
+        scene.access.caller_of(token)
+    with pytest.raises(RefusedError, match="knows no living instance"):
+        scene.access.holder_of(token_hash(new_token()))
+
+
 @pytest.mark.parametrize("role", Role)
 @pytest.mark.parametrize("caller", ["exec", "mgr", "spec"])
 def test_each_role_starts_what_stands_below_it_under_itself(scene: Scene, caller: str, role: Role) -> None:

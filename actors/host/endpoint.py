@@ -1,0 +1,304 @@
+"""The process of this host that serves the team's tools to its instances (``mcp_entry.web``): begun, watched, ended.
+
+The host's actor keeps one ``TeamEndpoint``. Promises: one process per home and host (it holds a lock). It is no child
+of the actor, so it outlives actor, supervisor and Ray; a new actor finds it by its private socket and adopts it. The
+port is kept in the home, because the agents know it. A process that ends is replaced at once. The actor holds the
+listening socket too, so that meanwhile connections wait in the kernel and none is refused.
+
+The private socket (``HOME/web.sock``): who connects is given the listening socket and learns by the end of the
+connection that the process has ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import socket as sockets
+import struct
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+
+import actors
+from actors.backoff import Backoff
+from actors.errors import PhalanxError, SettingsError, UnavailableError
+from actors.files import write_private
+from actors.home import Home
+from actors.marks import ENDPOINT_MARK, TEAM_MARK
+from actors.processes import end_processes, no_signal_blocked
+
+logger = logging.getLogger(__name__)
+
+ADDRESS = "127.0.0.1"
+PATH = "/mcp"
+LOG_NAME = "web.log"
+GREETING = b"phalanx"
+"""Comes with the listening socket."""
+MODULE = "mcp_entry.web"
+ENSURE_S = 20.0
+_BACKLOG = 1024
+_SLOW_READER_MS = 30_000
+_MEET_S = 5.0
+_START_S = 30.0
+_FORK_S = 20.0
+_POLL_S = 0.05
+_GRACE_S = 3.0
+_STEADY_S = 10.0
+"""A process that has run so long did not fail at its start."""
+_RESTART = Backoff(first_s=0.5, longest_s=60.0)
+_VARIABLES = frozenset(
+    {
+        "HOME",
+        "LANG",
+        "LANGUAGE",
+        "LC_ALL",
+        "LD_LIBRARY_PATH",
+        "LOGNAME",
+        "PATH",
+        "SHELL",
+        "TMPDIR",
+        "TZ",
+        "USER",
+        TEAM_MARK,
+    }
+)
+"""Of the actor's environment, which is Ray's. Nothing of Ray itself: who ends Ray must not end the endpoint."""
+_PACKAGES = Path(actors.__file__).resolve().parent.parent
+
+
+class TeamEndpoint:
+    """All methods belong to one event loop."""
+
+    def __init__(self, home: Home) -> None:
+        self._home = home
+        self._listener: sockets.socket | None = None
+        self._listens = asyncio.Event()
+        self._process: psutil.Process | None = None
+        self._keeping: asyncio.Task[None] | None = None
+        self._failure = ""
+
+    def begin(self) -> None:
+        """Adopts or starts the process, and from now on keeps it running. No-op when that is so already."""
+        if self._keeping is None:
+            self._keeping = asyncio.create_task(self._keep(), name="endpoint of the instances")
+
+    async def ensure(self) -> str:
+        """The URL. A process that is only just starting is not waited for: connections are taken already.
+
+        Raises ``UnavailableError`` that says what is wrong.
+        """
+        self.begin()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(ENSURE_S):
+                await self._listens.wait()
+        if self._listener is None:
+            raise UnavailableError(
+                f"The endpoint of the instances does not start: {self._failure or 'no answer'}. "
+                f"The log is {self._home.logs / LOG_NAME}."
+            )
+        return f"http://{ADDRESS}:{self._listener.getsockname()[1]}{PATH}"
+
+    async def end(self) -> None:
+        """Ends the process, also one that is not adopted yet."""
+        if self._keeping is not None:
+            self._keeping.cancel()
+            await asyncio.gather(self._keeping, return_exceptions=True)
+            self._keeping = None
+        with suppress(OSError, TimeoutError):
+            async with asyncio.timeout(_MEET_S):
+                if (connection := await self._meet()) is not None:
+                    connection.close()
+        if self._process is not None:
+            await asyncio.to_thread(end_processes, [self._process], _GRACE_S)
+        self._process = None
+        self._take(None)
+
+    async def _keep(self) -> None:
+        failures = 0
+        while True:
+            begun = time.monotonic()
+            try:
+                connection = await self._met() or await self._started()
+                self._failure = ""
+                await _until_closed(connection)
+                logger.warning("the endpoint of the instances has ended: it is started again")
+            except (OSError, TimeoutError, PhalanxError, subprocess.SubprocessError) as error:
+                self._failure = str(error) or type(error).__name__
+                logger.warning("the endpoint of the instances does not start: %s", self._failure)
+            failures = 0 if time.monotonic() - begun > _STEADY_S else failures + 1
+            # The first restart has no pause.
+            await asyncio.sleep(_RESTART.pause_s(failures - 1))
+
+    async def _met(self) -> sockets.socket | None:
+        """The connection to the process that runs; None when there is none, also when it hung and was ended."""
+        try:
+            async with asyncio.timeout(_MEET_S):
+                return await self._meet()
+        except TimeoutError:
+            if self._process is not None:
+                logger.warning("the endpoint of the instances hangs: it is ended")
+                await asyncio.to_thread(end_processes, [self._process], 0)
+            return None
+
+    async def _started(self) -> sockets.socket:
+        listener = self._listener or listen_at_kept_port(self._home)
+        self._take(listener)
+        await asyncio.to_thread(_start, self._home, listener)
+        async with asyncio.timeout(_START_S):
+            while True:
+                if (connection := await self._meet()) is not None:
+                    return connection
+                await asyncio.sleep(_POLL_S)
+
+    async def _meet(self) -> sockets.socket | None:
+        """None when nobody listens. Takes over the listening socket of the process. Raises ``OSError``."""
+        loop = asyncio.get_running_loop()
+        connection = sockets.socket(sockets.AF_UNIX, sockets.SOCK_STREAM)
+        connection.setblocking(False)
+        try:
+            await loop.sock_connect(connection, str(self._home.web_socket))
+            self._process = _peer(connection)
+            await _readable(connection)
+            listener = _received(connection)
+        except (FileNotFoundError, ConnectionRefusedError):
+            connection.close()
+            self._process = None
+            return None
+        except BaseException:
+            connection.close()
+            raise
+        self._take(listener)
+        return connection
+
+    def _take(self, listener: sockets.socket | None) -> None:
+        if self._listener is not None and self._listener is not listener:
+            self._listener.close()
+        self._listener = listener
+        if listener is None:
+            self._listens.clear()
+        else:
+            self._listens.set()
+
+
+def listen_at_kept_port(home: Home) -> sockets.socket:
+    """The listening socket. The port is that of the home; a new one when it is taken, or the first time.
+
+    Raises ``OSError`` and ``SettingsError``.
+    """
+    listener = sockets.socket(sockets.AF_INET, sockets.SOCK_STREAM)
+    try:
+        listener.setsockopt(sockets.SOL_SOCKET, sockets.SO_REUSEADDR, 1)
+        # The kernel drops a client that does not read its answer. Accepted sockets inherit it.
+        listener.setsockopt(sockets.IPPROTO_TCP, sockets.TCP_USER_TIMEOUT, _SLOW_READER_MS)
+        kept = kept_port(home)
+        try:
+            listener.bind((ADDRESS, kept))
+        except OSError as error:
+            logger.warning("port %d is taken (%s): agents that run keep it and lose their tools", kept, error)
+            listener.bind((ADDRESS, 0))
+        listener.listen(_BACKLOG)
+        if (port := listener.getsockname()[1]) != kept:
+            write_private(home.web_file, json.dumps({"port": port}))
+    except BaseException:
+        listener.close()
+        raise
+    return listener
+
+
+def kept_port(home: Home) -> int:
+    """0 when there is none yet, or it cannot be read."""
+    try:
+        port = json.loads(home.web_file.read_text())["port"]
+    except (OSError, ValueError, TypeError, KeyError):
+        return 0
+    return port if isinstance(port, int) and 0 < port < 65536 else 0
+
+
+def endpoint_runs(home: Home) -> bool:
+    """Whether the process takes connections at its private socket. Does not wait for an answer."""
+    with sockets.socket(sockets.AF_UNIX, sockets.SOCK_STREAM) as probe:
+        probe.setblocking(False)
+        try:
+            probe.connect(str(home.web_socket))
+        except BlockingIOError:  # it is there, and busy
+            return True
+        except OSError:
+            return False
+    return True
+
+
+def _start(home: Home, listener: sockets.socket) -> None:
+    """Starts the process, which detaches itself: a child of the actor would end with it. Raises ``SettingsError``,
+    ``OSError`` and ``SubprocessError``."""
+    log = home.logs / LOG_NAME
+    descriptor = listener.fileno()
+    words = [sys.executable, "-m", MODULE, "--listener", str(descriptor), "--detach"]
+    kept = {name: value for name, value in os.environ.items() if name in _VARIABLES}
+    with log.open("ab", opener=_private) as output, no_signal_blocked():
+        code = subprocess.run(
+            words,
+            # ``-m`` imports from here first.
+            cwd=_PACKAGES,
+            env={**kept, "PHALANX_HOME": str(home.root), ENDPOINT_MARK: str(home.root)},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            pass_fds=[descriptor],
+            start_new_session=True,
+            timeout=_FORK_S,
+            check=False,
+        ).returncode
+    if code:
+        raise SettingsError(f"its program ended with exit status {code}, see {log}")
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
+def _peer(connection: sockets.socket) -> psutil.Process | None:
+    """The process that listens. It has not ended if it answers afterwards."""
+    told = connection.getsockopt(sockets.SOL_SOCKET, sockets.SO_PEERCRED, struct.calcsize("3i"))
+    pid, _, _ = struct.unpack("3i", told)
+    with suppress(psutil.NoSuchProcess):
+        return psutil.Process(pid)
+    return None
+
+
+def _received(connection: sockets.socket) -> sockets.socket:
+    """The listening socket. No program that the actor starts inherits it. Raises ``ConnectionError``."""
+    greeting, descriptors, _, _ = sockets.recv_fds(connection, len(GREETING), 1, sockets.MSG_CMSG_CLOEXEC)
+    if greeting == GREETING and len(descriptors) == 1:
+        return sockets.socket(fileno=descriptors[0])
+    for descriptor in descriptors:
+        os.close(descriptor)
+    raise ConnectionResetError("the endpoint's process has just ended")
+
+
+async def _readable(connection: sockets.socket) -> None:
+    loop = asyncio.get_running_loop()
+    ready: asyncio.Future[None] = loop.create_future()
+    loop.add_reader(connection, _wake, ready)
+    try:
+        await ready
+    finally:
+        loop.remove_reader(connection)
+
+
+def _wake(ready: asyncio.Future[None]) -> None:
+    if not ready.done():
+        ready.set_result(None)
+
+
+async def _until_closed(connection: sockets.socket) -> None:
+    """Returns when the process has ended; it sends nothing more."""
+    try:
+        await _readable(connection)
+    finally:
+        connection.close()
