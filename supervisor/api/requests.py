@@ -56,6 +56,8 @@ class Role(StrEnum):
 
 
 WorkspaceMode = Literal["isolated", "shared"]
+McpServerName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,100}$")]
+McpServers = Literal["all", "none"] | tuple[McpServerName, ...]
 PermissionMode = Literal["default", "manual", "acceptEdits", "auto", "dontAsk", "plan", "bypassPermissions"]
 """Claude Code's; ``manual`` is the newer name of ``default``."""
 Until = Literal["idle", "any_idle", "needs_attention"]
@@ -142,7 +144,8 @@ def _containers(model: type[Request]) -> frozenset[str]:
 def _is_container(annotation: Any) -> bool:
     origin = get_origin(annotation)
     if origin in (Union, UnionType):
-        return all(_is_container(each) for each in get_args(annotation) if each is not NoneType)
+        others = [each for each in get_args(annotation) if each is not NoneType and get_origin(each) is not Literal]
+        return bool(others) and all(map(_is_container, others))
     return isinstance(origin, type) and issubclass(origin, (Sequence, Mapping))
 
 
@@ -194,8 +197,8 @@ class SpawnRequest(Request):
     """Start one instance and give it its first message."""
 
     role: Role = Field(
-        description="What it is told its part is, and who may be its parent: executive, over managers, over "
-        "specialists, who do the work. It gives no rights and no tools."
+        description="Its part, its tools of the team and who may be its parent: executive, over managers, over "
+        "specialists, who do the work."
     )
     work_dir: DirectoryPath = Field(
         description="Absolute path of the directory to work on, in a git repository unless shared."
@@ -203,7 +206,7 @@ class SpawnRequest(Request):
     context: str = Field(min_length=1, description="The first message: the whole task.")
     parent_id: InstanceId | None = Field(
         default=None,
-        description="Id of the instance above this one; default: you. It orders the team; it moves no messages.",
+        description="Id of the instance above this one, which leads it; default: you.",
     )
     workspace_mode: WorkspaceMode = Field(
         default="isolated", description="A git worktree on a branch of its own, or workDir itself."
@@ -221,6 +224,7 @@ class SpawnRequest(Request):
     env: dict[VariableName, str] = Field(
         default_factory=dict, description="Environment variables, on top of the team's."
     )
+    mcp_servers: McpServers = Field(default="all", description="Which of the user's it gets.")
     request_id: RequestId | None = Field(default=None, description=REQUEST_ID_USE)
 
 
@@ -267,10 +271,12 @@ class PrewarmRequest(Request):
     work_dir: DirectoryPath | None = Field(
         default=None, description="As for spawn; default: where one was started last, at first your own directory."
     )
+    role: Role = Role.SPECIALIST
     agent: AgentName | None = None
     model: Model | None = None
     permission_mode: PermissionMode | None = None
     env: dict[VariableName, str] = Field(default_factory=dict)
+    mcp_servers: McpServers = "all"
 
     @property
     def number_of_worktrees(self) -> int | None:

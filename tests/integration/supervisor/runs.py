@@ -20,7 +20,7 @@ from typing import Any
 from actors.agents.catalog import AgentCatalog
 from actors.errors import StateHeldError
 from actors.home import Home
-from actors.host.host import Host
+from actors.host.host import Endpoint, Host
 from actors.instance.instance import Instance
 from actors.tmux.server import TmuxServer
 from supervisor.api.requests import Request, StatusRequest
@@ -222,6 +222,8 @@ class RestartableTeam:
         self.catalog = AgentCatalog(claude_command="no-such-claude", python=sys.executable)
         self.actors = Actors(self.catalog)
         self.runs: list[SupervisorRun] = []
+        self.endpoint: Endpoint | None = None
+        """Of the tools that its agents call the team with."""
 
     async def start(self, store: Any | None = None, **settings: str) -> SupervisorRun:
         """A supervisor that has taken the state over and begins to bring the team back."""
@@ -229,7 +231,7 @@ class RestartableTeam:
         switch = KillSwitch()
         found = Settings.load(self.home, {**self._environment, **settings})
         store = store or _PatientStore(make_store(self.home, found))
-        host = Host(self.home, self.catalog, self._environment)
+        host = Host(self.home, self.catalog, self._environment, self.endpoint)
         reached: Any = Killable(host, switch, all_count=True)
         factory = Killable(self.actors, switch)
         supervisor = build_supervisor(self.home, found, reached, self.catalog, factory, Killable(store, switch))
