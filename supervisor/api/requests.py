@@ -9,6 +9,7 @@ a whole.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -19,6 +20,7 @@ from typing import Annotated, Any, Literal, Self, Union, get_args, get_origin
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     GetCoreSchemaHandler,
@@ -47,6 +49,8 @@ LEAD_WAIT_S = 100.0
 LONGEST_WINDOW_S = 86_400
 REQUEST_ID_USE = "Rarely needed: a name for this call; the same call with the same one is done only once."
 _MEMBER_NAME_CHARACTERS = 500
+_SERVER = re.compile(r"[A-Za-z0-9_-]{1,100}")
+"""Claude Code takes no other names of servers in its settings."""
 
 
 class Role(StrEnum):
@@ -56,8 +60,6 @@ class Role(StrEnum):
 
 
 WorkspaceMode = Literal["isolated", "shared"]
-McpServerName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,100}$")]
-McpServers = Literal["all", "none"] | tuple[McpServerName, ...]
 PermissionMode = Literal["default", "manual", "acceptEdits", "auto", "dontAsk", "plan", "bypassPermissions"]
 """Claude Code's; ``manual`` is the newer name of ``default``."""
 Until = Literal["idle", "any_idle", "needs_attention"]
@@ -71,6 +73,18 @@ def _not_reserved(name: str) -> str:
     if name.startswith(("PHALANX_", "RAY_")) and not name.startswith("PHALANX_DEMO_"):
         raise ValueError("names that begin with PHALANX_ or RAY_ are Phalanx's own")
     return name
+
+
+def _servers(given: object) -> object:
+    if given in ("all", "none"):
+        return given
+    if isinstance(given, (list, tuple)) and all(isinstance(name, str) and _SERVER.fullmatch(name) for name in given):
+        return tuple(given)
+    raise ValueError("give all, none or a list of names, each of letters, digits, - and _")
+
+
+McpServers = Annotated[Literal["all", "none"] | tuple[str, ...], BeforeValidator(_servers)]
+"""Which MCP servers of the user's an instance gets."""
 
 
 def _for_faults_only(schema: dict[str, Any]) -> None:
