@@ -23,6 +23,8 @@ class TeamToolsStandIn:
     port: int = 0
     calls: list[Json] = field(default_factory=list)
     """The parameters of each call of a tool."""
+    methods: list[str] = field(default_factory=list)
+    """Of all requests, in the order in which they came."""
     refused: int = 0
     drops: int = 0
     """So many calls are carried out, and their answers are lost."""
@@ -50,6 +52,7 @@ class TeamToolsStandIn:
 
     def answer(self, request: Json, token: str) -> Json | None:
         """The result of this request, which came with this token; None for a method that it has not."""
+        self.methods.append(request["method"])
         match request["method"]:
             case "initialize":
                 return {

@@ -125,9 +125,10 @@ def test_a_call_of_the_team_that_is_under_way_can_be_interrupted(display: Displa
     with TeamToolsStandIn("t0ken") as tools:
         with_tools(display, tools)
         tools.__exit__()  # so it is made again and again
-        turns = TurnRunner(display, lambda: display.loop.stop(0))
+        turns = TurnRunner(display, lambda: None)
         turns.begin(["@@demo team list"])
         display.loop.later(0.3, turns.interrupt)
+        display.loop.later(0.6, lambda: display.loop.stop(0))
         display.loop.run()
         tools.__enter__()
     assert [text for _, text in display.conversation] == [
