@@ -150,7 +150,7 @@ def _servers(request: LaunchRequest) -> dict[str, object]:
         allowed = approved.get("allow")
         rules = allowed if isinstance(allowed, list) else []
         settings["permissions"] = {**approved, "allow": [*rules, f"mcp__{TEAM_SERVER}__*"]}
-    if request.mcp_servers:
+    if request.mcp_servers is not None:
         settings["allowedMcpServers"] = [{"serverName": name} for name in (*request.mcp_servers, TEAM_SERVER)]
     return settings
 
@@ -181,8 +181,8 @@ def start_options(request: LaunchRequest) -> tuple[str, ...]:
     options += ["--settings", str(settings_file(request.instance_directory))]
     if has_team_tools(request):
         options += ["--mcp-config", str(mcp_file(request.instance_directory))]
-    if request.mcp_servers == ():
-        options.append("--strict-mcp-config")
+        if request.mcp_servers == ():  # holds also where the user's own settings allow some by name
+            options.append("--strict-mcp-config")
     if request.system_prompt:
         options += ["--append-system-prompt", _checked_system_prompt(request.system_prompt)]
     if request.model is not None:

@@ -34,7 +34,7 @@ def server_names(environment: Mapping[str, str], directory: Path, checkouts: Seq
 
 
 def may_be_given_servers() -> bool:
-    """Whether Claude Code starts with ``--mcp-config`` here; where an organisation forbids it, it exits at once."""
+    """Whether Claude Code starts with ``--mcp-config`` here; where an organisation forbids that, it exits at once."""
     forbidden = _read(MANAGED_DIRECTORY / "managed-settings.json").get("disableSideloadFlags")
     return forbidden is not True and not (MANAGED_DIRECTORY / "managed-mcp.json").exists()
 

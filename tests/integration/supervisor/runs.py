@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import json
 import sys
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
@@ -32,6 +33,7 @@ from supervisor.settings import Settings
 from supervisor.store.base import StateStore
 from supervisor.store.choice import make_store
 from supervisor.supervisor import Supervisor
+from supervisor.team.access import token_hash
 from supervisor.team.registry import InstanceStage
 from supervisor.team.team import Team
 from tests.projects import git
@@ -297,6 +299,10 @@ async def disagreements(team: RestartableTeam, run: SupervisorRun) -> list[str]:
         "panes": ({name for name, agent in sessions.items() if agent.alive}, alive),
         "processes": ({sessions[one].pid for one in alive & sessions.keys()}, {records[one].pid for one in alive}),
         "actors": ({one for one in alive if records[one].actor_name in team.actors.instances}, alive),
+        "tokens": (
+            {_token_kept(team, records[one].place) for one in alive},
+            {records[one].token_hash for one in alive},
+        ),
         "actors of nobody": (set(team.actors.instances) - actors - run.actor_pool.names, set()),
         "directories": ({entry.name for entry in team.home.instances.iterdir()}, {r.place for r in records.values()}),
         "worktrees": ({entry.name for entry in team.home.worktrees.iterdir()}, kept_names | spare_worktrees),
@@ -308,3 +314,12 @@ async def disagreements(team: RestartableTeam, run: SupervisorRun) -> list[str]:
         ),
     }
     return [f"{what}: {there} and not {known}" for what, (there, known) in found.items() if there != known]
+
+
+def _token_kept(team: RestartableTeam, place: str) -> str:
+    """The hash of the token with which its agent is started again."""
+    try:
+        launch = json.loads((team.home.instance_directory(place) / "launch-request.json").read_text())
+    except FileNotFoundError:
+        return "no launch"
+    return token_hash(launch["request"]["token"])

@@ -217,6 +217,7 @@ def test_of_the_users_servers_an_agent_gets_all_none_or_those_that_are_named() -
     assert "allowedMcpServers" not in settings(**TOOLS)
     assert "--strict-mcp-config" not in start_options(replace(REQUEST, **TOOLS))
     assert "--strict-mcp-config" in start_options(replace(REQUEST, mcp_servers=(), **TOOLS))
+    assert settings(mcp_servers=(), **TOOLS)["allowedMcpServers"] == [{"serverName": TEAM_SERVER}]
     named = settings(mcp_servers=("github", "db"), **TOOLS)["allowedMcpServers"]
     assert [each["serverName"] for each in named] == ["github", "db", TEAM_SERVER]
     assert "--strict-mcp-config" not in start_options(replace(REQUEST, mcp_servers=("github",), **TOOLS))
@@ -276,7 +277,8 @@ def test_where_an_organisation_forbids_given_servers_claude_starts_without_them(
     managed.mkdir()
     monkeypatch.setattr(claude_servers, "MANAGED_DIRECTORY", managed)
     agent, environment = CATALOG.named("claude"), {"HOME": str(tmp_path / "user")}
-    given = replace(start, request=replace(REQUEST, **TOOLS))
-    assert "--mcp-config" in agent.launch(agent.prepare(given, environment)).argv
+    given = replace(start, request=replace(REQUEST, mcp_servers=(), **TOOLS))
+    options = {"--mcp-config", "--strict-mcp-config"}
+    assert options <= {*agent.launch(agent.prepare(given, environment)).argv}
     (managed / file[0]).write_text(file[1])
-    assert "--mcp-config" not in agent.launch(agent.prepare(given, environment)).argv
+    assert not options & {*agent.launch(agent.prepare(given, environment)).argv}
