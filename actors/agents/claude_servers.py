@@ -19,14 +19,14 @@ MANAGED_DIRECTORY = Path("/etc/claude-code")
 
 
 def server_names(environment: Mapping[str, str], directory: Path, checkouts: Sequence[Path]) -> set[str]:
-    """The servers for a Claude that works in ``directory``, a worktree of one of ``checkouts`` or one itself.
+    """The servers for a Claude that works in ``directory``, in a worktree of one of ``checkouts`` or in one itself.
 
-    ``environment``: what it runs with.
+    ``environment``: what it runs with. In a worktree those count that were added for its checkout.
     """
     config = _read(config_file(environment))
     projects = _mapping(config.get("projects"))
     named: set[str] = set(_mapping(config.get("mcpServers")))
-    for project in (directory, *checkouts):
+    for project in (directory, *directory.parents, *checkouts):
         named |= set(_mapping(_mapping(projects.get(str(project))).get("mcpServers")))
     for file in _project_files(directory):
         named |= set(_mapping(_read(file).get("mcpServers")))

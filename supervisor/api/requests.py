@@ -29,6 +29,7 @@ from pydantic import (
     StringConstraints,
     ValidationError,
     ValidatorFunctionWrapHandler,
+    WithJsonSchema,
     model_validator,
 )
 from pydantic.alias_generators import to_camel
@@ -83,7 +84,11 @@ def _servers(given: object) -> object:
     raise ValueError("give all, none or a list of names, each of letters, digits, - and _")
 
 
-McpServers = Annotated[Literal["all", "none"] | tuple[str, ...], BeforeValidator(_servers)]
+McpServers = Annotated[
+    Literal["all", "none"] | tuple[str, ...],
+    BeforeValidator(_servers),
+    WithJsonSchema({"type": ["string", "array"]}),
+]
 """Which MCP servers of the user's an instance gets."""
 
 
@@ -238,7 +243,7 @@ class SpawnRequest(Request):
     env: dict[VariableName, str] = Field(
         default_factory=dict, description="Environment variables, on top of the team's."
     )
-    mcp_servers: McpServers = Field(default="all", description="Which of the user's it gets.")
+    mcp_servers: McpServers = Field(default="all", description="all, none or names of the user's own.")
     request_id: RequestId | None = Field(default=None, description=REQUEST_ID_USE)
 
 

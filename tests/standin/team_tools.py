@@ -20,6 +20,7 @@ class TeamToolsStandIn:
     token: str = ""
     """Who comes with another one is refused; empty: nobody is."""
     tools: tuple[str, ...] = ("send", "list")
+    read_only: frozenset[str] = frozenset({"list"})
     port: int = 0
     calls: list[Json] = field(default_factory=list)
     """The parameters of each call of a tool."""
@@ -61,7 +62,7 @@ class TeamToolsStandIn:
                     "serverInfo": {"name": "stand-in", "version": "1"},
                 }
             case "tools/list":
-                return {"tools": [{"name": name, "inputSchema": {"type": "object"}} for name in self.tools]}
+                return {"tools": list(map(self._described, self.tools))}
             case "tools/call":
                 self.calls.append(request["params"])
                 text, failed = self.act(request["params"], token)
@@ -69,6 +70,10 @@ class TeamToolsStandIn:
             case "ping":
                 return {}
         return None
+
+    def _described(self, name: str) -> Json:
+        hints = {"readOnlyHint": True} if name in self.read_only else {}
+        return {"name": name, "inputSchema": {"type": "object"}, "annotations": hints}
 
     def act(self, call: Json, token: str) -> tuple[str, bool]:
         """What the tool says, and whether that is an error. Runs in a thread of the server."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,15 +13,17 @@ from typing import Any
 import pytest
 
 from actors.agents.base import EntryKind, EventKind
+from actors.agents.claude_servers import server_names
 from actors.agents.permissions import answer
 from supervisor.team.access import new_token
-from tests.integration.agents.rig import ClaudeRig, DemoRig, until
+from tests.integration.agents.rig import PATIENCE_S, ClaudeRig, DemoRig, until
+from tests.projects import git, make_repository
 from tests.standin import noting_server
 from tests.standin.api import ApiStandIn
 from tests.standin.team_tools import TeamToolsStandIn
 
 HEADER = "[phalanx msg_1 from lead]\n"
-NAMES = ("of-user", "of-project", "of-checkout")
+NAMES = ("of-user", "of-project", "of-checkout", "of-above")
 
 
 @pytest.fixture
@@ -45,28 +48,30 @@ async def called(rig: DemoRig | ClaudeRig, tool: str = "send", **arguments: obje
 async def test_an_agent_calls_the_team_with_its_token_and_without_a_question(
     rig: DemoRig | ClaudeRig, tools: TeamToolsStandIn, mode: str
 ) -> None:
+    """In plan mode newer versions let pass only what says that it just reads."""
     rig.asked["permission_mode"] = mode
     await rig.ready()
+    tool = "list" if mode == "plan" else "send"
 
-    assert "done: " in await called(rig, instanceId="mgr_1_2", message="hi")
-    assert [(call["name"], call["arguments"]) for call in tools.calls] == [
-        ("send", {"instanceId": "mgr_1_2", "message": "hi"})
-    ]
+    assert "done: " in await called(rig, tool, instanceId="mgr_1_2")
+    assert [(call["name"], call["arguments"]) for call in tools.calls] == [(tool, {"instanceId": "mgr_1_2"})]
     assert rig.events(EventKind.PERMISSION_REQUESTED) == []
     assert tools.refused == 0
     assert tools.calls[0]["_meta"]["claudecode/toolUseId"].startswith("toolu_")
 
 
-async def test_a_tool_that_does_not_answer_keeps_no_agent_from_its_prompt_and_is_found_later(
+async def test_tools_that_do_not_answer_keep_no_agent_from_its_prompt_and_are_found_when_they_do(
     rig: DemoRig | ClaudeRig, tools: TeamToolsStandIn
 ) -> None:
     tools.__exit__()
     await rig.ready()
+    await rig.submit(HEADER + "hello")
+    await rig.event(EventKind.TURN_ENDED)
     tools.__enter__()
-    rig.server.close_session("rig1")
-    rig.session_id = rig.session_id[:-4] + "0000"
-    await rig.ready()
-    assert "done: " in await called(rig, message="hi")
+    deadline = time.monotonic() + PATIENCE_S
+    while "done: " not in await called(rig, message="hi"):
+        assert time.monotonic() < deadline
+        await asyncio.sleep(1)
 
 
 async def test_the_token_stands_in_no_command_line_and_in_no_file_that_others_can_read(
@@ -122,11 +127,16 @@ class UserServers:
         config = claude.cwd.parents[1] / "user" / ".claude.json"
         read = json.loads(config.read_text())
         read["mcpServers"] = self._server("of-user")
-        read.setdefault("projects", {}).setdefault(str(claude.cwd), {})["mcpServers"] = self._server("of-checkout")
+        checkout = make_repository(claude.cwd.parents[1] / "checkout")
+        claude.cwd.rmdir()
+        git(checkout, "worktree", "add", "-q", str(claude.cwd))
+        read["projects"][str(checkout)] = {"hasTrustDialogAccepted": True, "mcpServers": self._server("of-checkout")}
         config.write_text(json.dumps(read))
-        (claude.cwd / ".mcp.json").write_text(json.dumps({"mcpServers": self._server("of-project")}))
-        subprocess.run(("git", "init", "-q", str(claude.cwd)), check=True, timeout=20)
-        claude.asked["approvals"] = {"enabledMcpjsonServers": ["of-project"]}
+        for directory, name in ((claude.cwd, "of-project"), (claude.cwd.parent, "of-above")):
+            (directory / ".mcp.json").write_text(json.dumps({"mcpServers": self._server(name)}))
+        claude.asked["approvals"] = {"enabledMcpjsonServers": ["of-project", "of-above"]}
+        known = server_names({"HOME": str(config.parent)}, claude.cwd, (checkout,))
+        assert known == set(NAMES), "as this project reads the files"
 
     def _server(self, name: str) -> Mapping[str, Any]:
         command = {"command": sys.executable, "args": [noting_server.__file__, str(self._notes / name)]}
