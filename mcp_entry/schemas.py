@@ -116,6 +116,8 @@ def _slim_value(key: str, value: Any, definitions: Mapping[str, Schema], dropped
         return {name: _slim(inner, definitions, dropped) for name, inner in value.items()}
     if key in ("items", "additionalProperties") and isinstance(value, dict):
         return _slim(value, definitions, dropped)
+    if key == "anyOf":
+        return [_slim(option, definitions, dropped) for option in value]
     return value
 
 

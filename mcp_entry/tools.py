@@ -25,7 +25,7 @@ default in a git worktree on a branch of its own, and every message to it is pro
 1. Begin with list: the team outlives you and may be there already. The first call may take seconds to start it.
 2. Build the team with one spawn_batch, not spawn by spawn. Instances see nothing of your conversation: give each a \
 whole task, on files of its own, and ask it to commit. Isolated workspaces start from the last commit. \
-A role tells an instance its part and gives it no rights: you lead those below a manager too.
+Executives and managers start and lead those below them with tools of their own; you may lead these too.
 3. Give more work with send_batch, also to busy instances.
 4. wait instead of polling or sleeping; then read, with the cursor of your last read, to get only what is new.
 5. waiting_permission: the instance stands still until you respond. Look at the tool and its exact input first; allow \
@@ -80,8 +80,7 @@ Start one Claude Code instance and give it its first message. For two or more us
 
 context is all that it knows: state the task, the files, what done means, and that it should commit. An isolated
 one works in a git worktree on a branch of its own, made from the last commit of workDir: uncommitted changes are
-not in it. A manager does not start or address its specialists by itself unless Phalanx is among its own tools:
-you do, and pass on what they found.
+not in it. Executives and managers start and lead others themselves, with tools of their own.
 
 Returns once the context is in its conversation: instanceId, branch, workingDirectory, status, and notes to heed.
 If it fails, nothing is left behind. Next: wait for it, then read.

@@ -53,6 +53,12 @@ class LaunchRequest:
     """Added to the team's environment; may hold secrets, so it never goes into ``argv``."""
     approvals: Mapping[str, Any] = field(default_factory=dict)
     """Set by ``Agent.prepare``: settings of the program in which a person has approved something for this project."""
+    token: str = ""
+    """The agent's secret, by which the team knows its calls, the same in all its starts. Empty: it cannot call."""
+    team_url: str = ""
+    """Where its host serves the tools of the team over MCP; the host sets it at each start. Empty: nowhere."""
+    mcp_servers: tuple[str, ...] | None = None
+    """Which of the user's own MCP servers it gets, by name; None: all."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -344,6 +350,13 @@ class Agent(Protocol):
         files and block, at most some 15 seconds. Raises ``AgentError``.
         """
         return start.request
+
+    def check(self, start: AgentStart, environment: Mapping[str, str]) -> None:
+        """Whether this host has what the request names; called in a thread before the first start only.
+
+        Blocks for some files. Raises ``InvalidRequestError``. A later start goes on without what is gone by then.
+        """
+        return
 
     def launch(self, request: LaunchRequest) -> Launch:
         """Raises ``InvalidRequestError`` for a model or mode that is none, ``SettingsError`` for the command."""

@@ -17,6 +17,7 @@ from pathlib import Path
 from actors.agents import hook
 from actors.agents.base import AgentName, AgentStart, Launch, LaunchRequest, command_words
 from actors.agents.claude_records import EVENT_KINDS, ClaudeRecords
+from actors.agents.claude_servers import may_be_given_servers, server_names
 from actors.agents.claude_trust import approvals_of, ensure_trusted
 from actors.errors import InvalidRequestError
 
@@ -30,6 +31,10 @@ _MODE_SETTINGS: dict[str, dict[str, object]] = {
     # Newer versions offer at their start to make auto mode the default instead.
     "default": {"disableAutoMode": "disable"},
 }
+TEAM_SERVER = "phalanx-team"
+"""Under this name Claude Code knows the tools of the team: ``mcp__phalanx-team__send``."""
+_OWN_SERVER = "phalanx"
+"""As ``phalanx mcp add`` registers the entry for the user's own Claude."""
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@\[\]-]{0,199}")
 _PERMISSION_MODE = re.compile(r"[A-Za-z]{1,40}")
@@ -66,31 +71,88 @@ class ClaudeAgent(ClaudeRecords):
         for directory in start.trusted_directories:
             ensure_trusted(directory, {**environment, **start.request.environment})
         approvals = approvals_of(start.trusted_directories[-1]) if start.trusted_directories else {}
-        return replace(start.request, approvals=approvals)
+        request = start.request if may_be_given_servers() else replace(start.request, team_url="")
+        return replace(request, approvals=approvals)
+
+    def check(self, start: AgentStart, environment: Mapping[str, str]) -> None:
+        wanted = start.request.mcp_servers
+        if not wanted:
+            return
+        known = server_names(
+            {**environment, **start.request.environment}, start.working_directory, start.trusted_directories
+        )
+        if unknown := sorted(set(wanted) - known):
+            there = ", ".join(sorted(known)) or "none"
+            raise InvalidRequestError(
+                f"mcpServers names {', '.join(unknown)}, which Claude Code does not have in "
+                f"{start.trusted_directories[-1] if start.trusted_directories else start.working_directory}: it has "
+                f"{there}. Correct the name, or add the server with claude mcp add first."
+            )
 
     def launch(self, request: LaunchRequest) -> Launch:
         return Launch(
             argv=(*command_words(self.command, "PHALANX_CLAUDE_COMMAND"), *start_options(request)),
             environment={**_ENVIRONMENT, **request.environment},
-            files={settings_file(request.instance_directory): settings_text(self.python, request)},
+            files=start_files(self.python, request),
         )
+
+
+def start_files(python: str, request: LaunchRequest) -> Mapping[Path, str]:
+    """What ``start_options`` names. ``python`` runs the hooks."""
+    directory = request.instance_directory
+    files = {settings_file(directory): settings_text(python, request)}
+    return {**files, mcp_file(directory): mcp_text(request)} if has_team_tools(request) else files
 
 
 def settings_file(instance_directory: Path) -> Path:
     return instance_directory / "settings.json"
 
 
+def mcp_file(instance_directory: Path) -> Path:
+    return instance_directory / "mcp.json"
+
+
+def has_team_tools(request: LaunchRequest) -> bool:
+    return bool(request.token and request.team_url)
+
+
+def mcp_text(request: LaunchRequest) -> str:
+    """The MCP server of the team, which knows the agent by its token."""
+    server = {
+        "type": "http",
+        "url": request.team_url,
+        "headers": {"Authorization": f"Bearer {request.token}"},
+        # Claude Code shows tools of other servers to its model only when that searches for them.
+        "alwaysLoad": True,
+    }
+    return json.dumps({"mcpServers": {TEAM_SERVER: server}}, indent=1)
+
+
 def settings_text(python: str, request: LaunchRequest) -> str:
     """The settings of one agent: it runs ``hook.py`` for every event that Phalanx uses, and is no lead itself."""
     settings: dict[str, object] = {
         **request.approvals,
+        **_servers(request),
         "hooks": _hooks(python, request.instance_directory),
         "disableAllHooks": False,  # a user or a project may have set it for hooks of their own
-        # As ``phalanx mcp add`` registers it: to act as a lead, an agent would take 70 MB and half a second of CPU.
-        "deniedMcpServers": [{"serverName": "phalanx"}],
+        # Its own tools of the team need no process; the user's entry would take 70 MB and half a second of CPU.
+        "deniedMcpServers": [{"serverName": _OWN_SERVER}],
         **_MODE_SETTINGS.get(permission_mode(request), {}),
     }
     return json.dumps(settings, indent=1)
+
+
+def _servers(request: LaunchRequest) -> dict[str, object]:
+    """Which MCP servers it gets, and that it calls the team without asking: what it may do there the team decides."""
+    settings: dict[str, object] = {}
+    if has_team_tools(request):
+        approved = request.approvals.get("permissions", {})
+        allowed = approved.get("allow")
+        rules = allowed if isinstance(allowed, list) else []
+        settings["permissions"] = {**approved, "allow": [*rules, f"mcp__{TEAM_SERVER}__*"]}
+    if request.mcp_servers is not None:
+        settings["allowedMcpServers"] = [{"serverName": name} for name in (*request.mcp_servers, TEAM_SERVER)]
+    return settings
 
 
 def permission_mode(request: LaunchRequest) -> str:
@@ -117,6 +179,10 @@ def start_options(request: LaunchRequest) -> tuple[str, ...]:
         raise InvalidRequestError(f"The session id {request.session_id!r} is no UUID in lower case.")
     options = ["--resume" if request.resume else "--session-id", request.session_id]
     options += ["--settings", str(settings_file(request.instance_directory))]
+    if has_team_tools(request):
+        options += ["--mcp-config", str(mcp_file(request.instance_directory))]
+        if request.mcp_servers == ():  # holds also where the user's own settings allow some by name
+            options.append("--strict-mcp-config")
     if request.system_prompt:
         options += ["--append-system-prompt", _checked_system_prompt(request.system_prompt)]
     if request.model is not None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import shutil
 import socket
 import sys
@@ -16,7 +17,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import ClassVar, TypeVar
+from typing import ClassVar, Protocol, TypeVar
 
 from actors.agents.base import Agent, AgentStart, Handover, LaunchRequest, RestartedAgent, RunningAgent
 from actors.agents.catalog import AgentCatalog
@@ -38,6 +39,8 @@ from actors.transfer.service import TransferService
 from actors.worktrees.manager import WorktreeManager
 from actors.worktrees.model import OrphanWorktree, RemovalResult, Workspace, WorkspaceMode
 
+logger = logging.getLogger(__name__)
+
 AGENT_S = 30.0
 GIT_S = 300.0
 """The checkout of a large repository takes long; each git process has its own limit."""
@@ -45,6 +48,18 @@ _MOST_THREADS = 128
 """More than the supervisor ever calls at once; threads start on demand."""
 _Result = TypeVar("_Result")
 _REQUEST_NAME = "launch-request.json"
+WEB_NAME = "web.json"
+"""In the home: the port of the endpoint."""
+_ENDPOINT_S = 8.0
+"""A start waits no longer for the tools of the team: its agent finds them when they are there."""
+
+
+class Endpoint(Protocol):
+    """What serves the tools of the team to the agents of this machine."""
+
+    async def ensure(self) -> str:
+        """Its URL, after it was started if it did not run. Raises ``PhalanxError``."""
+        ...
 
 
 class Host:
@@ -52,10 +67,18 @@ class Host:
 
     REMOTE_PARTS: ClassVar[Mapping[str, type]] = {"transfer": TransferService}
 
-    def __init__(self, home: Home, catalog: AgentCatalog, agent_environment: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        home: Home,
+        catalog: AgentCatalog,
+        agent_environment: Mapping[str, str],
+        endpoint: Endpoint | None = None,
+    ) -> None:
+        """``endpoint``: None: agents get no tools of the team."""
         self._home = home
         self._catalog = catalog
         self._environment = dict(agent_environment)
+        self._endpoint = endpoint
         self._server = TmuxServer(home.tmux_socket)
         self._load_meter = LoadMeter(home.root)
         self._workspaces = WorktreeManager(home.worktrees, self._environment)
@@ -127,7 +150,7 @@ class Host:
     async def start_agent(self, start: AgentStart) -> PaneInfo:
         """Starts the agent as the process of a new tmux session. Raises ``AgentError`` or ``TerminalError``."""
         self._require_environment()
-        return await asyncio.to_thread(self._start_agent, start)
+        return await asyncio.to_thread(self._start_agent, start, await self._team_url())
 
     @remote(timeout_s=GIT_S, ping=True)
     async def create_spare(self, name: str, work_dir: Path) -> Workspace:
@@ -169,7 +192,8 @@ class Host:
     ) -> RestartedAgent:
         """Starts an ended agent again as it was first started, with this conversation if it exists."""
         self._require_environment()
-        return await asyncio.to_thread(self._restart_agent, instance_id, session_name, transcript_path, session_id)
+        named = (instance_id, session_name, transcript_path, session_id)
+        return await asyncio.to_thread(self._restart_agent, *named, await self._team_url())
 
     @remote(timeout_s=AGENT_S, retry=True)
     async def keep_launch(self, start: AgentStart) -> None:
@@ -215,6 +239,21 @@ class Host:
     def _require_environment(self) -> None:
         """Raises ``SettingsError`` while the agents' environment is missing; only the actor can lack it."""
 
+    async def _team_url(self) -> str:
+        """Where the tools of the team are; empty when that is not known.
+
+        An agent starts also while they do not answer. Their port stays the same, so it finds them there later.
+        """
+        if self._endpoint is None:
+            return ""
+        try:
+            async with asyncio.timeout(_ENDPOINT_S):
+                return await self._endpoint.ensure()
+        except (PhalanxError, TimeoutError) as error:
+            url = await asyncio.to_thread(_kept_url, self._home)
+            logger.warning("an agent starts while the tools of the team do not answer: %s", error or "no answer")
+            return url
+
     async def _in(self, threads: ThreadPoolExecutor, work: Callable[..., _Result], *given: object) -> _Result:
         """Own threads, because a hook or the checkout of a large repository must not delay the start of agents."""
         return await asyncio.get_running_loop().run_in_executor(threads, work, *given)
@@ -222,8 +261,10 @@ class Host:
     def _instance_directories(self) -> tuple[str, ...]:
         return tuple(sorted(entry.name for entry in self._home.instances.iterdir() if entry.is_dir()))
 
-    def _start_agent(self, start: AgentStart) -> PaneInfo:
-        pane = self._launch(self._catalog.named(start.agent), start)
+    def _start_agent(self, start: AgentStart, team_url: str) -> PaneInfo:
+        agent = self._catalog.named(start.agent)
+        agent.check(start, self._environment)
+        pane = self._launch(agent, start, team_url)
         self._write_launch(start)
         return pane
 
@@ -242,7 +283,7 @@ class Host:
         self._server.rename_session(handover.session_name, handover.instance_id)
 
     def _restart_agent(
-        self, instance_id: str, session_name: str, transcript_path: str, session_id: str
+        self, instance_id: str, session_name: str, transcript_path: str, session_id: str, team_url: str
     ) -> RestartedAgent:
         kept = self._kept_launch(instance_id)
         agent = self._catalog.named(kept.agent)
@@ -250,7 +291,7 @@ class Host:
         request = replace(kept.request, resume=resume, session_id=session_id)
         start = replace(kept, session_name=session_name, request=request)
         self._server.close_session(session_name)
-        return RestartedAgent(pane=self._launch(agent, start), resumed=resume)
+        return RestartedAgent(pane=self._launch(agent, start, team_url), resumed=resume)
 
     def _kept_launch(self, instance_id: str) -> AgentStart:
         path = self._home.instance_directory(instance_id) / _REQUEST_NAME
@@ -260,6 +301,8 @@ class Host:
             raise AgentError(f"{instance_id} was never started: spawn a new instance.") from None
         request = saved.pop("request")
         request["instance_directory"] = Path(request["instance_directory"])
+        servers = request.get("mcp_servers")
+        request["mcp_servers"] = None if servers is None else tuple(servers)
         return AgentStart(
             agent=saved["agent"],
             session_name=saved["session_name"],
@@ -268,7 +311,8 @@ class Host:
             request=LaunchRequest(**request),
         )
 
-    def _launch(self, agent: Agent, start: AgentStart) -> PaneInfo:
+    def _launch(self, agent: Agent, start: AgentStart, team_url: str) -> PaneInfo:
+        start = replace(start, request=replace(start.request, team_url=team_url))
         request = agent.prepare(start, self._environment)
         marked = {**request.environment, INSTANCE_MARK: str(request.instance_directory)}
         launch = agent.launch(replace(request, environment=marked))
@@ -289,3 +333,12 @@ class Host:
         mark = str(self._home.instance_directory(instance_id))
         end_all_found(lambda: processes_with(INSTANCE_MARK, mark), grace_s)
         self._server.close_session(session_name)
+
+
+def _kept_url(home: Home) -> str:
+    """Where the endpoint was last, and will be again; empty when it never was."""
+    try:
+        port = json.loads((home.root / WEB_NAME).read_text())["port"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+    return f"http://127.0.0.1:{port:d}/mcp" if isinstance(port, int) else ""

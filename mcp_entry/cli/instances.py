@@ -35,8 +35,16 @@ TextArgument = Annotated[
     str | None, typer.Argument(metavar="[TEXT|-]", help="The text; - reads stdin. After -- it may begin with a dash.")
 ]
 FileOption = Annotated[Path | None, typer.Option("--file", help="Read the text from this file.")]
+McpServersOption = Annotated[
+    str,
+    typer.Option("--mcp-servers", metavar="all|none|NAME,...", help="Which of your MCP servers it gets."),
+]
 NEEDS_ATTENTION = 3
 """The exit code when something waits for a person or the lead; 1 is an error, 2 wrong usage."""
+
+
+def named_servers(given: str) -> str | list[str]:
+    return given if given in {"all", "none"} else given.split(",")
 
 
 def spawn(
@@ -67,6 +75,7 @@ def spawn(
     env: Annotated[
         list[str] | None, typer.Option(metavar="NAME=VALUE", help="A variable for it; may be repeated.")
     ] = None,
+    mcp_servers: McpServersOption = "all",
 ) -> None:
     """Start one instance with its first message, the TEXT."""
     team.ask_and_show(
@@ -78,6 +87,7 @@ def spawn(
         workspace_mode="shared" if shared else "isolated",
         labels=_pairs(labels or [], "--label", "KEY=VALUE"),
         env=_pairs(env or [], "--env", "NAME=VALUE"),
+        mcp_servers=named_servers(mcp_servers),
     )
 
 

@@ -31,10 +31,11 @@ from actors.home import leader_of
 from mcp_entry import texts
 from mcp_entry.cli import views
 from mcp_entry.cli.doctor import missing_agent
+from mcp_entry.cli.instances import McpServersOption, named_servers
 from mcp_entry.cli.output import plain, table
 from mcp_entry.cli.session import CliSession
 from supervisor.api import results
-from supervisor.api.requests import PermissionMode, Profile
+from supervisor.api.requests import PermissionMode, Profile, Role
 from supervisor.api.verbs import TeamVerbs
 from supervisor.redis_url import without_secrets
 from supervisor.settings import Settings, kept_settings, waiting_settings
@@ -281,15 +282,20 @@ def prewarm(
         int | None, typer.Option(help="Spare worktrees for further instances; 0 lets them go, without it they stay.")
     ] = None,
     work_dir: Annotated[Path, typer.Option("--dir", help="Where they will work.")] = Path(),
+    role: Annotated[Role, typer.Option(help="What they will be in the team.")] = Role.SPECIALIST,
     agent: Annotated[AgentName | None, typer.Option(help="The program to run.")] = None,
     model: Annotated[str | None, typer.Option(help="The model to use.")] = None,
     permission_mode: Annotated[
         PermissionMode | None, typer.Option("--permissions", help="Which tool calls need no asking.")
     ] = None,
+    mcp_servers: McpServersOption = "all",
 ) -> int:
     """Have spare agents and worktrees ready. Exits with 1 when some could not be made."""
     directory = str(work_dir.expanduser().absolute())
-    result = team.ask_and_show(TeamVerbs.prewarm_resources, "preparing", texts.of_prewarm, work_dir=directory)
+    servers = named_servers(mcp_servers)
+    result = team.ask_and_show(
+        TeamVerbs.prewarm_resources, "preparing", texts.of_prewarm, work_dir=directory, mcp_servers=servers
+    )
     return 0 if result.success else 1
 
 

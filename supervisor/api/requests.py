@@ -9,6 +9,7 @@ a whole.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -19,6 +20,7 @@ from typing import Annotated, Any, Literal, Self, Union, get_args, get_origin
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     GetCoreSchemaHandler,
@@ -27,6 +29,7 @@ from pydantic import (
     StringConstraints,
     ValidationError,
     ValidatorFunctionWrapHandler,
+    WithJsonSchema,
     model_validator,
 )
 from pydantic.alias_generators import to_camel
@@ -47,6 +50,8 @@ LEAD_WAIT_S = 100.0
 LONGEST_WINDOW_S = 86_400
 REQUEST_ID_USE = "Rarely needed: a name for this call; the same call with the same one is done only once."
 _MEMBER_NAME_CHARACTERS = 500
+_SERVER = re.compile(r"[A-Za-z0-9_-]{1,100}")
+"""Claude Code takes no other names of servers in its settings."""
 
 
 class Role(StrEnum):
@@ -81,6 +86,22 @@ def _not_reserved(name: str) -> str:
     if name.startswith(("PHALANX_", "RAY_")) and not name.startswith("PHALANX_DEMO_"):
         raise ValueError("names that begin with PHALANX_ or RAY_ are Phalanx's own")
     return name
+
+
+def _servers(given: object) -> object:
+    if given in ("all", "none"):
+        return given
+    if isinstance(given, (list, tuple)) and all(isinstance(name, str) and _SERVER.fullmatch(name) for name in given):
+        return tuple(given)
+    raise ValueError("give all, none or a list of names, each of letters, digits, - and _")
+
+
+McpServers = Annotated[
+    Literal["all", "none"] | tuple[str, ...],
+    BeforeValidator(_servers),
+    WithJsonSchema({"type": ["string", "array"]}),
+]
+"""Which MCP servers of the user's an instance gets."""
 
 
 def _for_faults_only(schema: dict[str, Any]) -> None:
@@ -154,7 +175,8 @@ def _containers(model: type[Request]) -> frozenset[str]:
 def _is_container(annotation: Any) -> bool:
     origin = get_origin(annotation)
     if origin in (Union, UnionType):
-        return all(_is_container(each) for each in get_args(annotation) if each is not NoneType)
+        others = [each for each in get_args(annotation) if each is not NoneType and get_origin(each) is not Literal]
+        return bool(others) and all(map(_is_container, others))
     return isinstance(origin, type) and issubclass(origin, (Sequence, Mapping))
 
 
@@ -206,8 +228,8 @@ class SpawnRequest(Request):
     """Start one instance and give it its first message."""
 
     role: Role = Field(
-        description="What it is told its part is, and who may be its parent: executive, over managers, over "
-        "specialists, who do the work. It gives no rights and no tools."
+        description="Its part, its tools of the team and who may be its parent: executive, over managers, over "
+        "specialists, who do the work."
     )
     work_dir: DirectoryPath = Field(
         description="Absolute path of the directory to work on, in a git repository unless shared."
@@ -215,7 +237,7 @@ class SpawnRequest(Request):
     context: str = Field(min_length=1, description="The first message: the whole task.")
     parent_id: InstanceId | None = Field(
         default=None,
-        description="Id of the instance above this one; default: you. It orders the team; it moves no messages.",
+        description="Id of the instance above this one, which leads it; default: you.",
     )
     workspace_mode: WorkspaceMode = Field(
         default="isolated", description="A git worktree on a branch of its own, or workDir itself."
@@ -236,6 +258,7 @@ class SpawnRequest(Request):
     env: dict[VariableName, str] = Field(
         default_factory=dict, description="Environment variables, on top of the team's."
     )
+    mcp_servers: McpServers = Field(default="all", description="all, none or names of the user's own.")
     request_id: RequestId | None = Field(default=None, description=REQUEST_ID_USE)
 
     @model_validator(mode="after")
@@ -290,10 +313,12 @@ class PrewarmRequest(Request):
     work_dir: DirectoryPath | None = Field(
         default=None, description="As for spawn; default: where one was started last, at first your own directory."
     )
+    role: Role = Role.SPECIALIST
     agent: AgentName | None = None
     model: Model | None = None
     permission_mode: PermissionMode | None = None
     env: dict[VariableName, str] = Field(default_factory=dict)
+    mcp_servers: McpServers = "all"
 
     @property
     def number_of_worktrees(self) -> int | None:

@@ -31,13 +31,14 @@ from actors.home import Home
 from actors.host.host import Host
 from actors.status import ALIVE, Status
 from actors.worktrees.model import Workspace
-from supervisor.api.requests import PrewarmRequest, SpawnRequest
+from supervisor.api.requests import McpServers, PrewarmRequest, Role, SpawnRequest
 from supervisor.pool.placement import SparePlacement
 from supervisor.pool.pool import Pool, Spare, SpareMaker
 from supervisor.ports import InstanceFactory
 from supervisor.spawning.admission import MemoryAdmission
 from supervisor.spawning.agent import agent_start, spare_prompt
 from supervisor.spawning.rollback import SpawnRollback
+from supervisor.team.access import new_token, token_hash
 from supervisor.team.adoption import Adopter
 from supervisor.team.registry import InstanceStage, Member
 from supervisor.team.team import Team
@@ -142,6 +143,9 @@ class AgentSpec:
     model: str | None = None
     permission_mode: str | None = None
     environment: tuple[tuple[str, str], ...] = ()
+    role: Role = Role.SPECIALIST
+    """Its agent lists its tools when it starts, and each role has its own."""
+    mcp_servers: McpServers = "all"
 
     def __post_init__(self) -> None:
         if self.permission_mode in {None, "manual"}:  # an agent without a mode starts in this one
@@ -155,12 +159,18 @@ class AgentSpec:
             model=request.model,
             permission_mode=request.permission_mode,
             environment=tuple(sorted(request.env.items())),
+            role=request.role,
+            mcp_servers=request.mcp_servers,
         )
 
     @property
     def key(self) -> str:
         """Records hold it. It is a hash, because the environment may hold secrets."""
-        words = (str(self.work_dir), self.agent, self.model, self.permission_mode, self.environment)
+        servers = self.mcp_servers if isinstance(self.mcp_servers, str) else sorted(set(self.mcp_servers))
+        words = (
+            *(str(self.work_dir), self.agent, self.model, self.permission_mode, self.environment),
+            *(self.role, servers),
+        )
         return hashlib.sha256(json.dumps(words).encode()).hexdigest()[:32]
 
     @property
@@ -237,6 +247,8 @@ class AgentMaker(SpareMaker[str, Member]):
             now=time.time(),
             work_dir=spec.work_dir,
             recipe=key,
+            role=spec.role,
+            mcp_servers=spec.mcp_servers,
             host=place.host,
             address=place.address,
         )
@@ -316,7 +328,9 @@ class AgentMaker(SpareMaker[str, Member]):
         async with beside(self._adopter.actor(member.record)) as actor:
             workspace = await self._host.create_spare(name, spec.work_dir)
             self._team.registry.change_in_memory(name, workspace=workspace)
-            record = await self._team.save(name, host=member.record.host or await self._host.name())
+            token = new_token()
+            host = member.record.host or await self._host.name()
+            record = await self._team.save(name, host=host, token_hash=token_hash(token))
             start = agent_start(
                 self._home,
                 record,
@@ -324,6 +338,7 @@ class AgentMaker(SpareMaker[str, Member]):
                 model=spec.model,
                 permission_mode=spec.permission_mode,
                 environment=dict(spec.environment),
+                token=token,
             )
             pane = await self._host.start_agent(start)
             record = self._team.registry.change_in_memory(name, pane_id=pane.pane_id, pid=pane.pid)

@@ -54,6 +54,7 @@ from supervisor.spawning.admission import FairSemaphore, MemoryAdmission, WorkDi
 from supervisor.spawning.agent import agent_start, spare_identity, system_prompt
 from supervisor.spawning.rollback import SpawnRollback
 from supervisor.store import keys
+from supervisor.team.access import new_token, token_hash
 from supervisor.team.adoption import Adopter
 from supervisor.team.registry import InstanceRecord, InstanceStage, Member
 from supervisor.team.team import Team
@@ -350,14 +351,20 @@ class AgentStarter:
             raise
 
     async def _start(self, member: Member, request: SpawnRequest, sender: str) -> Receipt:
-        """Stores the agent's pane and its first message together: from then on a crash does not undo it."""
+        """Stores the agent's pane and its first message together: from then on a crash does not undo it.
+
+        Its token is known before it starts, because its first act may be a call.
+        """
+        token = new_token()
+        record = self._team.registry.change_in_memory(member.record.instance_id, token_hash=token_hash(token))
         start = agent_start(
             self._home,
-            member.record,
-            system_prompt=system_prompt(member.record),
+            record,
+            system_prompt=system_prompt(record),
             model=request.model,
             permission_mode=request.permission_mode,
             environment=request.env,
+            token=token,
         )
         pane = await self._host.start_agent(start)
         message = self._team.outbox.first_message(member.record.instance_id, request.context, sender)
@@ -411,7 +418,7 @@ class AgentStarter:
         if given.workspace is None:
             raise WorkspaceError(f"{given.instance_id} has no worktree.")
         workspace = await self._host.bind_spare(given.workspace, record.instance_id, record.work_dir)
-        bound = replace(record, workspace=workspace, spare=given.instance_id)
+        bound = replace(record, workspace=workspace, spare=given.instance_id, token_hash=given.token_hash)
         handover = Handover(
             place=given.place,
             session_name=given.session_name,
@@ -424,6 +431,7 @@ class AgentStarter:
             record.instance_id,
             workspace=workspace,
             spare=given.instance_id,
+            token_hash=given.token_hash,
             session_id=given.session_id,
             host=given.host,
             actor=given.actor_name,

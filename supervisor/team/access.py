@@ -23,7 +23,7 @@ from typing import Any, TypeVar
 
 from actors.errors import InvalidRequestError, RefusedError
 from supervisor.api import requests
-from supervisor.api.requests import Malformed, Request, Role
+from supervisor.api.requests import Malformed, McpServers, Request, Role
 from supervisor.team.registry import InstanceRecord, InstanceStage, Member, Registry
 
 MemberT = TypeVar("MemberT", bound=Request)
@@ -117,7 +117,7 @@ QUESTION_TOOL = "AskUserQuestion"
 
 
 def new_token() -> str:
-    """A secret by which an instance is known to the team. It is made at each start of its agent."""
+    """A secret by which an instance is known to the team. It is made when its agent is first started."""
     return secrets.token_urlsafe(_TOKEN_BYTES)
 
 
@@ -168,7 +168,9 @@ class Access:
     def holder_of(self, hashed: str) -> InstanceRecord:
         """The living instance, or the spare, whose token has this hash. Raises ``RefusedError`` when there is none."""
         for member in self._registry.everyone():
-            if member.record.token_hash == hashed and member.record.wanted and member.record.stage not in _ENDED:
+            # One that is started again may call before its record says so.
+            lives = member.coming_back or (member.record.wanted and member.record.stage not in _ENDED)
+            if member.record.token_hash == hashed and lives:
                 return member.record
         raise RefusedError("The team knows no living instance by this token: nothing was done.")
 
@@ -302,7 +304,8 @@ class Access:
                 "You were not started with answers: permissions, so nobody below you may be: leave answers out. "
                 "The user answers permission requests."
             )
-        return request.model_copy(update={"parent_id": parent.instance_id})
+        servers = _servers_within(request.mcp_servers, caller.mcp_servers)
+        return request.model_copy(update={"parent_id": parent.instance_id, "mcp_servers": servers})
 
 
 def _each(
@@ -317,6 +320,19 @@ def _each(
             given: Any = member.model_dump(mode="json", by_alias=True) if isinstance(member, Request) else member
             checked.append(Malformed(given, str(error)))
     return checked
+
+
+def _servers_within(asked: McpServers, own: McpServers) -> McpServers:
+    """``all`` means all that the caller has itself."""
+    if asked == "all" or own == "all" or asked == "none":
+        return own if asked == "all" else asked
+    others = sorted(set(asked) - set(() if own == "none" else own))
+    if others:
+        raise RefusedError(
+            f"You have no MCP server {' or '.join(others)}, so those below you get none: leave mcpServers out, or name "
+            "servers of your own."
+        )
+    return asked
 
 
 def _with_own_id(request: Request, caller: InstanceRecord) -> Request:

@@ -20,7 +20,7 @@ from actors.errors import InvalidRequestError, UnknownInstanceError
 from actors.instance.reports import InstanceSnapshot
 from actors.status import ALIVE, Status
 from actors.worktrees.model import Workspace
-from supervisor.api.requests import Role, SpawnRequest
+from supervisor.api.requests import McpServers, Role, SpawnRequest
 from supervisor.api.results import SPARE_PREFIX, InstanceInfo
 
 _ID = re.compile(r"exec_\d+|mgr_\d+_\d+|spec_\d+_\d+_\d+|spare_\d+")
@@ -85,6 +85,8 @@ class InstanceRecord:
     permission_mode: str = "default"
     answers_permissions: bool = False
     """It is told of the permission requests of those below it and may answer them; see ``access``."""
+    mcp_servers: McpServers = "all"
+    """Which of the user's own it gets; those below it get no others."""
     summary: str = ""
     """Of its earlier conversation, when that was recycled; see ``recycling``."""
     recipe: str = ""
@@ -271,6 +273,7 @@ class Registry:
             fingerprint=fingerprint,
             permission_mode=request.permission_mode or "default",
             answers_permissions=request.answers == "permissions",
+            mcp_servers=request.mcp_servers,
         )
         return self._take(Member(record, InstanceSnapshot(since=now)))
 
@@ -283,6 +286,8 @@ class Registry:
         now: float,
         work_dir: Path,
         recipe: str,
+        role: Role = Role.SPECIALIST,
+        mcp_servers: McpServers = "all",
         host: str = "",
         address: str = "",
     ) -> Member:
@@ -293,7 +298,8 @@ class Registry:
         record = InstanceRecord(
             instance_id=name,
             number=number_in(name),
-            role=Role.SPECIALIST,
+            role=role,
+            mcp_servers=mcp_servers,
             agent=agent,
             session_id=session_id,
             created_at=now,

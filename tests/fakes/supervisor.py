@@ -147,6 +147,8 @@ class Machine:
     sessions: dict[str, ModelledAgent] = field(default_factory=dict)
     actors: dict[str, ModelledInstance] = field(default_factory=dict)
     conversations: dict[str, list[str]] = field(default_factory=dict)
+    tokens: dict[str, str] = field(default_factory=dict)
+    """Of each agent, by its session."""
     acknowledged: set[str] = field(default_factory=set)
     may_end: set[str] = field(default_factory=set)
     away: set[str] = field(default_factory=set)
@@ -218,6 +220,7 @@ class MachinePorts:
         return RemovalResult(removed=False, kept_reason=None, branch_deleted=False)
 
     async def start_agent(self, start: AgentStart) -> PaneInfo:
+        self._machine.tokens[start.session_name] = start.request.token
         return _pane(start.session_name, self._machine.open_session(start.session_name))
 
     async def renew_agent(self, place: str, session_id: str, system_prompt: str) -> None:

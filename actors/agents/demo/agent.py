@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from actors.agents.base import AgentName, Launch, LaunchRequest
-from actors.agents.claude import settings_file, settings_text, start_options
+from actors.agents.claude import start_files, start_options
 from actors.agents.claude_records import ClaudeRecords
 
 DEMO_PROGRAM = Path(__file__).resolve().with_name("__main__.py")
@@ -39,5 +39,5 @@ class DemoAgent(ClaudeRecords):
         return Launch(
             argv=(self.python, "-I", "-S", str(DEMO_PROGRAM), *start_options(request)),
             environment={**own, **request.environment},
-            files={settings_file(request.instance_directory): settings_text(self.python, request)},
+            files=start_files(self.python, request),
         )

@@ -21,10 +21,12 @@ _WITH_VALUE = (
     "--session-id",
     "--resume",
     "--settings",
+    "--mcp-config",
     "--append-system-prompt",
     "--model",
     "--permission-mode",
 )
+_ALONE = ("--strict-mcp-config",)
 _DEFAULT_WORK_S = 0.05
 
 
@@ -36,6 +38,7 @@ class DemoOptions(NamedTuple):
     session_id: str
     resume: bool
     settings: Path | None
+    mcp_config: Path | None
     permission_mode: str
 
     directory: Path
@@ -62,6 +65,7 @@ def read_options(arguments: Sequence[str], environment: Mapping[str, str], cwd: 
         session_id=session_id,
         resume="--resume" in given,
         settings=Path(given["--settings"]) if "--settings" in given else None,
+        mcp_config=Path(given["--mcp-config"]) if "--mcp-config" in given else None,
         permission_mode=given.get("--permission-mode", "default"),
         directory=Path(directory),
         cwd=cwd,
@@ -77,6 +81,8 @@ def _pairs(arguments: Sequence[str]) -> dict[str, str]:
     given: dict[str, str] = {}
     while rest:
         name = rest.pop(0)
+        if name in _ALONE:
+            continue
         if name not in _WITH_VALUE or not rest:
             raise UsageError(f"error: unknown option '{name}'")
         given[name] = rest.pop(0)

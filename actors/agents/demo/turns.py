@@ -5,6 +5,7 @@
     @@demo busy SECONDS            work that long
     @@demo dialog TOOL {json}      ask for permission to use a tool; when allowed, it is noted in ran.jsonl
     @@demo ask                     open a menu that is no permission request
+    @@demo team TOOL {json}        call a tool of the team, as Claude Code does: without a dialog, with its token
     @@demo commit FILE TEXT        write FILE in the working directory and commit it
     @@demo fail rate_limit|api     end the turn with an API error
     @@demo swallow-enter           swallow the next Enter
@@ -17,13 +18,18 @@ from __future__ import annotations
 import json
 import os
 import re
+import sys
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 
 from actors.agents.demo.display import TOOL_LOG, Display, OpenDialog
 from actors.agents.demo.loop import ChildProcess
 from actors.agents.demo.records import decision_in
 from actors.agents.demo.terminal import DialogView
 
+_TEAM_SERVER = "phalanx-team"
+"""As Claude Code is told to call it; see ``claude``."""
+_TEAM_CALL = str(Path(__file__).with_name("team_call.py"))
 _LINE = re.compile(r"^@@demo ([a-z-]+)(?: (.*))?$", re.MULTILINE)
 _HEADER = re.compile(r"^\[phalanx msg_\S+ from [^\]\n]+\]$", re.MULTILINE)
 
@@ -61,6 +67,8 @@ class TurnRunner:
         self._results: list[str] = []
         self._cancel: Callable[[], None] = _nothing
         self._hooks: list[ChildProcess] = []
+        self._call: ChildProcess | None = None
+        """Of a tool of the team, which is under way."""
         self._has_output = False
 
     def begin(self, prompts: Sequence[str]) -> None:
@@ -76,6 +84,9 @@ class TurnRunner:
     def interrupt(self) -> None:
         """Escape: before any output the last prompt goes back into the input box, as if it had never been sent."""
         display = self._display
+        if self._call is not None:
+            self._call.end()
+            self._call = None
         if not self._has_output and not display.queued and not display.draft.shown:
             display.conversation.pop()
             display.draft.replace(self._prompts[-1])
@@ -107,9 +118,10 @@ class TurnRunner:
             case "never-answer":
                 pass
             case "dialog":
-                tool, _, given = argument.partition(" ")
-                tool_input = json.loads(given or "{}")
-                self._use(tool or "Bash", tool_input if isinstance(tool_input, dict) else {})
+                tool, tool_input = _call_in(argument)
+                self._use(tool or "Bash", tool_input)
+            case "team":
+                self._call_team(*_call_in(argument))
             case "ask":
                 self._choose()
             case "fail":
@@ -174,10 +186,7 @@ class TurnRunner:
                 display.hooks.fire("PostToolUse", **fields, tool_response=result)
             display.transcript.tool_result(call_id, result, error=not allow)
             display.say("tool", result)
-            for text in display.queued:  # becomes part of the turn, without a hook, as in Claude Code
-                display.transcript.injected(text)
-                display.say("user", text)
-            display.queued.clear()
+            self._take_queued()
             self._go_on(result)
 
         def choose(option: int | None) -> None:
@@ -190,6 +199,37 @@ class TurnRunner:
         for hook in display.hooks.ask(tool, tool_input):
             self._watch(hook, decide)
         self._cancel = display.loop.later(_NOTIFY_AFTER_S, self._notify)
+
+    def _call_team(self, tool: str, arguments: dict[str, object]) -> None:
+        """Runs the call as a process of its own, so that keys are read meanwhile. Raises ``ValueError``."""
+        display, config = self._display, self._display.options.mcp_config
+        if config is None:
+            raise ValueError("this agent has no tools of the team")
+        self._has_output = True
+        name = f"mcp__{_TEAM_SERVER}__{tool}"
+        call_id = display.transcript.tool_call(name, arguments)
+        display.say("agent", f"{name}({json.dumps(arguments, ensure_ascii=False)})")
+        given = json.dumps({"tool": tool, "arguments": arguments, "toolUseId": call_id})
+        call = ChildProcess((sys.executable, "-I", "-S", _TEAM_CALL, str(config)), os.environ, given.encode())
+        output = call.output
+
+        def collect() -> None:
+            if not call.collect():
+                return
+            display.loop.forget(output)
+            if self._call is not call:  # it was interrupted
+                return
+            self._call = None
+            result = call.printed.decode(errors="replace").strip()
+            display.transcript.tool_result(call_id, result, error=bool(call.status))
+            event = "PostToolUseFailure" if call.status else "PostToolUse"
+            display.hooks.fire(event, tool_name=name, tool_input=arguments, tool_use_id=call_id)
+            display.say("tool", result)
+            self._take_queued()
+            self._go_on(result)
+
+        self._call = call
+        display.loop.on_readable(output, collect)
 
     def _watch(self, hook: ChildProcess, decide: Callable[[bool, str], None]) -> None:
         self._hooks.append(hook)
@@ -204,12 +244,20 @@ class TurnRunner:
 
         self._display.loop.on_readable(hook.output, collect)
 
+    def _take_queued(self) -> None:
+        """After a tool they become part of the turn, without a hook, as in Claude Code."""
+        for text in self._display.queued:
+            self._display.transcript.injected(text)
+            self._display.say("user", text)
+        self._display.queued.clear()
+
     def _notify(self) -> None:
         self._display.hooks.fire(
             "Notification", message="Claude needs your permission", notification_type="permission_prompt"
         )
 
     def _go_on(self, result: str) -> None:
+        """A tool or a choice gave this result."""
         if result:
             self._results.append(result)
         self._advance()
@@ -261,6 +309,13 @@ class TurnRunner:
             said = str(error)
         if said:
             self._results.append(said)
+
+
+def _call_in(argument: str) -> tuple[str, dict[str, object]]:
+    """Name and input of the tool. Raises ``ValueError``."""
+    tool, _, given = argument.partition(" ")
+    tool_input = json.loads(given or "{}")
+    return tool, tool_input if isinstance(tool_input, dict) else {}
 
 
 def _nothing() -> None:

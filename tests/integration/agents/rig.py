@@ -11,6 +11,7 @@ import time
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from actors.agents.base import (
     Agent,
@@ -58,6 +59,8 @@ class Rig:
         self.cwd = directory / "trees" / "w"
         self.cwd.mkdir(parents=True)
         self.session_id = str(uuid.uuid4())
+        self.asked: dict[str, Any] = {}
+        """Further fields of the request by which it is started."""
         self._lives = 0
         self.pane: Pane
         self.pane_id, self.pid = "", 0
@@ -71,6 +74,7 @@ class Rig:
                 instance_directory=self.instance_directory,
                 system_prompt="You are a test.",
                 environment=environment or {},
+                **self.asked,
             )
         )
         command = write_launch(self.instance_directory, launch, self.cwd, python=sys.executable)
@@ -192,6 +196,9 @@ class DemoRig(Rig):
     def use_tool(self, command: str) -> str:
         return f"@@demo dialog Bash {json.dumps({'command': command})}"
 
+    def call_team(self, tool: str, **arguments: object) -> str:
+        return f"@@demo team {tool} {json.dumps(arguments)}"
+
     def work(self, seconds: float) -> str:
         return f"@@demo busy {seconds}"
 
@@ -209,6 +216,9 @@ class ClaudeRig(Rig):
 
     def use_tool(self, command: str) -> str:
         return f"@@tool Bash {json.dumps({'command': command, 'description': 'd'})}"
+
+    def call_team(self, tool: str, **arguments: object) -> str:
+        return f"@@tool mcp__phalanx-team__{tool} {json.dumps(arguments)}"
 
     def work(self, seconds: float) -> str:
         return f"@@slow {seconds}"

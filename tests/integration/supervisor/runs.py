@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import json
 import sys
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
@@ -20,7 +21,7 @@ from typing import Any
 from actors.agents.catalog import AgentCatalog
 from actors.errors import StateHeldError
 from actors.home import Home
-from actors.host.host import Host
+from actors.host.host import Endpoint, Host
 from actors.instance.instance import Instance
 from actors.tmux.server import TmuxServer
 from supervisor.api.requests import Request, StatusRequest
@@ -32,6 +33,7 @@ from supervisor.settings import Settings
 from supervisor.store.base import StateStore
 from supervisor.store.choice import make_store
 from supervisor.supervisor import Supervisor
+from supervisor.team.access import token_hash
 from supervisor.team.registry import InstanceStage
 from supervisor.team.team import Team
 from tests.projects import git
@@ -222,6 +224,8 @@ class RestartableTeam:
         self.catalog = AgentCatalog(claude_command="no-such-claude", python=sys.executable)
         self.actors = Actors(self.catalog)
         self.runs: list[SupervisorRun] = []
+        self.endpoint: Endpoint | None = None
+        """Of the tools that its agents call the team with."""
 
     async def start(self, store: Any | None = None, **settings: str) -> SupervisorRun:
         """A supervisor that has taken the state over and begins to bring the team back."""
@@ -229,7 +233,7 @@ class RestartableTeam:
         switch = KillSwitch()
         found = Settings.load(self.home, {**self._environment, **settings})
         store = store or _PatientStore(make_store(self.home, found))
-        host = Host(self.home, self.catalog, self._environment)
+        host = Host(self.home, self.catalog, self._environment, self.endpoint)
         reached: Any = Killable(host, switch, all_count=True)
         factory = Killable(self.actors, switch)
         supervisor = build_supervisor(self.home, found, reached, self.catalog, factory, Killable(store, switch))
@@ -295,6 +299,10 @@ async def disagreements(team: RestartableTeam, run: SupervisorRun) -> list[str]:
         "panes": ({name for name, agent in sessions.items() if agent.alive}, alive),
         "processes": ({sessions[one].pid for one in alive & sessions.keys()}, {records[one].pid for one in alive}),
         "actors": ({one for one in alive if records[one].actor_name in team.actors.instances}, alive),
+        "tokens": (
+            {_token_kept(team, records[one].place) for one in alive},
+            {records[one].token_hash for one in alive},
+        ),
         "actors of nobody": (set(team.actors.instances) - actors - run.actor_pool.names, set()),
         "directories": ({entry.name for entry in team.home.instances.iterdir()}, {r.place for r in records.values()}),
         "worktrees": ({entry.name for entry in team.home.worktrees.iterdir()}, kept_names | spare_worktrees),
@@ -306,3 +314,12 @@ async def disagreements(team: RestartableTeam, run: SupervisorRun) -> list[str]:
         ),
     }
     return [f"{what}: {there} and not {known}" for what, (there, known) in found.items() if there != known]
+
+
+def _token_kept(team: RestartableTeam, place: str) -> str:
+    """The hash of the token with which its agent is started again."""
+    try:
+        launch = json.loads((team.home.instance_directory(place) / "launch-request.json").read_text())
+    except FileNotFoundError:
+        return "no launch"
+    return token_hash(launch["request"]["token"])

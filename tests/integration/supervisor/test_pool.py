@@ -56,7 +56,7 @@ async def until(condition: Callable[[], bool]) -> None:
 
 async def test_a_spare_is_given_to_an_instance_which_is_like_any_other(team: RestartableTeam) -> None:
     run = await team.start_compared()
-    ready = await prewarm(run, team, 1)
+    ready = await prewarm(run, team, 1, role="manager")
     assert (ready.success, ready.instances, ready.errors) == (True, 1, [])
     (spare,) = spares(run)
     assert not await listed(run)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from dataclasses import replace
 from pathlib import Path
@@ -10,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from actors.agents import hook
+from actors.agents import claude_servers, hook
 from actors.agents.base import AGENT_NAMES, Agent, AgentStart, LaunchRequest
 from actors.agents.catalog import AgentCatalog
-from actors.agents.claude import ClaudeAgent, settings_text, start_options
+from actors.agents.claude import TEAM_SERVER, ClaudeAgent, settings_text, start_options
 from actors.errors import InvalidRequestError, SettingsError
 
 CATALOG = AgentCatalog(claude_command="claude", python="/usr/bin/python3", demo_start_s=1.5)
@@ -26,6 +27,8 @@ REQUEST = LaunchRequest(
     system_prompt="You are --a specialist.",
     environment={"ANTHROPIC_API_KEY": "secret", "DISABLE_AUTOUPDATER": "0"},
 )
+
+TOOLS: dict[str, Any] = {"token": "t0ken", "team_url": "http://127.0.0.1:4000/mcp"}
 
 
 def settings(python: str = "python", **changes: Any) -> dict[str, Any]:
@@ -174,3 +177,108 @@ def test_every_event_runs_the_hook_program_in_place_of_the_shell() -> None:
 
 def test_a_permission_request_may_wait_for_weeks_but_not_longer_than_a_timer_can() -> None:
     assert 14 * 86_400 < settings()["hooks"]["PermissionRequest"][0]["hooks"][0]["timeout"] < 2**31 / 1000
+
+
+@pytest.mark.parametrize("agent", [CATALOG.named(name) for name in AGENT_NAMES], ids=lambda agent: agent.name)
+def test_the_tools_of_the_team_stand_in_a_file_of_their_own_with_the_token(agent: Agent) -> None:
+    launch = agent.launch(replace(REQUEST, **TOOLS))
+    file = REQUEST.instance_directory / "mcp.json"
+
+    assert launch.argv[launch.argv.index("--mcp-config") + 1] == str(file)
+    assert json.loads(launch.files[file]) == {
+        "mcpServers": {
+            TEAM_SERVER: {
+                "type": "http",
+                "url": "http://127.0.0.1:4000/mcp",
+                "headers": {"Authorization": "Bearer t0ken"},
+                "alwaysLoad": True,
+            }
+        }
+    }
+    assert "t0ken" not in " ".join((*launch.argv, *launch.environment.values()))
+
+
+@pytest.mark.parametrize("lacks", ["token", "team_url"])
+def test_an_agent_without_a_token_or_a_place_to_call_gets_no_tools_of_the_team(lacks: str) -> None:
+    launch = CATALOG.named("claude").launch(replace(REQUEST, **{**TOOLS, lacks: ""}))
+    assert "--mcp-config" not in launch.argv
+    assert [path.name for path in launch.files] == ["settings.json"]
+    assert "permissions" not in settings(**{**TOOLS, lacks: ""})
+
+
+@pytest.mark.parametrize("allowed", [["Bash(ls)"], "nonsense"], ids=str)
+def test_the_tools_of_the_team_pass_without_a_question_beside_what_was_approved(allowed: Any) -> None:
+    rules = settings(approvals={"permissions": {"allow": allowed, "deny": ["Read(.env)"]}}, **TOOLS)["permissions"]
+    kept = allowed if isinstance(allowed, list) else []
+    assert rules == {"allow": [*kept, f"mcp__{TEAM_SERVER}__*"], "deny": ["Read(.env)"]}
+
+
+def test_of_the_users_servers_an_agent_gets_all_none_or_those_that_are_named() -> None:
+    assert "allowedMcpServers" not in settings(**TOOLS)
+    assert "--strict-mcp-config" not in start_options(replace(REQUEST, **TOOLS))
+    assert "--strict-mcp-config" in start_options(replace(REQUEST, mcp_servers=(), **TOOLS))
+    assert settings(mcp_servers=(), **TOOLS)["allowedMcpServers"] == [{"serverName": TEAM_SERVER}]
+    named = settings(mcp_servers=("github", "db"), **TOOLS)["allowedMcpServers"]
+    assert [each["serverName"] for each in named] == ["github", "db", TEAM_SERVER]
+    assert "--strict-mcp-config" not in start_options(replace(REQUEST, mcp_servers=("github",), **TOOLS))
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> AgentStart:
+    """In a worktree of a checkout; the user's own configuration is in ``user``."""
+    checkout, worktree = tmp_path / "checkout", tmp_path / "trees" / "spec_1"
+    for directory in (checkout, worktree, tmp_path / "user"):
+        directory.mkdir(parents=True)
+    local = {str(checkout): {"mcpServers": {"of-checkout": {}}}, "/elsewhere": {"mcpServers": {"of-another": {}}}}
+    config = {"mcpServers": {"of-user": {}}, "projects": local}
+    (tmp_path / "user" / ".claude.json").write_text(json.dumps(config))
+    (worktree / ".mcp.json").write_text(json.dumps({"mcpServers": {"of-project": {}}}))
+    return AgentStart(
+        agent="claude",
+        session_name="s",
+        working_directory=worktree,
+        trusted_directories=(tmp_path / "trees", checkout),
+        request=REQUEST,
+    )
+
+
+def checked(start: AgentStart, *names: str) -> None:
+    user = start.trusted_directories[-1].parent / "user"
+    request = replace(start.request, mcp_servers=names)
+    CATALOG.named("claude").check(replace(start, request=request), {"HOME": str(user)})
+
+
+def test_servers_of_the_user_of_the_checkout_and_of_the_project_can_be_named(start: AgentStart) -> None:
+    checked(start)
+    checked(start, "of-user", "of-checkout", "of-project")
+
+
+def test_a_server_that_is_nowhere_is_refused_with_those_that_there_are(start: AgentStart) -> None:
+    there = "of-checkout, of-project, of-user"
+    with pytest.raises(InvalidRequestError, match=f"mcpServers names of-another, x, .* has {re.escape(there)}"):
+        checked(start, "of-user", "x", "of-another")
+
+
+def test_files_that_cannot_be_understood_hold_no_servers(start: AgentStart) -> None:
+    user = start.trusted_directories[-1].parent / "user" / ".claude.json"
+    user.write_text('{"mcpServers": ["of-user"], "projects": 3}')
+    (start.working_directory / ".mcp.json").write_text("{")
+    with pytest.raises(InvalidRequestError, match="it has none"):
+        checked(start, "of-user")
+
+
+@pytest.mark.parametrize(
+    "file", [("managed-mcp.json", "{}"), ("managed-settings.json", '{"disableSideloadFlags": true}')], ids=str
+)
+def test_where_an_organisation_forbids_given_servers_claude_starts_without_them(
+    start: AgentStart, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: tuple[str, str]
+) -> None:
+    managed = tmp_path / "managed"
+    managed.mkdir()
+    monkeypatch.setattr(claude_servers, "MANAGED_DIRECTORY", managed)
+    agent, environment = CATALOG.named("claude"), {"HOME": str(tmp_path / "user")}
+    given = replace(start, request=replace(REQUEST, mcp_servers=(), **TOOLS))
+    options = {"--mcp-config", "--strict-mcp-config"}
+    assert options <= {*agent.launch(agent.prepare(given, environment)).argv}
+    (managed / file[0]).write_text(file[1])
+    assert not options & {*agent.launch(agent.prepare(given, environment)).argv}

@@ -209,7 +209,7 @@ def key(work_dir: Path = PROJECT, **more: Any) -> str:
 
 @pytest.mark.parametrize(
     "same",
-    [{"context": "another task", "name": "cart", "role": "manager", "requestId": "r"}, {"agent": "claude"}],
+    [{"context": "another task", "name": "cart", "requestId": "r"}, {"agent": "claude"}],
     ids=str,
 )
 def test_the_instance_and_its_task_do_not_matter_to_a_spare_agent(same: dict[str, Any]) -> None:
@@ -217,11 +217,25 @@ def test_the_instance_and_its_task_do_not_matter_to_a_spare_agent(same: dict[str
 
 
 @pytest.mark.parametrize(
-    "other", [{"agent": "demo"}, {"model": "opus"}, {"permissionMode": "plan"}, {"env": {"A": "1"}}], ids=str
+    "other",
+    [
+        {"agent": "demo"},
+        {"model": "opus"},
+        {"permissionMode": "plan"},
+        {"env": {"A": "1"}},
+        {"role": "manager"},
+        {"mcpServers": "none"},
+        {"mcpServers": ["github"]},
+    ],
+    ids=str,
 )
 def test_all_that_its_start_depends_on_does(other: dict[str, Any]) -> None:
     assert key(**other) != key()
     assert key(Path("/other"), **other) != key(**other)
+
+
+def test_mcp_servers_are_the_same_in_any_order() -> None:
+    assert key(mcpServers=["github", "db"]) == key(mcpServers=["db", "github"])
 
 
 def test_the_environment_matters_in_any_order_and_no_value_of_it_can_be_read_from_the_key() -> None:

@@ -20,6 +20,7 @@ from supervisor.cluster.scheduler import HostScheduler, Placement
 from supervisor.pool.makers import spare_agent
 from supervisor.pool.pool import Spare
 from supervisor.spawning.spawner import AgentStarter, StartedAgent, spawn_all
+from supervisor.team.access import Access
 from supervisor.team.registry import InstanceStage, Member
 from supervisor.team.team import Team
 from tests.fakes.hosts import FakeCluster, FakeHost, workspace
@@ -69,6 +70,33 @@ async def test_a_spawn_whose_caller_went_away_counts_under_the_cap_until_it_is_d
     last = await run.spawn("last")
     assert last.stage is InstanceStage.RUNNING
     assert in_stage(run, InstanceStage.RUNNING) == CAP + 1, "a call that was cut off in the queue has made nothing"
+
+
+async def test_each_agent_has_a_token_of_its_own_by_which_also_a_later_supervisor_knows_it() -> None:
+    machine, records = Machine(), dict[str, bytes]()
+    first = SupervisorRun(machine, records)
+    await first.begin()
+    made = [(await first.spawn(f"r{number}")).instance_id for number in range(2)]
+    tokens = [machine.tokens[each] for each in made]
+    assert len(set(tokens)) == 2
+    await first.kill()
+
+    later = SupervisorRun(machine, records)
+    await later.begin()
+    access = Access(later.team.registry, siblings_may_send=False)
+    assert [access.caller_of(token).instance_id for token in tokens] == made
+    assert not any(token.encode() in stored for token in tokens for stored in records.values())
+    await later.kill()
+
+
+async def test_a_token_is_known_before_its_agent_starts(run: SupervisorRun) -> None:
+    access = Access(run.team.registry, siblings_may_send=False)
+    call = asyncio.create_task(run.spawn("r"))
+    await until_an_agent_runs(run)
+    ((name, token),) = run.machine.tokens.items()
+    assert access.caller_of(token).instance_id == name
+    assert access.caller_of(token).stage is InstanceStage.STARTING
+    await call
 
 
 async def test_what_is_under_way_when_the_team_ends_is_undone_and_its_callers_learn_why(run: SupervisorRun) -> None:
@@ -165,6 +193,7 @@ class WarmStart:
             actor=f"{SPARE}@10.0.0.2",
             pane_id="%7",
             pid=7,
+            token_hash="of the spare",
         )
         self.spare = self.team.registry.restore(spare, now=1.0)
         self.spare.snapshot = READY
@@ -202,6 +231,7 @@ async def test_an_instance_is_where_its_spare_is_before_the_host_gives_it_its_na
     bound = warm.member.record
     assert (bound.host, bound.actor, bound.spare, bound.pid) == ("far", f"{SPARE}@10.0.0.2", SPARE, 7)
     assert (warm.placement.host, warm.placement.address, warm.placement.own) == ("far", "10.0.0.2", False)
+    assert bound.token_hash == "of the spare"
     assert SPARE not in warm.team.registry
 
 

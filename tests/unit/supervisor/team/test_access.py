@@ -331,6 +331,50 @@ def test_a_refused_member_of_a_batch_fails_alone(scene: Scene) -> None:
     assert [isinstance(one, Malformed) for one in started] == [True, True, False]
 
 
+@pytest.mark.parametrize(
+    ("own", "asked", "given"),
+    [
+        ("all", "all", "all"),
+        ("all", "none", "none"),
+        ("all", ("db",), ("db",)),
+        ("none", "all", "none"),
+        ("none", "none", "none"),
+        (("db", "web"), "all", ("db", "web")),
+        (("db", "web"), ("db",), ("db",)),
+        (("db", "web"), "none", "none"),
+        ("none", ("db",), None),
+        (("db",), ("db", "web"), None),
+    ],
+    ids=str,
+)
+def test_those_below_get_no_mcp_servers_that_their_lead_does_not_have(
+    scene: Scene, own: Any, asked: Any, given: Any
+) -> None:
+    member = scene.registry.get(scene.ids["mgr"])
+    member.record = replace(member.record, mcp_servers=own)
+    request = requests.SpawnRequest(role=Role.SPECIALIST, work_dir=str(PROJECT), context="x", mcp_servers=asked)
+
+    if given is None:
+        with pytest.raises(RefusedError, match="You have no MCP server"):
+            scene.ask("mgr", request)
+    else:
+        assert scene.ask("mgr", request).mcp_servers == given
+
+
+def test_an_instance_that_names_no_parent_gets_its_callers_line_into_its_id(scene: Scene) -> None:
+    lines = {}
+    for caller, role in (("exec", Role.MANAGER), ("exec", Role.SPECIALIST), ("mgr", Role.SPECIALIST)):
+        asked = scene.ask(caller, requests.SpawnRequest(role=role, work_dir=str(PROJECT), context="x"))
+        made = scene.registry.add(asked, agent="demo", session_id="s", now=0.0).record
+        lines[caller, role] = (made.instance_id, made.parent_id)
+
+    assert lines == {
+        ("exec", Role.MANAGER): ("mgr_1_9", "exec_1"),
+        ("exec", Role.SPECIALIST): ("spec_1_0_10", "exec_1"),
+        ("mgr", Role.SPECIALIST): ("spec_1_3_11", "mgr_1_3"),
+    }
+
+
 def test_siblings_send_to_each_other_only_where_the_team_allows_it() -> None:
     scene = Scene(siblings_may_send=True)
 
@@ -360,11 +404,44 @@ def test_a_token_names_its_living_instance_and_no_other(scene: Scene) -> None:
             scene.access.caller_of(token)
 
 
-@pytest.mark.parametrize(
-    "stage", [InstanceStage.ENDING, InstanceStage.STOPPED, InstanceStage.FAILED, InstanceStage.SPARE]
-)
+@pytest.mark.parametrize("stage", [InstanceStage.ENDING, InstanceStage.STOPPED, InstanceStage.FAILED])
 def test_the_token_of_an_instance_that_has_ended_is_nobodys(scene: Scene, stage: InstanceStage) -> None:
     scene.registry.change_in_memory(scene.ids["spec"], stage=stage)
+
+    with pytest.raises(RefusedError):
+        scene.access.caller_of(scene.tokens["spec"])
+
+
+def test_an_instance_that_is_just_started_again_is_known_before_its_record_says_that_it_runs(scene: Scene) -> None:
+    member = scene.registry.get(scene.ids["spec"])
+    scene.registry.change_in_memory(scene.ids["spec"], stage=InstanceStage.STOPPED, wanted=False)
+    member.coming_back = True
+
+    assert scene.access.caller_of(scene.tokens["spec"]) == scene.record("spec")
+
+
+@pytest.mark.parametrize("stage", [InstanceStage.STARTING, InstanceStage.SPARE])
+def test_a_spare_agent_is_known_but_may_do_nothing_until_an_instance_takes_over_its_token(
+    scene: Scene, stage: InstanceStage
+) -> None:
+    token = new_token()
+    scene.registry.add_spare(
+        "spare_1", agent="demo", session_id="s", now=0.0, work_dir=PROJECT, recipe="r", role=Role.MANAGER
+    )
+    scene.registry.change_in_memory("spare_1", token_hash=token_hash(token), stage=stage)
+    assert scene.access.holder_of(token_hash(token)).role is Role.MANAGER
+    with pytest.raises(RefusedError, match="spare"):
+        scene.access.caller_of(token)
+
+    scene.registry.remove("spare_1")
+    scene.registry.change_in_memory(scene.ids["spec"], token_hash=token_hash(token))
+    assert scene.access.caller_of(token) == scene.record("spec")
+    with pytest.raises(RefusedError):
+        scene.access.caller_of(scene.tokens["spec"])
+
+
+def test_the_token_of_an_instance_that_was_cleared_away_is_nobodys(scene: Scene) -> None:
+    scene.registry.remove(scene.ids["spec"])
 
     with pytest.raises(RefusedError):
         scene.access.caller_of(scene.tokens["spec"])

@@ -21,6 +21,12 @@ def test_the_options_of_a_first_start_and_of_a_restart_are_read() -> None:
     assert (again.session_id, again.resume, again.permission_mode) == ("s", True, "plan")
 
 
+def test_the_tools_of_the_team_are_found_by_their_configuration() -> None:
+    given = options("--session-id", "s", "--strict-mcp-config", "--mcp-config", "/mcp.json")
+    assert (given.mcp_config, given.session_id) == (Path("/mcp.json"), "s")
+    assert options("--session-id", "s").mcp_config is None
+
+
 def test_the_environment_sets_delays_and_faults() -> None:
     read = options(
         "--resume",

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from actors.agents.demo.loop import EventLoop
 from actors.agents.demo.options import read_options
 from actors.agents.demo.records import HookRunner, TranscriptWriter
 from actors.agents.demo.turns import TurnRunner, answer_to, directives_in
+from tests.standin.team_tools import TeamToolsStandIn
 
 
 @pytest.fixture
@@ -51,7 +53,7 @@ def test_the_answer_counts_messages_by_their_headers() -> None:
     ("line", "result"),
     [
         *((line, f"@@demo {line.split()[0]} is not understood") for line in ("dance", "busy soon", "dialog Bash {")),
-        *((line, f"@@demo {line.split()[0]} is not understood") for line in ("commit", "crash x")),
+        *((line, f"@@demo {line.split()[0]} is not understood") for line in ("commit", "crash x", "team list {}")),
         ("busy 0.001", ""),
         ("swallow-enter", ""),
     ],
@@ -83,3 +85,54 @@ def test_a_failing_turn_ends_as_an_api_error(display: Display, kind: str, status
     (said,) = played(display, f"@@demo fail {kind}\n@@demo crash 1")
     assert said.startswith("API Error")
     assert f'"apiErrorStatus":{status}' in display.transcript.path.read_text()
+
+
+def with_tools(display: Display, tools: TeamToolsStandIn) -> None:
+    """From now on the demo has these."""
+    config = display.options.directory / "mcp.json"
+    server = {"type": "http", "url": tools.url, "headers": {"Authorization": f"Bearer {tools.token}"}}
+    config.write_text(json.dumps({"mcpServers": {"phalanx-team": server}}))
+    display.options = display.options._replace(mcp_config=config)
+
+
+def test_a_tool_of_the_team_is_called_with_the_token_and_what_is_queued_meanwhile_becomes_part_of_the_turn(
+    display: Display,
+) -> None:
+    with TeamToolsStandIn("t0ken") as tools:
+        with_tools(display, tools)
+        display.queued.append("and this")
+        said = played(display, '@@demo team send {"message": "hi"}\nthanks')
+    assert said == [
+        'mcp__phalanx-team__send({"message": "hi"})',
+        'done: {"message": "hi"}',
+        "and this",
+        'demo: received 1 message(s): thanks\nresult: done: {"message": "hi"}',
+    ]
+    assert [(call["name"], call["arguments"]) for call in tools.calls] == [("send", {"message": "hi"})]
+    assert "t0ken" not in display.transcript.path.read_text()
+
+
+def test_what_the_team_refuses_is_the_result_and_an_error(display: Display) -> None:
+    with TeamToolsStandIn("t0ken") as tools:
+        with_tools(display, tools)
+        tools.token = "another"
+        said = played(display, "@@demo team list")
+    assert "401" in said[1]
+    assert '"is_error":true' in display.transcript.path.read_text()
+
+
+def test_a_call_of_the_team_that_is_under_way_can_be_interrupted(display: Display) -> None:
+    with TeamToolsStandIn("t0ken") as tools:
+        with_tools(display, tools)
+        tools.__exit__()  # so it is made again and again
+        turns = TurnRunner(display, lambda: None)
+        turns.begin(["@@demo team list"])
+        display.loop.later(0.3, turns.interrupt)
+        display.loop.later(0.6, lambda: display.loop.stop(0))
+        display.loop.run()
+        tools.__enter__()
+    assert [text for _, text in display.conversation] == [
+        "mcp__phalanx-team__list({})",
+        "Interrupted · What should Claude do instead?",
+    ]
+    assert display.busy is False
