@@ -1,0 +1,159 @@
+"""Compares branches of a repository and changes nothing: what work each has, and which would conflict with which.
+
+``Host`` calls ``Comparer`` in threads for ``list``, and ``BranchMerger`` uses it before it begins. Two commits compare
+the same for ever, so answers are kept by commits: an unchanged team costs two gits.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import combinations, islice
+from pathlib import Path
+from typing import Any, TypeVar
+
+from cachetools import LRUCache
+
+from actors.errors import InvalidRequestError, WorkspaceError
+from actors.git.layout import find_place
+from actors.git.model import BranchWork, Comparison, ComparisonReport, Conflict, RepositoryPaths, WorkBranch, sendable
+from actors.git.process import GitRunner
+from actors.git.repository import Repository, refusal
+
+_KEPT = 20_000
+_MOST_AT_ONCE = 500
+"""Pairs that one git compares: it must be done within its time limit."""
+_CLEAN, _CONFLICTING = "1", "0"
+_Pair = tuple[str, str]
+_Answer = TypeVar("_Answer")
+
+
+class Comparer:
+    """May be used from several threads. ``environment``: the agents'."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self._git = GitRunner(environment)
+        self._conflicts: LRUCache[_Pair, tuple[str, ...]] = LRUCache(_KEPT)
+        self._work: LRUCache[_Pair, BranchWork] = LRUCache(_KEPT)
+        self._lock = threading.Lock()
+
+    def compare(self, asked: Comparison) -> ComparisonReport:
+        """Raises ``InvalidRequestError`` when there is no base, ``WorkspaceError`` in git's words."""
+        repo = whole_repository(self._git, asked.git_directory, {})
+        base = base_of(self._git, asked.git_directory, asked.trees)
+        commits = commits_of(repo, [WorkBranch(name="", branch=base), *asked.branches])
+        if "" not in commits:
+            raise InvalidRequestError(f"There is no commit on {base} yet to compare with: make a first commit.")
+        work = {name: self.work(repo, commits[""], commit) for name, commit in commits.items() if name}
+        named = {name: commit for name, commit in commits.items() if not name or work[name].ahead}
+        return ComparisonReport(base=base, work=work, conflicts=self.conflicts(repo, named))
+
+    def work(self, repo: Repository, base: str, commit: str) -> BranchWork:
+        """What ``commit`` has that ``base`` does not."""
+        found = self._kept(self._work, (base, commit))
+        if found is None:
+            counts = repo.read_output("rev-list", "--left-right", "--count", f"{base}...{commit}").split()
+            behind, ahead = map(int, counts)
+            found = BranchWork(ahead=ahead, behind=behind, files=_changed(repo, base, commit) if ahead else ())
+            self._keep(self._work, (base, commit), found)
+        return found
+
+    def conflicts(self, repo: Repository, commits: Mapping[str, str]) -> tuple[Conflict, ...]:
+        """Of each two, by name, those that cannot be merged without a decision."""
+        asked = list(combinations(commits, 2))
+        pairs = [(commits[one], commits[other]) for one, other in asked]
+        unknown = {pair for pair in pairs if self._kept(self._conflicts, pair) is None}
+        found = _predict(repo, unknown)
+        for pair, files in found.items():
+            self._keep(self._conflicts, pair, files)
+        return tuple(
+            Conflict(one=one, other=other, files=files)
+            for (one, other), pair in zip(asked, pairs, strict=True)
+            if (files := found.get(pair) or self._kept(self._conflicts, pair) or ())
+        )
+
+    def _kept(self, answers: LRUCache[_Pair, _Answer], pair: _Pair) -> _Answer | None:
+        with self._lock:
+            return answers.get(pair)
+
+    def _keep(self, answers: LRUCache[_Pair, Any], pair: _Pair, answer: object) -> None:
+        with self._lock:
+            answers[pair] = answer
+
+
+def whole_repository(git: GitRunner, git_directory: Path, identity: Mapping[str, str]) -> Repository:
+    """The repository without any of its working trees."""
+    place = RepositoryPaths(top=None, git_directory=git_directory, common_directory=git_directory)
+    return Repository(git, place, git_directory, identity)
+
+
+def base_of(git: GitRunner, git_directory: Path, trees: Collection[Path]) -> str:
+    """The branch that all these working trees of the repository have checked out. Raises ``InvalidRequestError``."""
+    branches: dict[str, Path] = {}
+    for tree in trees:
+        place = find_place(tree)
+        if place is None or place.common_directory != git_directory:
+            continue
+        branch = Repository(git, place, tree, {}).head().branch
+        if branch is None:
+            raise InvalidRequestError(f"{tree} has no branch checked out: name the branch that is meant.")
+        branches.setdefault(branch, tree)
+    if len(branches) == 1:
+        return next(iter(branches))
+    if not branches:
+        raise InvalidRequestError(f"No working tree of {git_directory} tells which branch is meant: name it.")
+    told = " and ".join(f"{branch} (in {tree})" for branch, tree in list(branches.items())[:3])
+    raise InvalidRequestError(f"They began from different branches, {told}: name the branch that is meant.")
+
+
+def commits_of(repo: Repository, branches: Sequence[WorkBranch]) -> dict[str, str]:
+    """The commit of each, by name; without those whose branch is gone."""
+    asked = [each.commit or f"refs/heads/{each.branch}" for each in branches]
+    output = repo.read_output(
+        *("cat-file", "--batch-check=%(objecttype) %(objectname)"),
+        stdin="".join(f"{each}^{{commit}}\n" for each in asked).encode(errors="surrogateescape"),
+    )
+    rows = [line.split(" ") for line in output.split("\n")[:-1]]
+    return {each.name: row[1] for each, row in zip(branches, rows, strict=True) if row[0] == "commit"}
+
+
+def _changed(repo: Repository, base: str, commit: str) -> tuple[str, ...]:
+    """Without a common commit: all files in which they differ."""
+    common = repo.read("merge-base", base, commit)
+    names = repo.read_output(
+        *("diff-tree", "-r", "-z", "--name-only", "--no-renames", "--end-of-options"),
+        *(common.output.split("\n")[0] if common.ok else base, commit),
+    )
+    return tuple(names.split("\0")[:-1])
+
+
+def _predict(repo: Repository, pairs: Collection[_Pair]) -> dict[_Pair, tuple[str, ...]]:
+    """The files in conflict of each pair, with one git for many."""
+    found: dict[_Pair, tuple[str, ...]] = {}
+    left = iter(sorted(pairs))
+    while some := list(islice(left, _MOST_AT_ONCE)):
+        lines = "".join(f"{one} {other}\n" for one, other in some).encode()
+        answer = repo.read("merge-tree", "--write-tree", "--stdin", "-z", "--name-only", "--no-messages", stdin=lines)
+        if not answer.ok:
+            if "usage:" in answer.error or "unrelated histories" in answer.error:
+                raise WorkspaceError(_WHY_NOT["usage:" in answer.error])
+            raise refusal(answer)
+        found.update(zip(some, _read_predictions(answer.output), strict=True))
+    return found
+
+
+_WHY_NOT = {
+    True: "Telling conflicts beforehand needs git 2.39 or newer: update git.",
+    False: "The branches have no commit in common, so git does not merge them.",
+}
+
+
+def _read_predictions(output: str) -> Iterator[tuple[str, ...]]:
+    """Each is a status, a tree, the files in conflict, and an empty field."""
+    fields = iter(output.split("\0")[:-1])
+    for status in fields:
+        if status not in (_CLEAN, _CONFLICTING):
+            raise WorkspaceError(f"git told of a merge what is not understood ({status[:40]!a}): update Phalanx.")
+        next(fields)
+        files = tuple(map(sendable, dict.fromkeys(iter(lambda: next(fields), ""))))
+        yield files if status == _CONFLICTING else ()
