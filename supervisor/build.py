@@ -13,7 +13,9 @@ from supervisor.cluster.migration import Drainer, Failover, WorkSync
 from supervisor.cluster.router import HostRouter
 from supervisor.cluster.scheduler import HostScheduler
 from supervisor.cluster.service import ClusterService, HostConnector, NoClusterService
+from supervisor.git.merging import MergeService, publish_nothing
 from supervisor.git.service import GitService, RemoteGit
+from supervisor.git.work import WorkOverview, WorkReader
 from supervisor.metrics.autotune import CapTuningLoop
 from supervisor.metrics.metrics import MetricsRecorder
 from supervisor.metrics.monitor import Hosts, Monitor
@@ -120,6 +122,20 @@ def build_supervisor(
         team.subscribe_failures(auto_restart.failed)
 
     git = GitService(live_settings, host, work_dirs, team, RemoteGit(home.worktrees, scheduler))
+    access = Access(team.registry, siblings_may_send=settings.siblings_may_send)
+    work_reader = WorkReader(git)
+    merging = MergeService(
+        team,
+        access,
+        git,
+        work_reader,
+        own_host,
+        work_dirs,
+        publish_nothing,
+        checks=settings.merge_checks,
+        check_timeout_s=settings.merge_check_timeout_s,
+        carry_home=router.sync_work if router else None,
+    )
     hosts: Hosts = scheduler.linked if scheduler else lambda: {"": host}
     monitor = Monitor(
         team,
@@ -159,8 +175,9 @@ def build_supervisor(
         store=fenced,
         team=team,
         permits=permits,
-        access=Access(team.registry, siblings_may_send=settings.siblings_may_send),
+        access=access,
         queries=Queries(team, host),
+        work=WorkOverview(team.registry, work_reader, own_host),
         spawner=spawner,
         lifecycle=lifecycle,
         auto_restart=auto_restart,
@@ -170,6 +187,7 @@ def build_supervisor(
         recovery=Recovery(team, host, factory, scheduler, adopter, rollback, lifecycle, pools.actors),
         services=(
             git,
+            merging,
             GcService(team, GarbageCollector(home, team, host, lifecycle)),
             MetricsService(monitor, recorder, history, AlertLoop(monitor, feed), feed, cap_tuning),
             SettingsService(home, live_settings, cap_tuning, TunableValues.of(settings.configured)),

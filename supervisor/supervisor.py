@@ -25,6 +25,7 @@ from supervisor.api import requests, results
 from supervisor.api.requests import Request
 from supervisor.api.results import Result
 from supervisor.api.verbs import VERBS, Caller, Handler, VerbService
+from supervisor.git.work import WorkOverview
 from supervisor.messaging.send import MessageSender, SendOutcome
 from supervisor.metrics.metrics import Timing
 from supervisor.recovery.recovery import Recovery
@@ -59,6 +60,7 @@ class Supervisor:
         permits: FairSemaphore,
         access: Access,
         queries: Queries,
+        work: WorkOverview,
         spawner: Spawner,
         lifecycle: Lifecycle,
         auto_restart: AutoRestart,
@@ -75,6 +77,7 @@ class Supervisor:
         self._sending = MessageSender(team)
         self._access = access
         self._queries = queries
+        self._work = work
         self._spawner = spawner
         self._lifecycle = lifecycle
         self._auto_restart = auto_restart
@@ -120,7 +123,7 @@ class Supervisor:
             request = self._access.checked(verb, request, record)
             caller = replace(caller, sender=record.instance_id, instance_id=record.instance_id)
         handler = self._handlers[verb]
-        if not VERBS[verb].measured or getattr(request, "wait", False):
+        if not VERBS[verb].measured or getattr(request, "wait", False) or getattr(request, "work", False):
             return await handler(request, caller)
         with self._team.recorder.timing(Timing.CALL):
             return await handler(request, caller)
@@ -178,7 +181,8 @@ class Supervisor:
 
     async def list(self, request: requests.ListRequest, caller: Caller) -> results.ListResult:
         record = self._team.registry.get(caller.instance_id).record if caller.instance_id else None
-        return self._queries.list(request, self._team.registry if record is None else self._access.seen_by(record))
+        listed = self._queries.list(request, self._team.registry if record is None else self._access.seen_by(record))
+        return await self._work.added(listed) if request.work else listed
 
     async def wait(self, request: requests.WaitRequest, caller: Caller) -> results.WaitResult:
         return await self._queries.wait(request, caller)

@@ -24,6 +24,8 @@ _KEPT = 20_000
 _MOST_AT_ONCE = 500
 """Pairs that one git compares: it must be done within its time limit."""
 _CLEAN, _CONFLICTING = "1", "0"
+_BASE = "refs/heads/"
+"""Before the name of a base, which is no name of an instance."""
 _Pair = tuple[str, str]
 _Answer = TypeVar("_Answer")
 
@@ -38,15 +40,33 @@ class Comparer:
         self._lock = threading.Lock()
 
     def compare(self, asked: Comparison) -> ComparisonReport:
-        """Raises ``InvalidRequestError`` when there is no base, ``WorkspaceError`` in git's words."""
+        """Raises ``WorkspaceError`` in git's words."""
         repo = whole_repository(self._git, asked.git_directory, {})
-        base = base_of(self._git, asked.git_directory, asked.trees)
-        commits = commits_of(repo, [WorkBranch(name="", branch=base), *asked.branches])
-        if "" not in commits:
-            raise InvalidRequestError(f"There is no commit on {base} yet to compare with: make a first commit.")
-        work = {name: self.work(repo, commits[""], commit) for name, commit in commits.items() if name}
-        named = {name: commit for name, commit in commits.items() if not name or work[name].ahead}
-        return ComparisonReport(base=base, work=work, conflicts=self.conflicts(repo, named))
+        by_tree = {tree: self._base(asked.git_directory, tree) for tree in dict.fromkeys(asked.bases)}
+        bases = {each.name: by_tree[tree] for each, tree in zip(asked.branches, asked.bases, strict=True)}
+        named = [WorkBranch(name=_BASE + base, branch=base) for base in filter(None, by_tree.values())]
+        commits = commits_of(repo, [*asked.branches, *named])
+        base_of_each = {name: commits[_BASE + base] for name, base in bases.items() if base and _BASE + base in commits}
+        work = {name: self.work(repo, base, commits[name]) for name, base in base_of_each.items() if name in commits}
+        ahead = {name: commits[name] for name, done in work.items() if done.ahead}
+        return ComparisonReport(
+            bases={name: sendable(bases[name]) for name in work},
+            work=work,
+            conflicts=(
+                *(
+                    conflict
+                    for name in ahead
+                    for conflict in self.conflicts(repo, {"": base_of_each[name], name: ahead[name]})
+                ),
+                *self.conflicts(repo, ahead),
+            ),
+        )
+
+    def _base(self, git_directory: Path, tree: Path) -> str | None:
+        try:
+            return base_of(self._git, git_directory, (tree,))
+        except InvalidRequestError:
+            return None
 
     def work(self, repo: Repository, base: str, commit: str) -> BranchWork:
         """What ``commit`` has that ``base`` does not."""

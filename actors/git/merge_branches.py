@@ -2,9 +2,9 @@
 
 ``Host`` calls ``BranchMerger`` in threads. Conflicts are predicted pair by pair before anything is made. Then the
 branches are merged one after another in a temporary worktree, in an order in which each merge and its check succeeds.
-Only then the target moves, in one step of git, and only if nobody has moved it meanwhile. Whatever fails or dies before,
-the target and everybody's working tree is as it was; what a killed call has left is cleared away by the next one, or by
-``gc``.
+Only then the target moves, in one step of git, and only if nobody has moved it meanwhile. Whatever fails or dies
+before, the target and everybody's working tree is as it was; what a killed call has left is cleared away by the next
+one, or by ``gc``.
 
 A merge goes on when its caller dies. A call repeated after that waits for it, and finds the branches merged.
 """
@@ -100,7 +100,11 @@ class BranchMerger:
                 f"There is no branch {branch} with a commit to merge into: correct into, or make a first commit."
             )
         trees = _trees_with(repo, branch)
-        if job.movable_trees is not None and branch not in job.movable_branches and not trees & _tops(job.movable_trees):
+        if (
+            job.movable_trees is not None
+            and branch not in job.movable_branches
+            and not trees & _tops(job.movable_trees)
+        ):
             raise RefusedError(
                 f"You may merge into a branch that you or those below you have checked out, not into {branch}: tell "
                 "your lead that the work is ready."
@@ -178,7 +182,9 @@ class _Trial:
             merge.merge(self._repo, commit, words)
         except merge.MergeConflictError as conflict:
             reason = f"It conflicts once {', '.join(before) or 'nothing'} is merged."
-            return MergeOutcome(state="conflict", commit=commit, files=tuple(map(sendable, conflict.files)), reason=reason)
+            return MergeOutcome(
+                state="conflict", commit=commit, files=tuple(map(sendable, conflict.files)), reason=reason
+            )
         except WorkspaceError as error:
             return MergeOutcome(state="failed", commit=commit, reason=str(error))
         merged = self._repo.head().commit or self.commit
@@ -270,4 +276,6 @@ def _move(repo: Repository, target: _Target, commit: str) -> None:
     command = ("update-ref", "-m", "merge: by phalanx", f"refs/heads/{target.branch}", commit, target.commit)
     answer = repo.write(repo.directory, f"--git-dir={repo.directory}", *command)
     if not answer.ok:
-        raise merge.moved_meanwhile(target.branch) if any(words in answer.error for words in _MOVED) else refusal(answer)
+        raise (
+            merge.moved_meanwhile(target.branch) if any(words in answer.error for words in _MOVED) else refusal(answer)
+        )

@@ -138,7 +138,7 @@ class WorkBranch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conflict:
-    """Two of them change the same in different ways. ``one`` is empty for the branch that the others are merged into."""
+    """Two that change the same differently. ``one`` is empty for the branch that the other is to be merged into."""
 
     one: str
     other: str
@@ -147,12 +147,12 @@ class Conflict:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """Asks what work is in branches of a repository that ``base`` does not have, and what would conflict."""
+    """Asks what each branch of a repository has that its base does not, and what would conflict."""
 
     git_directory: Path
-    trees: tuple[Path, ...]
-    """The base is what they have checked out."""
     branches: tuple[WorkBranch, ...]
+    bases: tuple[Path, ...]
+    """For each branch a working tree: its base is what that has checked out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,9 +167,10 @@ class BranchWork:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComparisonReport:
-    base: str
+    """By name; a branch that is gone, or whose base is, is left out."""
+
+    bases: Mapping[str, str]
     work: Mapping[str, BranchWork]
-    """By name; those whose branch is gone are left out."""
     conflicts: tuple[Conflict, ...]
 
 

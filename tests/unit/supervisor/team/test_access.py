@@ -30,6 +30,8 @@ _VERB_OF = {
     requests.RestartRequest: "restart",
     requests.RecycleRequest: "recycle",
     requests.GitBatchRequest: "git_batch",
+    requests.MergeRequest: "merge",
+    requests.SyncRequest: "sync",
 }
 
 
