@@ -190,9 +190,15 @@ def clear_unfinished(git: GitRunner, git_directory: Path, target: Path) -> bool:
     with claimed_new(target) as lock:
         if lock is None or not is_unfinished(git_directory, target):
             return False
-        _withdraw(git, git_directory, target)
+        _clear(git, git_directory, target)
         delete_branch(git.repository(git_directory), branch_of(target.name))
         return True
+
+
+def _clear(git: GitRunner, git_directory: Path, target: Path) -> None:
+    """Also ends what a check in a temporary worktree has left running."""
+    end_all_found(lambda: processes_with(INSTANCE_MARK, str(target)), _ENDING_S)
+    _withdraw(git, git_directory, target)
 
 
 def is_unfinished(git_directory: Path, target: Path) -> bool:
@@ -252,8 +258,7 @@ def temporary_worktree(
     while time.monotonic() < deadline_s:
         with claimed_new(target) as lock:
             if lock is not None and is_unfinished(git_directory, target):
-                end_all_found(lambda: processes_with(INSTANCE_MARK, str(target)), _ENDING_S)
-                _withdraw(git, git_directory, target)
+                _clear(git, git_directory, target)
                 continue  # the lock went with the directory
             if lock is not None and any(target.iterdir()):
                 raise WorkspaceError(f"{target} holds something that is not of Phalanx: move it away, then try again.")
