@@ -131,6 +131,37 @@ def test_each_cell_of_the_table(scene: Scene, caller: str, other: str) -> None:
     assert scene.may(caller, requests.WaitRequest(instance_ids=[ids])) is waits
 
 
+WORKS_IN = {
+    "exec": {"exec", "mgr", "peer", "direct", "spec", "sibling", "cousin"},
+    "mgr": {"mgr", "spec", "sibling"},
+    "spec": set[str](),
+}
+
+
+@pytest.mark.parametrize("caller", WORKS_IN)
+@pytest.mark.parametrize("other", ALL)
+def test_leads_merge_and_sync_their_own_work_and_that_of_those_below_them(
+    scene: Scene, caller: str, other: str
+) -> None:
+    for request in (
+        requests.MergeRequest(instance_ids=[scene.ids[other]]),
+        requests.SyncRequest(instance_ids=[scene.ids[other]]),
+    ):
+        assert scene.may(caller, request) is (other in WORKS_IN[caller]), request
+
+
+@pytest.mark.parametrize("caller", ["exec", "mgr"])
+def test_one_of_others_among_several_refuses_the_whole_merge(scene: Scene, caller: str) -> None:
+    named = [scene.ids[name] for name in ("spec", "other_exec")]
+    with pytest.raises(RefusedError, match=rf"not {scene.ids['other_exec']}"):
+        scene.ask(caller, requests.MergeRequest(instance_ids=named))
+
+
+def test_a_branch_may_be_moved_where_it_is_checked_out_by_oneself_or_those_below(scene: Scene) -> None:
+    found = {record.instance_id for record in scene.access.workspaces_of(scene.record("mgr"))}
+    assert found == {scene.ids[name] for name in ("mgr", "spec", "sibling")}
+
+
 @pytest.mark.parametrize("caller", ["exec", "mgr", "spec"])
 @pytest.mark.parametrize("verb", VERBS)
 def test_a_verb_that_the_role_does_not_have_is_refused_whatever_it_asks(scene: Scene, caller: str, verb: str) -> None:
