@@ -1,11 +1,14 @@
 """Compares branches of a repository and changes nothing: what work each has, and which would conflict with which.
 
-``Host`` calls ``Comparer`` in threads for ``list``, and ``BranchMerger`` uses it before it begins. Two commits compare
-the same for ever, so answers are kept by commits: an unchanged team costs two gits.
+Only branches that change something at the same place are compared with each other, so the cost does not grow with the
+square of their number. A merge finds the rare conflict beyond that when it merges. ``Host`` calls ``Comparer`` in
+threads for ``list``, and ``BranchMerger`` uses it before it begins. Two commits compare the same for ever, so answers
+are kept by commits: an unchanged team costs one git.
 """
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import combinations, islice
@@ -21,7 +24,7 @@ from actors.git.process import GitRunner
 from actors.git.repository import Repository, refusal
 
 _KEPT = 20_000
-_MOST_AT_ONCE = 500
+_MOST_AT_ONCE = 100
 """Pairs that one git compares: it must be done within its time limit."""
 _CLEAN, _CONFLICTING = "1", "0"
 _BASE = "refs/heads/"
@@ -48,18 +51,28 @@ class Comparer:
         commits = commits_of(repo, [*asked.branches, *named])
         base_of_each = {name: commits[_BASE + base] for name, base in bases.items() if base and _BASE + base in commits}
         work = {name: self.work(repo, base, commits[name]) for name, base in base_of_each.items() if name in commits}
-        ahead = {name: commits[name] for name, done in work.items() if done.ahead}
         return ComparisonReport(
             bases={name: sendable(bases[name]) for name in work},
             work=work,
-            conflicts=(
-                *(
-                    conflict
-                    for name in ahead
-                    for conflict in self.conflicts(repo, {"": base_of_each[name], name: ahead[name]})
-                ),
-                *self.conflicts(repo, ahead),
+            conflicts=self.conflicts(
+                repo, base_of_each, {name: commits[name] for name, done in work.items() if done.ahead}, work
             ),
+        )
+
+    def conflicts(
+        self, repo: Repository, bases: Mapping[str, str], commits: Mapping[str, str], work: Mapping[str, BranchWork]
+    ) -> tuple[Conflict, ...]:
+        """Between the branches ``commits``, and of each with the commit that is its base."""
+        of_base = [(("", name), (bases[name], commit)) for name, commit in commits.items() if work[name].behind]
+        near = _near({name: work[name] for name in commits})
+        asked = [*of_base, *(((one, other), (commits[one], commits[other])) for one, other in near)]
+        found = _predict(repo, {pair for _, pair in asked if self._kept(self._conflicts, pair) is None})
+        for pair, files in found.items():
+            self._keep(self._conflicts, pair, files)
+        return tuple(
+            Conflict(one=one, other=other, files=files)
+            for (one, other), pair in asked
+            if (files := found.get(pair) or self._kept(self._conflicts, pair) or ())
         )
 
     def _base(self, git_directory: Path, tree: Path) -> str | None:
@@ -78,20 +91,6 @@ class Comparer:
             self._keep(self._work, (base, commit), found)
         return found
 
-    def conflicts(self, repo: Repository, commits: Mapping[str, str]) -> tuple[Conflict, ...]:
-        """Of each two, by name, those that cannot be merged without a decision."""
-        asked = list(combinations(commits, 2))
-        pairs = [(commits[one], commits[other]) for one, other in asked]
-        unknown = {pair for pair in pairs if self._kept(self._conflicts, pair) is None}
-        found = _predict(repo, unknown)
-        for pair, files in found.items():
-            self._keep(self._conflicts, pair, files)
-        return tuple(
-            Conflict(one=one, other=other, files=files)
-            for (one, other), pair in zip(asked, pairs, strict=True)
-            if (files := found.get(pair) or self._kept(self._conflicts, pair) or ())
-        )
-
     def _kept(self, answers: LRUCache[_Pair, _Answer], pair: _Pair) -> _Answer | None:
         with self._lock:
             return answers.get(pair)
@@ -99,6 +98,18 @@ class Comparer:
     def _keep(self, answers: LRUCache[_Pair, Any], pair: _Pair, answer: object) -> None:
         with self._lock:
             answers[pair] = answer
+
+
+def _near(work: Mapping[str, BranchWork]) -> list[_Pair]:
+    """The names of each two that change the same file, or files beside or below each other."""
+    places: dict[str, list[str]] = {}
+    for name, done in work.items():
+        touched = {place for file in done.files for place in (file, os.path.dirname(file))}  # noqa: PTH120 - many
+        for place in touched - {""}:
+            places.setdefault(place, []).append(name)
+    order = {name: number for number, name in enumerate(work)}
+    found = {pair for names in places.values() for pair in combinations(names, 2)}
+    return sorted(found, key=lambda pair: (order[pair[0]], order[pair[1]]))
 
 
 def whole_repository(git: GitRunner, git_directory: Path, identity: Mapping[str, str]) -> Repository:
@@ -153,19 +164,18 @@ def _predict(repo: Repository, pairs: Collection[_Pair]) -> dict[_Pair, tuple[st
     left = iter(sorted(pairs))
     while some := list(islice(left, _MOST_AT_ONCE)):
         lines = "".join(f"{one} {other}\n" for one, other in some).encode()
-        answer = repo.read("merge-tree", "--write-tree", "--stdin", "-z", "--name-only", "--no-messages", stdin=lines)
+        answer = repo.read(
+            *("merge-tree", "--write-tree", "--stdin", "-z", "--name-only", "--no-messages"),
+            # git merges no such branches, and says so when asked to.
+            "--allow-unrelated-histories",
+            stdin=lines,
+        )
+        if "usage:" in answer.error:
+            raise WorkspaceError("Telling conflicts beforehand needs git 2.39 or newer: update git.")
         if not answer.ok:
-            if "usage:" in answer.error or "unrelated histories" in answer.error:
-                raise WorkspaceError(_WHY_NOT["usage:" in answer.error])
             raise refusal(answer)
         found.update(zip(some, _read_predictions(answer.output), strict=True))
     return found
-
-
-_WHY_NOT = {
-    True: "Telling conflicts beforehand needs git 2.39 or newer: update git.",
-    False: "The branches have no commit in common, so git does not merge them.",
-}
 
 
 def _read_predictions(output: str) -> Iterator[tuple[str, ...]]:

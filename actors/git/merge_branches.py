@@ -68,7 +68,7 @@ class BranchMerger:
             for name, commit in commits.items()
         }
         to_merge = _independent(repo, new)
-        conflicts = self._comparer.conflicts(repo, {"": target.commit, **to_merge})
+        conflicts = self._comparer.conflicts(repo, dict.fromkeys(to_merge, target.commit), to_merge, work)
         outcomes |= _in_conflict(conflicts, commits)
         order: tuple[str, ...] = ()
         if new and not conflicts:
