@@ -123,9 +123,7 @@ class GitExecutor:
             finally:
                 retries = repo.retries
         except merge.MergeConflictError as conflict:
-            outcome = GitResponse(
-                error=to_wire(conflict), result={"conflicts": conflict.files, "commits": list(conflict.commits)}
-            )
+            outcome = GitResponse(error=to_wire(conflict), result={"conflicts": conflict.files})
         except Exception as error:  # noqa: BLE001 - other callers' operations share the call
             outcome = failed(error)
         return with_time(replace(outcome, retries=retries), time.monotonic() - begun)

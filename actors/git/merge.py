@@ -39,12 +39,11 @@ _WAS_UNDER_WAY = ("MERGE_HEAD exists", "unresolved conflict")
 
 
 class MergeConflictError(WorkspaceError):
-    """The two sides conflict in ``files``. ``commits``: of both."""
+    """The two sides conflict in ``files``."""
 
-    def __init__(self, text: str, files: list[str], commits: tuple[str, str]) -> None:
+    def __init__(self, text: str, files: list[str]) -> None:
         super().__init__(text)
         self.files = files
-        self.commits = commits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +82,6 @@ def merge(repo: Repository, branch: str, message: str | None) -> dict[str, Any]:
             f"{branch} conflicts in {len(files)} file(s): {some_of(tuple(files))}; nothing was touched. Let the member "
             "that knows the work merge the other way round and resolve them, then merge again.",
             files,
-            (predicted.ours, predicted.theirs),
         )
     _refuse_to_overwrite(repo, branch, predicted.ours, predicted.tree)
     on = repo.head().branch

@@ -21,7 +21,7 @@ from actors.errors import InvalidRequestError, RefusedError, WorkspaceError, Wro
 from actors.git import merge
 from actors.git.check import run_check
 from actors.git.compare import Comparer, base_of, commits_of, whole_repository
-from actors.git.layout import find_place, under_way
+from actors.git.layout import branch_of, find_place, under_way
 from actors.git.model import Conflict, MergeJob, MergeOutcome, MergeReport, WorkBranch, sendable
 from actors.git.process import GitRunner
 from actors.git.repository import Repository, identity_in, refusal
@@ -52,8 +52,8 @@ class BranchMerger:
         self._comparer = comparer
 
     def merge(self, job: MergeJob, limit_s: float) -> MergeReport:
-        """No merge is begun after ``limit_s``. Raises ``PhalanxError`` when nothing could be tried."""
-        deadline_s = time.monotonic() + limit_s
+        """No merge is begun whose check may not be done within ``limit_s``. Raises ``PhalanxError`` when nothing could be tried."""
+        deadline_s = time.monotonic() + limit_s - (job.check_timeout_s if job.check else 0)
         with self._worktrees.temporary(job.git_directory, limit_s) as place:
             return self._merge(job, place, deadline_s)
 
@@ -93,7 +93,10 @@ class BranchMerger:
         )
 
     def _target(self, repo: Repository, job: MergeJob) -> _Target:
-        branch = job.into or base_of(self._git, job.git_directory, job.trees)
+        named = job.into or base_of(self._git, job.git_directory, job.trees)
+        # A branch may be an alias of another one, which is checked out by its own name.
+        alias = repo.read("symbolic-ref", "--quiet", f"refs/heads/{named}").output.removesuffix("\n")
+        branch = branch_of(alias) or named
         commit = repo.commit_of(f"refs/heads/{branch}")
         if commit is None:
             raise InvalidRequestError(
@@ -233,13 +236,13 @@ def _in_conflict(conflicts: Iterable[Conflict], commits: Mapping[str, str]) -> d
 
 
 def _trees_with(repo: Repository, branch: str) -> set[Path]:
-    """The working trees that have it checked out."""
+    """The working trees that have it checked out; without those that are gone."""
     output = repo.read_output("worktree", "list", "--porcelain", "-z")
     blocks = (block.split("\0") for block in output.split("\0\0") if block)
     return {
         Path(lines[0].removeprefix("worktree "))
         for lines in blocks
-        if f"branch refs/heads/{branch}" in lines and "bare" not in lines
+        if f"branch refs/heads/{branch}" in lines and not any(line.startswith(("bare", "prunable")) for line in lines)
     }
 
 
@@ -248,7 +251,7 @@ def _tops(directories: Iterable[Path]) -> set[Path]:
 
 
 def _top(directory: Path) -> Path | None:
-    place = find_place(directory)
+    place = find_place(directory) if directory.is_dir() else None
     return place.top if place else None
 
 

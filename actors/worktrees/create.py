@@ -266,7 +266,8 @@ def temporary_worktree(
                 try:
                     yield TemporaryWorktree(git, git_directory, target, lock)
                 finally:
-                    _withdraw(git, git_directory, target)
+                    with suppress(WorkspaceError):  # the next one clears away what stays
+                        _withdraw(git, git_directory, target)
                 return
         time.sleep(_POLL_S)
     raise WorkspaceError(f"Another merge in {git_directory} is not done yet: try again when it is.")

@@ -39,6 +39,7 @@ from actors.git.model import (
     Merge,
     MergeJob,
     MergeReport,
+    ReadLog,
     WorkBranch,
 )
 from actors.host.host import Host
@@ -442,11 +443,19 @@ class MergeService:
             return SyncedWork(
                 instance_id=name, from_branch=source, state="failed", reason=answer.error.get("message", "")
             )
+        text = _how_to_resolve(branch, [(source, files)])
         told = self._can_be_told(member, caller) and await self._tell(
-            name, _how_to_resolve(branch, [(source, files)]), result.get("commits", ()), caller
+            name, text, await self._commits(member, source), caller
         )
         await self._published("conflict", name, f"{branch} conflicts with {source} in {some_of(files)}.")
         return SyncedWork(instance_id=name, from_branch=source, state="conflict", files=list(files), told=told)
+
+    async def _commits(self, member: Member, source: str) -> Sequence[str]:
+        """Of its branch and of the source; what cannot be read is left out."""
+        tree = place_of(member.record)[1]
+        reads = [ReadLog(revision=revision, limit=1) for revision in (None, f"refs/heads/{source}")]
+        answers = await self._git.run([("", GitRequest(directory=tree, operation=read)) for read in reads])
+        return [each["commit"] for answer in answers for each in (answer.result or {}).get("commits", ())]
 
 
 def _branch_name(name: str | None, argument: str) -> str | None:
@@ -478,10 +487,10 @@ def _how_to_resolve(branch: str, others: Sequence[tuple[str, Sequence[str]]]) ->
         f"git merge {shlex.quote(other)}   # conflicts in {some_of(tuple(files))}" for other, files in others
     )
     return (
-        f"Your branch {branch} cannot be merged yet, because others have changed the same lines. Nothing was touched. "
-        f"Commit what you have, then run in your worktree:\n{commands}\n"
-        "Resolve each file so that both changes keep their purpose, test, commit, and end your turn. Then it is merged "
-        "again; you need not merge it anywhere yourself."
+        f"Your branch {branch} conflicts with what others have done. Nothing was touched. Commit what you have, then run "
+        f"in your worktree:\n{commands}\n"
+        "Resolve each file so that both changes keep their purpose, test, commit, and end your turn. You need not merge "
+        "your branch anywhere yourself."
     )
 
 

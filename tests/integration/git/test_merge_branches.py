@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import threading
@@ -251,6 +252,24 @@ def test_a_target_that_is_checked_out_nowhere_is_moved_without_touching_a_tree(m
     assert (report.into, report.commit) == ("release", merging.project.git("rev-parse", "release"))
     assert merging.project.git("ls-tree", "--name-only", "release").split() == ["README.md", "a", "b"]
     assert (merging.project.git("status", "--porcelain"), merging.main()) == before
+
+
+def test_an_alias_of_a_branch_moves_that_branch_with_its_tree(merging: Merging) -> None:
+    merging.member("one", {"a": "1"})
+    merging.project.git("symbolic-ref", "refs/heads/trunk", "refs/heads/main")
+
+    report = merging.merge("one", into="trunk")
+
+    assert (report.into, report.commit) == ("main", merging.main())
+    assert merging.project.git("status", "--porcelain") == ""
+
+
+def test_a_working_tree_that_was_deleted_by_hand_is_in_nobodys_way(merging: Merging) -> None:
+    merging.member("one", {"a": "1"})
+    shutil.rmtree(merging.member("lead"))
+
+    assert merging.merge("one", into="lead").moved
+    assert merging.project.git("ls-tree", "--name-only", "lead", "a") == "a"
 
 
 def test_without_a_commit_there_is_nothing_to_merge_into(merging: Merging) -> None:

@@ -23,6 +23,7 @@ from actors.git.model import (
     MergeJob,
     MergeOutcome,
     MergeReport,
+    ReadLog,
     ReadStatus,
 )
 from actors.home import Home
@@ -57,12 +58,13 @@ class FakeGitService:
         self.answers: dict[type, GitResponse] = {
             Commit: GitResponse(result={"commit": COMMITTED}),
             Merge: GitResponse(result={"alreadyMerged": False}),
+            ReadLog: GitResponse(result={"commits": [{"commit": COMMITTED}]}),
         }
         self.ran: list[tuple[str, GitRequest]] = []
 
     async def run(self, jobs: Sequence[tuple[str, GitRequest]]) -> list[GitResponse]:
         await asyncio.sleep(0)
-        self.ran += [job for job in jobs if not isinstance(job[1].operation, ReadStatus)]
+        self.ran += [job for job in jobs if isinstance(job[1].operation, Commit | Merge)]
         return [self._answer(request) for _, request in jobs]
 
     def _answer(self, request: GitRequest) -> GitResponse:
@@ -490,7 +492,7 @@ async def test_an_instance_that_leads_brings_its_own_to_those_below_it(scene: Sc
 async def test_a_conflict_of_a_sync_is_told_and_announced(scene: Scene) -> None:
     await scene.member(2)
     error = {"code": "workspace", "message": "main conflicts"}
-    scene.git.answers[Merge] = GitResponse(error=error, result={"conflicts": ["f"], "commits": ["1", "2"]})
+    scene.git.answers[Merge] = GitResponse(error=error, result={"conflicts": ["f"]})
 
     (first,), (again,) = (await scene.sync(SECOND)).instances, (await scene.sync(SECOND)).instances
 
