@@ -52,7 +52,10 @@ class BranchMerger:
         self._comparer = comparer
 
     def merge(self, job: MergeJob, limit_s: float) -> MergeReport:
-        """No merge is begun whose check may not be done within ``limit_s``. Raises ``PhalanxError`` when nothing could be tried."""
+        """No merge is begun whose check may not be done within ``limit_s``.
+
+        Raises ``PhalanxError`` when nothing could be tried.
+        """
         deadline_s = time.monotonic() + limit_s - (job.check_timeout_s if job.check else 0)
         with self._worktrees.temporary(job.git_directory, limit_s) as place:
             return self._merge(job, place, deadline_s)

@@ -487,10 +487,10 @@ def _how_to_resolve(branch: str, others: Sequence[tuple[str, Sequence[str]]]) ->
         f"git merge {shlex.quote(other)}   # conflicts in {some_of(tuple(files))}" for other, files in others
     )
     return (
-        f"Your branch {branch} conflicts with what others have done. Nothing was touched. Commit what you have, then run "
-        f"in your worktree:\n{commands}\n"
-        "Resolve each file so that both changes keep their purpose, test, commit, and end your turn. You need not merge "
-        "your branch anywhere yourself."
+        f"Your branch {branch} conflicts with what others have done. Nothing was touched. Commit what you have, then "
+        f"run in your worktree:\n{commands}\n"
+        "Resolve each file so that both changes keep their purpose, test, commit, and end your turn. You need not "
+        "merge your branch anywhere yourself."
     )
 
 
