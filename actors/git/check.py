@@ -7,6 +7,7 @@ all its processes tells whose they are.
 
 from __future__ import annotations
 
+import signal
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,7 +20,8 @@ from actors.processes import end_all_found, processes_with
 
 _GRACE_S = 5.0
 _LATE_S = 30.0
-_TIMED_OUT, _KILLED = 124, 137
+_TIMED_OUT = {124, 137, -signal.SIGKILL}
+"""Statuses of ``timeout``: it ended the command, or had to kill it, or itself with it."""
 _CANNOT_RUN = {126: "it may not be executed", 127: "there is no such program on the agents' PATH"}
 MOST_SHOWN = 2_000
 """Characters from the end of its output."""
@@ -53,6 +55,6 @@ def run_check(command: Sequence[str], directory: Path, environment: Mapping[str,
 
 
 def _reason(status: int, timeout_s: float) -> str:
-    if status in (_TIMED_OUT, _KILLED):
+    if status in _TIMED_OUT:
         return f"It was not done within {timeout_s:g} s."
     return f"It ended with exit status {status}{f': {why}' if (why := _CANNOT_RUN.get(status)) else ''}."

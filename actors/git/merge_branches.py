@@ -224,7 +224,7 @@ def _independent(repo: Repository, commits: Mapping[str, str]) -> dict[str, str]
     if not commits:
         return {}
     tips = set(repo.read_output("merge-base", "--independent", *commits.values()).split())
-    by_commit = {commit: name for name, commit in reversed(commits.items()) if commit in tips}
+    by_commit = {commit: name for name, commit in reversed(tuple(commits.items())) if commit in tips}
     return {name: commit for name, commit in commits.items() if by_commit.get(commit) == name}
 
 

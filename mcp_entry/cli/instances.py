@@ -271,7 +271,7 @@ def merge(
         str | None, typer.Option("--commit", metavar="MESSAGE", help="Commit first what idle ones have not committed.")
     ] = None,
 ) -> int:
-    """Merge the work of instances into one branch: all of it, or none.
+    """Merge the work of instances, all or none.
 
     Exits with 1 when nothing was merged because of a conflict, a failed check or changes that are not committed.
     """
@@ -292,9 +292,9 @@ def sync(
         float, typer.Option("--timeout", metavar="SECONDS", help="Longest wait for those at work.")
     ] = 600.0,
 ) -> int:
-    """Bring a branch into the branches of instances, each when its turn ends.
+    """Bring a branch into those of instances.
 
-    Exits with 1 when one was still at work, conflicts or failed.
+    Each gets it when its turn ends. Exits with 1 when one was still at work, conflicts or failed.
     """
     result = team.ask_and_show(TeamVerbs.sync, "waiting for turns to end", texts.of_sync)
     return 0 if result.success else 1

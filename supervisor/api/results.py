@@ -366,7 +366,7 @@ class MergeResult(Result):
 
 class SyncedWork(Named):
     instance_id: str
-    from_branch: str | None = Field(default=None, alias="from")
+    from_branch: str | None = None
     state: Literal["synced", "up_to_date", "conflict", "at_work", "failed"]
     files: list[str] = Field(default_factory=list)
     reason: str | None = None

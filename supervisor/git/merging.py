@@ -398,12 +398,7 @@ class MergeService:
         for repository, group in groups.items():
             asked = Comparison(
                 git_directory=repository,
-                branches=tuple(
-                    WorkBranch(
-                        name=each.record.instance_id, branch=each.record.workspace and each.record.workspace.branch
-                    )
-                    for each in group
-                ),
+                branches=tuple(WorkBranch(name=each.record.instance_id, branch=_own_branch(each)) for each in group),
                 bases=tuple(self._trees([each], caller)[0] for each in group),
             )
             found |= (await self._host.compare_branches(asked)).bases
@@ -434,7 +429,7 @@ class MergeService:
 
     async def _synced(self, member: Member, source: str, answer: GitResponse, caller: Caller) -> SyncedWork:
         name, result = member.record.instance_id, answer.result or {}
-        branch = (member.record.workspace and member.record.workspace.branch) or name
+        branch = _own_branch(member)
         if answer.error is None:
             is_new = not result.get("alreadyMerged")
             return SyncedWork(instance_id=name, from_branch=source, state="synced" if is_new else "up_to_date")
@@ -456,6 +451,11 @@ class MergeService:
         reads = [ReadLog(revision=revision, limit=1) for revision in (None, f"refs/heads/{source}")]
         answers = await self._git.run([("", GitRequest(directory=tree, operation=read)) for read in reads])
         return [each["commit"] for answer in answers for each in (answer.result or {}).get("commits", ())]
+
+
+def _own_branch(member: Member) -> str:
+    workspace = member.record.workspace
+    return (workspace.branch if workspace else None) or member.record.instance_id
 
 
 def _branch_name(name: str | None, argument: str) -> str | None:

@@ -68,7 +68,7 @@ def _work(member: Member, answer: GitResponse | None) -> InstanceWork | PhalanxE
     if answer is None:
         return InstanceWork(member=member, branch=WorkBranch(name=record.instance_id, branch=own))
     if answer.error is not None:
-        return from_wire(answer.error)
+        return from_wire(dict(answer.error))
     status = answer.result or {}
     if status.get("commit") is None:
         return WrongStateError(f"{record.instance_id} has no commit.")

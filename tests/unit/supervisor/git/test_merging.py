@@ -42,7 +42,7 @@ from supervisor.team.registry import InstanceStage, Member
 from supervisor.team.team import Team
 from tests.fakes.instances import READY, FakeInstance, FakeListener
 from tests.fakes.store import MemoryStore
-from tests.fakes.team import FIRST, SECOND, add_member
+from tests.fakes.team import FIRST, SECOND, add_member, receipt
 
 BUSY = replace(READY, status=Status.BUSY)
 CLEAN = {"counts": dict.fromkeys(("staged", "unstaged", "untracked", "conflicted"), 0), "underWay": None}
@@ -494,10 +494,14 @@ async def test_a_conflict_of_a_sync_is_told_and_announced(scene: Scene) -> None:
     error = {"code": "workspace", "message": "main conflicts"}
     scene.git.answers[Merge] = GitResponse(error=error, result={"conflicts": ["f"]})
 
-    (first,), (again,) = (await scene.sync(SECOND)).instances, (await scene.sync(SECOND)).instances
+    (first,) = (await scene.sync(SECOND, **{"from": "main"})).instances
+    ((message, _),) = scene.team.outbox.under_way(SECOND)
+    await scene.team.outbox.take_receipts([receipt(message)])
+    (again,) = (await scene.sync(SECOND, **{"from": "main"})).instances
 
     assert (first.state, first.files, first.told, again.told) == ("conflict", ["f"], True, True)
-    assert len(scene.told()) == 1
+    assert "git merge main" in message.text
+    assert scene.told() == []
     assert ("conflict", SECOND) in scene.events
 
 
