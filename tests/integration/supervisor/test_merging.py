@@ -36,7 +36,8 @@ class Scene:
 
     async def member(self, *commits: str, **more: object) -> str:
         """A specialist that has committed ``FILE TEXT`` each."""
-        instance_id = await spawn(self.run, self.team, "\n".join(f"@@demo commit {each}" for each in commits), **more)
+        context = "\n".join(["hello", *(f"@@demo commit {each}" for each in commits)])
+        instance_id = await spawn(self.run, self.team, context, **more)
         await settle(self.run, instance_id)
         return instance_id
 
@@ -353,11 +354,13 @@ async def test_a_supervisor_that_dies_at_any_moment_of_a_merge_leaves_the_target
 
 async def test_a_merge_in_a_repository_with_commands_in_names_runs_none(scene: Scene) -> None:
     one = await scene.member("a.txt one")
-    git(scene.tree(one), "switch", "-q", "-c", "$(touch owned)")
+    git(scene.tree(one), "switch", "-q", "-c", "$(touch${IFS}owned)")
     git(scene.tree(one), "commit", "-q", "--allow-empty", "-m", "x")
+    git(scene.repository, "commit", "-q", "--allow-empty", "-m", "Main")
 
     merged = await scene.merge(one)
 
     assert merged.moved
-    assert merged.instances[0].branch == "$(touch owned)"
-    assert "$(touch owned)" in git(scene.repository, "log", "-1", "--format=%s%n%b", "main")
+    assert merged.instances[0].branch == "$(touch${IFS}owned)"
+    assert "$(touch${IFS}owned)" in git(scene.repository, "log", "-1", "--format=%s", "main")
+    assert not list(scene.team.home.root.parent.rglob("owned"))
