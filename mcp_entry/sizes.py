@@ -36,6 +36,8 @@ _ANSWERED = 2_000
 """Characters of the input of a permission request that was answered."""
 _GIT = 45_000
 """Characters of all results of ``git_batch``."""
+_CONFLICTS = 8_000
+"""Characters of all conflicts between branches."""
 _LONGEST_HELD = 100
 _MOST_FINDINGS, _MOST_HOSTS = 20, 20
 _CUT = "…"
@@ -51,6 +53,7 @@ _BRIEF = (
     "queuedMessages",
     "heldMessages",
     "unread",
+    "work",
 )
 
 
@@ -111,6 +114,7 @@ def as_given(arguments: Json) -> Json:
 
 
 def of_list(answer: Json, arguments: Json) -> Json:
+    answer = {**answer, "conflicts": shortened(answer["conflicts"], _CONFLICTS)[0]}
     named, instances = arguments.get("instanceIds") is not None, answer["instances"]
     if len(instances) <= (MOST_NAMED_IN_FULL if named else MOST_IN_FULL):
         return {**answer, "instances": _fitted(instances, _NAMED_INPUTS if named else _INPUTS)}

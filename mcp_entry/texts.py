@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePath
 
 from actors.messages import MessageStatus
@@ -16,6 +16,7 @@ from mcp_entry.sizes import cut
 from supervisor.api import results
 
 _LONGEST_REASON = 200
+_MOST_FILES = 10
 _OUR_REFS = "refs/phalanx/"
 _PLAIN = frozenset({MessageStatus.ACCEPTED, MessageStatus.SUBMITTED})
 _SPARES = {"instances": "spare agents", "worktrees": "spare worktrees", "actors": "spare actors"}
@@ -95,7 +96,7 @@ def of_list(result: results.ListResult) -> str:
     total = len(result.instances) + (result.left_out or 0)
     more = f" Only {len(result.instances)} are shown." if result.left_out else ""
     heading = f"{total} instances: {counts_in_words(result.counts)}.{hidden}{more}"
-    return "\n".join([*warnings, heading, *map(_instance, result.instances)])
+    return "\n".join([*warnings, heading, *map(_instance, result.instances), *of_conflicts(result.conflicts)])
 
 
 def of_wait(result: results.WaitResult) -> str:
@@ -185,6 +186,48 @@ def _git_asked(outcome: results.GitOutcome) -> str:
     return f"{kind} in {outcome.workspace_dir}" if outcome.workspace_dir else kind
 
 
+def of_merge(result: results.MergeResult) -> str:
+    if result.moved:
+        heading = f"{result.into} is at {(result.commit or '')[:12]} now, with {', '.join(result.order)}."
+    elif result.success:
+        heading = f"{result.into} had all of it already."
+    else:
+        heading = f"Nothing was merged{f' into {result.into}' if result.into else ''}."
+    return "\n".join([heading, *map(_merged, result.instances), *of_conflicts(result.conflicts)])
+
+
+def of_conflicts(conflicts: Sequence[results.BranchConflict]) -> list[str]:
+    return [f"{' and '.join(one.between)} conflict in {_some(one.files)}." for one in conflicts]
+
+
+def _merged(each: results.MergedWork) -> str:
+    committed = "; its changes were committed" if each.committed else ""
+    told = "; it was told to resolve the conflict" if each.told else ""
+    why = f": {each.reason}" if each.reason else ""
+    return f"- {each.instance_id}{_on(each.branch)} {each.state.replace('_', ' ')}{committed}{told}{why}"
+
+
+def of_sync(result: results.SyncResult) -> str:
+    return "\n".join(_synced(each) for each in result.instances)
+
+
+def _synced(each: results.SyncedWork) -> str:
+    files = f" in {_some(each.files)}" if each.files else ""
+    told = "; it was told to resolve it" if each.told else ""
+    why = f": {each.reason}" if each.reason else ""
+    source = f" with {each.from_branch}" if each.from_branch else ""
+    return f"- {each.instance_id} {each.state.replace('_', ' ')}{source}{files}{told}{why}"
+
+
+def _on(branch: str | None) -> str:
+    return f" ({branch})" if branch else ""
+
+
+def _some(files: Sequence[str]) -> str:
+    more = f" and {len(files) - _MOST_FILES} more" if len(files) > _MOST_FILES else ""
+    return f"{', '.join(files[:_MOST_FILES])}{more}"
+
+
 def of_resume(result: results.ResumeResult) -> str:
     started = sum(each.error is None for each in result.instances)
     heading = f"{started} of {len(result.instances)} instances were started again."
@@ -208,10 +251,18 @@ def _instance(each: results.InstanceInfo) -> str:
     line = f"- {each.instance_id} {each.role} {each.status}"
     line += f" name={each.name}" if each.name else ""
     line += f" branch={each.branch}" if each.branch else ""
+    line += f" {of_work(each.work)}" if each.work else ""
     line += f" unread={each.unread}" if each.unread else ""
     line += f" held={each.held_messages}" if each.held_messages else ""
     line += f" asks for {each.permission.tool}" if each.permission else ""
     return line + (f" ({cut(' '.join(each.reason.split()), _LONGEST_REASON)})" if each.reason else "")
+
+
+def of_work(work: results.WorkInfo) -> str:
+    counted = {"uncommitted": work.uncommitted_files or 0}
+    if work.base is not None:
+        counted = {"ahead": work.ahead or 0, "behind": work.behind or 0, "files": work.changed_files or 0, **counted}
+    return ", ".join(f"{number} {what}" for what, number in counted.items())
 
 
 def counts_in_words(counts: Mapping[str, int]) -> str:

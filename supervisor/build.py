@@ -15,7 +15,9 @@ from supervisor.cluster.scheduler import HostScheduler
 from supervisor.cluster.service import ClusterService, HostConnector, NoClusterService
 from supervisor.events.service import EventService
 from supervisor.events.telling import LeadNotifier
+from supervisor.git.merging import MergeService, publish_nothing
 from supervisor.git.service import GitService, RemoteGit
+from supervisor.git.work import WorkOverview, WorkReader
 from supervisor.metrics.autotune import CapTuningLoop
 from supervisor.metrics.metrics import MetricsRecorder
 from supervisor.metrics.monitor import Hosts, Monitor
@@ -122,6 +124,20 @@ def build_supervisor(
         team.subscribe_failures(auto_restart.failed)
 
     git = GitService(live_settings, host, work_dirs, team, RemoteGit(home.worktrees, scheduler))
+    access = Access(team.registry, siblings_may_send=settings.siblings_may_send)
+    work_reader = WorkReader(git)
+    merging = MergeService(
+        team,
+        access,
+        git,
+        work_reader,
+        own_host,
+        work_dirs,
+        publish_nothing,
+        checks=settings.merge_checks,
+        check_timeout_s=settings.merge_check_timeout_s,
+        carry_home=router.sync_work if router else None,
+    )
     hosts: Hosts = scheduler.linked if scheduler else lambda: {"": host}
     monitor = Monitor(
         team,
@@ -137,7 +153,6 @@ def build_supervisor(
     history = HistoryStore(recorder, fenced, team.unreadable)
     cap_tuning = CapTuningLoop(live_settings, permits, recorder, hosts)
 
-    access = Access(team.registry, siblings_may_send=settings.siblings_may_send)
     notifier = LeadNotifier(
         team, PreservingStore(fenced, team.unreadable), on=settings.tell_leads, auto_restart=settings.resumes
     )
@@ -166,6 +181,7 @@ def build_supervisor(
         permits=permits,
         access=access,
         queries=Queries(team, host, notifier.is_to_be_told),
+        work=WorkOverview(team.registry, work_reader, own_host),
         spawner=spawner,
         lifecycle=lifecycle,
         auto_restart=auto_restart,
@@ -176,6 +192,7 @@ def build_supervisor(
         recovery=Recovery(team, host, factory, scheduler, adopter, rollback, lifecycle, pools.actors),
         services=(
             git,
+            merging,
             GcService(team, GarbageCollector(home, team, host, lifecycle)),
             MetricsService(monitor, recorder, history, cap_tuning),
             EventService(team.events, team.registry, access, AlertLoop(monitor, team.events)),

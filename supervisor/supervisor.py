@@ -26,6 +26,7 @@ from supervisor.api.requests import Request
 from supervisor.api.results import Result
 from supervisor.api.verbs import VERBS, Caller, Handler, VerbService
 from supervisor.events.telling import LeadNotifier
+from supervisor.git.work import WorkOverview
 from supervisor.messaging.send import MessageSender, SendOutcome
 from supervisor.metrics.metrics import Timing
 from supervisor.recovery.recovery import Recovery
@@ -60,6 +61,7 @@ class Supervisor:
         permits: FairSemaphore,
         access: Access,
         queries: Queries,
+        work: WorkOverview,
         spawner: Spawner,
         lifecycle: Lifecycle,
         auto_restart: AutoRestart,
@@ -77,6 +79,7 @@ class Supervisor:
         self._sending = MessageSender(team)
         self._access = access
         self._queries = queries
+        self._work = work
         self._spawner = spawner
         self._lifecycle = lifecycle
         self._auto_restart = auto_restart
@@ -124,7 +127,7 @@ class Supervisor:
             request = self._access.checked(verb, request, record)
             caller = replace(caller, sender=record.instance_id, instance_id=record.instance_id)
         handler = self._handlers[verb]
-        if not VERBS[verb].measured or getattr(request, "wait", False):
+        if not VERBS[verb].measured or getattr(request, "wait", False) or getattr(request, "work", False):
             return await handler(request, caller)
         with self._team.recorder.timing(Timing.CALL):
             return await handler(request, caller)
@@ -188,7 +191,7 @@ class Supervisor:
         record = self._team.registry.get(caller.instance_id).record if caller.instance_id else None
         listed = self._queries.list(request, self._team.registry if record is None else self._access.seen_by(record))
         await self._notifier.has_seen(caller.instance_id, listed.instances)
-        return listed
+        return await self._work.added(listed) if request.work else listed
 
     async def wait(self, request: requests.WaitRequest, caller: Caller) -> results.WaitResult:
         waited = await self._queries.wait(request, caller)

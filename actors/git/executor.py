@@ -40,7 +40,7 @@ from actors.git.model import (
 )
 from actors.git.process import GitOutput, GitRunner, pauses_s
 from actors.git.reads import ReadBatch
-from actors.git.repository import Repository, refusal
+from actors.git.repository import Repository, identity_in, refusal
 from actors.worktrees.create import delete_branch, find_branch
 
 _RESOLVED = b"REUC"
@@ -52,7 +52,6 @@ _Start = tuple[Repository, str | None, str]
 """Working tree, start and kind: HEAD differs by working tree, and a tag need not be of a commit."""
 QUICK_S = 0.5
 """After this time one call starts no further write, so that other calls get their turn."""
-_IDENTITY = ("GIT_AUTHOR_NAME", "GIT_AUTHOR_EMAIL", "GIT_COMMITTER_NAME", "GIT_COMMITTER_EMAIL")
 
 
 class GitExecutor:
@@ -61,7 +60,7 @@ class GitExecutor:
     def __init__(self, environment: Mapping[str, str]) -> None:
         self._git = GitRunner(environment)
         self._fingerprinter = Fingerprinter(environment)
-        self._identity = {name: environment[name] for name in _IDENTITY if name in environment}
+        self._identity = identity_in(environment)
 
     def places(self, directories: Sequence[Path]) -> tuple[RepositoryPaths | None, ...]:
         return tuple(map(_place, directories))

@@ -83,7 +83,7 @@ def merge(repo: Repository, branch: str, message: str | None) -> dict[str, Any]:
             "that knows the work merge the other way round and resolve them, then merge again.",
             files,
         )
-    _refuse_to_overwrite(repo, branch, predicted)
+    _refuse_to_overwrite(repo, branch, predicted.ours, predicted.tree)
     on = repo.head().branch
     words = message or f"Merge branch '{branch}'{f' into {on}' if on else ''}"
     _merge(repo, predicted, on, words)
@@ -120,14 +120,36 @@ def _commit(repo: Repository, branch: str) -> str:
     return commit
 
 
-def _refuse_to_overwrite(repo: Repository, branch: str, predicted: _PredictedMerge) -> None:
-    """Needed because git obeys ``--no-overwrite-ignore`` in a fast-forward only."""
-    changes = repo.read_output("diff-tree", "-r", "-z", "--raw", "--no-renames", predicted.ours, predicted.tree)
+def _refuse_to_overwrite(repo: Repository, branch: str, before: str, after: str) -> None:
+    """Needed because git obeys ``--no-overwrite-ignore`` in a fast-forward only, and not below a directory."""
+    changes = repo.read_output("diff-tree", "-r", "-z", "--raw", "--no-renames", before, after)
     if files := untracked_in_the_way(repo.top, read_changed_paths(changes)):
         raise WorkspaceError(
             f"Merging {branch} would overwrite {len(files)} untracked file(s): "
             f"{some_of(tuple(files))}; nothing was touched. Move them away, then merge again."
         )
+
+
+def fast_forward(repo: Repository, branch: str, before: str, after: str) -> None:
+    """Moves the checked out branch on from ``before``, with the working tree. Raises ``WorkspaceError``; then all is as
+    it was. Changes that are not committed stay; git refuses when they are in the same files."""
+    head = repo.head()
+    if (head.branch, head.commit) != (branch, before):
+        raise moved_meanwhile(branch)
+    _refuse_to_overwrite(repo, branch, before, after)
+    command = ("merge", "--quiet", "--ff-only", "--no-squash", "--no-autostash", "--no-overwrite-ignore", after)
+    try:
+        answer = repo.write(repo.top, *command, settings={f"branch.{branch}.mergeOptions": ""})
+    except WorkspaceError:
+        if repo.commit_of(f"refs/heads/{branch}") != after:  # else only the user's post-merge hook hangs
+            raise
+        return
+    if repo.commit_of(f"refs/heads/{branch}") != after:
+        raise refusal(answer) if not answer.ok else moved_meanwhile(branch)
+
+
+def moved_meanwhile(branch: str) -> WorkspaceError:
+    return WorkspaceError(f"Somebody else has moved {branch} meanwhile, so it was left alone: merge again.")
 
 
 def _merge(repo: Repository, predicted: _PredictedMerge, on: str | None, words: str) -> None:

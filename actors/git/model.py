@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -117,6 +117,107 @@ class Merge:
 Read: TypeAlias = ReadStatus | ListRefs | ReadLog | ReadDiff | ListWorktrees | PredictMerge
 Write: TypeAlias = CreateRef | DeleteBranch | Checkout | Commit | Merge
 Operation: TypeAlias = Read | Write
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkBranch:
+    """The work of one instance, as it was seen last."""
+
+    name: str
+    """The instance's id."""
+    branch: str | None
+    """None: its working tree is on no branch."""
+    commit: str | None = None
+    """None: the branch's, whatever it is by then."""
+
+    @property
+    def title(self) -> str:
+        """For texts: the branch, or the commit."""
+        return self.branch or (self.commit or "")[:12]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conflict:
+    """Two that change the same differently. ``one`` is empty for the branch that the other is to be merged into."""
+
+    one: str
+    other: str
+    files: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """Asks what each branch of a repository has that its base does not, and what would conflict."""
+
+    git_directory: Path
+    branches: tuple[WorkBranch, ...]
+    bases: tuple[Path, ...]
+    """For each branch a working tree: its base is what that has checked out."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BranchWork:
+    ahead: int
+    """Commits that the base does not have."""
+    behind: int
+    """Commits of the base that it does not have."""
+    files: tuple[str, ...]
+    """Changed by its own commits."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComparisonReport:
+    """By name; a branch that is gone, or whose base is, is left out."""
+
+    bases: Mapping[str, str]
+    work: Mapping[str, BranchWork]
+    conflicts: tuple[Conflict, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MergeJob:
+    """Several branches of one repository, to be merged into one: all of them, or none."""
+
+    git_directory: Path
+    branches: tuple[WorkBranch, ...]
+    into: str | None
+    """None: what all ``trees`` have checked out."""
+    trees: tuple[Path, ...]
+    movable_trees: tuple[Path, ...] | None = None
+    """One of these must have ``into`` checked out, unless it is one of ``movable_branches``; None: any may move."""
+    movable_branches: frozenset[str] = frozenset()
+    busy: Mapping[Path, str] = field(default_factory=dict)
+    """Working trees that must not change now, and who is at work there."""
+    check: tuple[str, ...] = ()
+    """A command that must succeed in the merged tree after each merge; empty: none."""
+    check_timeout_s: float = 0.0
+    message: str | None = None
+
+
+MergeState = Literal["merged", "already_merged", "conflict", "failed", "not_merged"]
+"""``not_merged``: nothing was wrong with it, but with others."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MergeOutcome:
+    state: MergeState
+    commit: str
+    files: tuple[str, ...] = ()
+    """In conflict."""
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MergeReport:
+    """``commit`` is where ``into`` is now. Unless ``moved``, nothing has changed."""
+
+    into: str
+    commit: str
+    moved: bool
+    order: tuple[str, ...]
+    outcomes: Mapping[str, MergeOutcome]
+    """By name."""
+    conflicts: tuple[Conflict, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

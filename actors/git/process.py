@@ -33,6 +33,8 @@ _LOOK_S = 0.05
 """Poll interval for what the kernel does not report."""
 _PIPE_BYTES = 1 << 16
 """A pipe's capacity."""
+_MOST_ERROR_BYTES = 1 << 20
+"""What is kept of complaints: the end."""
 READ_TIMEOUT_S = 30.0
 _TERM_GRACE_S = 3.0
 _PASSED_ON = ("HOME", "LANG", "LOGNAME", "PATH", "SSH_AUTH_SOCK", "TMPDIR", "TZ", "USER", "XDG_CONFIG_HOME")
@@ -146,7 +148,7 @@ class GitRunner:
         try:
             with ProcessOutput() as collector, _input_file(stdin) as given:
                 process = self._start(command, environment, given, collector, inherit)
-                return _finish(process, collector, timeout_s, most_bytes)
+                return finish(process, collector, timeout_s, most_bytes)
         except subprocess.TimeoutExpired as late:
             raise WorkspaceError(
                 f"git {_verb(arguments)} in {directory} was not done after {timeout_s:g} s and was ended. "
@@ -239,10 +241,10 @@ def _input_file(stdin: bytes) -> Iterator[int]:
         os.close(file)
 
 
-def _finish(
+def finish(
     process: subprocess.Popen[bytes], collector: ProcessOutput, timeout_s: float, most_bytes: int | None
 ) -> GitOutput:
-    """Waits for the process and ends it in any case. Raises ``subprocess.TimeoutExpired``."""
+    """Waits for the process, the first of its group, and ends it in any case. Raises ``subprocess.TimeoutExpired``."""
     try:
         collector.wait(process, timeout_s, most_bytes)
         output, error, is_cut = collector.collected(most_bytes)
@@ -337,6 +339,7 @@ class ProcessOutput:
         """False at the end of the pipe."""
         chunk = os.read(self._reader, _PIPE_BYTES)
         self._error += chunk
+        del self._error[:-_MOST_ERROR_BYTES]
         return bool(chunk)
 
     def _is_too_much(self, most_bytes: int | None) -> bool:

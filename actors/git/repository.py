@@ -27,6 +27,8 @@ _NO_MAINTENANCE = ("-c", "gc.auto=0", "-c", "maintenance.auto=false", "-c", "adv
 _LITERAL = {"GIT_LITERAL_PATHSPECS": "1"}
 """File names are names, not patterns."""
 
+_IDENTITY = ("GIT_AUTHOR_NAME", "GIT_AUTHOR_EMAIL", "GIT_COMMITTER_NAME", "GIT_COMMITTER_EMAIL")
+
 
 class GitRefusedError(WorkspaceError):
     """git refused; the text is git's own."""
@@ -104,6 +106,11 @@ class Repository:
         if not answer.ok:
             raise refusal(answer)
         return answer.output
+
+
+def identity_in(environment: Mapping[str, str]) -> Mapping[str, str]:
+    """What names the committer in the agents' environment."""
+    return {name: environment[name] for name in _IDENTITY if name in environment}
 
 
 def _as_variables(settings: Mapping[str, str]) -> dict[str, str]:

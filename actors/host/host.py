@@ -25,8 +25,20 @@ from actors.agents.launch import can_resume, program_mark, renew, tell, write_la
 from actors.agents.spool import LAUNCH_MARK, SPOOL_NAME
 from actors.errors import AgentError, PhalanxError
 from actors.files import append_private, in_words, write_private
+from actors.git.compare import Comparer
 from actors.git.executor import GitExecutor
-from actors.git.model import WRITE_S, GitRequest, GitResponse, RepositoryPaths
+from actors.git.merge_branches import BranchMerger
+from actors.git.model import (
+    READ_S,
+    WRITE_S,
+    Comparison,
+    ComparisonReport,
+    GitRequest,
+    GitResponse,
+    MergeJob,
+    MergeReport,
+    RepositoryPaths,
+)
 from actors.home import Home
 from actors.host.load import HostLoad, LoadMeter
 from actors.instance.transcript import PageQuery, TranscriptPage, read_page
@@ -84,6 +96,8 @@ class Host:
         self._workspaces = WorktreeManager(home.worktrees, self._environment)
         self.transfer = TransferService(home.travel, self._workspaces, self._environment)
         self._git = GitExecutor(self._environment)
+        self._comparer = Comparer(self._environment)
+        self._merger = BranchMerger(self._environment, self._workspaces, self._comparer)
         self._git_threads = ThreadPoolExecutor(_MOST_THREADS, thread_name_prefix="git")
         self._workspace_threads = ThreadPoolExecutor(_MOST_THREADS, thread_name_prefix="workspace")
 
@@ -235,6 +249,17 @@ class Host:
         means not started, because the earlier ones took long. Without an answer, each may have been done or not.
         """
         return await self._in(self._git_threads, self._git.write, asked)
+
+    @remote(timeout_s=READ_S, retry=True)
+    async def compare_branches(self, asked: Comparison) -> ComparisonReport:
+        """Changes nothing."""
+        return await self._in(self._git_threads, self._comparer.compare, asked)
+
+    @remote(timeout_s=WRITE_S, plus="limit_s", ping=True)
+    async def merge_branches(self, job: MergeJob, limit_s: float) -> MergeReport:
+        """Merges all or nothing. It goes on when its caller dies; without an answer, look or merge again."""
+        self._require_environment()
+        return await self._in(self._git_threads, self._merger.merge, job, limit_s)
 
     def _require_environment(self) -> None:
         """Raises ``SettingsError`` while the agents' environment is missing; only the actor can lack it."""

@@ -9,6 +9,8 @@ a creation that was cut off (kill -9), in which no agent ever ran.
 - Spares: checked out on no branch before their instance exists, then bound to it in milliseconds. A spare is used only
   untouched: HEAD and git's list of its files are as they were made. The bound branch is noted beside git's
   registration, so a later clean-up knows it.
+- Temporary ones: on no branch, locked as unfinished for their whole life. So what a killed process leaves of one is
+  cleared away like a creation that was cut off.
 - Locks: an ``flock`` on the directory itself. It ends with its holder and follows a rename.
 - Branches: created only if absent, deleted only while another branch holds their commits. A rebase or bisect leaves its
   branch and returns to it later; git lists that branch as checked out nowhere, so ``delete_branch`` looks for it.
@@ -28,6 +30,8 @@ from actors.errors import InvalidRequestError, WorkspaceError
 from actors.files import try_flock
 from actors.git.layout import read_line
 from actors.git.process import GitFailedError, GitOutput, GitRunner, RepositoryGit, pauses_s
+from actors.marks import INSTANCE_MARK
+from actors.processes import end_all_found, processes_with
 from actors.worktrees.model import (
     PlannedRemovals,
     WorktreeKeptError,
@@ -43,6 +47,7 @@ from actors.worktrees.source import SourceRepository
 
 PATIENCE_S = 60.0
 _POLL_S = 0.02
+_ENDING_S = 3.0
 _NOTES = ("rebase-merge/head-name", "rebase-apply/head-name", "BISECT_START")
 """Files of an unfinished operation that name its branch, in full or short."""
 _SAFE_PLACES = ("refs/heads", "refs/remotes", "refs/tags", "refs/phalanx")
@@ -185,9 +190,15 @@ def clear_unfinished(git: GitRunner, git_directory: Path, target: Path) -> bool:
     with claimed_new(target) as lock:
         if lock is None or not is_unfinished(git_directory, target):
             return False
-        _withdraw(git, git_directory, target)
+        _clear(git, git_directory, target)
         delete_branch(git.repository(git_directory), branch_of(target.name))
         return True
+
+
+def _clear(git: GitRunner, git_directory: Path, target: Path) -> None:
+    """Also ends what a check in a temporary worktree has left running."""
+    end_all_found(lambda: processes_with(INSTANCE_MARK, str(target)), _ENDING_S)
+    _withdraw(git, git_directory, target)
 
 
 def is_unfinished(git_directory: Path, target: Path) -> bool:
@@ -202,6 +213,64 @@ def _withdraw(git: GitRunner, git_directory: Path, target: Path) -> None:
     if registration_at(git_directory, target).exists():
         with suppress(GitFailedError):
             git.repository(git_directory).worktree("remove", "--force", "--force", "--", target)
+
+
+class TemporaryWorktree:
+    """A worktree in which no agent works; nothing of it stays."""
+
+    def __init__(self, git: GitRunner, git_directory: Path, directory: Path, lock: int) -> None:
+        self._git = git
+        self._git_directory = git_directory
+        self.directory = directory
+        self._lock = lock
+
+    def check_out(self, commit: str) -> None:
+        """Call it once. Raises ``WorkspaceError``."""
+        for pause_s in pauses_s():
+            try:
+                return self._add(commit)
+            except _TransientError:
+                time.sleep(pause_s)
+        return self._add(commit)
+
+    def _add(self, commit: str) -> None:
+        what = ("--lock", "--reason", _UNFINISHED, "--detach", "--", str(self.directory), commit)
+        answer = self._git.run_once(
+            *(self._git_directory, f"--git-dir={self._git_directory}", "worktree", "add", "--quiet", *what),
+            timeout_s=CHECKOUT_TIMEOUT_S,
+            inherit=(self._lock,),
+        )
+        # The user's post-checkout hook may fail.
+        if not answer.ok and not (self.directory / ".git").exists():
+            raise _failure(f"git could not make a worktree of {self._git_directory} in {self.directory}", answer)
+
+
+@contextmanager
+def temporary_worktree(
+    git: GitRunner, git_directory: Path, target: Path, patience_s: float
+) -> Iterator[TemporaryWorktree]:
+    """Holds the lock on ``target``, whose worktree is removed in the end. One at a time: another call waits for it.
+
+    What a killed call has left there is removed first, with the processes that still run for it. Raises
+    ``WorkspaceError``.
+    """
+    deadline_s = time.monotonic() + patience_s
+    while time.monotonic() < deadline_s:
+        with claimed_new(target) as lock:
+            if lock is not None and is_unfinished(git_directory, target):
+                _clear(git, git_directory, target)
+                continue  # the lock went with the directory
+            if lock is not None and any(target.iterdir()):
+                raise WorkspaceError(f"{target} holds something that is not of Phalanx: move it away, then try again.")
+            if lock is not None:
+                try:
+                    yield TemporaryWorktree(git, git_directory, target, lock)
+                finally:
+                    with suppress(WorkspaceError):  # the next one clears away what stays
+                        _withdraw(git, git_directory, target)
+                return
+        time.sleep(_POLL_S)
+    raise WorkspaceError(f"Another merge in {git_directory} is not done yet: try again when it is.")
 
 
 def make_spare(git: GitRunner, source: SourceRepository, target: Path) -> None:
@@ -346,7 +415,7 @@ def delete_branch(repository: RepositoryGit, branch: str, *, made_at: str | None
     if own is None:
         return None
     kept, holder = _why_kept(repository, own, made_at, besides={branch})
-    kept = kept or _why_in_use(repository.directory, branch)
+    kept = kept or why_in_use(repository.directory, branch)
     if kept is not None:
         return kept
     steps = {own.name: f"delete {own.name}\0{own.target}\0"}
@@ -372,7 +441,7 @@ def plan_deletion(repository: RepositoryGit, location: WorktreeLocation, earlier
         return None
     if own.checked_out_in and Path(own.checked_out_in) == location.worktree:
         own = replace(own, checked_out_in="")
-    kept = _why_in_use(location.git_directory, location.branch, besides=location.registration)
+    kept = why_in_use(location.git_directory, location.branch, besides=location.registration)
     if kept is None:
         kept, _ = _why_kept(repository, own, None, besides={location.branch, *gone})
     if kept is None:
@@ -395,7 +464,7 @@ def _why_kept(
     return None, holder
 
 
-def _why_in_use(git_directory: Path, branch: str, *, besides: Path | None = None) -> str | None:
+def why_in_use(git_directory: Path, branch: str, *, besides: Path | None = None) -> str | None:
     """Which rebase or bisect returns to ``branch``. ``besides``: a git directory that is not looked into."""
     for tree in (git_directory, *sorted((git_directory / "worktrees").glob("*"))):
         if tree != besides and any(read_line(tree / note) in (branch, _ref(branch)) for note in _NOTES):

@@ -7,15 +7,26 @@ itself; the longest wait is for a checkout (``CHECKOUT_TIMEOUT_S``).
 
 from __future__ import annotations
 
+import hashlib
+import os
 import re
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
 from actors.errors import InvalidRequestError, PhalanxError, WorkspaceError
 from actors.git.process import GitRunner
-from actors.worktrees.create import bind_spare, claimed_existing, make_spare, make_worktree, make_worktree_on
+from actors.worktrees.create import (
+    TemporaryWorktree,
+    bind_spare,
+    claimed_existing,
+    make_spare,
+    make_worktree,
+    make_worktree_on,
+    temporary_worktree,
+)
 from actors.worktrees.model import (
     OrphanWorktree,
     PlannedRemovals,
@@ -32,6 +43,8 @@ from actors.worktrees.model import (
 from actors.worktrees.remove import list_orphans, remove, remove_orphan, save_state
 from actors.worktrees.source import SourceRepository, check_directory, describe_left_behind, find_source
 
+_TEMPORARY = "merging"
+"""The name begins so. It is none of an instance, and tells no number of one."""
 _INSTANCE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
 
 
@@ -130,6 +143,11 @@ class WorktreeManager:
         if branch != branch_of(name):
             raise WorkspaceError(f"{branch_of(name)} is taken in {source.top}. Try again.")
         return self._placed(source, spare.worktree, branch, notes)
+
+    def temporary(self, git_directory: Path, patience_s: float) -> AbstractContextManager[TemporaryWorktree]:
+        """A worktree of the repository for the time of the block, one at a time. Raises ``WorkspaceError``."""
+        name = hashlib.sha256(os.fsencode(f"{self._root}\0{git_directory}")).hexdigest()[:12]
+        return temporary_worktree(self._git, git_directory, self._root / f"{_TEMPORARY}-{name}", patience_s)
 
     def retire(self, workspace: Workspace) -> RemovalResult:
         """Removes the worktree, after saving what is nowhere else under ``refs/phalanx/saved/<name>``.

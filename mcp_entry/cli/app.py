@@ -37,6 +37,8 @@ _COMMANDS: tuple[Callable[..., int | None], ...] = (
     instances.recycle,
     instances.attach,
     instances.terminate,
+    instances.merge,
+    instances.sync,
     team.git,
     team.prewarm,
     team.perf,

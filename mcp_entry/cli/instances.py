@@ -139,6 +139,9 @@ def list_(
         bool, typer.Option("--attention", help="Only those that wait for a decision or failed.")
     ] = False,
     include_stopped: Annotated[bool, typer.Option("--all", help="Also those that were terminated.")] = False,
+    work: Annotated[
+        bool, typer.Option("--work", help="Also commits, changed files, and who would conflict with whom.")
+    ] = False,
 ) -> None:
     """Show the team; those that need attention come first."""
     team.ask_and_show(TeamVerbs.list, "looking", partial(views.of_list, now=_now()))
@@ -262,6 +265,51 @@ def terminate(
 ) -> int:
     """Stop instances for good. Work is never deleted: what is not merged stays."""
     result = team.ask_and_show(TeamVerbs.terminate, "terminating", views.of_terminate, **_named(instances))
+    return 0 if result.success else 1
+
+
+def merge(
+    team: CliSession,
+    instance_ids: InstancesArgument,
+    *,
+    into: Annotated[
+        str | None,
+        typer.Option(metavar="BRANCH", help="Default: what the directory has checked out that they work on."),
+    ] = None,
+    check: Annotated[
+        str | None, typer.Option(metavar="COMMAND", help="One of merge_checks; must succeed after each merge.")
+    ] = None,
+    message: Annotated[str | None, typer.Option(help="Of the merge commits.")] = None,
+    commit_message: Annotated[
+        str | None, typer.Option("--commit", metavar="MESSAGE", help="Commit first what idle ones have not committed.")
+    ] = None,
+) -> int:
+    """Merge the work of instances, all or none.
+
+    Exits with 1 when nothing was merged because of a conflict, a failed check or changes that are not committed.
+    """
+    result = team.ask_and_show(TeamVerbs.merge, "merging", texts.of_merge)
+    return 0 if result.success else 1
+
+
+def sync(
+    team: CliSession,
+    instance_ids: Annotated[
+        list[str] | None, typer.Argument(metavar="ID", help="Default: all that have a branch.")
+    ] = None,
+    *,
+    from_branch: Annotated[
+        str | None, typer.Option("--from", metavar="BRANCH", help="Default: what it began from, as it is now.")
+    ] = None,
+    timeout_seconds: Annotated[
+        float, typer.Option("--timeout", metavar="SECONDS", help="Longest wait for those at work.")
+    ] = 600.0,
+) -> int:
+    """Bring a branch into those of instances.
+
+    Each gets it when its turn ends. Exits with 1 when one was still at work, conflicts or failed.
+    """
+    result = team.ask_and_show(TeamVerbs.sync, "waiting for turns to end", texts.of_sync)
     return 0 if result.success else 1
 
 

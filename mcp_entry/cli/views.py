@@ -40,7 +40,10 @@ def of_list(result: results.ListResult, now: datetime.datetime) -> RenderableTyp
         rest = f"No instance needs attention: {texts.counts_in_words(result.counts)}." if result.counts else ""
         none = Text(rest or "There is no instance to show. `phalanx spawn` starts one.")
         return Group(*_warnings(result.warnings), none, *hidden)
-    return Group(*_warnings(result.warnings), of_instances(result.instances, now), *hidden)
+    work = [plain(f"{each.instance_id}: {texts.of_work(each.work)}") for each in result.instances if each.work]
+    conflicts = [plain(line, "yellow") for line in texts.of_conflicts(result.conflicts)]
+    shown = of_instances(result.instances, now)
+    return Group(*_warnings(result.warnings), shown, *([Text(), *work] if work else []), *conflicts, *hidden)
 
 
 def of_instances(instances: Sequence[results.InstanceInfo], now: datetime.datetime) -> RenderableType:

@@ -43,6 +43,8 @@ MAX_MESSAGE_BYTES = 1_000_000
 """The longest message or context, in bytes of UTF-8. The supervisor checks it, so that one long message fails alone."""
 MAX_BATCH_MEMBERS = 1000
 MAX_SPAWN_BATCH_MEMBERS = 200
+MAX_MERGED = 100
+"""Branches in one merge: each two of them are compared."""
 MAX_SPARES = 200
 MAX_WAIT_S = 3600.0
 LEAD_WAIT_S = 100.0
@@ -139,6 +141,8 @@ DirectoryPath = Annotated[str, StringConstraints(min_length=1, max_length=4096)]
 Reference = Annotated[str, StringConstraints(max_length=100)]
 """A cursor or another name that an earlier answer gave."""
 WaitSeconds = Annotated[float, Field(gt=0, le=MAX_WAIT_S)]
+BranchName = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+CommitMessage = Annotated[str, StringConstraints(max_length=100_000, pattern=r"[^\s\x00]")]
 SpareCount = Annotated[int, Field(ge=0, le=MAX_SPARES)]
 Model = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/\[\]@-]{0,99}$")]
 
@@ -299,7 +303,7 @@ class SpawnBatchRequest(Request):
     """Start many instances at once. Results come in order; a failing member fails alone."""
 
     instances: Sequence[SpawnMember] = Field(min_length=1, max_length=MAX_SPAWN_BATCH_MEMBERS)
-    request_id: RequestId | None = Field(default=None, description=REQUEST_ID_USE)
+    request_id: RequestId | None = None
 
 
 class PrewarmRequest(Request):
@@ -339,7 +343,7 @@ class SendRequest(BatchMessage):
 
     wait: bool = Field(default=False, description="Return when its fate is known instead of at once.")
     timeout_seconds: WaitSeconds = Field(default=LEAD_WAIT_S, description="With wait: longest wait.")
-    request_id: RequestId | None = Field(default=None, description=REQUEST_ID_USE)
+    request_id: RequestId | None = None
 
 
 SendMember = Annotated[BatchMessage | Malformed, FailsAlone(BatchMessage, BatchMessage)]
@@ -351,7 +355,7 @@ class SendBatchRequest(Request):
     messages: Sequence[SendMember] = Field(min_length=1, max_length=MAX_BATCH_MEMBERS)
     wait: bool = Field(default=False, description="Return when every message's fate is known.")
     timeout_seconds: WaitSeconds = Field(default=LEAD_WAIT_S, description="With wait: longest wait.")
-    request_id: RequestId | None = Field(default=None, description=REQUEST_ID_USE)
+    request_id: RequestId | None = None
 
 
 class ReadRequest(Request):
@@ -376,6 +380,7 @@ class ListRequest(Request):
     parent_id: InstanceId | None = None
     needs_attention: bool = Field(default=False, description="Only those that need somebody.")
     include_stopped: bool = Field(default=False, description="Also those that were terminated.")
+    work: bool = Field(default=False, description="Also commits, changes, and who would conflict.")
 
 
 class WaitRequest(Request):
@@ -475,7 +480,33 @@ class GitBatchRequest(Request):
     operations: Sequence[GitMember] = Field(
         min_length=1, max_length=MAX_BATCH_MEMBERS, description="A list of {type, workspaceDir, params}."
     )
-    request_id: RequestId | None = Field(default=None, description=REQUEST_ID_USE)
+    request_id: RequestId | None = None
+
+
+class MergeRequest(Request):
+    """Merge the work of instances into one branch: all of it, or none."""
+
+    instance_ids: list[InstanceId] = Field(min_length=1, max_length=MAX_MERGED)
+    into: BranchName | None = Field(default=None, description="Default: what you have checked out.")
+    check: str | None = Field(
+        default=None, max_length=2_000, description="One of the setting merge_checks: must succeed after each merge."
+    )
+    message: CommitMessage | None = None
+    commit_message: CommitMessage | None = Field(
+        default=None, description="Commits first what idle instances have not committed."
+    )
+    request_id: RequestId | None = None
+
+
+class SyncRequest(Request):
+    """Bring a branch into the branches of instances, each between two turns."""
+
+    instance_ids: list[InstanceId] | None = Field(
+        default=None, min_length=1, max_length=MAX_BATCH_MEMBERS, description="Default: all below you."
+    )
+    from_branch: BranchName | None = Field(default=None, alias="from", description="Default: as into of merge.")
+    timeout_seconds: WaitSeconds = Field(default=LEAD_WAIT_S, description="Longest wait for those at work.")
+    request_id: RequestId | None = None
 
 
 class HostsRequest(Request):
@@ -529,23 +560,17 @@ class OptimizeSettingsRequest(Request):
     profile: Profile | None = Field(
         default=None, description="For up to 10, 50, 100, and more instances; what else is given wins."
     )
-    max_concurrent_spawns: int | None = Field(
-        default=None, ge=1, le=100, description="Instances that start at the same time."
-    )
-    max_concurrent_git_ops: int | None = Field(
-        default=None, ge=1, le=100, description="Operations of git_batch at the same time."
-    )
-    message_batch_size: int | None = Field(default=None, ge=1, le=1000, description="Messages in one turn.")
+    max_concurrent_spawns: int | None = Field(default=None, ge=1, le=100)
+    max_concurrent_git_ops: int | None = Field(default=None, ge=1, le=100)
+    message_batch_size: int | None = Field(default=None, ge=1, le=1000)
     message_batch_delay: float | None = Field(
         default=None,
         ge=0,
         le=60_000,
         description="ms that a message which came soon after another waits for more.",
     )
-    cache_size: int | None = Field(default=None, ge=0, le=100_000, description="Answers of git that are kept.")
-    cache_ttl: float | None = Field(
-        default=None, alias="cacheTTL", ge=0, le=86_400_000, description="ms that one is kept."
-    )
+    cache_size: int | None = Field(default=None, ge=0, le=100_000)
+    cache_ttl: float | None = Field(default=None, alias="cacheTTL", ge=0, le=86_400_000, description="ms")
     worktree_pool_size: int | None = Field(
         default=None, ge=0, le=500, description="Spare worktrees for each repository."
     )

@@ -109,7 +109,7 @@ class SpawnOutcome(Result):
     error: ErrorInfo | None = None
 
 
-class SpawnPerformance(Result):
+class SpawnPerformance(Named):
     duration: float = Field(description="ms")
     avg_time_per_instance: float = Field(description="ms")
     concurrent_spawns: int = Field(description="at once")
@@ -145,7 +145,7 @@ class SendResult(Result):
     error: ErrorInfo | None = None
 
 
-class SendPerformance(Result):
+class SendPerformance(Named):
     total_messages: int
     queued: int
     immediate: int
@@ -158,7 +158,7 @@ class SendBatchResult(Result):
     performance: SendPerformance
 
 
-class ConversationEntry(Result):
+class ConversationEntry(Named):
     kind: Literal["question", "answer", "tool_call", "tool_result", "notice"]
     at: str
     text: str
@@ -177,7 +177,7 @@ class ReadResult(Result):
     more: bool = Field(default=False, description="there is more after this cursor already")
 
 
-class Permission(Result):
+class Permission(Named):
     """The tool call that an instance asks permission for."""
 
     permission_id: str = Field(description="for respond")
@@ -186,7 +186,7 @@ class Permission(Result):
     left_out: int | None = Field(default=None, description="characters of input not shown: list its id alone")
 
 
-class DialogInfo(Result):
+class DialogInfo(Named):
     """A dialog at an instance's terminal, which respond can answer with one of its options."""
 
     question: str
@@ -198,6 +198,16 @@ class Tokens(Named):
     output: int = 0
     cache_read: int = 0
     cache_creation: int = 0
+
+
+class WorkInfo(Named):
+    """Against the branch that it began from."""
+
+    base: str | None = None
+    ahead: int | None = None
+    behind: int | None = None
+    changed_files: int | None = None
+    uncommitted_files: int | None = None
 
 
 class InstanceInfo(Result):
@@ -223,6 +233,13 @@ class InstanceInfo(Result):
     branch: str | None = None
     host: str = ""
     tokens: Tokens = Tokens()
+    work: WorkInfo | None = None
+
+
+class BranchConflict(Named):
+    between: list[str]
+    """Ids of instances, or the branch that is merged into."""
+    files: list[str]
 
 
 class ListResult(Result):
@@ -232,6 +249,7 @@ class ListResult(Result):
     brief: bool | None = Field(default=None, description="name some by instanceIds to see all of them")
     left_out: int | None = Field(default=None, description="instances not shown for length: narrow it")
     not_shown: int = Field(default=0, description="terminated ones")
+    conflicts: list[BranchConflict] = Field(default_factory=list, description="with work: between ids or branches")
     warnings: list[str] = Field(default_factory=list, description="what is wrong with the team itself")
 
 
@@ -259,7 +277,7 @@ class InterruptResult(Result):
     status: Status
 
 
-class TerminatedInstance(Result):
+class TerminatedInstance(Named):
     instance_id: str
     status: Status | None = None
     workspace_removed: bool = False
@@ -317,7 +335,7 @@ class GitOutcome(Result):
     error: ErrorInfo | None = None
 
 
-class GitPerformance(Result):
+class GitPerformance(Named):
     total_operations: int
     cache_hits: int
     avg_git_op_time: float = Field(description="ms, of those not cached")
@@ -328,6 +346,42 @@ class GitBatchResult(Result):
     success: bool = Field(description="all did")
     results: list[GitOutcome]
     performance: GitPerformance
+
+
+class MergedWork(Named):
+    """Of one instance. ``committed``: under the ``commitMessage`` of the request."""
+
+    instance_id: str
+    branch: str | None = None
+    state: Literal["merged", "already_merged", "conflict", "failed", "not_merged"]
+    files: list[str] = Field(default_factory=list, description="in conflict, or not committed")
+    reason: str | None = None
+    committed: bool = False
+    told: bool = Field(default=False, description="it was told to resolve the conflict")
+
+
+class MergeResult(Result):
+    success: bool = Field(description="all is in")
+    into: str | None = None
+    commit: str | None = Field(default=None, description="where into is now")
+    moved: bool
+    order: list[str] = Field(default_factory=list)
+    instances: list[MergedWork]
+    conflicts: list[BranchConflict] = Field(default_factory=list)
+
+
+class SyncedWork(Named):
+    instance_id: str
+    from_branch: str | None = None
+    state: Literal["synced", "up_to_date", "conflict", "at_work", "failed"]
+    files: list[str] = Field(default_factory=list)
+    reason: str | None = None
+    told: bool = False
+
+
+class SyncResult(Result):
+    success: bool = Field(description="all have it")
+    instances: list[SyncedWork]
 
 
 class HostInfo(Result):
@@ -495,7 +549,7 @@ class HostFigures(Named):
     disk_available_mb: int
 
 
-class Metrics(Result):
+class Metrics(Named):
     window_seconds: float
     instances: InstanceFigures
     spawns: SpawnFigures
@@ -521,7 +575,7 @@ class LostPoints(Named):
     reason: str
 
 
-class Performance(Result):
+class Performance(Named):
     score: int = Field(description="0 to 100")
     lost: list[LostPoints] = Field(description="why it is not 100")
     alerts: list[Alert]

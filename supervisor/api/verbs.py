@@ -128,6 +128,9 @@ class TeamVerbs(ABC):
     recycle = Verb(requests.RecycleRequest, results.RecycleResult, timeout_s=900)
     restart = Verb(requests.RestartRequest, results.RestartsResult, timeout_s=900, each_s=60, members="instanceIds")
     git_batch = Verb(requests.GitBatchRequest, results.GitBatchResult, timeout_s=900, each_s=30, members="operations")
+    # Checks run in a merge; see the setting merge_check_timeout_s.
+    merge = Verb(requests.MergeRequest, results.MergeResult, timeout_s=3600, each_s=600, members="instanceIds")
+    sync = Verb(requests.SyncRequest, results.SyncResult, timeout_s=300, each_s=10, members="instanceIds")
     hosts = Verb(requests.HostsRequest, results.HostsResult, read_only=True)
     drain = Verb(requests.DrainRequest, results.DrainResult, repeatable=True)
     resume = Verb(requests.ResumeRequest, results.ResumeResult, timeout_s=900)

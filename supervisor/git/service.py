@@ -189,6 +189,10 @@ class GitService:
         await asyncio.gather(*(queue.end() for queue in self._queues.values()))
         await self._write_log.end()
 
+    async def run(self, jobs: Sequence[tuple[str, GitRequest]]) -> list[GitResponse]:
+        """Operations of the team's own, each on a host (empty: this one), as those of a batch are run."""
+        return await self._run(jobs, lambda _number: None)
+
     async def git_batch(self, request: GitBatchRequest, caller: Caller) -> GitBatchResult:
         jobs = await self._jobs(request.operations)
         writes = [

@@ -222,11 +222,15 @@ class Outbox:
     def withheld(self, instance_id: str, *, but: str) -> Iterator[None]:
         """Inside, accepted messages for this instance wait here, except the one with the id ``but``. Those that were
         handed over before stay with the instance."""
+        outer = self._withheld.get(instance_id)
         self._withheld[instance_id] = but
         try:
             yield
         finally:
-            del self._withheld[instance_id]
+            if outer is None:
+                self._withheld.pop(instance_id, None)
+            else:
+                self._withheld[instance_id] = outer
             self._begin_handover(instance_id)
 
     def reachable(self, instance_id: str) -> None:

@@ -15,6 +15,7 @@ import difflib
 import json
 import logging
 import os
+import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -67,6 +68,19 @@ def _checked_redis_db(database: int, others: ValidationInfo) -> int:
             "redis_url wins over it and names another database; write the number at the end of redis_url"
         )
     return database
+
+
+def _check_command(line: str) -> str:
+    try:
+        words = shlex.split(line)
+    except ValueError as error:
+        raise setting_fault(f"it cannot be split into words: {error}") from None
+    if not words or "\0" in line:
+        raise setting_fault("it names no program")
+    return line
+
+
+CheckCommand = Annotated[str, AfterValidator(_check_command)]
 
 
 class Settings(BaseModel):
@@ -267,6 +281,16 @@ class Settings(BaseModel):
         f"a list of absolute paths, in the environment joined by '{os.pathsep}'",
         "Instances may only work inside these; none given: in any directory but '/', the user's home directory itself "
         "and Phalanx's own home.",
+    )
+    merge_checks: tuple[CheckCommand, ...] = setting(
+        (),
+        "",
+        "commands",
+        "a list of command lines, split into words as a shell does but run without one",
+        "Commands that a merge may be asked to run, such as the tests of a project.",
+    )
+    merge_check_timeout_s: float = number(
+        600.0, "PHALANX_MERGE_CHECK_TIMEOUT_S", "s", 1, 3600, "How long one run of such a command may take."
     )
     env: Mapping[VariableName, VariableValue] = setting(
         {},

@@ -50,7 +50,7 @@ class Act(StrEnum):
     READ = "read"
     SEND = "send to"
     MANAGE = "end, restart, interrupt, recycle or answer"
-    GIT = "use git_batch in the workspace of"
+    GIT = "use git in the workspace of"
 
 
 _FAMILY = (Relation.ITSELF, Relation.BELOW, Relation.LEAD)
@@ -99,6 +99,8 @@ _LEADS_CALL = frozenset(
         "restart",
         "recycle",
         "git_batch",
+        "merge",
+        "sync",
         "get_performance",
         "hosts",
     }
@@ -187,6 +189,10 @@ class Access:
     def may_see(self, caller: InstanceRecord, other: InstanceRecord) -> bool:
         return self.may(caller, Act.SEE, other)
 
+    def workspaces_of(self, caller: InstanceRecord) -> Sequence[InstanceRecord]:
+        """In whose workspaces the caller may use git: only what these have checked out may it merge into."""
+        return [one.record for one in self._registry if self.may(caller, Act.GIT, one.record)]
+
     def checked(self, verb: str, request: Request, caller: InstanceRecord) -> Request:
         """The request as the caller may make it.
 
@@ -210,6 +216,10 @@ class Access:
                 return request.model_copy(update={"messages": _each(members, caller, self._send)})
             case requests.GitBatchRequest(operations=members):
                 return request.model_copy(update={"operations": _each(members, caller, self._git)})
+            case requests.MergeRequest():
+                self._check(caller, Act.GIT, request.instance_ids)
+            case requests.SyncRequest():
+                self._check(caller, Act.GIT, request.instance_ids or [])
             case requests.ReadRequest():
                 self._check(caller, Act.READ, [request.instance_id])
             case requests.ListRequest():

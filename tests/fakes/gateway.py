@@ -274,6 +274,17 @@ REPLIES: dict[str, Reply] = {
     ),
     "restart": results.RestartsResult(success=True, instance_id="spec_1_1_1", status=Status.READY, resumed=True),
     "git_batch": git_done(git_outcome(result={"branch": "main", "upstream": None}, cached=True)),
+    "merge": results.MergeResult(
+        success=True,
+        into="main",
+        commit="0" * 40,
+        moved=True,
+        order=["spec_1_1_1"],
+        instances=[results.MergedWork(instance_id="spec_1_1_1", branch="phalanx/spec_1_1_1", state="merged")],
+    ),
+    "sync": results.SyncResult(
+        success=True, instances=[results.SyncedWork(instance_id="spec_1_1_1", from_branch="main", state="synced")]
+    ),
     "resume": results.ResumeResult(
         success=True,
         instances=[results.ResumedInstance(instance_id="spec_1_1_1", status=Status.READY, resumed=True)],
@@ -317,6 +328,8 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "terminate": {"instanceId": "spec_1_1_1"},
     "restart": {"instanceId": "spec_1_1_1"},
     "git_batch": {"operations": [{"type": "status", "workspaceDir": "/src"}]},
+    "merge": {"instanceIds": ["spec_1_1_1"]},
+    "sync": {"instanceIds": ["spec_1_1_1"]},
     "get_performance": {},
     "optimize_settings": {"maxConcurrentSpawns": 10},
     "recycle": {"instanceId": "spec_1_1_1"},

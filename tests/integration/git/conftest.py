@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,8 @@ import pytest
 from actors.git.executor import GitExecutor
 from actors.git.model import Commit, CreateRef, Fingerprint, GitRequest, GitResponse, Operation, Read
 from tests.projects import git, make_repository
+
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,3 +114,10 @@ def result(outcome: GitResponse) -> dict[str, object]:
 def refusal(outcome: GitResponse) -> str:
     assert outcome.error is not None, outcome.result
     return outcome.error["message"]
+
+
+def until(condition: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline, f"{what} did not come about"
+        time.sleep(0.01)

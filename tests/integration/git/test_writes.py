@@ -9,8 +9,6 @@ import shutil
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -22,16 +20,7 @@ from actors.git.layout import find_place
 from actors.git.model import Checkout, Commit, GitRequest, Merge, ReadDiff, ReadLog, ReadStatus
 from actors.git.process import GitOutput, GitRunner
 from actors.git.repository import Repository
-from tests.integration.git.conftest import ALL, Project, branch, refusal, result
-
-ROOT = Path(__file__).resolve().parents[3]
-
-
-def until(condition: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < deadline, f"{what} did not come about"
-        time.sleep(0.01)
+from tests.integration.git.conftest import ALL, ROOT, Project, branch, refusal, result, until
 
 
 def locks(project: Project) -> list[Path]:

@@ -45,6 +45,8 @@ COMMANDS = {
     "recycle": ["spec_1_1_1"],
     "terminate": ["spec_1_1_1"],
     "attach": ["spec_1_1_1"],
+    "merge": ["spec_1_1_1"],
+    "sync": [],
     "git": [],
     "prewarm": ["3"],
     "perf": [],

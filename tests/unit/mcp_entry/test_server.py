@@ -340,4 +340,6 @@ async def test_a_request_id_belongs_to_a_batch_and_not_to_its_members() -> None:
         "send",
         "send_batch",
         "git_batch",
+        "merge",
+        "sync",
     }

@@ -32,6 +32,8 @@ _VERB_OF = {
     requests.RestartRequest: "restart",
     requests.RecycleRequest: "recycle",
     requests.GitBatchRequest: "git_batch",
+    requests.MergeRequest: "merge",
+    requests.SyncRequest: "sync",
 }
 
 
@@ -229,6 +231,37 @@ def test_only_who_answers_permissions_may_start_another_that_does(scene: Scene) 
 def test_nobody_is_below_a_specialist_whose_permissions_it_could_answer() -> None:
     with pytest.raises(ValidationError, match="nobody asks a specialist"):
         requests.SpawnRequest(role=Role.SPECIALIST, work_dir=str(PROJECT), context="x", answers="permissions")
+
+
+WORKS_IN = {
+    "exec": {"exec", "mgr", "peer", "direct", "spec", "sibling", "cousin"},
+    "mgr": {"mgr", "spec", "sibling"},
+    "spec": set[str](),
+}
+
+
+@pytest.mark.parametrize("caller", WORKS_IN)
+@pytest.mark.parametrize("other", ALL)
+def test_leads_merge_and_sync_their_own_work_and_that_of_those_below_them(
+    scene: Scene, caller: str, other: str
+) -> None:
+    for request in (
+        requests.MergeRequest(instance_ids=[scene.ids[other]]),
+        requests.SyncRequest(instance_ids=[scene.ids[other]]),
+    ):
+        assert scene.may(caller, request) is (other in WORKS_IN[caller]), request
+
+
+@pytest.mark.parametrize("caller", ["exec", "mgr"])
+def test_one_of_others_among_several_refuses_the_whole_merge(scene: Scene, caller: str) -> None:
+    named = [scene.ids[name] for name in ("spec", "other_exec")]
+    with pytest.raises(RefusedError, match=rf"not {scene.ids['other_exec']}"):
+        scene.ask(caller, requests.MergeRequest(instance_ids=named))
+
+
+def test_a_branch_may_be_moved_where_it_is_checked_out_by_oneself_or_those_below(scene: Scene) -> None:
+    found = {record.instance_id for record in scene.access.workspaces_of(scene.record("mgr"))}
+    assert found == {scene.ids[name] for name in ("mgr", "spec", "sibling")}
 
 
 @pytest.mark.parametrize("caller", ["exec", "mgr", "spec"])

@@ -1,0 +1,526 @@
+"""The verbs ``merge`` and ``sync``: whose work goes where, when, and who is told of it.
+
+``MergeService`` decides; the hosts run git (``actors.git.merge_branches``, and ``GitService`` for all else). Promises:
+
+- ``merge`` moves its target once, when all of it holds, or not at all. Merges in one repository come one after another.
+- Nobody's files change while it is at work: ``sync`` waits for the end of a turn and holds messages back meanwhile,
+  and ``merge`` refuses to move a branch that somebody at work has checked out. The caller itself is always at work.
+- Work that is not committed is never passed over: it is committed first when the caller says so, or told.
+- A conflict is told to the instance whose branch it is, once for each state of both branches.
+- A call repeated with its request id gets the outcome of the first. If the supervisor died before that was stored, the
+  call looks anew, and what was merged before is told as merged.
+
+Instances on other hosts: what they have committed is brought home and merged. Their branches are not synced, because
+their repositories there do not have the commits.
+
+All in the supervisor's event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import shlex
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Protocol, TypeVar
+from weakref import WeakValueDictionary
+
+from actors.concurrency import TaskSet
+from actors.errors import InvalidRequestError, PhalanxError, RefusedError, WrongStateError
+from actors.git.model import (
+    Commit,
+    Comparison,
+    Conflict,
+    GitRequest,
+    GitResponse,
+    Merge,
+    MergeJob,
+    MergeReport,
+    ReadLog,
+    WorkBranch,
+)
+from actors.host.host import Host
+from actors.worktrees.model import Workspace
+from actors.worktrees.source import some_of
+from supervisor.api.requests import MergeRequest, Request, SendRequest, SyncRequest
+from supervisor.api.results import (
+    BranchConflict,
+    ErrorInfo,
+    MergedWork,
+    MergeResult,
+    Result,
+    SyncedWork,
+    SyncResult,
+    alone,
+)
+from supervisor.api.verbs import Caller, Handler
+from supervisor.git.params import check_name
+from supervisor.git.service import GitService
+from supervisor.git.work import InstanceWork, WorkReader, place_of, repository_of
+from supervisor.messaging.send import MessageSender
+from supervisor.rpc.idempotency import fingerprint
+from supervisor.spawning.admission import WorkDirPolicy
+from supervisor.team.access import Access
+from supervisor.team.queries import is_done
+from supervisor.team.registry import Member
+from supervisor.team.team import Team
+
+logger = logging.getLogger(__name__)
+
+MERGE_S = 600.0
+"""Longest time for all merges of a call, without their checks."""
+_MOST_TRIES = 3
+"""So many runs of the check more than there are branches: an order may not work at once."""
+_ResultT = TypeVar("_ResultT", bound=Result)
+
+
+class Publish(Protocol):
+    async def __call__(self, kind: str, instance_id: str, text: str) -> None:
+        """Tells the team's events of ``merged`` or ``conflict``. Raises ``PhalanxError``."""
+        ...
+
+
+async def publish_nothing(kind: str, instance_id: str, text: str) -> None:
+    """For a team without events."""
+
+
+class MergeService:
+    """A ``VerbService``."""
+
+    def __init__(
+        self,
+        team: Team,
+        access: Access,
+        git: GitService,
+        reader: WorkReader,
+        host: Host,
+        work_dirs: WorkDirPolicy,
+        publish: Publish,
+        *,
+        checks: Sequence[str],
+        check_timeout_s: float,
+        carry_home: Callable[[Workspace], Awaitable[object]] | None = None,
+    ) -> None:
+        """``checks``: the command lines that a merge may run. ``carry_home``: in a cluster, brings what an instance on
+        another host has committed to the repository on this one."""
+        self._team = team
+        self._access = access
+        self._git = git
+        self._reader = reader
+        self._host = host
+        self._work_dirs = work_dirs
+        self._publish = publish
+        self._checks = checks
+        self._check_timeout_s = check_timeout_s
+        self._carry_home = carry_home
+        self._sending = MessageSender(team)
+        self._merging: WeakValueDictionary[Path, asyncio.Lock] = WeakValueDictionary()
+        self._calls = TaskSet("merge or sync")
+
+    @property
+    def verbs(self) -> Mapping[str, Handler]:
+        return {"merge": self.merge, "sync": self.sync}
+
+    async def begin(self) -> None:
+        """Nothing is to be brought back: what was merged stands in the repositories."""
+
+    async def end(self) -> None:
+        await self._calls.end()
+
+    async def merge(self, request: MergeRequest, caller: Caller) -> MergeResult:
+        """Raises ``PhalanxError`` when nothing could be tried."""
+        return await self._once(request, request.request_id, MergeResult, lambda: self._merge(request, caller))
+
+    async def sync(self, request: SyncRequest, caller: Caller) -> SyncResult:
+        """Each instance fails alone."""
+        return await self._once(request, request.request_id, SyncResult, lambda: self._sync(request, caller))
+
+    async def _once(
+        self, request: Request, request_id: str | None, kind: type[_ResultT], work: Callable[[], Awaitable[_ResultT]]
+    ) -> _ResultT:
+        idempotency, content = self._team.idempotency, fingerprint(request)
+
+        async def done() -> _ResultT:
+            result = await work()
+            noted = idempotency.note(request_id, content, [result.model_dump(mode="json")])
+            await self._team.save_noted(noted)
+            idempotency.keep(noted)
+            return result
+
+        async def begun() -> _ResultT:
+            earlier = idempotency.outcomes(request_id, content)
+            if earlier is not None:
+                return kind.model_validate(earlier[0])
+            # It goes on when the caller goes away: git has begun, and those whose work it is are to be told.
+            task = asyncio.create_task(done(), name=f"merge or sync {request_id}")
+            self._calls.keep(task)
+            return await asyncio.shield(task)
+
+        return await idempotency.once(request, request_id, begun)
+
+    async def _merge(self, request: MergeRequest, caller: Caller) -> MergeResult:
+        members = [self._team.registry.get(instance_id) for instance_id in dict.fromkeys(request.instance_ids)]
+        check = self._check_command(request.check)
+        repository = _one_repository(members)
+        await self._check_repository(repository)
+        lock = self._merging.setdefault(repository, asyncio.Lock())
+        if lock.locked():
+            caller.progress(0, 1, "waiting for another merge")
+        async with lock:
+            works, left = await self._committed(members, request, caller)
+            if left:
+                return MergeResult(success=False, moved=False, instances=left)
+            await self._bring_home(works)
+            job = MergeJob(
+                git_directory=repository,
+                branches=tuple(work.branch for work in works),
+                into=_branch_name(request.into, "into"),
+                trees=self._trees(members, caller),
+                check=tuple(check),
+                check_timeout_s=self._check_timeout_s,
+                message=request.message,
+                busy=self._at_work(caller),
+            )
+            tries = len(works) + _MOST_TRIES if check else 0
+            caller.progress(0, 1, "merging")
+            report = await self._host.merge_branches(
+                self._limited(job, caller), MERGE_S + self._check_timeout_s * tries
+            )
+        told = await self._tell_of_conflicts(report, works, caller)
+        await self._publish_outcome(report, works)
+        return _merge_result(report, works, told, request)
+
+    def _check_command(self, line: str | None) -> list[str]:
+        if line is None:
+            return []
+        if line not in self._checks:
+            allowed = ", ".join(map(repr, self._checks)) or "none so far"
+            raise RefusedError(
+                f"The check {line!r} is none that the team's configuration allows: {allowed}. Name one exactly; the "
+                "user adds others to merge_checks in config.toml."
+            )
+        return shlex.split(line)
+
+    async def _check_repository(self, git_directory: Path) -> None:
+        """A merge may change any file of it. Raises ``InvalidRequestError``."""
+        root = git_directory.parent if git_directory.name == ".git" else git_directory
+        await self._work_dirs.checked(str(root), called="The repository of the instances")
+
+    async def _committed(
+        self, members: Sequence[Member], request: MergeRequest, caller: Caller
+    ) -> tuple[list[InstanceWork], list[MergedWork]]:
+        """The work of each, all of it committed; or why some cannot be merged now, and then nothing was committed."""
+        works, left = [], []
+        for member, work in zip(members, await self._reader.read(members), strict=True):
+            why = str(work) if isinstance(work, PhalanxError) else self._why_not_now(work, request, caller)
+            if isinstance(work, PhalanxError) or why:
+                files = [] if isinstance(work, PhalanxError) else list(work.uncommitted)
+                left.append(MergedWork(instance_id=member.record.instance_id, state="failed", files=files, reason=why))
+            else:
+                works.append(work)
+        unsaved = [] if left else [work for work in works if work.uncommitted_files]
+        if not unsaved:
+            return works, left
+        commit = Commit(message=request.commit_message or "", files=(), everything=True)
+        jobs = [
+            (host, GitRequest(directory=worktree, operation=commit))
+            for host, worktree in (place_of(work.member.record) for work in unsaved)
+        ]
+        saved = {}
+        for work, answer in zip(unsaved, await self._git.run(jobs), strict=True):
+            name = work.branch.name
+            if answer.error is not None or answer.result is None:
+                reason = f"Its changes could not be committed: {(answer.error or {}).get('message', '')}"
+                left.append(MergedWork(instance_id=name, state="failed", files=list(work.uncommitted), reason=reason))
+            else:
+                saved[name] = replace(work, branch=replace(work.branch, commit=answer.result["commit"]))
+        return [saved.get(work.branch.name, work) for work in works], left
+
+    def _why_not_now(self, work: InstanceWork, request: MergeRequest, caller: Caller) -> str:
+        if work.under_way:
+            return f"A {work.under_way} is under way in its worktree: have it finished or aborted first."
+        if not work.uncommitted_files:
+            return ""
+        files = f"{work.uncommitted_files} file(s) not committed: {some_of(work.uncommitted)}."
+        if not self._is_free(work.member, caller):
+            return f"It is at work and has {files} Wait for it and have it commit, or merge without it."
+        if request.commit_message is None:
+            return f"It has {files} Have it commit, or give a commitMessage under which they are committed first."
+        return ""
+
+    def _is_free(self, member: Member, caller: Caller) -> bool:
+        """Its files may change: it is between two turns, or it is the caller."""
+        return member.record.instance_id == caller.instance_id or not member.alive or is_done(self._team, member)
+
+    def _at_work(self, caller: Caller) -> Mapping[Path, str]:
+        return {
+            place_of(member.record)[1]: member.record.instance_id
+            for member in self._team.registry
+            if not member.record.elsewhere and not self._is_free(member, caller)
+        }
+
+    async def _bring_home(self, works: Sequence[InstanceWork]) -> None:
+        for record in (work.member.record for work in works):
+            if record.elsewhere and record.workspace is not None and self._carry_home is not None:
+                await self._carry_home(record.workspace)
+
+    def _trees(self, members: Sequence[Member], caller: Caller) -> tuple[Path, ...]:
+        """By which the default of ``into`` and ``from`` is found: the caller's workspace, or where each began."""
+        if caller.instance_id:
+            record = self._team.registry.get(caller.instance_id).record
+            if record.elsewhere:
+                raise WrongStateError(
+                    f"You work on {record.host}, where your own branch would not follow: have the user drain that host."
+                )
+            return (place_of(record)[1],)
+        return tuple(dict.fromkeys(member.record.work_dir for member in members))
+
+    def _limited(self, job: MergeJob, caller: Caller) -> MergeJob:
+        """The job as the caller may have it done."""
+        branches = {
+            member.record.workspace.branch: member.record for member in self._team.registry if member.record.workspace
+        }
+        target = branches.get(job.into) if job.into else None
+        if target is not None and target.elsewhere:
+            raise WrongStateError(
+                f"{job.into} is the branch of {target.instance_id}, which works on {target.host} and would not follow "
+                "it: drain that host first."
+            )
+        if not caller.instance_id:
+            return job
+        own = self._access.workspaces_of(self._team.registry.get(caller.instance_id).record)
+        here = [record for record in own if not record.elsewhere]
+        return replace(
+            job,
+            movable_trees=tuple(place_of(record)[1] for record in here),
+            movable_branches=frozenset(
+                record.workspace.branch
+                for record in here
+                if record.is_isolated and record.workspace and record.workspace.branch
+            ),
+        )
+
+    async def _tell_of_conflicts(
+        self, report: MergeReport, works: Sequence[InstanceWork], caller: Caller
+    ) -> frozenset[str]:
+        """Tells one of each two. Returns who was told."""
+        by_name = {work.branch.name: work for work in works}
+        ways: dict[str, list[tuple[str, str, Conflict]]] = {}
+        for conflict in report.conflicts:
+            # The one that is merged later resolves; the target resolves nothing.
+            for name, other in ((conflict.other, conflict.one), (conflict.one, conflict.other)):
+                if name and self._can_be_told(by_name[name].member, caller):
+                    title = by_name[other].branch.title if other else report.into
+                    commit = report.outcomes[other].commit if other else report.commit
+                    ways.setdefault(name, []).append((title, commit, conflict))
+                    break
+        told = set()
+        for name, found in ways.items():
+            text = _how_to_resolve(by_name[name].branch.title, [(title, each.files) for title, _, each in found])
+            states = [report.outcomes[name].commit, *(commit for _, commit, _ in found)]
+            if await self._tell(name, text, states, caller):
+                told.add(name)
+        return frozenset(told)
+
+    def _can_be_told(self, member: Member, caller: Caller) -> bool:
+        return member.alive and not member.record.elsewhere and member.record.instance_id != caller.instance_id
+
+    async def _tell(self, instance_id: str, text: str, states: Sequence[str], caller: Caller) -> bool:
+        """Once for these commits."""
+        digest = hashlib.sha256("\0".join((text, *states)).encode(errors="replace")).hexdigest()[:16]
+        message = SendRequest(instance_id=instance_id, message=text, request_id=f"conflict/{instance_id}/{digest}")
+        sent = await alone(self._sending.send(message, [message], caller.sender), f"The message to {instance_id}")
+        return not isinstance(sent, ErrorInfo) and sent[0].error is None
+
+    async def _publish_outcome(self, report: MergeReport, works: Sequence[InstanceWork]) -> None:
+        for work in works:
+            outcome = report.outcomes[work.branch.name]
+            if outcome.state == "merged":
+                await self._published("merged", work.branch.name, f"{work.branch.title} is merged into {report.into}.")
+            elif outcome.state == "conflict":
+                text = f"{work.branch.title} conflicts in {some_of(outcome.files)}; {report.into} was not moved."
+                await self._published("conflict", work.branch.name, text)
+
+    async def _published(self, kind: str, instance_id: str, text: str) -> None:
+        try:
+            await self._publish(kind, instance_id, text)
+        except PhalanxError as error:
+            # What was merged stays merged, and the caller is told of it.
+            logger.warning("the event that %s: %s was lost: %s", instance_id, text, error)
+
+    async def _sync(self, request: SyncRequest, caller: Caller) -> SyncResult:
+        members = self._to_sync(request, caller)
+        sources = await self._sources(request, members, caller)
+        deadline_s = asyncio.get_running_loop().time() + request.timeout_seconds
+        done = 0
+
+        async def one(member: Member) -> SyncedWork:
+            nonlocal done
+            name = member.record.instance_id
+            synced = await alone(self._sync_one(member, sources.get(name), caller, deadline_s), f"Syncing {name}")
+            done += 1
+            caller.progress(done, len(members), f"{name} is done")
+            if isinstance(synced, ErrorInfo):
+                return SyncedWork(instance_id=name, state="failed", reason=synced.message)
+            return synced
+
+        outcomes = await asyncio.gather(*map(one, members))
+        return SyncResult(
+            success=all(each.state in ("synced", "up_to_date") for each in outcomes), instances=list(outcomes)
+        )
+
+    def _to_sync(self, request: SyncRequest, caller: Caller) -> Sequence[Member]:
+        if request.instance_ids is not None:
+            return [self._team.registry.get(instance_id) for instance_id in dict.fromkeys(request.instance_ids)]
+        mine = tuple(self._team.registry)
+        if caller.instance_id:
+            own = self._access.workspaces_of(self._team.registry.get(caller.instance_id).record)
+            ids = {record.instance_id for record in own} - {caller.instance_id}
+            mine = tuple(member for member in mine if member.record.instance_id in ids)
+        found = [member for member in mine if not member.terminated and repository_of(member.record) is not None]
+        if not found:
+            raise InvalidRequestError("There is no instance with a branch of its own to sync.")
+        return found
+
+    async def _sources(self, request: SyncRequest, members: Sequence[Member], caller: Caller) -> Mapping[str, str]:
+        """What is brought into the branch of each, by id; without those for which that is not known."""
+        if (named := _branch_name(request.from_branch, "from")) is not None:
+            return {member.record.instance_id: named for member in members}
+        groups: dict[Path, list[Member]] = {}
+        for member in members:
+            repository = repository_of(member.record)
+            if repository is not None:
+                groups.setdefault(repository, []).append(member)
+        found: dict[str, str] = {}
+        for repository, group in groups.items():
+            asked = Comparison(
+                git_directory=repository,
+                branches=tuple(WorkBranch(name=each.record.instance_id, branch=_own_branch(each)) for each in group),
+                bases=tuple(self._trees([each], caller)[0] for each in group),
+            )
+            found |= (await self._host.compare_branches(asked)).bases
+        return found
+
+    async def _sync_one(self, member: Member, source: str | None, caller: Caller, deadline_s: float) -> SyncedWork:
+        record = member.record
+        name = record.instance_id
+        if member.terminated or repository_of(record) is None:
+            raise WrongStateError(f"{name} has no worktree of its own (any more), so there is nothing to sync.")
+        if record.elsewhere:
+            raise WrongStateError(
+                f"{name} works on {record.host}, whose copy of the repository does not follow: drain that host, then "
+                "it goes on here."
+            )
+        if source is None:
+            raise InvalidRequestError(f"Which branch {name} began from is not known: give from.")
+        left_s = max(0.0, deadline_s - asyncio.get_running_loop().time())
+        free = await self._team.changes.until(lambda: self._is_free(member, caller), left_s)
+        # No await since it was found free: what is sent from now on is withheld.
+        if not free or member.turn.locked() or name not in self._team.registry:
+            return SyncedWork(instance_id=name, state="at_work", reason="Its turn had not ended in time: sync again.")
+        merge = GitRequest(directory=place_of(record)[1], operation=Merge(branch=source, message=None))
+        async with member.turn:
+            with self._team.outbox.withheld(name, but=""):
+                (answer,) = await self._git.run([("", merge)])
+        return await self._synced(member, source, answer, caller)
+
+    async def _synced(self, member: Member, source: str, answer: GitResponse, caller: Caller) -> SyncedWork:
+        name, result = member.record.instance_id, answer.result or {}
+        branch = _own_branch(member)
+        if answer.error is None:
+            is_new = not result.get("alreadyMerged")
+            return SyncedWork(instance_id=name, from_branch=source, state="synced" if is_new else "up_to_date")
+        files = tuple(result.get("conflicts", ()))
+        if not files:
+            return SyncedWork(
+                instance_id=name, from_branch=source, state="failed", reason=answer.error.get("message", "")
+            )
+        text = _how_to_resolve(branch, [(source, files)])
+        told = self._can_be_told(member, caller) and await self._tell(
+            name, text, await self._commits(member, source), caller
+        )
+        await self._published("conflict", name, f"{branch} conflicts with {source} in {some_of(files)}.")
+        return SyncedWork(instance_id=name, from_branch=source, state="conflict", files=list(files), told=told)
+
+    async def _commits(self, member: Member, source: str) -> Sequence[str]:
+        """Of its branch and of the source; what cannot be read is left out."""
+        tree = place_of(member.record)[1]
+        reads = [ReadLog(revision=revision, limit=1) for revision in (None, f"refs/heads/{source}")]
+        answers = await self._git.run([("", GitRequest(directory=tree, operation=read)) for read in reads])
+        return [each["commit"] for answer in answers for each in (answer.result or {}).get("commits", ())]
+
+
+def _own_branch(member: Member) -> str:
+    workspace = member.record.workspace
+    return (workspace.branch if workspace else None) or member.record.instance_id
+
+
+def _branch_name(name: str | None, argument: str) -> str | None:
+    if name is None:
+        return None
+    try:
+        return check_name(name)
+    except ValueError as error:
+        raise InvalidRequestError(f"{argument} cannot be {name!r}: {error}. Give the name of a branch.") from None
+
+
+def _one_repository(members: Sequence[Member]) -> Path:
+    found: dict[Path, str] = {}
+    for record in (member.record for member in members):
+        repository = repository_of(record)
+        if repository is None:
+            raise InvalidRequestError(
+                f"{record.instance_id} has no branch of its own: it works in {record.directory} itself. Leave it out."
+            )
+        found.setdefault(repository, record.instance_id)
+    if len(found) > 1:
+        told = ", ".join(f"{name} in {repository}" for repository, name in found.items())
+        raise InvalidRequestError(f"They work on different repositories ({told}): merge those of each on their own.")
+    return next(iter(found))
+
+
+def _how_to_resolve(branch: str, others: Sequence[tuple[str, Sequence[str]]]) -> str:
+    commands = "\n".join(
+        f"git merge {shlex.quote(other)}   # conflicts in {some_of(tuple(files))}" for other, files in others
+    )
+    return (
+        f"Your branch {branch} conflicts with what others have done. Nothing was touched. Commit what you have, then "
+        f"run in your worktree:\n{commands}\n"
+        "Resolve each file so that both changes keep their purpose, test, commit, and end your turn. You need not "
+        "merge your branch anywhere yourself."
+    )
+
+
+def _merge_result(
+    report: MergeReport, works: Sequence[InstanceWork], told: frozenset[str], request: MergeRequest
+) -> MergeResult:
+    rows = []
+    for work in works:
+        name = work.branch.name
+        outcome = report.outcomes[name]
+        rows.append(
+            MergedWork(
+                instance_id=name,
+                branch=work.branch.branch,
+                state=outcome.state,
+                files=list(outcome.files),
+                reason=outcome.reason or None,
+                committed=bool(work.uncommitted_files),
+                told=name in told,
+            )
+        )
+    return MergeResult(
+        success=all(row.state in ("merged", "already_merged") for row in rows),
+        into=report.into,
+        commit=report.commit,
+        moved=report.moved,
+        order=list(report.order),
+        instances=rows,
+        conflicts=[
+            BranchConflict(between=[each.one or report.into, each.other], files=list(each.files))
+            for each in report.conflicts
+        ],
+    )

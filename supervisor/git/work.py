@@ -1,0 +1,144 @@
+"""What work instances have: their branches, what they have not committed, and how they stand to each other.
+
+``MergeService`` reads it before it merges, and ``Supervisor.list`` adds it to its answer when asked. Branches are read
+where the instances are, and compared in the repository on the supervisor's host. Both answers are kept while they hold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from actors.errors import PhalanxError, WrongStateError, from_wire
+from actors.git.model import Comparison, ComparisonReport, GitRequest, GitResponse, ReadStatus, WorkBranch
+from actors.host.host import Host
+from supervisor.api.results import BranchConflict, ErrorInfo, InstanceInfo, ListResult, WorkInfo, alone
+from supervisor.git.service import GitService
+from supervisor.team.registry import InstanceRecord, Member, Registry
+
+_KINDS = ("staged", "unstaged", "untracked", "conflicted")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstanceWork:
+    member: Member
+    branch: WorkBranch
+    uncommitted: tuple[str, ...] = ()
+    """The first files."""
+    uncommitted_files: int = 0
+    under_way: str = ""
+    """A merge, rebase or the like that is not finished in its worktree."""
+
+
+def repository_of(record: InstanceRecord) -> Path | None:
+    """The git directory, on the supervisor's host, in which its branch is; None: it has no branch of its own."""
+    workspace = record.workspace
+    if workspace is None or not record.is_isolated or workspace.branch is None:
+        return None
+    return workspace.home or workspace.git_directory
+
+
+def place_of(record: InstanceRecord) -> tuple[str, Path]:
+    """Host (empty: the supervisor's) and root of its worktree."""
+    worktree = record.workspace.worktree if record.workspace else None
+    return record.host if record.elsewhere else "", worktree or record.directory
+
+
+class WorkReader:
+    """Of instances with a branch of their own."""
+
+    def __init__(self, git: GitService) -> None:
+        self._git = git
+
+    async def read(self, members: Sequence[Member]) -> list[InstanceWork | PhalanxError]:
+        """Of each, in order. Of one that was terminated its branch is all that counts."""
+        there = [member for member in members if not member.terminated]
+        jobs = [
+            (host, GitRequest(directory=worktree, operation=ReadStatus()))
+            for host, worktree in (place_of(member.record) for member in there)
+        ]
+        answers = dict(zip((member.record.instance_id for member in there), await self._git.run(jobs), strict=True))
+        return [_work(member, answers.get(member.record.instance_id)) for member in members]
+
+
+def _work(member: Member, answer: GitResponse | None) -> InstanceWork | PhalanxError:
+    record = member.record
+    own = record.workspace.branch if record.workspace else None
+    if answer is None:
+        return InstanceWork(member=member, branch=WorkBranch(name=record.instance_id, branch=own))
+    if answer.error is not None:
+        return from_wire(dict(answer.error))
+    status = answer.result or {}
+    if status.get("commit") is None:
+        return WrongStateError(f"{record.instance_id} has no commit.")
+    changed = dict.fromkeys(path for kind in _KINDS for path in status.get(kind, ()))
+    return InstanceWork(
+        member=member,
+        branch=WorkBranch(name=record.instance_id, branch=status["branch"], commit=status["commit"]),
+        uncommitted=tuple(changed),
+        uncommitted_files=max(len(changed), *status["counts"].values()),
+        under_way=status.get("underWay") or "",
+    )
+
+
+class WorkOverview:
+    def __init__(self, registry: Registry, reader: WorkReader, host: Host) -> None:
+        self._registry = registry
+        self._reader = reader
+        self._host = host
+
+    async def added(self, listed: ListResult) -> ListResult:
+        """The answer with the work of each instance that has a branch. What cannot be read is left out."""
+        named = (self._registry.find(each.instance_id) for each in listed.instances)
+        members = [member for member in named if member and repository_of(member.record) is not None]
+        read = [work for work in await self._reader.read(members) if isinstance(work, InstanceWork)]
+        reports = [await self._compared(*group) for group in _by_repository(read)]
+        found = {work.branch.name: _info(work, reports) for work in read}
+        conflicts = [
+            BranchConflict(
+                between=[conflict.one or report.bases[conflict.other], conflict.other], files=list(conflict.files)
+            )
+            for report in reports
+            for conflict in report.conflicts
+        ]
+        return listed.model_copy(
+            update={"instances": [_with_work(each, found) for each in listed.instances], "conflicts": conflicts}
+        )
+
+    async def _compared(self, git_directory: Path, works: Sequence[InstanceWork]) -> ComparisonReport:
+        asked = Comparison(
+            git_directory=git_directory,
+            branches=tuple(work.branch for work in works),
+            bases=tuple(work.member.record.work_dir for work in works),
+        )
+        report = await alone(self._host.compare_branches(asked), f"Comparing the branches of {git_directory}")
+        return ComparisonReport(bases={}, work={}, conflicts=()) if isinstance(report, ErrorInfo) else report
+
+
+def _by_repository(works: Iterable[InstanceWork]) -> Iterable[tuple[Path, Sequence[InstanceWork]]]:
+    groups: dict[Path, list[InstanceWork]] = {}
+    for work in works:
+        if (repository := repository_of(work.member.record)) is not None:
+            groups.setdefault(repository, []).append(work)
+    return groups.items()
+
+
+def _info(work: InstanceWork, reports: Iterable[ComparisonReport]) -> WorkInfo:
+    name = work.branch.name
+    report = next((each for each in reports if name in each.work), None)
+    if report is None:
+        return WorkInfo(uncommitted_files=work.uncommitted_files)
+    done = report.work[name]
+    return WorkInfo(
+        base=report.bases[name],
+        ahead=done.ahead,
+        behind=done.behind,
+        changed_files=len(done.files),
+        uncommitted_files=work.uncommitted_files,
+    )
+
+
+def _with_work(info: InstanceInfo, found: Mapping[str, WorkInfo]) -> InstanceInfo:
+    work = found.get(info.instance_id)
+    return info.model_copy(update={"work": work}) if work else info
