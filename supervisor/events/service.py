@@ -55,7 +55,8 @@ class EventService:
                 return False
             return not caller.instance_id or self._may_see(caller.instance_id, event)
 
-        with self._alerts.listening() if kinds & _JUDGED else nullcontext():
+        listens_for_alerts = bool(kinds & _JUDGED) and asked_for is None
+        with self._alerts.listening() if listens_for_alerts else nullcontext():
             return await self._stream.after(
                 request.cursor, is_wanted, request.timeout_seconds, with_passing="health-check" in kinds
             )
