@@ -124,6 +124,7 @@ class EventDetector:
         watched = self._watched.pop(instance_id, None)
         if watched is not None:
             watched.stop_timer()
+        if watched is not None and watched.told != _NOTHING:
             self._stream.publish_soon(delete=[keys.told(instance_id)])
 
     def _look_for_failure(self, member: Member) -> None:
@@ -137,6 +138,8 @@ class EventDetector:
     def _look_for_idleness(self, member: Member) -> None:
         snapshot = member.snapshot
         if member.status is not Status.READY or not snapshot.turn_at or snapshot.turn_failed:
+            return
+        if self._team.outbox.is_withheld(member.record.instance_id):  # the turn is one of its recycling
             return
         if snapshot.turn_at != self._watched_of(member).told.turn_at and is_done(self._team, member):
             self._tell(member, "became_idle", answer_in_words(member), turn_at=snapshot.turn_at)

@@ -232,6 +232,10 @@ class Outbox:
             del self._withheld[instance_id]
             self._begin_handover(instance_id)
 
+    def is_withheld(self, instance_id: str) -> bool:
+        """Whether messages for it wait here until something is done with it."""
+        return instance_id in self._withheld
+
     def reachable(self, instance_id: str) -> None:
         """Hands over what the instance could not take over before; called when it answers again."""
         self._begin_handover(instance_id)
@@ -324,13 +328,15 @@ class Outbox:
     def _news(self, final: Sequence[Receipt]) -> dict[str, TeamEvent]:
         """The event of each message that is settled now, by the key under which it is due.
 
-        Nobody sent the first message of a spawn, which tells itself how that went.
+        Not of the first message of a spawn, and not of what a recycling asks: these calls tell themselves how it went.
         """
         news = {}
         for receipt in final:
             member = self._registry.find(receipt.instance_id)
             earlier = self._receipts.get(receipt.message_id)
             if member is None or member.record.is_spare or member.record.stage is InstanceStage.STARTING:
+                continue
+            if self._withheld.get(receipt.instance_id) == receipt.message_id:
                 continue
             if earlier is None or earlier.status is not receipt.status:
                 key = keys.due_event(f"{receipt.message_id}/{receipt.status}")

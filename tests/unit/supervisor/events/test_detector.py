@@ -23,7 +23,7 @@ from supervisor.team.registry import InstanceStage
 from supervisor.team.team import Team
 from tests.fakes.clock import turns
 from tests.fakes.store import MemoryStore
-from tests.fakes.team import FIRST, accept, add_member, receipt
+from tests.fakes.team import FIRST, accept, add_member, outgoing, receipt
 
 IDLE = InstanceSnapshot(status=Status.READY, since=1.0)
 BUSY = replace(IDLE, status=Status.BUSY, turn_at=10.0)
@@ -247,6 +247,15 @@ async def test_a_turn_that_ended_before_its_spawn_was_done_is_told_when_it_is(sc
     assert await scene.kinds() == []
     await scene.team.save(FIRST, stage=InstanceStage.RUNNING)
     assert await scene.kinds() == ["became_idle"]
+
+
+async def test_what_a_recycling_asks_and_is_answered_is_not_told(scene: Scene) -> None:
+    (asked,) = scene.team.outbox.check([outgoing("Sum up.")], "phalanx", 1.0)
+    assert isinstance(asked, Message)
+    with scene.team.outbox.withheld(FIRST, but=asked.id):
+        await scene.team.outbox.accept([asked])
+        await scene.reports(BUSY, DONE, receipts=[receipt(asked)])
+    assert await scene.kinds() == []
 
 
 @pytest.mark.parametrize("snapshot", [DONE, asking(), FAILED_TURN])
