@@ -27,9 +27,12 @@ async def events_of(run: SupervisorRun, *kinds: EventKind) -> list[TeamEvent]:
 
 async def told(run: SupervisorRun, count: int, *kinds: EventKind) -> list[TeamEvent]:
     """Waits for so many, and a moment longer for one too many."""
+    heard: list[TeamEvent] = []
+    cursor = "0"
     async with asyncio.timeout(PATIENCE_S):
-        while len(await events_of(run, *kinds)) < count:
-            await asyncio.sleep(0.02)
+        while len(heard) < count:
+            answer = await run.team.events.after(cursor, lambda event: event.kind in kinds, PATIENCE_S)
+            heard, cursor = [*heard, *answer.events], answer.cursor
     await asyncio.sleep(0.2)
     return await events_of(run, *kinds)
 
@@ -102,9 +105,9 @@ async def _a_turn(run: SupervisorRun, instance_id: str) -> None:
     """A message, its turn, and all that is told of them."""
     await calls.send(run, instance_id, "one", request_id="r1")
     await calls.settle(run, instance_id)
-    asked = requests.EventsRequest(cursor="0", kinds=["became_idle"], timeout_seconds=PATIENCE_S)
-    while len((await run.call("events", asked)).events) < 2:
-        await asyncio.sleep(0.02)
+    for cursor in ("0", "1"):  # the first of its two turns is event 1
+        asked = requests.EventsRequest(cursor=cursor, kinds=["became_idle"], timeout_seconds=PATIENCE_S)
+        await run.call("events", asked)
 
 
 async def listening(
