@@ -147,22 +147,24 @@ class _Watch:
         return event.kind == _EVENT_OF[self._until]
 
     async def _reached(self) -> int:
-        """Returns when what is watched for is so, or cannot be before somebody acts; else never."""
-        if self._until == "failed":
-            listed = await self._ask(TeamVerbs.list, ListRequest(instance_ids=self._ids))
-            if any(each.status is Status.FAILED for each in listed.instances):
-                return 0
-        elif self._until is not None:
-            code = await self._waited(self._until)
-            if code is not None:
-                return code
-        await asyncio.get_running_loop().create_future()
-        return 0
+        """Returns when what is watched for is so, or cannot be before somebody acts; never, where events tell it."""
+        match self._until:
+            case "idle":
+                code = await self._waited("idle" if self._ids else "any_idle", MAX_WAIT_S)
+            case "attention":
+                code = await self._waited("needs_attention", _AT_ONCE_S)
+            case "failed":
+                listed = await self._ask(TeamVerbs.list, ListRequest(instance_ids=self._ids))
+                code = 0 if any(each.status is Status.FAILED for each in listed.instances) else None
+            case None:
+                code = None
+        if code is None:
+            await asyncio.get_running_loop().create_future()
+        return code or 0
 
-    async def _waited(self, until: WatchedState) -> int | None:
-        """None: there is nobody yet; then events tell."""
-        wanted: Until = "needs_attention" if until == "attention" else "idle" if self._ids else "any_idle"
-        request = WaitRequest(instance_ids=self._ids, until=wanted, timeout_seconds=MAX_WAIT_S)
+    async def _waited(self, until: Until, timeout_s: float) -> int | None:
+        """The exit code; None when events tell the rest: it is not so yet, or nobody is there yet."""
+        request = WaitRequest(instance_ids=self._ids, until=until, timeout_seconds=timeout_s)
         while True:
             begun = time.monotonic()
             try:
@@ -173,7 +175,9 @@ class _Watch:
                 return None
             if result.reached:
                 return 0
-            if time.monotonic() - begun < MAX_WAIT_S:
+            if until == "needs_attention":
+                return None
+            if time.monotonic() - begun < timeout_s:
                 self._team.output.say(result.reason or "")
                 return HELD
 

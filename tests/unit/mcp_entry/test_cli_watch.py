@@ -152,8 +152,8 @@ def test_an_instance_that_has_failed_already_ends_it_at_once() -> None:
 
 @pytest.mark.parametrize(("until", "told"), [("idle", IDLE), ("attention", ASKS), ("failed", FAILED)])
 def test_the_event_of_it_ends_it(until: str, told: TeamEvent) -> None:
-    other = event(8, "message_final")
-    ended = team(Stream([other], [told.model_copy(update={"number": 9})]))("watch", "--until", until)
+    other, wait = event(8, "message_final"), waited(reached=False) if until == "attention" else never
+    ended = team(Stream([other], [told.model_copy(update={"number": 9})]), wait)("watch", "--until", until)
     assert (ended.exit_code, len(ended.stdout.splitlines())) == (0, 2)
 
 
