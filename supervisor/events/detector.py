@@ -131,18 +131,18 @@ class EventDetector:
         record = member.record
         if record.stage is not InstanceStage.FAILED or not record.wanted:
             return
-        failure = _digest(f"{record.ended_at}\n{record.reason}")
-        if failure != self._watched_of(member).told.failure:
-            self._tell(member, "failed", record.reason or "the agent has ended", failure=failure)
+        told, failure = self._watched_of(member).told, _digest(f"{record.ended_at}\n{record.reason}")
+        if failure != told.failure:
+            self._tell(member, "failed", record.reason or "the agent has ended", replace(told, failure=failure))
 
     def _look_for_idleness(self, member: Member) -> None:
-        snapshot = member.snapshot
+        told, snapshot = self._watched_of(member).told, member.snapshot
         if member.status is not Status.READY or not snapshot.turn_at or snapshot.turn_failed:
             return
         if self._team.outbox.is_withheld(member.record.instance_id):  # the turn is one of its recycling
             return
-        if snapshot.turn_at != self._watched_of(member).told.turn_at and is_done(self._team, member):
-            self._tell(member, "became_idle", answer_in_words(member), turn_at=snapshot.turn_at)
+        if snapshot.turn_at != told.turn_at and is_done(self._team, member):
+            self._tell(member, "became_idle", answer_in_words(member), replace(told, turn_at=snapshot.turn_at))
 
     def _look_for_cause(self, member: Member) -> None:
         watched, cause = self._watched_of(member), self._cause(member)
@@ -161,18 +161,17 @@ class EventDetector:
 
     def _has_lasted(self, member: Member) -> None:
         """Every change in between has been looked at, so that what it is now is what it has been."""
-        self._watched_of(member).stop_timer()
-        cause = self._cause(member)
+        watched, cause = self._watched_of(member), self._cause(member)
+        watched.stop_timer()
         if cause is not None:
             self._tell_cause(member, cause)
         else:
-            self._note(member, cause="")
+            self._note(member, replace(watched.told, cause=""))
 
     def _tell_cause(self, member: Member, cause: Cause) -> None:
-        told: dict[str, float | str] = {"cause": cause.name}
-        if cause.of_turn:
-            told["turn_at"] = cause.of_turn
-        self._tell(member, "needs_attention", cause.text, cause.permission_id, **told)
+        told = self._watched_of(member).told
+        now_told = replace(told, cause=cause.name, turn_at=cause.of_turn or told.turn_at)
+        self._tell(member, "needs_attention", cause.text, now_told, cause.permission_id)
 
     def _cause(self, member: Member) -> Cause | None:
         """One that has failed is told of as that."""
@@ -193,9 +192,7 @@ class EventDetector:
             return Cause(name="messages are held", text=f"messages for it are held back: {held}")
         return Cause(name="it is silent", text=member.silence) if member.silence else None
 
-    def _tell(
-        self, member: Member, kind: EventKind, text: str, permission_id: str | None = None, **told: float | str
-    ) -> None:
+    def _tell(self, member: Member, kind: EventKind, text: str, told: Told, permission_id: str | None = None) -> None:
         record = member.record
         event = TeamEvent(
             kind=kind,
@@ -206,12 +203,11 @@ class EventDetector:
             text=text.encode(errors="replace").decode(),
             permission_id=permission_id,
         )
-        self._note(member, event, **told)
+        self._note(member, told, event)
 
-    def _note(self, member: Member, *events: TeamEvent, **told: float | str) -> None:
-        watched = self._watched_of(member)
-        watched.told = replace(watched.told, **told)  # type: ignore[arg-type]
-        self._stream.publish_soon(*events, records={keys.told(member.record.instance_id): encode_told(watched.told)})
+    def _note(self, member: Member, told: Told, *events: TeamEvent) -> None:
+        self._watched_of(member).told = told
+        self._stream.publish_soon(*events, records={keys.told(member.record.instance_id): encode_told(told)})
 
 
 @dataclass(slots=True)
