@@ -49,6 +49,12 @@ class Watcher:
         async with asyncio.timeout(PATIENCE_S):
             return (await self.process.stdout.readline()).decode()
 
+    async def line_with(self, words: str) -> str:
+        """The next one of these words: an alert may tell of what else the machine of the tests does."""
+        while (line := await self.line()) and words not in line:
+            pass
+        return line
+
     async def event(self) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(await self.line())
         return found
@@ -108,9 +114,9 @@ async def test_no_event_is_lost_or_doubled_though_the_supervisor_is_killed_betwe
 async def test_it_ends_when_the_named_agent_is_idle_also_when_it_is_so_already(
     team: Team, client: SupervisorClient
 ) -> None:
-    spawned = await client.spawn(team.specialist("@@demo busy 3", name="builder"))
+    spawned = await client.spawn(team.specialist("@@demo busy 10", name="builder"))
     async with watching(team, "--until", "idle", "builder") as watch:
-        assert "became idle" in await watch.line()
+        assert await watch.line_with("became idle")
         assert await watch.code() == 0
     async with watching(team, "--until", "idle", spawned.instance_id) as watch:
         assert (await watch.line(), await watch.code()) == ("", 0)
@@ -132,7 +138,7 @@ async def test_a_team_that_is_brought_down_ends_it_with_a_code_of_its_own(make_s
         async with watching(team) as watch:
             async with await team.connect() as client:
                 await client.spawn(team.specialist())
-            assert "became idle" in await watch.line()
+            assert await watch.line_with("became idle")
             await asyncio.to_thread(team.runtime.down, lambda step: None)
             assert await watch.code() == BROUGHT_DOWN
             assert watch.process.stderr is not None
