@@ -19,7 +19,9 @@ import json
 import logging
 import re
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from actors.agents.base import Dialog
 from actors.instance.reports import InstanceSnapshot, Report
@@ -255,14 +257,35 @@ def _cause_shown(snapshot: InstanceSnapshot) -> Cause:
 
 
 def _permission_in_words(asked: PendingPermission) -> str:
+    if questions := _questions_in_words(asked.tool_input):
+        return questions
     given = json.dumps(dict(asked.tool_input), ensure_ascii=False, default=str)
     by = f" by its subagent {asked.subagent_type or asked.subagent}" if asked.subagent else ""
     return f"asks to use {asked.tool}{by}: {_cut(given[:LONGEST_QUESTION], len(given), 'list shows them')}"
 
 
+def _questions_in_words(tool_input: Mapping[str, Any]) -> str:
+    """Of a tool call that asks a person something, as Claude Code's AskUserQuestion does; empty for any other."""
+    questions = tool_input.get("questions")
+    asked = [one for one in questions if isinstance(one, Mapping)] if isinstance(questions, list) else []
+    return "\n".join(
+        _question_in_words(str(one["question"]), [str(option["label"]) for option in _options(one)])
+        for one in asked
+        if one.get("question")
+    )
+
+
+def _options(question: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    options = question.get("options")
+    return [one for one in options if isinstance(one, Mapping) and "label" in one] if isinstance(options, list) else []
+
+
 def _dialog_in_words(dialog: Dialog) -> str:
-    options = (f"{number}. {option}" for number, option in enumerate(dialog.options, 1))
-    return "\n".join([dialog.question or dialog.kind, *options])
+    return _question_in_words(dialog.question or dialog.kind, dialog.options)
+
+
+def _question_in_words(question: str, options: Sequence[str]) -> str:
+    return "\n".join([question, *(f"{number}. {option}" for number, option in enumerate(options, 1))])
 
 
 def _cut(head: str, characters: int, rest: str) -> str:

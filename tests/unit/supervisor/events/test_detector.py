@@ -147,6 +147,14 @@ async def test_a_question_is_told_at_once_exactly_and_with_what_answers_it(scene
     assert event.text == 'asks to use Bash: {"command": "rm -r build"}'
 
 
+async def test_what_an_agent_asks_a_person_is_told_as_questions_with_their_options(scene: Scene) -> None:
+    options = [{"label": "Postgres", "description": "as in production"}, {"label": "SQLite"}]
+    questions = [{"question": "Which database?", "options": options}, {"question": "Since when?", "options": "odd"}]
+    await scene.reports(asking(questions=questions))
+    (event,) = await scene.told()
+    assert event.text == "Which database?\n1. Postgres\n2. SQLite\nSince when?"
+
+
 async def test_a_question_that_lasts_is_told_once_and_the_next_one_too(scene: Scene) -> None:
     await scene.reports(asking("a"), replace(asking("a"), unread=2), asking("a"), asking("b"), asking("b"))
     await asyncio.sleep(LONG_S)
