@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from actors.processes import end_processes
 from mcp_entry.cli.watch import BROUGHT_DOWN, HELD
 from supervisor.api.requests import SendRequest, WaitRequest
 from supervisor.rpc.client import SupervisorClient
@@ -132,16 +133,27 @@ async def test_one_that_asks_ends_a_watch_for_attention_with_0_and_one_for_its_i
         assert await watch.code() == HELD
 
 
-async def test_a_team_that_is_brought_down_ends_it_with_a_code_of_its_own(make_short_tmp: Callable[[], Path]) -> None:
+@pytest.fixture
+def other_team(make_short_tmp: Callable[[], Path]) -> Iterator[Team]:
     team = bring_up(make_short_tmp(), PHALANX_AGENT="demo")
-    try:
-        async with watching(team) as watch:
-            async with await team.connect() as client:
-                await client.spawn(team.specialist())
-            assert await watch.line_with("became idle")
-            await asyncio.to_thread(team.runtime.down, lambda step: None)
-            assert await watch.code() == BROUGHT_DOWN
-            assert watch.process.stderr is not None
-            assert b"was brought down" in await watch.process.stderr.read()
-    finally:
-        team.runtime.down(lambda step: None)
+    yield team
+    team.runtime.down(lambda step: None)
+
+
+async def test_it_goes_on_when_all_of_ray_is_lost_and_ends_with_a_code_of_its_own_when_the_team_is_brought_down(
+    other_team: Team,
+) -> None:
+    team = other_team
+    async with watching(team) as watch:
+        async with await team.connect() as client:
+            await client.spawn(team.specialist())
+        assert await watch.line_with("became idle")
+        end_processes(of_ray(team.home), grace_s=0)
+        await asyncio.to_thread(team.runtime.up, team.environment, lambda step: None)
+        async with await team.connect() as client:
+            await client.spawn(team.specialist("hello again"))
+        assert await watch.line_with("became idle")
+        await asyncio.to_thread(team.runtime.down, lambda step: None)
+        assert await watch.code() == BROUGHT_DOWN
+        assert watch.process.stderr is not None
+        assert b"was brought down" in await watch.process.stderr.read()
