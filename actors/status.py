@@ -55,6 +55,8 @@ _EARLIER_S = 0.1
 _LOOKS = 2
 """How many looks in a row must agree."""
 _LONGEST_QUOTE = 600
+ANSWER_HEAD = 600
+"""Characters of the last answer that are told with an instance's status."""
 _UNSEEN = Screen(composer=Composer.ABSENT)
 
 
@@ -134,6 +136,13 @@ class InstanceState:
     again when its own turn begins; but the prompt may have joined that turn, or have been refused or taken back."""
     in_background: bool = False
     """Subagents went on working after the last turn; their end starts another turn."""
+    turn_at: float = 0.0
+    """When the last turn began or, if an event has told its end, ended; seconds since the epoch by the event's own
+    clock, so that it names the turn also after the events are read anew. 0 before the first turn of this life."""
+    answer: str = ""
+    """Head of the answer that ended the last turn; empty while there is none."""
+    answer_characters: int = 0
+    """Of the whole answer."""
     failure: str = ""
     """Why the last turn failed."""
     rate_limited: bool = False
@@ -180,6 +189,7 @@ def fold(state: InstanceState, event: AgentEvent, now: float) -> InstanceState:
         case EventKind.PROMPT_SUBMITTED:
             ahead = state.prompt_is_ahead or (state.turn is TurnState.UNDER_WAY and state.status not in IDLE)
             state = replace(state, turn=TurnState.UNDER_WAY, prompt_is_ahead=ahead, failure="", rate_limited=False)
+            state = _without_answer(state, event.at)
         case EventKind.TOOL_USED:
             state = _after_tool(state, event)
         case EventKind.PERMISSION_REQUESTED:
@@ -211,8 +221,12 @@ def _after_turn(state: InstanceState, event: AgentEvent) -> InstanceState:
     """
     failed = event.kind is EventKind.TURN_FAILED
     goes_on = state.prompt_is_ahead and not event.in_background
+    answer = "" if failed else event.text
     return replace(
         _between_turns(state, TurnState.UNDER_WAY if goes_on else TurnState.ENDED),
+        turn_at=event.at,
+        answer=answer[:ANSWER_HEAD],
+        answer_characters=len(answer),
         in_background=event.in_background,
         failure=f"the last turn failed: {event.text}" if failed else "",
         rate_limited=failed and event.rate_limited,
@@ -224,10 +238,14 @@ def _between_turns(state: InstanceState, turn: TurnState) -> InstanceState:
     return replace(state, turn=turn, prompt_is_ahead=False, allowed=())
 
 
+def _without_answer(state: InstanceState, turn_at: float) -> InstanceState:
+    return replace(state, turn_at=turn_at, answer="", answer_characters=0)
+
+
 def _after_tool(state: InstanceState, event: AgentEvent) -> InstanceState:
     """Matches allowed requests first, so that an equal request that still waits is not taken for the call that ran."""
     if not event.subagent and state.turn is TurnState.NONE:
-        state = replace(state, turn=TurnState.UNDER_WAY)
+        state = _without_answer(replace(state, turn=TurnState.UNDER_WAY), event.at)
     ran = _asked_before((*state.allowed, *state.permissions), event)
     return replace(
         state,

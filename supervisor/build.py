@@ -13,6 +13,7 @@ from supervisor.cluster.migration import Drainer, Failover, WorkSync
 from supervisor.cluster.router import HostRouter
 from supervisor.cluster.scheduler import HostScheduler
 from supervisor.cluster.service import ClusterService, HostConnector, NoClusterService
+from supervisor.events.detector import EventDetector
 from supervisor.events.service import EventService
 from supervisor.events.telling import LeadNotifier
 from supervisor.git.merging import MergeService, publish_nothing
@@ -195,7 +196,13 @@ def build_supervisor(
             merging,
             GcService(team, GarbageCollector(home, team, host, lifecycle)),
             MetricsService(monitor, recorder, history, cap_tuning),
-            EventService(team.events, team.registry, access, AlertLoop(monitor, team.events)),
+            EventService(
+                team.events,
+                team.registry,
+                access,
+                EventDetector(team, fenced, team.unreadable),
+                AlertLoop(monitor, team.events),
+            ),
             SettingsService(home, live_settings, cap_tuning, TunableValues.of(settings.configured)),
             # Before the pools, which ask for their spares where they are.
             cluster_service,

@@ -200,6 +200,10 @@ class AgentSession:
             unread=self.observer.conversation.unread,
             tokens=self.observer.conversation.tokens,
             context_tokens=self.observer.conversation.context_tokens,
+            turn_at=state.turn_at,
+            turn_failed=bool(state.failure),
+            answer=state.answer,
+            answer_characters=state.answer_characters,
         )
 
 

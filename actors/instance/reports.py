@@ -33,6 +33,13 @@ class InstanceSnapshot:
     """How long its conversation has grown."""
     session_id: str = ""
     """Of the conversation that it is in; empty before the agent has told."""
+    turn_at: float = 0.0
+    """Names the last turn, see ``InstanceState``; 0 before the first one since its agent was started."""
+    turn_failed: bool = False
+    answer: str = ""
+    """Head of the answer that ended the last turn; empty while there is none."""
+    answer_characters: int = 0
+    """Of the whole answer."""
 
     @property
     def needs_attention(self) -> bool:

@@ -9,6 +9,7 @@ import typer
 
 from mcp_entry.cli import doctor, instances, team
 from mcp_entry.cli.session import Commands, in_session, system_context
+from mcp_entry.cli.watch import watch
 from supervisor.versions import VERSION
 
 app = typer.Typer(
@@ -31,6 +32,7 @@ _COMMANDS: tuple[Callable[..., int | None], ...] = (
     instances.read,
     instances.list_,
     instances.wait,
+    watch,
     instances.respond,
     instances.interrupt,
     instances.restart,

@@ -197,7 +197,7 @@ class Failover(Relocation):
             words = f"{_words(host)}: if it is not back soon, it is started again on another one"
         if member.alive and member.silence != words:
             member.silence = words
-            self._team.changes.announce()
+            self._team.changed(member)
 
     async def _move(self, member: Member) -> None:
         lost = member.record.host

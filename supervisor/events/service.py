@@ -9,6 +9,7 @@ from supervisor.api import requests, results
 from supervisor.api.requests import EventKind
 from supervisor.api.results import TeamEvent
 from supervisor.api.verbs import Caller, Handler
+from supervisor.events.detector import EventDetector
 from supervisor.events.stream import EventStream
 from supervisor.metrics.service import AlertLoop
 from supervisor.team.access import Access
@@ -20,9 +21,13 @@ _JUDGED: frozenset[EventKind] = frozenset({"alert", "health-check"})
 class EventService:
     """Answers ``events``. All in the supervisor's event loop."""
 
-    def __init__(self, stream: EventStream, registry: Registry, access: Access, alerts: AlertLoop) -> None:
-        """``alerts`` judges the team while somebody listens for what it finds."""
+    def __init__(
+        self, stream: EventStream, registry: Registry, access: Access, detector: EventDetector, alerts: AlertLoop
+    ) -> None:
+        """The service begins and ends ``detector`` and ``alerts``, which publish in ``stream``. ``alerts`` judges the
+        team while somebody listens for what it finds."""
         self._stream = stream
+        self._detector = detector
         self._registry = registry
         self._access = access
         self._alerts = alerts
@@ -32,9 +37,10 @@ class EventService:
         return {"events": self.events}
 
     async def begin(self) -> None:
-        """The team loads the stream with the rest of its state."""
+        await self._detector.begin()
 
     async def end(self) -> None:
+        self._detector.end()
         await self._alerts.end()
 
     async def events(self, request: requests.EventsRequest, caller: Caller) -> results.EventsResult:
@@ -49,7 +55,8 @@ class EventService:
                 return False
             return not caller.instance_id or self._may_see(caller.instance_id, event)
 
-        with self._alerts.listening() if kinds & _JUDGED else nullcontext():
+        listens_for_alerts = bool(kinds & _JUDGED) and asked_for is None
+        with self._alerts.listening() if listens_for_alerts else nullcontext():
             return await self._stream.after(
                 request.cursor, is_wanted, request.timeout_seconds, with_passing="health-check" in kinds
             )

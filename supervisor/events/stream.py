@@ -41,11 +41,9 @@ Wanted = Callable[[TeamEvent], bool]
 
 
 class EventStream:
-    def __init__(self, store: StateStore, unreadable: Unreadable, clock: Callable[[], float] = time.time) -> None:
-        """``clock``: seconds since the epoch."""
+    def __init__(self, store: StateStore, unreadable: Unreadable) -> None:
         self._store = store
         self._unreadable = unreadable
-        self._clock = clock
         self._events: dict[int, TeamEvent] = {}
         self._first = 1
         self._last = 0
@@ -53,6 +51,7 @@ class EventStream:
         """The highest number of a save that failed: a disk that hangs may write it in the end."""
         self._waiting: deque[_Publication] = deque()
         self._writing: asyncio.Task[None] | None = None
+        self._stopped = False
         self._problem = LastingProblem(logger, "events are told later, because they cannot be stored")
         self._changes = ChangeNotifier()
         self._passing: TeamEvent | None = None
@@ -82,7 +81,8 @@ class EventStream:
             self.publish_soon(event, delete=[key])
 
     async def stop(self) -> None:
-        """Stores what waits, if the store can; what was due stays due."""
+        """Stores what waits, if the store can. What is published later is left to the next supervisor."""
+        self._stopped = True
         if self._writing is not None and not self._writing.done():
             await asyncio.wait({self._writing}, timeout=_STOP_S)
             self._writing.cancel()
@@ -178,7 +178,9 @@ class EventStream:
             delete=delete,
         )
         self._waiting.append(publication)
-        if self._writing is None or self._writing.done():
+        if self._stopped:
+            publication.was_tried(StoreError("The supervisor is ending: the next one tells the event."))
+        elif self._writing is None or self._writing.done():
             self._writing = asyncio.create_task(self._write(), name="store events")
         return publication
 
@@ -239,7 +241,7 @@ class EventStream:
 
     def _first_kept(self, last: int) -> int:
         """The newest event always stays, so that the next one gets the next number."""
-        first, oldest_at = max(self._first, last - KEPT + 1), iso(self._clock() - KEPT_S)
+        first, oldest_at = max(self._first, last - KEPT + 1), iso(time.time() - KEPT_S)
         while first <= self._last and first < last and self._is_older(first, oldest_at):
             first += 1
         return first

@@ -30,13 +30,14 @@ from actors.errors import InvalidRequestError, PhalanxError, StoreError, WrongSt
 from actors.instance.inbox import SanitizedText, clean
 from actors.messages import Message, MessageStatus, Receipt, encode
 from supervisor.api.requests import MAX_MESSAGE_BYTES, BatchMessage, Malformed
-from supervisor.api.results import public_error
+from supervisor.api.results import TeamEvent, iso, public_error
+from supervisor.events.stream import EventStream
 from supervisor.metrics.metrics import Count, MetricsRecorder
 from supervisor.records import Unreadable, decode_message, decode_receipt
 from supervisor.store import keys
 from supervisor.store.base import StateStore
 from supervisor.team.links import InstanceLinks
-from supervisor.team.registry import InstanceStage, Registry
+from supervisor.team.registry import InstanceRecord, InstanceStage, Registry
 
 logger = logging.getLogger(__name__)
 RECEIPTS_KEPT = 50_000
@@ -64,7 +65,9 @@ class Outbox:
         store: StateStore,
         changes: ChangeNotifier,
         recorder: MetricsRecorder,
+        events: EventStream,
     ) -> None:
+        self._events = events
         self._registry = registry
         self._links = links
         self._store = store
@@ -233,6 +236,10 @@ class Outbox:
                 self._withheld[instance_id] = outer
             self._begin_handover(instance_id)
 
+    def is_withheld(self, instance_id: str) -> bool:
+        """Whether messages for it wait here until something is done with it."""
+        return instance_id in self._withheld
+
     def reachable(self, instance_id: str) -> None:
         """Hands over what the instance could not take over before; called when it answers again."""
         self._begin_handover(instance_id)
@@ -295,9 +302,14 @@ class Outbox:
         """Stores what an instance reports, with ``extra`` in one transaction. Raises ``StoreError``."""
         forgotten = self._too_old(receipts)
         final = [receipt for receipt in receipts if receipt.final]
+        news = self._news(final)
         if receipts or extra.records:
             await self._save(
-                {**{keys.receipt(receipt.message_id): encode(receipt) for receipt in receipts}, **extra.records},
+                {
+                    **{keys.receipt(receipt.message_id): encode(receipt) for receipt in receipts},
+                    **self._events.due(news),
+                    **extra.records,
+                },
                 [
                     *(keys.message(receipt.message_id) for receipt in final if not self.unsynced.keeps(receipt)),
                     *map(keys.receipt, forgotten),
@@ -313,7 +325,41 @@ class Outbox:
             self._note_redelivery(receipt)
             if receipt.final:
                 self._settle(receipt)
+        for key, event in news.items():
+            self._events.publish_soon(event, delete=[key])
         self._changes.announce()
+
+    def _news(self, final: Sequence[Receipt]) -> dict[str, TeamEvent]:
+        """The event of each message that is settled now, by the key under which it is due.
+
+        Not of the first message of a spawn, and not of what a recycling asks: these calls tell themselves how it went.
+        """
+        news = {}
+        for receipt in final:
+            member = self._registry.find(receipt.instance_id)
+            earlier = self._receipts.get(receipt.message_id)
+            if member is None or member.record.is_spare or member.record.stage is InstanceStage.STARTING:
+                continue
+            if self._withheld.get(receipt.instance_id) == receipt.message_id:
+                continue
+            if earlier is None or earlier.status is not receipt.status:
+                key = keys.due_event(f"{receipt.message_id}/{receipt.status}")
+                news[key] = self._settled_event(receipt, member.record)
+        return news
+
+    def _settled_event(self, receipt: Receipt, record: InstanceRecord) -> TeamEvent:
+        message = self._pending.get(receipt.instance_id, {}).get(receipt.message_id)
+        return TeamEvent(
+            kind="message_final",
+            at=iso(receipt.at),
+            instance_id=receipt.instance_id,
+            name=record.name,
+            parent_id=record.parent_id,
+            text=f"{receipt.status}: {receipt.reason}" if receipt.reason else str(receipt.status),
+            message_id=receipt.message_id,
+            sender=message.sender if message else None,
+            status=receipt.status,
+        )
 
     def _note_redelivery(self, receipt: Receipt) -> None:
         """Notes a settled message that is on its way again, because the agent lost it; its actor has it already."""

@@ -31,6 +31,8 @@ logger = logging.getLogger(__name__)
 
 LISTENER_S = 90.0
 """A client that has asked so lately counts as a listener between two asks."""
+TOLD_AGAIN_S = 3600.0
+"""Trouble that lasts is told again to who listens after nobody has for so long."""
 
 EVERY_S = 30.0
 WINDOW_S = 300.0
@@ -110,9 +112,10 @@ class AlertLoop:
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Around a client's ask. Present trouble is told, too, to one that comes after nobody has listened."""
+        """Around a client's ask."""
         if self._task is None or self._task.done():
-            self._told = {}
+            if time.monotonic() - self._listened_at > TOLD_AGAIN_S:
+                self._told = {}
             self._task = asyncio.create_task(self._run(), name="watch the team")
         self._listening += 1
         try:

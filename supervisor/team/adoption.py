@@ -71,7 +71,7 @@ class Adopter:
             member = self._team.registry.get(instance_id)
             if bool(member.silence) != bool(reason):
                 member.silence = reason
-                self._team.changes.announce()
+                self._team.changed(member)
 
     async def find_again(self, instance_id: str) -> tuple[Instance, str]:
         record = self._team.registry.get(instance_id).record

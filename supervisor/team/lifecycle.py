@@ -318,7 +318,7 @@ class Lifecycle:
             return await self._end_and_start(member, summary)
         finally:
             member.coming_back = False
-            self._team.changes.announce()
+            self._team.changed(member)
 
     async def _end_and_start(self, member: Member, summary: str) -> RestartResult:
         record = member.record

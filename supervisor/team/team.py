@@ -44,10 +44,11 @@ class Team:
         self.unreadable = Unreadable()
         store = PreservingStore(store, self.unreadable)
         self.events = EventStream(store, self.unreadable)
-        self.outbox = Outbox(self.registry, self.links, store, self.changes, self.recorder)
+        self.outbox = Outbox(self.registry, self.links, store, self.changes, self.recorder, self.events)
         self.idempotency = IdempotencyStore()
         self._failure_subscribers: list[Callable[[Member], None]] = []
         self._report_subscribers: list[Callable[[Member, Report], None]] = []
+        self._change_subscribers: list[Callable[[Member], None]] = []
         self._warnings: list[Callable[[], str]] = []
         self._store = store
         self._pastes: dict[str, tuple[int, int]] = {}
@@ -60,6 +61,17 @@ class Team:
     def subscribe_reports(self, subscriber: Callable[[Member, Report], None]) -> None:
         """``subscriber`` is called with each report of an instance; it must neither fail nor block."""
         self._report_subscribers.append(subscriber)
+
+    def subscribe_changes(self, subscriber: Callable[[Member], None]) -> None:
+        """``subscriber`` is called when something about an instance may have changed, also that it has left the team;
+        it must neither fail nor block."""
+        self._change_subscribers.append(subscriber)
+
+    def changed(self, member: Member) -> None:
+        """Tells all who wait that something about this instance may have changed."""
+        for subscriber in self._change_subscribers:
+            subscriber(member)
+        self.changes.announce()
 
     def add_warning(self, warning: Callable[[], str]) -> None:
         """``warning`` says what is wrong with another part of the team, for people; empty while nothing is."""
@@ -119,8 +131,11 @@ class Team:
             self.registry.get(instance_id)  # it may have been removed while this waited
             changed = replace(member.record, **changes)
             await self._store.save(self.stored_form(changed).records, delete)
+            stage = member.record.stage
             # What a spawn has noted meanwhile, to be stored with its next step, stays.
             member.record = replace(member.record, **changes)
+        if member.record.stage is not stage:
+            self.changed(member)
         return member.record
 
     async def remove(self, instance_id: str) -> None:
@@ -156,7 +171,8 @@ class Team:
             await self._store.save(noted.records, delete=[keys.instance(instance_id), *noted.delete])
             self.registry.remove(instance_id)
         self._pastes.pop(instance_id, None)
-        self.changes.announce()
+        if member is not None:
+            self.changed(member)
 
     async def mark_ended(self, member: Member, stage: InstanceStage, reason: str) -> None:
         """Notes that the agent has ended while it was not followed."""
@@ -164,7 +180,7 @@ class Team:
         status = Status.STOPPED if stage is InstanceStage.STOPPED else Status.FAILED
         member.snapshot = replace(member.snapshot, status=status, since=time.time(), reason=reason, permission=None)
         member.silence = ""
-        self.changes.announce()
+        self.changed(member)
         if stage is InstanceStage.FAILED:
             self._has_failed(member)
 
@@ -172,7 +188,7 @@ class Team:
         """There is more to say about why it has failed. Raises ``StoreError``."""
         await self.save(member.record.instance_id, reason=reason)
         member.snapshot = replace(member.snapshot, reason=reason)
-        self.changes.announce()
+        self.changed(member)
 
     async def take_in(self, instance_id: str, report: Report) -> None:
         """What an instance reports; its receipts are stored with what changed of its record."""
@@ -191,10 +207,10 @@ class Team:
             await self.outbox.take_receipts(report.receipts, extra)
             member.record, member.snapshot = changed, _told(report.snapshot, changed)
         self._count_pastes(changed, report)
-        self.changes.announce()
         if not changed.is_spare:
             for subscriber in self._report_subscribers:
                 subscriber(member, report)
+        self.changed(member)
         self.outbox.reachable(instance_id)
         if changed.stage is InstanceStage.FAILED and earlier.stage is not InstanceStage.FAILED:
             self._has_failed(member)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from actors.agents.base import AgentEvent, Composer, Dialog, EventKind, ReportedStatus, Screen
 from actors.status import (
+    ANSWER_HEAD,
     SETTLE_S,
     UNSEEN_S,
     InstanceState,
@@ -401,3 +403,24 @@ def test_whatever_the_witnesses_say_no_promise_is_broken(steps: list[tuple[Any, 
             assert state.status not in {Status.READY, Status.RATE_LIMITED, Status.BUSY}
         if state.permissions or (state.own is not None and state.own.waiting):
             assert not state.typable
+
+
+def test_a_turn_is_named_by_the_event_that_began_it_and_then_by_the_one_that_ended_it() -> None:
+    began, ended = replace(PROMPT, at=20.0), replace(ENDED, at=30.0, text="a" * (ANSWER_HEAD + 5))
+    story = Story(began)
+    assert (story.state.turn_at, story.state.answer) == (20.0, "")
+    story.hooks(ended)
+    assert (story.state.turn_at, story.state.answer) == (30.0, "a" * ANSWER_HEAD)
+    assert story.state.answer_characters == ANSWER_HEAD + 5
+
+
+def test_the_answer_of_a_turn_ends_with_the_next_prompt_and_a_failed_turn_has_none() -> None:
+    ended = replace(ENDED, text="done")
+    assert Story(PROMPT, ended, PROMPT).state.answer == ""
+    failed = event(EventKind.TURN_FAILED, text="API Error 529")
+    assert Story(PROMPT, ended, PROMPT, failed).state.answer == ""
+
+
+def test_an_interrupted_turn_keeps_the_name_of_its_begin() -> None:
+    story = Story(replace(PROMPT, at=20.0))
+    assert interrupted(story.state, story.now).turn_at == 20.0

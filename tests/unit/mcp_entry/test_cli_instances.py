@@ -58,8 +58,8 @@ COMMANDS = {
     "down": [],
 }
 STDIN = {"git": '[{"type": "status", "workspaceDir": "/src"}]'}
-TESTED_ELSEWHERE = {"restore", "doctor", "mcp"}
-"""Commands that call no verb and need a machine of their own."""
+TESTED_ELSEWHERE = {"restore", "doctor", "mcp", "watch"}
+"""Commands that need a machine of their own, or print lines for as long as they run."""
 
 
 def test_every_command_is_tested_here_or_elsewhere() -> None:

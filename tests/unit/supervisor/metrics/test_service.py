@@ -17,6 +17,7 @@ from supervisor.metrics.service import (
     EVERY_S,
     LISTENER_S,
     SAVE_AFTER_S,
+    TOLD_AGAIN_S,
     AlertLoop,
     HistoryStore,
     new_alerts,
@@ -95,7 +96,9 @@ async def test_trouble_is_told_when_it_comes_and_again_to_who_listens_anew_later
     kinds: list[Any] = [[event.kind for event in await scene.hears()] for _ in range(3)]
     assert kinds[0][0] == "alert"
     assert "alert" not in kinds[1] + kinds[2]
-    await asyncio.sleep(100 * EVERY_S)
+    await asyncio.sleep(2 * LISTENER_S)
+    assert [event.kind for event in await scene.hears()] == ["health-check"]
+    await asyncio.sleep(TOLD_AGAIN_S + 2 * LISTENER_S)
     scene.cursor = None
     assert (await scene.hears())[0].kind == "alert"
 
