@@ -16,7 +16,7 @@ from supervisor.cluster.service import ClusterService, HostConnector, NoClusterS
 from supervisor.events.detector import EventDetector
 from supervisor.events.service import EventService
 from supervisor.events.telling import LeadNotifier
-from supervisor.git.merging import MergeService, publish_nothing
+from supervisor.git.merging import MergeService
 from supervisor.git.service import GitService, RemoteGit
 from supervisor.git.work import WorkOverview, WorkReader
 from supervisor.metrics.autotune import CapTuningLoop
@@ -134,7 +134,7 @@ def build_supervisor(
         work_reader,
         own_host,
         work_dirs,
-        publish_nothing,
+        team.publish,
         checks=settings.merge_checks,
         check_timeout_s=settings.merge_check_timeout_s,
         carry_home=router.sync_work if router else None,

@@ -45,7 +45,7 @@ from actors.git.model import (
 from actors.host.host import Host
 from actors.worktrees.model import Workspace
 from actors.worktrees.source import some_of
-from supervisor.api.requests import MergeRequest, Request, SendRequest, SyncRequest
+from supervisor.api.requests import EventKind, MergeRequest, Request, SendRequest, SyncRequest
 from supervisor.api.results import (
     BranchConflict,
     ErrorInfo,
@@ -78,13 +78,9 @@ _ResultT = TypeVar("_ResultT", bound=Result)
 
 
 class Publish(Protocol):
-    async def __call__(self, kind: str, instance_id: str, text: str) -> None:
+    async def __call__(self, kind: EventKind, instance_id: str, text: str) -> None:
         """Tells the team's events of ``merged`` or ``conflict``. Raises ``PhalanxError``."""
         ...
-
-
-async def publish_nothing(kind: str, instance_id: str, text: str) -> None:
-    """For a team without events."""
 
 
 class MergeService:
@@ -344,7 +340,7 @@ class MergeService:
                 text = f"{work.branch.title} conflicts in {some_of(outcome.files)}; {report.into} was not moved."
                 await self._published("conflict", work.branch.name, text)
 
-    async def _published(self, kind: str, instance_id: str, text: str) -> None:
+    async def _published(self, kind: EventKind, instance_id: str, text: str) -> None:
         try:
             await self._publish(kind, instance_id, text)
         except PhalanxError as error:

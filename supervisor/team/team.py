@@ -16,6 +16,8 @@ from typing import Unpack
 from actors.concurrency import ChangeNotifier
 from actors.instance.reports import InstanceSnapshot, Report
 from actors.status import ALIVE, Status
+from supervisor.api.requests import EventKind
+from supervisor.api.results import TeamEvent, iso
 from supervisor.events.stream import EventStream
 from supervisor.messaging.outbox import Outbox, Writes
 from supervisor.metrics.metrics import Count, MetricsRecorder
@@ -173,6 +175,19 @@ class Team:
         self._pastes.pop(instance_id, None)
         if member is not None:
             self.changed(member)
+
+    async def publish(self, kind: EventKind, instance_id: str, text: str) -> None:
+        """Publishes what happened to an instance. Raises ``StoreError``: it is told as soon as it can be stored."""
+        record = self.registry.get(instance_id).record
+        event = TeamEvent(
+            kind=kind,
+            at=iso(time.time()),
+            instance_id=instance_id,
+            name=record.name,
+            parent_id=record.parent_id,
+            text=text,
+        )
+        await self.events.publish(event)
 
     async def mark_ended(self, member: Member, stage: InstanceStage, reason: str) -> None:
         """Notes that the agent has ended while it was not followed."""
