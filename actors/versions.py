@@ -12,7 +12,7 @@ from actors.errors import VersionError
 
 PROTOCOL = 1
 """Of client and supervisor. Raise it with every incompatible change of what they exchange."""
-ACTOR_PROTOCOL = 3
+ACTOR_PROTOCOL = 4
 """Of supervisor and actor, likewise. Ray pickles a value with the name of its class and module, so renaming or moving
 a class is an incompatible change."""
 RENEW = (

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from actors.agents.base import Dialog, TokenUse
 from actors.concurrency import ChangeNotifier
 from actors.messages import Receipt
-from actors.status import ALIVE, NEEDING_ATTENTION, PendingPermission, Status
+from actors.status import ALIVE, NEEDING_ATTENTION, PendingPermission, RateLimit, Status
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +33,8 @@ class InstanceSnapshot:
     """How long its conversation has grown."""
     session_id: str = ""
     """Of the conversation that it is in; empty before the agent has told."""
+    limit: RateLimit | None = None
+    """RATE_LIMITED: at which the last turn failed."""
 
     @property
     def needs_attention(self) -> bool:
