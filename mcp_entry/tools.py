@@ -274,6 +274,19 @@ message, the next task.
 Example: {"instanceId": "spec_1_1_7"}""",
     ),
     Tool(
+        TeamVerbs.limit,
+        "Limit an instance",
+        hints=ACTS_ONCE,
+        text=texts.of_limit,
+        description="""\
+Limit what an instance and all below it may use, or raise that.
+
+At the limit of tokens (without cache reads) they are held after their turns until you raise it. The other limits hold
+for what is started below it. Returns all its limits, and tokens.
+
+Example: {"instanceId": "mgr_1_2", "limits": {"tokens": 2000000}}""",
+    ),
+    Tool(
         TeamVerbs.get_performance,
         "See how the team performs",
         hints=READS,

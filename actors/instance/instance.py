@@ -206,7 +206,7 @@ class AgentSession:
             dialog=state.dialog if state.status in {Status.WAITING_INPUT, Status.STARTING} else None,
             transcript_path=state.transcript_path,
             session_id=state.session_id,
-            limit=state.limit if state.status is Status.RATE_LIMITED else None,
+            limit=state.limit,
             unread=self.observer.conversation.unread,
             tokens=self.observer.conversation.tokens,
             context_tokens=self.observer.conversation.context_tokens,

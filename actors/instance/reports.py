@@ -34,7 +34,7 @@ class InstanceSnapshot:
     session_id: str = ""
     """Of the conversation that it is in; empty before the agent has told."""
     limit: RateLimit | None = None
-    """RATE_LIMITED: at which the last turn failed."""
+    """At which the last turn failed; None once another one has begun."""
 
     @property
     def needs_attention(self) -> bool:

@@ -35,6 +35,7 @@ _COMMANDS: tuple[Callable[..., int | None], ...] = (
     instances.interrupt,
     instances.restart,
     instances.recycle,
+    instances.limit,
     instances.attach,
     instances.terminate,
     team.git,

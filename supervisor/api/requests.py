@@ -27,6 +27,7 @@ from pydantic import (
     StringConstraints,
     ValidationError,
     ValidatorFunctionWrapHandler,
+    WithJsonSchema,
     model_validator,
 )
 from pydantic.alias_generators import to_camel
@@ -143,7 +144,8 @@ def _is_container(annotation: Any) -> bool:
     origin = get_origin(annotation)
     if origin in (Union, UnionType):
         return all(_is_container(each) for each in get_args(annotation) if each is not NoneType)
-    return isinstance(origin, type) and issubclass(origin, (Sequence, Mapping))
+    kind = origin or annotation
+    return isinstance(kind, type) and issubclass(kind, (Sequence, Mapping, BaseModel)) and kind is not str
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +192,20 @@ def _serialize(member: Any, serialize: SerializerFunctionWrapHandler) -> Any:
     return member.given if isinstance(member, Malformed) else serialize(member)
 
 
+class Limits(Request):
+    """What holds for an instance and all below it. What is not given is not limited."""
+
+    instances: int | None = Field(default=None, ge=0, description="Most at once below it.")
+    depth: int | None = Field(default=None, ge=0, description="Levels below it.")
+    models: list[Model] | None = None
+    permission_modes: list[PermissionMode] | None = None
+    tokens: int | None = Field(
+        default=None,
+        ge=1,
+        description="Of itself and all below: at 80 % it is told, at 100 % held until this is raised.",
+    )
+
+
 class SpawnRequest(Request):
     """Start one instance and give it its first message."""
 
@@ -220,6 +236,9 @@ class SpawnRequest(Request):
     )
     env: dict[VariableName, str] = Field(
         default_factory=dict, description="Environment variables, on top of the team's."
+    )
+    limits: Annotated[Limits | None, WithJsonSchema({"type": "object"})] = Field(
+        default=None, description="As for limit."
     )
     request_id: RequestId | None = Field(default=None, description=REQUEST_ID_USE)
 
@@ -395,6 +414,13 @@ class TerminateRequest(OneOrManyRequest):
     """Stop instances for good. Unmerged or uncommitted work stays where it is."""
 
     cascade: bool = Field(default=False, description="Also those that they lead.")
+
+
+class LimitRequest(Request):
+    """Change the limits of an instance. What is not given stays; an empty list lifts."""
+
+    instance_id: InstanceId
+    limits: Limits
 
 
 class RecycleRequest(Request):

@@ -192,6 +192,8 @@ class Tokens(Named):
     output: int = 0
     cache_read: int = 0
     cache_creation: int = 0
+    counted: int | None = Field(default=None, description="with a limit: of all below it too, without cache_read")
+    limit: int | None = None
 
 
 class InstanceInfo(Result):
@@ -267,6 +269,22 @@ class TerminateResult(Result):
     success: bool
     terminated: list[TerminatedInstance]
     still_running: list[str] = Field(default_factory=list, description="those that it led and that go on without it")
+
+
+class LimitsInfo(Named):
+    instances: int | None = None
+    depth: int | None = None
+    models: list[str] | None = None
+    permission_modes: list[str] | None = None
+    tokens: int | None = None
+
+
+class LimitResult(Result):
+    instance_id: str
+    limits: LimitsInfo
+    tokens: Tokens
+    status: Status
+    reason: str | None = Field(default=None, description="why it is held all the same")
 
 
 class RecycleResult(Result):

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 from actors.errors import InvalidRequestError, RefusedError
 from supervisor.api import requests
 from supervisor.api.requests import Malformed, Request, Role
+from supervisor.team.limits import check_given
 from supervisor.team.registry import InstanceRecord, InstanceStage, Member, Registry
 
 MemberT = TypeVar("MemberT", bound=Request)
@@ -43,7 +44,7 @@ class Act(StrEnum):
     SEE = "list or wait for"
     READ = "read"
     SEND = "send to"
-    MANAGE = "end, restart, interrupt, recycle or answer"
+    MANAGE = "end, restart, interrupt, recycle, limit or answer"
     GIT = "use git_batch in the workspace of"
 
 
@@ -92,6 +93,7 @@ _LEADS_CALL = frozenset(
         "terminate",
         "restart",
         "recycle",
+        "limit",
         "git_batch",
         "get_performance",
         "hosts",
@@ -198,6 +200,10 @@ class Access:
                 return self._wait(request, caller)
             case requests.RespondRequest() | requests.InterruptRequest() | requests.RecycleRequest():
                 self._check(caller, Act.MANAGE, [request.instance_id])
+            case requests.LimitRequest():
+                self._check(caller, Act.MANAGE, [request.instance_id])
+                parent_id = self._registry.get(request.instance_id).record.parent_id
+                check_given(request.limits, parent_id, self._registry)
             case requests.TerminateRequest() | requests.RestartRequest():
                 self._check(caller, Act.MANAGE, request.ids)
         return request
@@ -255,6 +261,7 @@ class Access:
                 f"You work in the permission mode {caller.permission_mode}, and nobody below you may ask less: not "
                 f"{mode}. Leave permissionMode out, or choose one that asks as much."
             )
+        check_given(request.limits, parent.instance_id, self._registry)
         return request.model_copy(update={"parent_id": parent.instance_id})
 
 
