@@ -371,9 +371,7 @@ def _verdict(state: InstanceState, now: float) -> tuple[Status, str]:
         return Status.BUSY, beside
     if state.sight.view is ScreenVerdict.NO_BOX and state.sight.looks >= _LOOKS and now - state.sight.since >= UNSEEN_S:
         return Status.WAITING_INPUT, _no_box(state.sight.screen)
-    return Status.RATE_LIMITED if state.limit else Status.READY, state.failure or beside or _no_events(
-        state, now
-    )
+    return Status.RATE_LIMITED if state.limit else Status.READY, state.failure or beside or _no_events(state, now)
 
 
 def _is_at_work(state: InstanceState, now: float) -> bool:

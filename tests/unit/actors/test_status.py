@@ -13,6 +13,7 @@ from actors.status import (
     SETTLE_S,
     UNSEEN_S,
     InstanceState,
+    RateLimit,
     Status,
     decided,
     fold,
@@ -401,3 +402,12 @@ def test_whatever_the_witnesses_say_no_promise_is_broken(steps: list[tuple[Any, 
             assert state.status not in {Status.READY, Status.RATE_LIMITED, Status.BUSY}
         if state.permissions or (state.own is not None and state.own.waiting):
             assert not state.typable
+
+
+def test_a_limit_is_known_with_its_end_until_another_turn_begins() -> None:
+    failed = event(EventKind.TURN_FAILED, text="429", rate_limited=True, resets_at=50.0)
+    limited = Story(PROMPT, failed).state
+    assert limited.limit == RateLimit(at=1.0, resets_at=50.0)
+    assert [limited.limit.holds(now) for now in (49.0, 50.0)] == [True, False]
+    for begins in (PROMPT, STARTED):
+        assert Story(PROMPT, failed, begins).state.limit is None
