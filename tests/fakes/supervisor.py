@@ -301,6 +301,8 @@ class SupervisorRun:
 
     def __init__(self, machine: Machine, records: dict[str, bytes]) -> None:
         self.machine = machine
+        self.records = records
+        """What the store holds."""
         self._dead = False
         ports: Any = MachinePorts(machine)
         host: Any = _Killable(ports, "host", self)
