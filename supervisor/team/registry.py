@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
@@ -63,8 +63,8 @@ class Limits:
     """How many may be there at once, in all levels below it."""
     depth: int | None = None
     """How many levels."""
-    models: Sequence[str] | None = None
-    permission_modes: Sequence[str] | None = None
+    models: tuple[str, ...] | None = None
+    permission_modes: tuple[str, ...] | None = None
     tokens: int | None = None
     """Of itself and all below it together, as ``TokenUse.counted`` counts them; see ``tokens``."""
 

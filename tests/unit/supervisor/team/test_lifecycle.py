@@ -9,7 +9,14 @@ from typing import Any, Unpack
 import pytest
 
 from actors.agents.base import RestartedAgent
-from actors.errors import AgentError, InvalidRequestError, StoreError, UnavailableError, UnknownInstanceError, WrongStateError
+from actors.errors import (
+    AgentError,
+    InvalidRequestError,
+    StoreError,
+    UnavailableError,
+    UnknownInstanceError,
+    WrongStateError,
+)
 from actors.host.load import HostLoad
 from actors.instance.reports import Report
 from actors.status import Status
