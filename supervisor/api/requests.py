@@ -46,7 +46,7 @@ MAX_WAIT_S = 3600.0
 LEAD_WAIT_S = 100.0
 """The default wait: Claude Code moves a call that takes 120 s to the background."""
 LONGEST_WINDOW_S = 86_400
-REQUEST_ID_USE = "Rarely needed: a name for this call; the same call with the same one is done only once."
+REQUEST_ID_USE = "Rarely needed: the same call with the same one is done only once."
 _MEMBER_NAME_CHARACTERS = 500
 
 
@@ -192,18 +192,20 @@ def _serialize(member: Any, serialize: SerializerFunctionWrapHandler) -> Any:
     return member.given if isinstance(member, Malformed) else serialize(member)
 
 
+def _without_default(schema: dict[str, Any]) -> None:
+    schema.pop("default", None)
+
+
 class Limits(Request):
     """What holds for an instance and all below it. What is not given is not limited."""
 
-    instances: int | None = Field(default=None, ge=0, description="Most at once below it.")
-    depth: int | None = Field(default=None, ge=0, description="Levels below it.")
+    instances: int | None = Field(default=None, ge=0, description="at once below it")
+    depth: int | None = Field(default=None, ge=0, description="levels below it")
     models: list[Model] | None = None
-    permission_modes: list[PermissionMode] | None = None
-    tokens: int | None = Field(
-        default=None,
-        ge=1,
-        description="Of itself and all below: at 80 % it is told, at 100 % held until this is raised.",
-    )
+    permission_modes: Annotated[
+        list[PermissionMode] | None, WithJsonSchema({"type": "array", "items": {"type": "string"}})
+    ] = Field(default=None, json_schema_extra=_without_default)
+    tokens: int | None = Field(default=None, ge=1, description="of itself and all below it")
 
 
 class SpawnRequest(Request):
@@ -211,7 +213,7 @@ class SpawnRequest(Request):
 
     role: Role = Field(
         description="What it is told its part is, and who may be its parent: executive, over managers, over "
-        "specialists, who do the work. It gives no rights and no tools."
+        "specialists, who do the work."
     )
     work_dir: DirectoryPath = Field(
         description="Absolute path of the directory to work on, in a git repository unless shared."
@@ -219,7 +221,7 @@ class SpawnRequest(Request):
     context: str = Field(min_length=1, description="The first message: the whole task.")
     parent_id: InstanceId | None = Field(
         default=None,
-        description="Id of the instance above this one; default: you. It orders the team; it moves no messages.",
+        description="Id of the instance above this one; default: you.",
     )
     workspace_mode: WorkspaceMode = Field(
         default="isolated", description="A git worktree on a branch of its own, or workDir itself."
@@ -238,7 +240,7 @@ class SpawnRequest(Request):
         default_factory=dict, description="Environment variables, on top of the team's."
     )
     limits: Annotated[Limits | None, WithJsonSchema({"type": "object"})] = Field(
-        default=None, description="As for limit."
+        default=None, description="As for limit.", json_schema_extra=_without_default
     )
     request_id: RequestId | None = Field(default=None, description=REQUEST_ID_USE)
 
@@ -490,9 +492,7 @@ class StatusRequest(Request):
 class GetPerformanceRequest(Request):
     """See how the team performs and what would help."""
 
-    window_seconds: float = Field(
-        default=300.0, ge=10, le=LONGEST_WINDOW_S, description="How far back counts, times and history reach."
-    )
+    window_seconds: float = Field(default=300.0, ge=10, le=LONGEST_WINDOW_S, description="How far back.")
 
 
 class OptimizeSettingsRequest(Request):

@@ -79,9 +79,7 @@ class SpawnResult(Result):
     working_directory: str
     branch: str | None
     status: Status
-    reason: str | None = Field(
-        default=None, description="what keeps its first message back; it goes on by itself once that is answered"
-    )
+    reason: str | None = Field(default=None, description="what keeps its first message back")
     notes: list[str] = Field(default_factory=list, description="what to heed, such as uncommitted changes")
     from_pool: bool = Field(default=False, description="it was ready before")
 
@@ -224,7 +222,7 @@ class InstanceInfo(Result):
 class ListResult(Result):
     needs_attention: list[str] = Field(description="ids")
     counts: dict[str, int] = Field(description="instances by status")
-    instances: list[InstanceInfo] = Field(description="those that need attention first, then by age")
+    instances: list[InstanceInfo]
     brief: bool | None = Field(default=None, description="name some by instanceIds to see all of them")
     left_out: int | None = Field(default=None, description="instances not shown for length: narrow it")
     not_shown: int = Field(default=0, description="terminated ones")
@@ -282,8 +280,7 @@ class LimitsInfo(Named):
 class LimitResult(Result):
     instance_id: str
     limits: LimitsInfo
-    tokens: Tokens
-    status: Status
+    tokens: Tokens = Field(description="as in list")
     reason: str | None = Field(default=None, description="why it is held all the same")
 
 
@@ -595,7 +592,7 @@ class GetPerformanceResult(Result):
 
 class OptimizeSettingsResult(Result):
     success: bool = True
-    old_settings: TunedSettings
+    old_settings: TunedSettings = Field(description="as newSettings")
     new_settings: TunedSettings
 
 

@@ -83,7 +83,6 @@ class TokenLimits:
             instance_id=record.instance_id,
             limits=views.limits_info(record.limits),
             tokens=views.tokens(member),
-            status=member.status,
             reason=member.hold or None,
         )
 

@@ -275,7 +275,6 @@ REPLIES: dict[str, Reply] = {
         instance_id="spec_1_1_1",
         limits=results.LimitsInfo(tokens=2000, models=["opus"]),
         tokens=results.Tokens(input=10, counted=1000, limit=2000),
-        status=Status.READY,
     ),
     "prewarm_resources": results.PrewarmResult(success=True, work_dir="/src", instances=3, worktrees=0),
     "optimize_settings": results.OptimizeSettingsResult(old_settings=tuned(), new_settings=tuned(spawns=10)),
