@@ -114,7 +114,7 @@ It is typed as text, never run as a command, never typed into a dialog. A busy i
 ends. Returns that it was accepted; with wait true, its fate: exact, or changes that Claude Code made in it.
 
 status: accepted = on its way. submitted = in the conversation (no answer yet: wait, then read). blocked = held;
-reason says why and how to free it. unconfirmed = typed without proof: read before you send it again. failed: see reason.
+reason says why and how to free it. unconfirmed = typed without proof: read before you send again. failed: see reason.
 
 Example: {"instanceId": "spec_1_1_7", "message": "Also cover the empty cart.", "wait": true}""",
     ),
