@@ -122,16 +122,20 @@ class Batching:
         self._tell_soon(instance_id)
 
     async def tell(self, instance_id: str, port: Instance) -> None:
-        """Tells one instance; when it cannot be reached it is told later."""
-        limits, hold = self.limits, self.hold_of(instance_id)
-        try:
-            await port.tune(limits, hold)
-        except PhalanxError as error:
-            logger.info("%s learns how to batch later: %s", instance_id, error)
-            self._behind.add(instance_id)
-            return
-        if (limits, hold) == (self.limits, self.hold_of(instance_id)):
-            self._behind.discard(instance_id)
+        """Tells one instance; when it cannot be reached it is told later.
+
+        Calls may overtake each other: what has changed during one is told after it.
+        """
+        told = None
+        while told != (now := (self.limits, self.hold_of(instance_id))):
+            try:
+                await port.tune(*now)
+            except PhalanxError as error:
+                logger.info("%s learns how to batch later: %s", instance_id, error)
+                self._behind.add(instance_id)
+                return
+            told = now
+        self._behind.discard(instance_id)
 
     def reachable(self, instance_id: str) -> None:
         """The instance answers: it is told now what it could not be told before."""

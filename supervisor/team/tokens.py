@@ -11,6 +11,7 @@ before the first message after a crash. Adding up costs as much as there are lev
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from itertools import chain
 
@@ -42,6 +43,7 @@ class TokenLimits:
         self._being_told: set[tuple[str, int]] = set()
         self._held_by: dict[str, _UsedUp] = {}
         """By instance."""
+        self._changing = asyncio.Lock()
         team.subscribe_reports(self.reported)
 
     @property
@@ -75,9 +77,10 @@ class TokenLimits:
     async def limit(self, request: requests.LimitRequest, caller: Caller) -> results.LimitResult:
         """Raises ``StoreError``; then the limits are as they were."""
         member = self._team.registry.get(request.instance_id)
-        limits = member.record.limits.changed(request.limits)
-        told = min(member.record.limit_told, _told_at(_percent_of(member.total, limits.tokens)))
-        record = await self._team.save(request.instance_id, limits=limits, limit_told=told)
+        async with self._changing:  # two calls may each change a part
+            limits = member.record.limits.changed(request.limits)
+            told = min(member.record.limit_told, _told_at(_percent_of(member.total, limits.tokens)))
+            record = await self._team.save(request.instance_id, limits=limits, limit_told=told)
         self._judge(member)
         return results.LimitResult(
             instance_id=record.instance_id,
@@ -138,7 +141,7 @@ class TokenLimits:
         words = self._used_up(member) if percent >= 100 else self._near(member)
         try:
             await self._publish("limit_reached", instance_id, words)
-            if percent > member.record.limit_told:
+            if member.record.limit_told < percent <= self._percent(member):  # it may have been raised meanwhile
                 await self._team.save(instance_id, limit_told=percent)
         finally:
             self._being_told.discard((instance_id, percent))
