@@ -14,7 +14,7 @@ import zoneinfo
 
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _DATE = rf"(?P<month>{'|'.join(_MONTHS)})[a-z]* (?P<day>\d{{1,2}})(?:, (?P<year>\d{{4}}))?"
-_HOUR = r"(?P<hour>\d{1,2})(?::(?P<minute>\d\d))? ?(?P<half>[ap])\.?m\b"
+_HOUR = r"(?P<hour>1[0-2]|0?[1-9])(?::(?P<minute>\d\d))? ?(?P<half>[ap])\.?m\b"
 _RESETS = re.compile(rf"\bresets (?:{_DATE},? ?)?(?:at )?(?:{_HOUR})?(?: \((?P<zone>[^)]+)\))?", re.IGNORECASE)
 _STAMP = re.compile(r"\blimit reached\|(\d{10})\b")
 UNTOLD_S = 60.0

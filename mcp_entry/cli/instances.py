@@ -204,7 +204,7 @@ def limit(
         list[str] | None, typer.Option("--model", help="Only this one may be started below it; may be repeated.")
     ] = None,
     modes: Annotated[
-        list[PermissionMode] | None, typer.Option("--permissions", help="Likewise: only this permission mode.")
+        list[str] | None, typer.Option("--permissions", help="Likewise: only this permission mode.")
     ] = None,
 ) -> None:
     """Limit what an instance and all below it may use, or raise that."""
