@@ -39,6 +39,7 @@ monotonic clock.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -95,6 +96,25 @@ class PendingPermission:
     """A dialog appeared while it waited; once that is gone, a person may have answered it."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RateLimit:
+    """A limit of the account at which the last turn failed. In seconds since the epoch."""
+
+    at: float
+    """When the turn failed."""
+    resets_at: float = 0.0
+    """0: the agent did not say."""
+
+    def holds(self, now: float) -> bool:
+        """Whether a turn would only fail again."""
+        return now < self.resets_at
+
+    @property
+    def in_words(self) -> str:
+        until = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(self.resets_at))
+        return f"the limit of its account is reached, and resets at {until}: until then nothing is typed"
+
+
 class TurnState(StrEnum):
     NONE = "none"
     UNDER_WAY = "under way"
@@ -145,7 +165,8 @@ class InstanceState:
     """Of the whole answer."""
     failure: str = ""
     """Why the last turn failed."""
-    rate_limited: bool = False
+    limit: RateLimit | None = None
+    """The last turn failed at it."""
     heard_at: float = 0.0
     """When the last event was processed."""
     has_events: bool = False
@@ -188,7 +209,7 @@ def fold(state: InstanceState, event: AgentEvent, now: float) -> InstanceState:
     match event.kind:
         case EventKind.PROMPT_SUBMITTED:
             ahead = state.prompt_is_ahead or (state.turn is TurnState.UNDER_WAY and state.status not in IDLE)
-            state = replace(state, turn=TurnState.UNDER_WAY, prompt_is_ahead=ahead, failure="", rate_limited=False)
+            state = replace(state, turn=TurnState.UNDER_WAY, prompt_is_ahead=ahead, failure="", limit=None)
             state = _without_answer(state, event.at)
         case EventKind.TOOL_USED:
             state = _after_tool(state, event)
@@ -207,7 +228,7 @@ def fold(state: InstanceState, event: AgentEvent, now: float) -> InstanceState:
             state = replace(state, session_id=event.session_id)
             if event.source != "compact":  # a compaction happens within a turn
                 state = _between_turns(state, TurnState.NONE)
-                state = replace(state, failure="", rate_limited=False, in_background=False)
+                state = replace(state, failure="", limit=None, in_background=False)
         case EventKind.ATTENTION | EventKind.SESSION_ENDED:
             pass
     return weighed(state, now)
@@ -229,7 +250,7 @@ def _after_turn(state: InstanceState, event: AgentEvent) -> InstanceState:
         answer_characters=len(answer),
         in_background=event.in_background,
         failure=f"the last turn failed: {event.text}" if failed else "",
-        rate_limited=failed and event.rate_limited,
+        limit=RateLimit(at=event.at, resets_at=event.resets_at) if failed and event.rate_limited else None,
         permissions=tuple(asked for asked in state.permissions if asked.subagent),
     )
 
@@ -368,9 +389,7 @@ def _verdict(state: InstanceState, now: float) -> tuple[Status, str]:
         return Status.BUSY, beside
     if state.sight.view is ScreenVerdict.NO_BOX and state.sight.looks >= _LOOKS and now - state.sight.since >= UNSEEN_S:
         return Status.WAITING_INPUT, _no_box(state.sight.screen)
-    return Status.RATE_LIMITED if state.rate_limited else Status.READY, state.failure or beside or _no_events(
-        state, now
-    )
+    return Status.RATE_LIMITED if state.limit else Status.READY, state.failure or beside or _no_events(state, now)
 
 
 def _is_at_work(state: InstanceState, now: float) -> bool:

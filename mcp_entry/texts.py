@@ -151,6 +151,14 @@ def of_recycle(result: results.RecycleResult) -> str:
     return f"{result.instance_id} goes on with a fresh conversation and is {result.status}. It knows:\n{result.summary}"
 
 
+def of_limit(result: results.LimitResult) -> str:
+    limits = result.limits.model_dump(by_alias=True, exclude_none=True)
+    words = (f"{name} {', '.join(value) if isinstance(value, list) else value}" for name, value in limits.items())
+    used = f" {result.tokens.counted} tokens are used." if result.tokens.counted is not None else ""
+    held = f" It is held: {result.reason}" if result.reason else ""
+    return f"Limits of {result.instance_id}: {'; '.join(words) or 'none'}.{used}{held}"
+
+
 def of_restart(result: results.RestartsResult) -> str:
     if result.restarted is None:
         return _restarted(result)

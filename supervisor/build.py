@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import cast
 
@@ -42,8 +43,12 @@ from supervisor.team.access import Access
 from supervisor.team.adoption import Adopter, Batching
 from supervisor.team.lifecycle import AutoRestart, Lifecycle
 from supervisor.team.queries import Queries
+from supervisor.team.rate_limits import RateLimits
 from supervisor.team.recycling import ContextRecycler
 from supervisor.team.team import Team
+from supervisor.team.tokens import TokenLimits
+
+logger = logging.getLogger(__name__)
 
 
 def build_supervisor(
@@ -87,7 +92,12 @@ def build_supervisor(
     rollback = SpawnRollback(team, host, factory)
     own = scheduler.own if scheduler else ""
     work_dirs = WorkDirPolicy(home, Path.home(), settings.allowed_work_dirs, host=own)
-    lifecycle = Lifecycle(team, host, factory, adopter, memory, scheduler, settings.spawn_timeout_s)
+    allow_bypass = settings.allow_bypass_permissions
+    lifecycle = Lifecycle(
+        team, host, factory, adopter, memory, scheduler, settings.spawn_timeout_s, allow_bypass=allow_bypass
+    )
+    tokens = TokenLimits(team, batching, team.publish)
+    rate_limits = RateLimits(team, continues=settings.continue_after_rate_limit)
 
     placement = SparePlacement(host, memory, scheduler)
     pools = Pools(
@@ -98,7 +108,17 @@ def build_supervisor(
         live_settings,
         OrderBook(PreservingStore(fenced, team.unreadable), this_boot()),
         actors=ActorMaker(factory),
-        agents=AgentMaker(home, host, team, adopter, rollback, memory, placement, settings.spawn_timeout_s),
+        agents=AgentMaker(
+            home,
+            host,
+            team,
+            adopter,
+            rollback,
+            memory,
+            placement,
+            settings.spawn_timeout_s,
+            allow_bypass=allow_bypass,
+        ),
         worktrees=WorktreeMaker(host, team, placement),
         cleaner=StaleSpareCleaner(team, placement),
         work_dirs=work_dirs,
@@ -115,9 +135,11 @@ def build_supervisor(
         memory,
         scheduler,
         work_dirs,
+        tokens,
+        rate_limits,
         default_agent=settings.agent,
         timeout_s=settings.spawn_timeout_s,
-        allow_bypass=settings.allow_bypass_permissions,
+        allow_bypass=allow_bypass,
     )
 
     auto_restart = AutoRestart(team, lifecycle, permits, settings.resume_limit)
@@ -192,6 +214,9 @@ def build_supervisor(
         notifier=notifier,
         recovery=Recovery(team, host, factory, scheduler, adopter, rollback, lifecycle, pools.actors),
         services=(
+            # First: who is held is known before any agent is followed.
+            tokens,
+            rate_limits,
             git,
             merging,
             GcService(team, GarbageCollector(home, team, host, lifecycle)),

@@ -9,7 +9,7 @@ it and the instance, which owns the running agent, follows it. ``Agent`` says wh
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -143,6 +143,8 @@ class AgentEvent:
     """PROMPT_SUBMITTED: the exact prompt. TURN_ENDED: the answer. TURN_FAILED, ATTENTION, SESSION_ENDED: the reason."""
     rate_limited: bool = False
     """TURN_FAILED: the reason is a rate or usage limit."""
+    resets_at: float = 0.0
+    """TURN_FAILED: when that limit ends, in seconds since the epoch; 0 where it is not told."""
     tool: str = ""
     tool_input: Mapping[str, Any] = field(default_factory=dict)
     slimmed: bool = False
@@ -190,6 +192,37 @@ class TokenUse:
     output_tokens: int = 0
     cache_read_tokens: int = 0
     cache_creation_tokens: int = 0
+
+    @property
+    def counted(self) -> int:
+        """What counts against a limit: all that was new. Each request reads the conversation before it from the cache
+        again, at a tenth of the price, so that counting this too would measure how often an agent asks."""
+        return self.input_tokens + self.output_tokens + self.cache_creation_tokens
+
+    def plus(self, other: TokenUse) -> TokenUse:
+        return TokenUse(
+            input_tokens=self.input_tokens + other.input_tokens,
+            output_tokens=self.output_tokens + other.output_tokens,
+            cache_read_tokens=self.cache_read_tokens + other.cache_read_tokens,
+            cache_creation_tokens=self.cache_creation_tokens + other.cache_creation_tokens,
+        )
+
+    def minus(self, other: TokenUse) -> TokenUse:
+        return TokenUse(
+            input_tokens=self.input_tokens - other.input_tokens,
+            output_tokens=self.output_tokens - other.output_tokens,
+            cache_read_tokens=self.cache_read_tokens - other.cache_read_tokens,
+            cache_creation_tokens=self.cache_creation_tokens - other.cache_creation_tokens,
+        )
+
+    def at_least(self, other: TokenUse) -> TokenUse:
+        """Of each number the larger one."""
+        return TokenUse(
+            input_tokens=max(self.input_tokens, other.input_tokens),
+            output_tokens=max(self.output_tokens, other.output_tokens),
+            cache_read_tokens=max(self.cache_read_tokens, other.cache_read_tokens),
+            cache_creation_tokens=max(self.cache_creation_tokens, other.cache_creation_tokens),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -377,6 +410,16 @@ class Agent(Protocol):
     def read_transcript(self, line: bytes) -> tuple[ConversationItem, ...]:
         """One line of the transcript. Raises ``ValueError`` for a torn line."""
         ...
+
+    def subagent_transcripts(self, transcript: Path) -> Iterable[Path]:
+        """Files in which subagents of this conversation write their own, for the tokens that they use. They are read
+        by ``read_usage``."""
+        return ()
+
+    def read_usage(self, line: bytes) -> tuple[str, TokenUse] | None:
+        """The id of an answer and its tokens, from one line of a subagent's transcript. Raises ``ValueError`` for a
+        torn line."""
+        return None
 
     def read_screen(self, styled: str) -> Screen:
         """``styled`` is the visible pane as ``Pane.look`` gives it: with SGR sequences, and the cursor at the end.

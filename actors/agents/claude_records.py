@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from actors.agents.base import (
     ReportedStatus,
     TokenUse,
 )
+from actors.agents.claude_limits import reset_at
 from actors.agents.claude_screen import read_screen, scrubbed
 from actors.agents.permissions import decision_text
 from actors.tmux.pane import Key
@@ -83,12 +84,16 @@ def read_event(line: bytes) -> AgentEvent | None:
     kind = EVENT_KINDS.get(_text(data, "hook_event_name"))
     if kind is None or data.get("notification_type") in _NOBODY_IS_NEEDED:
         return None
+    at = float(data.get("phalanx_at", 0.0))
+    text = next((text for key in _TEXT_KEYS.get(kind, ()) if (text := _text(data, key))), "")
+    rate_limited = kind is EventKind.TURN_FAILED and data.get("error") == "rate_limit"
     return AgentEvent(
         kind=kind,
-        at=float(data.get("phalanx_at", 0.0)),
+        at=at,
         session_id=_text(data, "session_id"),
-        text=next((text for key in _TEXT_KEYS.get(kind, ()) if (text := _text(data, key))), ""),
-        rate_limited=kind is EventKind.TURN_FAILED and data.get("error") == "rate_limit",
+        text=text,
+        rate_limited=rate_limited,
+        resets_at=reset_at(f"{text}\n{_text(data, 'error_details')}", at) if rate_limited else 0.0,
         tool=_text(data, "tool_name"),
         tool_input=_mapping(data, "tool_input"),
         slimmed=data.get("phalanx_slimmed") is True,
@@ -205,6 +210,20 @@ def _tokens(usage: object) -> TokenUse | None:
     )
 
 
+def subagent_transcripts(transcript: Path) -> Iterable[Path]:
+    """See ``Agent.subagent_transcripts``."""
+    directory = transcript.with_suffix("") / "subagents"
+    return sorted(directory.rglob("agent-*.jsonl")) if directory.is_dir() else ()
+
+
+def read_usage(line: bytes) -> tuple[str, TokenUse] | None:
+    """See ``Agent.read_usage``."""
+    data = _parse(line)
+    message = _mapping(data, "message")
+    tokens = _tokens(message.get("usage")) if data.get("type") == "assistant" else None
+    return (_text(message, "id"), tokens) if tokens else None
+
+
 class StatusFile:
     """Claude Code's own status file, of one process. Reading is cheap while the file does not change: one ``stat``.
 
@@ -294,6 +313,8 @@ class ClaudeRecords(Agent):
 
     read_event = staticmethod(read_event)
     read_transcript = staticmethod(read_transcript)
+    subagent_transcripts = staticmethod(subagent_transcripts)
+    read_usage = staticmethod(read_usage)
     read_screen = staticmethod(read_screen)
     scrub_screen = staticmethod(scrubbed)
     status_file = staticmethod(StatusFile)

@@ -110,7 +110,10 @@ class _HostServer(Host):
         home = Home(Path(home_root))
         if leader is not None:
             prepare_home(home, leader)
-        self._begin: Callable[[Mapping[str, str]], None] = partial(super().__init__, home, catalog)
+        self._team_endpoint = TeamEndpoint(home)
+        self._begin: Callable[[Mapping[str, str]], None] = partial(
+            super().__init__, home, catalog, endpoint=self._team_endpoint
+        )
         if UMASK_MARK in os.environ:
             os.umask(int(os.environ[UMASK_MARK], 8))
         self._lacks_environment = False
@@ -121,8 +124,7 @@ class _HostServer(Host):
             self._lacks_environment = True
             self._begin({name: os.environ[name] for name in _FALLBACK_VARIABLES if name in os.environ})
         self._relay = None if leader is None else await _start_relay(home, leader.address)
-        self._endpoint = TeamEndpoint(home)
-        self._endpoint.begin()
+        self._team_endpoint.begin()
         self._git_server = GitServer(home.git_socket, {"read": self.git_read, "write": self.git_write})
         if leader is None:
             await _start_git(self._git_server)
@@ -134,7 +136,7 @@ class _HostServer(Host):
     async def release(self) -> None:
         """Also ends endpoint and relay: then this machine belongs to no team."""
         await super().release()
-        await self._endpoint.end()
+        await self._team_endpoint.end()
         await self._git_server.stop()
         if self._relay is not None:
             self._home.leader_file.unlink(missing_ok=True)

@@ -61,6 +61,8 @@ _TYPING_S = 5.0
 """Attaching counts as a key, and a pause in which the message goes comes soon for most."""
 
 _LAST_WORDS_S = 0.5
+_CLOCK_LOOK_S = 60.0
+"""The end of a limit is a time of day, which somebody may set or a machine sleep through."""
 
 PATIENCE_S = 20.0
 """Longest wait for the proof of what was entered."""
@@ -114,6 +116,8 @@ class Deliverer:
         self.typing = asyncio.Lock()
         """Held while keys go to the pane, so that no two key sequences mix."""
         self.inbox = Inbox(limits)
+        self.hold = ""
+        """Why no batch may be begun, in words; empty while one may."""
         self.batches = 0
         self.delivered = 0
 
@@ -205,15 +209,20 @@ class Deliverer:
         if self._unfinished is not None:
             return 0.0
         due_at = self.inbox.due_at()
-        if due_at is None or not self._observer.state.typable:
+        if due_at is None or self.hold or not self._observer.state.typable:
             return None
+        limit, now = self._observer.state.limit, time.time()
+        if limit is not None and limit.holds(now):
+            return min(limit.resets_at - now, _CLOCK_LOOK_S)
         return max(due_at, self._gate.retry_at) - time.monotonic()
 
     def _held_because(self) -> str:
         """Why what is queued needs a decision of somebody; empty when it only waits for the end of a turn."""
         if not self._observer.state.typable:
             self._unsafe = ""
-        return asks_for_permission(self._observer.state) or self._unsafe
+        limit = self._observer.state.limit
+        limited = limit.in_words if limit is not None and limit.holds(time.time()) else ""
+        return asks_for_permission(self._observer.state) or self.hold or limited or self._unsafe
 
     async def _deliver_if_safe(self) -> None:
         """Delivers the next batch, which is due, if typing is safe now; otherwise notes why it is not."""

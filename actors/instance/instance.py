@@ -60,6 +60,8 @@ class InstanceConfig:
     """When its agent fails it is started again: messages that wait then are kept for that."""
     lease_s: float = 0.0
     """How long it may type without having been asked by the supervisor; see ``deliverer.Lease``."""
+    hold: str = ""
+    """Why nothing may be typed for now, in words; see ``Instance.tune``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,6 +134,7 @@ class AgentSession:
             ReceiptLog(journal, _life_name(found, journal), self._receipt, self.observer.evidence),
             lease,
         )
+        self.deliverer.hold = config.hold
         self._log = log
         self._began_at = time.monotonic()
         self._on_fault: Fault | None = on_fault
@@ -162,6 +165,12 @@ class AgentSession:
             task = asyncio.create_task(work)
             task.add_done_callback(self._check)
             self._tasks.append(task)
+
+    def tune(self, limits: BatchLimits, hold: str) -> None:
+        """See ``Instance.tune``."""
+        self.deliverer.inbox.limits = limits
+        self.deliverer.hold = hold
+        self.changes.announce()
 
     async def end(self) -> None:
         self._on_fault = None
@@ -197,6 +206,7 @@ class AgentSession:
             dialog=state.dialog if state.status in {Status.WAITING_INPUT, Status.STARTING} else None,
             transcript_path=state.transcript_path,
             session_id=state.session_id,
+            limit=state.limit,
             unread=self.observer.conversation.unread,
             tokens=self.observer.conversation.tokens,
             context_tokens=self.observer.conversation.context_tokens,
@@ -292,6 +302,8 @@ class Instance:
         async with self._adopting:
             if self._current is None or not self._current.follows(pane_id, pid):
                 await self._take_over(pane_id, pid)
+            else:
+                self._current.tune(config.limits, config.hold)
         return self._log.incarnation
 
     async def _take_over(self, pane_id: str, pid: int) -> None:
@@ -358,13 +370,15 @@ class Instance:
             self._not_taken_over.over()
 
     @remote(timeout_s=CALL_S)
-    async def tune(self, limits: BatchLimits) -> None:
-        """From now on batches are formed by these; what is queued already, too."""
+    async def tune(self, limits: BatchLimits, hold: str = "") -> None:
+        """From now on batches are formed by these limits, also of what is queued already.
+
+        ``hold``: why none is begun for now, in words; empty: they are. A turn that is under way goes on.
+        """
         self._check_adopted()
-        self._config = replace(self._config, limits=limits)
+        self._config = replace(self._config, limits=limits, hold=hold)
         if self._current is not None:
-            self._current.deliverer.inbox.limits = limits
-            self._current.changes.announce()
+            self._current.tune(limits, hold)
 
     @remote(timeout_s=CALL_S)
     async def deliver(self, messages: Sequence[Message]) -> None:

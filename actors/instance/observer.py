@@ -337,6 +337,7 @@ class Observer:
             self._unread.over()
         if found:
             self.conversation.follow()
+            self.conversation.follow_subagents()
             self._changes.announce()
 
     def _absorb_line(self, line: bytes) -> None:
@@ -409,6 +410,7 @@ class Observer:
         """The agent has ended; ``reason`` says why where its pane cannot. Takes in what it told before."""
         self.read_spool()
         self.conversation.follow()  # the file of a program that has ended tells nothing
+        self.conversation.follow_subagents()
         if not self.ending and not reason:
             reason = await self._last_words()
         self.change(on_exit(self.state, asked=self.ending, reason="" if self.ending else reason))

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from actors.agents.base import Dialog, TokenUse
 from actors.concurrency import ChangeNotifier
 from actors.messages import Receipt
-from actors.status import ALIVE, NEEDING_ATTENTION, PendingPermission, Status
+from actors.status import ALIVE, NEEDING_ATTENTION, PendingPermission, RateLimit, Status
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +40,8 @@ class InstanceSnapshot:
     """Head of the answer that ended the last turn; empty while there is none."""
     answer_characters: int = 0
     """Of the whole answer."""
+    limit: RateLimit | None = None
+    """At which the last turn failed; None once another one has begun."""
 
     @property
     def needs_attention(self) -> bool:

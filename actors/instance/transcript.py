@@ -11,6 +11,7 @@ import json
 import logging
 import zlib
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,8 @@ from actors.agents.base import Agent, ConversationItem, EntryKind, TokenUse
 from actors.backoff import LastingProblem
 from actors.errors import InvalidRequestError
 from actors.files import replace_file
-from actors.instance.evidence import DeliveryEvidence, RecentMap
+from actors.instance.evidence import DeliveryEvidence
+from actors.instance.tokens import TokenCounter
 
 logger = logging.getLogger(__name__)
 
@@ -38,9 +40,6 @@ _LATEST_BYTES = 2_000_000
 
 _PIECE_BYTES = 1 << 22
 
-_ANSWER_IDS = 100
-"""The lines of one answer stand close together; only they carry the same count of tokens again."""
-
 
 class Conversation:
     """Follows one transcript: tokens, unread answers, proofs of delivery. ``follow`` blocks: call it only on news."""
@@ -56,8 +55,8 @@ class Conversation:
         self._read_mark = directory / MARK_NAME
         self._tail: FileTail | None = None
         self._trouble = LastingProblem(logger, "the transcript cannot be read, which is tried again")
-        self._counted = RecentMap[str, None](_ANSWER_IDS)
-        self.tokens = TokenUse()
+        self._counter = TokenCounter()
+        self._subagents: dict[Path, FileTail] = {}
         self.context_tokens = 0
         """What the latest request to the model held, with its answer: how long the conversation has grown."""
         self.answers = 0
@@ -71,6 +70,7 @@ class Conversation:
         """Begin to follow this transcript after the end of the one before; no-op if it is followed already."""
         if path and (self._tail is None or self._tail.path != Path(path)):
             self.follow()
+            self.follow_subagents()
             self._tail = FileTail(Path(path))
             self.answers = 0
             self._answers_read = self._marked_as_read(self._tail.path)
@@ -115,17 +115,31 @@ class Conversation:
         if entry.kind is EntryKind.ANSWER:
             self.answers += 1
             self.last_answer = entry.text
-        if entry.tokens and entry.answer_id not in self._counted:
-            self._counted[entry.answer_id] = None
-            used = entry.tokens
-            held = used.input_tokens + used.cache_read_tokens + used.cache_creation_tokens
-            self.context_tokens = held + used.output_tokens
-            self.tokens = TokenUse(
-                input_tokens=self.tokens.input_tokens + used.input_tokens,
-                output_tokens=self.tokens.output_tokens + used.output_tokens,
-                cache_read_tokens=self.tokens.cache_read_tokens + used.cache_read_tokens,
-                cache_creation_tokens=self.tokens.cache_creation_tokens + used.cache_creation_tokens,
-            )
+        if entry.tokens:
+            self._counter.count(entry.answer_id, entry.tokens)
+            self.context_tokens = entry.tokens.counted + entry.tokens.cache_read_tokens
+
+    @property
+    def tokens(self) -> TokenUse:
+        """Of all conversations so far, with those of subagents."""
+        return self._counter.total
+
+    def follow_subagents(self) -> None:
+        """Takes in what they have used by now."""
+        if self._tail is None:
+            return
+        try:
+            for path in self._agent.subagent_transcripts(self._tail.path):
+                for lines in self._subagents.setdefault(path, FileTail(path)).pieces():
+                    for line in lines:
+                        self._count_line(line)
+        except OSError as error:
+            self._trouble.met(error)
+
+    def _count_line(self, line: bytes) -> None:
+        with suppress(ValueError):  # torn by a crash of the agent
+            if (used := self._agent.read_usage(line)) is not None:
+                self._counter.count(*used)
 
     @property
     def unread(self) -> int:

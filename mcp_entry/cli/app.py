@@ -37,6 +37,7 @@ _COMMANDS: tuple[Callable[..., int | None], ...] = (
     instances.interrupt,
     instances.restart,
     instances.recycle,
+    instances.limit,
     instances.attach,
     instances.terminate,
     instances.merge,

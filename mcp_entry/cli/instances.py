@@ -209,6 +209,28 @@ def recycle(team: CliSession, instance_id: InstanceArgument) -> None:
     team.ask_and_show(TeamVerbs.recycle, "asking for a summary", texts.of_recycle)
 
 
+def limit(
+    team: CliSession,
+    instance_id: InstanceArgument,
+    *,
+    tokens: Annotated[int | None, typer.Option(min=1, help="Of itself and all below it together.")] = None,
+    instances: Annotated[int | None, typer.Option(min=0, help="Most at once below it.")] = None,
+    depth: Annotated[int | None, typer.Option(min=0, help="Levels below it.")] = None,
+    models: Annotated[
+        list[str] | None, typer.Option("--model", help="Only this one may be started below it; may be repeated.")
+    ] = None,
+    modes: Annotated[
+        list[str] | None, typer.Option("--permissions", help="Likewise: only this permission mode.")
+    ] = None,
+) -> None:
+    """Limit what an instance and all below it may use, or raise that."""
+    given = {"tokens": tokens, "instances": instances, "depth": depth, "models": models, "permissionModes": modes}
+    limits = {name: value for name, value in given.items() if value not in (None, [])}
+    if not limits:
+        raise InvalidRequestError("Say what to limit: --tokens, --instances, --depth, --model or --permissions.")
+    team.ask_and_show(TeamVerbs.limit, "limiting", texts.of_limit, limits=limits)
+
+
 def attach(team: CliSession, instance_id: InstanceArgument) -> None:
     """Go into an instance's terminal; Ctrl-b d comes back. With --json only say the command."""
     found = _to_attach_to(team, instance_id)

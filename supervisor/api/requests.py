@@ -50,7 +50,7 @@ MAX_WAIT_S = 3600.0
 LEAD_WAIT_S = 100.0
 """The default wait: Claude Code moves a call that takes 120 s to the background."""
 LONGEST_WINDOW_S = 86_400
-REQUEST_ID_USE = "Rarely needed: a name for this call; the same call with the same one is done only once."
+REQUEST_ID_USE = "Rarely needed: the same call with the same one is done only once."
 _MEMBER_NAME_CHARACTERS = 500
 _SERVER = re.compile(r"[A-Za-z0-9_-]{1,100}")
 """Claude Code takes no other names of servers in its settings."""
@@ -181,7 +181,8 @@ def _is_container(annotation: Any) -> bool:
     if origin in (Union, UnionType):
         others = [each for each in get_args(annotation) if each is not NoneType and get_origin(each) is not Literal]
         return bool(others) and all(map(_is_container, others))
-    return isinstance(origin, type) and issubclass(origin, (Sequence, Mapping))
+    kind = origin or annotation
+    return isinstance(kind, type) and issubclass(kind, (Sequence, Mapping, BaseModel)) and kind is not str
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,6 +229,22 @@ def _serialize(member: Any, serialize: SerializerFunctionWrapHandler) -> Any:
     return member.given if isinstance(member, Malformed) else serialize(member)
 
 
+def _without_default(schema: dict[str, Any]) -> None:
+    schema.pop("default", None)
+
+
+class Limits(Request):
+    """What holds for an instance and all below it. What is not given is not limited."""
+
+    instances: int | None = Field(default=None, ge=0, description="at once below it")
+    depth: int | None = Field(default=None, ge=0, description="levels below it")
+    models: list[Model] | None = None
+    permission_modes: Annotated[
+        list[PermissionMode] | None, WithJsonSchema({"type": "array", "items": {"type": "string"}})
+    ] = Field(default=None, json_schema_extra=_without_default)
+    tokens: int | None = Field(default=None, ge=1, description="of itself and all below it")
+
+
 class SpawnRequest(Request):
     """Start one instance and give it its first message."""
 
@@ -263,6 +280,9 @@ class SpawnRequest(Request):
         default_factory=dict, description="Environment variables, on top of the team's."
     )
     mcp_servers: McpServers = Field(default="all", description="all, none or names of the user's own.")
+    limits: Annotated[Limits | None, WithJsonSchema({"type": "object"})] = Field(
+        default=None, description="As for limit.", json_schema_extra=_without_default
+    )
     request_id: RequestId | None = Field(default=None, description=REQUEST_ID_USE)
 
     @model_validator(mode="after")
@@ -450,6 +470,13 @@ class TerminateRequest(OneOrManyRequest):
     cascade: bool = Field(default=False, description="Also those that they lead.")
 
 
+class LimitRequest(Request):
+    """Change the limits of an instance. What is not given stays; an empty list lifts."""
+
+    instance_id: InstanceId
+    limits: Limits
+
+
 class RecycleRequest(Request):
     """Let a fresh conversation go on in place of an instance's long one, with a summary, on the same branch."""
 
@@ -549,9 +576,7 @@ class IdentifyRequest(Request):
 class GetPerformanceRequest(Request):
     """See how the team performs and what would help."""
 
-    window_seconds: float = Field(
-        default=300.0, ge=10, le=LONGEST_WINDOW_S, description="How far back counts, times and history reach."
-    )
+    window_seconds: float = Field(default=300.0, ge=10, le=LONGEST_WINDOW_S, description="How far back.")
 
 
 class OptimizeSettingsRequest(Request):

@@ -85,9 +85,7 @@ class SpawnResult(Result):
     working_directory: str
     branch: str | None
     status: Status
-    reason: str | None = Field(
-        default=None, description="what keeps its first message back; it goes on by itself once that is answered"
-    )
+    reason: str | None = Field(default=None, description="what keeps its first message back")
     notes: list[str] = Field(default_factory=list, description="what to heed, such as uncommitted changes")
     from_pool: bool = Field(default=False, description="it was ready before")
 
@@ -198,6 +196,8 @@ class Tokens(Named):
     output: int = 0
     cache_read: int = 0
     cache_creation: int = 0
+    counted: int | None = Field(default=None, description="with a limit: of all below it too, without cache_read")
+    limit: int | None = None
 
 
 class WorkInfo(Named):
@@ -245,7 +245,7 @@ class BranchConflict(Named):
 class ListResult(Result):
     needs_attention: list[str] = Field(description="ids")
     counts: dict[str, int] = Field(description="instances by status")
-    instances: list[InstanceInfo] = Field(description="those that need attention first, then by age")
+    instances: list[InstanceInfo]
     brief: bool | None = Field(default=None, description="name some by instanceIds to see all of them")
     left_out: int | None = Field(default=None, description="instances not shown for length: narrow it")
     not_shown: int = Field(default=0, description="terminated ones")
@@ -291,6 +291,21 @@ class TerminateResult(Result):
     success: bool
     terminated: list[TerminatedInstance]
     still_running: list[str] = Field(default_factory=list, description="those that it led and that go on without it")
+
+
+class LimitsInfo(Named):
+    instances: int | None = None
+    depth: int | None = None
+    models: list[str] | None = None
+    permission_modes: list[str] | None = None
+    tokens: int | None = None
+
+
+class LimitResult(Result):
+    instance_id: str
+    limits: LimitsInfo
+    tokens: Tokens = Field(description="as in list")
+    reason: str | None = Field(default=None, description="why it is held all the same")
 
 
 class RecycleResult(Result):
@@ -637,7 +652,7 @@ class GetPerformanceResult(Result):
 
 class OptimizeSettingsResult(Result):
     success: bool = True
-    old_settings: TunedSettings
+    old_settings: TunedSettings = Field(description="as newSettings")
     new_settings: TunedSettings
 
 

@@ -146,7 +146,8 @@ def _field(model: type[BaseModel], location: Iterable[int | str]) -> tuple[type[
             inner = next(iter(get_args(_not_none(inner))), None)
             description = next((m.description or "" for m in get_args(inner) if isinstance(m, FieldInfo)), "")
             continue
-        owner = inner if isinstance(inner, type) and issubclass(inner, BaseModel) else None
+        kind = _not_none(inner)
+        owner = kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None
         fields = {field.alias or name: field for name, field in owner.model_fields.items()} if owner else {}
         found = fields.get(step)
         inner, description = (found.annotation, found.description or "") if found else (None, "")

@@ -125,6 +125,7 @@ class TeamVerbs(ABC):
     terminate = Verb(
         requests.TerminateRequest, results.TerminateResult, timeout_s=300, each_s=60, members="instanceIds"
     )
+    limit = Verb(requests.LimitRequest, results.LimitResult, repeatable=True)
     recycle = Verb(requests.RecycleRequest, results.RecycleResult, timeout_s=900)
     restart = Verb(requests.RestartRequest, results.RestartsResult, timeout_s=900, each_s=60, members="instanceIds")
     git_batch = Verb(requests.GitBatchRequest, results.GitBatchResult, timeout_s=900, each_s=30, members="operations")

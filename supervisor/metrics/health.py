@@ -295,7 +295,7 @@ def _rate_limits(snapshot: TeamSnapshot) -> Iterator[_Loss]:
         message = f"A rate limit holds up {len(limited)} of {snapshot.alive} living instances: {who(limited)}."
         advice = Advice(
             suggestion="Let fewer work at the same time, and send them on when the limit has passed.",
-            impact="Their last turn did not come to its end, and no turn begins by itself.",
+            impact="Their last turn did not come to its end. Where Claude Code told the limit's end, they go on then.",
             priority="high",
         )
         yield _Loss(30 if all_of_them else min(20, 5 * len(limited)), message, advice, _grave(all_of_them))

@@ -35,7 +35,7 @@ from supervisor.api.requests import McpServers, PrewarmRequest, Role, SpawnReque
 from supervisor.pool.placement import SparePlacement
 from supervisor.pool.pool import Pool, Spare, SpareMaker
 from supervisor.ports import InstanceFactory
-from supervisor.spawning.admission import MemoryAdmission
+from supervisor.spawning.admission import MemoryAdmission, check_mode
 from supervisor.spawning.agent import agent_start, spare_prompt
 from supervisor.spawning.rollback import SpawnRollback
 from supervisor.team.access import new_token, token_hash
@@ -197,8 +197,11 @@ class AgentMaker(SpareMaker[str, Member]):
         memory: MemoryAdmission,
         placement: SparePlacement,
         timeout_s: float,
+        *,
+        allow_bypass: bool = False,
     ) -> None:
-        """``timeout_s``: the longest time from the start of an agent to its prompt."""
+        """``timeout_s``: the longest time from the start of an agent to its prompt. ``allow_bypass``: it may run with
+        ``bypassPermissions``."""
         self._home = home
         self._host = host
         self._team = team
@@ -207,6 +210,7 @@ class AgentMaker(SpareMaker[str, Member]):
         self._memory = memory
         self._placement = placement
         self._timeout_s = timeout_s
+        self._allow_bypass = allow_bypass
         self._programs: dict[tuple[str, str], str] = {}
         """By host and kind of agent."""
         self.specs: dict[str, AgentSpec] = {}
@@ -214,6 +218,10 @@ class AgentMaker(SpareMaker[str, Member]):
 
     def new_name(self, key: str) -> str:
         return self._team.registry.next_spare()
+
+    def check(self, spec: AgentSpec) -> None:
+        """Raises ``InvalidRequestError`` for a kind that the team may not start."""
+        check_mode(spec.permission_mode, allow_bypass=self._allow_bypass)
 
     def obstacle(self, key: str) -> str:
         spec = self.specs.get(key)
@@ -239,6 +247,7 @@ class AgentMaker(SpareMaker[str, Member]):
     async def make(self, name: str, key: str) -> Spare[str, Member]:
         """Raises ``UnavailableError`` when there is no room for one now."""
         spec = self.specs[key]
+        self.check(spec)
         place = await self._placement.for_agent(spec.agent)
         member = self._team.registry.add_spare(
             name,

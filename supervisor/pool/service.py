@@ -219,6 +219,7 @@ class Pools:
         """
         work_dir = await self._work_dirs.checked(self._directory(request, caller))
         spec = AgentSpec.of(request, work_dir, self._default_agent)
+        self._agent_maker.check(spec)
         instances, worktrees = request.instances, request.number_of_worktrees
         ordered: list[tuple[Pool[Any, Any], Hashable]] = []
         if instances is not None:

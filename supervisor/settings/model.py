@@ -187,6 +187,13 @@ class Settings(BaseModel):
         "true or false",
         "Whether an instance that leads others gets what happens to them as a message.",
     )
+    continue_after_rate_limit: bool = setting(
+        True,
+        "PHALANX_CONTINUE_AFTER_RATE_LIMIT",
+        "",
+        "true or false",
+        "Whether a turn that failed at a limit of the account is continued by itself when that has ended.",
+    )
     demo_start_s: float = number(0.0, "PHALANX_DEMO_START_S", "s", 0, 600, "How long a demo agent takes to start.")
     spawn_timeout_s: float = number(
         90.0,

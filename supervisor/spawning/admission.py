@@ -51,6 +51,17 @@ def any_slots(_host: str) -> int:
     return 1
 
 
+def check_mode(mode: str | None, *, allow_bypass: bool) -> None:
+    """The lead may be a Claude, so the user decides whether instances may work without asking. Holds for each start
+    of an agent, also of spares and of one that has run before. Raises ``InvalidRequestError``."""
+    if mode == "bypassPermissions" and not allow_bypass:
+        raise InvalidRequestError(
+            "This team may not start instances in the mode bypassPermissions, in which they ask for nothing. "
+            "Choose another mode. The user allows it by allow_bypass_permissions = true in config.toml of the "
+            "team's home, then `phalanx down` and `phalanx up`."
+        )
+
+
 class MemoryAdmission:
     def __init__(
         self,

@@ -27,7 +27,6 @@ from actors.agents.base import Handover
 from actors.concurrency import beside
 from actors.errors import (
     AgentError,
-    InvalidRequestError,
     PhalanxError,
     TerminalError,
     UnavailableError,
@@ -50,14 +49,18 @@ from supervisor.messaging.outbox import Writes, check_text
 from supervisor.metrics.metrics import Count, Timing
 from supervisor.pool.service import Pools
 from supervisor.rpc.idempotency import check_same, fingerprint
-from supervisor.spawning.admission import FairSemaphore, MemoryAdmission, WorkDirPolicy
+from supervisor.spawning.admission import FairSemaphore, MemoryAdmission, WorkDirPolicy, check_mode
 from supervisor.spawning.agent import agent_start, spare_identity, system_prompt
 from supervisor.spawning.rollback import SpawnRollback
 from supervisor.store import keys
 from supervisor.team.access import new_token, token_hash
+from supervisor.team.accounts import account_of
 from supervisor.team.adoption import Adopter
+from supervisor.team.limits import check_start
+from supervisor.team.rate_limits import RateLimits
 from supervisor.team.registry import InstanceRecord, InstanceStage, Member
 from supervisor.team.team import Team
+from supervisor.team.tokens import TokenLimits
 
 logger = logging.getLogger(__name__)
 
@@ -103,6 +106,8 @@ class Spawner:
         memory: MemoryAdmission,
         scheduler: HostScheduler | None,
         work_dirs: WorkDirPolicy,
+        tokens: TokenLimits,
+        rate_limits: RateLimits,
         *,
         default_agent: str,
         timeout_s: float,
@@ -118,6 +123,8 @@ class Spawner:
         self._memory = memory
         self._scheduler = scheduler
         self._work_dirs = work_dirs
+        self._tokens = tokens
+        self._rate_limits = rate_limits
         self._default_agent = default_agent
         self._timeout_s = timeout_s
         self._allow_bypass = allow_bypass
@@ -140,7 +147,10 @@ class Spawner:
             return dismissed
         work_dir = await self._work_dirs.checked(request.work_dir)
         check_text(request.context)
-        self._check_mode(request)
+        check_mode(request.permission_mode, allow_bypass=self._allow_bypass)
+        self._check_limits(request, caller)
+        account = account_of(request.env)
+        await self._rate_limits.until_free(account, lambda what: caller.progress(0, 1, what), self._timeout_s)
         asked = time.perf_counter()
         async with AsyncExitStack() as waiting:
             placement = await waiting.enter_async_context(placed(self._scheduler, request))
@@ -153,6 +163,11 @@ class Spawner:
         self._under_way.add(spawning)
         spawning.add_done_callback(self._under_way.discard)
         return await asyncio.shield(spawning)
+
+    def _check_limits(self, request: SpawnRequest, caller: Caller) -> None:
+        self._tokens.check_start(request.parent_id)
+        if caller.instance_id:
+            check_start(request, self._team.registry)
 
     async def _finished(self, member: Member) -> InstanceRecord | None:
         """The instance that an earlier call with this request id made, once it has its first message or has ended.
@@ -173,15 +188,6 @@ class Spawner:
         if member.record.stage is InstanceStage.STARTING:
             raise UnavailableError(f"{instance_id}, which this call has made, is still being started: repeat the call.")
         return member.record
-
-    def _check_mode(self, request: SpawnRequest) -> None:
-        """The lead may be a Claude, so the user decides whether instances may work without asking."""
-        if request.permission_mode == "bypassPermissions" and not self._allow_bypass:
-            raise InvalidRequestError(
-                "This team may not start instances in the mode bypassPermissions, in which they ask for nothing. "
-                "Choose another mode. The user allows it by allow_bypass_permissions = true in config.toml of the "
-                "team's home, then `phalanx down` and `phalanx up`."
-            )
 
     async def end(self, why: str) -> None:
         """Undoes the spawns under way and begins no more, because the team ends. Callers get ``why``."""
@@ -228,6 +234,7 @@ class Spawner:
 
     def _take_in(self, task: SpawnTask) -> Member:
         request, placement = task.request, task.placement
+        self._check_limits(request, task.caller)  # no await from here on: two starts do not take one last place
         member = self._team.registry.add(
             request.model_copy(update={"work_dir": str(task.work_dir)}),
             agent=request.agent or self._default_agent,

@@ -24,6 +24,7 @@ from typing import Any, TypeVar
 from actors.errors import InvalidRequestError, RefusedError
 from supervisor.api import requests
 from supervisor.api.requests import Malformed, McpServers, Request, Role
+from supervisor.team.limits import check_given
 from supervisor.team.registry import InstanceRecord, InstanceStage, Member, Registry
 
 MemberT = TypeVar("MemberT", bound=Request)
@@ -49,7 +50,7 @@ class Act(StrEnum):
     SEE = "list or wait for"
     READ = "read"
     SEND = "send to"
-    MANAGE = "end, restart, interrupt, recycle or answer"
+    MANAGE = "end, restart, interrupt, recycle, limit or answer"
     GIT = "use git in the workspace of"
 
 
@@ -98,6 +99,7 @@ _LEADS_CALL = frozenset(
         "terminate",
         "restart",
         "recycle",
+        "limit",
         "git_batch",
         "merge",
         "sync",
@@ -204,7 +206,7 @@ class Access:
             raise RefusedError(f"{_subject(caller)} may not call {verb}. {_instead(caller)}")
         return _with_own_id(self._checked(request, caller), caller)
 
-    def _checked(self, request: Request, caller: InstanceRecord) -> Request:  # noqa: C901 - one case for each request
+    def _checked(self, request: Request, caller: InstanceRecord) -> Request:  # noqa: C901, PLR0912 - one case for each request
         match request:
             case requests.SpawnRequest():
                 return self._spawn(request, caller)
@@ -230,6 +232,10 @@ class Access:
                 return self._respond(request, caller)
             case requests.InterruptRequest() | requests.RecycleRequest():
                 self._check(caller, Act.MANAGE, [request.instance_id])
+            case requests.LimitRequest():
+                self._check(caller, Act.MANAGE, [request.instance_id])
+                parent_id = self._registry.get(request.instance_id).record.parent_id
+                check_given(request.limits, parent_id, self._registry)
             case requests.TerminateRequest() | requests.RestartRequest():
                 self._check(caller, Act.MANAGE, request.ids)
         return request
@@ -314,6 +320,7 @@ class Access:
                 "You were not started with answers: permissions, so nobody below you may be: leave answers out. "
                 "The user answers permission requests."
             )
+        check_given(request.limits, parent.instance_id, self._registry)
         servers = _servers_within(request.mcp_servers, caller.mcp_servers)
         return request.model_copy(update={"parent_id": parent.instance_id, "mcp_servers": servers})
 

@@ -1,7 +1,7 @@
 """Connects running agents with actors, and gives actors the settings that apply now.
 
 ``Adopter`` is called for an agent that has just started, for one whose actor died, and for all agents when the
-supervisor comes back. ``Batching`` tells instances how many messages to paste at once.
+supervisor comes back. ``Batching`` tells instances how many messages to paste at once, and which are held.
 """
 
 from __future__ import annotations
@@ -92,13 +92,14 @@ class Adopter:
             directory=self._home.instance_directory(record.place),
             tmux_socket=self._home.tmux_socket,
             limits=self._batching.limits,
+            hold=self._batching.hold_of(record.instance_id),
             comes_back=record.wanted and (self._auto_restart or restarting),
             lease_s=LEASE_S if "@" in record.actor_name else 0.0,
         )
 
 
 class Batching:
-    """How many messages go to an instance at once, in every living instance, also after a change.
+    """How many messages go to an instance at once, and whether any do, in every living instance, also after a change.
 
     An actor that takes its agent over gets the limits that apply. A change goes to all instances that can be reached,
     and to the others once they report again.
@@ -111,17 +112,30 @@ class Batching:
         self.limits = limits_of(live_settings.current)
         live_settings.subscribe(self._tuned)
 
+    def hold_of(self, instance_id: str) -> str:
+        """Why it begins no turn for now; empty while it does."""
+        member = self._team.registry.find(instance_id)
+        return member.hold if member else ""
+
+    def changed(self, instance_id: str) -> None:
+        """It is to be held, or not any more."""
+        self._tell_soon(instance_id)
+
     async def tell(self, instance_id: str, port: Instance) -> None:
-        """Tells one instance; when it cannot be reached it is told later."""
-        limits = self.limits
-        try:
-            await port.tune(limits)
-        except PhalanxError as error:
-            logger.info("%s learns how to batch later: %s", instance_id, error)
-            self._behind.add(instance_id)
-            return
-        if limits == self.limits:
-            self._behind.discard(instance_id)
+        """Tells one instance; when it cannot be reached it is told later.
+
+        Calls may overtake each other: what has changed during one is told after it.
+        """
+        told = None
+        while told != (now := (self.limits, self.hold_of(instance_id))):
+            try:
+                await port.tune(*now)
+            except PhalanxError as error:
+                logger.info("%s learns how to batch later: %s", instance_id, error)
+                self._behind.add(instance_id)
+                return
+            told = now
+        self._behind.discard(instance_id)
 
     def reachable(self, instance_id: str) -> None:
         """The instance answers: it is told now what it could not be told before."""

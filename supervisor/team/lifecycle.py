@@ -34,7 +34,7 @@ from supervisor.api.results import ErrorInfo, RestartResult, TerminatedInstance,
 from supervisor.api.verbs import ProgressCallback
 from supervisor.cluster.scheduler import HostScheduler
 from supervisor.ports import InstanceFactory
-from supervisor.spawning.admission import FairSemaphore, MemoryAdmission, Tell, say_nothing
+from supervisor.spawning.admission import FairSemaphore, MemoryAdmission, Tell, check_mode, say_nothing
 from supervisor.spawning.agent import system_prompt
 from supervisor.team.adoption import Adopter
 from supervisor.team.registry import InstanceRecord, InstanceStage, Member
@@ -74,8 +74,11 @@ class Lifecycle:
         memory: MemoryAdmission,
         scheduler: HostScheduler | None,
         start_timeout_s: float,
+        *,
+        allow_bypass: bool = False,
     ) -> None:
-        """``scheduler``: the hosts of a cluster; None on one machine."""
+        """``scheduler``: the hosts of a cluster; None on one machine. ``allow_bypass``: instances may run with
+        ``bypassPermissions``."""
         self._team = team
         self._host = host
         self._factory = factory
@@ -83,6 +86,7 @@ class Lifecycle:
         self._memory = memory
         self._scheduler = scheduler
         self._start_timeout_s = start_timeout_s
+        self._allow_bypass = allow_bypass
         self._turns = asyncio.Semaphore(_AT_ONCE)
         self._ending = ""
 
@@ -307,6 +311,7 @@ class Lifecycle:
         record = member.record
         if self._ending:
             raise WrongStateError(self._ending)
+        check_mode(record.permission_mode, allow_bypass=self._allow_bypass)
         await self._team.confirm()
         here = record.workspace is None or record.workspace.home is None
         if here and not await asyncio.to_thread(record.directory.is_dir):

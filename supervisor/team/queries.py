@@ -116,7 +116,8 @@ class Queries:
         pending = self._team.outbox.pending(instance_id)
         held = self._team.outbox.held(instance_id) if pending else 0
         why = self._team.outbox.blocked_reason(instance_id) if held else ""
-        made_of = (member.record, member.snapshot, member.status, member.silence, followed, pending, held, why)
+        of_member = (member.record, member.snapshot, member.status, member.silence, member.hold, member.total)
+        made_of = (*of_member, followed, pending, held, why)
         if member.shown is None or member.shown[0] != made_of:
             info = views.instance_info(member, followed=followed, pending=pending, held=held, why_held=why)
             member.shown = (made_of, info)

@@ -74,7 +74,7 @@ class ContextRecycler:
         long = 0 < self._context_tokens <= report.snapshot.context_tokens
         old = 0 < self._tasks <= report.delivered
         instance_id = member.record.instance_id
-        free = self._is_idle(member) and instance_id not in self._under_way
+        free = self._is_idle(member) and not member.hold and instance_id not in self._under_way
         if (long or old) and free and self._tries.may(instance_id, time.monotonic()):
             self._unasked.begin(self._recycle_unasked(member), name=f"recycle {instance_id}")
 

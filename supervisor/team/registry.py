@@ -16,12 +16,15 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TypedDict, Unpack
 
+from actors.agents.base import TokenUse
 from actors.errors import InvalidRequestError, UnknownInstanceError
 from actors.instance.reports import InstanceSnapshot
 from actors.status import ALIVE, Status
 from actors.worktrees.model import Workspace
+from supervisor.api import requests
 from supervisor.api.requests import McpServers, Role, SpawnRequest
 from supervisor.api.results import SPARE_PREFIX, InstanceInfo
+from supervisor.team.accounts import account_of
 
 _ID = re.compile(r"exec_\d+|mgr_\d+_\d+|spec_\d+_\d+_\d+|spare_\d+")
 _PARENT_ROLES = {
@@ -51,6 +54,26 @@ _ENDED = {
     InstanceStage.STOPPED: Status.STOPPED,
     InstanceStage.FAILED: Status.FAILED,
 }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What holds below an instance; None: that is not limited. See ``limits``."""
+
+    instances: int | None = None
+    """How many may be there at once, in all levels below it."""
+    depth: int | None = None
+    """How many levels."""
+    models: tuple[str, ...] | None = None
+    permission_modes: tuple[str, ...] | None = None
+    tokens: int | None = None
+    """Of itself and all below it together, as ``TokenUse.counted`` counts them; see ``tokens``."""
+
+    def changed(self, given: requests.Limits | None) -> Limits:
+        """With those that a caller has given. An empty list lifts the limit."""
+        told = given.model_dump(exclude_none=True) if given is not None else {}
+        lists = {name: tuple(value) or None for name, value in told.items() if isinstance(value, list)}
+        return replace(self, **{**told, **lists})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +110,15 @@ class InstanceRecord:
     """It is told of the permission requests of those below it and may answer them; see ``access``."""
     mcp_servers: McpServers = "all"
     """Which of the user's own it gets; those below it get no others."""
+    account: str = ""
+    """Of which it is, by hash; empty: of the team's environment. See ``accounts``."""
+    limits: Limits = field(default_factory=Limits)
+    tokens: TokenUse = field(default_factory=TokenUse)
+    """That it had used when this was last stored; see ``Member.tokens``."""
+    tokens_of_removed: int = 0
+    """What those below it had used that have left the team."""
+    limit_told: int = 0
+    """Of how many percent of its token limit was told last."""
     summary: str = ""
     """Of its earlier conversation, when that was recycled; see ``recycling``."""
     recipe: str = ""
@@ -169,6 +201,10 @@ class RecordChanges(TypedDict, total=False):
     actor: str
     spare: str
     token_hash: str
+    limits: Limits
+    tokens: TokenUse
+    tokens_of_removed: int
+    limit_told: int
     summary: str
     program: str
     pane_id: str
@@ -199,6 +235,12 @@ class Member:
     """Its agent is ended only to be started again: what comes for it meanwhile waits."""
     silence: str = ""
     """Why its actor does not answer, once that has lasted; empty while it does."""
+    counted: int = 0
+    """Its own tokens, as far as they are in the totals; see ``tokens``."""
+    total: int = 0
+    """The tokens of itself and all below it, those too that have left the team."""
+    hold: str = ""
+    """Why messages to it are held for a limit of tokens, in words; empty while they are not. See ``tokens``."""
     shown: tuple[object, InstanceInfo] | None = None
     """What was last shown of it, after all that it was made of; see ``queries``."""
 
@@ -211,6 +253,12 @@ class Member:
     @property
     def alive(self) -> bool:
         return self.status in ALIVE
+
+    @property
+    def tokens(self) -> TokenUse:
+        """That it has used in all its conversations. Its actor counts anew what it still finds."""
+        told = self.snapshot.tokens
+        return told if told.counted >= self.record.tokens.counted else self.record.tokens
 
     @property
     def terminated(self) -> bool:
@@ -274,6 +322,8 @@ class Registry:
             permission_mode=request.permission_mode or "default",
             answers_permissions=request.answers == "permissions",
             mcp_servers=request.mcp_servers,
+            account=account_of(request.env),
+            limits=Limits().changed(request.limits),
         )
         return self._take(Member(record, InstanceSnapshot(since=now)))
 
@@ -375,15 +425,23 @@ class Registry:
         if member is not None and member.record.parent_id is not None:
             self._children[member.record.parent_id].pop(instance_id, None)
 
-    def children(self, instance_id: str) -> list[Member]:
-        """Those directly below it, oldest first."""
-        return [*self._children.get(instance_id, {}).values()]
+    def line(self, instance_id: str | None) -> Iterator[Member]:
+        """This one and those above it, upwards. One that has left the team ends the line."""
+        seen: set[str] = set()
+        while instance_id is not None and instance_id not in seen and (member := self.find(instance_id)) is not None:
+            seen.add(instance_id)
+            yield member
+            instance_id = member.record.parent_id
 
     def below(self, instance_id: str) -> Iterator[Member]:
-        """Everybody below it."""
+        """Those in all levels below it."""
         for child in self.children(instance_id):
             yield child
             yield from self.below(child.record.instance_id)
+
+    def children(self, instance_id: str) -> list[Member]:
+        """Those directly below it, oldest first."""
+        return [*self._children.get(instance_id, {}).values()]
 
     def served_by(self, actor: str) -> Member | None:
         """The instance or spare agent whose actor has this name."""

@@ -15,7 +15,7 @@ from typing import Unpack
 
 from actors.concurrency import ChangeNotifier
 from actors.instance.reports import InstanceSnapshot, Report
-from actors.status import ALIVE, Status
+from actors.status import ALIVE, IDLE, Status
 from supervisor.api.requests import EventKind
 from supervisor.api.results import TeamEvent, iso
 from supervisor.events.stream import EventStream
@@ -26,6 +26,7 @@ from supervisor.rpc.idempotency import IdempotencyStore, IdempotentCall
 from supervisor.store import keys
 from supervisor.store.base import StateStore
 from supervisor.store.guards import PreservingStore
+from supervisor.team.limits import in_force
 from supervisor.team.links import InstanceLinks
 from supervisor.team.registry import InstanceRecord, InstanceStage, Member, RecordChanges, Registry
 
@@ -170,7 +171,7 @@ class Team:
         member = self.registry.find(instance_id)
         # A change that waits to be stored would write the record again.
         async with member.writing if member else nullcontext():
-            await self._store.save(noted.records, delete=[keys.instance(instance_id), *noted.delete])
+            await self._remove_stored(instance_id, member, noted)
             self.registry.remove(instance_id)
         self._pastes.pop(instance_id, None)
         if member is not None:
@@ -189,9 +190,25 @@ class Team:
         )
         await self.events.publish(event)
 
+    async def _remove_stored(self, instance_id: str, member: Member | None, noted: IdempotentCall) -> None:
+        """What it has used goes on to count for those above it."""
+        deleted = [keys.instance(instance_id), *noted.delete]
+        used = max(member.counted, member.tokens.counted) + member.record.tokens_of_removed if member else 0
+        lead = self.registry.find(member.record.parent_id) if member and member.record.parent_id and used else None
+        if lead is None:
+            await self._store.save(noted.records, delete=deleted)
+            return
+        async with lead.writing:
+            of_removed = lead.record.tokens_of_removed + used
+            kept = self.stored_form(replace(lead.record, tokens_of_removed=of_removed)).records
+            await self._store.save({**noted.records, **kept}, delete=deleted)
+            lead.record = replace(lead.record, tokens_of_removed=of_removed)
+
     async def mark_ended(self, member: Member, stage: InstanceStage, reason: str) -> None:
         """Notes that the agent has ended while it was not followed."""
-        await self.save(member.record.instance_id, stage=stage, reason=reason, ended_at=time.time())
+        await self.save(
+            member.record.instance_id, stage=stage, reason=reason, ended_at=time.time(), tokens=member.tokens
+        )
         status = Status.STOPPED if stage is InstanceStage.STOPPED else Status.FAILED
         member.snapshot = replace(member.snapshot, status=status, since=time.time(), reason=reason, permission=None)
         member.silence = ""
@@ -214,7 +231,8 @@ class Team:
         async with member.writing:
             if instance_id not in self.registry:  # a spare that was given to an instance meanwhile
                 return
-            earlier, changed = member.record, _changed(member.record, report.snapshot)
+            limited = any(limits.tokens for limits in in_force(member.record, self.registry))
+            earlier, changed = member.record, _changed(member.record, report.snapshot, limited=limited)
             extra = self.stored_form(changed) if changed != earlier else Writes(records={})
             if earlier.transcript_path and changed.transcript_path != earlier.transcript_path:
                 # Messages of the conversation before ended with it: they are not delivered again.
@@ -258,7 +276,7 @@ class Team:
         instance_id = member.record.instance_id
         undelivered = not member.alive and self.outbox.pending(instance_id) > 0
         from_messages = undelivered or bool(self.outbox.blocked_reason(instance_id))
-        return member.snapshot.needs_attention or from_messages or bool(member.silence)
+        return member.snapshot.needs_attention or from_messages or bool(member.silence or member.hold)
 
     @property
     def average_batch(self) -> float:
@@ -274,10 +292,16 @@ def _told(snapshot: InstanceSnapshot, record: InstanceRecord) -> InstanceSnapsho
     return replace(snapshot, reason=record.reason) if failed else snapshot
 
 
-def _changed(record: InstanceRecord, snapshot: InstanceSnapshot) -> InstanceRecord:
-    """The record as the snapshot changes it. A start or an end under way decides the stage itself."""
+def _changed(record: InstanceRecord, snapshot: InstanceSnapshot, *, limited: bool) -> InstanceRecord:
+    """The record as the snapshot changes it. A start or an end under way decides the stage itself.
+
+    ``limited``: a limit of tokens counts what it uses, so that is stored with the end of each turn.
+    """
+    at_rest = snapshot.status not in ALIVE or (limited and snapshot.status in IDLE)
+    more = snapshot.tokens.counted > record.tokens.counted
     heard = replace(
         record,
+        tokens=snapshot.tokens if more and at_rest else record.tokens,
         session_id=snapshot.session_id or record.session_id,
         transcript_path=snapshot.transcript_path or record.transcript_path,
     )

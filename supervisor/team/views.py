@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import asdict
 
 from actors.agents.base import Dialog
 from actors.instance.reports import InstanceSnapshot
@@ -15,6 +16,7 @@ from supervisor.api.results import (
     DialogInfo,
     ErrorInfo,
     InstanceInfo,
+    LimitsInfo,
     Permission,
     ReadResult,
     SendResult,
@@ -23,7 +25,7 @@ from supervisor.api.results import (
     iso,
 )
 from supervisor.messaging.send import SendOutcome
-from supervisor.team.registry import COMING_BACK, InstanceRecord, InstanceStage, Member
+from supervisor.team.registry import COMING_BACK, InstanceRecord, InstanceStage, Limits, Member
 
 
 def instance_info(
@@ -32,7 +34,7 @@ def instance_info(
     """``followed``: its actor reports to this supervisor. ``pending``: how many messages are on their way to it,
     ``held``: how many of them are held back, ``why_held``: why the first of these is."""
     record, snapshot = member.record, member.snapshot
-    workspace, use = record.workspace, snapshot.tokens
+    workspace = record.workspace
     unknown = COMING_BACK if record.stage is InstanceStage.RUNNING and not followed else ""
     return InstanceInfo(
         instance_id=record.instance_id,
@@ -42,10 +44,10 @@ def instance_info(
         agent=record.agent,
         status=member.status,
         since=iso(snapshot.since),
-        reason=snapshot.reason or why_held or member.silence or unknown or None,
+        reason="; ".join(filter(None, (snapshot.reason, member.hold))) or why_held or member.silence or unknown or None,
         permission=permission(snapshot.permission),
         dialog=dialog(snapshot.dialog),
-        needs_attention=snapshot.needs_attention or bool(held or member.silence),
+        needs_attention=snapshot.needs_attention or bool(held or member.silence or member.hold),
         queued_messages=pending,
         held_messages=held,
         unread=snapshot.unread,
@@ -54,13 +56,24 @@ def instance_info(
         working_directory=str(record.directory),
         branch=workspace.branch if workspace else None,
         host=record.host,
-        tokens=Tokens(
-            input=use.input_tokens,
-            output=use.output_tokens,
-            cache_read=use.cache_read_tokens,
-            cache_creation=use.cache_creation_tokens,
-        ),
+        tokens=tokens(member),
     )
+
+
+def tokens(member: Member) -> Tokens:
+    use, limit = member.tokens, member.record.limits.tokens
+    return Tokens(
+        input=use.input_tokens,
+        output=use.output_tokens,
+        cache_read=use.cache_read_tokens,
+        cache_creation=use.cache_creation_tokens,
+        counted=None if limit is None else member.total,
+        limit=limit,
+    )
+
+
+def limits_info(limits: Limits) -> LimitsInfo:
+    return LimitsInfo.model_validate(asdict(limits))
 
 
 def dialog(shown: Dialog | None) -> DialogInfo | None:

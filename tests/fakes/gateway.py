@@ -291,6 +291,11 @@ REPLIES: dict[str, Reply] = {
     ),
     "get_performance": performance(),
     "recycle": results.RecycleResult(instance_id="spec_1_1_1", status=Status.READY, summary="all is well"),
+    "limit": results.LimitResult(
+        instance_id="spec_1_1_1",
+        limits=results.LimitsInfo(tokens=2000, models=["opus"]),
+        tokens=results.Tokens(input=10, counted=1000, limit=2000),
+    ),
     "prewarm_resources": results.PrewarmResult(success=True, work_dir="/src", instances=3, worktrees=0),
     "optimize_settings": results.OptimizeSettingsResult(old_settings=tuned(), new_settings=tuned(spawns=10)),
     "hosts": results.HostsResult(
@@ -333,6 +338,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "get_performance": {},
     "optimize_settings": {"maxConcurrentSpawns": 10},
     "recycle": {"instanceId": "spec_1_1_1"},
+    "limit": {"instanceId": "spec_1_1_1", "limits": {"tokens": 2000}},
     "prewarm_resources": {"instances": 3, "workDir": "/src"},
 }
 """What each tool takes at least."""

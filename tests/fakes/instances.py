@@ -28,6 +28,7 @@ class FakeInstance(Instance):
         self.configs: list[InstanceConfig] = []
         """Those of its adoptions."""
         self.limits: list[BatchLimits] = []
+        self.hold = ""
         self.given: list[str] = []
         """Ids in the order in which they came first, as an instance knows them."""
         self.handed: list[list[str]] = []
@@ -45,9 +46,10 @@ class FakeInstance(Instance):
         self.configs.append(config)
         return self.incarnation
 
-    async def tune(self, limits: BatchLimits) -> None:
+    async def tune(self, limits: BatchLimits, hold: str = "") -> None:
         self._trouble()
         self.limits.append(limits)
+        self.hold = hold
 
     async def deliver(self, messages: Sequence[Message]) -> None:
         self.at_once += 1

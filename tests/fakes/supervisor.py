@@ -40,8 +40,10 @@ from supervisor.spawning.spawner import AgentStarter, Spawner
 from supervisor.store.guards import FencedStore
 from supervisor.team.adoption import Adopter, Batching
 from supervisor.team.lifecycle import Lifecycle
+from supervisor.team.rate_limits import RateLimits
 from supervisor.team.registry import InstanceRecord, is_instance_id
 from supervisor.team.team import Team
+from supervisor.team.tokens import TokenLimits
 from tests.fakes.hosts import CATALOG, host_load
 from tests.fakes.store import MemoryStore
 
@@ -130,7 +132,7 @@ class ModelledInstance(Instance):
             receipts=tuple(receipt for at, receipt in self._receipts if at > after),
         )
 
-    async def tune(self, limits: BatchLimits) -> None:
+    async def tune(self, limits: BatchLimits, hold: str = "") -> None:
         """Nothing is batched here."""
 
     async def expect_end(self, coming_back: bool = False) -> None:
@@ -255,6 +257,10 @@ def _pane(name: str, agent: ModelledAgent) -> PaneInfo:
     return PaneInfo(session_name=name, pane_id=agent.pane_id, pid=agent.pid)
 
 
+async def _publish(kind: str, instance_id: str, text: str) -> None:
+    """Nobody listens."""
+
+
 class Killed(BaseException):
     """The run has ended: nothing may catch this and go on."""
 
@@ -298,6 +304,8 @@ class SupervisorRun:
 
     def __init__(self, machine: Machine, records: dict[str, bytes]) -> None:
         self.machine = machine
+        self.records = records
+        """What the store holds."""
         self._dead = False
         ports: Any = MachinePorts(machine)
         host: Any = _Killable(ports, "host", self)
@@ -339,6 +347,8 @@ class SupervisorRun:
             memory,
             None,
             policy,
+            TokenLimits(team, batching, _publish),
+            RateLimits(team, continues=True),
             default_agent="demo",
             timeout_s=20.0,
             allow_bypass=False,

@@ -16,12 +16,16 @@ from actors.agents.demo.loop import ChildProcess
 from actors.agents.demo.options import DemoOptions
 
 Json = dict[str, Any]
-_USAGE = {"input_tokens": 10, "output_tokens": 5, "cache_read_input_tokens": 0, "cache_creation_input_tokens": 0}
+INPUT_TOKENS = 10
+"""Of an answer for which the message names no other number."""
+_USAGE = {"output_tokens": 5, "cache_read_input_tokens": 0, "cache_creation_input_tokens": 0}
 
 
 class TranscriptWriter:
     def __init__(self, path: Path, session_id: str, cwd: Path) -> None:
         self.path = path
+        self.input_tokens = INPUT_TOKENS
+        """Of the answers that are written from now on."""
         self._common = {"sessionId": session_id, "cwd": str(cwd), "version": "demo", "isSidechain": False}
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
 
@@ -68,7 +72,7 @@ class TranscriptWriter:
             "role": "assistant",
             "model": "demo",
             "content": [block],
-            "usage": _USAGE,
+            "usage": {"input_tokens": self.input_tokens, **_USAGE},
         }
         self._append({"type": "assistant", "message": message, **more})
 

@@ -7,7 +7,8 @@
     @@demo ask                     open a menu that is no permission request
     @@demo team TOOL {json}        call a tool of the team, as Claude Code does: without a dialog, with its token
     @@demo commit FILE TEXT        write FILE in the working directory and commit it
-    @@demo fail rate_limit|api     end the turn with an API error
+    @@demo fail rate_limit|api     end the turn with an API error; words after it are those of the error
+    @@demo tokens NUMBER           say that each answer of the turn from here on took that many input tokens
     @@demo swallow-enter           swallow the next Enter
     @@demo never-answer            work until interrupted
     @@demo crash CODE              end the program at once, without a hook
@@ -24,7 +25,7 @@ from pathlib import Path
 
 from actors.agents.demo.display import TOOL_LOG, Display, OpenDialog
 from actors.agents.demo.loop import ChildProcess
-from actors.agents.demo.records import decision_in
+from actors.agents.demo.records import INPUT_TOKENS, decision_in
 from actors.agents.demo.terminal import DialogView
 
 _TEAM_SERVER = "phalanx-team"
@@ -78,6 +79,7 @@ class TurnRunner:
         self._results = []
         self._has_output = False
         self._display.busy = True
+        self._display.transcript.input_tokens = INPUT_TOKENS
         self._work(self._display.options.work_s)
         self._display.repaint()
 
@@ -110,7 +112,7 @@ class TurnRunner:
         self._display.transcript.answer(text)
         self._end("Stop", text, stop_hook_active=False)
 
-    def _carry_out(self, name: str, argument: str) -> bool:
+    def _carry_out(self, name: str, argument: str) -> bool:  # noqa: C901 - one case for each directive
         """False when the turn goes on later or has ended. Raises ``ValueError`` for what is not understood."""
         match name:
             case "busy":
@@ -125,11 +127,15 @@ class TurnRunner:
             case "ask":
                 self._choose()
             case "fail":
-                self._fail("rate_limit" if argument == "rate_limit" else "server_error")
+                kind, _, words = argument.partition(" ")
+                self._fail("rate_limit" if kind == "rate_limit" else "server_error", words)
             case "crash":
                 self._display.loop.stop(int(argument or 1))
             case "commit":
                 self._commit(argument)
+                return True
+            case "tokens":
+                self._display.transcript.input_tokens = int(argument)
                 return True
             case "swallow-enter":
                 self._display.swallow_enter = True
@@ -141,10 +147,11 @@ class TurnRunner:
     def _work(self, seconds: float) -> None:
         self._cancel = self._display.loop.later(seconds, self._advance)
 
-    def _fail(self, error: str) -> None:
+    def _fail(self, error: str, words: str) -> None:
         status, text = 500, "API Error: 500 demo"
         if error == "rate_limit":
             status, text = 429, "API Error: Request rejected (429) · demo"
+        text = words or text
         self._display.transcript.failure(text, error, status)
         self._end("StopFailure", text, error=error)
 

@@ -15,6 +15,7 @@ from actors.status import (
     SETTLE_S,
     UNSEEN_S,
     InstanceState,
+    RateLimit,
     Status,
     decided,
     fold,
@@ -424,3 +425,12 @@ def test_the_answer_of_a_turn_ends_with_the_next_prompt_and_a_failed_turn_has_no
 def test_an_interrupted_turn_keeps_the_name_of_its_begin() -> None:
     story = Story(replace(PROMPT, at=20.0))
     assert interrupted(story.state, story.now).turn_at == 20.0
+
+
+def test_a_limit_is_known_with_its_end_until_another_turn_begins() -> None:
+    failed = event(EventKind.TURN_FAILED, text="429", rate_limited=True, resets_at=50.0)
+    limited = Story(PROMPT, failed).state
+    assert limited.limit == RateLimit(at=1.0, resets_at=50.0)
+    assert [limited.limit.holds(now) for now in (49.0, 50.0)] == [True, False]
+    for begins in (PROMPT, STARTED):
+        assert Story(PROMPT, failed, begins).state.limit is None

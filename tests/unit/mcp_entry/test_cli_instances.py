@@ -43,6 +43,7 @@ COMMANDS = {
     "interrupt": ["spec_1_1_1"],
     "restart": ["spec_1_1_1"],
     "recycle": ["spec_1_1_1"],
+    "limit": ["spec_1_1_1", "--tokens", "2000"],
     "terminate": ["spec_1_1_1"],
     "attach": ["spec_1_1_1"],
     "merge": ["spec_1_1_1"],

@@ -18,7 +18,7 @@ from actors.instance import deliverer
 from actors.instance.deliverer import Lease, TypingGate
 from actors.instance.journal import JOURNAL_NAME
 from actors.messages import MessageStatus
-from actors.status import Status
+from actors.status import RateLimit, Status
 from actors.tmux.pane import LastKey
 from supervisor.cluster.scheduler import FENCE_S
 from supervisor.team.adoption import LEASE_S
@@ -479,3 +479,33 @@ async def test_the_gate_stays_shut_without_even_a_look_while_the_lease_is_not_he
 
     assert not verdict.open
     assert "cut off" in verdict.reason
+
+
+async def test_while_it_is_held_nothing_is_typed_and_each_message_says_why(rig: DelivererScene) -> None:
+    rig.deliverer.hold = "its token limit is used up"
+    rig.offer("a")
+    assert (await rig.receipt("a", MessageStatus.BLOCKED)).reason == "its token limit is used up"
+    await asyncio.sleep(3600)
+    assert rig.pane.pasted == []
+    rig.deliverer.hold = ""
+    rig.changes.announce()
+    await rig.receipt("a", SUBMITTED)
+
+
+async def test_after_a_turn_that_failed_at_a_limit_messages_wait_until_that_ends(rig: DelivererScene) -> None:
+    resets_at = time.time() + 5000
+    limited = RateLimit(at=time.time(), resets_at=resets_at)
+    rig.observer.state = replace(rig.observer.state, status=Status.RATE_LIMITED, limit=limited)
+    rig.offer("a")
+    assert "resets at" in (await rig.receipt("a", MessageStatus.BLOCKED)).reason
+    await asyncio.sleep(4999)
+    assert rig.pane.pasted == []
+    await rig.receipt("a", SUBMITTED)
+    assert resets_at <= time.time() < resets_at + 2
+
+
+async def test_a_limit_of_which_no_end_is_told_holds_nothing(rig: DelivererScene) -> None:
+    limited = RateLimit(at=time.time())
+    rig.observer.state = replace(rig.observer.state, status=Status.RATE_LIMITED, limit=limited)
+    rig.offer("a")
+    await rig.receipt("a", SUBMITTED)

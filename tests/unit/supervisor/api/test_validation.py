@@ -37,6 +37,8 @@ SPAWN = {"role": "specialist", "workDir": "/w", "context": "c"}
         (SpawnRequest, {**SPAWN, "name": "-x"}, ["name cannot be '-x'. At most 40 letters", "first a letter or digit"]),
         (SpawnRequest, {**SPAWN, "env": {"a b": "x"}}, ["a name in env"]),
         (SpawnRequest, {**SPAWN, "env": {"A": 1}}, ["env.A must be a text, not 1"]),
+        (SpawnRequest, {**SPAWN, "limits": {"token": 1}}, ["limits.token is no", "Did you mean tokens?", "depth"]),
+        (SpawnRequest, {**SPAWN, "limits": '{"tokens": 0}'}, ["limits.tokens must be at least 1, not 0"]),
         (SpawnRequest, {}, ["role is missing", "workDir is missing", "context is missing"]),
         (SpawnBatchRequest, {"instances": [SPAWN], "parallel": 3}, ["parallel is no known argument"]),
         (SpawnBatchRequest, {"instances": SPAWN}, ["instances must be a list"]),

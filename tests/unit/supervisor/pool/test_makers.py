@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from actors.concurrency import ChangeNotifier
-from actors.errors import UnavailableError
+from actors.errors import InvalidRequestError, UnavailableError
 from actors.home import Home
 from actors.status import Status
 from actors.worktrees.model import Workspace
@@ -291,6 +291,14 @@ async def agents() -> AsyncIterator[AgentScene]:
     made = AgentScene()
     yield made
     await made.team.links.leave_all()
+
+
+async def test_no_spare_is_made_that_asks_for_nothing_where_that_is_not_allowed(agents: AgentScene) -> None:
+    spec = AgentSpec(work_dir=Path("/p"), agent="demo", permission_mode="bypassPermissions")
+    agents.maker.specs[spec.key] = spec
+    with pytest.raises(InvalidRequestError, match="allow_bypass_permissions"):
+        await agents.maker.make("spare_9", spec.key)
+    assert agents.team.registry.spares() == ()
 
 
 async def test_an_agent_at_its_prompt_is_good_for_days(agents: AgentScene) -> None:

@@ -83,6 +83,9 @@ class Scene(SpareMaker[str, Member]):
     def new_name(self, key: str) -> str:
         return self.team.registry.next_spare()
 
+    def check(self, spec: AgentSpec) -> None:
+        """Every kind may be started."""
+
     def obstacle(self, key: str) -> str:
         return "" if self.specs[key].key == key else "a spawn of the same kind"
 

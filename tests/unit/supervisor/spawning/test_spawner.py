@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from actors.agents.base import Handover
-from actors.errors import AgentError, StoreError, TerminalError, UnavailableError
+from actors.errors import AgentError, RefusedError, StoreError, TerminalError, UnavailableError
 from actors.nodes import Node
 from actors.status import Status
 from supervisor.api import requests, results
@@ -19,14 +19,16 @@ from supervisor.api.verbs import Caller
 from supervisor.cluster.scheduler import HostScheduler, Placement
 from supervisor.pool.makers import spare_agent
 from supervisor.pool.pool import Spare
+from supervisor.records import decode_record
 from supervisor.spawning.spawner import AgentStarter, StartedAgent, spawn_all
+from supervisor.store import keys
 from supervisor.team.access import Access
-from supervisor.team.registry import InstanceStage, Member
+from supervisor.team.registry import InstanceStage, Limits, Member
 from supervisor.team.team import Team
 from tests.fakes.hosts import FakeCluster, FakeHost, workspace
 from tests.fakes.instances import READY, FakeInstance, FakeListener
 from tests.fakes.store import MemoryStore
-from tests.fakes.supervisor import CAP, Machine, SupervisorRun
+from tests.fakes.supervisor import CAP, WORK_DIR, Machine, SupervisorRun
 from tests.fakes.team import FIRST, record
 
 SPARE = "spare_1"
@@ -34,6 +36,10 @@ SPARE = "spare_1"
 
 def request(context: str = "hello") -> SpawnRequest:
     return SpawnRequest(role=Role.SPECIALIST, work_dir="/project", context=context)
+
+
+def asked(role: Role, **more: Any) -> SpawnRequest:
+    return SpawnRequest(role=role, work_dir=str(WORK_DIR), context="hello", workspace_mode="shared", **more)
 
 
 @pytest.fixture
@@ -97,6 +103,27 @@ async def test_a_token_is_known_before_its_agent_starts(run: SupervisorRun) -> N
     assert access.caller_of(token).instance_id == name
     assert access.caller_of(token).stage is InstanceStage.STARTING
     await call
+
+
+async def test_of_two_starts_at_once_one_takes_the_last_place_and_the_other_is_refused(run: SupervisorRun) -> None:
+    executive = await run.spawner.spawn(asked(Role.EXECUTIVE, limits=requests.Limits(instances=1)), Caller(sender="me"))
+    lead = Caller(sender=executive.instance_id, instance_id=executive.instance_id)
+    member = asked(Role.SPECIALIST, parent_id=executive.instance_id)
+
+    outcomes = await asyncio.gather(*(run.spawner.spawn(member, lead) for _ in range(CAP)), return_exceptions=True)
+    refused = [str(each) for each in outcomes if isinstance(each, RefusedError)]
+
+    assert len(refused) == CAP - 1
+    assert all("1 instance below it at once, and has 1" in words for words in refused)
+    assert in_stage(run, InstanceStage.RUNNING) == 2
+    await run.spawner.spawn(member, Caller(sender="me"))  # the user may start anything
+
+
+async def test_the_limits_of_a_start_are_those_of_the_instance_and_stored_with_it(run: SupervisorRun) -> None:
+    limits = requests.Limits(tokens=1000, permission_modes=["plan"])
+    made = await run.spawner.spawn(asked(Role.EXECUTIVE, limits=limits), Caller(sender="me"))
+    (stored,) = (await MemoryStore(run.records).load(keys.INSTANCE_PREFIX)).values()
+    assert made.limits == decode_record(stored).limits == Limits(tokens=1000, permission_modes=("plan",))
 
 
 async def test_what_is_under_way_when_the_team_ends_is_undone_and_its_callers_learn_why(run: SupervisorRun) -> None:

@@ -15,7 +15,7 @@ from supervisor.api import requests
 from supervisor.api.requests import Malformed, Request, Role
 from supervisor.api.verbs import VERBS
 from supervisor.team.access import MAY, MAY_CALL, MAY_START, Access, Act, Relation, new_token, relation, token_hash
-from supervisor.team.registry import InstanceRecord, InstanceStage, Registry
+from supervisor.team.registry import InstanceRecord, InstanceStage, Limits, Registry
 
 PROJECT = Path("/home/me/shop")
 _VERB_OF = {
@@ -31,6 +31,7 @@ _VERB_OF = {
     requests.TerminateRequest: "terminate",
     requests.RestartRequest: "restart",
     requests.RecycleRequest: "recycle",
+    requests.LimitRequest: "limit",
     requests.GitBatchRequest: "git_batch",
     requests.MergeRequest: "merge",
     requests.SyncRequest: "sync",
@@ -131,6 +132,7 @@ def test_each_cell_of_the_table(scene: Scene, caller: str, other: str) -> None:
     for request in (
         requests.InterruptRequest(instance_id=ids),
         requests.RecycleRequest(instance_id=ids),
+        requests.LimitRequest(instance_id=ids, limits=requests.Limits(tokens=5)),
         requests.TerminateRequest(instance_id=ids),
         requests.RestartRequest(instance_ids=[ids]),
     ):
@@ -328,6 +330,21 @@ def test_a_manager_in_a_looser_mode_may_start_one_in_it(scene: Scene) -> None:
     )
 
     assert scene.ask("loose", asked).permission_mode == "acceptEdits"
+
+
+def test_limits_are_given_within_the_callers_own_and_never_to_itself(scene: Scene) -> None:
+    scene.registry.change_in_memory(scene.ids["mgr"], limits=Limits(tokens=100, instances=2))
+    wider, within = requests.Limits(tokens=101), requests.Limits(tokens=100)
+
+    def start(limits: requests.Limits) -> requests.SpawnRequest:
+        return requests.SpawnRequest(role=Role.SPECIALIST, work_dir=str(PROJECT), context="x", limits=limits)
+
+    assert scene.may("mgr", start(within))
+    assert not scene.may("mgr", start(wider))
+    assert scene.may("mgr", requests.LimitRequest(instance_id=scene.ids["spec"], limits=within))
+    for caller, limited, limits in (("mgr", "spec", wider), ("mgr", "mgr", within), ("exec", "spec", wider)):
+        assert not scene.may(caller, requests.LimitRequest(instance_id=scene.ids[limited], limits=limits))
+    assert scene.may("exec", requests.LimitRequest(instance_id=scene.ids["mgr"], limits=wider))
 
 
 @pytest.mark.parametrize("caller", ["exec", "mgr", "spec"])

@@ -9,7 +9,14 @@ from typing import Any, Unpack
 import pytest
 
 from actors.agents.base import RestartedAgent
-from actors.errors import AgentError, StoreError, UnavailableError, UnknownInstanceError, WrongStateError
+from actors.errors import (
+    AgentError,
+    InvalidRequestError,
+    StoreError,
+    UnavailableError,
+    UnknownInstanceError,
+    WrongStateError,
+)
 from actors.host.load import HostLoad
 from actors.instance.reports import Report
 from actors.status import Status
@@ -107,6 +114,16 @@ async def scene_of(reported: Status) -> Scene:
 @pytest.fixture
 async def scene() -> Scene:
     return await scene_of(Status.READY)
+
+
+async def test_an_agent_that_asks_for_nothing_is_not_started_again_where_that_is_not_allowed_any_more(
+    scene: Scene,
+) -> None:
+    scene.member.record = replace(scene.member.record, permission_mode="bypassPermissions")
+    for start in (scene.lifecycle.resume(scene.member), scene.restart()):
+        with pytest.raises(InvalidRequestError, match="allow_bypass_permissions"):
+            await start
+    assert scene.ended == 0
 
 
 @pytest.mark.parametrize("reported", [Status.READY, Status.BUSY, Status.WAITING_PERMISSION, Status.RATE_LIMITED])

@@ -1,0 +1,87 @@
+"""Whether a start, or limits that are given, are within the limits of all above; pure.
+
+``Spawner`` asks before each start that an instance wants, and again when it takes the new instance in, with no await in
+between: so two starts at once never take one last place. ``Access`` asks when an instance gives limits. The user may
+start anything; only a limit of tokens (``supervisor.team.tokens``) holds for everyone. What is refused says which
+limit of whom, and what to do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from actors.errors import RefusedError
+from supervisor.api import requests
+from supervisor.team.registry import InstanceRecord, Limits, Registry
+
+
+def check_start(request: requests.SpawnRequest, registry: Registry) -> None:
+    """Raises ``RefusedError`` for a start that goes beyond a limit of one of those above it."""
+    for levels, lead in enumerate(registry.line(request.parent_id), 1):
+        limits, who = lead.record.limits, lead.record.instance_id
+        if limits.depth is not None and levels > limits.depth:
+            raise _refused(who, f"have {_number(limits.depth, 'level')} below it", "start none so deep")
+        if limits.instances is not None and (there := _living_below(who, registry)) >= limits.instances:
+            most = _number(limits.instances, "instance")
+            raise _refused(who, f"have {most} below it at once, and has {there}", "terminate one whose work is done")
+        if limits.models is not None and request.model not in limits.models:
+            raise _refused(who, f"have {' or '.join(limits.models)} below it", "name one of these as model")
+        mode = _mode(request.permission_mode)
+        if limits.permission_modes is not None and mode not in map(_mode, limits.permission_modes):
+            modes = " or ".join(limits.permission_modes)
+            raise _refused(who, f"have {modes} below it, not {mode}", "name one of these as permissionMode")
+
+
+def check_given(given: requests.Limits | None, parent_id: str | None, registry: Registry) -> None:
+    """Raises ``RefusedError`` for limits of an instance under this parent that are wider than those above it."""
+    wanted = Limits().changed(given)
+    for levels, lead in enumerate(registry.line(parent_id), 1):
+        wider = _wider(wanted, lead.record.limits, levels)
+        if wider:
+            raise RefusedError(
+                f"The limits of {lead.record.instance_id} are narrower: {wider}. Give less, or leave that out: what "
+                "holds above holds below too."
+            )
+
+
+def _wider(wanted: Limits, above: Limits, levels: int) -> str:
+    """The first limit above that these go beyond, in words; empty when they are within."""
+    numbers = (
+        ("instances", wanted.instances, above.instances),
+        ("depth", wanted.depth, None if above.depth is None else max(above.depth - levels, 0)),
+        ("tokens", wanted.tokens, above.tokens),
+    )
+    for name, number, most in numbers:
+        if number is not None and most is not None and number > most:
+            return f"{name} may be {most} at most"
+    lists = (
+        ("models", wanted.models, above.models),
+        ("permissionModes", wanted.permission_modes, above.permission_modes),
+    )
+    for name, each, allowed in lists:
+        if each is not None and allowed is not None and not set(map(_mode, each)) <= set(map(_mode, allowed)):
+            return f"{name} may only be {', '.join(allowed)}"
+    return ""
+
+
+def _mode(word: str | None) -> str:
+    """``manual`` is another name of ``default``, which is also that of none."""
+    return "default" if word in {None, "manual"} else str(word)
+
+
+def _living_below(instance_id: str, registry: Registry) -> int:
+    """One that has failed can be restarted, so it keeps its place until it is terminated."""
+    return sum(not member.terminated for member in registry.below(instance_id))
+
+
+def _refused(who: str, may: str, instead: str) -> RefusedError:
+    return RefusedError(f"{who} may {may}: {instead}, or ask who leads {who} to raise that by limit.")
+
+
+def _number(number: int, of: str) -> str:
+    return f"{number} {of}" if number == 1 else f"{number or 'no'} {of}s"
+
+
+def in_force(record: InstanceRecord, registry: Registry) -> Sequence[Limits]:
+    """Its own and those of all above it."""
+    return (record.limits, *(lead.record.limits for lead in registry.line(record.parent_id)))

@@ -1,0 +1,183 @@
+"""Limits of tokens: what each instance and all below it have used, and who is held because of it.
+
+A limit counts what the instance and all below it have used together, also those that have ended. At 80 % it is told, at
+100 % the instance and all below it are held: a turn that has begun goes on, then no message is typed until the limit is
+raised. Nobody is ended, and a person at the terminal types as ever. A start below it is refused, whoever asks.
+
+Actors count (``actors.instance.tokens``), and count anew from the transcripts when they were killed. Records keep the
+sums of those that have ended and, where a limit holds, of each turn that has ended. So totals and holds are there again
+before the first message after a crash. Adding up costs as much as there are levels, whatever the size of the team.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from itertools import chain
+
+from actors.concurrency import TaskSet
+from actors.errors import RefusedError
+from actors.instance.reports import Report
+from supervisor.api import requests, results
+from supervisor.api.verbs import Caller, Handler
+from supervisor.team import views
+from supervisor.team.adoption import Batching
+from supervisor.team.registry import Member
+from supervisor.team.team import Team
+
+Publish = Callable[[requests.EventKind, str, str], Awaitable[None]]
+"""Stores and announces an event of the team: its kind, the instance, and what happened in words."""
+TOLD_PERCENT = 80
+_UsedUp = tuple[str, int]
+"""Whose limit is used up, and how much that is."""
+
+
+class TokenLimits:
+    """Subscribes to the team's reports; the ``VerbService`` of ``limit``."""
+
+    def __init__(self, team: Team, batching: Batching, publish: Publish) -> None:
+        self._team = team
+        self._batching = batching
+        self._publish = publish
+        self._telling = TaskSet("tell of a limit")
+        self._being_told: set[tuple[str, int]] = set()
+        self._held_by: dict[str, _UsedUp] = {}
+        """By instance."""
+        self._changing = asyncio.Lock()
+        team.subscribe_reports(self.reported)
+
+    @property
+    def verbs(self) -> Mapping[str, Handler]:
+        return {"limit": self.limit}
+
+    async def begin(self) -> None:
+        members = tuple(self._team.registry)
+        for member in members:
+            for each in self._with_leads(member):
+                each.total += member.record.tokens_of_removed
+            self._add(member)
+        for member in members:
+            self._hold(member)
+            self._judge(member)
+
+    async def end(self) -> None:
+        await self._telling.end()
+
+    def reported(self, member: Member, report: Report) -> None:
+        if self._add(member):
+            for each in self._with_leads(member):
+                self._judge(each)
+
+    def check_start(self, parent_id: str | None) -> None:
+        """Raises ``RefusedError`` where a new instance under this one would be held from the first message on."""
+        for lead in self._team.registry.line(parent_id):
+            if self._percent(lead) >= 100:
+                raise RefusedError(f"Nothing is started below {lead.record.instance_id}. {self._used_up(lead)}")
+
+    async def limit(self, request: requests.LimitRequest, caller: Caller) -> results.LimitResult:
+        """Raises ``StoreError``; then the limits are as they were."""
+        member = self._team.registry.get(request.instance_id)
+        async with self._changing:  # two calls may each change a part
+            limits = member.record.limits.changed(request.limits)
+            told = min(member.record.limit_told, _told_at(_percent_of(member.total, limits.tokens)))
+            record = await self._team.save(request.instance_id, limits=limits, limit_told=told)
+        self._judge(member)
+        return results.LimitResult(
+            instance_id=record.instance_id,
+            limits=views.limits_info(record.limits),
+            tokens=views.tokens(member),
+            reason=member.hold or None,
+        )
+
+    def _with_leads(self, member: Member) -> Sequence[Member]:
+        return (member, *self._team.registry.line(member.record.parent_id))
+
+    def _add(self, member: Member) -> bool:
+        """Whether it has used more than is in the totals."""
+        grown = member.tokens.counted - member.counted
+        if grown <= 0:  # an actor that was made anew may not have read all yet
+            return False
+        member.counted += grown
+        for each in self._with_leads(member):
+            each.total += grown
+        return True
+
+    def _judge(self, member: Member) -> None:
+        """Holds or frees it with all below it, and tells what has to be told."""
+        if self._used_up_for(member) != self._held_by.get(member.record.instance_id):
+            for each in chain((member,), self._team.registry.below(member.record.instance_id)):
+                self._hold(each)
+        percent, instance_id = _told_at(self._percent(member)), member.record.instance_id
+        if percent > member.record.limit_told and (instance_id, percent) not in self._being_told:
+            self._being_told.add((instance_id, percent))
+            self._telling.begin(self._tell(member, percent), name=f"tell of the limit of {instance_id}")
+
+    def _hold(self, member: Member) -> None:
+        """The figures are those of the moment when it began: its actor is told once."""
+        used_up, instance_id = self._used_up_for(member), member.record.instance_id
+        if used_up == self._held_by.get(instance_id):
+            return
+        if used_up is None:
+            del self._held_by[instance_id]
+            member.hold = ""
+        else:
+            self._held_by[instance_id] = used_up
+            lead = self._team.registry.get(used_up[0])
+            whose = "its token limit" if lead is member else f"the token limit of {used_up[0]}, above it,"
+            member.hold = f"{whose} of {used_up[1]} is used up ({_used(lead)}): {_raise(lead)}"
+        self._batching.changed(instance_id)
+        self._team.changes.announce()
+
+    def _used_up_for(self, member: Member) -> _UsedUp | None:
+        """What holds it: of the limits on its line that are used up the nearest."""
+        for each in self._with_leads(member):
+            if (limit := each.record.limits.tokens) is not None and each.total >= limit:
+                return each.record.instance_id, limit
+        return None
+
+    async def _tell(self, member: Member, percent: int) -> None:
+        """Stored after it was published: after a crash in between it is told again, rather than not at all."""
+        instance_id = member.record.instance_id
+        words = self._used_up(member) if percent >= 100 else self._near(member)
+        try:
+            await self._publish("limit_reached", instance_id, words)
+            if member.record.limit_told < percent <= self._percent(member):  # it may have been raised meanwhile
+                await self._team.save(instance_id, limit_told=percent)
+        finally:
+            self._being_told.discard((instance_id, percent))
+
+    def _used_up(self, member: Member) -> str:
+        who, limit = member.record.instance_id, member.record.limits.tokens
+        return (
+            f"The token limit of {limit} of {who} is used up ({_used(member)}): {who} and those below it are held "
+            f"after their turns. To let them go on, {_raise(member)}."
+        )
+
+    def _near(self, member: Member) -> str:
+        who, limit = member.record.instance_id, member.record.limits.tokens
+        return (
+            f"{self._percent(member)} % of the token limit of {limit} of {who} are used ({_used(member)}). At the "
+            f"limit {who} and those below it are held; before that, {_raise(member)}."
+        )
+
+    @staticmethod
+    def _percent(member: Member) -> int:
+        return _percent_of(member.total, member.record.limits.tokens)
+
+
+def _percent_of(total: int, limit: int | None) -> int:
+    return 0 if limit is None else total * 100 // limit
+
+
+def _told_at(percent: int) -> int:
+    """The highest of the steps that are told which was reached."""
+    return 100 if percent >= 100 else TOLD_PERCENT if percent >= TOLD_PERCENT else 0
+
+
+def _raise(member: Member) -> str:
+    """What who leads it does, or a person."""
+    return f"raise it with limit (`phalanx limit {member.record.instance_id} --tokens NUMBER`)"
+
+
+def _used(member: Member) -> str:
+    return f"own {member.counted}, with all below {member.total}"
