@@ -9,6 +9,7 @@ a whole.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -26,14 +27,17 @@ from pydantic import (
     SerializerFunctionWrapHandler,
     StringConstraints,
     ValidationError,
+    ValidationInfo,
     ValidatorFunctionWrapHandler,
+    field_validator,
     model_validator,
 )
 from pydantic.alias_generators import to_camel
-from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+from pydantic_core import CoreSchema, PydanticCustomError, PydanticKnownError, core_schema
 
 from actors.agents.base import AgentName
 from actors.errors import InvalidRequestError
+from actors.worktrees.model import MAX_COPIED_FILES, SETUP_LIMIT_S
 from supervisor.api.validation import fault_lines
 
 MAX_MESSAGE_BYTES = 1_000_000
@@ -47,6 +51,7 @@ LEAD_WAIT_S = 100.0
 LONGEST_WINDOW_S = 86_400
 REQUEST_ID_USE = "Rarely needed: a name for this call; the same call with the same one is done only once."
 _MEMBER_NAME_CHARACTERS = 500
+_LIKE_AN_ID = re.compile(r"(exec|mgr|spec|spare)(_[0-9]+)+")
 
 
 class Role(StrEnum):
@@ -71,6 +76,19 @@ def _not_reserved(name: str) -> str:
     return name
 
 
+def _not_an_id(name: str) -> str:
+    # Wherever an id is taken a name is too, and the id wins.
+    if _LIKE_AN_ID.fullmatch(name):
+        raise ValueError("names that look like an id, such as spec_1_1_7, are the team's own")
+    return name
+
+
+def _inside(path: str) -> str:
+    if path.startswith("/") or "\0" in path or any(part in ("", ".", "..") for part in path.split("/")):
+        raise ValueError("it must be the path of a file below workDir, without . or ..")
+    return path
+
+
 def _for_faults_only(schema: dict[str, Any]) -> None:
     """Keeps the description for error texts only: in the schema, the argument's name says enough.
 
@@ -79,11 +97,17 @@ def _for_faults_only(schema: dict[str, Any]) -> None:
     schema.pop("description", None)
 
 
+@dataclass(frozen=True, slots=True)
+class NamesInstance:
+    """For annotations: a field, or the members of a list, that is the id or the name of an instance."""
+
+
 InstanceId = Annotated[
     str,
-    StringConstraints(pattern=r"^[a-z]{3,4}(_[0-9]+){1,3}$", max_length=64),
+    StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"),
+    NamesInstance(),
     Field(
-        description="Id of an instance as spawn and list give it, for example spec_1_1_7.",
+        description="Id or name of an instance as spawn and list give it, for example spec_1_1_7.",
         json_schema_extra=_for_faults_only,
     ),
 ]
@@ -91,6 +115,7 @@ NAME_FORM = "At most 40 letters, digits, - and _, first a letter or digit."
 Name = Annotated[
     str,
     StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,39}$"),
+    AfterValidator(_not_an_id),
     Field(description=NAME_FORM, json_schema_extra=_for_faults_only),
 ]
 RequestId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]{0,119}$")]
@@ -190,8 +215,40 @@ def _serialize(member: Any, serialize: SerializerFunctionWrapHandler) -> Any:
     return member.given if isinstance(member, Malformed) else serialize(member)
 
 
+RelativePath = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=1000),
+    AfterValidator(_inside),
+    Field(description="A file below workDir, such as .env or config/local.json.", json_schema_extra=_for_faults_only),
+]
+
+
+class Preparation(Request):
+    """What is done in a new worktree before its agent starts. When it fails the worktree is undone."""
+
+    copy_files: list[RelativePath] = Field(
+        default_factory=list,
+        alias="copy",
+        max_length=MAX_COPIED_FILES,
+        description="Files below workDir that git does not bring along, such as .env.",
+    )
+    setup: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=10_000,
+        description=f"A command for sh, run in the worktree after that, for at most {SETUP_LIMIT_S:.0f} s.",
+    )
+
+
+def _for_people_only(schema: dict[str, Any]) -> None:
+    """Takes ``prepare`` out of the tools' schema: its command runs outside of all permission rules of a lead."""
+    schema["properties"].pop("prepare")
+
+
 class SpawnRequest(Request):
     """Start one instance and give it its first message."""
+
+    model_config = ConfigDict(json_schema_extra=_for_people_only)
 
     role: Role = Field(
         description="What it is told its part is, and who may be its parent: executive, over managers, over "
@@ -200,7 +257,7 @@ class SpawnRequest(Request):
     work_dir: DirectoryPath = Field(
         description="Absolute path of the directory to work on, in a git repository unless shared."
     )
-    context: str = Field(min_length=1, description="The first message: the whole task.")
+    context: str = Field(description="The first message: the whole task.")
     parent_id: InstanceId | None = Field(
         default=None,
         description="Id of the instance above this one; default: you. It orders the team; it moves no messages.",
@@ -221,7 +278,26 @@ class SpawnRequest(Request):
     env: dict[VariableName, str] = Field(
         default_factory=dict, description="Environment variables, on top of the team's."
     )
+    prepare: Preparation | None = Field(default=None, description="What to do in its worktree before it starts.")
     request_id: RequestId | None = Field(default=None, description=REQUEST_ID_USE)
+
+    @property
+    def attended(self) -> bool:
+        """A person begins the conversation at the terminal of the instance."""
+        return not self.context
+
+    @field_validator("context")
+    @classmethod
+    def _needed(cls, context: str, info: ValidationInfo) -> str:
+        if not context and info.data.get("role", Role.EXECUTIVE) is not Role.EXECUTIVE:
+            raise PydanticKnownError("string_too_short", {"min_length": 1})
+        return context
+
+    @model_validator(mode="after")
+    def _prepares_a_worktree(self) -> Self:
+        if self.prepare is not None and self.workspace_mode != "isolated":
+            raise PydanticCustomError("prepare", "prepare is for a worktree of its own: leave out workspaceMode shared")
+        return self
 
 
 def _of_a_batch(member: SpawnRequest) -> SpawnRequest:
@@ -428,6 +504,12 @@ class GitBatchRequest(Request):
         min_length=1, max_length=MAX_BATCH_MEMBERS, description="A list of {type, workspaceDir, params}."
     )
     request_id: RequestId | None = Field(default=None, description=REQUEST_ID_USE)
+
+
+class DescribeRequest(Request):
+    """See how each instance was started, to compare it with a file of the team."""
+
+    include_stopped: bool = Field(default=False, description="Also those that were terminated.")
 
 
 class HostsRequest(Request):

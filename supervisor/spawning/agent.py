@@ -13,6 +13,7 @@ from pathlib import Path
 from actors.agents.base import AgentStart, LaunchRequest
 from actors.home import Home
 from supervisor.api.requests import Role
+from supervisor.spawning.guide import ROLE, STEPS
 from supervisor.team.registry import InstanceRecord
 
 _DUTIES = {
@@ -20,9 +21,12 @@ _DUTIES = {
     Role.MANAGER: "You are a manager: you break your task down and oversee specialists.",
     Role.SPECIALIST: "You are a specialist: you do the work you are given yourself.",
 }
-_RULES = (
+_HEADERS = (
     "Messages of the team come under a header line like [phalanx msg_1a2b from lead]; several may come at once. "
-    "The header tells id and sender and is not part of the text. Long messages reach you between pasted_content "
+    "The header tells id and sender and is not part of the text."
+)
+_RULES = (
+    f"{_HEADERS} Long messages reach you between pasted_content "
     "marks: under such a header they are your lead's own words to you, so follow them like any other.",
     "End each turn with an answer that can be understood by itself: what you did, what you found, what is open.",
 )
@@ -67,7 +71,7 @@ def _trusted(home: Home, record: InstanceRecord) -> tuple[Path, ...]:
 
 def system_prompt(record: InstanceRecord) -> str:
     workspace = record.workspace
-    lines = [*_identity(record), *_RULES]
+    lines = [_who(record), ROLE, STEPS, _HEADERS] if record.attended else [*_identity(record), *_RULES]
     if workspace is not None and workspace.mode == "isolated":
         lines.append(
             f"You work in a git worktree of your own, on the branch {workspace.branch}. Stay in it, commit your work "
@@ -84,12 +88,16 @@ def system_prompt(record: InstanceRecord) -> str:
 
 
 def _identity(record: InstanceRecord) -> list[str]:
-    name = f" ({record.name})" if record.name else ""
     return [
-        f"You are {record.instance_id}{name}, one instance in a Phalanx team.",
+        _who(record),
         _DUTIES[record.role],
         f"You are led by {record.parent_id or 'the lead'}, who reads what you answer and cannot see your screen.",
     ]
+
+
+def _who(record: InstanceRecord) -> str:
+    name = f" ({record.name})" if record.name else ""
+    return f"You are {record.instance_id}{name}, one instance in a Phalanx team."
 
 
 def spare_prompt() -> str:

@@ -1,7 +1,7 @@
 """Spawns instances, alone or in a batch, with their first message. The supervisor's verbs call it.
 
 Promises: when ``Spawner.spawn`` returns, the agent's own record shows the first message, or the message waits for a
-dialog that a person can answer. When it raises, nothing that it made is left: no agent, session, actor, directory or
+dialog that a person can answer. An attended instance gets no message: it is at its prompt, or at such a dialog. When it raises, nothing that it made is left: no agent, session, actor, directory or
 branch. After a crash a spawn is finished or undone. A call repeated with its request id gets the same instance. Batches
 return results in the order asked, and a failing member fails alone.
 
@@ -84,7 +84,8 @@ class StartedAgent:
     """A running agent's actor, and its stored first message."""
 
     port: Instance
-    first_message: Receipt
+    first_message: Receipt | None
+    """None: a person begins the conversation at the terminal."""
 
 
 class _SpareLostError(AgentError):
@@ -138,7 +139,8 @@ class Spawner:
         if dismissed is not None:
             return dismissed
         work_dir = await self._work_dirs.checked(request.work_dir)
-        check_text(request.context)
+        if not request.attended:
+            check_text(request.context)
         self._check_mode(request)
         asked = time.perf_counter()
         async with AsyncExitStack() as waiting:
@@ -244,7 +246,8 @@ class Spawner:
 
     async def _make(self, member: Member, task: SpawnTask, *, warm: bool) -> InstanceRecord:
         request, caller, placement = task.request, task.caller, task.placement
-        if warm:
+        # A spare has started in a worktree that was not prepared, and would be given its identity with a message.
+        if warm and not request.attended and request.prepare is None:
             started = await self._starter.warm(member, request, caller.sender, placement)
             if started is not None:
                 return await self._finish(member, started, from_pool=True)
@@ -255,12 +258,29 @@ class Spawner:
 
     async def _finish(self, member: Member, started: StartedAgent, *, from_pool: bool) -> InstanceRecord:
         await self._adopter.adopt(member.record, started.port)
+        if started.first_message is None:
+            return await self._attended(member)
         receipt = await self._first_receipt(member, started.first_message)
         held_by_dialog = member.alive and member.snapshot.dialog is not None
         if receipt.status is not MessageStatus.SUBMITTED and (receipt.final or not held_by_dialog):
             kind = _SpareLostError if from_pool and not member.alive else AgentError
             raise kind(await self._why_not_taken(member, receipt, started.port))
         self._team.recorder.count(Count.SPAWNS_FROM_POOL, int(from_pool))
+        return await self._team.save(member.record.instance_id, stage=InstanceStage.RUNNING)
+
+    async def _attended(self, member: Member) -> InstanceRecord:
+        """Returns when the agent is at its prompt, or shows something else: the person who attaches to it sees to that.
+
+        Raises ``AgentError`` when it has ended.
+        """
+
+        def decided() -> bool:
+            snapshot = member.snapshot
+            return snapshot.status is not Status.STARTING or bool(snapshot.reason)
+
+        await self._team.changes.until(decided, self._timeout_s)
+        if not member.alive:
+            raise AgentError(f"The agent of {member.record.instance_id} did not start: {member.snapshot.reason}")
         return await self._team.save(member.record.instance_id, stage=InstanceStage.RUNNING)
 
     async def _first_receipt(self, member: Member, accepted: Receipt) -> Receipt:
@@ -326,6 +346,7 @@ class AgentStarter:
         await self._team.save(record.instance_id)
         async with beside(self._adopter.actor(member.record)) as actor:
             await self._give_workspace(member.record, request)
+            await self._prepare(member.record, request)
             first_message = await self._start(member, request, sender)
             return StartedAgent(port=await actor, first_message=first_message)
 
@@ -336,6 +357,14 @@ class AgentStarter:
         self._team.registry.change_in_memory(record.instance_id, workspace=workspace)
         self._pools.note_cold_start(request, record.work_dir, workspace)
         await self._team.save(record.instance_id, host=record.host or await self._host.name())
+
+    async def _prepare(self, record: InstanceRecord, request: SpawnRequest) -> None:
+        """Before the agent starts: it reads some of these files at its start. A failure undoes the spawn."""
+        asked = request.prepare
+        if asked is None or record.workspace is None:
+            return
+        files = await self._host.read_files(record.work_dir, asked.copy_files) if asked.copy_files else ()
+        await self._host.prepare_workspace(record.place, record.workspace, files, asked.setup or "", request.env)
 
     async def _spare_worktree(self, record: InstanceRecord) -> Workspace | None:
         spare = self._pools.worktrees.take(record.work_dir, [record.host])
@@ -349,8 +378,11 @@ class AgentStarter:
                 return None
             raise
 
-    async def _start(self, member: Member, request: SpawnRequest, sender: str) -> Receipt:
-        """Stores the agent's pane and its first message together: from then on a crash does not undo it."""
+    async def _start(self, member: Member, request: SpawnRequest, sender: str) -> Receipt | None:
+        """Stores the agent's pane and its first message together: from then on a crash does not undo it.
+
+        None for an attended one, which gets no message.
+        """
         start = agent_start(
             self._home,
             member.record,
@@ -360,6 +392,9 @@ class AgentStarter:
             environment=request.env,
         )
         pane = await self._host.start_agent(start)
+        if request.attended:
+            await self._team.save(member.record.instance_id, pane_id=pane.pane_id, pid=pane.pid)
+            return None
         message = self._team.outbox.first_message(member.record.instance_id, request.context, sender)
         async with member.writing:
             record = self._team.registry.change_in_memory(member.record.instance_id, pane_id=pane.pane_id, pid=pane.pid)

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import TypedDict, Unpack
+from typing import Any, TypedDict, Unpack
 
 from actors.errors import InvalidRequestError, UnknownInstanceError
 from actors.instance.reports import InstanceSnapshot
@@ -82,6 +82,10 @@ class InstanceRecord:
     token_hash: str = ""
     """Of the token by which its agent calls the team; see ``access``."""
     permission_mode: str = "default"
+    attended: bool = False
+    """A person began its conversation, at its terminal."""
+    asked: Mapping[str, Any] = field(default_factory=dict)
+    """What else its spawn asked for, as JSON; see ``_also_asked``."""
     summary: str = ""
     """Of its earlier conversation, when that was recycled; see ``recycling``."""
     recipe: str = ""
@@ -218,6 +222,8 @@ class Registry:
 
     def __init__(self) -> None:
         self._members: dict[str, Member] = {}
+        self._named: dict[str, dict[str, None]] = {}
+        """The ids of those that have each name, oldest first."""
         self.last_number = self.last_spare = 0
         """The highest numbers that an instance and a spare of this home have ever had."""
         self.spare_worktrees: set[str] = set()
@@ -244,9 +250,36 @@ class Registry:
             raise UnknownInstanceError(f"There is no instance {instance_id}. Call list to see the team.")
         return member
 
+    def resolve(self, given: str, sees: Callable[[InstanceRecord], bool]) -> str:
+        """The id for an id or a name; what is neither, or names nobody whom the caller ``sees``, comes back as it is.
+
+        A name is that of the living instance that has it. Without one it is that of the newest that was terminated, so
+        that it can still be read. Raises ``InvalidRequestError`` when several living ones have it, as those may that an
+        older version has started.
+        """
+        if given in self._members:
+            return given
+        holders = [record for record in self._holders(given) if sees(record)]
+        living = [record.instance_id for record in holders if record.wanted]
+        if len(living) > 1:
+            raise InvalidRequestError(f"Several instances have the name {given}: say which one, {', '.join(living)}.")
+        return living[0] if living else holders[-1].instance_id if holders else given
+
+    def _holders(self, name: str) -> list[InstanceRecord]:
+        return [self._members[instance_id].record for instance_id in self._named.get(name, ())]
+
     def add(self, request: SpawnRequest, *, agent: str, session_id: str, now: float, fingerprint: str = "") -> Member:
-        """Takes a new instance in, as ``starting``. Raises ``InvalidRequestError`` for an impossible parent."""
+        """Takes a new instance in, as ``starting``.
+
+        Raises ``InvalidRequestError`` for an impossible parent, and for a name that a living instance has.
+        """
         parent = self._parent(request)
+        if request.name is not None and any(record.wanted for record in self._holders(request.name)):
+            # Not whose it is: the caller may be an instance that does not see that one.
+            raise InvalidRequestError(
+                f"The name {request.name} is taken by an instance of this team that was not terminated: choose another "
+                "one, or leave name out."
+            )
         self.last_number += 1
         number = self.last_number
         executive = 0 if parent is None else parent.executive or parent.number
@@ -266,6 +299,8 @@ class Registry:
             request_id=request.request_id,
             fingerprint=fingerprint,
             permission_mode=request.permission_mode or "default",
+            attended=request.attended,
+            asked=_also_asked(request),
         )
         return self._take(Member(record, InstanceSnapshot(since=now)))
 
@@ -328,6 +363,8 @@ class Registry:
 
     def _take(self, member: Member) -> Member:
         self._members[member.record.instance_id] = member
+        if member.record.name is not None:
+            self._named.setdefault(member.record.name, {})[member.record.instance_id] = None
         return member
 
     def _parent(self, request: SpawnRequest) -> InstanceRecord | None:
@@ -357,7 +394,12 @@ class Registry:
 
     def remove(self, instance_id: str) -> None:
         """Forgets an instance; its number is not used again."""
-        self._members.pop(instance_id, None)
+        member = self._members.pop(instance_id, None)
+        name = member.record.name if member else None
+        if name is not None:
+            self._named[name].pop(instance_id, None)
+            if not self._named[name]:
+                del self._named[name]
 
     def children(self, instance_id: str) -> list[Member]:
         return [member for member in self if member.record.parent_id == instance_id]
@@ -381,6 +423,15 @@ class Registry:
     def made_by(self, request_id: str) -> Member | None:
         """The instance that the call with this request id made; the newest, when one before it could not be undone."""
         return next((member for member in reversed(self.everyone()) if member.record.request_id == request_id), None)
+
+
+def _also_asked(request: SpawnRequest) -> Mapping[str, Any]:
+    """What a file of the team can say of an instance, beside what the record holds by itself.
+
+    Without its environment, which may hold secrets, and its text, which may be long.
+    """
+    elsewhere = {"role", "work_dir", "context", "parent_id", "name", "agent", "env", "request_id"}
+    return request.model_dump(mode="json", by_alias=True, exclude=elsewhere, exclude_defaults=True)
 
 
 def _instance_id(role: Role, executive: int, manager: int, number: int) -> str:

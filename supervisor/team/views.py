@@ -15,6 +15,7 @@ from supervisor.api.results import (
     ConversationEntry,
     DialogInfo,
     ErrorInfo,
+    InstanceDescription,
     InstanceInfo,
     Permission,
     ReadResult,
@@ -65,6 +66,22 @@ def instance_info(
             cache_read=use.cache_read_tokens,
             cache_creation=use.cache_creation_tokens,
         ),
+    )
+
+
+def description(member: Member) -> InstanceDescription:
+    record = member.record
+    return InstanceDescription(
+        instance_id=record.instance_id,
+        name=record.name,
+        role=record.role,
+        parent_id=record.parent_id,
+        agent=record.agent,
+        status=member.status,
+        resumable=record.resumable,
+        attended=record.attended,
+        work_dir=str(record.work_dir),
+        asked=dict(record.asked),
     )
 
 
