@@ -96,6 +96,8 @@ class Home:
     """The hosts of a cluster that take no new instances, as JSON."""
     login_file = _Below("login-environment.json")
     """The environment of the user's login shell on a worker host of a cluster, as JSON: agents run with it."""
+    allowed_files = _Below("allowed-team-files")
+    """A file for each content of a team file that the user has allowed; see ``mcp_entry.team_file.consent``."""
     logs = _Below("logs")
 
     def instance_directory(self, instance_id: str) -> Path:

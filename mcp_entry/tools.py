@@ -14,8 +14,10 @@ from typing import Any
 
 from mcp_types import ToolAnnotations
 
+from actors.errors import InvalidRequestError
 from mcp_entry import sizes, texts
 from mcp_entry.sizes import Json
+from supervisor.api.requests import from_json
 from supervisor.api.verbs import TeamVerbs, Verb
 
 INSTRUCTIONS = """\
@@ -65,11 +67,24 @@ class Tool:
     """The text is the answer and not a summary: it is bounded already and must not be cut."""
 
 
+def _without_prepare(arguments: Json) -> Json:
+    """Raises ``InvalidRequestError``: a setup command would run outside of the permission rules of the lead's Claude."""
+    members = from_json(arguments.get("instances"))
+    for each in (arguments, *(members if isinstance(members, list) else ())):
+        if isinstance(each, dict) and each.get("prepare") is not None:
+            raise InvalidRequestError(
+                "prepare is for people, by `phalanx spawn --copy --setup` or a team's file: leave it out, and let the "
+                "instance set its worktree up itself."
+            )
+    return arguments
+
+
 _ALL = (
     Tool(
         TeamVerbs.spawn,
         "Start one instance",
         hints=ADDS,
+        asked=_without_prepare,
         text=texts.of_spawn,
         description="""\
 Start one Claude Code instance and give it its first message. For two or more use spawn_batch.
@@ -89,6 +104,7 @@ src/cart.py. Done when pytest passes. Commit to your branch."}""",
         TeamVerbs.spawn_batch,
         "Start many instances",
         hints=ADDS,
+        asked=_without_prepare,
         text=texts.of_spawn_batch,
         shortened=sizes.of_spawn_batch,
         description="""\

@@ -27,9 +27,9 @@ from supervisor.api import results
 from supervisor.api.requests import NAME_FORM, PermissionMode, Role, Until
 from supervisor.api.verbs import TeamVerbs
 
-InstanceArgument = Annotated[str, typer.Argument(metavar="ID", help="Id of the instance, as `phalanx list` shows it.")]
+InstanceArgument = Annotated[str, typer.Argument(metavar="ID", help="Id or name of the instance, as `phalanx list` shows it.")]
 InstancesArgument = Annotated[
-    list[str], typer.Argument(metavar="ID...", help="Ids of instances, as `phalanx list` shows them.")
+    list[str], typer.Argument(metavar="ID...", help="Ids or names of instances, as `phalanx list` shows them.")
 ]
 TextArgument = Annotated[
     str | None, typer.Argument(metavar="[TEXT|-]", help="The text; - reads stdin. After -- it may begin with a dash.")
@@ -64,6 +64,13 @@ def spawn(
     env: Annotated[
         list[str] | None, typer.Option(metavar="NAME=VALUE", help="A variable for it; may be repeated.")
     ] = None,
+    copy_files: Annotated[
+        list[str] | None,
+        typer.Option("--copy", metavar="FILE", help="A file below --dir to copy into its worktree; may be repeated."),
+    ] = None,
+    setup: Annotated[
+        str | None, typer.Option(metavar="COMMAND", help="Run this in its worktree before it starts.")
+    ] = None,
 ) -> None:
     """Start one instance with its first message, the TEXT."""
     team.ask_and_show(
@@ -75,6 +82,7 @@ def spawn(
         workspace_mode="shared" if shared else "isolated",
         labels=_pairs(labels or [], "--label", "KEY=VALUE"),
         env=_pairs(env or [], "--env", "NAME=VALUE"),
+        prepare={"copy": copy_files or [], "setup": setup} if copy_files or setup else None,
     )
 
 
@@ -195,6 +203,11 @@ def recycle(team: CliSession, instance_id: InstanceArgument) -> None:
 
 def attach(team: CliSession, instance_id: InstanceArgument) -> None:
     """Go into an instance's terminal; Ctrl-b d comes back. With --json only say the command."""
+    go_into(team, instance_id)
+
+
+def go_into(team: CliSession, instance_id: str) -> None:
+    """``attach`` to the instance of this id or name."""
     found = _to_attach_to(team, instance_id)
     tmux = ["tmux", "-S", str(team.home.tmux_socket), "attach-session", "-t", f"={found.session_name}"]
     if team.output.as_json:
@@ -218,7 +231,7 @@ def _to_attach_to(team: CliSession, instance_id: str) -> results.InstanceInfo:
     """The instance. Raises ``PhalanxError`` when it has no terminal, with the reason."""
     for include_stopped in (False, True):
         listed = team.ask(TeamVerbs.list, "looking", include_stopped=include_stopped)
-        found = next((each for each in listed.instances if each.instance_id == instance_id), None)
+        found = next((each for each in listed.instances if instance_id in (each.instance_id, each.name)), None)
         if found is not None and include_stopped:
             raise WrongStateError(
                 f"{instance_id} was terminated and has no terminal. `phalanx read {instance_id}` shows what it said, "

@@ -85,7 +85,7 @@ def _not_an_id(name: str) -> str:
 
 def _inside(path: str) -> str:
     if path.startswith("/") or "\0" in path or any(part in ("", ".", "..") for part in path.split("/")):
-        raise ValueError("it must be the path of a file below workDir, without . or ..")
+        raise ValueError("it must be a relative path that stays below its directory")
     return path
 
 
@@ -144,10 +144,11 @@ class Request(BaseModel):
         """Reads a list or an object that came as a text of its JSON: models write that now and then."""
         if not isinstance(given, dict):
             return given
-        return {name: _from_json(value) if name in _containers(cls) else value for name, value in given.items()}
+        return {name: from_json(value) if name in _containers(cls) else value for name, value in given.items()}
 
 
-def _from_json(value: Any) -> Any:
+def from_json(value: Any) -> Any:
+    """The list or object that a text holds as JSON; any other value as it is."""
     if not isinstance(value, str) or not value.lstrip().startswith(("[", "{")):
         return value
     try:
@@ -240,6 +241,9 @@ class Preparation(Request):
     )
 
 
+_IN_THE_RECORD = {"role", "work_dir", "context", "parent_id", "name", "agent", "env", "request_id"}
+
+
 def _for_people_only(schema: dict[str, Any]) -> None:
     """Takes ``prepare`` out of the tools' schema: its command runs outside of all permission rules of a lead."""
     schema["properties"].pop("prepare")
@@ -285,6 +289,14 @@ class SpawnRequest(Request):
     def attended(self) -> bool:
         """A person begins the conversation at the terminal of the instance."""
         return not self.context
+
+    @property
+    def also_asked(self) -> dict[str, Any]:
+        """What is asked for beside what the instance's record holds by itself, as JSON without defaults.
+
+        Without the environment, which may hold secrets, and the text, which may be long.
+        """
+        return self.model_dump(mode="json", by_alias=True, exclude=_IN_THE_RECORD, exclude_defaults=True)
 
     @field_validator("context")
     @classmethod

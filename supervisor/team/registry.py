@@ -23,7 +23,7 @@ from supervisor.api.requests import Role, SpawnRequest
 from supervisor.api.results import SPARE_PREFIX, InstanceInfo
 
 _ID = re.compile(r"exec_\d+|mgr_\d+_\d+|spec_\d+_\d+_\d+|spare_\d+")
-_PARENT_ROLES = {
+PARENT_ROLES: Mapping[Role, frozenset[Role]] = {
     Role.EXECUTIVE: frozenset[Role](),
     Role.MANAGER: frozenset({Role.EXECUTIVE}),
     Role.SPECIALIST: frozenset({Role.EXECUTIVE, Role.MANAGER}),
@@ -85,7 +85,7 @@ class InstanceRecord:
     attended: bool = False
     """A person began its conversation, at its terminal."""
     asked: Mapping[str, Any] = field(default_factory=dict)
-    """What else its spawn asked for, as JSON; see ``_also_asked``."""
+    """What else its spawn asked for, as JSON; see ``SpawnRequest.also_asked``."""
     summary: str = ""
     """Of its earlier conversation, when that was recycled; see ``recycling``."""
     recipe: str = ""
@@ -300,7 +300,7 @@ class Registry:
             fingerprint=fingerprint,
             permission_mode=request.permission_mode or "default",
             attended=request.attended,
-            asked=_also_asked(request),
+            asked=request.also_asked,
         )
         return self._take(Member(record, InstanceSnapshot(since=now)))
 
@@ -371,7 +371,7 @@ class Registry:
         if request.parent_id is None:
             return None
         parent = self.get(request.parent_id)
-        allowed = _PARENT_ROLES[request.role]
+        allowed = PARENT_ROLES[request.role]
         if parent.record.role not in allowed:
             leaders = " or ".join(sorted(allowed)) or "nobody"
             raise InvalidRequestError(
@@ -423,15 +423,6 @@ class Registry:
     def made_by(self, request_id: str) -> Member | None:
         """The instance that the call with this request id made; the newest, when one before it could not be undone."""
         return next((member for member in reversed(self.everyone()) if member.record.request_id == request_id), None)
-
-
-def _also_asked(request: SpawnRequest) -> Mapping[str, Any]:
-    """What a file of the team can say of an instance, beside what the record holds by itself.
-
-    Without its environment, which may hold secrets, and its text, which may be long.
-    """
-    elsewhere = {"role", "work_dir", "context", "parent_id", "name", "agent", "env", "request_id"}
-    return request.model_dump(mode="json", by_alias=True, exclude=elsewhere, exclude_defaults=True)
 
 
 def _instance_id(role: Role, executive: int, manager: int, number: int) -> str:
