@@ -34,6 +34,7 @@ from tests.fakes.terminal import HOME, BecameError, Terminal, program_ended
 
 COMMANDS = {
     "status": [],
+    "lead": ["/"],
     "spawn": ["Write tests."],
     "send": ["spec_1_1_1", "go on"],
     "read": ["spec_1_1_1"],
@@ -56,8 +57,8 @@ COMMANDS = {
     "down": [],
 }
 STDIN = {"git": '[{"type": "status", "workspaceDir": "/src"}]'}
-TESTED_ELSEWHERE = {"restore", "doctor", "mcp"}
-"""Commands that call no verb and need a machine of their own."""
+TESTED_ELSEWHERE = {"restore", "doctor", "mcp", "team"}
+"""Commands that call no verb and need a machine of their own, and those for a team's file."""
 
 
 def test_every_command_is_tested_here_or_elsewhere() -> None:
@@ -67,7 +68,7 @@ def test_every_command_is_tested_here_or_elsewhere() -> None:
 @pytest.mark.parametrize("command", COMMANDS)
 def test_with_json_stdout_is_one_document_and_stderr_is_empty(command: str) -> None:
     ended = Terminal()(command, *COMMANDS[command], "--json", stdin=STDIN.get(command, ""))
-    if command in ("up", "down"):
+    if command in ("up", "down", "lead"):
         assert ended.stderr
     else:
         assert ended.stderr == ""
@@ -75,14 +76,14 @@ def test_with_json_stdout_is_one_document_and_stderr_is_empty(command: str) -> N
     assert isinstance(json.loads(ended.stdout), dict)
 
 
-@pytest.mark.parametrize("command", [name for name in COMMANDS if name != "attach"])
+@pytest.mark.parametrize("command", [name for name in COMMANDS if name not in ("attach", "lead")])
 def test_without_json_a_command_says_something_and_ends_with_0(command: str) -> None:
     ended = Terminal()(command, *COMMANDS[command], stdin=STDIN.get(command, ""))
     assert ended.exit_code == 0, ended.output
     assert ended.stdout.strip()
 
 
-@pytest.mark.parametrize("command", [name for name in COMMANDS if name not in ("up", "down")])
+@pytest.mark.parametrize("command", [name for name in COMMANDS if name not in ("up", "down", "lead")])
 def test_without_a_team_a_command_ends_with_1_and_says_what_to_do(command: str) -> None:
     terminal = Terminal(TeamNotRunningError("No team runs here. Start one with `phalanx up`."))
     ended = terminal(command, *COMMANDS[command], stdin=STDIN.get(command, ""))
