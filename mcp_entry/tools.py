@@ -68,7 +68,7 @@ class Tool:
 
 
 def _without_prepare(arguments: Json) -> Json:
-    """Raises ``InvalidRequestError``: a setup command would run outside of the permission rules of the lead's Claude."""
+    """Raises ``InvalidRequestError`` for what would run a command outside of the permission rules of the lead."""
     members = from_json(arguments.get("instances"))
     for each in (arguments, *(members if isinstance(members, list) else ())):
         if isinstance(each, dict) and each.get("prepare") is not None:

@@ -44,7 +44,7 @@ from actors.worktrees.model import (
     Workspace,
     WorkspaceMode,
 )
-from actors.worktrees.prepare import read_files, run_setup, write_files
+from actors.worktrees.prepare import note_copies, read_files, run_setup, write_files
 
 AGENT_S = 30.0
 GIT_S = 300.0
@@ -121,7 +121,10 @@ class Host:
         Raises ``WorkspaceError``.
         """
         self._require_environment()
-        await self._in(self._workspace_threads, write_files, workspace.directory, files)
+        if files:
+            worktree = workspace.worktree or workspace.directory
+            await self._in(self._workspace_threads, note_copies, worktree, workspace.directory, files)
+            await self._in(self._workspace_threads, write_files, workspace.directory, files)
         if setup:
             mark = {INSTANCE_MARK: str(self._home.instance_directory(instance_id))}
             environment = {**self._environment, **more, **mark}

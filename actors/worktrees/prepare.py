@@ -7,6 +7,8 @@ than ``SETUP_LIMIT_S``; what it has said last is in the error. All functions blo
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import select
 import signal
@@ -20,10 +22,12 @@ from pathlib import Path
 from actors.errors import WorkspaceError
 from actors.files import replace_file
 from actors.processes import no_signal_blocked
-from actors.worktrees.model import SETUP_LIMIT_S, CopiedFile
+from actors.worktrees.model import SETUP_LIMIT_S, CopiedFile, registration_of
 
 _MOST_BYTES = 20_000_000
 """Of all files together: they pass through the supervisor's calls when the worktree is on another host."""
+_COPIED = "phalanx-copied"
+"""In git's registration of the worktree, which goes with it: what was copied, as JSON."""
 _TAIL_BYTES = 4_000
 _LOOK_S = 0.2
 """How soon the end of a command is noticed whose child keeps its output open."""
@@ -68,6 +72,46 @@ def write_files(directory: Path, files: Sequence[CopiedFile]) -> None:
             replace_file(parent / Path(file.path).name, file.content, mode=file.mode)
         except OSError as error:
             raise WorkspaceError(f"{file.path} cannot be copied into {directory}: {error.strerror}.") from error
+
+
+def note_copies(worktree: Path, directory: Path, files: Sequence[CopiedFile]) -> None:
+    """Notes what is copied to below ``directory`` of the worktree, before it is.
+
+    As long as such a file is unchanged it is no work, which would have to be saved before the worktree goes: it may
+    hold a secret, and is where it was copied from.
+    """
+    registration = registration_of(worktree)
+    if registration is None:
+        raise WorkspaceError(f"{worktree} is no worktree (its .git cannot be read).")
+    prefix = directory.relative_to(worktree)
+    copies = {str(prefix / file.path): hashlib.sha256(file.content).hexdigest() for file in files}
+    try:
+        replace_file(registration / _COPIED, json.dumps(copies))
+    except OSError as error:
+        raise WorkspaceError(f"{registration / _COPIED} cannot be written: {error.strerror}.") from error
+
+
+class UnchangedCopies:
+    """Those files of a worktree that are as they were copied."""
+
+    def __init__(self, worktree: Path, registration: Path) -> None:
+        self._worktree = worktree
+        self._hashes: Mapping[str, str] = {}
+        with suppress(OSError, ValueError):
+            noted = json.loads((registration / _COPIED).read_text())
+            self._hashes = noted if isinstance(noted, dict) else {}
+
+    def __contains__(self, path: str) -> bool:
+        noted = self._hashes.get(path)
+        if noted is None:
+            return False
+        file = self._worktree / path
+        try:
+            if not stat.S_ISREG(file.lstat().st_mode) or file.stat().st_size > _MOST_BYTES:
+                return False
+            return hashlib.sha256(file.read_bytes()).hexdigest() == noted
+        except OSError:
+            return False
 
 
 def _below(directory: Path, path: str) -> Path:

@@ -27,7 +27,9 @@ from supervisor.api import results
 from supervisor.api.requests import NAME_FORM, PermissionMode, Role, Until
 from supervisor.api.verbs import TeamVerbs
 
-InstanceArgument = Annotated[str, typer.Argument(metavar="ID", help="Id or name of the instance, as `phalanx list` shows it.")]
+InstanceArgument = Annotated[
+    str, typer.Argument(metavar="ID", help="Id or name of the instance, as `phalanx list` shows it.")
+]
 InstancesArgument = Annotated[
     list[str], typer.Argument(metavar="ID...", help="Ids or names of instances, as `phalanx list` shows them.")
 ]

@@ -65,8 +65,8 @@ def lead(
         if leads:
             earlier = leads[-1].instance_id
             team.output.say(
-                f"The lead before, {earlier}, has ended: `phalanx restart {earlier}` and `phalanx attach {earlier}` go on "
-                f"with its conversation, `phalanx terminate {earlier}` forgets it."
+                f"The lead before, {earlier}, has ended: `phalanx restart {earlier}` and `phalanx attach {earlier}` go "
+                f"on with its conversation, `phalanx terminate {earlier}` ends it for good."
             )
     go_into(team, instance_id)
 

@@ -2,8 +2,7 @@
 
 ``up`` starts what is missing, parents first and each level in one batch, and changes nothing that runs. Members are
 known by their names, which no two living instances share: so a call that is repeated, also after a kill in the middle
-or beside another one, starts none twice. What is read of YAML is imported when it is needed, because no other command
-needs it.
+or beside another one, starts none twice.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from rich.console import Group, RenderableType
@@ -21,12 +20,12 @@ from actors.files import replace_file
 from mcp_entry.cli.output import plain, table
 from mcp_entry.cli.session import CliSession
 from mcp_entry.cli.team import bring_up
+from mcp_entry.team_file import consent
+from mcp_entry.team_file.export import exported
+from mcp_entry.team_file.model import TeamFile, json_schema, load
+from mcp_entry.team_file.plan import PlannedMember, plan, request_of
 from supervisor.api import results
 from supervisor.api.verbs import TeamVerbs
-
-if TYPE_CHECKING:
-    from mcp_entry.team_file.model import TeamFile
-    from mcp_entry.team_file.plan import PlannedMember
 
 TeamFileArgument = Annotated[Path, typer.Argument(metavar="FILE", help="The team's file; see docs/team-file.md.")]
 
@@ -43,14 +42,11 @@ def up(
 
     Exits with 1 when a member was not started.
     """
-    from mcp_entry.team_file.consent import is_allowed, to_allow  # noqa: PLC0415
-    from mcp_entry.team_file.model import load  # noqa: PLC0415
-    from mcp_entry.team_file.plan import plan  # noqa: PLC0415
-
     read = load(file)
-    asks = [] if is_allowed(team.home, read) else to_allow(read)
+    planned = plan(read, _described_if_running(team))
+    missing = any(each.state == "missing" for each in planned)
+    asks = consent.to_allow(read) if missing and not consent.is_allowed(team.home, read) else []
     if dry_run:
-        planned = plan(read, _described_if_running(team))
         _show(team, planned, {}, asks)
         return 0
     if asks:
@@ -73,8 +69,6 @@ def _described_if_running(team: CliSession) -> Sequence[results.InstanceDescript
 
 def _start(team: CliSession, file: TeamFile, planned: Sequence[PlannedMember]) -> dict[str, str]:
     """Starts the missing members level by level; why those failed that did, by name."""
-    from mcp_entry.team_file.plan import request_of  # noqa: PLC0415
-
     by_name = {each.member.name: each for each in planned}
     ids = {name: each.instance_id for name, each in by_name.items() if each.instance_id is not None}
     failed: dict[str, str] = {}
@@ -82,7 +76,9 @@ def _start(team: CliSession, file: TeamFile, planned: Sequence[PlannedMember]) -
         missing = [by_name[member.name] for member in level if by_name[member.name].state == "missing"]
         ready = [each for each in missing if each.member.parent is None or each.member.parent in ids]
         failed |= {
-            each.member.name: f"its parent {each.member.parent} was not started" for each in missing if each not in ready
+            each.member.name: f"its parent {each.member.parent} was not started"
+            for each in missing
+            if each not in ready
         }
         if not ready:
             continue
@@ -97,8 +93,6 @@ def _start(team: CliSession, file: TeamFile, planned: Sequence[PlannedMember]) -
 
 def _ask(team: CliSession, file: TeamFile, asks: Sequence[str]) -> None:
     """Lets the person at the terminal allow this content. Raises ``InvalidRequestError`` where nobody can be asked."""
-    from mcp_entry.team_file.consent import allow as note  # noqa: PLC0415
-
     if not team.context.is_terminal() or team.output.as_json:
         raise InvalidRequestError(
             f"{file.path} asks for what only you can allow. Nothing was started. Look at it with `phalanx team up "
@@ -107,16 +101,14 @@ def _ask(team: CliSession, file: TeamFile, asks: Sequence[str]) -> None:
     for line in _asks_lines(file, asks):
         team.output.say(line)
     typer.confirm("Allow exactly this content of the file?", abort=True, err=True)
-    note(team.home, file)
+    consent.allow(team.home, file)
 
 
 def _asks_lines(file: TeamFile, asks: Sequence[str]) -> list[str]:
     return [f"{file.path} asks for this, which counts only when you allow it:", *(f"  {each}" for each in asks)]
 
 
-def _show(
-    team: CliSession, planned: Sequence[PlannedMember], failed: dict[str, str], asks: Sequence[str]
-) -> None:
+def _show(team: CliSession, planned: Sequence[PlannedMember], failed: dict[str, str], asks: Sequence[str]) -> None:
     document: dict[str, Any] = {
         "members": [
             {
@@ -162,14 +154,10 @@ def _view(planned: Sequence[PlannedMember], failed: dict[str, str], asks: Sequen
 
 def allow(team: CliSession, file: TeamFileArgument) -> None:
     """Allow what a team's file asks for: commands, permission modes, models. A changed file asks again."""
-    from mcp_entry.team_file.consent import allow as note  # noqa: PLC0415
-    from mcp_entry.team_file.consent import to_allow  # noqa: PLC0415
-    from mcp_entry.team_file.model import load  # noqa: PLC0415
-
     read = load(file)
-    asks = to_allow(read)
+    asks = consent.to_allow(read)
     if asks:
-        note(team.home, read)
+        consent.allow(team.home, read)
     words = [f"Allowed, for just this content of {read.path}:", *(f"  {each}" for each in asks)]
     nothing = f"{read.path} asks for nothing that must be allowed."
     team.output.show({"file": str(read.path), "allowed": asks}, plain("\n".join(words) if asks else nothing))
@@ -182,8 +170,6 @@ def export(
     force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
 ) -> None:
     """Write the team that runs as a file for `phalanx team up`. It holds no texts and no variables."""
-    from mcp_entry.team_file.export import exported  # noqa: PLC0415
-
     described = team.ask(TeamVerbs.describe, "looking").instances
     if not described:
         raise WrongStateError("The team has no instances: there is nothing to write.")
@@ -204,7 +190,5 @@ def export(
 
 def schema(team: CliSession) -> None:
     """Print the JSON schema of a team's file, for editors."""
-    from mcp_entry.team_file.model import json_schema  # noqa: PLC0415
-
     found = json_schema()
     team.output.show(found, plain(json.dumps(found, indent=2)))

@@ -1,4 +1,4 @@
-"""What of a team's file counts only after the user has allowed it, and what was allowed.
+"""What in a team's file counts only after the user has allowed it, and what was allowed.
 
 A file that lies in a repository is somebody else's. Its commands, permission modes, models, variables and all else that
 is not in ``_HARMLESS`` could do more than the user expects. So the user allows the very content of the file once, with
@@ -25,7 +25,9 @@ _HARMLESS = {"name", "role", "parent", "context", "promptFile", "workspaceMode"}
 
 def to_allow(file: TeamFile) -> list[str]:
     """What the user is to allow, each in words; empty when there is nothing of that kind."""
-    return [f"{member.name}: {words}" for member in file.members for words in _of_member(file, member)]
+    asked = (f"{member.name}: {words}" for member in file.members for words in _of_member(file, member))
+    # On one line each: a value must not look like further lines of what is asked, or push it off the screen.
+    return [each if each.isprintable() else _as_json(each) for each in asked]
 
 
 def _of_member(file: TeamFile, member: FileMember) -> Iterator[str]:

@@ -179,7 +179,8 @@ class _Reading:
         self._lines[place] = line
         if node in self._nodes:
             raise InvalidRequestError(
-                f"{self._path}:{line}: {_path_of(place)} repeats another part by an anchor: use defaults, or write it out."
+                f"{self._path}:{line}: {_path_of(place)} repeats another part by an anchor: use defaults, or write it "
+                "out."
             )
         self._nodes.add(node)
         if isinstance(node, yaml.MappingNode):

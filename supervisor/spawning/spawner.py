@@ -1,9 +1,10 @@
 """Spawns instances, alone or in a batch, with their first message. The supervisor's verbs call it.
 
 Promises: when ``Spawner.spawn`` returns, the agent's own record shows the first message, or the message waits for a
-dialog that a person can answer. An attended instance gets no message: it is at its prompt, or at such a dialog. When it raises, nothing that it made is left: no agent, session, actor, directory or
-branch. After a crash a spawn is finished or undone. A call repeated with its request id gets the same instance. Batches
-return results in the order asked, and a failing member fails alone.
+dialog that a person can answer. An attended instance gets no message: it is at its prompt, or at such a dialog. When it
+raises, nothing that it made is left: no agent, session, actor, directory or branch. After a crash a spawn is finished
+or undone. A call repeated with its request id gets the same instance. Batches return results in the order asked, and a
+failing member fails alone.
 
 ``AgentStarter`` hands the instance a spare agent of the pool (warm) or starts one (cold). A spare goes to one spawn.
 One that cannot be handed over is discarded, and the spawn goes on cold. In a cluster a spare on the host of the

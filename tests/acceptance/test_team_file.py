@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-import os
-import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -53,12 +52,12 @@ NAMES = ("boss", "mgr-a", "mgr-b", "worker")
 
 
 @pytest.fixture
-def team(demo_team: Team) -> Iterator[Team]:
+def team(demo_team: Team) -> Team:
     (demo_team.repository / ".gitignore").write_text(".env\nbuilt\n")
     (demo_team.repository / ".env").write_text("KEY=1\n")
     (demo_team.repository / "prompts").mkdir(exist_ok=True)
     (demo_team.repository / "prompts" / "b.md").write_text("Help.\n")
-    yield demo_team
+    return demo_team
 
 
 @pytest.fixture(autouse=True)
@@ -81,6 +80,20 @@ def phalanx(team: Team, *words: str) -> subprocess.CompletedProcess[str]:
         timeout=PATIENCE_S * 2,
         check=False,
     )
+
+
+def killed_after(seconds: float, team: Team, *words: str) -> None:
+    command = subprocess.Popen(
+        [PROGRAM, *words],
+        env=dict(team.environment),
+        cwd=team.repository,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    time.sleep(seconds)
+    command.kill()
+    command.wait(PATIENCE_S)
 
 
 def shown(ran: subprocess.CompletedProcess[str]) -> dict[str, Any]:
@@ -148,17 +161,7 @@ async def test_a_command_that_is_killed_in_the_middle_is_repeated_without_a_doub
     path = write(team, TREE.replace("cat .env > built; echo ok", "sleep 1"))
     phalanx(team, "team", "allow", path)
     for seconds in (0.8, 1.6, 2.4):
-        cut_off = subprocess.Popen(
-            [PROGRAM, "team", "up", path],
-            env=dict(team.environment),
-            cwd=team.repository,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        time.sleep(seconds)  # noqa: ASYNC251 - a moment in the middle, whichever it is
-        os.kill(cut_off.pid, signal.SIGKILL)
-        cut_off.wait(PATIENCE_S)
+        await asyncio.to_thread(killed_after, seconds, team, "team", "up", path)
     ran = phalanx(team, "team", "up", path, "--json")
     assert ran.returncode == 0, ran.stdout + ran.stderr
     await demo.wait(requests.WaitRequest(timeout_seconds=PATIENCE_S))
@@ -216,9 +219,7 @@ async def leads(client: SupervisorClient) -> list[Any]:
     return [each for each in (await client.describe()).instances if each.attended]
 
 
-async def test_a_person_leads_from_a_terminal_leaves_comes_back_and_resumes(
-    team: Team, demo: SupervisorClient
-) -> None:
+async def test_a_person_leads_from_a_terminal_leaves_comes_back_and_resumes(team: Team, demo: SupervisorClient) -> None:
     first = LeadAtTerminal(team, "--name", "captain")
     with first.person as person:
         until(lambda: "To come back" in person.seen.decode(errors="replace"), lambda: person.seen.decode()[-3000:])
@@ -258,7 +259,7 @@ async def until_status(client: SupervisorClient, instance_id: str, wanted: set[S
         wanted
     ):
         assert time.monotonic() < deadline, status
-        time.sleep(0.1)  # noqa: ASYNC251
+        await asyncio.sleep(0.1)
 
 
 async def test_the_lead_works_outside_of_git_too_and_says_when_there_is_none_to_resume(

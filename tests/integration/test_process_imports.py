@@ -40,7 +40,7 @@ MAY_LOAD: Mapping[str, str] = {
     "other nodes": _RAY,
     "entry": f"{_SETTINGS} msgpack mcp mcp_types anyio starlette sse_starlette uvicorn httpx2 python_multipart click "
     "cryptography opentelemetry multiprocessing http argparse",
-    "command": f"{_PROGRAM} typer rich",
+    "command": f"{_PROGRAM} typer rich yaml",
     "client": "pydantic pydantic_core msgpack email",
     "Redis probe": _REDIS,
 }

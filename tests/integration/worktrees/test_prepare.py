@@ -11,7 +11,8 @@ import pytest
 from actors.errors import WorkspaceError
 from actors.processes import processes_with
 from actors.worktrees.model import CopiedFile
-from actors.worktrees.prepare import read_files, run_setup, write_files
+from actors.worktrees.prepare import note_copies, read_files, run_setup, write_files
+from tests.integration.worktrees.conftest import Place
 
 ENVIRONMENT = {"PATH": os.environ["PATH"]}
 
@@ -63,7 +64,7 @@ def test_nothing_is_written_through_a_link_of_the_worktree(tmp_path: Path) -> No
 
 def test_a_pipe_in_place_of_a_file_is_refused_at_once(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(WorkspaceError, match="pipe in .* is no file"):
+    with pytest.raises(WorkspaceError, match=r"pipe in .* is no file"):
         read_files(tmp_path, ["pipe"])
 
 
@@ -98,3 +99,25 @@ def test_a_child_that_is_left_behind_and_holds_the_output_does_not_keep_the_comm
     run_setup(tmp_path, "sleep 60 & echo done", {**ENVIRONMENT, "SETUP_MARK": mark}, limit_s=30.0)
     assert time.monotonic() - begun < 20
     assert processes_with("SETUP_MARK", mark) == []
+
+
+def test_a_copy_is_work_only_once_it_was_changed(place: Place) -> None:
+    (place.repository / ".gitignore").write_text(".env\n")
+    place.git(place.repository, "add", ".gitignore")
+    place.git(place.repository, "commit", "-qm", "Ignore")
+    (place.repository / ".env").write_text("SECRET=1\n")
+    for instance_id, change in (("spec_0_0_1", ""), ("spec_0_0_2", "SECRET=2\n")):
+        made = place.create(instance_id)
+        assert made.worktree is not None
+        files = read_files(place.repository, [".env"])
+        note_copies(made.worktree, made.directory, files)
+        write_files(made.directory, files)
+        if change:
+            (made.worktree / ".env").write_text(change)
+        removal = place.manager.retire(made)
+        assert removal.removed, removal.kept_reason
+        assert not made.worktree.exists()
+        if change:
+            assert place.git(place.repository, "show", f"{removal.saved_ref}:.env") == change.strip()
+        else:
+            assert removal.saved_ref is None

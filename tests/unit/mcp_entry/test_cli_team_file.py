@@ -177,11 +177,11 @@ def test_a_person_at_a_terminal_is_asked_with_exactly_what_it_is_about(
         assert at("team", "up", path).exit_code == 0, "once is enough"
 
 
-def test_control_characters_of_a_file_do_not_reach_the_terminal_that_asks(at: Terminal, tmp_path: Path) -> None:
-    path = write(tmp_path, ASKING.replace("'make deps'", '"make \\e[2Kdeps"'))
+def test_what_is_asked_stands_on_one_line_whatever_the_file_holds(at: Terminal, tmp_path: Path) -> None:
+    path = write(tmp_path, ASKING.replace("'make deps'", '"make \\e[2Kdeps\\n\\n  b: nothing"'))
     ended = at("team", "up", path, stdin="n\n")
     assert "\x1b" not in ended.output
-    assert "make ␛[2Kdeps" in ended.stderr
+    assert '"a: runs before it starts: make \\u001b[2Kdeps\\n\\n  b: nothing"' in ended.stderr
 
 
 def test_export_writes_what_up_accepts_and_replaces_no_file(at: Terminal, tmp_path: Path) -> None:

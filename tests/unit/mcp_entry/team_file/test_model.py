@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import jsonschema  # type: ignore[import-untyped]
@@ -123,7 +124,9 @@ def test_parents_come_before_those_they_lead_whatever_the_order_of_the_file(tmp_
             ["line 5: no member of this file has the name b"],
         ),
         (
-            members("  - {name: a, role: specialist, context: x}\n  - {name: b, role: manager, parent: a, context: x}\n"),
+            members(
+                "  - {name: a, role: specialist, context: x}\n  - {name: b, role: manager, parent: a, context: x}\n"
+            ),
             ["line 3: a is a specialist; a manager is led by executive"],
         ),
         (
@@ -178,8 +181,6 @@ def test_a_text_file_outside_of_the_directory_is_refused_however_it_is_reached(t
 
 
 def test_a_pipe_in_place_of_a_text_does_not_stop_the_command(tmp_path: Path) -> None:
-    import os
-
     os.mkfifo(tmp_path / "pipe")
     assert "is no file" in fault(tmp_path, members("  - {name: a, role: specialist, promptFile: pipe}\n"))
 
@@ -192,8 +193,10 @@ def test_a_text_file_holds_text(tmp_path: Path, content: bytes) -> None:
 
 
 def test_a_member_without_a_task_can_be_compared_but_not_started(tmp_path: Path) -> None:
-    text = members("  - {name: lead, role: executive}\n  - {name: a, role: specialist}\n  - {name: spec_0_0_7, role: "
-                   "specialist, context: x}\n")
+    text = members(
+        "  - {name: lead, role: executive}\n  - {name: a, role: specialist}\n  - {name: spec_0_0_7, role: "
+        "specialist, context: x}\n"
+    )
     lead, a, unnamed = load(write(tmp_path, text)).members
     assert lead.request is not None
     assert lead.request.attended

@@ -41,9 +41,7 @@ def team(directory: Path) -> list[InstanceDescription]:
     return [
         there(directory, "boss", "exec_1", Role.EXECUTIVE),
         there(directory, "mgr", "mgr_1_2", Role.MANAGER, parent_id="exec_1"),
-        there(
-            directory, "worker", "spec_1_2_3", Role.SPECIALIST, parent_id="mgr_1_2", asked={"model": "opus"}
-        ),
+        there(directory, "worker", "spec_1_2_3", Role.SPECIALIST, parent_id="mgr_1_2", asked={"model": "opus"}),
     ]
 
 
