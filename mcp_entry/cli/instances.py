@@ -208,15 +208,20 @@ def attach(team: CliSession, instance_id: InstanceArgument) -> None:
     go_into(team, instance_id)
 
 
-def go_into(team: CliSession, instance_id: str) -> None:
-    """``attach`` to the instance of this id or name."""
+def go_into(team: CliSession, instance_id: str, *, leaves_with_agent: bool = False) -> None:
+    """``attach`` to the instance of this id or name.
+
+    ``leaves_with_agent``: the terminal is given back when the agent ends. Otherwise its last screen stays, which says
+    why it did.
+    """
     found = _to_attach_to(team, instance_id)
-    tmux = ["tmux", "-S", str(team.home.tmux_socket), "attach-session", "-t", f"={found.session_name}"]
+    tmux = ["tmux", "-S", str(team.home.tmux_socket)]
+    attach_to = ["attach-session", "-t", f"={found.session_name}"]
     if team.output.as_json:
-        team.output.show({"command": tmux}, "")
+        team.output.show({"command": [*tmux, *attach_to]}, "")
         return
     if not team.context.is_terminal():
-        raise InvalidRequestError(f"attach needs a terminal. In one, run: {' '.join(tmux)}")
+        raise InvalidRequestError(f"attach needs a terminal. In one, run: {' '.join([*tmux, *attach_to])}")
     if not _is_here(team, found.session_name):
         raise WrongStateError(
             f"The terminal of {instance_id} is not on this machine: it runs on {found.host}. "
@@ -226,7 +231,10 @@ def go_into(team: CliSession, instance_id: str) -> None:
     nested = len(outside) < len(team.context.environment)
     how = "Ctrl-b Ctrl-b d (you are inside tmux already)" if nested else "Ctrl-b d"
     team.output.say(f"To come back: {how}. What you type goes to the agent.")
-    team.context.become([*tmux, ";", "display-message", "-d", "5000", f"To come back: {how}"], outside)
+    leave = f"detach-client -s ={found.session_name}"
+    hook = ["set-hook", "-w", "-t", f"={found.session_name}:", "pane-died", leave, ";"] if leaves_with_agent else []
+    note = [";", "display-message", "-d", "5000", f"To come back: {how}"]
+    team.context.become([*tmux, *hook, *attach_to, *note], outside)
 
 
 def _to_attach_to(team: CliSession, instance_id: str) -> results.InstanceInfo:

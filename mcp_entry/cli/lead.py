@@ -68,7 +68,7 @@ def lead(
                 f"The lead before, {earlier}, has ended: `phalanx restart {earlier}` and `phalanx attach {earlier}` go "
                 f"on with its conversation, `phalanx terminate {earlier}` ends it for good."
             )
-    go_into(team, instance_id)
+    go_into(team, instance_id, leaves_with_agent=True)
 
 
 def _start(team: CliSession, directory: Path) -> str:

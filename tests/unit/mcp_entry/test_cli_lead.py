@@ -43,8 +43,12 @@ def asked(of: Terminal) -> list[str]:
 def session(ended: Any) -> str:
     assert isinstance(ended.exception, BecameError), ended.output
     command: list[str] = ended.exception.command
-    assert command[:5] == ["tmux", "-S", f"{HOME}/tmux.sock", "attach-session", "-t"]
-    return command[5]
+    assert command[:3] == ["tmux", "-S", f"{HOME}/tmux.sock"]
+    at = command.index("attach-session")
+    target = command[at + 2]
+    # When the agent ends, the person gets the terminal back.
+    assert command[3:at] == ["set-hook", "-w", "-t", f"{target}:", "pane-died", f"detach-client -s {target}", ";"]
+    return target
 
 
 def test_it_starts_an_executive_without_a_message_in_the_directory_itself_and_goes_into_it(tmp_path: Path) -> None:
