@@ -143,6 +143,7 @@ class Spawner:
         if not request.attended:
             check_text(request.context)
         self._check_mode(request)
+        self._team.registry.check_name(request)
         asked = time.perf_counter()
         async with AsyncExitStack() as waiting:
             placement = await waiting.enter_async_context(placed(self._scheduler, request))

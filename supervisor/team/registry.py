@@ -265,6 +265,22 @@ class Registry:
             raise InvalidRequestError(f"Several instances have the name {given}: say which one, {', '.join(living)}.")
         return living[0] if living else holders[-1].instance_id if holders else given
 
+    def check_name(self, request: SpawnRequest) -> None:
+        """Raises ``InvalidRequestError`` for a name that an instance has which was not terminated.
+
+        A start of the same call that is still being undone does not count.
+        """
+        taken = (
+            record.wanted and (request.request_id is None or record.request_id != request.request_id)
+            for record in (self._holders(request.name) if request.name is not None else ())
+        )
+        if any(taken):
+            # Not whose it is: the caller may be an instance that does not see that one.
+            raise InvalidRequestError(
+                f"The name {request.name} is taken by an instance of this team that was not terminated: choose another "
+                "one, or leave name out."
+            )
+
     def _holders(self, name: str) -> list[InstanceRecord]:
         return [self._members[instance_id].record for instance_id in self._named.get(name, ())]
 
@@ -274,12 +290,7 @@ class Registry:
         Raises ``InvalidRequestError`` for an impossible parent, and for a name that a living instance has.
         """
         parent = self._parent(request)
-        if request.name is not None and any(record.wanted for record in self._holders(request.name)):
-            # Not whose it is: the caller may be an instance that does not see that one.
-            raise InvalidRequestError(
-                f"The name {request.name} is taken by an instance of this team that was not terminated: choose another "
-                "one, or leave name out."
-            )
+        self.check_name(request)
         self.last_number += 1
         number = self.last_number
         executive = 0 if parent is None else parent.executive or parent.number
