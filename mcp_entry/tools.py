@@ -28,7 +28,7 @@ default in a git worktree on a branch of its own, and every message to it is pro
 2. Build the team with one spawn_batch, not spawn by spawn. Instances see nothing of your conversation: give each a \
 whole task, on files of its own, and ask it to commit. Isolated workspaces start from the last commit. \
 A role tells an instance its part and gives it no rights: you lead those below a manager too.
-3. Give more work with send_batch, also to busy instances.
+3. Give more work with send_batch, also to busy instances. A name stands for its id in every call.
 4. wait instead of polling or sleeping; then read, with the cursor of your last read, to get only what is new.
 5. waiting_permission: the instance stands still until you respond. Look at the tool and its exact input first; allow \
 (with its permissionId) only what the task needs and you would run yourself, else deny with a message. Never in bulk. \

@@ -64,15 +64,17 @@ async def test_a_person_leads_with_the_real_claude_and_goes_on_with_it_after_an_
             assert time.monotonic() < deadline, screen()
             await asyncio.sleep(0.2)
         await claude.wait(requests.WaitRequest(instance_ids=[lead.instance_id], timeout_seconds=PATIENCE_S))
-        (request, *_) = api.requests_with("good morning team")
-        assert "You are its executive: a person works with you at this terminal" in str(request["system"])
-        assert "who reads what you answer and cannot see your screen" not in str(request["system"])
+        told = [str(each.get("system")) for each in api.requests_with("good morning team")]
+        assert any("You are its executive: a person works with you at this terminal" in each for each in told)
+        assert not any("who reads what you answer and cannot see your screen" in each for each in told)
         person.type("/exit")
         await asyncio.sleep(0.5)  # the list of commands comes up
         person.type("\r")
         await until(person.has_ended, screen)
 
+    deadline = time.monotonic() + PATIENCE_S
     while (ended := await the_lead(claude)).status in ALIVE:
+        assert time.monotonic() < deadline
         await asyncio.sleep(0.2)
     assert ended.resumable
 

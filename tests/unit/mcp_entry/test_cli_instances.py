@@ -277,9 +277,9 @@ def test_who_presses_ctrl_c_is_told_what_goes_on_and_how_to_end_it(command: tupl
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["send", "spec_1_x", "hi"], "ID cannot be 'spec_1_x'"),
+        (["send", "spec 1", "hi"], "ID cannot be 'spec 1'"),
         (["send", "spec_1_1", ""], "the text must not be empty"),
-        (["wait", "spec_1_1", "x"], "ID cannot be 'x'"),
+        (["wait", "spec_1_1", "x y"], "ID cannot be 'x y'"),
         (["wait", "spec_1_1", "--timeout", "0"], "--timeout must be more than 0"),
         (["spawn", "hi", "--name", "a b"], "--name cannot be 'a b'"),
         (["spawn", "hi", "--parent", "x"], "--parent cannot be 'x'"),
