@@ -31,13 +31,15 @@ from supervisor.api.requests import (
     InstanceId,
     RelativePath,
     Request,
+    Role,
     SpawnRequest,
+    looks_like_an_id,
 )
 from supervisor.api.validation import bounded, located_faults
 from supervisor.team.registry import PARENT_ROLES
 
 MAX_FILE_BYTES = 4_000_000
-_OWN_WAY = {"name", "parent_id", "context", "work_dir", "request_id"}
+_OWN_WAY = {"name", "role", "parent_id", "context", "work_dir", "request_id"}
 """The arguments of ``spawn`` that a member of a file does not take as they are."""
 _OF_ONE = {"name", "parent", "context", "promptFile"}
 """What cannot be a default."""
@@ -46,6 +48,7 @@ Place = tuple[int | str, ...]
 
 class MemberForm(Request):
     name: InstanceId = Field(description="By which the member is known in this file and in the team.")
+    role: Role = Field(description="executive, over managers, over specialists, who do the work.")
     parent: InstanceId | None = Field(default=None, description="The name of the member of this file that leads it.")
     context: str | None = Field(default=None, min_length=1, description="Its first message: the whole task.")
     prompt_file: RelativePath | None = Field(
@@ -148,6 +151,7 @@ class _Reading:
         self._nodes: set[yaml.Node] = set()
         self._faults: dict[tuple[int, str], str] = {}
         """By line and words, so that what is wrong in the defaults is told once."""
+        self._defaults: dict[str, Any] = {}
         self._given = self._parsed(content)
 
     def _parsed(self, content: bytes) -> dict[str, Any]:
@@ -195,31 +199,34 @@ class _Reading:
                 raise InvalidRequestError(f"{self._path}:{key.start_mark.line + 1}: a name is needed here.")
             yield key.value, value
 
-    def members(self) -> Sequence[MemberForm]:
+    def _read_defaults(self) -> None:
         defaults = self._given.pop("defaults", None) or {}
-        if not isinstance(defaults, dict):
+        if isinstance(defaults, dict):
+            self._defaults = defaults
+        else:
             self._fault(("defaults",), "defaults must be an object with named arguments")
-            defaults = {}
-        for name in defaults.keys() & _OF_ONE:
+        for name in self._defaults.keys() & _OF_ONE:
             self._fault(("defaults", name), f"defaults.{name} is no default: each member has its own")
         self.check()
-        self._defaults = defaults
+
+    def members(self) -> Sequence[MemberForm]:
+        self._read_defaults()
         members = self._given.get("members")
         if isinstance(members, list):
-            self._given["members"] = [{**defaults, **one} if isinstance(one, dict) else one for one in members]
+            merged = [{**self._defaults, **one} if isinstance(one, dict) else one for one in members]
+            self._given["members"] = merged
         try:
             form = TeamForm.model_validate(self._given, by_alias=True, by_name=False)
         except ValidationError as error:
             for place, fault in located_faults(TeamForm, error):
                 self._fault(place, fault)
-            self.check()
-            raise AssertionError("a fault without words") from error
+            raise self._refusal() from None
         self._check_tree(form.members)
         self.check()
         return form.members
 
     def _check_tree(self, forms: Sequence[MemberForm]) -> None:
-        known: dict[str, Any] = {}
+        known: dict[str, MemberForm] = {}
         for number, form in enumerate(forms):
             if form.name in known:
                 self._fault(("members", number, "name"), f"the name {form.name} is given twice")
@@ -231,10 +238,9 @@ class _Reading:
                 self._fault(("members", number, "promptFile"), f"{form.name} has both context and promptFile")
             if form.parent is not None and parent is None:
                 self._fault(place, f"no member of this file has the name {form.parent}")
-            role = getattr(form, "role")  # noqa: B009 - the model is made of the fields of SpawnRequest
-            if parent is not None and parent.role not in PARENT_ROLES[role]:
-                leaders = " or ".join(sorted(PARENT_ROLES[role])) or "nobody"
-                self._fault(place, f"{parent.name} is a {parent.role}; a {role} is led by {leaders}")
+            if parent is not None and parent.role not in PARENT_ROLES[form.role]:
+                leaders = " or ".join(sorted(PARENT_ROLES[form.role])) or "nobody"
+                self._fault(place, f"{parent.name} is a {parent.role}; a {form.role} is led by {leaders}")
 
     def text(self, name: str, place: Place) -> bytes:
         """The content of a file that the file names. Links must not lead out of the file's directory."""
@@ -260,19 +266,22 @@ class _Reading:
         text = texts[form.prompt_file].decode("utf-8", "replace") if form.prompt_file is not None else form.context
         work_dir = os.path.realpath(self._path.parent / Path(form.work_dir).expanduser())
         own = form.model_dump(mode="json", by_alias=True, exclude_unset=True, exclude=set(MemberForm.model_fields))
-        arguments = {**own, "workDir": work_dir, "parentId": form.parent}
+        arguments = {**own, "role": form.role, "workDir": work_dir, "parentId": form.parent}
         compared = self._request(number, {**arguments, "context": text or "-"})
         request, why_not = None, ""
-        if not text and own["role"] != "executive":
+        if looks_like_an_id(form.name):
+            why_not = "this is the id of an instance that had no name: give it a name, by which it can be started"
+        elif not text and form.role is not Role.EXECUTIVE:
             why_not = "the file does not say what it is to do: give it context or promptFile"
         else:
-            try:
-                request = SpawnRequest.model_validate({**arguments, "context": text or "", "name": form.name})
-            except ValidationError:
-                why_not = "this is the id of an instance that had no name: give it a name, by which it can be started"
-        given = {**self._defaults, **_member_of(self._given, number)}
+            request = self._request(number, {**arguments, "context": text or "", "name": form.name})
         return FileMember(
-            name=form.name, parent=form.parent, request=request, why_not=why_not, compared=compared, given=given
+            name=form.name,
+            parent=form.parent,
+            request=request,
+            why_not=why_not,
+            compared=compared,
+            given=self._given["members"][number],
         )
 
     def _request(self, number: int, arguments: dict[str, Any]) -> SpawnRequest:
@@ -280,7 +289,7 @@ class _Reading:
             return SpawnRequest.model_validate(arguments)
         except ValidationError as error:
             for place, fault in located_faults(SpawnRequest, error):
-                self._fault(("members", number, *place), fault)
+                self._fault(("members", number, *place), f"members[{number}]: {fault}")
             return SpawnRequest(role=arguments["role"], work_dir=arguments["workDir"], context="-")
 
     def _fault(self, place: Place, words: str) -> None:
@@ -300,13 +309,11 @@ class _Reading:
     def check(self) -> None:
         """Raises ``InvalidRequestError`` when there are faults."""
         if self._faults:
-            lines = bounded([self._faults[key] for key in sorted(self._faults)])
-            raise InvalidRequestError("\n".join([f"Nothing was done, {self._path} is wrong:", *lines]))
+            raise self._refusal()
 
-
-def _member_of(given: Mapping[str, Any], number: int) -> Mapping[str, Any]:
-    member: Mapping[str, Any] = given["members"][number]
-    return member
+    def _refusal(self) -> InvalidRequestError:
+        lines = bounded([self._faults[key] for key in sorted(self._faults)])
+        return InvalidRequestError("\n".join([f"Nothing was done, {self._path} is wrong:", *lines]))
 
 
 def _read(path: Path, shown: Path, most_bytes: int) -> bytes:

@@ -76,9 +76,13 @@ def _not_reserved(name: str) -> str:
     return name
 
 
+def looks_like_an_id(name: str) -> bool:
+    return _LIKE_AN_ID.fullmatch(name) is not None
+
+
 def _not_an_id(name: str) -> str:
     # Wherever an id is taken a name is too, and the id wins.
-    if _LIKE_AN_ID.fullmatch(name):
+    if looks_like_an_id(name):
         raise ValueError("names that look like an id, such as spec_1_1_7, are the team's own")
     return name
 

@@ -115,6 +115,7 @@ def test_parents_come_before_those_they_lead_whatever_the_order_of_the_file(tmp_
         (members("  - name: a\n    role: boss\n    context: x\n"), ["line 3: members[0].role cannot be 'boss'"]),
         (members("  - name: a\n    rol: specialist\n"), ["line 3: members[0].rol is no known", "Did you mean role?"]),
         (members("  - name: a\n    context: x\n"), ["line 2: members[0].role is missing"]),
+        (members(f"  - {{name: {'a' * 41}, role: executive}}\n"), ["line 2: members[0]: name cannot be", "At most 40"]),
         (
             members("  - {name: a, role: specialist, context: x}\n  - {name: a, role: manager, context: x}\n"),
             ["line 3: the name a is given twice"],
