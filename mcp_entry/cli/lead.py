@@ -37,9 +37,10 @@ def lead(
         PermissionMode | None, typer.Option("--permissions", help="Which tool calls need no asking.")
     ] = None,
 ) -> None:
-    """Start a Claude that leads a team, and go into its terminal; Ctrl-b d comes back.
+    """Start a Claude that leads, and go into its terminal.
 
-    Where one runs in DIR already, go into that one. Brings the team up if need be. With --json only say the command.
+    Where one runs in DIR already, go into that one. Brings the team up if need be. Ctrl-b d comes back. With --json
+    only say the command.
     """
     directory = _directory(work_dir)
     if not team.output.as_json and not team.context.is_terminal():

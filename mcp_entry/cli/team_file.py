@@ -38,9 +38,9 @@ def up(
         bool, typer.Option("--dry-run", help="Only say what would be started, and what differs.")
     ] = False,
 ) -> int:
-    """Start what is missing of a team, by its file; what runs stays as it is.
+    """Start what is missing of a team, by its file.
 
-    Exits with 1 when a member was not started.
+    What runs stays as it is. Exits with 1 when a member was not started.
     """
     read = load(file)
     planned = plan(read, _described_if_running(team))
@@ -153,7 +153,10 @@ def _view(planned: Sequence[PlannedMember], failed: dict[str, str], asks: Sequen
 
 
 def allow(team: CliSession, file: TeamFileArgument) -> None:
-    """Allow what a team's file asks for: commands, permission modes, models. A changed file asks again."""
+    """Allow what a team's file asks for, in just this content.
+
+    Commands, permission modes and models count only then.
+    """
     read = load(file)
     asks = consent.to_allow(read)
     if asks:
@@ -169,7 +172,10 @@ def export(
     *,
     force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
 ) -> None:
-    """Write the team that runs as a file for `phalanx team up`. It holds no texts and no variables."""
+    """Write the team that runs as a file for `phalanx team up`.
+
+    It holds no texts and no variables.
+    """
     described = team.ask(TeamVerbs.describe, "looking").instances
     if not described:
         raise WrongStateError("The team has no instances: there is nothing to write.")

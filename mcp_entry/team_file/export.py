@@ -26,7 +26,8 @@ def exported(team: Sequence[InstanceDescription], directory: Path | None) -> str
     """The text of the file. ``directory``: where it will lie; None leaves all paths absolute."""
     names = {each.instance_id: each.name or each.instance_id for each in team}
     members = [dict(_member(each, names, directory)) for each in team]
-    return _HEAD + yaml.safe_dump({"members": members}, sort_keys=False, allow_unicode=True, width=120)
+    written: str = yaml.safe_dump({"members": members}, sort_keys=False, allow_unicode=True, width=120)
+    return _HEAD + written
 
 
 def _member(each: InstanceDescription, names: dict[str, str], directory: Path | None) -> Iterator[tuple[str, Any]]:

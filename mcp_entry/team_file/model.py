@@ -59,15 +59,10 @@ class MemberForm(Request):
     )
 
 
-MemberOfFile: type[MemberForm] = create_model(
-    "MemberOfFile",
-    __base__=MemberForm,
-    **{
-        name: (field.annotation, copy(field))
-        for name, field in SpawnRequest.model_fields.items()
-        if name not in _OWN_WAY
-    },
-)
+_OF_SPAWN: dict[str, Any] = {
+    name: (field.annotation, copy(field)) for name, field in SpawnRequest.model_fields.items() if name not in _OWN_WAY
+}
+MemberOfFile: type[MemberForm] = create_model("MemberOfFile", __base__=MemberForm, **_OF_SPAWN)
 
 
 class TeamForm(Request):
@@ -162,7 +157,7 @@ class _Reading:
                 node = loader.get_single_node()
                 given = self._value(loader, node, ()) if node is not None else None
             finally:
-                loader.dispose()  # type: ignore[no-untyped-call]
+                loader.dispose()
         except UnicodeDecodeError as error:
             raise InvalidRequestError(f"{self._path} is not valid UTF-8 at byte {error.start}.") from error
         except yaml.MarkedYAMLError as error:
@@ -191,7 +186,7 @@ class _Reading:
             return {key: self._value(loader, value, (*place, key)) for key, value in self._pairs(node)}
         if isinstance(node, yaml.SequenceNode):
             return [self._value(loader, each, (*place, number)) for number, each in enumerate(node.value)]
-        return loader.construct_object(node)  # type: ignore[no-untyped-call]
+        return loader.construct_object(node)
 
     def _pairs(self, node: yaml.MappingNode) -> Iterator[tuple[str, yaml.Node]]:
         for key, value in node.value:

@@ -132,7 +132,7 @@ async def test_a_worktree_is_prepared_once_and_what_was_cut_off_there_is_undone(
             role=requests.Role.SPECIALIST,
             work_dir=str(team.repository),
             context="the task",
-            prepare=requests.Preparation(copy_files=["notes"], setup="echo once >> built"),
+            prepare=requests.Preparation(copy=["notes"], setup="echo once >> built"),
             request_id="r1",
         )
         run.kill_switch.kill_at(moment)

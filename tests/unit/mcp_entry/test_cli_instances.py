@@ -34,7 +34,6 @@ from tests.fakes.terminal import HOME, BecameError, Terminal, program_ended
 
 COMMANDS = {
     "status": [],
-    "lead": ["/"],
     "spawn": ["Write tests."],
     "send": ["spec_1_1_1", "go on"],
     "read": ["spec_1_1_1"],
@@ -57,8 +56,8 @@ COMMANDS = {
     "down": [],
 }
 STDIN = {"git": '[{"type": "status", "workspaceDir": "/src"}]'}
-TESTED_ELSEWHERE = {"restore", "doctor", "mcp", "team"}
-"""Commands that call no verb and need a machine of their own, and those for a team's file."""
+TESTED_ELSEWHERE = {"restore", "doctor", "mcp", "team", "lead"}
+"""Commands that need a machine of their own, or a program or a file."""
 
 
 def test_every_command_is_tested_here_or_elsewhere() -> None:
@@ -68,7 +67,7 @@ def test_every_command_is_tested_here_or_elsewhere() -> None:
 @pytest.mark.parametrize("command", COMMANDS)
 def test_with_json_stdout_is_one_document_and_stderr_is_empty(command: str) -> None:
     ended = Terminal()(command, *COMMANDS[command], "--json", stdin=STDIN.get(command, ""))
-    if command in ("up", "down", "lead"):
+    if command in ("up", "down"):
         assert ended.stderr
     else:
         assert ended.stderr == ""
@@ -76,14 +75,14 @@ def test_with_json_stdout_is_one_document_and_stderr_is_empty(command: str) -> N
     assert isinstance(json.loads(ended.stdout), dict)
 
 
-@pytest.mark.parametrize("command", [name for name in COMMANDS if name not in ("attach", "lead")])
+@pytest.mark.parametrize("command", [name for name in COMMANDS if name != "attach"])
 def test_without_json_a_command_says_something_and_ends_with_0(command: str) -> None:
     ended = Terminal()(command, *COMMANDS[command], stdin=STDIN.get(command, ""))
     assert ended.exit_code == 0, ended.output
     assert ended.stdout.strip()
 
 
-@pytest.mark.parametrize("command", [name for name in COMMANDS if name not in ("up", "down", "lead")])
+@pytest.mark.parametrize("command", [name for name in COMMANDS if name not in ("up", "down")])
 def test_without_a_team_a_command_ends_with_1_and_says_what_to_do(command: str) -> None:
     terminal = Terminal(TeamNotRunningError("No team runs here. Start one with `phalanx up`."))
     ended = terminal(command, *COMMANDS[command], stdin=STDIN.get(command, ""))
@@ -282,7 +281,7 @@ def test_who_presses_ctrl_c_is_told_what_goes_on_and_how_to_end_it(command: tupl
         (["wait", "spec_1_1", "x y"], "ID cannot be 'x y'"),
         (["wait", "spec_1_1", "--timeout", "0"], "--timeout must be more than 0"),
         (["spawn", "hi", "--name", "a b"], "--name cannot be 'a b'"),
-        (["spawn", "hi", "--parent", "x"], "--parent cannot be 'x'"),
+        (["spawn", "hi", "--parent", "x y"], "--parent cannot be 'x y'"),
         (["spawn", "hi", "--env", "PHALANX_X=1"], "a name in --env cannot be 'PHALANX_X': names that begin with"),
         (["respond", "spec_1_1", "deny", "--message", "x" * 100_001], "--message cannot be"),
         (["tune", "--spawns", "0"], "--spawns must be at least 1, not 0"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +117,14 @@ def test_without_a_terminal_nothing_is_started(tmp_path: Path) -> None:
     assert ended.exit_code == 2
     assert "lead needs a terminal" in ended.stderr
     assert asked(at) == []
+
+
+def test_with_json_it_starts_one_and_says_the_command(tmp_path: Path) -> None:
+    at = terminal(is_terminal=False)
+    ended = at("lead", str(tmp_path), "--json")
+    assert ended.exit_code == 0, ended.output
+    assert json.loads(ended.stdout)["command"][-1] == "=exec_9"
+    assert "spawn" in asked(at)
 
 
 def test_a_directory_that_is_not_there_is_named(tmp_path: Path) -> None:

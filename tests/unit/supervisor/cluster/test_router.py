@@ -295,6 +295,6 @@ def test_a_copy_that_cannot_be_read_is_told_of_in_words(copies: TranscriptCopies
 
 async def test_a_worktree_elsewhere_is_prepared_there_with_files_from_here(scene: Scene) -> None:
     files = await scene.router.read_files(Path("/project"), [".env"])
-    there = workspace(SECOND, home=Path("/repository/.git"))
+    there = workspace(SECOND, home="/repository/.git")
     await scene.router.prepare_workspace(SECOND, there, files, "make deps", {})
     assert scene.log.calls == ["head: read .env", f"worker: prepare {SECOND}: .env; make deps"]
