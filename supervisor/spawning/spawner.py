@@ -165,10 +165,13 @@ class Spawner:
         instance_id = member.record.instance_id
 
         def finished() -> bool:
-            return instance_id not in self._team.registry or (
-                member.record.stage is not InstanceStage.STARTING
-                and (self._team.outbox.pending(instance_id) == 0 or member.snapshot.status not in _FIRST_MESSAGE_WAITS)
-            )
+            if instance_id not in self._team.registry:
+                return True
+            if member.record.stage is InstanceStage.STARTING:
+                return False
+            if member.record.attended:
+                return _shows_something(member)
+            return self._team.outbox.pending(instance_id) == 0 or member.snapshot.status not in _FIRST_MESSAGE_WAITS
 
         await self._team.changes.until(finished, self._timeout_s)
         if instance_id not in self._team.registry:
@@ -275,12 +278,7 @@ class Spawner:
 
         Raises ``AgentError`` when it has ended.
         """
-
-        def decided() -> bool:
-            snapshot = member.snapshot
-            return snapshot.status is not Status.STARTING or bool(snapshot.reason)
-
-        await self._team.changes.until(decided, self._timeout_s)
+        await self._team.changes.until(lambda: _shows_something(member), self._timeout_s)
         if not member.alive:
             raise AgentError(f"The agent of {member.record.instance_id} did not start: {member.snapshot.reason}")
         return await self._team.save(member.record.instance_id, stage=InstanceStage.RUNNING)
@@ -319,6 +317,11 @@ class Spawner:
             return f"{words}\nIts screen:\n{await port.screen(_SCREEN_LINES)}"
         except PhalanxError:
             return words
+
+
+def _shows_something(member: Member) -> bool:
+    """A person at its terminal can go on, or it has ended."""
+    return member.snapshot.status is not Status.STARTING or bool(member.snapshot.reason)
 
 
 class AgentStarter:
