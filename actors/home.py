@@ -102,6 +102,8 @@ class Home:
     """The endpoint's process gives its listening socket to the host's actor here."""
     web_lock_file = _Below("web.lock")
     """Held (flock) by the endpoint's process."""
+    allowed_files = _Below("allowed-team-files")
+    """A file for each content of a team file that the user has allowed; see ``mcp_entry.team_file.consent``."""
     logs = _Below("logs")
 
     def instance_directory(self, instance_id: str) -> Path:

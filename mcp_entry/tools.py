@@ -14,8 +14,10 @@ from typing import Any
 
 from mcp_types import ToolAnnotations
 
+from actors.errors import InvalidRequestError
 from mcp_entry import sizes, texts
 from mcp_entry.sizes import Json
+from supervisor.api.requests import from_json
 from supervisor.api.verbs import TeamVerbs, Verb
 
 INSTRUCTIONS = """\
@@ -26,7 +28,7 @@ default in a git worktree on a branch of its own, and every message to it is pro
 2. Build the team with one spawn_batch, not spawn by spawn. Instances see nothing of your conversation: give each a \
 whole task, on files of its own, and ask it to commit. Isolated workspaces start from the last commit. \
 Executives and managers start and lead those below them with tools of their own; you may lead these too.
-3. Give more work with send_batch, also to busy instances.
+3. Give more work with send_batch, also to busy instances. A name stands for its id in every call.
 4. wait instead of polling or sleeping; then read, with the cursor of your last read, to get only what is new.
 5. waiting_permission: the instance stands still until you respond. Look at the tool and its exact input first; allow \
 (with its permissionId) only what the task needs and you would run yourself, else deny with a message. Never in bulk. \
@@ -69,11 +71,24 @@ class Tool:
         return "request_id" in self.verb.request.model_fields
 
 
+def _without_prepare(arguments: Json) -> Json:
+    """Raises ``InvalidRequestError`` for what would run a command outside of the permission rules of the lead."""
+    members = from_json(arguments.get("instances"))
+    for each in (arguments, *(members if isinstance(members, list) else ())):
+        if isinstance(each, dict) and each.get("prepare") is not None:
+            raise InvalidRequestError(
+                "prepare is for people, by `phalanx spawn --copy --setup` or a team's file: leave it out, and let the "
+                "instance set its worktree up itself."
+            )
+    return arguments
+
+
 _ALL = (
     Tool(
         TeamVerbs.spawn,
         "Start one instance",
         hints=ADDS,
+        asked=_without_prepare,
         text=texts.of_spawn,
         description="""\
 Start one Claude Code instance and give it its first message. For two or more use spawn_batch.
@@ -92,6 +107,7 @@ src/cart.py. Done when pytest passes. Commit to your branch."}""",
         TeamVerbs.spawn_batch,
         "Start many instances",
         hints=ADDS,
+        asked=_without_prepare,
         text=texts.of_spawn_batch,
         shortened=sizes.of_spawn_batch,
         description="""\

@@ -34,10 +34,12 @@ from supervisor.spawning.admission import FairSemaphore
 from supervisor.spawning.spawner import Spawner, spawn_all
 from supervisor.store.guards import FencedStore
 from supervisor.team import views
-from supervisor.team.access import Access
+from supervisor.team.access import Access, Act
 from supervisor.team.lifecycle import AutoRestart, Lifecycle, restart_all, resume_all
+from supervisor.team.naming import with_ids
 from supervisor.team.queries import Queries
 from supervisor.team.recycling import ContextRecycler
+from supervisor.team.registry import InstanceRecord
 from supervisor.team.team import Team
 from supervisor.versions import VERSION
 
@@ -122,8 +124,9 @@ class Supervisor:
 
     async def call(self, verb: str, request: Request, caller: Caller) -> Result:
         self._store.check()
-        if caller.token is not None:
-            record = self._access.caller_of(caller.token)
+        record = None if caller.token is None else self._access.caller_of(caller.token)
+        request = with_ids(request, lambda given: self._team.registry.resolve(given, partial(self._sees, record)))
+        if record is not None:
             request = self._access.checked(verb, request, record)
             caller = replace(caller, sender=record.instance_id, instance_id=record.instance_id)
         handler = self._handlers[verb]
@@ -131,6 +134,10 @@ class Supervisor:
             return await handler(request, caller)
         with self._team.recorder.timing(Timing.CALL):
             return await handler(request, caller)
+
+    def _sees(self, caller: InstanceRecord | None, other: InstanceRecord) -> bool:
+        """An instance must not learn by a name who is there beside those whom it sees."""
+        return caller is None or self._access.may(caller, Act.SEE, other)
 
     async def spawn(self, request: requests.SpawnRequest, caller: Caller) -> results.SpawnResult:
         record = await self._spawner.spawn(request, caller)
@@ -192,6 +199,10 @@ class Supervisor:
         listed = self._queries.list(request, self._team.registry if record is None else self._access.seen_by(record))
         await self._notifier.has_seen(caller.instance_id, listed.instances)
         return await self._work.added(listed) if request.work else listed
+
+    async def describe(self, request: requests.DescribeRequest, caller: Caller) -> results.DescribeResult:
+        members = [member for member in self._team.registry if request.include_stopped or not member.terminated]
+        return results.DescribeResult(instances=list(map(views.description, members)))
 
     async def wait(self, request: requests.WaitRequest, caller: Caller) -> results.WaitResult:
         waited = await self._queries.wait(request, caller)

@@ -49,7 +49,15 @@ from actors.tmux.pane import PaneInfo
 from actors.tmux.server import TmuxServer
 from actors.transfer.service import TransferService
 from actors.worktrees.manager import WorktreeManager
-from actors.worktrees.model import OrphanWorktree, RemovalResult, Workspace, WorkspaceMode
+from actors.worktrees.model import (
+    SETUP_LIMIT_S,
+    CopiedFile,
+    OrphanWorktree,
+    RemovalResult,
+    Workspace,
+    WorkspaceMode,
+)
+from actors.worktrees.prepare import note_copies, read_files, run_setup, write_files
 
 logger = logging.getLogger(__name__)
 
@@ -134,6 +142,30 @@ class Host:
     async def create_workspace(self, instance_id: str, work_dir: Path, mode: WorkspaceMode) -> Workspace:
         self._require_environment()
         return await self._in(self._workspace_threads, self._workspaces.create, instance_id, work_dir, mode)
+
+    @remote(timeout_s=AGENT_S, retry=True)
+    async def read_files(self, directory: Path, paths: Sequence[str]) -> tuple[CopiedFile, ...]:
+        """Files below the directory, for ``prepare_workspace``. Raises ``WorkspaceError``."""
+        return await self._in(self._workspace_threads, read_files, directory, paths)
+
+    @remote(timeout_s=SETUP_LIMIT_S + AGENT_S, ping=True)
+    async def prepare_workspace(
+        self, instance_id: str, workspace: Workspace, files: Sequence[CopiedFile], setup: str, more: Mapping[str, str]
+    ) -> None:
+        """Writes the files into the worktree, then runs the command ``setup`` there, if there is one.
+
+        The command has the agents' environment and ``more``. It is known as the instance's, so ``end_agent`` ends it.
+        Raises ``WorkspaceError``.
+        """
+        self._require_environment()
+        if files:
+            worktree = workspace.worktree or workspace.directory
+            await self._in(self._workspace_threads, note_copies, worktree, workspace.directory, files)
+            await self._in(self._workspace_threads, write_files, workspace.directory, files)
+        if setup:
+            mark = {INSTANCE_MARK: str(self._home.instance_directory(instance_id))}
+            environment = {**self._environment, **more, **mark}
+            await self._in(self._workspace_threads, run_setup, workspace.directory, setup, environment)
 
     @remote(timeout_s=GIT_S, retry=True)
     async def undo_workspace(self, workspace: Workspace) -> None:

@@ -15,6 +15,9 @@ from typing import Literal
 from actors.errors import WorkspaceError
 
 WorkspaceMode = Literal["isolated", "shared"]
+MAX_COPIED_FILES = 50
+SETUP_LIMIT_S = 300.0
+"""How long a command that prepares a worktree may take."""
 _SET_ASIDE = ".removing-"
 _OURS = "phalanx/"
 _BOUND = "phalanx-branch"
@@ -186,3 +189,13 @@ class PlannedRemovals:
     def holds(self, git_directory: Path, is_below: Callable[[str], bool]) -> bool:
         """Whether ``is_below`` is true for a saved commit: whether that reaches the commit in question."""
         return any(is_below(commit) for place, commit in self.held if place == git_directory)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CopiedFile:
+    """A file that git does not bring along, on its way from the main working tree into a worktree."""
+
+    path: str
+    """Relative to the directory of both."""
+    mode: int
+    content: bytes

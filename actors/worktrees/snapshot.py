@@ -25,6 +25,7 @@ from actors.git.layout import under_way
 from actors.git.process import GitFailedError, GitRunner, RepositoryGit
 from actors.worktrees.conversions import blob_of, kind_of, listing_of, not_given_back, read_link
 from actors.worktrees.model import WorktreeKeptError, WorktreeLocation, registration_of
+from actors.worktrees.prepare import UnchangedCopies
 from actors.worktrees.source import WorktreeStatus, is_rebuilt, read_index, read_status, some_of
 
 SAVED_REFS = "refs/phalanx/saved/"
@@ -74,7 +75,7 @@ class WorktreeState:
     hidden: tuple[str, ...]
     """Files whose changes git was told to ignore; they may have none."""
     ignored: tuple[str, ...]
-    """Ignored files that no program rebuilds."""
+    """Ignored files that no program rebuilds, and that are no unchanged copies."""
     converted: tuple[str, ...]
     """Files that git calls unchanged but would not give back unchanged."""
     empty: tuple[str, ...]
@@ -124,7 +125,9 @@ def take_inventory(git: GitRunner, location: WorktreeLocation) -> WorktreeState:
     index = read_index(listing_of(git, location, "ls-files", "-v", "-z"))
     _check_all_listed(location.worktree, tree, {*index.paths, *status.changed, *status.ignored})
     hidden = (*index.unwatched, *(path for path in index.skipped if os.path.lexists(location.worktree / path)))
-    ignored = tuple(_spread(location.worktree, (path for path in status.ignored if not is_rebuilt(path))))
+    copies = UnchangedCopies(location.worktree, registration)
+    listed = _spread(location.worktree, (path for path in status.ignored if not is_rebuilt(path)))
+    ignored = tuple(path for path in listed if path not in copies)
     converted = not_given_back(git, location, besides={*status.differing, *hidden})
     return WorktreeState(
         commit=head.output.strip(),

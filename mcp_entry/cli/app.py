@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mcp_entry.cli import doctor, instances, team
+from mcp_entry.cli import doctor, instances, lead, team, team_file
 from mcp_entry.cli.session import Commands, in_session, system_context
 from mcp_entry.cli.watch import watch
 from supervisor.versions import VERSION
@@ -22,11 +22,13 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 mcp = typer.Typer(help="Phalanx as an MCP server of Claude Code.", no_args_is_help=True, rich_markup_mode=None)
+file_of_team = typer.Typer(help="A team by its file.", no_args_is_help=True, rich_markup_mode=None)
 
 _COMMANDS: tuple[Callable[..., int | None], ...] = (
     team.up,
     team.down,
     team.status,
+    lead.lead,
     instances.spawn,
     instances.send,
     instances.read,
@@ -55,6 +57,9 @@ for _command in _COMMANDS:
     app.command(_command.__name__.rstrip("_"))(in_session(_command))
 mcp.command("add")(in_session(doctor.add))
 app.add_typer(mcp, name="mcp")
+for _command in (team_file.up, team_file.export, team_file.allow, team_file.schema):
+    file_of_team.command(_command.__name__)(in_session(_command))
+app.add_typer(file_of_team, name="team")
 app.command("doctor")(in_session(doctor.doctor))
 
 

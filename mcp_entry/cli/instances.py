@@ -27,9 +27,11 @@ from supervisor.api import results
 from supervisor.api.requests import NAME_FORM, PermissionMode, Role, Until
 from supervisor.api.verbs import TeamVerbs
 
-InstanceArgument = Annotated[str, typer.Argument(metavar="ID", help="Id of the instance, as `phalanx list` shows it.")]
+InstanceArgument = Annotated[
+    str, typer.Argument(metavar="ID", help="Id or name of the instance, as `phalanx list` shows it.")
+]
 InstancesArgument = Annotated[
-    list[str], typer.Argument(metavar="ID...", help="Ids of instances, as `phalanx list` shows them.")
+    list[str], typer.Argument(metavar="ID...", help="Ids or names of instances, as `phalanx list` shows them.")
 ]
 TextArgument = Annotated[
     str | None, typer.Argument(metavar="[TEXT|-]", help="The text; - reads stdin. After -- it may begin with a dash.")
@@ -76,6 +78,13 @@ def spawn(
         list[str] | None, typer.Option(metavar="NAME=VALUE", help="A variable for it; may be repeated.")
     ] = None,
     mcp_servers: McpServersOption = "all",
+    copy_files: Annotated[
+        list[str] | None,
+        typer.Option("--copy", metavar="FILE", help="A file below --dir to copy into its worktree; may be repeated."),
+    ] = None,
+    setup: Annotated[
+        str | None, typer.Option(metavar="COMMAND", help="Run this in its worktree before it starts.")
+    ] = None,
 ) -> None:
     """Start one instance with its first message, the TEXT."""
     team.ask_and_show(
@@ -88,6 +97,7 @@ def spawn(
         labels=_pairs(labels or [], "--label", "KEY=VALUE"),
         env=_pairs(env or [], "--env", "NAME=VALUE"),
         mcp_servers=named_servers(mcp_servers),
+        prepare={"copy": copy_files or [], "setup": setup} if copy_files or setup else None,
     )
 
 
@@ -233,13 +243,23 @@ def limit(
 
 def attach(team: CliSession, instance_id: InstanceArgument) -> None:
     """Go into an instance's terminal; Ctrl-b d comes back. With --json only say the command."""
+    go_into(team, instance_id)
+
+
+def go_into(team: CliSession, instance_id: str, *, leaves_with_agent: bool = False) -> None:
+    """``attach`` to the instance of this id or name.
+
+    ``leaves_with_agent``: the terminal is given back when the agent ends. Otherwise its last screen stays, which says
+    why it did.
+    """
     found = _to_attach_to(team, instance_id)
-    tmux = ["tmux", "-S", str(team.home.tmux_socket), "attach-session", "-t", f"={found.session_name}"]
+    tmux = ["tmux", "-S", str(team.home.tmux_socket)]
+    attach_to = ["attach-session", "-t", f"={found.session_name}"]
     if team.output.as_json:
-        team.output.show({"command": tmux}, "")
+        team.output.show({"command": [*tmux, *attach_to]}, "")
         return
     if not team.context.is_terminal():
-        raise InvalidRequestError(f"attach needs a terminal. In one, run: {' '.join(tmux)}")
+        raise InvalidRequestError(f"attach needs a terminal. In one, run: {' '.join([*tmux, *attach_to])}")
     if not _is_here(team, found.session_name):
         raise WrongStateError(
             f"The terminal of {instance_id} is not on this machine: it runs on {found.host}. "
@@ -249,14 +269,17 @@ def attach(team: CliSession, instance_id: InstanceArgument) -> None:
     nested = len(outside) < len(team.context.environment)
     how = "Ctrl-b Ctrl-b d (you are inside tmux already)" if nested else "Ctrl-b d"
     team.output.say(f"To come back: {how}. What you type goes to the agent.")
-    team.context.become([*tmux, ";", "display-message", "-d", "5000", f"To come back: {how}"], outside)
+    leave = f"detach-client -s ={found.session_name}"
+    hook = ["set-hook", "-w", "-t", f"={found.session_name}:", "pane-died", leave, ";"] if leaves_with_agent else []
+    note = [";", "display-message", "-d", "5000", f"To come back: {how}"]
+    team.context.become([*tmux, *hook, *attach_to, *note], outside)
 
 
 def _to_attach_to(team: CliSession, instance_id: str) -> results.InstanceInfo:
     """The instance. Raises ``PhalanxError`` when it has no terminal, with the reason."""
     for include_stopped in (False, True):
         listed = team.ask(TeamVerbs.list, "looking", include_stopped=include_stopped)
-        found = next((each for each in listed.instances if each.instance_id == instance_id), None)
+        found = next((each for each in listed.instances if instance_id in (each.instance_id, each.name)), None)
         if found is not None and include_stopped:
             raise WrongStateError(
                 f"{instance_id} was terminated and has no terminal. `phalanx read {instance_id}` shows what it said, "

@@ -38,6 +38,7 @@ from supervisor.api import results
 from supervisor.api.requests import PermissionMode, Profile, Role
 from supervisor.api.verbs import TeamVerbs
 from supervisor.redis_url import without_secrets
+from supervisor.runtime import TeamAddress
 from supervisor.settings import Settings, kept_settings, waiting_settings
 from supervisor.store.base import utc
 
@@ -58,9 +59,7 @@ def up(
 
     With --resume it exits with 1 when an instance did not start again.
     """
-    settings = Settings.load(team.home, team.context.environment)
-    with team.on_ctrl_c("Stopped. What this command had started is ended again."):
-        address = team.context.runtime(team.home, settings).up(team.context.environment, team.output.say)
+    settings, address = bring_up(team)
     resumed = team.ask(TeamVerbs.resume, "resuming") if resume else None
     resumable = team.ask(TeamVerbs.status, "looking", compared=True).resumable
     changed = settings.tuned.in_words
@@ -92,6 +91,13 @@ def up(
         lines.append(missing)
     team.output.show(document, plain("\n".join(lines)))
     return 0 if resumed is None or resumed.success else 1
+
+
+def bring_up(team: CliSession) -> tuple[Settings, TeamAddress]:
+    """Brings the team up if it does not run. The settings are those of a team that is only now brought up."""
+    settings = Settings.load(team.home, team.context.environment)
+    with team.on_ctrl_c("Stopped. What this command had started is ended again."):
+        return settings, team.context.runtime(team.home, settings).up(team.context.environment, team.output.say)
 
 
 def _how_to_resume(count: int, *, running: bool) -> str:

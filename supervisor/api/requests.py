@@ -28,15 +28,18 @@ from pydantic import (
     SerializerFunctionWrapHandler,
     StringConstraints,
     ValidationError,
+    ValidationInfo,
     ValidatorFunctionWrapHandler,
     WithJsonSchema,
+    field_validator,
     model_validator,
 )
 from pydantic.alias_generators import to_camel
-from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+from pydantic_core import CoreSchema, PydanticCustomError, PydanticKnownError, core_schema
 
 from actors.agents.base import AgentName
 from actors.errors import InvalidRequestError
+from actors.worktrees.model import MAX_COPIED_FILES, SETUP_LIMIT_S
 from supervisor.api.validation import fault_lines
 
 MAX_MESSAGE_BYTES = 1_000_000
@@ -54,6 +57,7 @@ REQUEST_ID_USE = "Rarely needed: the same call with the same one is done only on
 _MEMBER_NAME_CHARACTERS = 500
 _SERVER = re.compile(r"[A-Za-z0-9_-]{1,100}")
 """Claude Code takes no other names of servers in its settings."""
+_LIKE_AN_ID = re.compile(r"(exec|mgr|spec|spare)(_[0-9]+)+")
 
 
 class Role(StrEnum):
@@ -106,6 +110,23 @@ McpServers = Annotated[
 """Which MCP servers of the user's an instance gets."""
 
 
+def looks_like_an_id(name: str) -> bool:
+    return _LIKE_AN_ID.fullmatch(name) is not None
+
+
+def _not_an_id(name: str) -> str:
+    # Wherever an id is taken a name is too, and the id wins.
+    if looks_like_an_id(name):
+        raise ValueError("names that look like an id, such as spec_1_1_7, are the team's own")
+    return name
+
+
+def _inside(path: str) -> str:
+    if path.startswith("/") or "\0" in path or any(part in ("", ".", "..") for part in path.split("/")):
+        raise ValueError("it must be a relative path that stays below its directory")
+    return path
+
+
 def _for_faults_only(schema: dict[str, Any]) -> None:
     """Keeps the description for error texts only: in the schema, the argument's name says enough.
 
@@ -114,11 +135,17 @@ def _for_faults_only(schema: dict[str, Any]) -> None:
     schema.pop("description", None)
 
 
+@dataclass(frozen=True, slots=True)
+class NamesInstance:
+    """For annotations: a field, or the members of a list, that is the id or the name of an instance."""
+
+
 InstanceId = Annotated[
     str,
-    StringConstraints(pattern=r"^[a-z]{3,4}(_[0-9]+){1,3}$", max_length=64),
+    StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"),
+    NamesInstance(),
     Field(
-        description="Id of an instance as spawn and list give it, for example spec_1_1_7.",
+        description="Id or name of an instance as spawn and list give it, for example spec_1_1_7.",
         json_schema_extra=_for_faults_only,
     ),
 ]
@@ -126,6 +153,7 @@ NAME_FORM = "At most 40 letters, digits, - and _, first a letter or digit."
 Name = Annotated[
     str,
     StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,39}$"),
+    AfterValidator(_not_an_id),
     Field(description=NAME_FORM, json_schema_extra=_for_faults_only),
 ]
 RequestId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]{0,119}$")]
@@ -156,10 +184,11 @@ class Request(BaseModel):
         """Reads a list or an object that came as a text of its JSON: models write that now and then."""
         if not isinstance(given, dict):
             return given
-        return {name: _from_json(value) if name in _containers(cls) else value for name, value in given.items()}
+        return {name: from_json(value) if name in _containers(cls) else value for name, value in given.items()}
 
 
-def _from_json(value: Any) -> Any:
+def from_json(value: Any) -> Any:
+    """The list or object that a text holds as JSON; any other value as it is."""
     if not isinstance(value, str) or not value.lstrip().startswith(("[", "{")):
         return value
     try:
@@ -245,8 +274,43 @@ class Limits(Request):
     tokens: int | None = Field(default=None, ge=1, description="of itself and all below it")
 
 
+RelativePath = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=1000),
+    AfterValidator(_inside),
+    Field(description="A file below workDir, such as .env or config/local.json.", json_schema_extra=_for_faults_only),
+]
+
+
+class Preparation(Request):
+    """What is done in a new worktree before its agent starts. When it fails the worktree is undone."""
+
+    copy_files: list[RelativePath] = Field(
+        default_factory=list,
+        alias="copy",
+        max_length=MAX_COPIED_FILES,
+        description="Files below workDir that git does not bring along, such as .env.",
+    )
+    setup: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=10_000,
+        description=f"A command for sh, run in the worktree after that, for at most {SETUP_LIMIT_S:.0f} s.",
+    )
+
+
+_IN_THE_RECORD = {"role", "work_dir", "context", "parent_id", "name", "agent", "env", "request_id"}
+
+
+def _for_people_only(schema: dict[str, Any]) -> None:
+    """Takes ``prepare`` out of the tools' schema: its command runs outside of all permission rules of a lead."""
+    schema["properties"].pop("prepare")
+
+
 class SpawnRequest(Request):
     """Start one instance and give it its first message."""
+
+    model_config = ConfigDict(json_schema_extra=_for_people_only)
 
     role: Role = Field(
         description="Its part, its tools of the team and who may be its parent: executive, over managers, over "
@@ -255,7 +319,7 @@ class SpawnRequest(Request):
     work_dir: DirectoryPath = Field(
         description="Absolute path of the directory to work on, in a git repository unless shared."
     )
-    context: str = Field(min_length=1, description="The first message: the whole task.")
+    context: str = Field(description="The first message: the whole task.")
     parent_id: InstanceId | None = Field(
         default=None,
         description="Id of the instance above this one, which leads it; default: you.",
@@ -283,7 +347,28 @@ class SpawnRequest(Request):
     limits: Annotated[Limits | None, WithJsonSchema({"type": "object"})] = Field(
         default=None, description="As for limit.", json_schema_extra=_without_default
     )
+    prepare: Preparation | None = Field(default=None, description="What to do in its worktree before it starts.")
     request_id: RequestId | None = Field(default=None, description=REQUEST_ID_USE)
+
+    @property
+    def attended(self) -> bool:
+        """A person begins the conversation at the terminal of the instance."""
+        return not self.context
+
+    @property
+    def also_asked(self) -> dict[str, Any]:
+        """What is asked for beside what the instance's record holds by itself, as JSON without defaults.
+
+        Without the environment, which may hold secrets, and the text, which may be long.
+        """
+        return self.model_dump(mode="json", by_alias=True, exclude=_IN_THE_RECORD, exclude_defaults=True)
+
+    @field_validator("context")
+    @classmethod
+    def _needed(cls, context: str, info: ValidationInfo) -> str:
+        if not context and info.data.get("role", Role.EXECUTIVE) is not Role.EXECUTIVE:
+            raise PydanticKnownError("string_too_short", {"min_length": 1})
+        return context
 
     @model_validator(mode="after")
     def _answers_to_somebody(self) -> Self:
@@ -291,6 +376,12 @@ class SpawnRequest(Request):
             raise PydanticCustomError(
                 "nobody_below", "answers is for executives and managers: nobody asks a specialist"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _prepares_a_worktree(self) -> Self:
+        if self.prepare is not None and self.workspace_mode != "isolated":
+            raise PydanticCustomError("prepare", "prepare is for a worktree of its own: leave out workspaceMode shared")
         return self
 
 
@@ -534,6 +625,12 @@ class SyncRequest(Request):
     from_branch: BranchName | None = Field(default=None, alias="from", description="Default: as into of merge.")
     timeout_seconds: WaitSeconds = Field(default=LEAD_WAIT_S, description="Longest wait for those at work.")
     request_id: RequestId | None = None
+
+
+class DescribeRequest(Request):
+    """See how each instance was started, to compare it with a file of the team."""
+
+    include_stopped: bool = Field(default=False, description="Also those that were terminated.")
 
 
 class HostsRequest(Request):

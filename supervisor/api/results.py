@@ -253,6 +253,27 @@ class ListResult(Result):
     warnings: list[str] = Field(default_factory=list, description="what is wrong with the team itself")
 
 
+class InstanceDescription(Result):
+    """How an instance was started."""
+
+    instance_id: str
+    name: str | None = None
+    role: Role
+    parent_id: str | None = None
+    agent: str
+    status: Status
+    resumable: bool = Field(default=False, description="its agent has ended; restart goes on with its conversation")
+    attended: bool = Field(default=False, description="a person began its conversation at its terminal")
+    work_dir: str
+    asked: dict[str, Any] = Field(
+        default_factory=dict, description="the other arguments of its spawn; no text and no environment"
+    )
+
+
+class DescribeResult(Result):
+    instances: list[InstanceDescription] = Field(description="oldest first")
+
+
 class WaitResult(Result):
     reached: bool
     reason: str | None = Field(default=None, description="why it was not reached")

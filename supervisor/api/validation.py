@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import difflib
 import reprlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType, NoneType
 from typing import Any, TypeVar, get_args
 
@@ -62,10 +62,20 @@ def fault_lines(
     model: type[BaseModel], error: ValidationError, words: Mapping[str, str] = MappingProxyType({})
 ) -> list[str]:
     """A line for each of the first faults, with its place. ``words`` as for ``parse``."""
-    faults = error.errors(include_url=False)
-    lines = [f"- {_fault_line(model, fault, words)}" for fault in faults[:_MAX_LINES]]
+    return bounded([fault for _, fault in located_faults(model, error, words)])
+
+
+def bounded(faults: Sequence[str]) -> list[str]:
+    """A line for each of the first faults."""
     more = [f"- and {len(faults) - _MAX_LINES} more"] if len(faults) > _MAX_LINES else []
-    return [*lines, *more]
+    return [*(f"- {fault}" for fault in faults[:_MAX_LINES]), *more]
+
+
+def located_faults(
+    model: type[BaseModel], error: ValidationError, words: Mapping[str, str] = MappingProxyType({})
+) -> list[tuple[tuple[int | str, ...], str]]:
+    """Each fault with its place in the arguments. ``words`` as for ``parse``."""
+    return [(fault["loc"], _fault_line(model, fault, words)) for fault in error.errors(include_url=False)]
 
 
 def value_fault(error: ValidationError) -> str:

@@ -11,7 +11,7 @@ import logging
 import mmap
 import os
 import shutil
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +24,7 @@ from actors.instance.inbox import ids_in_record
 from actors.instance.transcript import FileTail
 from actors.tmux.pane import PaneInfo
 from actors.transfer.bundles import StartPoint
-from actors.worktrees.model import OrphanWorktree, RemovalResult, Workspace, WorkspaceMode, name_in
+from actors.worktrees.model import CopiedFile, OrphanWorktree, RemovalResult, Workspace, WorkspaceMode, name_in
 from supervisor.api.results import SPARE_PREFIX
 from supervisor.cluster.scheduler import HostScheduler
 from supervisor.team.registry import Registry
@@ -92,6 +92,12 @@ class HostRouter:
         async with self._dropped_on_failure(origin):
             made = await link.transfer.settle(origin, own.transfer)
         return _from_home(made, origin)
+
+    async def prepare_workspace(
+        self, instance_id: str, workspace: Workspace, files: Sequence[CopiedFile], setup: str, more: Mapping[str, str]
+    ) -> None:
+        link = await self._link_of(workspace)
+        await link.prepare_workspace(instance_id, workspace, files, setup, more)
 
     @asynccontextmanager
     async def _dropped_on_failure(self, origin: StartPoint) -> AsyncIterator[None]:

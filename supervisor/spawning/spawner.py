@@ -1,9 +1,10 @@
 """Spawns instances, alone or in a batch, with their first message. The supervisor's verbs call it.
 
 Promises: when ``Spawner.spawn`` returns, the agent's own record shows the first message, or the message waits for a
-dialog that a person can answer. When it raises, nothing that it made is left: no agent, session, actor, directory or
-branch. After a crash a spawn is finished or undone. A call repeated with its request id gets the same instance. Batches
-return results in the order asked, and a failing member fails alone.
+dialog that a person can answer. An attended instance gets no message: it is at its prompt, or at such a dialog. When it
+raises, nothing that it made is left: no agent, session, actor, directory or branch. After a crash a spawn is finished
+or undone. A call repeated with its request id gets the same instance. Batches return results in the order asked, and a
+failing member fails alone.
 
 ``AgentStarter`` hands the instance a spare agent of the pool (warm) or starts one (cold). A spare goes to one spawn.
 One that cannot be handed over is discarded, and the spawn goes on cold. In a cluster a spare on the host of the
@@ -88,7 +89,8 @@ class StartedAgent:
     """A running agent's actor, and its stored first message."""
 
     port: Instance
-    first_message: Receipt
+    first_message: Receipt | None
+    """None: a person begins the conversation at the terminal."""
 
 
 class _SpareLostError(AgentError):
@@ -146,9 +148,11 @@ class Spawner:
         if dismissed is not None:
             return dismissed
         work_dir = await self._work_dirs.checked(request.work_dir)
-        check_text(request.context)
+        if not request.attended:
+            check_text(request.context)
         check_mode(request.permission_mode, allow_bypass=self._allow_bypass)
         self._check_limits(request, caller)
+        self._team.registry.check_name(request)
         account = account_of(request.env)
         await self._rate_limits.until_free(account, lambda what: caller.progress(0, 1, what), self._timeout_s)
         asked = time.perf_counter()
@@ -177,10 +181,13 @@ class Spawner:
         instance_id = member.record.instance_id
 
         def finished() -> bool:
-            return instance_id not in self._team.registry or (
-                member.record.stage is not InstanceStage.STARTING
-                and (self._team.outbox.pending(instance_id) == 0 or member.snapshot.status not in _FIRST_MESSAGE_WAITS)
-            )
+            if instance_id not in self._team.registry:
+                return True
+            if member.record.stage is InstanceStage.STARTING:
+                return False
+            if member.record.attended:
+                return _shows_something(member)
+            return self._team.outbox.pending(instance_id) == 0 or member.snapshot.status not in _FIRST_MESSAGE_WAITS
 
         await self._team.changes.until(finished, self._timeout_s)
         if instance_id not in self._team.registry:
@@ -252,7 +259,8 @@ class Spawner:
 
     async def _make(self, member: Member, task: SpawnTask, *, warm: bool) -> InstanceRecord:
         request, caller, placement = task.request, task.caller, task.placement
-        if warm:
+        # A spare has started in a worktree that was not prepared, and would be given its identity with a message.
+        if warm and not request.attended and request.prepare is None:
             started = await self._starter.warm(member, request, caller.sender, placement)
             if started is not None:
                 return await self._finish(member, started, from_pool=True)
@@ -263,12 +271,24 @@ class Spawner:
 
     async def _finish(self, member: Member, started: StartedAgent, *, from_pool: bool) -> InstanceRecord:
         await self._adopter.adopt(member.record, started.port)
+        if started.first_message is None:
+            return await self._attended(member)
         receipt = await self._first_receipt(member, started.first_message)
         held_by_dialog = member.alive and member.snapshot.dialog is not None
         if receipt.status is not MessageStatus.SUBMITTED and (receipt.final or not held_by_dialog):
             kind = _SpareLostError if from_pool and not member.alive else AgentError
             raise kind(await self._why_not_taken(member, receipt, started.port))
         self._team.recorder.count(Count.SPAWNS_FROM_POOL, int(from_pool))
+        return await self._team.save(member.record.instance_id, stage=InstanceStage.RUNNING)
+
+    async def _attended(self, member: Member) -> InstanceRecord:
+        """Returns when the agent is at its prompt, or shows something else: the person who attaches to it sees to that.
+
+        Raises ``AgentError`` when it has ended.
+        """
+        await self._team.changes.until(lambda: _shows_something(member), self._timeout_s)
+        if not member.alive:
+            raise AgentError(f"The agent of {member.record.instance_id} did not start: {member.snapshot.reason}")
         return await self._team.save(member.record.instance_id, stage=InstanceStage.RUNNING)
 
     async def _first_receipt(self, member: Member, accepted: Receipt) -> Receipt:
@@ -307,6 +327,11 @@ class Spawner:
             return words
 
 
+def _shows_something(member: Member) -> bool:
+    """A person at its terminal can go on, or it has ended."""
+    return member.snapshot.status is not Status.STARTING or bool(member.snapshot.reason)
+
+
 class AgentStarter:
     """Starts the agent of a spawn."""
 
@@ -334,6 +359,7 @@ class AgentStarter:
         await self._team.save(record.instance_id)
         async with beside(self._adopter.actor(member.record)) as actor:
             await self._give_workspace(member.record, request)
+            await self._prepare(member.record, request)
             first_message = await self._start(member, request, sender)
             return StartedAgent(port=await actor, first_message=first_message)
 
@@ -344,6 +370,14 @@ class AgentStarter:
         self._team.registry.change_in_memory(record.instance_id, workspace=workspace)
         self._pools.note_cold_start(request, record.work_dir, workspace)
         await self._team.save(record.instance_id, host=record.host or await self._host.name())
+
+    async def _prepare(self, record: InstanceRecord, request: SpawnRequest) -> None:
+        """Before the agent starts: it reads some of these files at its start. A failure undoes the spawn."""
+        asked = request.prepare
+        if asked is None or record.workspace is None:
+            return
+        files = await self._host.read_files(record.work_dir, asked.copy_files) if asked.copy_files else ()
+        await self._host.prepare_workspace(record.place, record.workspace, files, asked.setup or "", request.env)
 
     async def _spare_worktree(self, record: InstanceRecord) -> Workspace | None:
         spare = self._pools.worktrees.take(record.work_dir, [record.host])
@@ -357,10 +391,11 @@ class AgentStarter:
                 return None
             raise
 
-    async def _start(self, member: Member, request: SpawnRequest, sender: str) -> Receipt:
+    async def _start(self, member: Member, request: SpawnRequest, sender: str) -> Receipt | None:
         """Stores the agent's pane and its first message together: from then on a crash does not undo it.
 
-        Its token is known before it starts, because its first act may be a call.
+        Its token is known before it starts, because its first act may be a call. None for an attended one, which gets
+        no message.
         """
         token = new_token()
         record = self._team.registry.change_in_memory(member.record.instance_id, token_hash=token_hash(token))
@@ -374,6 +409,9 @@ class AgentStarter:
             token=token,
         )
         pane = await self._host.start_agent(start)
+        if request.attended:
+            await self._team.save(member.record.instance_id, pane_id=pane.pane_id, pid=pane.pid)
+            return None
         message = self._team.outbox.first_message(member.record.instance_id, request.context, sender)
         async with member.writing:
             record = self._team.registry.change_in_memory(member.record.instance_id, pane_id=pane.pane_id, pid=pane.pid)

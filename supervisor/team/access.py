@@ -309,6 +309,8 @@ class Access:
             )
         if request.env:
             raise RefusedError("Only the user gives an instance environment variables: leave env out.")
+        if request.prepare is not None:
+            raise RefusedError("Only the user has a worktree prepared: leave prepare out.")
         mode = request.permission_mode or "default"
         if _LOOSENESS[mode] > _LOOSENESS[caller.permission_mode]:
             raise RefusedError(

@@ -399,7 +399,8 @@ class AutoRestart:
         """Begins to bring the instance back, unless that is under way or was tried too often."""
         instance_id = member.record.instance_id
         earlier = self._tasks.get(instance_id)
-        if not member.record.wanted or (earlier is not None and not earlier.done()):
+        # A person who leaves the program at the terminal does not want it back before ``phalanx lead --resume``.
+        if not member.record.wanted or member.record.attended or (earlier is not None and not earlier.done()):
             return
         self._tasks[instance_id] = asyncio.create_task(self._bring_back(member), name=f"resume {instance_id}")
 

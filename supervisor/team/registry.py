@@ -10,11 +10,11 @@ from __future__ import annotations
 import asyncio
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import TypedDict, Unpack
+from typing import Any, TypedDict, Unpack
 
 from actors.agents.base import TokenUse
 from actors.errors import InvalidRequestError, UnknownInstanceError
@@ -27,7 +27,7 @@ from supervisor.api.results import SPARE_PREFIX, InstanceInfo
 from supervisor.team.accounts import account_of
 
 _ID = re.compile(r"exec_\d+|mgr_\d+_\d+|spec_\d+_\d+_\d+|spare_\d+")
-_PARENT_ROLES = {
+PARENT_ROLES: Mapping[Role, frozenset[Role]] = {
     Role.EXECUTIVE: frozenset[Role](),
     Role.MANAGER: frozenset({Role.EXECUTIVE}),
     Role.SPECIALIST: frozenset({Role.EXECUTIVE, Role.MANAGER}),
@@ -119,6 +119,10 @@ class InstanceRecord:
     """What those below it had used that have left the team."""
     limit_told: int = 0
     """Of how many percent of its token limit was told last."""
+    attended: bool = False
+    """A person began its conversation, at its terminal."""
+    asked: Mapping[str, Any] = field(default_factory=dict)
+    """What else its spawn asked for, as JSON; see ``SpawnRequest.also_asked``."""
     summary: str = ""
     """Of its earlier conversation, when that was recycled; see ``recycling``."""
     recipe: str = ""
@@ -272,6 +276,8 @@ class Registry:
     def __init__(self) -> None:
         self._members: dict[str, Member] = {}
         self._children: defaultdict[str, dict[str, Member]] = defaultdict(dict)
+        self._named: dict[str, dict[str, None]] = {}
+        """The ids of those that have each name, oldest first."""
         self.last_number = self.last_spare = 0
         """The highest numbers that an instance and a spare of this home have ever had."""
         self.spare_worktrees: set[str] = set()
@@ -298,9 +304,47 @@ class Registry:
             raise UnknownInstanceError(f"There is no instance {instance_id}. Call list to see the team.")
         return member
 
+    def resolve(self, given: str, sees: Callable[[InstanceRecord], bool]) -> str:
+        """The id for an id or a name; what is neither, or names nobody whom the caller ``sees``, comes back as it is.
+
+        A name is that of the living instance that has it. Without one it is that of the newest that was terminated, so
+        that it can still be read. Raises ``InvalidRequestError`` when several living ones have it, as those may that an
+        older version has started.
+        """
+        if given in self._members:
+            return given
+        holders = [record for record in self._holders(given) if sees(record)]
+        living = [record.instance_id for record in holders if record.wanted]
+        if len(living) > 1:
+            raise InvalidRequestError(f"Several instances have the name {given}: say which one, {', '.join(living)}.")
+        return living[0] if living else holders[-1].instance_id if holders else given
+
+    def check_name(self, request: SpawnRequest) -> None:
+        """Raises ``InvalidRequestError`` for a name that an instance has which was not terminated.
+
+        A start of the same call that is still being undone does not count.
+        """
+        taken = (
+            record.wanted and (request.request_id is None or record.request_id != request.request_id)
+            for record in (self._holders(request.name) if request.name is not None else ())
+        )
+        if any(taken):
+            # Not whose it is: the caller may be an instance that does not see that one.
+            raise InvalidRequestError(
+                f"The name {request.name} is taken by an instance of this team that was not terminated: choose another "
+                "one, or leave name out."
+            )
+
+    def _holders(self, name: str) -> list[InstanceRecord]:
+        return [self._members[instance_id].record for instance_id in self._named.get(name, ())]
+
     def add(self, request: SpawnRequest, *, agent: str, session_id: str, now: float, fingerprint: str = "") -> Member:
-        """Takes a new instance in, as ``starting``. Raises ``InvalidRequestError`` for an impossible parent."""
+        """Takes a new instance in, as ``starting``.
+
+        Raises ``InvalidRequestError`` for an impossible parent, and for a name that a living instance has.
+        """
         parent = self._parent(request)
+        self.check_name(request)
         self.last_number += 1
         number = self.last_number
         executive = 0 if parent is None else parent.executive or parent.number
@@ -324,6 +368,8 @@ class Registry:
             mcp_servers=request.mcp_servers,
             account=account_of(request.env),
             limits=Limits().changed(request.limits),
+            attended=request.attended,
+            asked=request.also_asked,
         )
         return self._take(Member(record, InstanceSnapshot(since=now)))
 
@@ -392,13 +438,15 @@ class Registry:
         self._members[record.instance_id] = member
         if record.parent_id is not None:
             self._children[record.parent_id][record.instance_id] = member
+        if record.name is not None:
+            self._named.setdefault(record.name, {})[record.instance_id] = None
         return member
 
     def _parent(self, request: SpawnRequest) -> InstanceRecord | None:
         if request.parent_id is None:
             return None
         parent = self.get(request.parent_id)
-        allowed = _PARENT_ROLES[request.role]
+        allowed = PARENT_ROLES[request.role]
         if parent.record.role not in allowed:
             leaders = " or ".join(sorted(allowed)) or "nobody"
             raise InvalidRequestError(
@@ -422,8 +470,15 @@ class Registry:
     def remove(self, instance_id: str) -> None:
         """Forgets an instance; its number is not used again."""
         member = self._members.pop(instance_id, None)
-        if member is not None and member.record.parent_id is not None:
+        if member is None:
+            return
+        if member.record.parent_id is not None:
             self._children[member.record.parent_id].pop(instance_id, None)
+        name = member.record.name
+        if name is not None:
+            self._named[name].pop(instance_id, None)
+            if not self._named[name]:
+                del self._named[name]
 
     def line(self, instance_id: str | None) -> Iterator[Member]:
         """This one and those above it, upwards. One that has left the team ends the line."""

@@ -15,6 +15,7 @@ from supervisor.api.results import (
     ConversationEntry,
     DialogInfo,
     ErrorInfo,
+    InstanceDescription,
     InstanceInfo,
     LimitsInfo,
     Permission,
@@ -74,6 +75,22 @@ def tokens(member: Member) -> Tokens:
 
 def limits_info(limits: Limits) -> LimitsInfo:
     return LimitsInfo.model_validate(asdict(limits))
+
+
+def description(member: Member) -> InstanceDescription:
+    record = member.record
+    return InstanceDescription(
+        instance_id=record.instance_id,
+        name=record.name,
+        role=record.role,
+        parent_id=record.parent_id,
+        agent=record.agent,
+        status=member.status,
+        resumable=record.resumable,
+        attended=record.attended,
+        work_dir=str(record.work_dir),
+        asked=dict(record.asked),
+    )
 
 
 def dialog(shown: Dialog | None) -> DialogInfo | None:

@@ -123,6 +123,17 @@ def info(instance_id: str = "spec_1_1_1", **changes: Any) -> results.InstanceInf
     return results.InstanceInfo(**{**fields, **changes})
 
 
+def described(instance_id: str = "spec_1_1_1", **changes: Any) -> results.InstanceDescription:
+    fields: dict[str, Any] = {
+        "instance_id": instance_id,
+        "role": Role.SPECIALIST,
+        "agent": "demo",
+        "status": Status.READY,
+        "work_dir": "/src",
+    }
+    return results.InstanceDescription(**{**fields, **changes})
+
+
 def asking(instance_id: str = "spec_1_1_2", tool: str = "Bash", **tool_input: Any) -> results.InstanceInfo:
     """An instance that waits for a permission."""
     return info(
@@ -253,6 +264,7 @@ REPLIES: dict[str, Reply] = {
         instance_id="spec_1_1_1", source="conversation", entries=[entry("It is done.")], cursor="c:7"
     ),
     "list": listing(asking(command="rm -r build"), info()),
+    "describe": results.DescribeResult(instances=[described()]),
     "wait": results.WaitResult(reached=True, instances=[info()]),
     "respond": results.RespondResult(
         instance_id="spec_1_1_2",

@@ -17,7 +17,7 @@ from actors.host.load import HostLoad
 from actors.nodes import Node
 from actors.transfer.bundles import ImportResult, RemoteWork, StartPoint
 from actors.transfer.service import TransferService
-from actors.worktrees.model import OrphanWorktree, RemovalResult, Workspace, WorkspaceMode
+from actors.worktrees.model import CopiedFile, OrphanWorktree, RemovalResult, Workspace, WorkspaceMode
 from tests.fakes.calls import CallLog
 
 CATALOG = AgentCatalog(claude_command="claude", python="python")
@@ -167,6 +167,15 @@ class FakeHost(Host):
     async def create_workspace(self, instance_id: str, work_dir: Path, mode: WorkspaceMode) -> Workspace:
         self.call(f"create {mode}")
         return workspace(instance_id, home=None)
+
+    async def read_files(self, directory: Path, paths: Sequence[str]) -> tuple[CopiedFile, ...]:
+        self.call(f"read {' '.join(paths)}")
+        return tuple(CopiedFile(path=path, mode=0o600, content=b"") for path in paths)
+
+    async def prepare_workspace(
+        self, instance_id: str, workspace: Workspace, files: Sequence[CopiedFile], setup: str, more: Mapping[str, str]
+    ) -> None:
+        self.call(f"prepare {instance_id}: {' '.join(file.path for file in files)}; {setup}")
 
     async def undo_workspace(self, workspace: Workspace) -> None:
         self.call("undo")

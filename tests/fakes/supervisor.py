@@ -16,7 +16,7 @@ from typing import Any
 
 from actors.agents.base import AgentStart, RestartedAgent, RunningAgent
 from actors.concurrency import ChangeNotifier
-from actors.errors import UnavailableError
+from actors.errors import UnavailableError, WorkspaceError
 from actors.home import Home
 from actors.host.load import HostLoad
 from actors.instance.inbox import BatchLimits
@@ -25,7 +25,7 @@ from actors.instance.reports import InstanceSnapshot, Report
 from actors.messages import Message, MessageStatus, Receipt
 from actors.status import Status
 from actors.tmux.pane import PaneInfo
-from actors.worktrees.model import OrphanWorktree, RemovalResult, Workspace, WorkspaceMode
+from actors.worktrees.model import CopiedFile, OrphanWorktree, RemovalResult, Workspace, WorkspaceMode
 from supervisor.api.requests import Role, SpawnRequest
 from supervisor.api.verbs import Caller
 from supervisor.pool.makers import ActorMaker, AgentMaker, WorktreeMaker
@@ -155,6 +155,9 @@ class Machine:
     may_end: set[str] = field(default_factory=set)
     away: set[str] = field(default_factory=set)
     violations: list[str] = field(default_factory=list)
+    prepared: dict[str, tuple[list[str], str, dict[str, str]]] = field(default_factory=dict)
+    """The files, the command and its variables, by instance."""
+    setup_fails: bool = False
     numbers: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
     calls: set[asyncio.Task[Any]] = field(default_factory=set)
 
@@ -214,6 +217,16 @@ class MachinePorts:
 
     async def create_workspace(self, instance_id: str, work_dir: Path, mode: WorkspaceMode) -> Workspace:
         return Workspace(mode="shared", directory=work_dir)
+
+    async def read_files(self, directory: Path, paths: Sequence[str]) -> tuple[CopiedFile, ...]:
+        return tuple(CopiedFile(path=path, mode=0o600, content=b"") for path in paths)
+
+    async def prepare_workspace(
+        self, instance_id: str, workspace: Workspace, files: Sequence[CopiedFile], setup: str, more: Mapping[str, str]
+    ) -> None:
+        if self._machine.setup_fails:
+            raise WorkspaceError("no rule to make deps")
+        self._machine.prepared[instance_id] = ([file.path for file in files], setup, dict(more))
 
     async def undo_workspace(self, workspace: Workspace) -> None:
         """Nothing was made."""

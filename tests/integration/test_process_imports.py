@@ -42,7 +42,7 @@ MAY_LOAD: Mapping[str, str] = {
     "cryptography opentelemetry multiprocessing http argparse",
     "endpoint": f"{_SETTINGS} msgpack mcp mcp_types anyio starlette sse_starlette uvicorn httpx2 python_multipart click "
     "cryptography opentelemetry multiprocessing http argparse psutil",
-    "command": f"{_PROGRAM} typer rich",
+    "command": f"{_PROGRAM} typer rich yaml",
     "client": "pydantic pydantic_core msgpack email",
     "Redis probe": _REDIS,
 }

@@ -96,6 +96,61 @@ async def test_a_spawn_is_whole_or_gone_and_the_repeated_call_ends_with_one_inst
 
 
 @both
+async def test_a_start_without_a_message_is_whole_or_gone_and_the_repeated_call_ends_with_one_instance(
+    make_team: Callable[[], RestartableTeam], actors_die: bool
+) -> None:
+    async def play(team: RestartableTeam, moment: int) -> bool:
+        run = await team.start_compared()
+        lead = requests.SpawnRequest(
+            role=requests.Role.EXECUTIVE,
+            work_dir=str(team.repository),
+            context="",
+            workspace_mode="shared",
+            name="lead",
+            request_id="r1",
+        )
+        run.kill_switch.kill_at(moment)
+        died = await is_killed(run.call("spawn", lead))
+        calls = run.kill_switch.calls
+        run = await team.restart(actors_die=actors_die)
+        assert await disagreements(team, run) == [], calls
+        spawned = await run.call("spawn", lead)
+        assert _statuses(await listed(run)) == {spawned.instance_id: Status.READY}, calls
+        await terminate(run, "lead")
+        return not died
+
+    assert await through_all_moments(make_team, play) > 5
+
+
+async def test_a_worktree_is_prepared_once_and_what_was_cut_off_there_is_undone(
+    make_team: Callable[[], RestartableTeam],
+) -> None:
+    async def play(team: RestartableTeam, moment: int) -> bool:
+        (team.repository / "notes").write_text("not committed\n")
+        run = await team.start_compared()
+        prepared = requests.SpawnRequest(
+            role=requests.Role.SPECIALIST,
+            work_dir=str(team.repository),
+            context="the task",
+            prepare=requests.Preparation(copy=["notes"], setup="echo once >> built"),
+            request_id="r1",
+        )
+        run.kill_switch.kill_at(moment)
+        died = await is_killed(run.call("spawn", prepared))
+        calls = run.kill_switch.calls
+        run = await team.restart(actors_die=True)
+        assert await disagreements(team, run) == [], calls
+        spawned = await run.call("spawn", prepared)
+        assert list(_statuses(await listed(run))) == [spawned.instance_id], calls
+        worktree = team.home.worktrees / spawned.instance_id
+        assert (worktree / "built").read_text() == "once\n", calls
+        assert (worktree / "notes").read_text() == "not committed\n", calls
+        return not died
+
+    assert await through_all_moments(make_team, play) > 9
+
+
+@both
 async def test_a_termination_is_finished_and_loses_no_work(
     make_team: Callable[[], RestartableTeam], actors_die: bool
 ) -> None:

@@ -59,8 +59,8 @@ COMMANDS = {
     "down": [],
 }
 STDIN = {"git": '[{"type": "status", "workspaceDir": "/src"}]'}
-TESTED_ELSEWHERE = {"restore", "doctor", "mcp", "watch"}
-"""Commands that need a machine of their own, or print lines for as long as they run."""
+TESTED_ELSEWHERE = {"restore", "doctor", "mcp", "watch", "team", "lead"}
+"""Commands that need a machine of their own, a program or a file, or print lines for as long as they run."""
 
 
 def test_every_command_is_tested_here_or_elsewhere() -> None:
@@ -279,12 +279,12 @@ def test_who_presses_ctrl_c_is_told_what_goes_on_and_how_to_end_it(command: tupl
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["send", "spec_1_x", "hi"], "ID cannot be 'spec_1_x'"),
+        (["send", "spec 1", "hi"], "ID cannot be 'spec 1'"),
         (["send", "spec_1_1", ""], "the text must not be empty"),
-        (["wait", "spec_1_1", "x"], "ID cannot be 'x'"),
+        (["wait", "spec_1_1", "x y"], "ID cannot be 'x y'"),
         (["wait", "spec_1_1", "--timeout", "0"], "--timeout must be more than 0"),
         (["spawn", "hi", "--name", "a b"], "--name cannot be 'a b'"),
-        (["spawn", "hi", "--parent", "x"], "--parent cannot be 'x'"),
+        (["spawn", "hi", "--parent", "x y"], "--parent cannot be 'x y'"),
         (["spawn", "hi", "--env", "PHALANX_X=1"], "a name in --env cannot be 'PHALANX_X': names that begin with"),
         (["respond", "spec_1_1", "deny", "--message", "x" * 100_001], "--message cannot be"),
         (["tune", "--spawns", "0"], "--spawns must be at least 1, not 0"),

@@ -47,7 +47,7 @@ SPAWN = {"role": "specialist", "workDir": "/w", "context": "c"}
         (SpawnBatchRequest, {"instances": [SPAWN] * 201}, ["201 items", "at most 200"]),
         (WaitRequest, {"instanceIds": "spec_1"}, ["instanceIds must be a list, not 'spec_1'"]),
         (WaitRequest, {"instanceIds": "[spec_1]"}, ["instanceIds must be a list, not '[spec_1]'"]),
-        (WaitRequest, {"instanceIds": ["../x"]}, ["instanceIds[0] cannot be '../x'. Id of an instance"]),
+        (WaitRequest, {"instanceIds": ["../x"]}, ["instanceIds[0] cannot be '../x'. Id or name of an instance"]),
         (WaitRequest, {"instanceIds": '["../x"]'}, ["instanceIds[0] cannot be '../x'"]),
         (TerminateRequest, {}, ["give instanceId for one, or instanceIds for several"]),
         (TerminateRequest, {"instanceId": "spec_1", "instanceIds": ["spec_2"]}, ["give instanceId for one"]),

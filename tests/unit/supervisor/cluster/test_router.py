@@ -291,3 +291,10 @@ def test_a_copy_that_cannot_be_read_is_told_of_in_words(copies: TranscriptCopies
     for use in (lambda: copies.shown(FIRST, TRANSCRIPT, {ONE}), lambda: copies.end_whole(FIRST, TRANSCRIPT)):
         with pytest.raises(WorkspaceError, match="cannot be used"):
             use()
+
+
+async def test_a_worktree_elsewhere_is_prepared_there_with_files_from_here(scene: Scene) -> None:
+    files = await scene.router.read_files(Path("/project"), [".env"])
+    there = workspace(SECOND, home="/repository/.git")
+    await scene.router.prepare_workspace(SECOND, there, files, "make deps", {})
+    assert scene.log.calls == ["head: read .env", f"worker: prepare {SECOND}: .env; make deps"]

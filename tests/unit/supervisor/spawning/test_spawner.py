@@ -10,7 +10,14 @@ from typing import Any
 import pytest
 
 from actors.agents.base import Handover
-from actors.errors import AgentError, RefusedError, StoreError, TerminalError, UnavailableError
+from actors.errors import (
+    AgentError,
+    RefusedError,
+    StoreError,
+    TerminalError,
+    UnavailableError,
+    WorkspaceError,
+)
 from actors.nodes import Node
 from actors.status import Status
 from supervisor.api import requests, results
@@ -289,3 +296,47 @@ async def test_when_the_host_where_it_was_placed_does_not_answer_the_spawn_fails
     with pytest.raises(UnavailableError):
         await warm.begin()
     assert warm.rejected == ["the host does not answer"]
+
+
+LEAD = SpawnRequest(role=Role.EXECUTIVE, work_dir="/usr", context="", workspace_mode="shared", request_id="lead")
+
+
+async def test_an_instance_that_a_person_begins_gets_no_message_and_is_there_when_it_is_at_its_prompt(
+    run: SupervisorRun,
+) -> None:
+    started = await run.spawner.spawn(LEAD, Caller(sender="operator"))
+    assert (started.stage, started.attended) == (InstanceStage.RUNNING, True)
+    assert run.machine.conversations == {}
+    assert await run.spawner.spawn(LEAD, Caller(sender="operator")) == started
+
+
+async def test_an_agent_that_ends_at_its_start_is_undone_also_without_a_message(run: SupervisorRun) -> None:
+    call = asyncio.create_task(run.spawner.spawn(LEAD, Caller(sender="operator")))
+    await until_an_agent_runs(run)
+    for agent in run.machine.sessions.values():
+        agent.alive = False
+    with pytest.raises(AgentError, match="exec_1 did not start: it has ended"):
+        await call
+    assert left(run) == []
+
+
+async def test_a_worktree_is_prepared_after_it_was_made_and_what_fails_there_undoes_the_spawn() -> None:
+    prepared = SpawnRequest.model_validate(
+        {
+            "role": "specialist",
+            "workDir": "/usr",
+            "context": "go",
+            "env": {"MODE": "test"},
+            "prepare": {"copy": [".env"], "setup": "make deps"},
+        }
+    )
+    machine = Machine()
+    run = SupervisorRun(machine, {})
+    await run.begin()
+    started = await run.spawner.spawn(prepared, Caller(sender="lead"))
+    assert machine.prepared == {started.instance_id: ([".env"], "make deps", {"MODE": "test"})}
+    machine.setup_fails = True
+    with pytest.raises(WorkspaceError, match="no rule to make deps"):
+        await run.spawner.spawn(prepared, Caller(sender="lead"))
+    assert left(run) == [started.instance_id] * 2
+    await run.kill()

@@ -1,0 +1,1 @@
+"""Teams by file: ``phalanx team up TEAM.yaml``."""
