@@ -27,7 +27,7 @@ import psutil
 
 import actors
 from actors.backoff import Backoff
-from actors.errors import PhalanxError, SettingsError, UnavailableError
+from actors.errors import SettingsError, UnavailableError
 from actors.files import write_private
 from actors.home import Home
 from actors.marks import ENDPOINT_MARK, TEAM_MARK
@@ -128,9 +128,9 @@ class TeamEndpoint:
                 self._failure = ""
                 await _until_closed(connection)
                 logger.warning("the endpoint of the instances has ended: it is started again")
-            except (OSError, TimeoutError, PhalanxError, subprocess.SubprocessError) as error:
+            except Exception as error:
                 self._failure = str(error) or type(error).__name__
-                logger.warning("the endpoint of the instances does not start: %s", self._failure)
+                logger.exception("the endpoint of the instances does not start")
             failures = 0 if time.monotonic() - begun > _STEADY_S else failures + 1
             # The first restart has no pause.
             await asyncio.sleep(_RESTART.pause_s(failures - 1))
@@ -240,7 +240,7 @@ def _start(home: Home, listener: sockets.socket) -> None:
     descriptor = listener.fileno()
     words = [sys.executable, "-m", MODULE, "--listener", str(descriptor), "--detach"]
     kept = {name: value for name, value in os.environ.items() if name in _VARIABLES}
-    with log.open("ab", opener=_private) as output, no_signal_blocked():
+    with open(log, "ab", opener=_private) as output, no_signal_blocked():
         code = subprocess.run(
             words,
             # ``-m`` imports from here first.
