@@ -27,11 +27,11 @@ import psutil
 
 import actors
 from actors.backoff import Backoff
-from actors.errors import PhalanxError, SettingsError, UnavailableError
+from actors.errors import SettingsError, UnavailableError
 from actors.files import write_private
 from actors.home import Home
 from actors.marks import ENDPOINT_MARK, TEAM_MARK
-from actors.processes import end_processes, no_signal_blocked
+from actors.processes import end_all_found, end_processes, no_signal_blocked, processes_with
 
 logger = logging.getLogger(__name__)
 
@@ -81,6 +81,7 @@ class TeamEndpoint:
         self._listens = asyncio.Event()
         self._process: psutil.Process | None = None
         self._keeping: asyncio.Task[None] | None = None
+        self._starting: asyncio.Future[None] | None = None
         self._failure = ""
 
     def begin(self) -> None:
@@ -105,18 +106,15 @@ class TeamEndpoint:
         return f"http://{ADDRESS}:{self._listener.getsockname()[1]}{PATH}"
 
     async def end(self) -> None:
-        """Ends the process, also one that is not adopted yet."""
+        """Ends the process, also one that is not adopted yet or only just starting."""
         if self._keeping is not None:
             self._keeping.cancel()
             await asyncio.gather(self._keeping, return_exceptions=True)
             self._keeping = None
-        with suppress(OSError, TimeoutError):
-            async with asyncio.timeout(_MEET_S):
-                if (connection := await self._meet()) is not None:
-                    connection.close()
-        if self._process is not None:
-            await asyncio.to_thread(end_processes, [self._process], _GRACE_S)
-        self._process = None
+        if self._starting is not None:
+            await asyncio.gather(self._starting, return_exceptions=True)
+        mark = str(self._home.root)
+        await asyncio.to_thread(end_all_found, lambda: processes_with(ENDPOINT_MARK, mark), _GRACE_S)
         self._take(None)
 
     async def _keep(self) -> None:
@@ -128,9 +126,9 @@ class TeamEndpoint:
                 self._failure = ""
                 await _until_closed(connection)
                 logger.warning("the endpoint of the instances has ended: it is started again")
-            except (OSError, TimeoutError, PhalanxError, subprocess.SubprocessError) as error:
+            except Exception as error:
                 self._failure = str(error) or type(error).__name__
-                logger.warning("the endpoint of the instances does not start: %s", self._failure)
+                logger.exception("the endpoint of the instances does not start")
             failures = 0 if time.monotonic() - begun > _STEADY_S else failures + 1
             # The first restart has no pause.
             await asyncio.sleep(_RESTART.pause_s(failures - 1))
@@ -149,7 +147,9 @@ class TeamEndpoint:
     async def _started(self) -> sockets.socket:
         listener = self._listener or listen_at_kept_port(self._home)
         self._take(listener)
-        await asyncio.to_thread(_start, self._home, listener)
+        # Shielded: a start that goes on after the end would leave a process behind.
+        self._starting = asyncio.ensure_future(asyncio.to_thread(_start, self._home, listener))
+        await asyncio.shield(self._starting)
         async with asyncio.timeout(_START_S):
             while True:
                 if (connection := await self._meet()) is not None:
@@ -240,7 +240,7 @@ def _start(home: Home, listener: sockets.socket) -> None:
     descriptor = listener.fileno()
     words = [sys.executable, "-m", MODULE, "--listener", str(descriptor), "--detach"]
     kept = {name: value for name, value in os.environ.items() if name in _VARIABLES}
-    with log.open("ab", opener=_private) as output, no_signal_blocked():
+    with open(log, "ab", opener=_private) as output, no_signal_blocked():
         code = subprocess.run(
             words,
             # ``-m`` imports from here first.

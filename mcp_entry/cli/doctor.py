@@ -28,7 +28,8 @@ from actors.agents.base import command_words
 from actors.agents.claude_trust import config_file
 from actors.errors import AgentError, SettingsError
 from actors.home import Home
-from actors.marks import ENDPOINT_MARK, INSTANCE_MARK, NODE_MARK
+from actors.host.endpoint import kept_port
+from actors.marks import INSTANCE_MARK, NODE_MARK
 from actors.processes import mark_of, name_of, processes_with
 from mcp_entry.cli.output import one_line, plain
 from mcp_entry.cli.session import CliSession, CommandContext
@@ -245,7 +246,7 @@ def _listening(home: Home) -> Iterator[DoctorFinding]:
     found: dict[tuple[str, bool], dict[str, None]] = {}
     for process in dict.fromkeys([*of_team, *processes_with(NODE_MARK, str(home.root))]):
         for address in _addresses(process):
-            what = (_purpose(process, home), address.startswith(("127.", "::1")))
+            what = (_purpose(process, address, home), address.startswith(("127.", "::1", "::ffff:127.")))
             found.setdefault(what, {})[f"{address} (process {process.pid})"] = None
     for (purpose, is_private), places in found.items():
         more = f" and {len(places) - _MOST_PORTS} more" if len(places) > _MOST_PORTS else ""
@@ -265,8 +266,8 @@ def _addresses(process: psutil.Process) -> list[str]:
     return sorted(f"{each.ip}:{each.port}" for each in listening)
 
 
-def _purpose(process: psutil.Process, home: Home) -> str:
-    if mark_of(process, ENDPOINT_MARK) == str(home.root):
+def _purpose(process: psutil.Process, address: str, home: Home) -> str:
+    if address.endswith(f":{kept_port(home)}"):  # of the endpoint's process, and of the host's actor beside it
         return "the tools of the instances, each by its token"
     if mark_of(process, INSTANCE_MARK):
         return f"a program of an agent ({name_of(process)})"

@@ -165,7 +165,7 @@ class Access:
     def caller_of(self, token: str) -> InstanceRecord:
         """The instance that has this token. Raises ``RefusedError`` when no living instance has it."""
         record = self.holder_of(token_hash(token))
-        if record.is_spare:
+        if record.is_spare or record.stage is InstanceStage.SPARE:
             raise RefusedError("This agent is a spare and no instance yet: nothing was done.")
         return record
 

@@ -20,6 +20,7 @@ from actors.errors import RefusedError
 from actors.home import Home
 from actors.host.endpoint import TeamEndpoint
 from actors.marks import ENDPOINT_MARK, TEAM_MARK
+from actors.messages import MessageStatus
 from actors.processes import end_processes, processes_with
 from supervisor.api.requests import IdentifyRequest, Request, Role
 from supervisor.api.results import IdentifyResult, Result, SendResult
@@ -29,7 +30,7 @@ from supervisor.team.file import TeamInfo, write_team
 from tests.integration.rpc.conftest import ScriptedVerbs, gives
 
 TOKEN = "a-token-of-a-specialist-0123456789abcdefghi"
-SENT = SendResult(success=True, instance_id="mgr_1", message_id="m1", status="accepted")
+SENT = SendResult(success=True, instance_id="mgr_1", message_id="m1", status=MessageStatus.ACCEPTED)
 _WITHIN_S = 30.0
 
 

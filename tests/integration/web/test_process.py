@@ -9,10 +9,14 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import AsyncIterator
+
+import pytest
 
 from actors.files import FileLock
 from actors.home import Home
-from actors.host.endpoint import TeamEndpoint, endpoint_runs
+from actors.host.endpoint import MODULE, TeamEndpoint, endpoint_runs
+from actors.marks import ENDPOINT_MARK
 from actors.processes import is_running
 from mcp_entry.cli.doctor import examine
 from mcp_entry.cli.session import system_context
@@ -77,35 +81,46 @@ async def test_a_killed_one_is_back_at_the_same_port_and_meanwhile_no_connection
     assert port_of(await endpoint.ensure()) == port
 
 
-async def test_it_outlives_its_keeper_and_another_keeper_adopts_it(endpoint: TeamEndpoint, home: Home) -> None:
-    """Which is not told that the first one is gone: here it is not."""
-    url = await endpoint.ensure()
+@pytest.fixture
+async def orphan(home: Home, gateway: Gateway) -> AsyncIterator[subprocess.Popen[bytes]]:
+    """A process whose keeper has died."""
+    environment = {"PATH": os.environ["PATH"], "PHALANX_HOME": str(home.root), ENDPOINT_MARK: str(home.root)}
+    process = await asyncio.to_thread(subprocess.Popen, [sys.executable, "-m", MODULE], cwd=ROOT, env=environment)
     await until(lambda: endpoint_runs(home))
-    first = the_process(home)
-    other = TeamEndpoint(home)
-    assert await other.ensure() == url
-    assert the_process(home) == first
+    yield process
+    process.kill()
+    process.wait()
 
-    first.kill()
-    status, _ = await exchange(port_of(url), request(LIST_TOOLS))
+
+async def test_a_new_keeper_adopts_the_process_that_runs(orphan: subprocess.Popen[bytes], home: Home) -> None:
+    endpoint = TeamEndpoint(home)
+    port = port_of(await endpoint.ensure())
+    assert json.loads(home.web_file.read_text()) == {"port": port}
+    assert the_process(home).pid == orphan.pid
+
+    orphan.kill()
+    await until(lambda: orphan.poll() is not None)
+    status, _ = await exchange(port, request(LIST_TOOLS))
     assert status == 200
-    await until(lambda: len(of_endpoint(home)) == 1)
+    assert len(of_endpoint(home)) == 1
     await endpoint.end()
-    await other.end()
     assert of_endpoint(home) == []
 
 
-async def test_one_that_hangs_is_replaced_when_it_is_adopted(endpoint: TeamEndpoint, home: Home) -> None:
-    url = await endpoint.ensure()
-    await until(lambda: endpoint_runs(home))
-    hung = the_process(home)
-    hung.send_signal(signal.SIGSTOP)
-    other = TeamEndpoint(home)
-    assert await other.ensure() == url
-    status, _ = await exchange(port_of(url), request(LIST_TOOLS))
-    assert status == 200
-    assert not is_running(hung)
-    await other.end()
+async def test_one_that_hangs_is_replaced_when_it_is_adopted(orphan: subprocess.Popen[bytes], home: Home) -> None:
+    orphan.send_signal(signal.SIGSTOP)
+    endpoint = TeamEndpoint(home)
+    port = port_of(await endpoint.ensure())
+    assert (await exchange(port, request(LIST_TOOLS)))[0] == 200
+    assert orphan.poll() == -signal.SIGKILL
+    await endpoint.end()
+
+
+async def test_one_that_is_only_just_starting_is_ended_too(home: Home, gateway: Gateway) -> None:
+    endpoint = TeamEndpoint(home)
+    await endpoint.ensure()
+    await endpoint.end()
+    assert of_endpoint(home) == []
 
 
 async def test_it_ends_by_itself_when_the_team_was_brought_down(

@@ -23,10 +23,14 @@ from tests.fakes.gateway import ARGUMENTS, sent
 from tests.fakes.web import TOKENS, ask, bearer, call, endpoint, team
 from tests.unit.mcp_entry.test_server import BreakingClient
 
-SEND = {"instanceId": "mgr_1", "message": "It is done."}
+SEND: dict[str, Any] = {"instanceId": "mgr_1", "message": "It is done."}
 TOOL_USE = {"claudecode/toolUseId": "toolu_1"}
 BUDGET = {Role.EXECUTIVE: 3000, Role.MANAGER: 3000, Role.SPECIALIST: 600}
-INITIALIZE = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "tests", "version": "1"}}
+INITIALIZE: dict[str, Any] = {
+    "protocolVersion": "2025-06-18",
+    "capabilities": {},
+    "clientInfo": {"name": "tests", "version": "1"},
+}
 
 
 @pytest.mark.parametrize("role", Role)
@@ -215,7 +219,7 @@ async def test_one_instance_cannot_have_more_calls_under_way_than_others_need() 
         refused = await ask(client, TOKENS[Role.MANAGER], "tools/list")
         other = await call(client, Role.EXECUTIVE, "list")
         go_on.set()
-        assert not any((await each).get("isError") for each in waiting)
+        assert not any(result.get("isError") for result in await asyncio.gather(*waiting))
         again = await ask(client, TOKENS[Role.MANAGER], "tools/list")
     assert (refused.status_code, again.status_code) == (429, 200)
     assert not other.get("isError")
