@@ -76,7 +76,7 @@ Start one Claude Code instance and give it its first message. For two or more us
 
 context is all that it knows: state the task, the files, what done means, and that it should commit. An isolated
 one works in a git worktree on a branch of its own, made from the last commit of workDir: uncommitted changes are
-not in it. Executives and managers start and lead others themselves, with tools of their own.
+not in it. Executives and managers start and lead others themselves.
 
 Returns once the context is in its conversation: instanceId, branch, workingDirectory, status, and notes to heed.
 If it fails, nothing is left behind. Next: wait for it, then read.
@@ -337,12 +337,11 @@ Example: {"operations": [{"type": "status", "workspaceDir": "/home/me/shop"}, {"
         description="""\
 Have spare instances (at their prompt, each with a worktree) ready, so that spawn takes no time.
 
-A spawn takes a spare when it asks for the same workDir, agent, model, permissionMode and env; it then has the
-newest commit and a branch of its own like any other. Every spare uses the memory of an instance: ask for as many
-as you will start. One that is taken is not replaced; optimize_settings with
-prewarmInstances keeps a number ready for good. What you do not name stays as it is.
+A spawn takes one that is alike in all that can be given here; it then has the newest commit and a branch of its
+own. Each uses the memory of an instance: ask for as many as you will start. One that is taken is not replaced;
+optimize_settings with prewarmInstances keeps a number for good. What you do not name stays.
 
-Returns when all were made: those that are ready now, taken, and errors where some are not there.
+Returns when all were made: those ready now, taken, and errors where some are not there.
 
 Example: {"instances": 10, "workDir": "/home/me/shop"}""",
     ),

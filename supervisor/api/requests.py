@@ -216,8 +216,7 @@ class SpawnRequest(Request):
     """Start one instance and give it its first message."""
 
     role: Role = Field(
-        description="Its part, its tools of the team and who may be its parent: executive, over managers, over "
-        "specialists, who do the work."
+        description="Its part, tools and possible parent: executive, over managers, over specialists, who do the work."
     )
     work_dir: DirectoryPath = Field(
         description="Absolute path of the directory to work on, in a git repository unless shared."
@@ -225,7 +224,7 @@ class SpawnRequest(Request):
     context: str = Field(min_length=1, description="The first message: the whole task.")
     parent_id: InstanceId | None = Field(
         default=None,
-        description="Id of the instance above this one, which leads it; default: you.",
+        description="The instance that leads it; default: you.",
     )
     workspace_mode: WorkspaceMode = Field(
         default="isolated", description="A git worktree on a branch of its own, or workDir itself."
