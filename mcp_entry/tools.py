@@ -76,7 +76,7 @@ Start one Claude Code instance and give it its first message. For two or more us
 
 context is all that it knows: state the task, the files, what done means, and that it should commit. An isolated
 one works in a git worktree on a branch of its own, made from the last commit of workDir: uncommitted changes are
-not in it. Executives and managers start and lead others themselves.
+not in it.
 
 Returns once the context is in its conversation: instanceId, branch, workingDirectory, status, and notes to heed.
 If it fails, nothing is left behind. Next: wait for it, then read.
@@ -341,7 +341,7 @@ A spawn takes one that is alike in all that can be given here; it then has the n
 own. Each uses the memory of an instance: ask for as many as you will start. One that is taken is not replaced;
 optimize_settings with prewarmInstances keeps a number for good. What you do not name stays.
 
-Returns when all were made: those ready now, taken, and errors where some are not there.
+Returns when all were made: those ready, taken, and errors.
 
 Example: {"instances": 10, "workDir": "/home/me/shop"}""",
     ),
