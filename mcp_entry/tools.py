@@ -95,7 +95,7 @@ Start one Claude Code instance and give it its first message. For two or more us
 
 context is all that it knows: state the task, the files, what done means, and that it should commit. An isolated
 one works in a git worktree on a branch of its own, made from the last commit of workDir: uncommitted changes are
-not in it. Executives and managers start and lead others themselves, with tools of their own.
+not in it.
 
 Returns once the context is in its conversation: instanceId, branch, workingDirectory, status, and notes to heed.
 If it fails, nothing is left behind. Next: wait for it, then read.
@@ -385,11 +385,10 @@ Example: {"instanceIds": ["spec_1_1_7"]}""",
         description="""\
 Have spare instances (at their prompt, each with a worktree) ready, so that spawn takes no time.
 
-A spawn takes a spare when it asks for the same workDir, agent, model, permissionMode and env. Every spare uses the
-memory of an instance. One that is taken is not replaced; optimize_settings with prewarmInstances keeps a number ready
-for good. What you do not name stays as it is.
+A spawn takes one that is alike in all that can be given here. Each uses the memory of an instance. One that is taken is
+not replaced; optimize_settings with prewarmInstances keeps a number for good. What you do not name stays.
 
-Returns when all were made: those that are ready now, taken, and errors where some are not there.
+Returns when all were made: those ready, taken, and errors.
 
 Example: {"instances": 10, "workDir": "/home/me/shop"}""",
     ),

@@ -48,6 +48,8 @@ _ENVIRONMENT = {
     "CLAUDE_CODE_DISABLE_FEEDBACK_SURVEY": "1",
     # One press of Left at an empty prompt would give the conversation to a daemon, which outlives its pane.
     "CLAUDE_CODE_DISABLE_AGENT_VIEW": "1",
+    # Else newer versions mostly begin the first turn before they know the tools of the team; under load some still do.
+    "MCP_CONNECTION_NONBLOCKING": "0",
 }
 
 

@@ -313,8 +313,7 @@ class SpawnRequest(Request):
     model_config = ConfigDict(json_schema_extra=_for_people_only)
 
     role: Role = Field(
-        description="Its part, its tools of the team and who may be its parent: executive, over managers, over "
-        "specialists, who do the work."
+        description="Its part, tools and possible parent: executive, over managers, over specialists, who do the work."
     )
     work_dir: DirectoryPath = Field(
         description="Absolute path of the directory to work on, in a git repository unless shared."
@@ -322,7 +321,7 @@ class SpawnRequest(Request):
     context: str = Field(description="The first message: the whole task.")
     parent_id: InstanceId | None = Field(
         default=None,
-        description="Id of the instance above this one, which leads it; default: you.",
+        description="The instance that leads it; default: you.",
     )
     workspace_mode: WorkspaceMode = Field(
         default="isolated", description="A git worktree on a branch of its own, or workDir itself."

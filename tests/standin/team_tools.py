@@ -10,7 +10,7 @@ import json
 import threading
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, Self
 
 Json = dict[str, Any]
 
@@ -35,7 +35,7 @@ class TeamToolsStandIn:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}/mcp"
 
-    def __enter__(self) -> TeamToolsStandIn:
+    def __enter__(self) -> Self:
         standin = self
 
         class Handler(_Handler):

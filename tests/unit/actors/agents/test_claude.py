@@ -229,7 +229,10 @@ def start(tmp_path: Path) -> AgentStart:
     checkout, worktree = tmp_path / "checkout", tmp_path / "trees" / "spec_1"
     for directory in (checkout, worktree, tmp_path / "user"):
         directory.mkdir(parents=True)
-    local = {str(checkout): {"mcpServers": {"of-checkout": {}}}, "/elsewhere": {"mcpServers": {"of-another": {}}}}
+    local: dict[str, Any] = {
+        str(checkout): {"mcpServers": {"of-checkout": {}}},
+        "/elsewhere": {"mcpServers": {"of-another": {}}},
+    }
     config = {"mcpServers": {"of-user": {}}, "projects": local}
     (tmp_path / "user" / ".claude.json").write_text(json.dumps(config))
     (worktree / ".mcp.json").write_text(json.dumps({"mcpServers": {"of-project": {}}}))
