@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import pairwise
 
 from tests.chaos.arrivals import Arrival
+from tests.chaos.copies import Told
 from tests.chaos.ledger import Fate, Ledger
 from tests.chaos.survey import RAY, Found, Kind
 from tests.chaos.visits import DRAFT_MARK
@@ -220,6 +221,21 @@ def receipts_say_submitted(fates: Iterable[Fate], receipts: Mapping[str, str]) -
             if fate.message_id and receipts.get(fate.message_id) != "submitted"
         ]
     )
+
+
+def every_event_is_told_once(fates: Iterable[Fate], told: Sequence[Told], due: int) -> Problems:
+    """``told``: the events by their numbers. ``due``: those without one. A message may be unconfirmed first."""
+    problems = [f"events: {due} have happened and are not told"] if due else []
+    numbers = [each.number for each in told]
+    if numbers != list(range(1, len(numbers) + 1)):
+        problems.append(f"events: the numbers of {len(numbers)} have gaps and end with {numbers[-1]}")
+    settled = Counter((each.message_id, each.status) for each in told if each.kind == "message_final")
+    problems += [
+        f"events: {one} was told {times} times as {status}" for (one, status), times in settled.items() if times > 1
+    ]
+    accepted = [fate.message_id for fate in fates if fate.message_id]
+    problems += [f"events: {one} was not told as submitted" for one in accepted if not settled[one, "submitted"]]
+    return _few(problems)
 
 
 def copies_are_equal(file: Mapping[str, bytes], redis: Mapping[str, bytes]) -> Problems:

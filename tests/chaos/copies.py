@@ -18,6 +18,8 @@ from actors.home import Home
 _CHECKSUM_BYTES = 4
 _RECEIPT = "receipt/"
 _INSTANCE = "instance/"
+_EVENT = "event/"
+_DUE = "due-event/"
 _ANSWER_S = 5.0
 
 
@@ -43,6 +45,35 @@ def statuses(records: Mapping[str, bytes]) -> dict[str, str]:
         for key, record in records.items()
         if key.startswith(_RECEIPT)
     }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """An event of the team."""
+
+    number: int
+    kind: str
+    message_id: str = ""
+    status: str = ""
+    """Of the message."""
+
+
+def events(records: Mapping[str, bytes]) -> list[Told]:
+    """In the order of their numbers."""
+    found = [
+        (int(key.removeprefix(_EVENT)), msgpack.unpackb(record[1:]))
+        for key, record in records.items()
+        if key.startswith(_EVENT)
+    ]
+    return [
+        Told(number=number, kind=told["kind"], message_id=told.get("message_id", ""), status=told.get("status", ""))
+        for number, told in sorted(found, key=lambda each: each[0])
+    ]
+
+
+def due_events(records: Mapping[str, bytes]) -> int:
+    """How many have happened and have no number yet."""
+    return sum(key.startswith(_DUE) for key in records)
 
 
 def places(records: Mapping[str, bytes]) -> dict[str, str]:

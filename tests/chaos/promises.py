@@ -83,6 +83,11 @@ PROMISES = (
         put_to=lambda put: f"{put.visits} visits at terminals, {put.decisions} permission requests answered",
     ),
     Promise(title="7. Down is down", words=["left behind", "down"], put_to=lambda put: f"{put.rounds} times down"),
+    Promise(
+        title="8. An event is told once",
+        words=["events"],
+        put_to=lambda put: f"events of {put.accepted} accepted messages, {put.kills} kills",
+    ),
 )
 
 

@@ -120,6 +120,9 @@ class Verdict:
         return [
             *checks.copies_are_equal(both.file, both.redis),
             *checks.receipts_say_submitted(self.ledger.fates.values(), copies.statuses(both.file)),
+            *checks.every_event_is_told_once(
+                self.ledger.fates.values(), copies.events(both.file), copies.due_events(both.file)
+            ),
         ]
 
     async def _of_down(self) -> list[str]:

@@ -11,6 +11,7 @@ import pytest
 
 from tests.chaos import checks
 from tests.chaos.arrivals import Arrival
+from tests.chaos.copies import Told
 from tests.chaos.ledger import Ledger, Probe
 from tests.chaos.survey import Found, Kind, kind_of
 from tests.chaos.verdict import Spawned
@@ -128,6 +129,20 @@ def test_a_receipt_that_says_something_else_is_found(tmp_path: Path) -> None:
     assert checks.receipts_say_submitted(fates, good) == []
     assert len(checks.receipts_say_submitted(fates, {**good, message_id(1): "unconfirmed"})) == 1
     assert len(checks.receipts_say_submitted(fates, dict(list(good.items())[1:]))) == 1
+
+
+def test_an_event_that_is_missing_doubled_or_not_told_yet_is_found(tmp_path: Path) -> None:
+    fates = ledger(tmp_path).fates.values()
+    told = [
+        Told(number=number, kind="message_final", message_id=message_id(each.number), status="submitted")
+        for number, each in enumerate(LETTERS, 1)
+    ]
+    assert checks.every_event_is_told_once(fates, told, 0) == []
+    assert len(checks.every_event_is_told_once(fates, told, 2)) == 1
+    assert len(checks.every_event_is_told_once(fates, told[:-1], 0)) == 1
+    again = replace(told[0], number=len(told) + 1)
+    assert len(checks.every_event_is_told_once(fates, [*told, again], 0)) == 1
+    assert len(checks.every_event_is_told_once(fates, [*told, Told(number=9, kind="alert")], 0)) == 1
 
 
 def test_copies_that_differ_are_found() -> None:
