@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 
@@ -37,7 +38,7 @@ async def test_a_manager_is_told_once_of_each_answer_and_of_the_request_that_it_
     for number in range(3):
         await claude.wait(requests.WaitRequest(instance_ids=[manager, one]))
         await claude.send(requests.SendRequest(instance_id=one, message=f"task {number}."))
-        await until(lambda number=number: told(f"> echo: task {number}."))
+        await until(partial(told, f"> echo: task {number}."))
 
     asks = '@@tool Bash {"command": "touch made-by-bash", "description": "make it"}'
     await claude.send(requests.SendRequest(instance_id=one, message=asks))
