@@ -336,9 +336,7 @@ class SpawnRequest(Request):
     permission_mode: PermissionMode | None = Field(
         default=None, description="Which tool calls it may make without asking; default, which asks (see respond)."
     )
-    answers: Literal["permissions"] | None = Field(
-        default=None, description="It answers permission requests of those below it."
-    )
+    answers: Literal["permissions"] | None = Field(default=None, description="It may answer those below it.")
     env: dict[VariableName, str] = Field(
         default_factory=dict, description="Environment variables, on top of the team's."
     )

@@ -137,6 +137,7 @@ async def test_each_end_of_a_turn_is_told_once_although_the_supervisor_is_killed
     async with await team.connect() as client:
         tree = Tree(team, client)
         await tree.build()
+        await tree.quiet()
         for delay_s in (0.0, 0.05, 0.3, 0.6, 1.0):
             await tree.hand_out()
             await asyncio.sleep(delay_s)
