@@ -280,10 +280,8 @@ class MergeService:
 
     def _limited(self, job: MergeJob, caller: Caller) -> MergeJob:
         """The job as the caller may have it done."""
-        branches = {
-            member.record.workspace.branch: member.record for member in self._team.registry if member.record.workspace
-        }
-        target = branches.get(job.into) if job.into else None
+        isolated = (one for one in self._team.registry if repository_of(one.record) == job.git_directory)
+        target = next((one.record for one in isolated if _own_branch(one) == job.into), None)
         if target is not None and target.elsewhere:
             raise WrongStateError(
                 f"{job.into} is the branch of {target.instance_id}, which works on {target.host} and would not follow "
