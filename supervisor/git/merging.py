@@ -23,6 +23,7 @@ import hashlib
 import logging
 import shlex
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -229,8 +230,13 @@ class MergeService:
             (host, GitRequest(directory=worktree, operation=commit))
             for host, worktree in (place_of(work.member.record) for work in unsaved)
         ]
+        with ExitStack() as held:
+            # No await since they were found free: no turn begins under the commit.
+            for work in unsaved:
+                held.enter_context(self._team.outbox.withheld(work.branch.name, but=""))
+            answers = await self._git.run(jobs)
         saved = {}
-        for work, answer in zip(unsaved, await self._git.run(jobs), strict=True):
+        for work, answer in zip(unsaved, answers, strict=True):
             name = work.branch.name
             if answer.error is not None or answer.result is None:
                 reason = f"Its changes could not be committed: {(answer.error or {}).get('message', '')}"
