@@ -23,6 +23,7 @@ import hashlib
 import logging
 import shlex
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -225,8 +226,13 @@ class MergeService:
             (host, GitRequest(directory=worktree, operation=commit))
             for host, worktree in (place_of(work.member.record) for work in unsaved)
         ]
+        with ExitStack() as held:
+            # No await since they were found free: no turn begins under the commit.
+            for work in unsaved:
+                held.enter_context(self._team.outbox.withheld(work.branch.name, but=""))
+            answers = await self._git.run(jobs)
         saved = {}
-        for work, answer in zip(unsaved, await self._git.run(jobs), strict=True):
+        for work, answer in zip(unsaved, answers, strict=True):
             name = work.branch.name
             if answer.error is not None or answer.result is None:
                 reason = f"Its changes could not be committed: {(answer.error or {}).get('message', '')}"
@@ -276,10 +282,8 @@ class MergeService:
 
     def _limited(self, job: MergeJob, caller: Caller) -> MergeJob:
         """The job as the caller may have it done."""
-        branches = {
-            member.record.workspace.branch: member.record for member in self._team.registry if member.record.workspace
-        }
-        target = branches.get(job.into) if job.into else None
+        isolated = (one for one in self._team.registry if repository_of(one.record) == job.git_directory)
+        target = next((one.record for one in isolated if _own_branch(one) == job.into), None)
         if target is not None and target.elsewhere:
             raise WrongStateError(
                 f"{job.into} is the branch of {target.instance_id}, which works on {target.host} and would not follow "

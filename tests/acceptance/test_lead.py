@@ -19,6 +19,7 @@ from actors.home import Home
 from actors.tmux.client import TmuxClient
 from actors.tmux.pane import Pane
 from actors.tmux.server import TmuxServer
+from supervisor.api.requests import ReadRequest
 from supervisor.rpc.client import SupervisorClient
 from supervisor.runtime import Runtime
 from supervisor.settings import Settings
@@ -37,7 +38,10 @@ class LeadScript:
     def __init__(self, repository: Path) -> None:
         self._repository = repository
         self.results: dict[str, Any] = {}
-        self.steps = [self.spawn, self.send, self.wait, self.read_first, self.read_second, self.report]
+        self.steps = [
+            *(self.spawn, self.send, self.wait, self.read_first, self.read_second),
+            *(self.merge, self.wait_for_owner, self.merge_again, self.report),
+        ]
 
     def _last(self, messages: list[Json], name: str) -> Any:
         text = next(found[-1] for message in reversed(messages) if (found := tool_results(message)))
@@ -71,8 +75,29 @@ class LeadScript:
         self._last(messages, "read_first")
         return tool_block("mcp__phalanx__read", {"instanceId": self._ids()[1]})
 
-    def report(self, messages: list[Json]) -> Json:
+    def merge(self, messages: list[Json]) -> Json:
+        """Of work that conflicts."""
         self._last(messages, "read_second")
+        for member, text in zip(self.results["spawn_batch"]["instances"], ("one\n", "two\n"), strict=True):
+            (Path(member["workingDirectory"]) / "shop.txt").write_text(text)
+        return self._merge()
+
+    def wait_for_owner(self, messages: list[Json]) -> Json:
+        self._last(messages, "merge")
+        return tool_block("mcp__phalanx__wait", {"instanceIds": self._ids(), "timeoutSeconds": 60})
+
+    def merge_again(self, messages: list[Json]) -> Json:
+        """After the conflict is resolved."""
+        self._last(messages, "wait_for_owner")
+        second = self.results["spawn_batch"]["instances"][1]
+        (Path(second["workingDirectory"]) / "shop.txt").write_text("one\n")
+        return self._merge()
+
+    def _merge(self) -> Json:
+        return tool_block("mcp__phalanx__merge", {"instanceIds": self._ids(), "commitMessage": "Work on the shop"})
+
+    def report(self, messages: list[Json]) -> Json:
+        self._last(messages, "merge_again")
         return text_block("THE LEAD IS DONE")
 
     def _ids(self) -> list[str]:
@@ -173,6 +198,14 @@ async def _check(results: dict[str, Any], home: Home, repository: Path) -> None:
     for number, name in enumerate(("read_first", "read_second"), 1):
         answers = [entry["text"] for entry in results[name]["entries"] if entry["kind"] == "answer"]
         assert answers[-1] == f"echo: tell me about part {number}"
+    first, second = (member["instanceId"] for member in spawned)
+    assert results["merge"]["conflicts"] == [{"between": [first, second], "files": ["shop.txt"]}]
+    assert [each.get("told", False) for each in results["merge"]["instances"]] == [False, True]
+    assert results["wait_for_owner"]["reached"]
+    assert results["merge_again"]["moved"]
+    assert (repository / "shop.txt").read_text() == "one\n"
     async with await SupervisorClient.connect(home, sender="operator") as client:
+        told = await client.read(ReadRequest(instance_id=second))
+        assert any("git merge phalanx/" in entry.text for entry in told.entries if entry.kind == "question")
         status = await client.status()
         assert status.counts == {"ready": 2}

@@ -112,6 +112,27 @@ async def test_a_merge_whose_host_is_killed_in_a_check_moves_nothing_and_is_done
     assert [path.name for path in team.home.worktrees.iterdir() if path.name.startswith("merging")] == []
 
 
+async def test_a_supervisor_that_is_killed_in_a_merge_comes_back_and_tells_the_truth(
+    lead: SupervisorClient, team: Team
+) -> None:
+    one = await work(lead, team, "truth.txt", "x")
+    directory = team.repository.parent
+    for sign in ("begun", "go"):
+        (directory / sign).unlink(missing_ok=True)
+    check = f"sh -c 'touch {directory}/begun; while [ ! -e {directory}/go ]; do sleep 0.05; done'"
+    call = asyncio.create_task(merge(lead, one, check=check))
+    await _until((directory / "begun").exists)
+    tell(called(of_ray(team.home), "ray::_SupervisorServer"))
+    (directory / "go").touch()
+
+    merged = await call
+
+    assert merged.success
+    assert [each.state for each in merged.instances] in (["merged"], ["already_merged"])
+    assert merged.commit == git(team.repository, "rev-parse", "main")
+    assert (team.repository / "truth.txt").exists()
+
+
 async def _until(condition: Callable[[], bool]) -> None:
     deadline = time.monotonic() + PATIENCE_S
     while not condition():

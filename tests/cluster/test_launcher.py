@@ -201,6 +201,18 @@ def test_git_batch_works_where_the_instance_is(head: RigHost) -> None:
     assert "beside" not in git(head, "branch", "--list")
 
 
+def test_what_was_done_on_another_host_is_brought_home_and_merged(head: RigHost) -> None:
+    near = spawn(head, "@@demo commit near.txt text", "--host", head.name)
+    far = spawn(head, "@@demo commit far.txt text", "--host", "host4")
+    phalanx(head, "wait", near, far)
+
+    merged = phalanx(head, "merge", near, far)
+
+    assert merged["moved"], merged
+    assert {each["state"] for each in merged["instances"]} == {"merged"}
+    assert {"near.txt", "far.txt"} <= set(head.ssh("ls", "project").split())
+
+
 def test_agents_of_a_host_make_files_as_its_user_does_and_ray_s_are_private(rig: Rig, head: RigHost) -> None:
     instance_id = spawn(head, "@@demo commit mine.txt text", "--host", "host3")
     worktree = f".phalanx/worktrees/{instance_id}"

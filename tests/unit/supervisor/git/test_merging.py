@@ -372,6 +372,9 @@ async def test_what_was_done_on_another_host_is_brought_home_first_and_its_branc
     assert scene.host.jobs[0].git_directory == scene.project / ".git"
     with pytest.raises(WrongStateError, match="works on worker"):
         await scene.merge(SECOND, into=f"phalanx/{FIRST}")
+    shared = Workspace(mode="shared", directory=scene.project, git_directory=Path("/mirror"), branch="main")
+    await scene.member(3, workspace=shared, actor="spec_0_0_3@10.0.0.2", host="worker")
+    assert (await scene.merge(SECOND, into="main")).moved
     (synced,) = (await scene.sync(FIRST)).instances
     assert (synced.state, "drain that host" in (synced.reason or "")) == ("failed", True)
 
