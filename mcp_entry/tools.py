@@ -291,7 +291,7 @@ Example: {"instanceId": "spec_1_1_7"}""",
     Tool(
         TeamVerbs.limit,
         "Limit an instance",
-        hints=ACTS_ONCE,
+        hints=SETS,
         text=texts.of_limit,
         description="""\
 Limit what an instance and all below it may use, or raise that.

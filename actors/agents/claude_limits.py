@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import datetime
 import re
-import zoneinfo
 
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _DATE = rf"(?P<month>{'|'.join(_MONTHS)})[a-z]* (?P<day>\d{{1,2}})(?:, (?P<year>\d{{4}}))?"
@@ -66,6 +65,8 @@ def _time_of(found: re.Match[str], at: float) -> float:
 
 def _zone(name: str | None) -> datetime.tzinfo | None:
     """The zone of this name; None, which is that of this machine, when there is none."""
+    import zoneinfo  # noqa: PLC0415 - every instance would pay for it, and few ever meet a limit
+
     try:
         return zoneinfo.ZoneInfo(name) if name else None
     except (ValueError, OSError, zoneinfo.ZoneInfoNotFoundError):
