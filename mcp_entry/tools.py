@@ -326,10 +326,9 @@ Example: {"windowSeconds": 600}""",
         description="""\
 Change how the running team works, at once and for the next team of this home.
 
-Follow get_performance, or choose a profile by the size of the team. Only what you name is changed; a wrong value
-changes nothing.
+Follow get_performance, or choose a profile by the size of the team. Only what you name is changed.
 
-Returns oldSettings and newSettings. Next: look with get_performance whether it helped.
+Next: look with get_performance whether it helped.
 
 Example: {"maxConcurrentSpawns": 10, "messageBatchDelay": 200}""",
     ),
@@ -387,8 +386,6 @@ Have spare instances (at their prompt, each with a worktree) ready, so that spaw
 
 A spawn takes one that is alike in all that can be given here. Each uses the memory of an instance. One that is taken is
 not replaced; optimize_settings with prewarmInstances keeps a number for good. What you do not name stays.
-
-Returns when all were made: those ready, taken, and errors.
 
 Example: {"instances": 10, "workDir": "/home/me/shop"}""",
     ),

@@ -23,6 +23,10 @@ DEAR = (
 """Packages whose import costs time or memory that is worth a thought; the standard library's among them."""
 _RAY = "ray google requests urllib3 jsonschema yaml psutil multiprocessing http email msgpack"
 _SETTINGS = "pydantic pydantic_core tomllib email"
+_MCP = (
+    f"{_SETTINGS} msgpack mcp mcp_types anyio starlette sse_starlette uvicorn httpx2 python_multipart click "
+    "cryptography opentelemetry multiprocessing http argparse"
+)
 _PROGRAM = f"{_SETTINGS} libtmux psutil msgpack"
 _REDIS = "redis hiredis cryptography opentelemetry email"
 MAY_LOAD: Mapping[str, str] = {
@@ -38,10 +42,8 @@ MAY_LOAD: Mapping[str, str] = {
     "runtime": f"{_PROGRAM} argparse",
     "node": f"{_PROGRAM} argparse",
     "other nodes": _RAY,
-    "entry": f"{_SETTINGS} msgpack mcp mcp_types anyio starlette sse_starlette uvicorn httpx2 python_multipart click "
-    "cryptography opentelemetry multiprocessing http argparse",
-    "endpoint": f"{_SETTINGS} msgpack mcp mcp_types anyio starlette sse_starlette uvicorn httpx2 python_multipart click "
-    "cryptography opentelemetry multiprocessing http argparse psutil",
+    "entry": _MCP,
+    "endpoint": f"{_MCP} psutil",
     "command": f"{_PROGRAM} typer rich yaml",
     "client": "pydantic pydantic_core msgpack email",
     "Redis probe": _REDIS,
