@@ -36,7 +36,7 @@ class TeamToolsStandIn:
         return f"http://127.0.0.1:{self.port}/mcp"
 
     def __enter__(self) -> Self:
-        standin = self
+        standin: TeamToolsStandIn = self
 
         class Handler(_Handler):
             owner = standin

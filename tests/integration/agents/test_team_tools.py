@@ -116,13 +116,16 @@ class TestClaude:
         with TeamToolsStandIn(new_token()) as tools:
             claude.asked.update(token=tools.token, team_url=tools.url)
             await claude.ready()
+            await called(claude, "list")
+            tools.calls.clear()
+            turns = len(claude.events(EventKind.TURN_ENDED))
             await claude.submit(HEADER + claude.call_team("send", message="hi"))
             if rule == "ask":
                 asked = await claude.event(EventKind.PERMISSION_REQUESTED)
                 assert asked.tool == "mcp__phalanx-team__send"
                 assert tools.calls == []
                 answer(claude.instance_directory, asked.request_id, claude.decide(asked, allow=True, message=""))
-            await claude.event(EventKind.TURN_ENDED)
+            await claude.event(EventKind.TURN_ENDED, turns + 1)
             assert len(tools.calls) == (rule == "ask")
 
 
