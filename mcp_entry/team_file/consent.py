@@ -20,7 +20,7 @@ from actors.files import in_words, write_private
 from actors.home import Home
 from mcp_entry.team_file.model import FileMember, TeamFile
 
-_HARMLESS = {"name", "role", "parent", "context", "promptFile", "workspaceMode"}
+_HARMLESS = {"name", "role", "parent", "context", "promptFile", "workspaceMode", "limits"}
 
 
 def to_allow(file: TeamFile) -> list[str]:
