@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 
 import jsonschema  # type: ignore[import-untyped]
@@ -14,6 +15,7 @@ from actors.errors import InvalidRequestError
 from mcp_entry.team_file.model import TeamFile, json_schema, load
 from supervisor.api.requests import SpawnRequest
 
+DOCUMENTATION = Path(__file__).resolve().parents[4] / "docs" / "team-file.md"
 WHOLE = """\
 defaults:
   model: opus
@@ -223,3 +225,16 @@ def test_the_digest_is_of_the_file_its_texts_and_its_place(tmp_path: Path) -> No
     (tmp_path / "prompts").rename(elsewhere / "prompts")
     moved: TeamFile = load(path.rename(elsewhere / "team.yaml"))
     assert len({first, changed_text, changed_file, moved.digest}) == 4
+
+
+def test_the_example_of_the_documentation_is_a_team(tmp_path: Path) -> None:
+    (example,) = re.findall(r"```yaml\n(.*?)```", DOCUMENTATION.read_text(), re.DOTALL)
+    (tmp_path / "prompts").mkdir()
+    (tmp_path / "prompts" / "web.md").write_text("Lead.")
+    (tmp_path / "team.yaml").write_text(example)
+    members = load(tmp_path / "team.yaml").members
+    assert [(member.name, member.request is not None) for member in members] == [
+        ("boss", True),
+        ("web", True),
+        ("cart", True),
+    ]
