@@ -40,8 +40,8 @@ MAY_LOAD: Mapping[str, str] = {
     "other nodes": _RAY,
     "entry": f"{_SETTINGS} msgpack mcp mcp_types anyio starlette sse_starlette uvicorn httpx2 python_multipart click "
     "cryptography opentelemetry multiprocessing http argparse",
-    "endpoint": f"{_SETTINGS} msgpack mcp mcp_types anyio starlette sse_starlette uvicorn httpx2 python_multipart click "
-    "cryptography opentelemetry multiprocessing http argparse psutil",
+    "endpoint": f"{_SETTINGS} msgpack mcp mcp_types anyio starlette sse_starlette uvicorn httpx2 python_multipart "
+    "click cryptography opentelemetry multiprocessing http argparse psutil",
     "command": f"{_PROGRAM} typer rich",
     "client": "pydantic pydantic_core msgpack email",
     "Redis probe": _REDIS,
