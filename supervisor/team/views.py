@@ -11,6 +11,7 @@ from actors.instance.reports import InstanceSnapshot
 from actors.instance.transcript import TranscriptPage
 from actors.messages import Receipt
 from actors.status import PendingPermission, Status
+from supervisor.api import requests
 from supervisor.api.results import (
     ConversationEntry,
     DialogInfo,
@@ -78,7 +79,12 @@ def limits_info(limits: Limits) -> LimitsInfo:
 
 
 def description(member: Member) -> InstanceDescription:
+    """How it was started, with the limits that hold now: these may have been changed since."""
     record = member.record
+    asked = {name: value for name, value in record.asked.items() if name != "limits"}
+    limits = requests.Limits.model_validate(asdict(record.limits))
+    if limits != requests.Limits():
+        asked["limits"] = limits.model_dump(mode="json", by_alias=True, exclude_none=True)
     return InstanceDescription(
         instance_id=record.instance_id,
         name=record.name,
@@ -89,7 +95,7 @@ def description(member: Member) -> InstanceDescription:
         resumable=record.resumable,
         attended=record.attended,
         work_dir=str(record.work_dir),
-        asked=dict(record.asked),
+        asked=asked,
     )
 
 
