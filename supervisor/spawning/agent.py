@@ -29,6 +29,7 @@ _TOOLS = {
     "to the other managers of your lead. Give each a whole task: it sees nothing of your conversation.",
     Role.SPECIALIST: "Your tools of the team (phalanx-team) show your own part of it and run git in your workspace.",
 }
+_MAY_BE_LATE = "Just after your start they may still be connecting: try again before you say that you lack them."
 _TOLD = "What those below you answer or ask comes to you by itself as a message: end your turn instead of polling."
 _HEADERS = (
     "Messages of the team come under a header line like [phalanx msg_1a2b from lead]; several may come at once. "
@@ -122,7 +123,7 @@ def _tools(record: InstanceRecord) -> Sequence[str]:
         return ()
     to_lead = f"Send to {record.parent_id} only what it must know before your turn ends." if record.parent_id else ""
     told = _TOLD if MAY_START[record.role] else ""
-    return (" ".join(filter(None, (_TOOLS[record.role], told, to_lead))),)
+    return (" ".join(filter(None, (_TOOLS[record.role], _MAY_BE_LATE, told, to_lead))),)
 
 
 def _who(record: InstanceRecord) -> str:
