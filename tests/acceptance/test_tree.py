@@ -19,7 +19,7 @@ from supervisor.api import requests
 from supervisor.api.requests import Role
 from supervisor.rpc.client import SupervisorClient
 from tests.acceptance.team import Team
-from tests.standin.api import ApiStandIn, Json, text_block, tool_block
+from tests.standin.api import ApiStandIn, Json, ScriptStep, text_block, tool_block, tool_results
 
 pytestmark = [pytest.mark.real_claude, pytest.mark.timeout(420)]
 PATIENCE_S = 150.0
@@ -28,25 +28,26 @@ PARTS = ("a", "b")
 MANAGERS = ("first", "second")
 
 
-def starts(team: Team, role: Role, contexts: Sequence[str]) -> Json:
+def starts(team: Team, role: Role, contexts: Sequence[str]) -> list[ScriptStep]:
+    """The steps of a turn that starts instances and then ends."""
     members = [{"role": role, "workDir": str(team.repository), "context": context} for context in contexts]
-    return tool_block(f"{TOOL}spawn_batch", {"instances": members})
+    call = {"instances": members, "requestId": "start"}
+
+    def again_or_end(messages: list[Json]) -> Json:
+        """Claude Code may begin its first turn before it knows the tools, and then says so to the model."""
+        is_unknown = any("<tool_use_error>" in result for result in tool_results(messages[-1]))
+        return tool_block(f"{TOOL}spawn_batch", call) if is_unknown else text_block("They work.")
+
+    return [lambda _: tool_block(f"{TOOL}spawn_batch", call), again_or_end]
 
 
-def scripts_of(team: Team) -> dict[str, Any]:
+def scripts_of(team: Team) -> dict[str, list[ScriptStep]]:
     """An executive starts the managers, and each manager two specialists; then their turns end."""
-    found: dict[str, Any] = {
-        "executive": [
-            lambda _: starts(team, Role.MANAGER, [f"@@script manager-{each}" for each in MANAGERS]),
-            lambda _: text_block("The managers work."),
-        ]
-    }
+    found = {"executive": starts(team, Role.MANAGER, [f"@@script manager-{each}" for each in MANAGERS])}
     for each in MANAGERS:
-        contexts = [f"Your task is part-{each}-{part}." for part in PARTS]
-        found[f"manager-{each}"] = [
-            lambda _, given=contexts: starts(team, Role.SPECIALIST, given),
-            lambda _: text_block("The specialists work."),
-        ]
+        found[f"manager-{each}"] = starts(
+            team, Role.SPECIALIST, [f"Your task is part-{each}-{part}." for part in PARTS]
+        )
     return found
 
 
