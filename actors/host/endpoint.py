@@ -147,14 +147,22 @@ class TeamEndpoint:
     async def _started(self) -> sockets.socket:
         listener = self._listener or listen_at_kept_port(self._home)
         self._take(listener)
-        # Shielded: a start that goes on after the end would leave a process behind.
-        self._starting = asyncio.ensure_future(asyncio.to_thread(_start, self._home, listener))
-        await asyncio.shield(self._starting)
-        async with asyncio.timeout(_START_S):
-            while True:
-                if (connection := await self._meet()) is not None:
-                    return connection
-                await asyncio.sleep(_POLL_S)
+        life, of_process = os.pipe()  # the reading end tells when the process has ended
+        os.set_blocking(life, False)
+        try:
+            # Shielded: a start that goes on after the end would leave a process behind.
+            self._starting = asyncio.ensure_future(asyncio.to_thread(_start, self._home, listener, of_process))
+            await asyncio.shield(self._starting)
+            async with asyncio.timeout(_START_S):
+                while True:
+                    ended = _has_ended(life)
+                    if (connection := await self._meet()) is not None:
+                        return connection
+                    if ended:
+                        raise UnavailableError(f"it ended at once, see {self._home.logs / LOG_NAME}")
+                    await asyncio.sleep(_POLL_S)
+        finally:
+            os.close(life)
 
     async def _meet(self) -> sockets.socket | None:
         """None when nobody listens. Takes over the listening socket of the process. Raises ``OSError``."""
@@ -233,14 +241,21 @@ def endpoint_runs(home: Home) -> bool:
     return True
 
 
-def _start(home: Home, listener: sockets.socket) -> None:
-    """Starts the process, which detaches itself: a child of the actor would end with it. Raises ``SettingsError``,
-    ``OSError`` and ``SubprocessError``."""
+def _has_ended(life: int) -> bool:
+    """Whether nobody has the other end of the pipe open any more."""
+    with suppress(BlockingIOError):
+        return os.read(life, 1) == b""
+    return False
+
+
+def _start(home: Home, listener: sockets.socket, life: int) -> None:
+    """Starts the process, which detaches itself: a child of the actor would end with it. It keeps ``life`` open until
+    it ends; here it is closed. Raises ``SettingsError``, ``OSError`` and ``SubprocessError``."""
     log = home.logs / LOG_NAME
     descriptor = listener.fileno()
     words = [sys.executable, "-m", MODULE, "--listener", str(descriptor), "--detach"]
     kept = {name: value for name, value in os.environ.items() if name in _VARIABLES}
-    with open(log, "ab", opener=_private) as output, no_signal_blocked():
+    with os.fdopen(life, "wb"), open(log, "ab", opener=_private) as output, no_signal_blocked():
         code = subprocess.run(
             words,
             # ``-m`` imports from here first.
@@ -249,7 +264,7 @@ def _start(home: Home, listener: sockets.socket) -> None:
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
-            pass_fds=[descriptor],
+            pass_fds=[descriptor, life],
             start_new_session=True,
             timeout=_FORK_S,
             check=False,

@@ -45,6 +45,8 @@ STARTING_S = 20.0
 """How long the supervisor of a team that is just being brought up is waited for."""
 MOST_CONNECTIONS = 4000
 _GOODBYE_S = 2
+_LOCK_S = 2.0
+"""One that was killed may hold the lock for a moment more."""
 _LOOK_S = 1.0
 _OVER_S = 5.0
 logger = logging.getLogger("mcp_entry.web")
@@ -145,7 +147,7 @@ def main() -> None:
         os._exit(0)
     log_to(home.logs / LOG_NAME)
     lock = FileLock(home.web_lock_file)
-    if not lock.try_acquire():
+    if not lock.acquire(_LOCK_S):
         logger.info("not started: the endpoint of %s runs already", home.root)
         return
     listener = sockets.socket(fileno=given.listener) if given.listener is not None else listen_at_kept_port(home)
