@@ -69,6 +69,7 @@ _MOST_TRIES = 3
 """A message that a living lead does not take, because a hook of the user refuses it, is not made for ever."""
 _STORE_AGAIN_S = 1.0
 _LISTEN_S = 3600.0
+_NOT_TOLD = -1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,7 +136,7 @@ class LeadNotifier:
     async def begin(self) -> None:
         """Takes up what an earlier supervisor has left. Raises ``StoreError``."""
         if not self._on:
-            await self._store.save({}, [keys.LEADS_TOLD_SINCE])
+            await self._store.save({keys.LEADS_TOLD_SINCE: encode_plain(_NOT_TOLD)})
             return
         self._heard = await self._since()
         stored = await self._events_after(self._heard)
@@ -147,12 +148,14 @@ class LeadNotifier:
 
     async def _since(self) -> str:
         """What happened while leads were not told is never told."""
-        last = int(self._stream.cursor)
+        since, last = 0, int(self._stream.cursor)
         stored = await self._store.load(keys.LEADS_TOLD_SINCE)
-        for _, since in self._team.unreadable.readable(stored, lambda data: int(decode_plain(data))):
-            return str(min(since, last))  # the state may have been restored from an older one
-        await self._store.save({keys.LEADS_TOLD_SINCE: encode_plain(last)})
-        return str(last)
+        for _, number in self._team.unreadable.readable(stored, lambda data: int(decode_plain(data))):
+            since = number
+        if since == _NOT_TOLD:
+            since = last
+            await self._store.save({keys.LEADS_TOLD_SINCE: encode_plain(since)})
+        return str(min(since, last))  # the state may have been restored from an older one
 
     async def _events_after(self, cursor: str) -> list[TeamEvent]:
         """All of ours that there are now; ``_heard`` is behind them then."""

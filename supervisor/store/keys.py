@@ -20,7 +20,7 @@ LAST_SPARE = "team/last_spare"
 POOL_ORDERS = "pool/orders"
 """Which spares are ordered, see ``pool.service``."""
 LEADS_TOLD_SINCE = "team/leads_told_since"
-"""The number of the event after which leads are told, see ``events.telling``."""
+"""The number of the event after which leads are told, when they were not told once; see ``events.telling``."""
 RESTORED = "team/restored"
 """The mirror that the state was restored from, see ``base.origin_record``."""
 
