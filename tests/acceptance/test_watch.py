@@ -144,7 +144,7 @@ async def test_it_goes_on_when_all_of_ray_is_lost_and_ends_with_a_code_of_its_ow
     other_team: Team,
 ) -> None:
     team = other_team
-    async with watching(team) as watch:
+    async with watching(team, "--since", "0") as watch:  # it may begin to listen only after the first event
         async with await team.connect() as client:
             await client.spawn(team.specialist())
         assert await watch.line_with("became idle")

@@ -91,7 +91,8 @@ class Rig:
 
     def events(self, kind: EventKind | None = None) -> list[AgentEvent]:
         spool = self.instance_directory / SPOOL_NAME
-        lines = spool.read_bytes().split(b"\n") if spool.exists() else []
+        # Without the last line, which may be half written.
+        lines = spool.read_bytes().split(b"\n")[:-1] if spool.exists() else []
         read = [self.agent.read_event(line) for line in lines if line]
         return [event for event in read if event and kind in {None, event.kind}]
 
