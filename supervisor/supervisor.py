@@ -215,8 +215,11 @@ class Supervisor:
         before = member.snapshot
 
         def moved_on() -> bool:
-            asks = member.snapshot.status in {Status.WAITING_PERMISSION, Status.WAITING_INPUT}
-            return member.snapshot != before and (asks or not self._team.outbox.blocked_reason(request.instance_id))
+            now = member.snapshot
+            if (now.status, now.permission, now.dialog) == (before.status, before.permission, before.dialog):
+                return False  # all else may change while the request still waits
+            asks = now.status in {Status.WAITING_PERMISSION, Status.WAITING_INPUT}
+            return asks or not self._team.outbox.blocked_reason(request.instance_id)
 
         answered = await port.respond(
             Reply(
