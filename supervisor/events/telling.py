@@ -49,7 +49,7 @@ from supervisor.messaging.outbox import Writes
 from supervisor.records import decode_plain, encode_plain
 from supervisor.store import keys
 from supervisor.store.base import StateStore
-from supervisor.team.access import QUESTION_TOOL, ancestors
+from supervisor.team.access import QUESTION_TOOL
 from supervisor.team.lifecycle import GIVEN_UP
 from supervisor.team.queries import is_settled
 from supervisor.team.registry import InstanceStage, Member
@@ -287,11 +287,10 @@ class LeadNotifier:
         member = self._team.registry.find(event.instance_id or "")
         if member is None:
             return None
-        above = [self._team.registry.find(one) for one in ancestors(member.record, self._team.registry)]
         leads = [
             lead
-            for lead in above
-            if lead is not None and lead.record.wanted and not lead.ending and _is_for(lead, event, member)
+            for lead in self._team.registry.line(member.record.parent_id)
+            if lead.record.wanted and not lead.ending and _is_for(lead, event, member)
         ]
         return next((lead for lead in leads if not self._has_failed(lead)), leads[0] if leads else None)
 

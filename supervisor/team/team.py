@@ -136,7 +136,7 @@ class Team:
             await self._store.save(self.stored_form(changed).records, delete)
             stage = member.record.stage
             # What a spawn has noted meanwhile, to be stored with its next step, stays.
-            member.record = replace(member.record, **changes)
+            self.registry.change_in_memory(instance_id, **changes)
         if member.record.stage is not stage:
             self.changed(member)
         return member.record
@@ -202,7 +202,7 @@ class Team:
             of_removed = lead.record.tokens_of_removed + used
             kept = self.stored_form(replace(lead.record, tokens_of_removed=of_removed)).records
             await self._store.save({**noted.records, **kept}, delete=deleted)
-            lead.record = replace(lead.record, tokens_of_removed=of_removed)
+            self.registry.change_in_memory(lead.record.instance_id, tokens_of_removed=of_removed)
 
     async def mark_ended(self, member: Member, stage: InstanceStage, reason: str) -> None:
         """Notes that the agent has ended while it was not followed."""
