@@ -96,7 +96,7 @@ def build_supervisor(
     lifecycle = Lifecycle(
         team, host, factory, adopter, memory, scheduler, settings.spawn_timeout_s, allow_bypass=allow_bypass
     )
-    tokens = TokenLimits(team, batching, team.publish)
+    tokens = TokenLimits(team, batching, fenced)
     rate_limits = RateLimits(team, continues=settings.continue_after_rate_limit)
 
     placement = SparePlacement(host, memory, scheduler)

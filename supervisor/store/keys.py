@@ -13,6 +13,7 @@ EVENT_PREFIX = "event/"
 DUE_EVENT_PREFIX = "due-event/"
 TOLD_PREFIX = "told/"
 LEAD_TOLD_PREFIX = "lead-told/"
+LIMIT_TOLD_PREFIX = "limit-told/"
 LAST_NUMBER = "team/last_number"
 """The highest number that an instance of this team has ever had."""
 LAST_SPARE = "team/last_spare"
@@ -69,6 +70,11 @@ def told(instance_id: str) -> str:
 def lead_told(instance_id: str) -> str:
     """How far its lead knows what happened to this instance."""
     return LEAD_TOLD_PREFIX + instance_id
+
+
+def limit_told(instance_id: str) -> str:
+    """How much of its token limit was told as used."""
+    return LIMIT_TOLD_PREFIX + instance_id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

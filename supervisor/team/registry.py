@@ -117,8 +117,6 @@ class InstanceRecord:
     """That it had used when this was last stored; see ``Member.tokens``."""
     tokens_of_removed: int = 0
     """What those below it had used that have left the team."""
-    limit_told: int = 0
-    """Of how many percent of its token limit was told last."""
     attended: bool = False
     """A person began its conversation, at its terminal."""
     asked: Mapping[str, Any] = field(default_factory=dict)
@@ -208,7 +206,6 @@ class RecordChanges(TypedDict, total=False):
     limits: Limits
     tokens: TokenUse
     tokens_of_removed: int
-    limit_told: int
     summary: str
     program: str
     pane_id: str
