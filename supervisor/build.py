@@ -156,7 +156,7 @@ def build_supervisor(
         work_reader,
         own_host,
         work_dirs,
-        team.publish,
+        PreservingStore(fenced, team.unreadable),
         checks=settings.merge_checks,
         check_timeout_s=settings.merge_check_timeout_s,
         carry_home=router.sync_work if router else None,

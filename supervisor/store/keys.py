@@ -14,6 +14,7 @@ DUE_EVENT_PREFIX = "due-event/"
 TOLD_PREFIX = "told/"
 LEAD_TOLD_PREFIX = "lead-told/"
 LIMIT_TOLD_PREFIX = "limit-told/"
+MERGING_PREFIX = "merging/"
 LAST_NUMBER = "team/last_number"
 """The highest number that an instance of this team has ever had."""
 LAST_SPARE = "team/last_spare"
@@ -75,6 +76,11 @@ def lead_told(instance_id: str) -> str:
 def limit_told(instance_id: str) -> str:
     """How much of its token limit was told as used."""
     return LIMIT_TOLD_PREFIX + instance_id
+
+
+def merging(identity: str) -> str:
+    """A merge that is under way, see ``git.merging``."""
+    return MERGING_PREFIX + identity
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
