@@ -96,7 +96,7 @@ def build_supervisor(
     lifecycle = Lifecycle(
         team, host, factory, adopter, memory, scheduler, settings.spawn_timeout_s, allow_bypass=allow_bypass
     )
-    tokens = TokenLimits(team, batching, team.publish)
+    tokens = TokenLimits(team, batching, fenced)
     rate_limits = RateLimits(team, continues=settings.continue_after_rate_limit)
 
     placement = SparePlacement(host, memory, scheduler)
@@ -156,7 +156,7 @@ def build_supervisor(
         work_reader,
         own_host,
         work_dirs,
-        team.publish,
+        PreservingStore(fenced, team.unreadable),
         checks=settings.merge_checks,
         check_timeout_s=settings.merge_check_timeout_s,
         carry_home=router.sync_work if router else None,

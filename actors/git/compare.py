@@ -65,7 +65,10 @@ class Comparer:
         """Between the branches ``commits``, and of each with the commit that is its base."""
         of_base = [(("", name), (bases[name], commit)) for name, commit in commits.items() if work[name].behind]
         near = _near({name: work[name] for name in commits})
-        asked = [*of_base, *(((one, other), (commits[one], commits[other])) for one, other in near)]
+        return self.between(repo, [*of_base, *(((one, other), (commits[one], commits[other])) for one, other in near)])
+
+    def between(self, repo: Repository, asked: Sequence[tuple[_Pair, _Pair]]) -> tuple[Conflict, ...]:
+        """Of these pairs, each by names and by commits, those that conflict."""
         found = _predict(repo, {pair for _, pair in asked if self._kept(self._conflicts, pair) is None})
         for pair, files in found.items():
             self._keep(self._conflicts, pair, files)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from actors.git import merge
 from actors.git.check import run_check
 from actors.git.compare import Comparer, base_of, commits_of, whole_repository
 from actors.git.layout import branch_of, find_place, under_way
-from actors.git.model import Conflict, MergeJob, MergeOutcome, MergeReport, WorkBranch, sendable
+from actors.git.model import Conflict, MergedBranches, MergeJob, MergeOutcome, MergeReport, WorkBranch, sendable
 from actors.git.process import GitRunner
 from actors.git.repository import Repository, identity_in, refusal
 from actors.worktrees.create import TemporaryWorktree, why_in_use
@@ -60,6 +60,24 @@ class BranchMerger:
         with self._worktrees.temporary(job.git_directory, limit_s) as place:
             return self._merge(job, place, deadline_s)
 
+    def find_merged(self, job: MergeJob, limit_s: float) -> MergedBranches:
+        """Changes nothing. Waits for a merge that is under way in the repository, also one whose caller has died.
+
+        Raises ``PhalanxError``.
+        """
+        with self._worktrees.temporary(job.git_directory, limit_s):
+            repo = whole_repository(self._git, job.git_directory, self._identity)
+            into = self._branch_meant(repo, job)
+            target = repo.commit_of(f"refs/heads/{into}")
+            commits = commits_of(repo, job.branches)
+            ahead = {
+                name: target is None or self._comparer.work(repo, target, commit).ahead
+                for name, commit in commits.items()
+            }
+            return MergedBranches(
+                into=into, commits=commits, merged=frozenset(name for name, number in ahead.items() if not number)
+            )
+
     def _merge(self, job: MergeJob, place: TemporaryWorktree, deadline_s: float) -> MergeReport:
         repo = whole_repository(self._git, job.git_directory, self._identity)
         target = self._target(repo, job)
@@ -78,8 +96,10 @@ class BranchMerger:
             _check_tree(target, {file for name in to_merge for file in work[name].files})
             trial = _Trial(job, target, place, self._environment, self._identity, self._git)
             order, failed = trial.merge_all(to_merge, deadline_s)
-            outcomes |= failed
-            if not failed:
+            if failed:
+                conflicts = self._unforeseen(repo, target, order, failed, commits)
+                outcomes |= {**_in_conflict(conflicts, commits), **failed}
+            else:
                 _move(repo, target, trial.commit)
                 # What another of them had merged already came with that one.
                 order = (*order, *(name for name in new if name not in order))
@@ -95,11 +115,36 @@ class BranchMerger:
             conflicts=conflicts,
         )
 
-    def _target(self, repo: Repository, job: MergeJob) -> _Target:
+    def _unforeseen(
+        self,
+        repo: Repository,
+        target: _Target,
+        order: Sequence[str],
+        failed: Mapping[str, MergeOutcome],
+        commits: Mapping[str, str],
+    ) -> tuple[Conflict, ...]:
+        """With what each conflicts that did so only once ``order`` was merged: branches that change nothing at the same
+        place, as a file and what lies deep in a directory of its name, were not compared before."""
+        found: list[Conflict] = []
+        for name, outcome in failed.items():
+            if outcome.state != "conflict":
+                continue
+            befores = {"": target.commit, **{one: commits[one] for one in order}}
+            pairs = self._comparer.between(
+                repo, [((one, name), (commit, commits[name])) for one, commit in befores.items()]
+            )
+            # With none of them alone, but with all of them.
+            found += pairs or [Conflict(one=one, other=name, files=outcome.files) for one in order or ("",)]
+        return tuple(found)
+
+    def _branch_meant(self, repo: Repository, job: MergeJob) -> str:
         named = job.into or base_of(self._git, job.git_directory, job.trees)
         # A branch may be an alias of another one, which is checked out by its own name.
         alias = repo.read("symbolic-ref", "--quiet", f"refs/heads/{named}").output.removesuffix("\n")
-        branch = branch_of(alias) or named
+        return branch_of(alias) or named
+
+    def _target(self, repo: Repository, job: MergeJob) -> _Target:
+        branch = self._branch_meant(repo, job)
         commit = repo.commit_of(f"refs/heads/{branch}")
         if commit is None:
             raise InvalidRequestError(

@@ -221,6 +221,17 @@ class MergeReport:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MergedBranches:
+    """How the branches of a ``MergeJob`` stand to its target now."""
+
+    into: str
+    commits: Mapping[str, str]
+    """By name; those that are gone are left out."""
+    merged: frozenset[str]
+    """The names of those of which ``into`` has all commits."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Fingerprint:
     """The state of all files that an answer depends on. While it is the same, the answer holds."""
 

@@ -35,6 +35,7 @@ from actors.git.model import (
     ComparisonReport,
     GitRequest,
     GitResponse,
+    MergedBranches,
     MergeJob,
     MergeReport,
     RepositoryPaths,
@@ -286,6 +287,11 @@ class Host:
     async def compare_branches(self, asked: Comparison) -> ComparisonReport:
         """Changes nothing."""
         return await self._in(self._git_threads, self._comparer.compare, asked)
+
+    @remote(timeout_s=READ_S, plus="limit_s", retry=True)
+    async def find_merged(self, job: MergeJob, limit_s: float) -> MergedBranches:
+        """Changes nothing; waits for a merge that is under way in the repository."""
+        return await self._in(self._git_threads, self._merger.find_merged, job, limit_s)
 
     @remote(timeout_s=WRITE_S, plus="limit_s", ping=True)
     async def merge_branches(self, job: MergeJob, limit_s: float) -> MergeReport:

@@ -701,7 +701,7 @@ class TeamEvent(Result):
     text: str = Field(default="", description="head of the answer, the question, or the reason")
     permission_id: str | None = Field(default=None, description="needs_attention: for respond")
     message_id: str | None = None
-    sender: str | None = Field(default=None, description="message_final: who sent the message")
+    sender: str | None = Field(default=None, description="message_final: who sent it; merged, conflict: who asked")
     status: MessageStatus | None = Field(default=None, description="message_final: what became of it")
     alert: Alert | None = None
     health: HealthReport | None = None

@@ -18,7 +18,6 @@ import hashlib
 import json
 import logging
 import re
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -27,7 +26,7 @@ from actors.agents.base import Dialog
 from actors.instance.reports import InstanceSnapshot, Report
 from actors.status import TYPABLE, PendingPermission, Status
 from supervisor.api.requests import EventKind
-from supervisor.api.results import TeamEvent, iso
+from supervisor.api.results import TeamEvent
 from supervisor.events.stream import EventStream
 from supervisor.records import Unreadable, decode_plain, encode_plain
 from supervisor.store import keys
@@ -195,16 +194,7 @@ class EventDetector:
         return Cause(name="it is silent", text=member.silence) if member.silence else None
 
     def _tell(self, member: Member, kind: EventKind, text: str, told: Told, permission_id: str | None = None) -> None:
-        record = member.record
-        event = TeamEvent(
-            kind=kind,
-            at=iso(time.time()),
-            instance_id=record.instance_id,
-            name=record.name,
-            parent_id=record.parent_id,
-            text=text.encode(errors="replace").decode(),
-            permission_id=permission_id,
-        )
+        event = self._team.event(kind, member.record.instance_id, text, permission_id=permission_id)
         self._note(member, told, event)
 
     def _note(self, member: Member, told: Told, *events: TeamEvent) -> None:

@@ -49,7 +49,7 @@ from supervisor.messaging.outbox import Writes
 from supervisor.records import decode_plain, encode_plain
 from supervisor.store import keys
 from supervisor.store.base import StateStore
-from supervisor.team.access import QUESTION_TOOL, ancestors
+from supervisor.team.access import QUESTION_TOOL
 from supervisor.team.lifecycle import GIVEN_UP
 from supervisor.team.queries import is_settled
 from supervisor.team.registry import InstanceStage, Member
@@ -59,7 +59,7 @@ logger = logging.getLogger(__name__)
 
 SENDER = "team"
 TOLD_KINDS = frozenset({"became_idle", "needs_attention", "failed", "message_final", "conflict", "limit_reached"})
-"""``merged`` is not among them: the result of ``merge`` tells it to the lead that asked."""
+"""``merged`` is not among them: the result of ``merge`` tells it to the lead that asked, as it does of a conflict."""
 MOST_TOLD = 20
 """More events than these are told by the ids of their instances alone."""
 LONGEST = 6000
@@ -205,16 +205,17 @@ class LeadNotifier:
 
     def _add(self, event: TeamEvent) -> None:
         is_settled = self._told.get(event.instance_id or "", _NOTHING).covers(event.number)
-        if not is_settled and not self._was_read(event):
+        if not is_settled and not self._is_known(event):
             self._pending[event.number] = event
 
-    def _was_read(self, event: TeamEvent) -> bool:
-        """It is told of only now, and its lead has read the answer already."""
+    def _is_known(self, event: TeamEvent) -> bool:
+        """Its lead has read the answer already, of which is told only now. A conflict is in the result of ``merge``:
+        whoever called that for its own work, or for those whom it leads, knows of it."""
+        if event.kind == "conflict":
+            return event.sender == event.instance_id or self._is_lead(event.sender or "", event)
         reader, read_at = self._read_at.get(event.instance_id or "", ("", 0.0))
         happened_at = datetime.datetime.fromisoformat(event.at).timestamp()
-        lead = self._lead_of(event)
-        is_readers = lead is not None and lead.record.instance_id == reader
-        return event.kind == "became_idle" and is_readers and happened_at <= read_at
+        return event.kind == "became_idle" and happened_at <= read_at and self._is_lead(reader, event)
 
     def is_to_be_told(self, lead: Member) -> bool:
         """It stands at its prompt, and something has just happened below it that is on its way to it."""
@@ -287,11 +288,10 @@ class LeadNotifier:
         member = self._team.registry.find(event.instance_id or "")
         if member is None:
             return None
-        above = [self._team.registry.find(one) for one in ancestors(member.record, self._team.registry)]
         leads = [
             lead
-            for lead in above
-            if lead is not None and lead.record.wanted and not lead.ending and _is_for(lead, event, member)
+            for lead in self._team.registry.line(member.record.parent_id)
+            if lead.record.wanted and not lead.ending and _is_for(lead, event, member)
         ]
         return next((lead for lead in leads if not self._has_failed(lead)), leads[0] if leads else None)
 

@@ -7,6 +7,8 @@
   and ``merge`` refuses to move a branch that somebody at work has checked out. The caller itself is always at work.
 - Work that is not committed is never passed over: it is committed first when the caller says so, or told.
 - A conflict is told to the instance whose branch it is, once for each state of both branches.
+- What was merged is an event, once, whatever dies. What a merge is to bring in is stored before its host is asked
+  (``MergeUnderWay``), and deleted with the events. Who finds such a record asks the host what was merged.
 - A call repeated with its request id gets the outcome of the first. If the supervisor died before that was stored, the
   call looks anew, and what was merged before is told as merged.
 
@@ -21,16 +23,27 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+import os
+import secrets
 import shlex
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import TypeVar
 from weakref import WeakValueDictionary
 
+from actors.backoff import Backoff
 from actors.concurrency import TaskSet
-from actors.errors import InvalidRequestError, PhalanxError, RefusedError, WrongStateError
+from actors.errors import (
+    FencedError,
+    InvalidRequestError,
+    PhalanxError,
+    RefusedError,
+    StoreError,
+    UnavailableError,
+    WrongStateError,
+)
 from actors.git.model import (
     Commit,
     Comparison,
@@ -46,7 +59,7 @@ from actors.git.model import (
 from actors.host.host import Host
 from actors.worktrees.model import Workspace
 from actors.worktrees.source import some_of
-from supervisor.api.requests import EventKind, MergeRequest, Request, SendRequest, SyncRequest
+from supervisor.api.requests import MergeRequest, Request, SendRequest, SyncRequest
 from supervisor.api.results import (
     BranchConflict,
     ErrorInfo,
@@ -55,6 +68,7 @@ from supervisor.api.results import (
     Result,
     SyncedWork,
     SyncResult,
+    TeamEvent,
     alone,
 )
 from supervisor.api.verbs import Caller, Handler
@@ -62,8 +76,11 @@ from supervisor.git.params import check_name
 from supervisor.git.service import GitService
 from supervisor.git.work import InstanceWork, WorkReader, place_of, repository_of
 from supervisor.messaging.send import MessageSender
+from supervisor.records import decode_plain, encode_plain
 from supervisor.rpc.idempotency import fingerprint
 from supervisor.spawning.admission import WorkDirPolicy
+from supervisor.store import keys
+from supervisor.store.base import StateStore
 from supervisor.team.access import Access
 from supervisor.team.queries import is_done
 from supervisor.team.registry import Member
@@ -75,13 +92,22 @@ MERGE_S = 600.0
 """Longest time for all merges of a call, without their checks."""
 _MOST_TRIES = 3
 """So many runs of the check more than there are branches: an order may not work at once."""
+_ASK_AGAIN = Backoff(first_s=0.5, longest_s=30.0)
+_MOST_ASKED = 10
+"""So often a host that answers is asked what became of a merge: its repository may be gone."""
 _ResultT = TypeVar("_ResultT", bound=Result)
 
 
-class Publish(Protocol):
-    async def __call__(self, kind: EventKind, instance_id: str, text: str) -> None:
-        """Tells the team's events of ``merged`` or ``conflict``. Raises ``PhalanxError``."""
-        ...
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MergeUnderWay:
+    """What a merge is to bring in that was not there before."""
+
+    git_directory: Path
+    into: str
+    branches: tuple[WorkBranch, ...]
+    """Each with its commit."""
+    sender: str
+    """Who asked for it."""
 
 
 class MergeService:
@@ -95,7 +121,7 @@ class MergeService:
         reader: WorkReader,
         host: Host,
         work_dirs: WorkDirPolicy,
-        publish: Publish,
+        store: StateStore,
         *,
         checks: Sequence[str],
         check_timeout_s: float,
@@ -109,12 +135,14 @@ class MergeService:
         self._reader = reader
         self._host = host
         self._work_dirs = work_dirs
-        self._publish = publish
+        self._store = store
         self._checks = checks
         self._check_timeout_s = check_timeout_s
         self._carry_home = carry_home
         self._sending = MessageSender(team)
         self._merging: WeakValueDictionary[Path, asyncio.Lock] = WeakValueDictionary()
+        self._under_way: dict[str, MergeUnderWay] = {}
+        """By its key in the store: those of which it is not known what became of them."""
         self._calls = TaskSet("merge or sync")
 
     @property
@@ -122,7 +150,11 @@ class MergeService:
         return {"merge": self.merge, "sync": self.sync}
 
     async def begin(self) -> None:
-        """Nothing is to be brought back: what was merged stands in the repositories."""
+        """Finds out what became of the merges of an earlier supervisor. Raises ``StoreError``."""
+        stored = await self._store.load(keys.MERGING_PREFIX)
+        self._under_way |= dict(self._team.unreadable.readable(stored, _decode))
+        for repository in {each.git_directory for each in self._under_way.values()}:
+            self._calls.begin(self._settle_in_time(repository), name=f"what was merged in {repository}")
 
     async def end(self) -> None:
         await self._calls.end()
@@ -167,6 +199,7 @@ class MergeService:
         if lock.locked():
             caller.progress(0, 1, "waiting for another merge")
         async with lock:
+            await self._settle(repository)
             works, left = await self._committed(members, request, caller)
             if left:
                 return MergeResult(success=False, moved=False, instances=left)
@@ -183,12 +216,83 @@ class MergeService:
             )
             tries = len(works) + _MOST_TRIES if check else 0
             caller.progress(0, 1, "merging")
-            report = await self._host.merge_branches(
-                self._limited(job, caller), MERGE_S + self._check_timeout_s * tries
+            report, under_way = await self._merge_noted(
+                self._limited(job, caller), MERGE_S + self._check_timeout_s * tries, caller
             )
         told = await self._tell_of_conflicts(report, works, caller)
-        await self._publish_outcome(report, works)
+        await self._publish(*self._events_of(report, works, told, caller), delete=under_way)
         return _merge_result(report, works, told, request)
+
+    async def _merge_noted(self, job: MergeJob, limit_s: float, caller: Caller) -> tuple[MergeReport, Sequence[str]]:
+        """Also the key of the record that is to be deleted with the events of the outcome."""
+        before = await self._host.find_merged(job, limit_s)
+        branches = tuple(replace(each, commit=before.commits.get(each.name)) for each in job.branches)
+        new = tuple(each for each in branches if each.commit is not None and each.name not in before.merged)
+        job = replace(job, into=before.into, branches=branches)
+        key = keys.merging(secrets.token_hex(6))
+        if new:
+            noted = MergeUnderWay(git_directory=job.git_directory, into=before.into, branches=new, sender=caller.sender)
+            await self._store.save({key: _encode(noted)})
+            self._under_way[key] = noted
+        try:
+            report = await self._host.merge_branches(job, limit_s)
+        except PhalanxError:
+            # It may have merged all the same.
+            self._calls.begin(self._settle_in_time(job.git_directory), name=f"what was merged in {job.git_directory}")
+            raise
+        return report, [key] if self._under_way.pop(key, None) else []
+
+    async def _settle_in_time(self, repository: Path) -> None:
+        """As soon as the host answers. Another merge there does it before, under the same lock."""
+        lock = self._merging.setdefault(repository, asyncio.Lock())
+        failures = 0
+        while True:
+            try:
+                async with lock:
+                    return await self._settle(repository)
+            except FencedError:
+                return None  # another supervisor does it
+            except PhalanxError as error:
+                failures += 1
+                logger.warning("what was merged in %s is not known so far: %s", repository, error)
+                if failures >= _MOST_ASKED and not isinstance(error, UnavailableError):
+                    return await self._give_up(repository)
+            await asyncio.sleep(_ASK_AGAIN.pause_s(failures))
+
+    async def _settle(self, repository: Path) -> None:
+        """Tells what was merged of the merges whose outcome nobody has heard. Raises ``PhalanxError``."""
+        unheard = {key: each for key, each in self._under_way.items() if each.git_directory == repository}
+        events: dict[tuple[str, str | None, str], TeamEvent] = {}
+        for each in unheard.values():
+            job = MergeJob(git_directory=repository, branches=each.branches, into=each.into, trees=())
+            now = await self._host.find_merged(job, MERGE_S)
+            for branch in each.branches:
+                if branch.name in now.merged:
+                    told = (branch.name, branch.commit, each.into)
+                    events[told] = self._merged_event(branch, each.into, each.sender)
+        await self._settled(unheard, events.values())
+
+    async def _give_up(self, repository: Path) -> None:
+        """The repository cannot be read any more."""
+        await self._settled([key for key, each in self._under_way.items() if each.git_directory == repository], ())
+
+    async def _settled(self, unheard: Collection[str], events: Iterable[TeamEvent]) -> None:
+        for key in unheard:
+            del self._under_way[key]
+        if unheard:
+            await self._publish(*events, delete=[*unheard])
+
+    def _merged_event(self, branch: WorkBranch, into: str, sender: str) -> TeamEvent:
+        return self._team.event("merged", branch.name, f"{branch.title} is merged into {into}.", sender=sender)
+
+    async def _publish(self, *events: TeamEvent, delete: Sequence[str] = ()) -> None:
+        try:
+            await self._team.events.publish(*events, delete=delete)
+        except FencedError:
+            raise
+        except StoreError as error:
+            # What was merged stays merged, and the caller is told of it.
+            logger.warning("what was merged or conflicts is told to others later: %s", error)
 
     def _check_command(self, line: str | None) -> list[str]:
         if line is None:
@@ -335,21 +439,24 @@ class MergeService:
         sent = await alone(self._sending.send(message, [message], caller.sender), f"The message to {instance_id}")
         return not isinstance(sent, ErrorInfo) and sent[0].error is None
 
-    async def _publish_outcome(self, report: MergeReport, works: Sequence[InstanceWork]) -> None:
-        for work in works:
-            outcome = report.outcomes[work.branch.name]
-            if outcome.state == "merged":
-                await self._published("merged", work.branch.name, f"{work.branch.title} is merged into {report.into}.")
-            elif outcome.state == "conflict":
-                text = f"{work.branch.title} conflicts in {some_of(outcome.files)}; {report.into} was not moved."
-                await self._published("conflict", work.branch.name, text)
-
-    async def _published(self, kind: EventKind, instance_id: str, text: str) -> None:
-        try:
-            await self._publish(kind, instance_id, text)
-        except PhalanxError as error:
-            # What was merged stays merged, and the caller is told of it.
-            logger.warning("the event that %s: %s was lost: %s", instance_id, text, error)
+    def _events_of(
+        self, report: MergeReport, works: Sequence[InstanceWork], told: frozenset[str], caller: Caller
+    ) -> list[TeamEvent]:
+        events = []
+        branches = {work.branch.name: work.branch for work in works}
+        for name, branch in branches.items():
+            state = report.outcomes[name].state
+            if state == "merged":
+                events.append(self._merged_event(branch, report.into, caller.sender))
+            elif state == "conflict":
+                with_others = [
+                    _conflict_in_words(name, conflict, branches, report.into, told, caller)
+                    for conflict in report.conflicts
+                    if name in (conflict.one, conflict.other)
+                ]
+                text = f"{branch.title} conflicts {'; '.join(with_others)}. {report.into} was not moved."
+                events.append(self._team.event("conflict", name, text, sender=caller.sender))
+        return events
 
     async def _sync(self, request: SyncRequest, caller: Caller) -> SyncResult:
         members = self._to_sync(request, caller)
@@ -442,7 +549,9 @@ class MergeService:
         told = self._can_be_told(member, caller) and await self._tell(
             name, text, await self._commits(member, source), caller
         )
-        await self._published("conflict", name, f"{branch} conflicts with {source} in {some_of(files)}.")
+        resolver = _resolver_in_words([name], frozenset([name] if told else []), caller)
+        conflict = f"{branch} conflicts with {source} in {some_of(files)} ({resolver}). Nothing was touched."
+        await self._publish(self._team.event("conflict", name, conflict, sender=caller.sender))
         return SyncedWork(instance_id=name, from_branch=source, state="conflict", files=list(files), told=told)
 
     async def _commits(self, member: Member, source: str) -> Sequence[str]:
@@ -480,6 +589,48 @@ def _one_repository(members: Sequence[Member]) -> Path:
         told = ", ".join(f"{name} in {repository}" for repository, name in found.items())
         raise InvalidRequestError(f"They work on different repositories ({told}): merge those of each on their own.")
     return next(iter(found))
+
+
+def _conflict_in_words(
+    name: str,
+    conflict: Conflict,
+    branches: Mapping[str, WorkBranch],
+    into: str,
+    told: frozenset[str],
+    caller: Caller,
+) -> str:
+    other = conflict.one if conflict.other == name else conflict.other
+    title = branches[other].title if other else into
+    # The order in which they are told: the one that is merged later first.
+    resolver = _resolver_in_words([each for each in (conflict.other, conflict.one) if each], told, caller)
+    return f"with {title} in {some_of(conflict.files)} ({resolver})"
+
+
+def _resolver_in_words(names: Sequence[str], told: frozenset[str], caller: Caller) -> str:
+    """Who of these resolves it, so that nobody else does."""
+    if (who := next((name for name in names if name in told), None)) is not None:
+        return f"{who} was told how to resolve it"
+    if caller.instance_id in names:
+        return f"{caller.instance_id} knows it from its own call"
+    return "nobody could be told to resolve it"
+
+
+def _encode(merge: MergeUnderWay) -> bytes:
+    """Names of git need not be UTF-8."""
+    branches = [[each.name, os.fsencode(each.title), each.commit] for each in merge.branches]
+    return encode_plain([os.fsencode(merge.git_directory), os.fsencode(merge.into), branches, merge.sender])
+
+
+def _decode(data: bytes) -> MergeUnderWay:
+    git_directory, into, branches, sender = decode_plain(data)
+    return MergeUnderWay(
+        git_directory=Path(os.fsdecode(git_directory)),
+        into=os.fsdecode(into),
+        branches=tuple(
+            WorkBranch(name=name, branch=os.fsdecode(title), commit=commit) for name, title, commit in branches
+        ),
+        sender=sender,
+    )
 
 
 def _how_to_resolve(branch: str, others: Sequence[tuple[str, Sequence[str]]]) -> str:

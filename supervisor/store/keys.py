@@ -13,6 +13,8 @@ EVENT_PREFIX = "event/"
 DUE_EVENT_PREFIX = "due-event/"
 TOLD_PREFIX = "told/"
 LEAD_TOLD_PREFIX = "lead-told/"
+LIMIT_TOLD_PREFIX = "limit-told/"
+MERGING_PREFIX = "merging/"
 LAST_NUMBER = "team/last_number"
 """The highest number that an instance of this team has ever had."""
 LAST_SPARE = "team/last_spare"
@@ -57,7 +59,7 @@ def event_number(key: str) -> int:
 
 
 def due_event(identity: str) -> str:
-    """An event that has happened and has no number yet."""
+    """Events of one change that have happened and have no numbers yet."""
     return DUE_EVENT_PREFIX + identity
 
 
@@ -69,6 +71,16 @@ def told(instance_id: str) -> str:
 def lead_told(instance_id: str) -> str:
     """How far its lead knows what happened to this instance."""
     return LEAD_TOLD_PREFIX + instance_id
+
+
+def limit_told(instance_id: str) -> str:
+    """How much of its token limit was told as used."""
+    return LIMIT_TOLD_PREFIX + instance_id
+
+
+def merging(identity: str) -> str:
+    """A merge that is under way, see ``git.merging``."""
+    return MERGING_PREFIX + identity
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -135,7 +135,7 @@ def relation(caller: InstanceRecord, other: InstanceRecord, registry: Registry) 
         return Relation.ITSELF
     if other.instance_id == caller.parent_id:
         return Relation.LEAD
-    if caller.instance_id in ancestors(other, registry):
+    if any(above.record.instance_id == caller.instance_id for above in registry.line(other.parent_id)):
         return Relation.BELOW
     if other.parent_id is not None and other.parent_id == caller.parent_id and other.role is caller.role:
         if caller.role is Role.MANAGER:
@@ -143,17 +143,6 @@ def relation(caller: InstanceRecord, other: InstanceRecord, registry: Registry) 
         if caller.role is Role.SPECIALIST:
             return Relation.SIBLING
     return Relation.STRANGER
-
-
-def ancestors(record: InstanceRecord, registry: Registry) -> Sequence[str]:
-    """The ids of those above it, its lead first. One that has left the team ends the line."""
-    found: list[str] = []
-    above = record.parent_id
-    while above is not None and above not in found:
-        found.append(above)
-        member = registry.find(above)
-        above = member.record.parent_id if member else None
-    return found
 
 
 class Access:
@@ -171,10 +160,9 @@ class Access:
 
     def holder_of(self, hashed: str) -> InstanceRecord:
         """The living instance, or the spare, whose token has this hash. Raises ``RefusedError`` when there is none."""
-        for member in self._registry.everyone():
+        for member in self._registry.with_token(hashed):
             # One that is started again may call before its record says so.
-            lives = member.coming_back or (member.record.wanted and member.record.stage not in _ENDED)
-            if member.record.token_hash == hashed and lives:
+            if member.coming_back or (member.record.wanted and member.record.stage not in _ENDED):
                 return member.record
         raise RefusedError("The team knows no living instance by this token: nothing was done.")
 

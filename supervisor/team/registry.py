@@ -117,8 +117,6 @@ class InstanceRecord:
     """That it had used when this was last stored; see ``Member.tokens``."""
     tokens_of_removed: int = 0
     """What those below it had used that have left the team."""
-    limit_told: int = 0
-    """Of how many percent of its token limit was told last."""
     attended: bool = False
     """A person began its conversation, at its terminal."""
     asked: Mapping[str, Any] = field(default_factory=dict)
@@ -208,7 +206,6 @@ class RecordChanges(TypedDict, total=False):
     limits: Limits
     tokens: TokenUse
     tokens_of_removed: int
-    limit_told: int
     summary: str
     program: str
     pane_id: str
@@ -278,6 +275,8 @@ class Registry:
         self._children: defaultdict[str, dict[str, Member]] = defaultdict(dict)
         self._named: dict[str, dict[str, None]] = {}
         """The ids of those that have each name, oldest first."""
+        self._by_token: defaultdict[str, dict[str, Member]] = defaultdict(dict)
+        """By the hash of a token who has it: a spare and the instance that is just being made of it have the same."""
         self.last_number = self.last_spare = 0
         """The highest numbers that an instance and a spare of this home have ever had."""
         self.spare_worktrees: set[str] = set()
@@ -440,7 +439,22 @@ class Registry:
             self._children[record.parent_id][record.instance_id] = member
         if record.name is not None:
             self._named.setdefault(record.name, {})[record.instance_id] = None
+        self._note_token(member)
         return member
+
+    def _note_token(self, member: Member) -> None:
+        if member.record.token_hash:
+            self._by_token[member.record.token_hash][member.record.instance_id] = member
+
+    def _forget_token(self, member: Member) -> None:
+        holders = self._by_token.get(member.record.token_hash, {})
+        holders.pop(member.record.instance_id, None)
+        if not holders:
+            self._by_token.pop(member.record.token_hash, None)
+
+    def with_token(self, token_hash: str) -> list[Member]:
+        """Those whose token has this hash, who had it first before the others."""
+        return [*self._by_token.get(token_hash, {}).values()]
 
     def _parent(self, request: SpawnRequest) -> InstanceRecord | None:
         if request.parent_id is None:
@@ -464,14 +478,21 @@ class Registry:
     def change_in_memory(self, instance_id: str, **changes: Unpack[RecordChanges]) -> InstanceRecord:
         """Changes the record without storing it: a crash loses the change unless the caller stores the record after."""
         member = self.get(instance_id)
-        member.record = replace(member.record, **changes)
-        return member.record
+        before = member.record
+        changed = replace(before, **changes)
+        if changed.token_hash != before.token_hash:
+            self._forget_token(member)
+        member.record = changed
+        if changed.token_hash != before.token_hash:
+            self._note_token(member)
+        return changed
 
     def remove(self, instance_id: str) -> None:
         """Forgets an instance; its number is not used again."""
         member = self._members.pop(instance_id, None)
         if member is None:
             return
+        self._forget_token(member)
         if member.record.parent_id is not None:
             self._children[member.record.parent_id].pop(instance_id, None)
         name = member.record.name

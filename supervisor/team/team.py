@@ -136,7 +136,7 @@ class Team:
             await self._store.save(self.stored_form(changed).records, delete)
             stage = member.record.stage
             # What a spawn has noted meanwhile, to be stored with its next step, stays.
-            member.record = replace(member.record, **changes)
+            self.registry.change_in_memory(instance_id, **changes)
         if member.record.stage is not stage:
             self.changed(member)
         return member.record
@@ -177,18 +177,27 @@ class Team:
         if member is not None:
             self.changed(member)
 
-    async def publish(self, kind: EventKind, instance_id: str, text: str) -> None:
-        """Publishes what happened to an instance. Raises ``StoreError``: it is told as soon as it can be stored."""
-        record = self.registry.get(instance_id).record
-        event = TeamEvent(
+    def event(
+        self,
+        kind: EventKind,
+        instance_id: str,
+        text: str,
+        *,
+        sender: str | None = None,
+        permission_id: str | None = None,
+    ) -> TeamEvent:
+        """What has just happened to an instance, or to one that has left the team, to be published in ``events``."""
+        member = self.registry.find(instance_id)
+        return TeamEvent(
             kind=kind,
             at=iso(time.time()),
             instance_id=instance_id,
-            name=record.name,
-            parent_id=record.parent_id,
-            text=text,
+            name=member.record.name if member else None,
+            parent_id=member.record.parent_id if member else None,
+            text=text.encode(errors="replace").decode(),
+            sender=sender,
+            permission_id=permission_id,
         )
-        await self.events.publish(event)
 
     async def _remove_stored(self, instance_id: str, member: Member | None, noted: IdempotentCall) -> None:
         """What it has used goes on to count for those above it."""
@@ -202,7 +211,7 @@ class Team:
             of_removed = lead.record.tokens_of_removed + used
             kept = self.stored_form(replace(lead.record, tokens_of_removed=of_removed)).records
             await self._store.save({**noted.records, **kept}, delete=deleted)
-            lead.record = replace(lead.record, tokens_of_removed=of_removed)
+            self.registry.change_in_memory(lead.record.instance_id, tokens_of_removed=of_removed)
 
     async def mark_ended(self, member: Member, stage: InstanceStage, reason: str) -> None:
         """Notes that the agent has ended while it was not followed."""

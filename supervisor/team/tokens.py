@@ -7,50 +7,71 @@ raised. Nobody is ended, and a person at the terminal types as ever. A start bel
 Actors count (``actors.instance.tokens``), and count anew from the transcripts when they were killed. Records keep the
 sums of those that have ended and, where a limit holds, of each turn that has ended. So totals and holds are there again
 before the first message after a crash. Adding up costs as much as there are levels, whatever the size of the team.
+
+What was told of a limit is stored in the transaction of the event that tells it (``Told``): each step of each limit is
+told once, whatever dies, and later when the disk is full.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import chain
 
-from actors.concurrency import TaskSet
 from actors.errors import RefusedError
 from actors.instance.reports import Report
 from supervisor.api import requests, results
+from supervisor.api.results import TeamEvent
 from supervisor.api.verbs import Caller, Handler
+from supervisor.records import decode_plain, encode_plain
+from supervisor.store import keys
+from supervisor.store.base import StateStore
 from supervisor.team import views
 from supervisor.team.adoption import Batching
 from supervisor.team.registry import Member
 from supervisor.team.team import Team
 
-Publish = Callable[[requests.EventKind, str, str], Awaitable[None]]
-"""Stores and announces an event of the team: its kind, the instance, and what happened in words."""
 TOLD_PERCENT = 80
 _UsedUp = tuple[str, int]
 """Whose limit is used up, and how much that is."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """What was told last of an instance's token limit."""
+
+    limit: int = 0
+    """Which one that was: of another one nothing was told so far."""
+    percent: int = 0
+
+
+_NOTHING = Told()
+
+
 class TokenLimits:
     """Subscribes to the team's reports; the ``VerbService`` of ``limit``."""
 
-    def __init__(self, team: Team, batching: Batching, publish: Publish) -> None:
+    def __init__(self, team: Team, batching: Batching, store: StateStore) -> None:
+        """``store``: from which it begins; what it tells is stored by the team's events."""
         self._team = team
         self._batching = batching
-        self._publish = publish
-        self._telling = TaskSet("tell of a limit")
-        self._being_told: set[tuple[str, int]] = set()
+        self._store = store
+        self._told: dict[str, Told] = {}
+        """By instance."""
         self._held_by: dict[str, _UsedUp] = {}
         """By instance."""
         self._changing = asyncio.Lock()
         team.subscribe_reports(self.reported)
+        team.subscribe_changes(self._changed)
 
     @property
     def verbs(self) -> Mapping[str, Handler]:
         return {"limit": self.limit}
 
     async def begin(self) -> None:
+        """Raises ``StoreError``."""
+        await self._load_told()
         members = tuple(self._team.registry)
         for member in members:
             for each in self._with_leads(member):
@@ -61,7 +82,23 @@ class TokenLimits:
             self._judge(member)
 
     async def end(self) -> None:
-        await self._telling.end()
+        """Nothing of its own goes on."""
+
+    async def _load_told(self) -> None:
+        stored = await self._store.load(keys.LIMIT_TOLD_PREFIX)
+        for key, told in self._team.unreadable.readable(stored, lambda data: Told(**decode_plain(data))):
+            instance_id = key.removeprefix(keys.LIMIT_TOLD_PREFIX)
+            if instance_id in self._team.registry:
+                self._told[instance_id] = told
+            elif instance_id not in self._team.unreadable.instance_ids:
+                self._team.events.publish_soon(delete=[key])
+
+    def _changed(self, member: Member) -> None:
+        instance_id = member.record.instance_id
+        if self._team.registry.find(instance_id) is not member:
+            self._held_by.pop(instance_id, None)
+            if self._told.pop(instance_id, None) is not None:
+                self._team.events.publish_soon(delete=[keys.limit_told(instance_id)])
 
     def reported(self, member: Member, report: Report) -> None:
         if self._add(member):
@@ -79,8 +116,8 @@ class TokenLimits:
         member = self._team.registry.get(request.instance_id)
         async with self._changing:  # two calls may each change a part
             limits = member.record.limits.changed(request.limits)
-            told = min(member.record.limit_told, _told_at(_percent_of(member.total, limits.tokens)))
-            record = await self._team.save(request.instance_id, limits=limits, limit_told=told)
+            record = await self._team.save(request.instance_id, limits=limits)
+        self._keep_told(member)
         self._judge(member)
         return results.LimitResult(
             instance_id=record.instance_id,
@@ -107,10 +144,24 @@ class TokenLimits:
         if self._used_up_for(member) != self._held_by.get(member.record.instance_id):
             for each in chain((member,), self._team.registry.below(member.record.instance_id)):
                 self._hold(each)
-        percent, instance_id = _told_at(self._percent(member)), member.record.instance_id
-        if percent > member.record.limit_told and (instance_id, percent) not in self._being_told:
-            self._being_told.add((instance_id, percent))
-            self._telling.begin(self._tell(member, percent), name=f"tell of the limit of {instance_id}")
+        limit, percent = member.record.limits.tokens, _told_at(self._percent(member))
+        told = self._told.get(member.record.instance_id, _NOTHING)
+        if limit is not None and percent > (told.percent if told.limit == limit else 0):
+            words = self._used_up(member) if percent >= 100 else self._near(member)
+            event = self._team.event("limit_reached", member.record.instance_id, words)
+            self._note(member, Told(limit=limit, percent=percent), event)
+
+    def _keep_told(self, member: Member) -> None:
+        """Who changes a limit sees in the answer how much of the new one is used: what was told stays told."""
+        limit, told = member.record.limits.tokens, self._told.get(member.record.instance_id, _NOTHING)
+        if limit is not None and told.limit not in (0, limit):
+            self._note(member, Told(limit=limit, percent=min(told.percent, _told_at(self._percent(member)))))
+
+    def _note(self, member: Member, told: Told, *events: TeamEvent) -> None:
+        """Nobody else writes this record, and what is published is stored in order: so none is stored over a newer."""
+        instance_id = member.record.instance_id
+        self._told[instance_id] = told
+        self._team.events.publish_soon(*events, records={keys.limit_told(instance_id): _encode(told)})
 
     def _hold(self, member: Member) -> None:
         """The figures are those of the moment when it began: its actor is told once."""
@@ -135,17 +186,6 @@ class TokenLimits:
                 return each.record.instance_id, limit
         return None
 
-    async def _tell(self, member: Member, percent: int) -> None:
-        """Stored after it was published: after a crash in between it is told again, rather than not at all."""
-        instance_id = member.record.instance_id
-        words = self._used_up(member) if percent >= 100 else self._near(member)
-        try:
-            await self._publish("limit_reached", instance_id, words)
-            if member.record.limit_told < percent <= self._percent(member):  # it may have been raised meanwhile
-                await self._team.save(instance_id, limit_told=percent)
-        finally:
-            self._being_told.discard((instance_id, percent))
-
     def _used_up(self, member: Member) -> str:
         who, limit = member.record.instance_id, member.record.limits.tokens
         return (
@@ -162,11 +202,12 @@ class TokenLimits:
 
     @staticmethod
     def _percent(member: Member) -> int:
-        return _percent_of(member.total, member.record.limits.tokens)
+        limit = member.record.limits.tokens
+        return 0 if limit is None else member.total * 100 // limit
 
 
-def _percent_of(total: int, limit: int | None) -> int:
-    return 0 if limit is None else total * 100 // limit
+def _encode(told: Told) -> bytes:
+    return encode_plain({"limit": told.limit, "percent": told.percent})
 
 
 def _told_at(percent: int) -> int:

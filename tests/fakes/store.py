@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from actors.errors import FencedError, StoreError
 from supervisor.store.base import StoreHealth
@@ -17,6 +17,8 @@ class MemoryStore:
         self._records: dict[str, bytes] = {} if records is None else records
         self._epoch = 0
         self.error: Exception | None = None
+        self.refuses: str | None = None
+        """A save of a key that begins so is refused, as by a full disk."""
         self.writes_all_the_same = False
         """With an ``error``."""
         self.gate = asyncio.Event()
@@ -24,6 +26,11 @@ class MemoryStore:
         self.waiting = 0
         self.saves = 0
         """Those that succeeded."""
+        self._subscribers: list[Callable[[], None]] = []
+
+    def subscribe(self, subscriber: Callable[[], None]) -> None:
+        """``subscriber`` is called after each save that succeeded."""
+        self._subscribers.append(subscriber)
 
     @property
     def health(self) -> StoreHealth:
@@ -37,6 +44,8 @@ class MemoryStore:
         self.waiting += 1
         await self.gate.wait()
         self.waiting -= 1
+        if self.refuses is not None and any(key.startswith(self.refuses) for key in records):
+            raise StoreError("no space left")
         if self.error is None or self.writes_all_the_same:
             self._records.update(records)
             for key in delete:
@@ -44,6 +53,8 @@ class MemoryStore:
         if self.error is not None:
             raise self.error
         self.saves += 1
+        for subscriber in self._subscribers:
+            subscriber()
 
     async def load(self, prefix: str) -> dict[str, bytes]:
         return {key: value for key, value in sorted(self._records.items()) if key.startswith(prefix)}

@@ -270,10 +270,6 @@ def _pane(name: str, agent: ModelledAgent) -> PaneInfo:
     return PaneInfo(session_name=name, pane_id=agent.pane_id, pid=agent.pid)
 
 
-async def _publish(kind: str, instance_id: str, text: str) -> None:
-    """Nobody listens."""
-
-
 class Killed(BaseException):
     """The run has ended: nothing may catch this and go on."""
 
@@ -360,7 +356,7 @@ class SupervisorRun:
             memory,
             None,
             policy,
-            TokenLimits(team, batching, _publish),
+            TokenLimits(team, batching, store),
             RateLimits(team, continues=True),
             default_agent="demo",
             timeout_s=20.0,

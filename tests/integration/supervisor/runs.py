@@ -42,7 +42,10 @@ LEAD = Caller(sender="lead")
 _OWNER: ContextVar[object] = ContextVar("owner", default=None)
 _CHANGING = {"save", "adopt", "deliver", "expect_end", "create", "destroy"}
 """Calls that change something. Of the host it is all but its questions."""
-_QUESTIONS = {"name", "program", "is_spare", "load", "agents", "orphans", "instance_directories", "compare_branches"}
+_QUESTIONS = {
+    *("name", "program", "is_spare", "load", "agents", "orphans", "instance_directories"),
+    *("compare_branches", "find_merged"),
+}
 
 
 class Killed(BaseException):

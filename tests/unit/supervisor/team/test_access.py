@@ -277,9 +277,9 @@ def test_a_verb_that_the_role_does_not_have_is_refused_whatever_it_asks(scene: S
 
 
 def test_a_token_is_known_by_its_hash_also_that_of_a_spare_which_may_not_call_yet(scene: Scene) -> None:
-    spare = scene.registry.add_spare("spare_1", agent="demo", session_id="s", now=1.0, work_dir=PROJECT, recipe="demo")
+    scene.registry.add_spare("spare_1", agent="demo", session_id="s", now=1.0, work_dir=PROJECT, recipe="demo")
     token = new_token()
-    spare.record = replace(spare.record, token_hash=token_hash(token), stage=InstanceStage.SPARE)
+    scene.registry.change_in_memory("spare_1", token_hash=token_hash(token), stage=InstanceStage.SPARE)
 
     assert scene.access.holder_of(token_hash(scene.tokens["mgr"])).instance_id == scene.ids["mgr"]
     assert scene.access.holder_of(token_hash(token)).instance_id == "spare_1"

@@ -38,6 +38,24 @@ def test_the_number_of_an_instance_that_never_came_to_be_is_not_used_again() -> 
     assert add(registry, "specialist").record.instance_id == "spec_0_0_2"
 
 
+def test_who_has_a_token_is_known_through_each_change_also_of_a_spare_that_becomes_an_instance() -> None:
+    registry = Registry()
+    spare = registry.restore(record(1, instance_id="spare_1", token_hash="spare's", recipe="r"), now=1.0)
+    member = add(registry, "specialist")
+
+    def holders(token_hash: str) -> list[str]:
+        return [each.record.instance_id for each in registry.with_token(token_hash)]
+
+    registry.change_in_memory(member.record.instance_id, token_hash="first")
+    assert (holders("first"), holders("spare's"), holders("")) == ([member.record.instance_id], ["spare_1"], [])
+    registry.change_in_memory(member.record.instance_id, token_hash="spare's")
+    assert (holders("first"), holders("spare's")) == ([], ["spare_1", member.record.instance_id])
+    registry.remove(spare.record.instance_id)
+    assert holders("spare's") == [member.record.instance_id]
+    registry.remove(member.record.instance_id)
+    assert holders("spare's") == []
+
+
 def test_spares_leave_no_gaps_in_the_ids_of_instances_and_never_share_a_name() -> None:
     registry = Registry()
     names = [registry.next_spare(), registry.next_spare()]
