@@ -57,7 +57,7 @@ logger = logging.getLogger("mcp_entry.web")
 class WebProcess:
     """Made and run in one event loop."""
 
-    def __init__(self, home: Home, listener: sockets.socket) -> None:
+    def __init__(self, home: Home, listener: sockets.socket, *, keeper_comes: bool) -> None:
         self._home = home
         self._listener = listener
         self._bring_up = BringUpProcess(home=home, environment=dict(os.environ))
@@ -66,7 +66,7 @@ class WebProcess:
         self._team = TeamConnection(self._client, self._bring_back, patience_s=PATIENCE_S, revive=revive)
         calls = ToolCaller(self._team, log=home.logs / LOG_NAME, repeats=REPEATS)
         servers = {role: server_for(role, calls, version("phalanx")) for role in Role}
-        self._held = HeldCalls()
+        self._held = HeldCalls(keeper_comes=keeper_comes)
         self._left_over = TaskSet("call that was left over")
         endpoint = Endpoint(servers, TokenRoles(self._team), listener.getsockname()[1], self._held)
         self._server = QuietServer(
@@ -143,8 +143,8 @@ class WebProcess:
         return wanted_team(self._home) is not None or bool(team_leader_of(self._home))
 
 
-async def _serve(home: Home, listener: sockets.socket) -> None:
-    await WebProcess(home, listener).run()
+async def _serve(home: Home, listener: sockets.socket, *, keeper_comes: bool) -> None:
+    await WebProcess(home, listener, keeper_comes=keeper_comes).run()
 
 
 def main() -> None:
@@ -166,7 +166,7 @@ def main() -> None:
     allow_many_files(os.getpid())
     logger.info("serves %s at port %d", home.root, listener.getsockname()[1])
     try:
-        asyncio.run(_serve(home, listener))
+        asyncio.run(_serve(home, listener, keeper_comes=given.detach))
     except PhalanxError as error:
         logger.error("ended: %s", error)  # noqa: TRY400 - in words
         sys.exit(1)

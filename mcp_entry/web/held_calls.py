@@ -38,6 +38,7 @@ _ARRIVED = "phalanx.arrived"
 """In the scope of a request."""
 _TELL_S = 1.0
 """An actor that does not read for so long is let go. It connects again."""
+_COMES_S = 2.0
 _END_S = 1.0
 _NOT_REPLAYED = frozenset({b"content-length", b"transfer-encoding", b"expect"})
 
@@ -45,7 +46,11 @@ _NOT_REPLAYED = frozenset({b"content-length", b"transfer-encoding", b"expect"})
 class HeldCalls:
     """All methods belong to one event loop."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, keeper_comes: bool = False) -> None:
+        """``keeper_comes``: an actor has started this process and connects soon, so the first calls wait for it."""
+        self._met = asyncio.Event()
+        if not keeper_comes:
+            self._met.set()
         self._calls: dict[bytes, OpenCall] = {}
         self._bytes = 0
         self._keepers: set[_Keeper] = set()
@@ -79,6 +84,10 @@ class HeldCalls:
         """``call`` is closed when it is let go."""
         self._calls[call.call_id] = call
         self._bytes += call.size_bytes
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_COMES_S):
+                await self._met.wait()
+        self._met.set()
         await self._tell(lambda channel: give(channel, call))
 
     async def let_go(self, call_id: bytes) -> None:
@@ -102,6 +111,7 @@ class HeldCalls:
                     await send(keeper.channel, GREETING, [listener.fileno()])
                     for call in list(self._calls.values()):
                         await give(keeper.channel, call)
+            self._met.set()
             while (told := await receive(keeper.channel)) is not None:
                 if isinstance(told, OpenCall):
                     if told.call_id in self._calls:
