@@ -90,7 +90,7 @@ async def orphan(home: Home, gateway: Gateway) -> AsyncIterator[subprocess.Popen
     environment = {"PATH": os.environ["PATH"], "PHALANX_HOME": str(home.root), ENDPOINT_MARK: str(home.root)}
     process = await asyncio.to_thread(subprocess.Popen, [sys.executable, "-m", MODULE], cwd=ROOT, env=environment)
     try:
-        await until(lambda: endpoint_runs(home))
+        await until(lambda: endpoint_runs(home), within_s=120.0)
         yield process
     finally:
         process.kill()

@@ -190,7 +190,7 @@ def test_a_second_process_of_a_home_ends_at_once(home: Home) -> None:
     assert first.try_acquire()
     environment = {"PATH": os.environ["PATH"], "PHALANX_HOME": str(home.root)}
     command = [sys.executable, "-m", "mcp_entry.web"]
-    done = subprocess.run(command, cwd=ROOT, env=environment, timeout=30, check=False)
+    done = subprocess.run(command, cwd=ROOT, env=environment, timeout=120, check=False)
     first.release()
     assert done.returncode == 0
     assert not home.web_socket.exists()
