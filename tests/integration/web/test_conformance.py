@@ -28,7 +28,6 @@ pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 MODULES = Path(os.environ.get("TEST_CONFORMANCE") or ROOT / ".venv/conformance") / "node_modules"
 SCENARIOS: Mapping[str, frozenset[str]] = {
     "server-initialize": frozenset(),
-    "server-session-lifecycle": frozenset(),
     "server-stateless": frozenset(
         {
             "sep-2575-http-server-no-independent-requests-on-stream",
