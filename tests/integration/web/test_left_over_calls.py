@@ -15,6 +15,7 @@ import pytest
 from actors.errors import RefusedError
 from actors.home import Home
 from actors.host.endpoint import TeamEndpoint
+from actors.status import Status
 from supervisor.api.requests import IdentifyRequest, Request, Role, SendRequest
 from supervisor.api.results import IdentifyResult, InterruptResult, Result
 from supervisor.api.verbs import Caller
@@ -101,7 +102,7 @@ async def test_what_must_not_be_done_twice_is_not_and_the_answer_says_so(
         if len(asked) == 1:
             the_process(home).kill()
             await asyncio.Event().wait()
-        return InterruptResult(instance_id="spec_1", interrupted=True, status=None)
+        return InterruptResult(instance_id="spec_1", interrupted=True, status=Status.READY)
 
     verbs.answers |= {"identify": identify, "interrupt": interrupt}
     port = port_of(await endpoint.ensure())
