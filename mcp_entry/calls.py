@@ -18,7 +18,7 @@ from mcp_entry.notifications import ProgressNotifier
 from mcp_entry.schemas import structured
 from mcp_entry.sizes import Json
 from mcp_entry.tools import Tool
-from supervisor.rpc.connection import completed
+from supervisor.rpc.connection import advice, completed
 
 logger = logging.getLogger(__name__)
 
@@ -74,6 +74,11 @@ class ToolCaller:
             return await client.call_json(verb, asked, progress.on_progress, token)
         except (TeamNotRunningError, UnavailableError) as error:
             raise UnavailableError(f"{error}{_how_to_repeat(arguments)}") from error
+
+
+def outcome_unknown(tool: Tool) -> dict[str, Any]:
+    """The answer to a call that a process of Phalanx which was killed may have made."""
+    return _refused(f"The process that made this call has ended. {advice(tool.verb)}")
 
 
 def _without_name(tool: Tool, arguments: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -33,6 +33,8 @@ _MODE_SETTINGS: dict[str, dict[str, object]] = {
 }
 TEAM_SERVER = "phalanx-team"
 """Under this name Claude Code knows the tools of the team: ``mcp__phalanx-team__send``."""
+_ENDPOINT_HOST = "127.0.0.1"
+_NO_PROXY = ("NO_PROXY", "no_proxy")
 _OWN_SERVER = "phalanx"
 """As ``phalanx mcp add`` registers the entry for the user's own Claude."""
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -69,11 +71,17 @@ class ClaudeAgent(ClaudeRecords):
         return self.command
 
     def prepare(self, start: AgentStart, environment: Mapping[str, str]) -> LaunchRequest:
-        """Trusts the start's directories; takes on what was approved in the checkout that the last of them is."""
+        """Trusts the start's directories; takes on what was approved in the checkout that the last of them is.
+
+        Claude Code sends its token to the team itself, whatever proxy the user has.
+        """
         for directory in start.trusted_directories:
             ensure_trusted(directory, {**environment, **start.request.environment})
         approvals = approvals_of(start.trusted_directories[-1]) if start.trusted_directories else {}
         request = start.request if may_be_given_servers() else replace(start.request, team_url="")
+        if has_team_tools(request):
+            around = past_proxies({**environment, **request.environment})
+            request = replace(request, environment={**request.environment, **around})
         return replace(request, approvals=approvals)
 
     def check(self, start: AgentStart, environment: Mapping[str, str]) -> None:
@@ -97,6 +105,15 @@ class ClaudeAgent(ClaudeRecords):
             environment={**_ENVIRONMENT, **request.environment},
             files=start_files(self.python, request),
         )
+
+
+def past_proxies(environment: Mapping[str, str]) -> dict[str, str]:
+    """The variables that keep requests to the team from a proxy that ``environment`` names, beside what they hold.
+
+    Claude Code sends requests to the loopback interface through ``HTTP_PROXY`` too, with their tokens.
+    """
+    direct = [environment[name] for name in _NO_PROXY if environment.get(name)]
+    return dict.fromkeys(_NO_PROXY, ",".join(dict.fromkeys([*direct, _ENDPOINT_HOST])))
 
 
 def start_files(python: str, request: LaunchRequest) -> Mapping[Path, str]:

@@ -3,10 +3,11 @@
 The host's actor keeps one ``TeamEndpoint``. Promises: one process per home and host (it holds a lock). It is no child
 of the actor, so it outlives actor, supervisor and Ray; a new actor finds it by its private socket and adopts it. The
 port is kept in the home, because the agents know it. A process that ends is replaced at once. The actor holds the
-listening socket too, so that meanwhile connections wait in the kernel and none is refused.
+listening socket too, so that meanwhile connections wait in the kernel and none is refused. It also holds the calls that
+the process has not answered yet, and gives them to the next one: their agents notice nothing but a slow call.
 
-The private socket (``HOME/web.sock``): who connects is given the listening socket and learns by the end of the
-connection that the process has ended.
+The private socket (``HOME/web.sock``): who connects is given the listening socket, then the calls (``open_calls``), and
+learns by the end of the connection that the process has ended.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
@@ -30,6 +32,7 @@ from actors.backoff import Backoff
 from actors.errors import SettingsError, UnavailableError
 from actors.files import write_private
 from actors.home import Home
+from actors.host.open_calls import OpenCall, give, readable, receive
 from actors.marks import ENDPOINT_MARK, TEAM_MARK
 from actors.processes import end_all_found, end_processes, no_signal_blocked, processes_with
 
@@ -51,6 +54,8 @@ _POLL_S = 0.05
 _GRACE_S = 3.0
 _STEADY_S = 10.0
 """A process that has run so long did not fail at its start."""
+_MOST_GIVEN = 3
+"""A call that so many processes died over is given to no other: it may be what they died of."""
 _RESTART = Backoff(first_s=0.5, longest_s=60.0)
 _VARIABLES = frozenset(
     {
@@ -83,6 +88,9 @@ class TeamEndpoint:
         self._keeping: asyncio.Task[None] | None = None
         self._starting: asyncio.Future[None] | None = None
         self._failure = ""
+        self._calls: dict[bytes, _HeldCall] = {}
+        self._calls_of: psutil.Process | None = None
+        """The process that works on them, or did."""
 
     def begin(self) -> None:
         """Adopts or starts the process, and from now on keeps it running. No-op when that is so already."""
@@ -115,6 +123,7 @@ class TeamEndpoint:
             await asyncio.gather(self._starting, return_exceptions=True)
         mark = str(self._home.root)
         await asyncio.to_thread(end_all_found, lambda: processes_with(ENDPOINT_MARK, mark), _GRACE_S)
+        self._drop_calls()
         self._take(None)
 
     async def _keep(self) -> None:
@@ -124,7 +133,7 @@ class TeamEndpoint:
             try:
                 connection = await self._met() or await self._started()
                 self._failure = ""
-                await _until_closed(connection)
+                await self._follow(connection)
                 logger.warning("the endpoint of the instances has ended: it is started again")
             except Exception as error:
                 self._failure = str(error) or type(error).__name__
@@ -172,7 +181,7 @@ class TeamEndpoint:
         try:
             await loop.sock_connect(connection, str(self._home.web_socket))
             self._process = _peer(connection)
-            await _readable(connection)
+            await readable(connection)
             listener = _received(connection)
         except (FileNotFoundError, ConnectionRefusedError):
             connection.close()
@@ -184,6 +193,40 @@ class TeamEndpoint:
         self._take(listener)
         return connection
 
+    async def _follow(self, connection: sockets.socket) -> None:
+        """Holds the calls of the process that was met until it has ended. First gives it those of the one before it."""
+        try:
+            if self._process == self._calls_of:  # it tells them anew
+                self._drop_calls()
+            self._calls_of = self._process
+            async with asyncio.timeout(_MEET_S):
+                await self._give_calls(connection)
+            while (told := await receive(connection)) is not None:
+                call_id = told.call_id if isinstance(told, OpenCall) else told
+                if (known := self._calls.pop(call_id, None)) is not None:
+                    known.call.close()
+                if isinstance(told, OpenCall):
+                    self._calls[call_id] = _HeldCall(told)
+        except (OSError, TimeoutError) as error:
+            logger.warning("the connection to the endpoint of the instances broke: %s", str(error) or "no answer")
+        finally:
+            connection.close()
+
+    async def _give_calls(self, connection: sockets.socket) -> None:
+        """Raises ``OSError``."""
+        for call_id, held in list(self._calls.items()):
+            held.given += 1
+            if held.given > _MOST_GIVEN:
+                logger.warning("a call that %d endpoints have died over is given up", _MOST_GIVEN)
+                self._calls.pop(call_id).call.close()
+            else:
+                await give(connection, held.call)
+
+    def _drop_calls(self) -> None:
+        for held in self._calls.values():
+            held.call.close()
+        self._calls.clear()
+
     def _take(self, listener: sockets.socket | None) -> None:
         if self._listener is not None and self._listener is not listener:
             self._listener.close()
@@ -192,6 +235,13 @@ class TeamEndpoint:
             self._listens.clear()
         else:
             self._listens.set()
+
+
+@dataclass(slots=True)
+class _HeldCall:
+    call: OpenCall
+    given: int = 0
+    """To how many processes after the one that took it."""
 
 
 def listen_at_kept_port(home: Home) -> sockets.socket:
@@ -294,26 +344,3 @@ def _received(connection: sockets.socket) -> sockets.socket:
     for descriptor in descriptors:
         os.close(descriptor)
     raise ConnectionResetError("the endpoint's process has just ended")
-
-
-async def _readable(connection: sockets.socket) -> None:
-    loop = asyncio.get_running_loop()
-    ready: asyncio.Future[None] = loop.create_future()
-    loop.add_reader(connection, _wake, ready)
-    try:
-        await ready
-    finally:
-        loop.remove_reader(connection)
-
-
-def _wake(ready: asyncio.Future[None]) -> None:
-    if not ready.done():
-        ready.set_result(None)
-
-
-async def _until_closed(connection: sockets.socket) -> None:
-    """Returns when the process has ended; it sends nothing more."""
-    try:
-        await _readable(connection)
-    finally:
-        connection.close()

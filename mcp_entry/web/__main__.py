@@ -14,22 +14,24 @@ import logging
 import os
 import socket as sockets
 import sys
-from asyncio import StreamReader, StreamWriter
 from contextlib import suppress
 from importlib.metadata import version
 
 import uvicorn
 
+from actors.concurrency import TaskSet
 from actors.errors import PhalanxError, TeamNotRunningError
 from actors.files import FileLock
 from actors.home import Home, away_words, leader_of, team_leader_of
-from actors.host.endpoint import GREETING, LOG_NAME, listen_at_kept_port
+from actors.host.endpoint import LOG_NAME, listen_at_kept_port
+from actors.host.open_calls import OpenCall
 from actors.processes import allow_many_files
 from actors.sockets import check_is_socket, is_answered, listen
 from mcp_entry.calls import ToolCaller
 from mcp_entry.connection import BringUpProcess, TeamConnection
 from mcp_entry.log import log_to
 from mcp_entry.web.app import Endpoint, TokenRoles, application
+from mcp_entry.web.held_calls import HeldCalls
 from mcp_entry.web.protocol import ImpatientProtocol, QuietServer
 from mcp_entry.web.server import server_for
 from supervisor.api.requests import Role
@@ -55,7 +57,7 @@ logger = logging.getLogger("mcp_entry.web")
 class WebProcess:
     """Made and run in one event loop."""
 
-    def __init__(self, home: Home, listener: sockets.socket) -> None:
+    def __init__(self, home: Home, listener: sockets.socket, *, keeper_comes: bool) -> None:
         self._home = home
         self._listener = listener
         self._bring_up = BringUpProcess(home=home, environment=dict(os.environ))
@@ -64,7 +66,9 @@ class WebProcess:
         self._team = TeamConnection(self._client, self._bring_back, patience_s=PATIENCE_S, revive=revive)
         calls = ToolCaller(self._team, log=home.logs / LOG_NAME, repeats=REPEATS)
         servers = {role: server_for(role, calls, version("phalanx")) for role in Role}
-        endpoint = Endpoint(servers, TokenRoles(self._team), listener.getsockname()[1])
+        self._held = HeldCalls(keeper_comes=keeper_comes)
+        self._left_over = TaskSet("call that was left over")
+        endpoint = Endpoint(servers, TokenRoles(self._team), listener.getsockname()[1], self._held)
         self._server = QuietServer(
             uvicorn.Config(
                 application(endpoint),
@@ -85,22 +89,28 @@ class WebProcess:
     async def run(self) -> None:
         """Returns when it was told to end, or the team is over."""
         check_is_socket(self._home.web_socket)
-        private = await asyncio.start_unix_server(self._hand_over, sock=listen(self._home.web_socket))
+        private = listen(self._home.web_socket)
+        holding = asyncio.create_task(self._held.serve(private, self._listener, self._take_over), name="open calls")
         watch = asyncio.create_task(self._until_over(), name="the end of the team")
         try:
             await self._server.serve(sockets=[self._listener])
         finally:
             watch.cancel()
+            holding.cancel()
             private.close()
+            await self._left_over.end(within_s=_GOODBYE_S)
             await self._team.close()
 
-    async def _hand_over(self, reader: StreamReader, writer: StreamWriter) -> None:
-        """Gives the listening socket to the host's actor, which keeps the connection to see the end of this process."""
-        with suppress(OSError):  # who only looks whether it runs is gone already
-            with sockets.socket(fileno=os.dup(writer.get_extra_info("socket").fileno())) as connection:
-                sockets.send_fds(connection, [GREETING], [self._listener.fileno()])
-            await reader.read(1)
-        writer.close()
+    def _take_over(self, call: OpenCall) -> None:
+        logger.info("makes a call that the process before has left over")
+        self._left_over.begin(self._serve_left_over(call))
+
+    async def _serve_left_over(self, call: OpenCall) -> None:
+        try:
+            await self._server.take_over(call)
+        except OSError as error:
+            logger.info("its agent is gone: %s", error)
+            await self._held.let_go(call.call_id)
 
     async def _bring_back(self) -> None:
         """Waits for a supervisor that is being started, and brings back a team that was lost."""
@@ -133,8 +143,8 @@ class WebProcess:
         return wanted_team(self._home) is not None or bool(team_leader_of(self._home))
 
 
-async def _serve(home: Home, listener: sockets.socket) -> None:
-    await WebProcess(home, listener).run()
+async def _serve(home: Home, listener: sockets.socket, *, keeper_comes: bool) -> None:
+    await WebProcess(home, listener, keeper_comes=keeper_comes).run()
 
 
 def main() -> None:
@@ -156,7 +166,7 @@ def main() -> None:
     allow_many_files(os.getpid())
     logger.info("serves %s at port %d", home.root, listener.getsockname()[1])
     try:
-        asyncio.run(_serve(home, listener))
+        asyncio.run(_serve(home, listener, keeper_comes=given.detach))
     except PhalanxError as error:
         logger.error("ended: %s", error)  # noqa: TRY400 - in words
         sys.exit(1)

@@ -3,7 +3,8 @@
 ``__main__`` serves it on the loopback interface, which every user of the machine and every page in a browser can reach.
 So each request is checked before anything of it is done: path, method, Host and Origin (a page must not reach it
 through a name of its own), the token, and the size and pace of its body. What is refused is told in words. Each answer
-ends its connection: a client never sends a call into one whose end has not reached it yet.
+ends its connection: a client never sends a call into one whose end has not reached it yet. What is not refused is held
+until it is answered (``held_calls``).
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from starlette.types import Message, Receive, Scope, Send
 from actors.errors import PhalanxError, RefusedError, UnavailableError
 from actors.host.endpoint import PATH
 from mcp_entry.connection import TeamConnection
+from mcp_entry.web.held_calls import HeldCall, HeldCalls
 from mcp_entry.web.server import known_as
 from supervisor.api.requests import Role
 from supervisor.api.verbs import TeamVerbs
@@ -91,12 +93,13 @@ class TokenRoles:
 class Endpoint:
     """The ASGI endpoint at ``PATH``."""
 
-    def __init__(self, servers: Mapping[Role, Server[Any]], identify: Identify, port: int) -> None:
+    def __init__(self, servers: Mapping[Role, Server[Any]], identify: Identify, port: int, held: HeldCalls) -> None:
         """``port``: at which it is served, as the Host header must name it."""
         names = [f"{name}:{port}" for name in ("127.0.0.1", "localhost")]
         security = TransportSecuritySettings(allowed_hosts=names, allowed_origins=[f"http://{name}" for name in names])
         self._security = TransportSecurityMiddleware(security)
         self._identify = identify
+        self._held = held
         self._managers = {
             role: StreamableHTTPSessionManager(
                 server,
@@ -117,7 +120,10 @@ class Endpoint:
             yield
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        request = Request(scope, receive)
+        async with self._held.call(scope) as call:
+            await self._answer(Request(scope, receive), call, call.answering(send))
+
+    async def _answer(self, request: Request, call: HeldCall, send: Send) -> None:
         caller = await self._caller(request)
         if isinstance(caller, Response):
             await _refuse(request, caller, send)
@@ -125,7 +131,7 @@ class Endpoint:
         role, token = caller
         self._calls[token] = self._calls.get(token, 0) + 1
         try:
-            await self._serve(role, token, request, send)
+            await self._serve(role, token, request, call, send)
         finally:
             self._calls[token] -= 1
             if not self._calls[token]:
@@ -151,7 +157,7 @@ class Endpoint:
             return PlainTextResponse(f"{MAX_CALLS} calls of this instance run already: wait for some of them.", 429)
         return role, token
 
-    async def _serve(self, role: Role, token: str, request: Request, send: Send) -> None:
+    async def _serve(self, role: Role, token: str, request: Request, call: HeldCall, send: Send) -> None:
         try:
             async with asyncio.timeout(BODY_S):
                 body = await _body(request)
@@ -162,7 +168,8 @@ class Endpoint:
         if isinstance(body, Response):
             await _refuse(request, body, send)
             return
-        known_as(request, token)
+        await call.hold(body)
+        known_as(request, token, call)
         await self._managers[role].handle_request(request.scope, _replayed(body, request.receive), send)
 
 

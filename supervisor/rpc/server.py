@@ -6,9 +6,9 @@ This is the trust border: requests are checked here, and nowhere before.
 
 Promises: only the user can connect. The socket of a gateway that answers is never taken over, a stale one is. Clients
 do not disturb each other. A call that fails is answered and touches no other call. A bad frame ends its connection
-only. A client that does not read its answers is disconnected after ``WRITE_TIMEOUT_S`` and holds at most ``MAX_CALLS``
-answers until then. When a client goes away, calls that only look are cancelled; calls that change something run to
-their end.
+only. A client that does not read its answers is disconnected after ``WRITE_TIMEOUT_S`` and holds at most
+``MAX_CLIENT_CALLS`` answers until then. The instances of a host share one client, but not its limit: each has its own.
+When a client goes away, calls that only look are cancelled; calls that change something run to their end.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import asyncio
 import logging
 import re
 import secrets
+from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -37,7 +38,9 @@ logger = logging.getLogger(__name__)
 EVERY_S = 0.05
 """The shortest time between two progress frames of a call."""
 MAX_CALLS = 256
-"""Calls of one client that run at the same time."""
+"""Calls that run at the same time: of one client, or of one instance that calls through it."""
+MAX_CLIENT_CALLS = 4096
+"""Of one client with all instances that call through it."""
 HELLO_TIMEOUT_S = 10.0
 WRITE_TIMEOUT_S = 30.0
 _CLOSE_TIMEOUT_S = 5.0
@@ -120,6 +123,8 @@ class ClientConnection:
         self._verbs = verbs
         self._keep = keep
         self._calls: dict[int, tuple[str, asyncio.Task[None]]] = {}
+        self._running: Counter[str | None] = Counter()
+        """The number of calls by token."""
         self._writing = asyncio.Lock()
         self._name = secrets.token_hex(8)
         self.version = ""
@@ -181,17 +186,21 @@ class ClientConnection:
             call_id, verb = frame.get("id"), frame.get("verb")
             if not isinstance(call_id, int) or not isinstance(verb, str) or call_id in self._calls:
                 raise FrameError("a frame is neither a call with a new id nor a cancel")
-            if len(self._calls) >= MAX_CALLS:
-                busy = UnavailableError(f"{MAX_CALLS} calls of this client run already: wait for some of them.")
-                await self._write(pack({"id": call_id, "error": to_wire(busy)}))
-                continue
-            if refusal is not None:
-                await self._write(pack({"id": call_id, "error": to_wire(refusal)}))
-                continue
             token = frame.get("token")
             if token is not None and not isinstance(token, str):
                 raise FrameError("the token of a call is no text")
+            if (refused := refusal or self._too_many(token)) is not None:
+                await self._write(pack({"id": call_id, "error": to_wire(refused)}))
+                continue
             self._begin(call_id, verb, frame.get("params", {}), hello, token)
+
+    def _too_many(self, token: str | None) -> UnavailableError | None:
+        if self._running[token] >= MAX_CALLS:
+            whose = "client" if token is None else "instance"
+            return UnavailableError(f"{MAX_CALLS} calls of this {whose} run already: wait for some of them.")
+        if len(self._calls) >= MAX_CLIENT_CALLS:
+            return UnavailableError(f"{MAX_CLIENT_CALLS} calls run already: make the call again in a moment.")
+        return None
 
     def _cancel(self, call_id: Any) -> None:
         """A cancelled call gets no answer: its client does not wait for one."""
@@ -201,8 +210,15 @@ class ClientConnection:
     def _begin(self, call_id: int, verb: str, params: Any, hello: _Hello, token: str | None) -> None:
         task = asyncio.create_task(self._run(call_id, verb, params, hello, token), name=f"call {verb}")
         self._calls[call_id] = (verb, task)
-        task.add_done_callback(lambda _: self._calls.pop(call_id, None))
+        self._running[token] += 1
+        task.add_done_callback(lambda _: self._ended(call_id, token))
         self._keep(task)
+
+    def _ended(self, call_id: int, token: str | None) -> None:
+        del self._calls[call_id]
+        self._running[token] -= 1
+        if not self._running[token]:
+            del self._running[token]
 
     async def _run(self, call_id: int, verb: str, params: Any, hello: _Hello, token: str | None) -> None:
         progress = Progress(call_id, self._writer)

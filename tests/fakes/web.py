@@ -15,6 +15,7 @@ from actors.host.endpoint import PATH
 from mcp_entry.calls import ToolCaller
 from mcp_entry.connection import TeamConnection
 from mcp_entry.web.app import Endpoint, TokenRoles, application
+from mcp_entry.web.held_calls import HeldCalls
 from mcp_entry.web.server import server_for
 from supervisor.api import results
 from supervisor.api.requests import IdentifyRequest, Role
@@ -45,7 +46,7 @@ async def endpoint(fake: FakeClient, repeats: int = 3) -> AsyncIterator[httpx2.A
     """A client of the endpoint; its requests carry no token."""
     connection = TeamConnection(fake, no_bring_up, patience_s=5.0)
     calls = ToolCaller(connection, log=Path("/home/logs/web.log"), repeats=repeats)
-    made = Endpoint({role: server_for(role, calls, "1") for role in Role}, TokenRoles(connection), PORT)
+    made = Endpoint({role: server_for(role, calls, "1") for role in Role}, TokenRoles(connection), PORT, HeldCalls())
     async with made.serving():
         transport = httpx2.ASGITransport(application(made), raise_app_exceptions=False)
         async with httpx2.AsyncClient(transport=transport, base_url=URL, headers=HEADERS) as client:

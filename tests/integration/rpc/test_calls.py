@@ -16,7 +16,7 @@ from actors.home import Home
 from actors.sockets import pack, read_frame
 from supervisor.api.requests import ListRequest, ReadRequest, Request, SendRequest
 from supervisor.api.results import ReadResult, Result, SendResult
-from supervisor.api.verbs import VERBS, Caller
+from supervisor.api.verbs import VERBS, Caller, TeamVerbs
 from supervisor.rpc import connection as connection_module
 from supervisor.rpc import server
 from supervisor.rpc.client import SupervisorClient
@@ -245,6 +245,39 @@ async def test_more_calls_at_once_than_allowed_are_refused_one_by_one(
 
     assert refused
     assert [isinstance(outcome, UnavailableError) for outcome in outcomes] == [False] * 3 + [True] * 2
+
+
+async def test_instances_that_call_through_one_client_have_each_a_limit_of_their_own(
+    client: SupervisorClient, verbs: ScriptedVerbs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "MAX_CALLS", 2)
+    monkeypatch.setattr(server, "MAX_CLIENT_CALLS", 7)
+    waiting, go_on = asyncio.Semaphore(0), asyncio.Event()
+
+    async def answer(request: Request, caller: Caller) -> Result:
+        waiting.release()
+        await go_on.wait()
+        return WAITED
+
+    async def ask(token: str | None) -> bool:
+        try:
+            await client.call_json(TeamVerbs.wait, {"instanceIds": ["spec_1"]}, token=token)
+        except UnavailableError:
+            return False
+        return True
+
+    verbs.answers["wait"] = answer
+    calls = [asyncio.create_task(ask(token)) for token in ("a", "a", "b", "b", "c", "c")]
+    async with asyncio.timeout(5):
+        for _ in calls:
+            await waiting.acquire()
+        assert not await ask("a")
+        users = asyncio.create_task(ask(None))
+        await waiting.acquire()
+        assert not await ask("d")  # all together are too many
+    go_on.set()
+    assert all(await asyncio.gather(*calls, users))
+    assert await ask("a")
 
 
 async def test_a_hundred_calls_at_once_each_get_their_own_answer(

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import os
 import socket
 import struct
 import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -18,7 +20,7 @@ import pytest
 
 from actors.errors import RefusedError
 from actors.home import Home
-from actors.host.endpoint import TeamEndpoint
+from actors.host.endpoint import MODULE, TeamEndpoint, endpoint_runs
 from actors.marks import ENDPOINT_MARK, TEAM_MARK
 from actors.messages import MessageStatus
 from actors.processes import end_processes, processes_with
@@ -27,6 +29,7 @@ from supervisor.api.results import IdentifyResult, Result, SendResult
 from supervisor.api.verbs import Caller
 from supervisor.rpc.server import Gateway
 from supervisor.team.file import TeamInfo, write_team
+from tests.integration.mcp_entry.conftest import ROOT
 from tests.integration.rpc.conftest import ScriptedVerbs, gives
 
 TOKEN = "a-token-of-a-specialist-0123456789abcdefghi"
@@ -79,6 +82,19 @@ async def endpoint(home: Home, gateway: Gateway) -> AsyncIterator[TeamEndpoint]:
     endpoint = TeamEndpoint(home)
     yield endpoint
     await endpoint.end()
+
+
+@pytest.fixture
+async def orphan(home: Home, gateway: Gateway) -> AsyncIterator[subprocess.Popen[bytes]]:
+    """A process whose keeper has died."""
+    environment = {"PATH": os.environ["PATH"], "PHALANX_HOME": str(home.root), ENDPOINT_MARK: str(home.root)}
+    process = await asyncio.to_thread(subprocess.Popen, [sys.executable, "-m", MODULE], cwd=ROOT, env=environment)
+    try:
+        await until(lambda: endpoint_runs(home), within_s=120.0)
+        yield process
+    finally:
+        process.kill()
+        process.wait()
 
 
 def of_endpoint(home: Home) -> list[psutil.Process]:

@@ -84,6 +84,35 @@ def test_before_a_start_claude_trusts_its_directories_and_takes_on_what_was_appr
     assert list(json.loads((tmp_path / ".claude.json").read_text())["projects"]) == [str(tmp_path)]
 
 
+@pytest.mark.parametrize(
+    ("team", "own", "direct"),
+    [
+        ({}, {}, "127.0.0.1"),
+        ({"NO_PROXY": "intern.example,10.0.0.0/8"}, {}, "intern.example,10.0.0.0/8,127.0.0.1"),
+        ({"no_proxy": "a b"}, {}, "a b,127.0.0.1"),
+        ({"NO_PROXY": "a", "no_proxy": "b"}, {}, "a,b,127.0.0.1"),
+        ({"NO_PROXY": "a", "no_proxy": "a"}, {"NO_PROXY": "c"}, "c,a,127.0.0.1"),
+        ({"NO_PROXY": "127.0.0.1"}, {"no_proxy": ""}, "127.0.0.1"),
+    ],
+)
+def test_calls_of_the_team_pass_by_the_users_proxy_which_would_see_the_token(
+    tmp_path: Path, team: dict[str, str], own: dict[str, str], direct: str
+) -> None:
+    request = replace(REQUEST, environment={"HTTP_PROXY": "http://proxy.example:3128", **own}, **TOOLS)
+    start = AgentStart(
+        agent="claude", session_name="s", working_directory=tmp_path, trusted_directories=(), request=request
+    )
+    claude = CATALOG.named("claude")
+    environment = {"HOME": str(tmp_path), **team}
+
+    launched = claude.launch(claude.prepare(start, environment)).environment
+
+    assert launched["NO_PROXY"] == launched["no_proxy"] == direct
+    assert launched["HTTP_PROXY"] == "http://proxy.example:3128"
+    without = claude.prepare(replace(start, request=replace(request, team_url="")), environment)
+    assert without.environment == request.environment
+
+
 def test_the_command_of_claude_may_hold_arguments() -> None:
     launch = ClaudeAgent("env 'A B=c' claude --debug", "python").launch(REQUEST)
 
