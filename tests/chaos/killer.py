@@ -31,10 +31,11 @@ _KINDS: Mapping[Target, Collection[Kind]] = MappingProxyType(
         Target.GCS: {Kind.GCS},
         Target.ENTRY: {Kind.ENTRY},
         Target.ENTRIES: {Kind.ENTRY},
+        Target.ENDPOINT: {Kind.ENDPOINT},
         Target.BRING_UP: {Kind.BRING_UP, Kind.BOOT},
         Target.RAY: RAY,
         Target.RAY_STARTING: RAY,
-        Target.EVERYTHING: {*RAY, Kind.ENTRY},
+        Target.EVERYTHING: {*RAY, Kind.ENTRY, Kind.ENDPOINT},
     }
 )
 _OF_REDIS = frozenset({Target.REDIS, Target.REDIS_EMPTIED, Target.EVERYTHING})

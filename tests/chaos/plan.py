@@ -27,10 +27,11 @@ class Target(StrEnum):
     REDIS_STALLED = "Redis, stalled"
     ENTRY = "one entry"
     ENTRIES = "both entries"
+    ENDPOINT = "endpoint"
     BRING_UP = "a bring-up at work"
     RAY = "all of Ray"
     RAY_STARTING = "Ray while it starts"
-    EVERYTHING = "Ray, Redis and entries at once"
+    EVERYTHING = "Ray, Redis, entries and endpoint at once"
 
 
 class Aim(StrEnum):
@@ -51,6 +52,7 @@ _WEIGHTS: Mapping[Target, int] = {
     Target.REDIS_STALLED: 1,
     Target.ENTRY: 2,
     Target.ENTRIES: 1,
+    Target.ENDPOINT: 2,
     Target.BRING_UP: 1,
     Target.RAY: 1,
     Target.RAY_STARTING: 1,
