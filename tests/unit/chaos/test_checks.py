@@ -13,8 +13,8 @@ from tests.chaos import checks
 from tests.chaos.arrivals import Arrival
 from tests.chaos.copies import Told
 from tests.chaos.ledger import Ledger, Probe
+from tests.chaos.spawned import Spawned
 from tests.chaos.survey import Found, Kind, kind_of
-from tests.chaos.verdict import Spawned
 from tests.chaos.visits import DRAFT_MARK
 from tests.unit.chaos.faultless import CONTEXTS, IDS, LETTERS, ledger, letter, logs, message_id
 
@@ -309,7 +309,9 @@ def test_the_entries_of_clients_that_are_still_there_are_no_orphans_and_a_furthe
     assert checks.no_orphan([*whole_team(), *entries], 2, entries=2) == ["orphan: 502 entry 502 (entry)"]
 
 
-@pytest.mark.parametrize("kind", [Kind.SUPERVISOR, Kind.HOST, Kind.INSTANCE, Kind.TMUX, Kind.AGENT, Kind.GCS, Kind.ENDPOINT])
+@pytest.mark.parametrize(
+    "kind", [Kind.SUPERVISOR, Kind.HOST, Kind.INSTANCE, Kind.TMUX, Kind.AGENT, Kind.GCS, Kind.ENDPOINT]
+)
 def test_one_too_many_of_a_kind_is_found_and_one_too_few(kind: Kind) -> None:
     team = whole_team()
     fewer = [each for each in team if each is not next(one for one in team if one.kind is kind)]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos import arrivals, checks, play, record, verdict
+from tests.chaos import arrivals, checks, play, record, tree_checks, verdict
 from tests.chaos.arrivals import Arrival
 from tests.chaos.figures import Row, rows_of
 from tests.chaos.figures import table as figures_table
@@ -174,7 +174,7 @@ _BEGINNING = re.compile(r'f?"([a-z][a-z ]*): ')
 
 
 def test_every_check_belongs_to_one_promise() -> None:
-    source = "".join(inspect.getsource(module) for module in (checks, verdict, play))
+    source = "".join(inspect.getsource(module) for module in (checks, tree_checks, verdict, play))
     begun = set(_BEGINNING.findall(source)) - {"chaos", "a member could not be spawned"}
     counted = Counter(word for promise in PROMISES for word in promise.words)
     assert begun == counted.keys()
@@ -204,7 +204,7 @@ def test_what_was_found_stands_beside_its_promise_and_nothing_is_left_out() -> N
     put.recovered_s += [2.0, 10.0]
     lines = table(put, ["seed 1: lost: a", "seed 1: lost: b", "seed 2: strange: c"])
     assert lines[2].endswith("| 4000 accepted messages, 80 kills, 50 while typing | **2** |")
-    assert [line.endswith("| nothing |") for line in lines[3:10]] == [True] * 7
+    assert [line.endswith("| nothing |") for line in lines[3:11]] == [True] * 8
     assert "well 6.0 s (p50), 10.0 s (most) after the last kill" in lines[5]
-    assert lines[10:] == ["| anything else | | **1** |"]
-    assert len(table(put, [])) == 10
+    assert lines[11:] == ["| anything else | | **1** |"]
+    assert len(table(put, [])) == 11
