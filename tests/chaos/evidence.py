@@ -38,6 +38,7 @@ class Evidence:
         return [
             *tree_checks.every_call_was_made_once_and_answered(self.errands, self._calls()),
             *tree_checks.every_word_stands_once(self.errands, words),
+            *tree_checks.every_receipt_says_submitted([*words, *told], copies.statuses(records)),
             *tree_checks.every_start_made_one(self.errands, copies.names(records), [each.text for each in begun]),
             *tree_checks.every_end_of_a_turn_is_told_once(leads, copies.events(records), told),
         ]

@@ -53,6 +53,17 @@ def every_word_stands_once(errands: Errands, arrivals: Sequence[Arrival]) -> Pro
     return few(problems)
 
 
+def every_receipt_says_submitted(arrivals: Iterable[Arrival], receipts: Mapping[str, str]) -> Problems:
+    """``receipts``: the stored status by message id."""
+    return few(
+        [
+            f"receipt: {each.message_id} of {each.sender} to {each.instance_id}: {receipts.get(each.message_id, 'none')}"
+            for each in arrivals
+            if each.message_id and receipts.get(each.message_id) != "submitted"
+        ]
+    )
+
+
 def every_start_made_one(errands: Errands, names: Iterable[str], contexts: Iterable[str]) -> Problems:
     """``names``: of all instances that the team knows or knew. ``contexts``: the first messages of those that are not
     members of the tree."""

@@ -201,6 +201,15 @@ def test_a_word_that_is_lost_doubled_changed_or_foreign_is_found(seen: list[Arri
     assert [problem[: len(words)] for problem, words in zip(found, told, strict=True)] == told
 
 
+def test_a_receipt_of_what_arrived_that_says_something_else_is_found() -> None:
+    good = {each.message_id: "submitted" for each in WORDS}
+    first = WORDS[0].message_id
+    assert tree_checks.every_receipt_says_submitted(WORDS, good) == []
+    for status in ("unconfirmed", "accepted"):
+        (found,) = tree_checks.every_receipt_says_submitted(WORDS, {**good, first: status})
+        assert found == f"receipt: {first} of mgr_1_1 to spec_1_1_1: {status}"
+
+
 @pytest.mark.parametrize(
     ("names", "contexts", "count"),
     [
