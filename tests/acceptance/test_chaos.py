@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.plan import Target, plan_kills
+from tests.chaos.plan import AIMS_IN_A_TREE, Target, plan_kills
 from tests.chaos.play import RoundPlan, play
 from tests.chaos.tree import TREE
 
@@ -34,7 +34,7 @@ async def test_a_team_under_fire_and_peoples_hands_loses_nothing_doubles_nothing
 
 
 async def test_a_team_that_leads_itself_under_fire_does_each_call_once_and_tells_each_lead_once(tmp_path: Path) -> None:
-    kills = plan_kills(SEED, TREE_KILLS, _TREE_TARGETS, longest_pause_s=_LONGEST_PAUSE_S)
+    kills = plan_kills(SEED, TREE_KILLS, _TREE_TARGETS, longest_pause_s=_LONGEST_PAUSE_S, aims=AIMS_IN_A_TREE)
     plan = RoundPlan(seed=SEED, kills=kills, output=tmp_path / "chaos", tree=TREE, messages=120, limit_s=60)
     print(f"chaos: seed {SEED}; what happened is kept in {plan.output}")
     outcome = await play(plan)

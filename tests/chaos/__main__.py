@@ -14,7 +14,7 @@ from pathlib import Path
 from tests.chaos import promises, record
 from tests.chaos.crews import claude_crew
 from tests.chaos.figures import Row, rows_of, table
-from tests.chaos.plan import Target, plan_kills
+from tests.chaos.plan import AIMS_IN_A_TREE, Target, plan_kills
 from tests.chaos.play import Outcome, RoundPlan, play
 from tests.chaos.tree import TREE
 from tests.standin.api import ApiStandIn
@@ -60,7 +60,8 @@ def _round(given: argparse.Namespace, seed: int, number: int) -> tuple[RoundPlan
         people=given.people,
     )
     if given.tree_every and number % given.tree_every == 0:
-        plan = replace(plan, tree=TREE, messages=plan.messages // _A_TREES_MESSAGES, people=0, spares=0)
+        kills = plan_kills(seed, given.kills, given.only or tuple(Target), aims=AIMS_IN_A_TREE)
+        plan = replace(plan, kills=kills, tree=TREE, messages=plan.messages // _A_TREES_MESSAGES, people=0, spares=0)
         return plan, asyncio.run(play(plan))
     if given.claude is None or number % given.claude_every:
         return plan, asyncio.run(play(plan))
@@ -125,6 +126,7 @@ def _take(total: record.Total, outcome: Outcome, instances: int) -> None:
     put.kills += len(kills)
     put.visits += ledger.visits
     put.decisions += ledger.decisions
+    put.while_calling += sum(bool(kill.calling) for kill in kills)
     put.words += len(outcome.errands.words)
     put.hands += len(outcome.errands.hands)
     put.while_typing += sum(bool(kill.being_typed) for kill in kills)

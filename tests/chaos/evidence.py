@@ -43,6 +43,10 @@ class Evidence:
             *tree_checks.every_end_of_a_turn_is_told_once(leads, copies.events(records), told),
         ]
 
+    def calling(self) -> int:
+        """How many members wait for an answer of their tools just now. Blocks."""
+        return sum(tool_calls.is_under_way(path) for paths in self._transcripts().values() for path in paths)
+
     def of_clients(self, seen: Sequence[Arrival]) -> list[Arrival]:
         """What neither members sent to each other nor the team to leads."""
         return [each for each in seen if not self._is_word(each) and not self._is_told(each)]
@@ -55,10 +59,13 @@ class Evidence:
 
     def _calls(self) -> list[ToolCall]:
         found: list[ToolCall] = []
-        for instance_id, directory in self.spawned.directories(self.world.home).items():
-            transcripts = [path.read_bytes() for path in sorted(directory.glob("transcripts/*.jsonl"))]
-            found += tool_calls.of_demo(instance_id, transcripts)
+        for instance_id, paths in self._transcripts().items():
+            found += tool_calls.of_demo(instance_id, [path.read_bytes() for path in paths])
         return found
+
+    def _transcripts(self) -> Mapping[str, Sequence[Path]]:
+        directories = self.spawned.directories(self.world.home)
+        return {one: sorted(directory.glob("transcripts/*.jsonl")) for one, directory in directories.items()}
 
     def _other_directories(self) -> Mapping[str, Path]:
         """Of instances that are not members: hands, also those that have ended, and spares."""

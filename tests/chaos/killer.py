@@ -43,6 +43,7 @@ _JOURNAL, _BEING_TYPED = "typing.journal", b"typing"
 
 _AIM_LIMIT_S = 2.0
 _AIM_POLL_S = 0.005
+_CALL_POLL_S = 0.02
 _START_LIMIT_S, _START_POLL_S = 15.0, 0.05
 _START_SHARE = 0.4
 """Of a kill's ``down_s``: Ray takes about two seconds to start."""
@@ -53,7 +54,7 @@ UntilWell = Callable[[], Awaitable[None]]
 
 @dataclass(slots=True, kw_only=True)
 class Killer:
-    """``arrivals`` tells what has arrived so far."""
+    """``arrivals`` tells what has arrived so far, ``calling`` how many instances wait for an answer of their tools."""
 
     home: Home
     run_id: str
@@ -62,6 +63,7 @@ class Killer:
     redis: RedisServer
     clients: Sequence[LoadClient] = ()
     arrivals: Callable[[], Sequence[Arrival]] = tuple
+    calling: Callable[[], int] = int
     _returning: set[asyncio.Task[None]] = field(default_factory=set)
     _one_at_a_time: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -82,11 +84,19 @@ class Killer:
         if kill.target is Target.RAY_STARTING:
             victims += await self._while_it_starts(kill, victims)
         under_way = {client.name: client.under_way for client in self.clients if client.under_way}
+        calling = await asyncio.to_thread(self.calling)
         at = time.time()
         _end(victims)
         was_there = self._strike_redis(kill) or bool(victims)
         undelivered = await asyncio.to_thread(self._undelivered)
-        killed = Killed(target=kill.target, at=at, found=was_there, undelivered=undelivered, being_typed=len(typing))
+        killed = Killed(
+            target=kill.target,
+            at=at,
+            found=was_there,
+            undelivered=undelivered,
+            being_typed=len(typing),
+            calling=calling,
+        )
         self.ledger.killed(
             killed,
             victims=[f"{each.pid} {each.kind} {each.instance_id}{each.client}" for each in victims],
@@ -111,6 +121,10 @@ class Killer:
         deadline = time.monotonic() + _AIM_LIMIT_S
         while kill.aim is Aim.WHILE_TYPING and not self._journals() and time.monotonic() < deadline:  # noqa: ASYNC110
             await asyncio.sleep(_AIM_POLL_S)
+        while kill.aim is Aim.DURING_A_CALL and time.monotonic() < deadline:
+            if await asyncio.to_thread(self.calling):
+                break
+            await asyncio.sleep(_CALL_POLL_S)
         if kill.aim is Aim.AFTER_A_SEND:
             await self._next_answer()
         await asyncio.sleep(0 if kill.aim is Aim.NONE else kill.aim_s)

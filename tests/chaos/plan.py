@@ -40,7 +40,11 @@ class Aim(StrEnum):
     NONE = "none"
     AFTER_A_SEND = "after a send"
     WHILE_TYPING = "while typing"
+    DURING_A_CALL = "during a call of an instance"
 
+
+AIMS = (Aim.NONE, Aim.AFTER_A_SEND, Aim.WHILE_TYPING)
+AIMS_IN_A_TREE = (*AIMS, Aim.DURING_A_CALL, Aim.DURING_A_CALL)
 
 _WEIGHTS: Mapping[Target, int] = {
     Target.SUPERVISOR: 4,
@@ -97,7 +101,11 @@ class Kill:
 
 
 def plan_kills(
-    seed: int, count: int, targets: Sequence[Target] = tuple(Target), longest_pause_s: float = 4.0
+    seed: int,
+    count: int,
+    targets: Sequence[Target] = tuple(Target),
+    longest_pause_s: float = 4.0,
+    aims: Sequence[Aim] = AIMS,
 ) -> list[Kill]:
     """Each target once and then by weight, in random order."""
     chance = Random(f"kills {seed}")  # noqa: S311 - a schedule, no secret
@@ -107,16 +115,16 @@ def plan_kills(
     chosen += chance.choices(weighted, weights, k=count - len(chosen))
     chance.shuffle(chosen)
     recoveries = set(chance.sample(range(count), max(1, count // 7))) if count else set()
-    return [_kill(chance, target, longest_pause_s, at in recoveries) for at, target in enumerate(chosen)]
+    return [_kill(chance, target, longest_pause_s, aims, at in recoveries) for at, target in enumerate(chosen)]
 
 
-def _kill(chance: Random, target: Target, longest_pause_s: float, let_recover: bool) -> Kill:
+def _kill(chance: Random, target: Target, longest_pause_s: float, aims: Sequence[Aim], let_recover: bool) -> Kill:
     return Kill(
         target=target,
         after_s=chance.uniform(0, longest_pause_s),
         count=chance.randint(1, 5) if target is Target.INSTANCES else 1,
         down_s=chance.uniform(0.5, 5.0),
-        aim=chance.choice(tuple(Aim)),
+        aim=chance.choice(aims),
         aim_s=chance.choice((0.0, chance.uniform(0, 0.3))),
         let_recover=let_recover,
     )

@@ -278,6 +278,7 @@ class Round:
             redis=self._world.redis,
             clients=clients,
             arrivals=self._arrivals,
+            calling=self._evidence.calling,
         )
 
     async def _well(self, prober: Prober) -> None:

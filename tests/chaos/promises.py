@@ -33,6 +33,8 @@ class Put:
     """That members of trees sent to each other by their tools."""
     hands: int = 0
     """Instances that they started and ended."""
+    while_calling: int = 0
+    """Kills while a member waited for an answer of its tools."""
     redis_away: int = 0
     """Kills and stalls of Redis, alone or with everything else."""
     recovered_s: list[float] = field(default_factory=list)
@@ -95,7 +97,9 @@ PROMISES = (
     Promise(
         title="9. What an instance calls is done once",
         words=["call", "word", "start"],
-        put_to=lambda put: f"{put.words} messages between members and {put.hands} starts, by their own tools",
+        put_to=lambda put: (
+            f"{put.words} messages between members and {put.hands} starts, {put.while_calling} kills during such calls"
+        ),
     ),
 )
 

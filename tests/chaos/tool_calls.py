@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from tests.conversations import lines_of
 
 _NAME = "mcp__phalanx-team__"
+_LONGEST_CALL = 16_384
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,3 +42,14 @@ def of_demo(instance_id: str, transcripts: Iterable[bytes]) -> list[ToolCall]:
         answer, refused = answered.get(call_id, (None, False))
         found.append(ToolCall(instance_id=instance_id, tool=tool, arguments=arguments, answer=answer, refused=refused))
     return found
+
+
+def is_under_way(transcript: Path) -> bool:
+    """Whether the last thing that it tells is a call. Reads its end only."""
+    with transcript.open("rb") as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - _LONGEST_CALL))
+        *_, last, rest = b"\n", *file.read().split(b"\n")
+    if rest or not last.startswith(b"{"):
+        return False
+    content = json.loads(last).get("message", {}).get("content")
+    return isinstance(content, list) and any(block["type"] == "tool_use" for block in content)

@@ -57,7 +57,7 @@ def every_receipt_says_submitted(arrivals: Iterable[Arrival], receipts: Mapping[
     """``receipts``: the stored status by message id."""
     return few(
         [
-            f"receipt: {each.message_id} of {each.sender} to {each.instance_id}: {receipts.get(each.message_id, 'none')}"
+            f"receipt: {each.message_id} of {each.sender} to {each.instance_id}: {receipts.get(each.message_id)}"
             for each in arrivals
             if each.message_id and receipts.get(each.message_id) != "submitted"
         ]

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -115,6 +116,32 @@ def test_the_calls_of_a_demo_are_read_with_their_answers() -> None:
         ToolCall(instance_id="mgr_1_1", tool="send", arguments={"message": "hi"}, answer="Accepted."),
         ToolCall(instance_id="mgr_1_1", tool="list", arguments={}),
     ]
+
+
+CALL = line([{"type": "tool_use", "id": "2", "name": "mcp__phalanx-team__send", "input": {}}])
+RESULT = line([{"type": "tool_result", "tool_use_id": "2", "content": "Accepted.", "is_error": False}])
+
+
+@pytest.mark.parametrize(
+    ("transcript", "under_way"),
+    [
+        (b"", False),
+        (CALL, True),
+        (RESULT + CALL, True),
+        (CALL + RESULT, False),
+        (CALL + RESULT[:-9], False),
+        (line([{"type": "text", "text": "x" * 20_000}]) + CALL, True),
+        (line([{"type": "text", "text": "x" * 20_000}]), False),
+    ],
+    ids=["nothing yet", "a call", "another call", "an answer", "half an answer", "a call after much", "much"],
+)
+def test_a_call_that_waits_for_its_answer_is_seen_at_the_end_of_the_transcript(
+    tmp_path: Path, transcript: bytes, under_way: bool
+) -> None:
+    path = tmp_path / "transcript.jsonl"
+    path.write_bytes(transcript)
+
+    assert tool_calls.is_under_way(path) is under_way
 
 
 FIRST = Word(text="word 1.0 from mgr_1_1\nand more", sender="mgr_1_1", receiver="spec_1_1_1")
