@@ -18,7 +18,7 @@ from actors.home import Home
 from tests.chaos.arrivals import Arrival
 from tests.chaos.ledger import Killed, Ledger
 from tests.chaos.load import LoadClient
-from tests.chaos.plan import Aim, Kill, Target
+from tests.chaos.plan import Aim, Kill, Target, expected_length_s
 from tests.chaos.redis import RedisServer
 from tests.chaos.survey import RAY, Found, Kind, alive, survey
 
@@ -54,7 +54,8 @@ UntilWell = Callable[[], Awaitable[None]]
 
 @dataclass(slots=True, kw_only=True)
 class Killer:
-    """``arrivals`` tells what has arrived so far, ``calling`` how many instances wait for an answer of their tools."""
+    """``arrivals`` tells what has arrived so far, ``calling`` how many instances wait for an answer of their tools.
+    ``paced``: clients whose calls are due as the kills advance: so each meets a load, however late it comes."""
 
     home: Home
     run_id: str
@@ -64,15 +65,18 @@ class Killer:
     clients: Sequence[LoadClient] = ()
     arrivals: Callable[[], Sequence[Arrival]] = tuple
     calling: Callable[[], int] = int
+    paced: Sequence[LoadClient] = ()
     _returning: set[asyncio.Task[None]] = field(default_factory=set)
     _one_at_a_time: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def run(self, kills: Sequence[Kill], until_well: UntilWell) -> None:
         """Returns after the last kill, when Redis is there again."""
         chance = Random(f"victims {self.seed}")  # noqa: S311 - a schedule, no secret
-        for kill in kills:
+        for done, kill in enumerate(kills, 1):
             await asyncio.sleep(kill.after_s)
             await self.strike(kill, chance)
+            for client in self.paced:
+                client.begun_at = asyncio.get_running_loop().time() - expected_length_s(kills[:done])
             if kill.let_recover:
                 await until_well()
         await asyncio.gather(*self._returning)

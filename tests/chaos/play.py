@@ -279,6 +279,7 @@ class Round:
             clients=clients,
             arrivals=self._arrivals,
             calling=self._evidence.calling,
+            paced=clients if self._plan.tree else (),
         )
 
     async def _well(self, prober: Prober) -> None:
