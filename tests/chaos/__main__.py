@@ -14,7 +14,7 @@ from pathlib import Path
 from tests.chaos import promises, record
 from tests.chaos.crews import claude_crew
 from tests.chaos.figures import Row, rows_of, table
-from tests.chaos.plan import AIMS_IN_A_TREE, Target, plan_kills
+from tests.chaos.plan import AIMS_IN_A_TREE, TARGETS_IN_A_TREE, Target, plan_kills
 from tests.chaos.play import Outcome, RoundPlan, play
 from tests.chaos.tree import TREE
 from tests.standin.api import ApiStandIn
@@ -60,7 +60,7 @@ def _round(given: argparse.Namespace, seed: int, number: int) -> tuple[RoundPlan
         people=given.people,
     )
     if given.tree_every and number % given.tree_every == 0:
-        kills = plan_kills(seed, given.kills, given.only or tuple(Target), aims=AIMS_IN_A_TREE)
+        kills = plan_kills(seed, given.kills, given.only or TARGETS_IN_A_TREE, aims=AIMS_IN_A_TREE)
         plan = replace(plan, kills=kills, tree=TREE, messages=plan.messages // _A_TREES_MESSAGES, people=0, spares=0)
         return plan, asyncio.run(play(plan))
     if given.claude is None or number % given.claude_every:

@@ -44,6 +44,8 @@ class Aim(StrEnum):
 
 
 AIMS = (Aim.NONE, Aim.AFTER_A_SEND, Aim.WHILE_TYPING)
+TARGETS_IN_A_TREE = (*Target, *[Target.ENDPOINT] * 2)
+"""The endpoint more often: who calls there is what such a round is about."""
 AIMS_IN_A_TREE = (*AIMS, Aim.DURING_A_CALL, Aim.DURING_A_CALL)
 
 _WEIGHTS: Mapping[Target, int] = {
@@ -124,7 +126,7 @@ def _kill(chance: Random, target: Target, longest_pause_s: float, aims: Sequence
         after_s=chance.uniform(0, longest_pause_s),
         count=chance.randint(1, 5) if target is Target.INSTANCES else 1,
         down_s=chance.uniform(0.5, 5.0),
-        aim=chance.choice(aims),
+        aim=Aim.DURING_A_CALL if target is Target.ENDPOINT and Aim.DURING_A_CALL in aims else chance.choice(aims),
         aim_s=chance.choice((0.0, chance.uniform(0, 0.3))),
         let_recover=let_recover,
     )
@@ -169,13 +171,15 @@ def _text(chance: Random, number: int, client: str) -> str:
     return f"{title}\n{body}" if body else title
 
 
-def plan_calls(seed: int, client: str, letters: Sequence[Letter], length_s: float) -> list[Call]:
+def plan_calls(
+    seed: int, client: str, letters: Sequence[Letter], length_s: float, longest_batch: int = _LONGEST_BATCH
+) -> list[Call]:
     """The letters in batches, in their order, evenly over ``length_s``; now and then a look at the team."""
     chance = Random(f"calls {client} {seed}")  # noqa: S311
     calls: list[Call] = []
     sent = 0
     while sent < len(letters):
-        size = min(chance.choice((1, chance.randint(2, _LONGEST_BATCH))), len(letters) - sent)
+        size = min(chance.choice((1, chance.randint(2, longest_batch))), len(letters) - sent)
         due_s = length_s * sent / len(letters)
         calls.append(_send(chance, due_s, letters[sent : sent + size], f"{client}-{seed}-{letters[sent].number}"))
         if chance.randrange(_CALLS_BETWEEN_LOOKS) == 0:

@@ -40,6 +40,7 @@ _PAUSE_LIMIT_S = 20.0
 _LEAVE_S = 10.0
 """How long clients that have nothing more to do may take to close their entries."""
 _POLL_S = 0.25
+_LONGEST_BATCH_OF_A_TREE = 4
 _LETTERS_A_HAND = 10
 """In a tree so many letters come to one that starts a hand."""
 
@@ -259,7 +260,7 @@ class Round:
             )
             letters, errands = plan_orders(seed, client, members, numbers, each // _LETTERS_A_HAND)
             last = last_call(seed, client, errands, 1 + (len(CLIENTS) + place) * self._plan.messages)
-            calls = [*plan_calls(seed, client, letters, length_s), last]
+            calls = [*plan_calls(seed, client, letters, length_s, _LONGEST_BATCH_OF_A_TREE), last]
             self._errands.words.extend(errands.words)
             self._errands.hands.extend(errands.hands)
         self._ledger.expect([letter for call in calls for letter in call.letters])

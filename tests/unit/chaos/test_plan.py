@@ -15,7 +15,7 @@ from tests.chaos.arrivals import Arrival
 from tests.chaos.figures import Row, rows_of
 from tests.chaos.figures import table as figures_table
 from tests.chaos.ledger import Killed, Probe
-from tests.chaos.plan import AIMS_IN_A_TREE, Aim, Target, plan_calls, plan_kills, plan_letters
+from tests.chaos.plan import AIMS_IN_A_TREE, TARGETS_IN_A_TREE, Aim, Target, plan_calls, plan_kills, plan_letters
 from tests.chaos.promises import PROMISES, Put, table, word_of
 from tests.chaos.record import PAGE
 from tests.chaos.visits import AT_A_CLAUDE, AT_A_DEMO, DRAFT_MARK, Act, plan_visits
@@ -40,9 +40,12 @@ def test_every_round_kills_everything_at_least_once(seed: int) -> None:
 
 
 def test_only_in_a_tree_kills_wait_for_a_call_of_an_instance() -> None:
-    aims = {kill.aim for seed in range(20) for kill in plan_kills(seed, 18, aims=AIMS_IN_A_TREE)}
+    kills = [kill for seed in range(20) for kill in plan_kills(seed, 18, TARGETS_IN_A_TREE, aims=AIMS_IN_A_TREE)]
+    aims = {kill.aim for kill in kills}
 
     assert aims == set(Aim)
+    assert {kill.aim for kill in kills if kill.target is Target.ENDPOINT} == {Aim.DURING_A_CALL}
+    assert {kill.target for kill in kills} == set(Target)
     assert {kill.aim for seed in range(20) for kill in plan_kills(seed, 18)} == aims - {Aim.DURING_A_CALL}
 
 
