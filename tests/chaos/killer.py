@@ -83,7 +83,14 @@ class Killer:
 
     async def strike(self, kill: Kill, chance: Random) -> None:
         found = await asyncio.to_thread(survey, self.home, self.run_id)
-        typing = await self._aim(kill)
+        held = alive(found, Kind.SUPERVISOR) if kill.unanswered else []
+        try:
+            await self._strike(kill, found, held, chance)
+        finally:
+            _each(held, psutil.Process.resume)
+
+    async def _strike(self, kill: Kill, found: Sequence[Found], held: Sequence[Found], chance: Random) -> None:
+        typing = await self._aim(kill, held)
         victims = _chosen(kill, found, chance, typing)
         if kill.target is Target.RAY_STARTING:
             victims += await self._while_it_starts(kill, victims)
@@ -120,8 +127,9 @@ class Killer:
             await asyncio.sleep(_START_POLL_S)
         return []
 
-    async def _aim(self, kill: Kill) -> list[str]:
-        """Waits for the moment, if it comes; returns the instances in which something is being typed then."""
+    async def _aim(self, kill: Kill, held: Sequence[Found]) -> list[str]:
+        """Waits for the moment, if it comes; returns the instances in which something is being typed then. ``held``:
+        who is stopped at that moment."""
         deadline = time.monotonic() + _AIM_LIMIT_S
         while kill.aim is Aim.WHILE_TYPING and not self._journals() and time.monotonic() < deadline:  # noqa: ASYNC110
             await asyncio.sleep(_AIM_POLL_S)
@@ -131,6 +139,7 @@ class Killer:
             await asyncio.sleep(_CALL_POLL_S)
         if kill.aim is Aim.AFTER_A_SEND:
             await self._next_answer()
+        _each(held, psutil.Process.suspend)
         await asyncio.sleep(0 if kill.aim is Aim.NONE else kill.aim_s)
         return self._journals()
 
@@ -179,9 +188,13 @@ class Killer:
 
 
 def _end(victims: Iterable[Found]) -> None:
-    for victim in victims:
+    _each(victims, psutil.Process.kill)
+
+
+def _each(found: Iterable[Found], do: Callable[[psutil.Process], None]) -> None:
+    for each in found:
         with suppress(psutil.Error):
-            victim.process.kill()
+            do(each.process)
 
 
 async def _next(event: asyncio.Event) -> None:

@@ -98,6 +98,9 @@ class Kill:
     aim: Aim = Aim.NONE
     aim_s: float = 0.0
     """That long after the moment that ``aim`` waits for."""
+    unanswered: bool = False
+    """The supervisor is held from the moment that ``aim`` waits for until after the kill: it does what was called, and
+    nobody hears of it."""
     let_recover: bool = False
     """The kill after this one waits until the team is well again."""
 
@@ -121,13 +124,15 @@ def plan_kills(
 
 
 def _kill(chance: Random, target: Target, longest_pause_s: float, aims: Sequence[Aim], let_recover: bool) -> Kill:
+    unanswered = target is Target.ENDPOINT and Aim.DURING_A_CALL in aims
     return Kill(
         target=target,
         after_s=chance.uniform(0, longest_pause_s),
         count=chance.randint(1, 5) if target is Target.INSTANCES else 1,
         down_s=chance.uniform(0.5, 5.0),
-        aim=Aim.DURING_A_CALL if target is Target.ENDPOINT and Aim.DURING_A_CALL in aims else chance.choice(aims),
-        aim_s=chance.choice((0.0, chance.uniform(0, 0.3))),
+        aim=Aim.DURING_A_CALL if unanswered else chance.choice(aims),
+        aim_s=chance.uniform(0.2, 1.0) if unanswered else chance.choice((0.0, chance.uniform(0, 0.3))),
+        unanswered=unanswered,
         let_recover=let_recover,
     )
 
