@@ -34,12 +34,15 @@ class Evidence:
         words = [each for each in seen if self._is_word(each)]
         told = [each for each in seen if self._is_told(each)]
         leads = set(self.spawned.leads.values())
+        calls = self._calls()
         begun = self.crew.read(self._other_directories())
         return [
-            *tree_checks.every_call_was_made_once_and_answered(self.errands, self._calls()),
+            *tree_checks.every_call_was_made_once_and_answered(self.errands, calls),
             *tree_checks.every_word_stands_once(self.errands, words),
             *tree_checks.every_receipt_says_submitted([*words, *told], copies.statuses(records)),
-            *tree_checks.every_start_made_one(self.errands, copies.names(records), [each.text for each in begun]),
+            *tree_checks.every_start_made_one(
+                self.errands, calls, copies.names(records), [each.text for each in begun]
+            ),
             *tree_checks.every_end_of_a_turn_is_told_once(leads, copies.events(records), told),
         ]
 

@@ -19,7 +19,8 @@ _NAMED_ONLY = re.compile(r"^(\d+) more: ", re.MULTILINE)
 
 
 def every_call_was_made_once_and_answered(errands: Errands, calls: Iterable[ToolCall]) -> Problems:
-    """Sends and starts. A call that ends a hand may lose its answer: what became of it, the team itself shows."""
+    """Sends and starts. A start may be refused while the host is away: then it has made none. A call that ends a hand
+    may lose its answer: what became of it, the team itself shows."""
     made: dict[tuple[str, str, str], list[ToolCall]] = {}
     for call in calls:
         what = str(call.arguments.get("message") or call.arguments.get("name"))
@@ -31,7 +32,7 @@ def every_call_was_made_once_and_answered(errands: Errands, calls: Iterable[Tool
         found = made.get((instance_id, tool, what), [])
         if len(found) != 1:
             problems.append(f"call: {instance_id} made {tool} {title_of(what)!r} {len(found)} times")
-        elif found[0].answer is None or found[0].refused:
+        elif found[0].answer is None or (found[0].refused and tool == "send"):
             problems.append(f"call: {tool} {title_of(what)!r} of {instance_id} got {found[0].answer or 'no answer'}")
     return few(problems)
 
@@ -64,14 +65,18 @@ def every_receipt_says_submitted(arrivals: Iterable[Arrival], receipts: Mapping[
     )
 
 
-def every_start_made_one(errands: Errands, names: Iterable[str], contexts: Iterable[str]) -> Problems:
-    """``names``: of all instances that the team knows or knew. ``contexts``: the first messages of those that are not
-    members of the tree."""
+def every_start_made_one(
+    errands: Errands, calls: Iterable[ToolCall], names: Iterable[str], contexts: Iterable[str]
+) -> Problems:
+    """And one that was refused made none. ``names``: of all instances that the team knows or knew. ``contexts``: the
+    first messages of those that are not members of the tree."""
     named, begun = Counter(names), Counter(contexts)
+    refused = {call.arguments["name"] for call in calls if call.tool == "spawn" and call.refused}
+    wanted = {hand: 0 if hand.name in refused else 1 for hand in errands.hands}
     problems = [
         f"start: {hand.name} of {hand.lead} was made {named[hand.name]} times, and began {begun[hand.context]} times"
-        for hand in errands.hands
-        if (named[hand.name], begun[hand.context]) != (1, 1)
+        for hand, count in wanted.items()
+        if (named[hand.name], begun[hand.context]) != (count, count)
     ]
     known = {hand.context for hand in errands.hands}
     problems += [f"start: somebody began with {context[:200]!r}" for context in begun if context not in known]

@@ -180,8 +180,8 @@ WORDS = [arrived(FIRST), arrived(SECOND)]
             id="not answered",
         ),
         pytest.param(
-            [CALLS[0], replace(STARTED, answer="The team is away.", refused=True), CALLS[2]],
-            ["call: spawn 'hand-2' of mgr_1_1 got The team is away."],
+            [replace(CALLS[0], answer="The team is away.", refused=True), *CALLS[1:]],
+            ["call: send 'word 1.0 from mgr_1_1' of mgr_1_1 got The team is away."],
             id="refused",
         ),
         pytest.param(
@@ -250,8 +250,16 @@ def test_a_receipt_of_what_arrived_that_says_something_else_is_found() -> None:
     ],
 )
 def test_a_start_that_made_none_or_several_is_found(names: list[str], contexts: list[str], count: int) -> None:
-    found = tree_checks.every_start_made_one(ERRANDS, names, contexts)
+    found = tree_checks.every_start_made_one(ERRANDS, CALLS, names, contexts)
     assert [problem.partition(":")[0] for problem in found] == ["start"] * count
+
+
+def test_a_start_that_was_refused_and_made_one_all_the_same_is_found() -> None:
+    refused = [replace(STARTED, answer="The host is not running now: try again.", refused=True)]
+
+    assert tree_checks.every_start_made_one(ERRANDS, refused, [], []) == []
+    (problem,) = tree_checks.every_start_made_one(ERRANDS, refused, ["hand-2"], [HAND.context])
+    assert problem.startswith("start: hand-2 of mgr_1_1 was made 1 times")
 
 
 def ended(instance_id: str, parent_id: str) -> Told:
