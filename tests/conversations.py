@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 HEADER = re.compile(r"^\[phalanx (msg_[0-9a-z]+) from [^\]\n]+\]$", re.MULTILINE)
+SIGNED_HEADER = re.compile(r"^\[phalanx (msg_[0-9a-z]+) from ([^\]\n]+)\]$", re.MULTILINE)
+"""With the sender."""
 _NOBODY_SAID = ("isMeta", "isSidechain", "isCompactSummary")
 _OF_THE_PROGRAM = ("<command-", "<local-command-", "<bash-", "[Request interrupted by user")
 """What a person ran in the program itself or stopped, and what it printed."""

@@ -14,12 +14,15 @@ from pathlib import Path
 from tests.chaos import promises, record
 from tests.chaos.crews import claude_crew
 from tests.chaos.figures import Row, rows_of, table
-from tests.chaos.plan import Target, plan_kills
+from tests.chaos.plan import AIMS_IN_A_TREE, TARGETS_IN_A_TREE, Target, plan_kills
 from tests.chaos.play import Outcome, RoundPlan, play
+from tests.chaos.tree import TREE
 from tests.standin.api import ApiStandIn
 
 _KILLS = 40
 _CLAUDES = 4
+_A_TREES_MESSAGES = 10
+"""Each message in a tree makes about that many turns: of who gets it, of whom that calls, and of their leads."""
 _WITHOUT_REDIS = {Target.REDIS, Target.REDIS_EMPTIED, Target.REDIS_STALLED, Target.EVERYTHING}
 
 
@@ -31,9 +34,9 @@ def main() -> int:
     until = time.monotonic() + 60 * given.minutes
     total = record.Total(seed=seed, rows={target: Row(target) for target in Target})
     while not total.rounds or time.monotonic() < until:
-        plan, outcome = _round(given, seed + total.rounds, with_claude=_is_claudes_turn(given, total.rounds))
+        plan, outcome = _round(given, seed + total.rounds, total.rounds + 1)
         _say(str(outcome))
-        _take(total, outcome, plan.instances)
+        _take(total, outcome, len(plan.places))
         if outcome.problems and given.stop:
             break
     tables = [*promises.table(total.put, total.problems), "", *table(total.rows.values())]
@@ -43,12 +46,9 @@ def main() -> int:
     return 1 if total.problems else 0
 
 
-def _is_claudes_turn(given: argparse.Namespace, rounds: int) -> bool:
-    return given.claude is not None and (rounds + 1) % given.claude_every == 0
-
-
-def _round(given: argparse.Namespace, seed: int, *, with_claude: bool) -> tuple[RoundPlan, Outcome]:
-    """Real ones cost more, so they are fewer and get a tenth of the messages."""
+def _round(given: argparse.Namespace, seed: int, number: int) -> tuple[RoundPlan, Outcome]:
+    """In a tree nobody sits at terminals: what a person interrupts, an agent does not do. Real Claudes cost more, so
+    they are fewer and get a tenth of the messages."""
     plan = RoundPlan(
         seed=seed,
         kills=plan_kills(seed, given.kills, given.only or tuple(Target)),
@@ -59,7 +59,11 @@ def _round(given: argparse.Namespace, seed: int, *, with_claude: bool) -> tuple[
         spares=given.spares,
         people=given.people,
     )
-    if not with_claude:
+    if given.tree_every and number % given.tree_every == 0:
+        kills = plan_kills(seed, given.kills, given.only or TARGETS_IN_A_TREE, aims=AIMS_IN_A_TREE)
+        plan = replace(plan, kills=kills, tree=TREE, messages=plan.messages // _A_TREES_MESSAGES, people=0, spares=0)
+        return plan, asyncio.run(play(plan))
+    if given.claude is None or number % given.claude_every:
         return plan, asyncio.run(play(plan))
     with ApiStandIn() as api, tempfile.TemporaryDirectory(prefix="pcc", dir="/tmp") as directory:
         crew = claude_crew(given.claude.resolve(), api.url, Path(directory) / "user")
@@ -81,6 +85,12 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--claude", type=Path, help="a Claude Code to play some rounds with; default: none")
     parser.add_argument(
         "--claude-every", type=int, default=4, help="which rounds are played with it; default 4: each 4th"
+    )
+    parser.add_argument(
+        "--tree-every",
+        type=int,
+        default=3,
+        help="which rounds are played with twelve that lead each other; default 3: each 3rd; 0: none",
     )
     parser.add_argument("--kills", type=int, default=_KILLS, help=f"in each round; default {_KILLS}")
     parser.add_argument("--only", type=_target, action="append", help="kill only this; may be given several times")
@@ -116,6 +126,9 @@ def _take(total: record.Total, outcome: Outcome, instances: int) -> None:
     put.kills += len(kills)
     put.visits += ledger.visits
     put.decisions += ledger.decisions
+    put.while_calling += sum(bool(kill.calling) for kill in kills)
+    put.words += len(outcome.errands.words)
+    put.hands += len(outcome.errands.hands)
     put.while_typing += sum(bool(kill.being_typed) for kill in kills)
     put.redis_away += sum(kill.target in _WITHOUT_REDIS for kill in kills)
     put.loads.append(outcome.load)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tests.conversations import HEADER, lines_of, said_in
+from tests.conversations import SIGNED_HEADER, lines_of, said_in
 
 _WRAPPED = re.compile(r'\s*<pasted_content id="(\w+)">\n(.*)</pasted_content id="\1">\s*', re.DOTALL)
 
@@ -22,6 +22,7 @@ class Arrival:
     message_id: str
     text: str
     at: float
+    sender: str = ""
 
 
 def of_demo(instance_id: str, log: bytes) -> list[Arrival]:
@@ -44,8 +45,8 @@ def of_claude(instance_id: str, *transcripts: bytes) -> list[Arrival]:
 
 
 def _split(instance_id: str, prompt: str, at: float) -> Iterator[Arrival]:
-    before, *parts = HEADER.split(prompt)
+    before, *parts = SIGNED_HEADER.split(prompt)
     if before.strip():
         yield Arrival(instance_id=instance_id, message_id="", text=before.strip(), at=at)
-    for message_id, text in zip(parts[::2], parts[1::2], strict=True):
-        yield Arrival(instance_id=instance_id, message_id=message_id, text=text.strip("\n"), at=at)
+    for message_id, sender, text in zip(parts[::3], parts[1::3], parts[2::3], strict=True):
+        yield Arrival(instance_id=instance_id, message_id=message_id, text=text.strip("\n"), at=at, sender=sender)

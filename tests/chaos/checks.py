@@ -19,7 +19,7 @@ _SHOWN = 8
 SPARE_ACTORS = 2
 """Most that a team keeps: the default of its setting."""
 
-_ONE_EACH = (Kind.HEAD, Kind.GCS, Kind.RAYLET, Kind.SUPERVISOR, Kind.HOST, Kind.TMUX)
+_ONE_EACH = (Kind.HEAD, Kind.GCS, Kind.RAYLET, Kind.SUPERVISOR, Kind.HOST, Kind.ENDPOINT, Kind.TMUX)
 _SOME = {Kind.RAY_AGENT: 3, Kind.IDLE_WORKER: 8}
 """At most so many."""
 
@@ -27,17 +27,17 @@ _SOME = {Kind.RAY_AGENT: 3, Kind.IDLE_WORKER: 8}
 def every_accepted_message_stands_once(fates: Iterable[Fate], arrivals: Sequence[Arrival]) -> Problems:
     """By id and by number: a call that was done twice has two ids for one number."""
     by_id = Counter(each.message_id for each in arrivals)
-    by_title = Counter((each.instance_id, _title(each.text)) for each in arrivals)
+    by_title = Counter((each.instance_id, title_of(each.text)) for each in arrivals)
     problems = []
     for fate in fates:
         letter = fate.letter
         what = f"message {letter.number} of {letter.client} to {letter.instance_id} ({fate.message_id or 'no id'})"
-        times = by_title[letter.instance_id, _title(letter.text)]
+        times = by_title[letter.instance_id, title_of(letter.text)]
         if fate.message_id and not by_id[fate.message_id]:
             problems.append(f"lost: {what} was accepted and is in no agent's log")
         elif times > 1:
             problems.append(f"doubled: {what} stands {times} times in its agent's log")
-    return _few(problems)
+    return few(problems)
 
 
 def every_text_is_exact(fates: Iterable[Fate], arrivals: Sequence[Arrival]) -> Problems:
@@ -52,18 +52,18 @@ def every_text_is_exact(fates: Iterable[Fate], arrivals: Sequence[Arrival]) -> P
             problems.append(f"astray: message {letter.number} for {letter.instance_id} reached {each.instance_id}")
         elif letter.text.strip("\n") != each.text:
             problems.append(f"changed: message {letter.number} reached {each.instance_id} as {each.text[:200]!r}")
-    return _few(problems)
+    return few(problems)
 
 
 def nothing_else_arrived(fates: Iterable[Fate], arrivals: Sequence[Arrival], contexts: Mapping[str, str]) -> Problems:
     """``contexts``: the first message of each instance, which it gets once. A letter whose call was never answered may
     have arrived."""
     known = {fate.message_id for fate in fates if fate.message_id}
-    unknown = {_title(fate.letter.text) for fate in fates if not fate.message_id and not fate.refusal}
+    unknown = {title_of(fate.letter.text) for fate in fates if not fate.message_id and not fate.refusal}
     begun: Counter[str] = Counter()
     problems = []
     for each in arrivals:
-        if each.message_id in known or _title(each.text) in unknown:
+        if each.message_id in known or title_of(each.text) in unknown:
             continue
         if each.message_id and each.text == contexts.get(each.instance_id):
             begun[each.instance_id] += 1
@@ -76,7 +76,7 @@ def nothing_else_arrived(fates: Iterable[Fate], arrivals: Sequence[Arrival], con
         for instance_id in contexts
         if begun[instance_id] != 1
     ]
-    return _few(problems)
+    return few(problems)
 
 
 def order_is_kept(fates: Iterable[Fate], arrivals: Sequence[Arrival]) -> Problems:
@@ -92,12 +92,12 @@ def order_is_kept(fates: Iterable[Fate], arrivals: Sequence[Arrival]) -> Problem
         if letter.number < newest.get(way, 0):
             problems.append(f"order: {each.instance_id} got {letter.number} of {letter.client} after {newest[way]}")
         newest[way] = max(letter.number, newest.get(way, 0))
-    return _few(problems)
+    return few(problems)
 
 
 def nothing_was_sent_for_a_person(arrivals: Iterable[Arrival]) -> Problems:
     """Also not together with a message."""
-    return _few(
+    return few(
         [
             f"submitted: {each.instance_id} got what a person had typed and not sent: {each.text[-300:]!r}"
             for each in arrivals
@@ -108,7 +108,7 @@ def nothing_was_sent_for_a_person(arrivals: Iterable[Arrival]) -> Problems:
 
 def nothing_was_approved(ledger: Ledger, ran: Iterable[tuple[str, str]]) -> Problems:
     """``ran``: instance and command. What ran was asked for and allowed through ``respond``."""
-    return _few(
+    return few(
         [
             f"approved: {instance_id} ran {command!r}, and nobody had allowed it"
             for instance_id, command in sorted(ran)
@@ -125,7 +125,7 @@ def every_call_was_answered(ledger: Ledger) -> Problems:
         for f in ledger.fates.values()
         if not f.message_id and not f.refusal
     ]
-    return _few(refused) + _few(silent) + _few([f"given up: {call}" for call in ledger.abandoned])
+    return few(refused) + few(silent) + few([f"given up: {call}" for call in ledger.abandoned])
 
 
 def no_agent_was_restarted(
@@ -144,7 +144,7 @@ def no_agent_was_restarted(
             problems.append(f"agent: {instance_id} has {len(there)}: {', '.join(str(pid) for pid, _ in there)}")
         elif there != [identity]:
             problems.append(f"agent: that of {instance_id} was {identity[0]} and is {there[0][0]} now")
-    return _few(problems + [f"agent: {instance_id} was never spawned by us" for instance_id in now])
+    return few(problems + [f"agent: {instance_id} was never spawned by us" for instance_id in now])
 
 
 def registry_panes_and_actors_agree(
@@ -193,7 +193,7 @@ def no_orphan(found: Sequence[Found], instances: int, entries: int = 0) -> Probl
     others = [each for each in found if each.kind not in allowed]
     of_clients = {each.pid for each in [each for each in others if each.kind is Kind.ENTRY][:entries]}
     problems += [f"orphan: {each.pid} {each.title} ({each.kind})" for each in others if each.pid not in of_clients]
-    return _few(problems + _outside_of_the_head(found))
+    return few(problems + _outside_of_the_head(found))
 
 
 def _outside_of_the_head(found: Sequence[Found]) -> Problems:
@@ -214,7 +214,7 @@ def _outside_of_the_head(found: Sequence[Found]) -> Problems:
 
 def receipts_say_submitted(fates: Iterable[Fate], receipts: Mapping[str, str]) -> Problems:
     """``receipts``: the stored status by message id."""
-    return _few(
+    return few(
         [
             f"receipt: message {fate.letter.number} ({fate.message_id}): {receipts.get(fate.message_id, 'none')}"
             for fate in fates
@@ -235,14 +235,14 @@ def every_event_is_told_once(fates: Iterable[Fate], told: Sequence[Told], due: i
     ]
     accepted = [fate.message_id for fate in fates if fate.message_id]
     problems += [f"events: {one} was not told as submitted" for one in accepted if not settled[one, "submitted"]]
-    return _few(problems)
+    return few(problems)
 
 
 def copies_are_equal(file: Mapping[str, bytes], redis: Mapping[str, bytes]) -> Problems:
     problems = [f"copies: {key} is only in the file" for key in sorted(file.keys() - redis.keys())]
     problems += [f"copies: {key} is only in Redis" for key in sorted(redis.keys() - file.keys())]
     problems += [f"copies: {key} differs" for key in sorted(file.keys() & redis.keys()) if file[key] != redis[key]]
-    return _few(problems)
+    return few(problems)
 
 
 def list_never_told_a_wrong_story(ledger: Ledger) -> Problems:
@@ -251,7 +251,7 @@ def list_never_told_a_wrong_story(ledger: Ledger) -> Problems:
     for before, probe in pairwise([None, *(probe for probe in ledger.probes if probe.answered)]):
         if probe and probe.complaint and (before is None or before.complaint != probe.complaint):
             problems.append(f"list: at {probe.asked_at:.2f}: {probe.complaint}")
-    return _few(problems)
+    return few(problems)
 
 
 def idle_team_is_quiet(cores: float, most_cores: float) -> Problems:
@@ -263,11 +263,11 @@ def nothing_is_left(found: Iterable[Found]) -> Problems:
     return [f"left behind: {each.pid} {each.title}" for each in found if each.kind is not Kind.REDIS]
 
 
-def _title(text: str) -> str:
+def title_of(text: str) -> str:
     return text.strip("\n").partition("\n")[0]
 
 
-def _few(problems: Sequence[str]) -> Problems:
+def few(problems: Sequence[str]) -> Problems:
     if len(problems) <= _SHOWN:
         return list(problems)
     return [*problems[:_SHOWN], f"… and {len(problems) - _SHOWN} more that begin with {problems[0].partition(':')[0]}"]

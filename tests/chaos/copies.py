@@ -8,7 +8,7 @@ import asyncio
 import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import msgpack
 from redis.asyncio import Redis
@@ -56,6 +56,8 @@ class Told:
     message_id: str = ""
     status: str = ""
     """Of the message."""
+    instance_id: str = ""
+    parent_id: str = ""
 
 
 def events(records: Mapping[str, bytes]) -> list[Told]:
@@ -66,7 +68,11 @@ def events(records: Mapping[str, bytes]) -> list[Told]:
         if key.startswith(_EVENT)
     ]
     return [
-        Told(number=number, kind=told["kind"], message_id=told.get("message_id", ""), status=told.get("status", ""))
+        Told(
+            number=number,
+            kind=told["kind"],
+            **{name: told.get(name, "") for name in ("message_id", "status", "instance_id", "parent_id")},
+        )
         for number, told in sorted(found, key=lambda each: each[0])
     ]
 
@@ -78,8 +84,16 @@ def due_events(records: Mapping[str, bytes]) -> int:
 
 def places(records: Mapping[str, bytes]) -> dict[str, str]:
     """Instance by the name of its private directory, which is another one when it was a spare agent before."""
-    found = [msgpack.unpackb(record[1:]) for key, record in records.items() if key.startswith(_INSTANCE)]
-    return {str(each["spare"] or each["instance_id"]): str(each["instance_id"]) for each in found}
+    return {str(each["spare"] or each["instance_id"]): str(each["instance_id"]) for each in _instances(records)}
+
+
+def names(records: Mapping[str, bytes]) -> list[str]:
+    """Of instances that have one, also of those that have ended."""
+    return [str(each["name"]) for each in _instances(records) if each.get("name")]
+
+
+def _instances(records: Mapping[str, bytes]) -> list[Mapping[str, Any]]:
+    return [msgpack.unpackb(record[1:]) for key, record in records.items() if key.startswith(_INSTANCE)]
 
 
 def in_file(home: Home) -> dict[str, bytes]:

@@ -44,8 +44,8 @@ def rows_of(
     accepted = [(fate.accepted_at, arrived_at[fate.message_id]) for fate in fates if fate.message_id in arrived_at]
     rows = {target: Row(target) for target in Target}
     found = [kill for kill in kills if kill.found]
-    ends = [*(kill.at for kill in found[1:]), math.inf]
-    for kill, end in zip(found, ends, strict=True):
+    for at, kill in enumerate(found, 1):
+        end = found[at].at if at < len(found) else math.inf
         row = rows[kill.target]
         row.kills += 1
         row.while_typing += bool(kill.being_typed)

@@ -18,7 +18,7 @@ from actors.home import Home
 from tests.chaos.arrivals import Arrival
 from tests.chaos.ledger import Killed, Ledger
 from tests.chaos.load import LoadClient
-from tests.chaos.plan import Aim, Kill, Target
+from tests.chaos.plan import Aim, Kill, Target, expected_length_s
 from tests.chaos.redis import RedisServer
 from tests.chaos.survey import RAY, Found, Kind, alive, survey
 
@@ -31,10 +31,11 @@ _KINDS: Mapping[Target, Collection[Kind]] = MappingProxyType(
         Target.GCS: {Kind.GCS},
         Target.ENTRY: {Kind.ENTRY},
         Target.ENTRIES: {Kind.ENTRY},
+        Target.ENDPOINT: {Kind.ENDPOINT},
         Target.BRING_UP: {Kind.BRING_UP, Kind.BOOT},
         Target.RAY: RAY,
         Target.RAY_STARTING: RAY,
-        Target.EVERYTHING: {*RAY, Kind.ENTRY},
+        Target.EVERYTHING: {*RAY, Kind.ENTRY, Kind.ENDPOINT},
     }
 )
 _OF_REDIS = frozenset({Target.REDIS, Target.REDIS_EMPTIED, Target.EVERYTHING})
@@ -42,6 +43,7 @@ _JOURNAL, _BEING_TYPED = "typing.journal", b"typing"
 
 _AIM_LIMIT_S = 2.0
 _AIM_POLL_S = 0.005
+_CALL_POLL_S = 0.02
 _START_LIMIT_S, _START_POLL_S = 15.0, 0.05
 _START_SHARE = 0.4
 """Of a kill's ``down_s``: Ray takes about two seconds to start."""
@@ -52,7 +54,8 @@ UntilWell = Callable[[], Awaitable[None]]
 
 @dataclass(slots=True, kw_only=True)
 class Killer:
-    """``arrivals`` tells what has arrived so far."""
+    """``arrivals`` tells what has arrived so far, ``calling`` how many instances wait for an answer of their tools.
+    ``paced``: clients whose calls are due as the kills advance: so each meets a load, however late it comes."""
 
     home: Home
     run_id: str
@@ -61,31 +64,50 @@ class Killer:
     redis: RedisServer
     clients: Sequence[LoadClient] = ()
     arrivals: Callable[[], Sequence[Arrival]] = tuple
+    calling: Callable[[], int] = int
+    paced: Sequence[LoadClient] = ()
     _returning: set[asyncio.Task[None]] = field(default_factory=set)
     _one_at_a_time: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def run(self, kills: Sequence[Kill], until_well: UntilWell) -> None:
         """Returns after the last kill, when Redis is there again."""
         chance = Random(f"victims {self.seed}")  # noqa: S311 - a schedule, no secret
-        for kill in kills:
+        for done, kill in enumerate(kills, 1):
             await asyncio.sleep(kill.after_s)
             await self.strike(kill, chance)
+            for client in self.paced:
+                client.begun_at = asyncio.get_running_loop().time() - expected_length_s(kills[:done])
             if kill.let_recover:
                 await until_well()
         await asyncio.gather(*self._returning)
 
     async def strike(self, kill: Kill, chance: Random) -> None:
         found = await asyncio.to_thread(survey, self.home, self.run_id)
-        typing = await self._aim(kill)
+        held = alive(found, Kind.SUPERVISOR) if kill.unanswered else []
+        try:
+            await self._strike(kill, found, held, chance)
+        finally:
+            _each(held, psutil.Process.resume)
+
+    async def _strike(self, kill: Kill, found: Sequence[Found], held: Sequence[Found], chance: Random) -> None:
+        typing = await self._aim(kill, held)
         victims = _chosen(kill, found, chance, typing)
         if kill.target is Target.RAY_STARTING:
             victims += await self._while_it_starts(kill, victims)
         under_way = {client.name: client.under_way for client in self.clients if client.under_way}
+        calling = await asyncio.to_thread(self.calling)
         at = time.time()
         _end(victims)
         was_there = self._strike_redis(kill) or bool(victims)
         undelivered = await asyncio.to_thread(self._undelivered)
-        killed = Killed(target=kill.target, at=at, found=was_there, undelivered=undelivered, being_typed=len(typing))
+        killed = Killed(
+            target=kill.target,
+            at=at,
+            found=was_there,
+            undelivered=undelivered,
+            being_typed=len(typing),
+            calling=calling,
+        )
         self.ledger.killed(
             killed,
             victims=[f"{each.pid} {each.kind} {each.instance_id}{each.client}" for each in victims],
@@ -105,13 +127,19 @@ class Killer:
             await asyncio.sleep(_START_POLL_S)
         return []
 
-    async def _aim(self, kill: Kill) -> list[str]:
-        """Waits for the moment, if it comes; returns the instances in which something is being typed then."""
+    async def _aim(self, kill: Kill, held: Sequence[Found]) -> list[str]:
+        """Waits for the moment, if it comes; returns the instances in which something is being typed then. ``held``:
+        who is stopped at that moment."""
         deadline = time.monotonic() + _AIM_LIMIT_S
         while kill.aim is Aim.WHILE_TYPING and not self._journals() and time.monotonic() < deadline:  # noqa: ASYNC110
             await asyncio.sleep(_AIM_POLL_S)
+        while kill.aim is Aim.DURING_A_CALL and time.monotonic() < deadline:
+            if await asyncio.to_thread(self.calling):
+                break
+            await asyncio.sleep(_CALL_POLL_S)
         if kill.aim is Aim.AFTER_A_SEND:
             await self._next_answer()
+        _each(held, psutil.Process.suspend)
         await asyncio.sleep(0 if kill.aim is Aim.NONE else kill.aim_s)
         return self._journals()
 
@@ -160,9 +188,13 @@ class Killer:
 
 
 def _end(victims: Iterable[Found]) -> None:
-    for victim in victims:
+    _each(victims, psutil.Process.kill)
+
+
+def _each(found: Iterable[Found], do: Callable[[psutil.Process], None]) -> None:
+    for each in found:
         with suppress(psutil.Error):
-            victim.process.kill()
+            do(each.process)
 
 
 async def _next(event: asyncio.Event) -> None:

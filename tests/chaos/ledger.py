@@ -39,6 +39,8 @@ class Killed:
     """Messages that were accepted and not yet in an agent's log."""
     being_typed: int = 0
     """Instances whose delivery was between its beginning and its proof."""
+    calling: int = 0
+    """Instances that had called the team and had no answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,6 +106,7 @@ class Ledger:
             found=killed.found,
             undelivered=killed.undelivered,
             being_typed=killed.being_typed,
+            calling=killed.calling,
             **fields,
         )
 

@@ -27,10 +27,11 @@ class Target(StrEnum):
     REDIS_STALLED = "Redis, stalled"
     ENTRY = "one entry"
     ENTRIES = "both entries"
+    ENDPOINT = "endpoint"
     BRING_UP = "a bring-up at work"
     RAY = "all of Ray"
     RAY_STARTING = "Ray while it starts"
-    EVERYTHING = "Ray, Redis and entries at once"
+    EVERYTHING = "Ray, Redis, entries and endpoint at once"
 
 
 class Aim(StrEnum):
@@ -39,7 +40,13 @@ class Aim(StrEnum):
     NONE = "none"
     AFTER_A_SEND = "after a send"
     WHILE_TYPING = "while typing"
+    DURING_A_CALL = "during a call of an instance"
 
+
+AIMS = (Aim.NONE, Aim.AFTER_A_SEND, Aim.WHILE_TYPING)
+TARGETS_IN_A_TREE = (*Target, *[Target.ENDPOINT] * 2)
+"""The endpoint more often: who calls there is what such a round is about."""
+AIMS_IN_A_TREE = (*AIMS, Aim.DURING_A_CALL, Aim.DURING_A_CALL)
 
 _WEIGHTS: Mapping[Target, int] = {
     Target.SUPERVISOR: 4,
@@ -51,6 +58,7 @@ _WEIGHTS: Mapping[Target, int] = {
     Target.REDIS_STALLED: 1,
     Target.ENTRY: 2,
     Target.ENTRIES: 1,
+    Target.ENDPOINT: 2,
     Target.BRING_UP: 1,
     Target.RAY: 1,
     Target.RAY_STARTING: 1,
@@ -90,12 +98,19 @@ class Kill:
     aim: Aim = Aim.NONE
     aim_s: float = 0.0
     """That long after the moment that ``aim`` waits for."""
+    unanswered: bool = False
+    """The supervisor is held from the moment that ``aim`` waits for until after the kill: it does what was called, and
+    nobody hears of it."""
     let_recover: bool = False
     """The kill after this one waits until the team is well again."""
 
 
 def plan_kills(
-    seed: int, count: int, targets: Sequence[Target] = tuple(Target), longest_pause_s: float = 4.0
+    seed: int,
+    count: int,
+    targets: Sequence[Target] = tuple(Target),
+    longest_pause_s: float = 4.0,
+    aims: Sequence[Aim] = AIMS,
 ) -> list[Kill]:
     """Each target once and then by weight, in random order."""
     chance = Random(f"kills {seed}")  # noqa: S311 - a schedule, no secret
@@ -105,17 +120,19 @@ def plan_kills(
     chosen += chance.choices(weighted, weights, k=count - len(chosen))
     chance.shuffle(chosen)
     recoveries = set(chance.sample(range(count), max(1, count // 7))) if count else set()
-    return [_kill(chance, target, longest_pause_s, at in recoveries) for at, target in enumerate(chosen)]
+    return [_kill(chance, target, longest_pause_s, aims, at in recoveries) for at, target in enumerate(chosen)]
 
 
-def _kill(chance: Random, target: Target, longest_pause_s: float, let_recover: bool) -> Kill:
+def _kill(chance: Random, target: Target, longest_pause_s: float, aims: Sequence[Aim], let_recover: bool) -> Kill:
+    unanswered = target is Target.ENDPOINT and Aim.DURING_A_CALL in aims
     return Kill(
         target=target,
         after_s=chance.uniform(0, longest_pause_s),
         count=chance.randint(1, 5) if target is Target.INSTANCES else 1,
         down_s=chance.uniform(0.5, 5.0),
-        aim=chance.choice(tuple(Aim)),
-        aim_s=chance.choice((0.0, chance.uniform(0, 0.3))),
+        aim=Aim.DURING_A_CALL if unanswered else chance.choice(aims),
+        aim_s=chance.uniform(0.2, 1.0) if unanswered else chance.choice((0.0, chance.uniform(0, 0.3))),
+        unanswered=unanswered,
         let_recover=let_recover,
     )
 
@@ -159,13 +176,15 @@ def _text(chance: Random, number: int, client: str) -> str:
     return f"{title}\n{body}" if body else title
 
 
-def plan_calls(seed: int, client: str, letters: Sequence[Letter], length_s: float) -> list[Call]:
+def plan_calls(
+    seed: int, client: str, letters: Sequence[Letter], length_s: float, longest_batch: int = _LONGEST_BATCH
+) -> list[Call]:
     """The letters in batches, in their order, evenly over ``length_s``; now and then a look at the team."""
     chance = Random(f"calls {client} {seed}")  # noqa: S311
     calls: list[Call] = []
     sent = 0
     while sent < len(letters):
-        size = min(chance.choice((1, chance.randint(2, _LONGEST_BATCH))), len(letters) - sent)
+        size = min(chance.choice((1, chance.randint(2, longest_batch))), len(letters) - sent)
         due_s = length_s * sent / len(letters)
         calls.append(_send(chance, due_s, letters[sent : sent + size], f"{client}-{seed}-{letters[sent].number}"))
         if chance.randrange(_CALLS_BETWEEN_LOOKS) == 0:

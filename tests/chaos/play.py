@@ -5,22 +5,26 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from tests.chaos import copies
 from tests.chaos.arrivals import Arrival
 from tests.chaos.crews import Crew, demo_crew
 from tests.chaos.decider import Decider
+from tests.chaos.evidence import Evidence
 from tests.chaos.killer import Killer
 from tests.chaos.ledger import Ledger
 from tests.chaos.load import LoadClient
 from tests.chaos.plan import Call, Kill, expected_length_s, plan_calls, plan_letters
 from tests.chaos.prober import Prober
+from tests.chaos.spawned import Spawned
 from tests.chaos.survey import Kind, alive
-from tests.chaos.verdict import Spawned, Verdict
+from tests.chaos.tree import Errands, Members, Place, flat, last_call, levels, plan_orders
+from tests.chaos.verdict import Verdict
 from tests.chaos.visitor import Visitor
 from tests.chaos.visits import Act, plan_visits
 from tests.chaos.world import World, brought_up
@@ -36,6 +40,9 @@ _PAUSE_LIMIT_S = 20.0
 _LEAVE_S = 10.0
 """How long clients that have nothing more to do may take to close their entries."""
 _POLL_S = 0.25
+_LONGEST_BATCH_OF_A_TREE = 4
+_LETTERS_A_HAND = 10
+"""In a tree so many letters come to one that starts a hand."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,12 +55,19 @@ class RoundPlan:
     output: Path
     crew: Crew = field(default_factory=demo_crew)
     instances: int = 20
+    tree: Sequence[Place] = ()
+    """Who leads whom among the instances; empty: the clients lead all of them. In a tree the messages have them call
+    the team by their own tools."""
     messages: int = 2000
     spares: int = 0
     """Spare agents that are kept ready; the first instances are made of them."""
     people: int = 0
     """Who sit at terminals meanwhile. With them agents ask for permissions, which a lead answers."""
     limit_s: float = 60.0
+
+    @property
+    def places(self) -> Sequence[Place]:
+        return self.tree or flat(self.instances)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +81,8 @@ class Outcome:
     recovered_s: float | None
     load: float
     """The machine's load average when the clients had done their work, its other users included."""
+    errands: Errands
+    """What members did by their tools."""
 
     def __str__(self) -> str:
         recovered = "not recovered" if self.recovered_s is None else f"recovered after {self.recovered_s:.1f} s"
@@ -94,14 +110,19 @@ class Round:
         self._world = world
         self._ledger = ledger
         self._spawned = Spawned(spares=plan.spares)
+        self._errands = Errands()
         self._not_yet: list[str] = []
         """What was still wrong when the team was looked at last."""
 
     async def run(self) -> Outcome:
         await self._spawn()
-        prober = Prober(home=self._world.home, ledger=self._ledger, instance_ids=self._spawned.ids)
-        verdict = Verdict(world=self._world, ledger=self._ledger, spawned=self._spawned, prober=prober)
-        recovered_s = await self._under_fire(prober, verdict)
+        calls = {name: self._calls(name) for name in CLIENTS}
+        hands = {hand.name for hand in self._errands.hands}
+        prober = Prober(home=self._world.home, ledger=self._ledger, instance_ids=self._spawned.ids, passing=hands)
+        verdict = Verdict(
+            world=self._world, ledger=self._ledger, spawned=self._spawned, prober=prober, evidence=self._evidence
+        )
+        recovered_s = await self._under_fire(calls, prober, verdict)
         seen, load = self._arrivals(), os.getloadavg()[0]
         ran = self._plan.crew.ran(self._spawned.directories(self._world.home))
         late = [f"time: not recovered within {self._plan.limit_s:.0f} s of the last kill", *self._not_yet]
@@ -112,20 +133,43 @@ class Round:
             arrivals=seen,
             recovered_s=recovered_s,
             load=load,
+            errands=self._errands,
         )
 
     async def _spawn(self) -> None:
         """Through an entry, like everything else; the agents that run then must be the ones that run at the end."""
-        members: list[dict[str, str]] = [
-            {
-                "role": "specialist",
-                "workDir": str(self._project(number)),
-                "context": f"You are number {number}.",
-                "permissionMode": "default",
-            }
-            for number in range(self._plan.instances)
-        ]
-        request_id = f"team-{self._plan.seed}"
+        results: dict[int, dict[str, Any]] = {}
+        for level in levels(self._plan.places):
+            members = [self._member(number, results) for number in level]
+            results |= zip(level, await self._spawn_together(members), strict=True)
+        for number, result in sorted(results.items()):
+            instance_id = result["instanceId"]
+            self._spawned.contexts[instance_id] = _context(number)
+            self._spawned.sessions[result["sessionName"]] = instance_id
+            place = self._plan.places[number]
+            self._spawned.roles[instance_id] = place.role
+            if place.lead is not None:
+                self._spawned.leads[instance_id] = results[place.lead]["instanceId"]
+        if self._plan.spares and not any(each.get("fromPool") for each in results.values()):
+            raise RuntimeError("none of the spare agents was given to a member")
+        self._spawned.places.update(copies.places(await asyncio.to_thread(copies.in_file, self._world.home)))
+        team, _ = self._spawned.divide(await self._world.survey())
+        agents = alive(team, Kind.AGENT)
+        self._spawned.agents.update({each.instance_id: each.identity for each in agents})
+
+    def _member(self, number: int, results: Mapping[int, Mapping[str, Any]]) -> dict[str, str]:
+        """``results``: of those that lead."""
+        place = self._plan.places[number]
+        member = {
+            "role": place.role,
+            "workDir": str(self._project(number)),
+            "context": _context(number),
+            "permissionMode": "default",
+        }
+        return member if place.lead is None else {**member, "parentId": results[place.lead]["instanceId"]}
+
+    async def _spawn_together(self, members: Sequence[Mapping[str, str]]) -> list[dict[str, Any]]:
+        request_id = f"team-{self._plan.seed}-{members[0].get('parentId', 'top')}"
         calls = [Call(due_s=0, tool="spawn_batch", arguments={"instances": members, "requestId": request_id})]
         if self._plan.spares:
             wanted = {"instances": self._plan.spares, "workDir": str(self._world.repository)}
@@ -134,17 +178,11 @@ class Round:
             done = asyncio.Event()
             done.set()
             await client.run(calls, done)
-        for member, result in zip(members, client.answers[request_id]["instances"], strict=True):
+        results: list[dict[str, Any]] = client.answers[request_id]["instances"]
+        for result in results:
             if not result["success"]:
                 raise RuntimeError(f"a member could not be spawned: {result['error']}")
-            self._spawned.contexts[result["instanceId"]] = member["context"]
-            self._spawned.sessions[result["sessionName"]] = result["instanceId"]
-        if self._plan.spares and not any(each.get("fromPool") for each in client.answers[request_id]["instances"]):
-            raise RuntimeError("none of the spare agents was given to a member")
-        self._spawned.places.update(copies.places(await asyncio.to_thread(copies.in_file, self._world.home)))
-        team, _ = self._spawned.divide(await self._world.survey())
-        agents = alive(team, Kind.AGENT)
-        self._spawned.agents.update({each.instance_id: each.identity for each in agents})
+        return results
 
     def _project(self, number: int) -> Path:
         """Each has one of its own where people resume: Claude Code offers the conversations of a whole repository."""
@@ -163,14 +201,14 @@ class Round:
                 for name in names
             ]
 
-    async def _under_fire(self, prober: Prober, verdict: Verdict) -> float | None:
+    async def _under_fire(self, calls: Mapping[str, Sequence[Call]], prober: Prober, verdict: Verdict) -> float | None:
         """Load and kills side by side, then the time to recover. Returns how long that took after the last kill."""
         over, going_home = asyncio.Event(), asyncio.Event()
         async with self._people() as people, self._clients(CLIENTS) as clients, asyncio.TaskGroup() as group:
             probing = group.create_task(prober.run())
             deciding = group.create_task(self._decider.run())
             visiting = [group.create_task(self._visits(person, going_home)) for person in people]
-            loads = [group.create_task(client.run(self._calls(client), over)) for client in clients]
+            loads = [group.create_task(client.run(calls[client.name], over)) for client in clients]
             await self._killer(clients).run(self._plan.kills, lambda: self._well(prober))
             going_home.set()
             last_kill_at = max((kill.at for kill in self._ledger.kills), default=time.time())
@@ -209,13 +247,28 @@ class Round:
     def _decider(self) -> Decider:
         return Decider(home=self._world.home, ledger=self._ledger, seed=self._plan.seed)
 
-    def _calls(self, client: LoadClient) -> list[Call]:
-        each = self._plan.messages // len(CLIENTS)
-        first = 1 + CLIENTS.index(client.name) * each
-        asks = self._plan.crew.asks if self._plan.people else None
-        letters = plan_letters(self._plan.seed, client.name, self._spawned.ids, range(first, first + each), asks)
-        self._ledger.expect(letters)
-        return plan_calls(self._plan.seed, client.name, letters, expected_length_s(self._plan.kills))
+    def _calls(self, client: str) -> list[Call]:
+        each, seed, place = self._plan.messages // len(CLIENTS), self._plan.seed, CLIENTS.index(client)
+        numbers = range(1 + place * each, 1 + (place + 1) * each)
+        length_s = expected_length_s(self._plan.kills)
+        if not self._plan.tree:
+            asks = self._plan.crew.asks if self._plan.people else None
+            calls = plan_calls(seed, client, plan_letters(seed, client, self._spawned.ids, numbers, asks), length_s)
+        else:
+            members = Members(
+                roles=self._spawned.roles, leads=self._spawned.leads, directory=str(self._world.repository)
+            )
+            letters, errands = plan_orders(seed, client, members, numbers, each // _LETTERS_A_HAND)
+            last = last_call(seed, client, errands, 1 + (len(CLIENTS) + place) * self._plan.messages)
+            calls = [*plan_calls(seed, client, letters, length_s, _LONGEST_BATCH_OF_A_TREE), last]
+            self._errands.words.extend(errands.words)
+            self._errands.hands.extend(errands.hands)
+        self._ledger.expect([letter for call in calls for letter in call.letters])
+        return calls
+
+    @property
+    def _evidence(self) -> Evidence:
+        return Evidence(world=self._world, crew=self._plan.crew, spawned=self._spawned, errands=self._errands)
 
     def _killer(self, clients: Sequence[LoadClient]) -> Killer:
         return Killer(
@@ -226,6 +279,8 @@ class Round:
             redis=self._world.redis,
             clients=clients,
             arrivals=self._arrivals,
+            calling=self._evidence.calling,
+            paced=clients if self._plan.tree else (),
         )
 
     async def _well(self, prober: Prober) -> None:
@@ -242,7 +297,11 @@ class Round:
         """Whether every letter was sent and has arrived, the list says so, panes, actors and registry agree, and no
         process is left over, all of it within the limit."""
         while time.time() < last_kill_at + self._plan.limit_s:
-            self._not_yet = self._not_arrived(prober, last_kill_at) or await verdict.of_the_team(len(CLIENTS))
+            self._not_yet = (
+                self._not_arrived(prober, last_kill_at)
+                or await asyncio.to_thread(self._evidence.problems, self._arrivals())
+                or await verdict.of_the_team(len(CLIENTS))
+            )
             if not self._not_yet:
                 return True
             await asyncio.sleep(_POLL_S)
@@ -258,3 +317,7 @@ class Round:
 
     def _arrivals(self) -> list[Arrival]:
         return self._plan.crew.read(self._spawned.directories(self._world.home))
+
+
+def _context(number: int) -> str:
+    return f"You are number {number}."

@@ -28,6 +28,8 @@ class Prober:
     home: Home
     ledger: Ledger
     instance_ids: Collection[str]
+    passing: Collection[str] = ()
+    """The names of instances that members start and end meanwhile."""
     last: ListResult | None = None
     """The newest answer; None while nobody answers."""
     last_asked_at: float = 0.0
@@ -42,7 +44,7 @@ class Prober:
     async def probe(self) -> ListResult | None:
         asked_at = time.time()
         self.last, self.last_asked_at = await self._list(), asked_at
-        complaint = complaint_of(self.last, self.instance_ids) if self.last else ""
+        complaint = self._complaint_of(self.last) if self.last else ""
         if complaint:
             self.ledger.note("list is wrong", complaint=complaint)
         self.ledger.probes.append(
@@ -58,7 +60,7 @@ class Prober:
 
     def sees_everybody(self, since: float) -> bool:
         """All are there and alive, by an answer that was asked for after ``since`` (seconds since the epoch)."""
-        return self.last is not None and self.last_asked_at >= since and not complaint_of(self.last, self.instance_ids)
+        return self.last is not None and self.last_asked_at >= since and not self._complaint_of(self.last)
 
     def sees_everybody_idle(self, since: float) -> bool:
         """And nothing is under way any more."""
@@ -66,15 +68,15 @@ class Prober:
             return False
         return all(each.status == "ready" and not each.queued_messages for each in self.last.instances)
 
-
-def complaint_of(listed: ListResult, instance_ids: Collection[str]) -> str:
-    there = {each.instance_id for each in listed.instances}
-    dead = [f"{each.instance_id} is {each.status}: {each.reason}" for each in listed.instances if each.status in _DEAD]
-    missing = sorted(set(instance_ids) - there)
-    foreign = sorted(there - set(instance_ids))
-    parts = (
-        f"{len(missing)} are not listed: {', '.join(missing[:_SHOWN])}" if missing else "",
-        f"never spawned: {', '.join(foreign)}" if foreign else "",
-        "; ".join(dead),
-    )
-    return "; ".join(part for part in parts if part)
+    def _complaint_of(self, listed: ListResult) -> str:
+        lasting = [each for each in listed.instances if each.name not in self.passing]
+        there = {each.instance_id for each in lasting}
+        dead = [f"{each.instance_id} is {each.status}: {each.reason}" for each in lasting if each.status in _DEAD]
+        missing = sorted(set(self.instance_ids) - there)
+        foreign = sorted(there - set(self.instance_ids))
+        parts = (
+            f"{len(missing)} are not listed: {', '.join(missing[:_SHOWN])}" if missing else "",
+            f"never spawned: {', '.join(foreign)}" if foreign else "",
+            "; ".join(dead),
+        )
+        return "; ".join(part for part in parts if part)

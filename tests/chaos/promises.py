@@ -29,6 +29,12 @@ class Put:
     """Of people at terminals."""
     decisions: int = 0
     """Answers to permission requests."""
+    words: int = 0
+    """That members of trees sent to each other by their tools."""
+    hands: int = 0
+    """Instances that they started and ended."""
+    while_calling: int = 0
+    """Kills while a member waited for an answer of its tools."""
     redis_away: int = 0
     """Kills and stalls of Redis, alone or with everything else."""
     recovered_s: list[float] = field(default_factory=list)
@@ -85,8 +91,15 @@ PROMISES = (
     Promise(title="7. Down is down", words=["left behind", "down"], put_to=lambda put: f"{put.rounds} times down"),
     Promise(
         title="8. An event is told once",
-        words=["events"],
-        put_to=lambda put: f"events of {put.accepted} accepted messages, {put.kills} kills",
+        words=["events", "told"],
+        put_to=lambda put: f"events of {put.accepted} accepted messages and {put.words} of members, {put.kills} kills",
+    ),
+    Promise(
+        title="9. What an instance calls is done once",
+        words=["call", "word", "start"],
+        put_to=lambda put: (
+            f"{put.words} messages between members and {put.hands} starts, {put.while_calling} kills during such calls"
+        ),
     ),
 )
 

@@ -38,6 +38,7 @@ class Kind(StrEnum):
     TMUX = "tmux server"
     AGENT = "agent"
     ENTRY = "entry"
+    ENDPOINT = "endpoint"
     REDIS = "Redis"
     OTHER = "unknown"
 
@@ -69,6 +70,7 @@ _BY_WORD = (
     ("/workers/default_worker.py", Kind.IDLE_WORKER),
     ("supervisor.boot", Kind.BOOT),
     ("supervisor.runtime", Kind.BRING_UP),
+    ("mcp_entry.web", Kind.ENDPOINT),
     ("mcp_entry", Kind.ENTRY),
     ("redis-server", Kind.REDIS),
 )

@@ -8,17 +8,17 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Collection, Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import dataclass
 
 from actors.errors import PhalanxError
-from actors.home import Home
 from actors.processes import is_running
 from supervisor.api.results import SPARE_PREFIX
 from tests.chaos import checks, copies
 from tests.chaos.arrivals import Arrival
+from tests.chaos.evidence import Evidence
 from tests.chaos.ledger import Ledger
 from tests.chaos.prober import Prober
+from tests.chaos.spawned import Spawned
 from tests.chaos.survey import Found, Kind, alive
 from tests.chaos.world import World
 
@@ -26,36 +26,6 @@ _SETTLE_S = 10.0
 _IDLE_FOR_S = 2.0
 _IDLE_CORES = 0.5
 _POLL_S = 0.25
-
-
-@dataclass(frozen=True, slots=True)
-class Spawned:
-    """The members of the team as they were when the load began."""
-
-    contexts: dict[str, str] = field(default_factory=dict)
-    """Each instance's first message."""
-    sessions: dict[str, str] = field(default_factory=dict)
-    """Instance by session."""
-    agents: dict[str, tuple[int, float]] = field(default_factory=dict)
-    """Process id and start time by instance."""
-    places: dict[str, str] = field(default_factory=dict)
-    """Instance by the name of its private directory: one that was a spare agent keeps the spare's."""
-    spares: int = 0
-    """Most spare agents that the team keeps ready."""
-
-    @property
-    def ids(self) -> list[str]:
-        return list(self.contexts)
-
-    def directories(self, home: Home) -> dict[str, Path]:
-        """Each instance's private one."""
-        return {instance_id: home.instance_directory(place) for place, instance_id in self.places.items()}
-
-    def divide(self, found: Sequence[Found]) -> tuple[list[Found], list[Found]]:
-        """The team's processes, by the names of its instances, and those of spare agents that nobody has got."""
-        named = [replace(each, instance_id=self.places.get(each.instance_id, each.instance_id)) for each in found]
-        team = [each for each in named if not each.instance_id.startswith(SPARE_PREFIX)]
-        return team, [each for each in named if each.instance_id.startswith(SPARE_PREFIX)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,10 +36,12 @@ class Verdict:
     ledger: Ledger
     spawned: Spawned
     prober: Prober
+    evidence: Evidence
 
     async def problems(self, seen: Sequence[Arrival], ran: Collection[tuple[str, str]]) -> list[str]:
         """``ran``: instance and command of all that agents ran."""
-        found = self._of_messages(seen, ran)
+        found = self._of_messages(self.evidence.of_clients(seen), ran)
+        found += await asyncio.to_thread(self.evidence.problems, seen)
         found += await _settled(self.of_the_team)
         found += await _settled(self._of_the_store)
         found += checks.idle_team_is_quiet(await _cores_used(await self.world.survey()), _IDLE_CORES)

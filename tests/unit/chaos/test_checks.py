@@ -13,8 +13,8 @@ from tests.chaos import checks
 from tests.chaos.arrivals import Arrival
 from tests.chaos.copies import Told
 from tests.chaos.ledger import Ledger, Probe
+from tests.chaos.spawned import Spawned
 from tests.chaos.survey import Found, Kind, kind_of
-from tests.chaos.verdict import Spawned
 from tests.chaos.visits import DRAFT_MARK
 from tests.unit.chaos.faultless import CONTEXTS, IDS, LETTERS, ledger, letter, logs, message_id
 
@@ -206,7 +206,7 @@ def whole_team() -> list[Found]:
     )
     actors = (found(Kind.INSTANCE, 20 + at, 12, instance_id) for at, instance_id in enumerate(IDS))
     agents = (found(Kind.AGENT, 100 + at, 99, instance_id) for at, instance_id in enumerate(IDS))
-    return [*ray, *actors, found(Kind.TMUX, 99), *agents]
+    return [*ray, *actors, found(Kind.TMUX, 99), found(Kind.ENDPOINT, 98), *agents]
 
 
 def test_agents_that_go_on_are_no_problem() -> None:
@@ -309,7 +309,9 @@ def test_the_entries_of_clients_that_are_still_there_are_no_orphans_and_a_furthe
     assert checks.no_orphan([*whole_team(), *entries], 2, entries=2) == ["orphan: 502 entry 502 (entry)"]
 
 
-@pytest.mark.parametrize("kind", [Kind.SUPERVISOR, Kind.HOST, Kind.INSTANCE, Kind.TMUX, Kind.AGENT, Kind.GCS])
+@pytest.mark.parametrize(
+    "kind", [Kind.SUPERVISOR, Kind.HOST, Kind.INSTANCE, Kind.TMUX, Kind.AGENT, Kind.GCS, Kind.ENDPOINT]
+)
 def test_one_too_many_of_a_kind_is_found_and_one_too_few(kind: Kind) -> None:
     team = whole_team()
     fewer = [each for each in team if each is not next(one for one in team if one.kind is kind)]
@@ -353,6 +355,7 @@ def test_a_team_that_is_busy_with_nothing_is_found() -> None:
         (["python", "-P", "-m", "supervisor.boot", "--home", "/h"], "python", Kind.BOOT),
         (["python", "-m", "supervisor.runtime", "up", "--home", "/h"], "python", Kind.BRING_UP),
         (["python", "-m", "mcp_entry"], "python", Kind.ENTRY),
+        (["python", "-m", "mcp_entry.web", "--listener", "9"], "python", Kind.ENDPOINT),
         (["tmux", "-u", "-S", "/h/tmux.sock"], "tmux: server", Kind.TMUX),
         (["redis-server 127.0.0.1:40000"], "redis-server", Kind.REDIS),
         (["sleep", "60"], "sleep", Kind.OTHER),

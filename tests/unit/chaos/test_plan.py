@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos import arrivals, checks, play, record, verdict
+from tests.chaos import arrivals, checks, play, record, tree_checks, verdict
 from tests.chaos.arrivals import Arrival
 from tests.chaos.figures import Row, rows_of
 from tests.chaos.figures import table as figures_table
 from tests.chaos.ledger import Killed, Probe
-from tests.chaos.plan import Target, plan_calls, plan_kills, plan_letters
+from tests.chaos.plan import AIMS_IN_A_TREE, TARGETS_IN_A_TREE, Aim, Target, plan_calls, plan_kills, plan_letters
 from tests.chaos.promises import PROMISES, Put, table, word_of
 from tests.chaos.record import PAGE
 from tests.chaos.visits import AT_A_CLAUDE, AT_A_DEMO, DRAFT_MARK, Act, plan_visits
@@ -37,6 +37,16 @@ def test_every_round_kills_everything_at_least_once(seed: int) -> None:
     assert len(kills) == 18
     assert any(kill.let_recover for kill in kills)
     assert all(0 <= kill.after_s <= 4 and 1 <= kill.count <= 5 for kill in kills)
+
+
+def test_only_in_a_tree_kills_wait_for_a_call_of_an_instance() -> None:
+    kills = [kill for seed in range(20) for kill in plan_kills(seed, 18, TARGETS_IN_A_TREE, aims=AIMS_IN_A_TREE)]
+    aims = {kill.aim for kill in kills}
+
+    assert aims == set(Aim)
+    assert {kill.aim for kill in kills if kill.target is Target.ENDPOINT} == {Aim.DURING_A_CALL}
+    assert {kill.target for kill in kills} == set(Target)
+    assert {kill.aim for seed in range(20) for kill in plan_kills(seed, 18)} == aims - {Aim.DURING_A_CALL}
 
 
 def test_the_calls_send_every_letter_once_in_order_and_with_an_id_of_their_own() -> None:
@@ -174,7 +184,7 @@ _BEGINNING = re.compile(r'f?"([a-z][a-z ]*): ')
 
 
 def test_every_check_belongs_to_one_promise() -> None:
-    source = "".join(inspect.getsource(module) for module in (checks, verdict, play))
+    source = "".join(inspect.getsource(module) for module in (checks, tree_checks, verdict, play))
     begun = set(_BEGINNING.findall(source)) - {"chaos", "a member could not be spawned"}
     counted = Counter(word for promise in PROMISES for word in promise.words)
     assert begun == counted.keys()
@@ -204,7 +214,7 @@ def test_what_was_found_stands_beside_its_promise_and_nothing_is_left_out() -> N
     put.recovered_s += [2.0, 10.0]
     lines = table(put, ["seed 1: lost: a", "seed 1: lost: b", "seed 2: strange: c"])
     assert lines[2].endswith("| 4000 accepted messages, 80 kills, 50 while typing | **2** |")
-    assert [line.endswith("| nothing |") for line in lines[3:10]] == [True] * 7
+    assert [line.endswith("| nothing |") for line in lines[3:11]] == [True] * 8
     assert "well 6.0 s (p50), 10.0 s (most) after the last kill" in lines[5]
-    assert lines[10:] == ["| anything else | | **1** |"]
-    assert len(table(put, [])) == 10
+    assert lines[11:] == ["| anything else | | **1** |"]
+    assert len(table(put, [])) == 11
