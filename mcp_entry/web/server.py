@@ -18,14 +18,13 @@ from mcp.server.lowlevel import Server
 from mcp.shared.exceptions import MCPError
 from starlette.requests import Request
 
+from actors.marks import TEAM_SERVER
 from mcp_entry.calls import ToolCaller
 from mcp_entry.notifications import ProgressNotifier
 from mcp_entry.tools import Tool
 from mcp_entry.web.tools import described, tools_of
 from supervisor.api.requests import Role
 
-NAME = "phalanx-team"
-"""Of the server in Claude's configuration."""
 _TOKEN = "phalanx.token"  # noqa: S105 - a name
 """In the scope of a request."""
 _TOOL_USE = "claudecode/toolUseId"
@@ -51,7 +50,7 @@ def server_for(role: Role, calls: ToolCaller, version: str) -> Server[Any]:
         async with ProgressNotifier(context.session.report_progress, at_least_every_s=_NO_PROGRESS_S) as progress:
             return await calls.answer(tool, given, progress, token)
 
-    server: Server[Any] = Server(NAME, title="Phalanx", version=version, on_list_tools=list_tools)
+    server: Server[Any] = Server(TEAM_SERVER, title="Phalanx", version=version, on_list_tools=list_tools)
     server.middleware.clear()  # its traces have no reader here
     server.add_request_handler("tools/call", types.CallToolRequestParams, call_tool)
     return server

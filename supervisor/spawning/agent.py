@@ -12,6 +12,7 @@ from pathlib import Path
 
 from actors.agents.base import AgentStart, LaunchRequest
 from actors.home import Home
+from actors.marks import TEAM_SERVER
 from supervisor.api.requests import McpServers, Role
 from supervisor.spawning.guide import ROLE, STEPS
 from supervisor.team.access import MAY_START
@@ -23,11 +24,11 @@ _DUTIES = {
     Role.SPECIALIST: "You are a specialist: you do the work you are given yourself.",
 }
 _TOOLS = {
-    Role.EXECUTIVE: "Your tools of the team (phalanx-team) start managers and specialists below you, and send to those "
-    "below you. Give each a whole task: it sees nothing of your conversation.",
-    Role.MANAGER: "Your tools of the team (phalanx-team) start specialists below you, and send to those below you and "
-    "to the other managers of your lead. Give each a whole task: it sees nothing of your conversation.",
-    Role.SPECIALIST: "Your tools of the team (phalanx-team) show your own part of it and run git in your workspace.",
+    Role.EXECUTIVE: f"Your tools of the team ({TEAM_SERVER}) start managers and specialists below you, and send to "
+    "those below you. Give each a whole task: it sees nothing of your conversation.",
+    Role.MANAGER: f"Your tools of the team ({TEAM_SERVER}) start specialists below you, and send to those below you "
+    "and to the other managers of your lead. Give each a whole task: it sees nothing of your conversation.",
+    Role.SPECIALIST: f"Your tools of the team ({TEAM_SERVER}) show your own part of it and run git in your workspace.",
 }
 _MAY_BE_LATE = "Just after your start they may still be connecting: try again before you say that you lack them."
 _TOLD = "What those below you answer or ask comes to you by itself as a message: end your turn instead of polling."

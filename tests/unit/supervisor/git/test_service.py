@@ -23,6 +23,7 @@ from supervisor.metrics.metrics import Count, MetricsRecorder
 from supervisor.settings import Settings
 from supervisor.settings.live import LiveSettings, TunableValues
 from supervisor.spawning.admission import FairSemaphore, WorkDirPolicy
+from supervisor.team.access import Access
 from supervisor.team.team import Team
 from tests.fakes.git import FakeGit, git_queue, git_request, new_branch
 from tests.fakes.store import MemoryStore
@@ -90,8 +91,10 @@ class Scene:
         policy = WorkDirPolicy(self.home, self.project.parent / "user", ())
         scheduler: Any = self.scheduler
         self.live_settings = LiveSettings(TunableValues.of(Settings()))
+        self.team = team
+        self.access = Access(team.registry, siblings_may_send=False)
         self.remote = RemoteGit(self.trees, scheduler)
-        self.service = GitService(self.live_settings, self.host, policy, team, self.remote)
+        self.service = GitService(self.live_settings, self.host, policy, team, self.access, self.remote)
 
     async def ask(self, *operations: dict[str, Any], request_id: str = "r1") -> GitBatchResult:
         asked = [{"workspaceDir": str(self.project), **each} for each in operations]

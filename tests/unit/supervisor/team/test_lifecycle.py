@@ -12,6 +12,7 @@ from actors.agents.base import RestartedAgent
 from actors.errors import (
     AgentError,
     InvalidRequestError,
+    RefusedError,
     StoreError,
     UnavailableError,
     UnknownInstanceError,
@@ -51,13 +52,15 @@ class Scene:
         self.member = member
         self._reported = reported
         this: Any = self
-        self.lifecycle = Lifecycle(team, this, this, this, MemoryAdmission(this, CATALOG, 1, 0), None, 0.05)
+        self.lifecycle = Lifecycle(team, this, this, this, MemoryAdmission(this, CATALOG, 1, 0), None, this, 0.05)
         self.ended = 0
         self.destroyed: list[str] = []
         self.renewed: list[str] = []
         self.sessions: list[str] = []
         """Of the conversations that were begun again."""
         self.available_mb = 4000
+        self.no_tokens = ""
+        """Why nothing is started below a lead."""
         self.while_away: Callable[[], object] = lambda: None
         """Called while there is no agent."""
         self.refuses = ""
@@ -72,6 +75,11 @@ class Scene:
     async def hear(self, **snapshot: Any) -> None:
         report = Report(incarnation="i", sequence=1, snapshot=replace(READY, **snapshot), receipts=())
         await self.team.take_in(ID, report)
+
+    def check_start(self, parent_id: str | None) -> None:
+        """As of ``TokenLimits``."""
+        if self.no_tokens:
+            raise RefusedError(self.no_tokens)
 
     async def load(self) -> HostLoad:
         return host_load(available_mb=self.available_mb)
