@@ -362,12 +362,6 @@ class Access:
                 "You were not started with answers: permissions, so nobody below you may be: leave answers out. "
                 "The user answers permission requests."
             )
-        for lead in line if request.answers is not None else ():
-            if not lead.answers_permissions:
-                raise RefusedError(
-                    f"{lead.instance_id} was not started with answers: permissions, so nobody below it may be: leave "
-                    "answers out."
-                )
         check_given(request.limits, parent.instance_id, self._registry)
         servers = _servers_within(request.mcp_servers, line, caller)
         return request.model_copy(
