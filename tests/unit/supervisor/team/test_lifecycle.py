@@ -17,6 +17,7 @@ from actors.errors import (
     StoreError,
     UnavailableError,
     UnknownInstanceError,
+    WorkspaceError,
     WrongStateError,
 )
 from actors.host.load import HostLoad
@@ -223,7 +224,7 @@ async def below_a_lead(**of_lead: Any) -> Scene:
     lead = await add_member(scene.team, 9, instance_id=LEAD, role=Role.EXECUTIVE, **of_lead)
     lead.snapshot = READY
     scene.team.registry.remove(ID)
-    ended = {"wanted": False, "stage": InstanceStage.STOPPED}
+    ended: dict[str, Any] = {"wanted": False, "stage": InstanceStage.STOPPED}
     scene.member = await add_member(scene.team, work_dir=Path("/usr"), parent_id=LEAD, name="tests", **ended)
     scene.member.snapshot = replace(READY, status=Status.STOPPED)
     scene.member.ending = True
@@ -260,9 +261,17 @@ async def test_one_that_was_terminated_starts_again_only_as_a_new_one_might() ->
     await refused(scene, "The parent exec_1 was terminated", by_instance=False)
 
 
+async def test_one_that_was_terminated_and_has_no_workspace_any_more_stays_so() -> None:
+    scene = await below_a_lead()
+    scene.member.record = replace(scene.member.record, work_dir=Path("/no-such-directory"))
+    with pytest.raises(WorkspaceError, match="spawn a new instance"):
+        await scene.restart()
+    assert (scene.member.terminated, scene.member.ending) == (True, True)
+
+
 async def test_two_that_were_terminated_do_not_take_one_last_place() -> None:
     scene = await below_a_lead(limits=Limits(instances=1))
-    ended = {"wanted": False, "stage": InstanceStage.STOPPED}
+    ended: dict[str, Any] = {"wanted": False, "stage": InstanceStage.STOPPED}
     other = await add_member(scene.team, 3, instance_id=SECOND, parent_id=LEAD, work_dir=Path("/usr"), **ended)
     other.snapshot = replace(READY, status=Status.STOPPED)
     done = await asyncio.gather(
