@@ -40,7 +40,7 @@ class Noted:
 
 
 async def test_instances_that_share_a_connection_are_callers_of_their_own_and_the_user_is_not_one() -> None:
-    team, service, nothing = Team(MemoryStore()), Noted(), None
+    team, service = Team(MemoryStore()), Noted()
     tokens = {FIRST: new_token(), SECOND: new_token()}
     for number, token in enumerate(tokens.values(), 1):
         await add_member(team, number, token_hash=token_hash(token))
@@ -56,8 +56,7 @@ async def test_instances_that_share_a_connection_are_callers_of_their_own_and_th
             "notifier",
             "recovery",
             "on_shutdown",
-        ),
-        nothing,
+        )
     )
     supervisor = Supervisor(
         home=Home(Path("/home")),
@@ -68,8 +67,8 @@ async def test_instances_that_share_a_connection_are_callers_of_their_own_and_th
         **rest,
     )
 
-    for token in (*tokens.values(), None):
-        await supervisor.call("list", ListRequest(), Caller(sender="endpoint", client="one", token=token))
+    for named in (*tokens.values(), None):
+        await supervisor.call("list", ListRequest(), Caller(sender="endpoint", client="one", token=named))
 
     assert [(one.sender, one.instance_id, one.client) for one in service.callers] == [
         (FIRST, FIRST, FIRST),
