@@ -60,9 +60,8 @@ async def test_no_link_and_no_branch_leads_into_the_work_of_others(team: Restart
     (others / "sub").mkdir()
     (others / "secret.txt").write_text("not finished")
     (own / "link").symlink_to(others / "sub")
-    before = git(
-        team.repository, "for-each-ref", "refs/heads/main", "refs/heads/feature", f"refs/heads/phalanx/{other}"
-    )
+    of_others = ("refs/heads/main", "refs/heads/feature", f"refs/heads/phalanx/{other}")
+    before = git(team.repository, "for-each-ref", *of_others)
 
     assert await asked(run, one, own / "link" / "..", STATUS) == [""]
     told = await asked(
