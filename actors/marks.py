@@ -1,4 +1,4 @@
-"""Environment variables that mark the processes of a team."""
+"""Names that many parts must agree on: environment variables that mark the processes of a team, and its tools."""
 
 from __future__ import annotations
 
@@ -12,4 +12,6 @@ NODE_MARK = "PHALANX_RAY_NODE"
 """The home on this host; every Ray process that was started for it carries this."""
 ENDPOINT_MARK = "PHALANX_ENDPOINT"
 """The home on this host; the process that serves the instances' tools carries it. It may outlive one `phalanx up`."""
+TEAM_SERVER = "phalanx-team"
+"""The MCP server under which agents know the tools of the team: ``mcp__phalanx-team__send``."""
 MARKS = frozenset({TEAM_MARK, INSTANCE_MARK, UMASK_MARK, NODE_MARK, ENDPOINT_MARK})

@@ -93,10 +93,11 @@ def build_supervisor(
     own = scheduler.own if scheduler else ""
     work_dirs = WorkDirPolicy(home, Path.home(), settings.allowed_work_dirs, host=own)
     allow_bypass = settings.allow_bypass_permissions
-    lifecycle = Lifecycle(
-        team, host, factory, adopter, memory, scheduler, settings.spawn_timeout_s, allow_bypass=allow_bypass
-    )
     tokens = TokenLimits(team, batching, fenced)
+    access = Access(team.registry, siblings_may_send=settings.siblings_may_send)
+    lifecycle = Lifecycle(
+        team, host, factory, adopter, memory, scheduler, tokens, settings.spawn_timeout_s, allow_bypass=allow_bypass
+    )
     rate_limits = RateLimits(team, continues=settings.continue_after_rate_limit)
 
     placement = SparePlacement(host, memory, scheduler)
@@ -135,6 +136,7 @@ def build_supervisor(
         memory,
         scheduler,
         work_dirs,
+        access,
         tokens,
         rate_limits,
         default_agent=settings.agent,
@@ -146,8 +148,7 @@ def build_supervisor(
     if settings.resumes:
         team.subscribe_failures(auto_restart.failed)
 
-    git = GitService(live_settings, host, work_dirs, team, RemoteGit(home.worktrees, scheduler))
-    access = Access(team.registry, siblings_may_send=settings.siblings_may_send)
+    git = GitService(live_settings, host, work_dirs, team, access, RemoteGit(home.worktrees, scheduler))
     work_reader = WorkReader(git)
     merging = MergeService(
         team,

@@ -128,7 +128,9 @@ class Supervisor:
         request = with_ids(request, lambda given: self._team.registry.resolve(given, partial(self._sees, record)))
         if record is not None:
             request = self._access.checked(verb, request, record)
-            caller = replace(caller, sender=record.instance_id, instance_id=record.instance_id)
+            instance_id = record.instance_id
+            # All instances of a host come by one connection; turns are taken by each of them.
+            caller = replace(caller, sender=instance_id, instance_id=instance_id, client=instance_id)
         handler = self._handlers[verb]
         if not VERBS[verb].measured or getattr(request, "wait", False) or getattr(request, "work", False):
             return await handler(request, caller)
@@ -198,7 +200,9 @@ class Supervisor:
         record = self._team.registry.get(caller.instance_id).record if caller.instance_id else None
         listed = self._queries.list(request, self._team.registry if record is None else self._access.seen_by(record))
         await self._notifier.has_seen(caller.instance_id, listed.instances)
-        return await self._work.added(listed) if request.work else listed
+        status_only = frozenset() if record is None else self._access.status_only(record)
+        listed = views.with_status_only(listed, status_only)
+        return await self._work.added(listed, besides=status_only) if request.work else listed
 
     async def describe(self, request: requests.DescribeRequest, caller: Caller) -> results.DescribeResult:
         members = [member for member in self._team.registry if request.include_stopped or not member.terminated]
@@ -265,7 +269,12 @@ class Supervisor:
 
         async def restart(held: AsyncExitStack) -> results.RestartResult:
             async with held:
-                return await self._lifecycle.restart(member, asked_of, lambda what: caller.progress(0, 1, what))
+                return await self._lifecycle.restart(
+                    member,
+                    asked_of,
+                    lambda what: caller.progress(0, 1, what),
+                    by_instance=bool(caller.instance_id),
+                )
 
         async with AsyncExitStack() as waiting:
             await waiting.enter_async_context(self._permits.hold(caller.client))

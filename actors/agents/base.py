@@ -24,6 +24,12 @@ AgentName = Literal["claude", "demo"]
 AGENT_NAMES: tuple[AgentName, ...] = get_args(AgentName)
 
 
+def mode_named(permission_mode: str | None) -> str:
+    """The permission mode in the word that every version of Claude Code takes. ``manual`` is another name of
+    ``default``. None given means the same: versions differ in what they do then."""
+    return "default" if permission_mode in {None, "manual"} else str(permission_mode)
+
+
 def command_words(command: str, variable: str) -> list[str]:
     """The program and its arguments from the setting ``variable``. Raises ``SettingsError`` for a malformed command."""
     try:

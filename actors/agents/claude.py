@@ -15,11 +15,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from actors.agents import hook
-from actors.agents.base import AgentName, AgentStart, Launch, LaunchRequest, command_words
+from actors.agents.base import AgentName, AgentStart, Launch, LaunchRequest, command_words, mode_named
 from actors.agents.claude_records import EVENT_KINDS, ClaudeRecords
 from actors.agents.claude_servers import may_be_given_servers, server_names
 from actors.agents.claude_trust import approvals_of, ensure_trusted
 from actors.errors import InvalidRequestError
+from actors.marks import TEAM_SERVER
 
 _TOOL_EVENTS = frozenset({"PermissionRequest", "PostToolUse", "PostToolUseFailure"})
 _PERMISSION_TIMEOUT_S = 2_000_000
@@ -31,8 +32,6 @@ _MODE_SETTINGS: dict[str, dict[str, object]] = {
     # Newer versions offer at their start to make auto mode the default instead.
     "default": {"disableAutoMode": "disable"},
 }
-TEAM_SERVER = "phalanx-team"
-"""Under this name Claude Code knows the tools of the team: ``mcp__phalanx-team__send``."""
 _ENDPOINT_HOST = "127.0.0.1"
 _NO_PROXY = ("NO_PROXY", "no_proxy")
 _OWN_SERVER = "phalanx"
@@ -156,7 +155,7 @@ def settings_text(python: str, request: LaunchRequest) -> str:
         "disableAllHooks": False,  # a user or a project may have set it for hooks of their own
         # Its own tools of the team need no process; the user's entry would take 70 MB and half a second of CPU.
         "deniedMcpServers": [{"serverName": _OWN_SERVER}],
-        **_MODE_SETTINGS.get(permission_mode(request), {}),
+        **_MODE_SETTINGS.get(mode_named(request.permission_mode), {}),
     }
     return json.dumps(settings, indent=1)
 
@@ -172,11 +171,6 @@ def _servers(request: LaunchRequest) -> dict[str, object]:
     if request.mcp_servers is not None:
         settings["allowedMcpServers"] = [{"serverName": name} for name in (*request.mcp_servers, TEAM_SERVER)]
     return settings
-
-
-def permission_mode(request: LaunchRequest) -> str:
-    """The mode in the word that every version takes. Without one asked for the agent asks: versions differ there."""
-    return "default" if request.permission_mode in {None, "manual"} else str(request.permission_mode)
 
 
 def _hooks(python: str, instance_directory: Path) -> dict[str, object]:
@@ -206,7 +200,7 @@ def start_options(request: LaunchRequest) -> tuple[str, ...]:
         options += ["--append-system-prompt", _checked_system_prompt(request.system_prompt)]
     if request.model is not None:
         options += ["--model", _checked("model", request.model, _MODEL)]
-    options += ["--permission-mode", _checked("permissionMode", permission_mode(request), _PERMISSION_MODE)]
+    options += ["--permission-mode", _checked("permissionMode", mode_named(request.permission_mode), _PERMISSION_MODE)]
     return tuple(options)
 
 

@@ -111,7 +111,7 @@ class TeamEndpoint:
                 f"The endpoint of the instances does not start: {self._failure or 'no answer'}. "
                 f"The log is {self._home.logs / LOG_NAME}."
             )
-        return f"http://{ADDRESS}:{self._listener.getsockname()[1]}{PATH}"
+        return url_at(self._listener.getsockname()[1])
 
     async def end(self) -> None:
         """Ends the process, also one that is not adopted yet or only just starting."""
@@ -276,6 +276,16 @@ def kept_port(home: Home) -> int:
     except (OSError, ValueError, TypeError, KeyError):
         return 0
     return port if isinstance(port, int) and 0 < port < 65536 else 0
+
+
+def kept_url(home: Home) -> str:
+    """Where the endpoint was last, and will be again; empty when it never was."""
+    port = kept_port(home)
+    return url_at(port) if port else ""
+
+
+def url_at(port: int) -> str:
+    return f"http://{ADDRESS}:{port}{PATH}"
 
 
 def endpoint_runs(home: Home) -> bool:

@@ -15,7 +15,7 @@ import socket
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import ClassVar, Protocol, TypeVar
 
@@ -41,6 +41,7 @@ from actors.git.model import (
     RepositoryPaths,
 )
 from actors.home import Home
+from actors.host.endpoint import kept_url
 from actors.host.load import HostLoad, LoadMeter
 from actors.instance.transcript import PageQuery, TranscriptPage, read_page
 from actors.marks import INSTANCE_MARK
@@ -69,8 +70,7 @@ _MOST_THREADS = 128
 """More than the supervisor ever calls at once; threads start on demand."""
 _Result = TypeVar("_Result")
 _REQUEST_NAME = "launch-request.json"
-WEB_NAME = "web.json"
-"""In the home: the port of the endpoint."""
+_REQUEST_FIELDS = frozenset(field.name for field in fields(LaunchRequest))
 _ENDPOINT_S = 8.0
 """A start waits no longer for the tools of the team: its agent finds them when they are there."""
 
@@ -313,7 +313,7 @@ class Host:
             async with asyncio.timeout(_ENDPOINT_S):
                 return await self._endpoint.ensure()
         except (PhalanxError, TimeoutError) as error:
-            url = await asyncio.to_thread(_kept_url, self._home)
+            url = await asyncio.to_thread(kept_url, self._home)
             logger.warning("an agent starts while the tools of the team do not answer: %s", error or "no answer")
             return url
 
@@ -362,7 +362,8 @@ class Host:
             saved = json.loads(path.read_text())
         except FileNotFoundError:
             raise AgentError(f"{instance_id} was never started: spawn a new instance.") from None
-        request = saved.pop("request")
+        # One that a newer version wrote may say more than this one knows.
+        request = {name: value for name, value in saved["request"].items() if name in _REQUEST_FIELDS}
         request["instance_directory"] = Path(request["instance_directory"])
         servers = request.get("mcp_servers")
         request["mcp_servers"] = None if servers is None else tuple(servers)
@@ -396,12 +397,3 @@ class Host:
         mark = str(self._home.instance_directory(instance_id))
         end_all_found(lambda: processes_with(INSTANCE_MARK, mark), grace_s)
         self._server.close_session(session_name)
-
-
-def _kept_url(home: Home) -> str:
-    """Where the endpoint was last, and will be again; empty when it never was."""
-    try:
-        port = json.loads((home.root / WEB_NAME).read_text())["port"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return ""
-    return f"http://127.0.0.1:{port:d}/mcp" if isinstance(port, int) else ""

@@ -20,6 +20,7 @@ _OPENING = r"\[phalanx (msg_[0-9a-z]+) from "
 _HEADER = re.compile(rf"{_OPENING}[^\]\n]+\]$", re.MULTILINE)
 """It ends its line, but may not begin it: there stands what a person had typed just before we pasted, or Claude Code's
 marks of attached images."""
+_HEADER_LIKE = re.compile(r"\[(?=phalanx\s)", re.IGNORECASE)
 _IN_RECORD = re.compile(_OPENING.encode())
 _IMAGE_NAME = r"\.(?=(?:\\?p\\?n\\?g|\\?j\\?p(?:\\?e)?\\?g|\\?g\\?i\\?f|\\?w\\?e\\?b\\?p)\\?[\s\ufeff]*"
 _IMAGE_TAKEN = re.compile(rf"(?i:{_IMAGE_NAME}(?: /| [a-z]:\\|\Z)))")
@@ -121,6 +122,11 @@ def clean(text: str) -> SanitizedText:
     """The text without what must not reach a pane. A carriage return before a newline is one line end."""
     printable = _UNPRINTABLE.sub("", text)
     return SanitizedText(printable, len(text) - len(printable))
+
+
+def without_headers(text: str) -> str:
+    """The text of another instance with no line that looks like a header of ours: a header says who speaks."""
+    return _HEADER_LIKE.sub("[ ", text)
 
 
 def compose(messages: Sequence[Message]) -> str:

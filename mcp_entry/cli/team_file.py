@@ -44,15 +44,13 @@ def up(
     """
     read = load(file)
     planned = plan(read, _described_if_running(team))
-    missing = any(each.state == "missing" for each in planned)
-    asks = consent.to_allow(read) if missing and not consent.is_allowed(team.home, read) else []
     if dry_run:
-        _show(team, planned, {}, asks)
+        _show(team, planned, {}, _to_allow(team, read, planned))
         return 0
-    if asks:
-        _ask(team, read, asks)
+    _ask(team, read, planned)
     bring_up(team)
     planned = plan(read, team.ask(TeamVerbs.describe, "looking").instances)
+    _ask(team, read, planned)  # what ran at the first look may have ended by now
     failed = _start(team, read, planned)
     if any(each.state == "missing" for each in planned):
         planned = plan(read, team.ask(TeamVerbs.describe, "looking").instances)
@@ -91,8 +89,17 @@ def _start(team: CliSession, file: TeamFile, planned: Sequence[PlannedMember]) -
     return failed
 
 
-def _ask(team: CliSession, file: TeamFile, asks: Sequence[str]) -> None:
-    """Lets the person at the terminal allow this content. Raises ``InvalidRequestError`` where nobody can be asked."""
+def _to_allow(team: CliSession, file: TeamFile, planned: Sequence[PlannedMember]) -> list[str]:
+    """What the person has not allowed yet of a file of which something is to be started."""
+    missing = any(each.state == "missing" for each in planned)
+    return consent.to_allow(file) if missing and not consent.is_allowed(team.home, file) else []
+
+
+def _ask(team: CliSession, file: TeamFile, planned: Sequence[PlannedMember]) -> None:
+    """Lets the person at the terminal allow what must be. Raises ``InvalidRequestError`` where nobody can be asked."""
+    asks = _to_allow(team, file, planned)
+    if not asks:
+        return
     if not team.context.is_terminal() or team.output.as_json:
         raise InvalidRequestError(
             f"{file.path} asks for what only you can allow. Nothing was started. Look at it with `phalanx team up "

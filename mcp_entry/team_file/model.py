@@ -92,8 +92,10 @@ class TeamFile:
 
     @cached_property
     def digest(self) -> str:
-        """Of the file with the texts that it names, at this place: another place means other directories."""
+        """Of the file with the texts that it names and the directories that it means now: at another place these are
+        others, and a link may lead elsewhere by now."""
         parts = [os.fsencode(self.path), self.content]
+        parts += [os.fsencode(member.compared.work_dir) for member in self.members]
         for name, text in sorted(self.texts.items()):
             parts += [name.encode(), text]
         whole = hashlib.sha256()

@@ -19,6 +19,7 @@ from mcp.server.lowlevel import Server
 from mcp.shared.exceptions import MCPError
 from starlette.requests import Request
 
+from actors.marks import TEAM_SERVER
 from mcp_entry.calls import ToolCaller, outcome_unknown
 from mcp_entry.notifications import ProgressNotifier
 from mcp_entry.tools import Tool
@@ -26,8 +27,6 @@ from mcp_entry.web.held_calls import HeldCall
 from mcp_entry.web.tools import described, tools_of
 from supervisor.api.requests import Role
 
-NAME = "phalanx-team"
-"""Of the server in Claude's configuration."""
 _KNOWN = "phalanx.known"
 """In the scope of a request."""
 _TOOL_USE = "claudecode/toolUseId"
@@ -55,7 +54,7 @@ def server_for(role: Role, calls: ToolCaller, version: str) -> Server[Any]:
         async with ProgressNotifier(context.session.report_progress, at_least_every_s=_NO_PROGRESS_S) as progress:
             return await calls.answer(tool, given, progress, token)
 
-    server: Server[Any] = Server(NAME, title="Phalanx", version=version, on_list_tools=list_tools)
+    server: Server[Any] = Server(TEAM_SERVER, title="Phalanx", version=version, on_list_tools=list_tools)
     server.middleware.clear()  # its traces have no reader here
     server.add_request_handler("tools/call", types.CallToolRequestParams, call_tool)
     return server

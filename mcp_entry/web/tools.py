@@ -40,9 +40,8 @@ _FOR_LEADS: Mapping[str, str] = {
     "attention. Not in a loop.",
     "wait": "Wait until those below you (or instanceIds) are all idle, any_idle, or one needs_attention; at most 110 "
     "seconds at a time. Returns reached, or the reason.",
-    "respond": "Answer what an instance below you waits on. waiting_permission: decision for the one tool call that "
-    "list shows, with its permissionId; allow only what its task needs and you may do yourself, else deny and say in "
-    "message what to do instead. AskUserQuestion: option or answers. waiting_input: option of the dialog.",
+    "respond": "Answer a question of an instance below you (AskUserQuestion): option or answers. What asks for "
+    "permission, and dialogs, you answer only if your system prompt says so and how; else the user does.",
     "interrupt": "Stop the turn of an instance below you. It stays; then send what it should do instead.",
     "terminate": "Stop instances below you for good; cascade: also those below them. Merge their work first. Work is "
     "never deleted: kept and savedRef say where it is.",

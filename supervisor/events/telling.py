@@ -40,6 +40,7 @@ from pydantic import TypeAdapter
 
 from actors.concurrency import TaskSet
 from actors.errors import FencedError, StoreError
+from actors.instance.inbox import without_headers
 from actors.messages import Message, MessageStatus, Receipt
 from actors.status import IDLE, Status
 from supervisor.api.requests import BatchMessage
@@ -542,5 +543,5 @@ def _headline(event: TeamEvent, *, is_idle: bool, runs: bool) -> str:
 def _quoted(text: str, longest: int) -> Iterator[str]:
     """A mark before each line, and no header of ours in any."""
     cut = text if len(text) <= longest else f"{text[:longest].rstrip()} …"
-    for line in cut.replace("[phalanx ", "[ phalanx ").splitlines():
+    for line in without_headers(cut).splitlines():
         yield f"> {line}"

@@ -57,6 +57,7 @@ from actors.git.model import (
     WorkBranch,
 )
 from actors.host.host import Host
+from actors.instance.inbox import without_headers
 from actors.worktrees.model import Workspace
 from actors.worktrees.source import some_of
 from supervisor.api.requests import MergeRequest, Request, SendRequest, SyncRequest
@@ -424,6 +425,7 @@ class MergeService:
         told = set()
         for name, found in ways.items():
             text = _how_to_resolve(by_name[name].branch.title, [(title, each.files) for title, _, each in found])
+            text = without_headers(text)  # names of files and branches are of instances, whoever merges
             states = [report.outcomes[name].commit, *(commit for _, commit, _ in found)]
             if await self._tell(name, text, states, caller):
                 told.add(name)

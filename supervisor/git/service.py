@@ -13,14 +13,22 @@ All in the supervisor's event loop.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import chain
 from operator import itemgetter
 from pathlib import Path
 
 from actors.concurrency import TaskSet
-from actors.errors import PhalanxError, UnavailableError
-from actors.git.model import GitRequest, GitResponse, RepositoryPaths, Write
+from actors.errors import PhalanxError, RefusedError, UnavailableError
+from actors.git.model import (
+    Checkout,
+    DeleteBranch,
+    GitRequest,
+    GitResponse,
+    Operation,
+    RepositoryPaths,
+    Write,
+)
 from supervisor.api import requests, results
 from supervisor.api.requests import GitBatchRequest
 from supervisor.api.results import ErrorInfo, GitBatchResult, public_error
@@ -33,6 +41,8 @@ from supervisor.ports import GitPort
 from supervisor.rpc.idempotency import fingerprint
 from supervisor.settings.live import LiveSettings, TunableValues
 from supervisor.spawning.admission import FairSemaphore, WorkDirPolicy
+from supervisor.team.access import Access
+from supervisor.team.registry import InstanceRecord
 from supervisor.team.team import Team
 
 _LOST = (
@@ -135,11 +145,20 @@ def repository_check(work_dirs: WorkDirPolicy) -> Callable[[Path], object]:
 
 class GitService:
     def __init__(
-        self, live_settings: LiveSettings, host: GitPort, work_dirs: WorkDirPolicy, team: Team, remote: RemoteGit
+        self,
+        live_settings: LiveSettings,
+        host: GitPort,
+        work_dirs: WorkDirPolicy,
+        team: Team,
+        access: Access,
+        remote: RemoteGit,
     ) -> None:
         """``host``: this one. The caps follow what is tuned and hold on each host for itself."""
         self._live_settings = live_settings
+        self._host = host
         self._work_dirs = work_dirs
+        self._registry = team.registry
+        self._access = access
         self._recorder = team.recorder
         self._idempotency = team.idempotency
         self._remote = remote
@@ -195,6 +214,8 @@ class GitService:
 
     async def git_batch(self, request: GitBatchRequest, caller: Caller) -> GitBatchResult:
         jobs = await self._jobs(request.operations)
+        if caller.instance_id:
+            jobs = await self._within(self._registry.get(caller.instance_id).record, request.operations, jobs)
         writes = [
             number
             for number, (_, job) in enumerate(jobs)
@@ -270,6 +291,52 @@ class GitService:
             for operation in operations
         ]
 
+    async def _within(
+        self, caller: InstanceRecord, operations: Sequence[requests.GitMember], jobs: Sequence[_Placed]
+    ) -> list[_Placed]:
+        """The jobs, of which those are refused that would do more than work in the workspaces of the caller's part.
+
+        ``Access`` has compared the names of the directories. Whoever works in one may have put a link in its place.
+        """
+        owners: dict[str, list[InstanceRecord]] = {}
+        for record in self._access.workspaces_of(caller):
+            owners.setdefault(str(record.directory), []).append(record)
+        places = await self._places_now({(host, job.directory) for host, job in jobs if isinstance(job, GitRequest)})
+        branches = self._access.own_branches(caller)
+
+        def allowed(asked: requests.GitMember, host: str, job: GitRequest | PhalanxError) -> GitRequest | PhalanxError:
+            if isinstance(job, PhalanxError) or not isinstance(asked, requests.GitOperation):
+                return job
+            place = places[host, job.directory]
+            if isinstance(place, PhalanxError):
+                return place
+            if not any(_is_of(record, job.directory, place) for record in owners.get(asked.workspace_dir, ())):
+                return RefusedError(
+                    f"{asked.workspace_dir} is not any more what the team made there: it leads to another directory or "
+                    "repository. Nothing was done. Ask the user to look at it."
+                )
+            return _refused_branch(job.operation, branches) or job
+
+        return [(host, allowed(asked, host, job)) for asked, (host, job) in zip(operations, jobs, strict=True)]
+
+    async def _places_now(
+        self, directories: Collection[tuple[str, Path]]
+    ) -> Mapping[tuple[str, Path], RepositoryPaths | PhalanxError | None]:
+        """In which repository each directory of a host lies, or why that is not known."""
+        by_host: dict[str, list[Path]] = {}
+        for host, directory in directories:
+            by_host.setdefault(host, []).append(directory)
+        found: dict[tuple[str, Path], RepositoryPaths | PhalanxError | None] = {}
+        for host, wanted in by_host.items():
+            port = self._remote.port(host) if host else self._host
+            places: Sequence[RepositoryPaths | PhalanxError | None]
+            try:
+                places = await port.git_places(wanted)
+            except Exception as error:  # noqa: BLE001 - told and logged
+                places = [public_error(error, "Looking at workspaceDir")] * len(wanted)
+            found |= {(host, directory): place for directory, place in zip(wanted, places, strict=True)}
+        return found
+
     async def _place_of(self, workspace_dir: str) -> tuple[str, Path | PhalanxError]:
         """The host and the directory there."""
         if host := self._remote.host_of(workspace_dir):
@@ -288,6 +355,34 @@ def _job(asked: requests.GitOperation, host: str, directory: Path | PhalanxError
     return host, directory if isinstance(directory, PhalanxError) else GitRequest(
         directory=directory, operation=operation
     )
+
+
+def _is_of(record: InstanceRecord, directory: Path, place: RepositoryPaths | None) -> bool:
+    """Whether the real directory, and the repository that it lies in now, are those of the instance's workspace."""
+    workspace = record.workspace
+    if directory != record.directory:
+        return False
+    if workspace is None or workspace.git_directory is None:  # it began outside of git
+        return True
+    if place is None or workspace.worktree is None:
+        return place is not None and place.common_directory == workspace.git_directory
+    return (place.top, place.git_directory) == (workspace.worktree, workspace.registration)
+
+
+def _refused_branch(operation: Operation, own: Collection[str]) -> RefusedError | None:
+    """Who checks another's branch out moves it with the next commit."""
+    match operation:
+        case Checkout(branch=branch, create=False) if branch not in own:
+            return RefusedError(
+                f"{branch} is no branch of your part of the team, so you cannot check it out: what you commit would "
+                "move it. Create a branch of your own there (create true, startPoint), or merge it into yours."
+            )
+        case DeleteBranch(name=branch) if branch not in own:
+            return RefusedError(
+                f"{branch} is no branch of your part of the team, so you cannot delete it: leave that to the user."
+            )
+        case _:
+            return None
 
 
 def _type_of(asked: requests.GitMember) -> requests.GitType | None:

@@ -6,7 +6,7 @@ where the instances are, and compared in the repository on the supervisor's host
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,9 +88,11 @@ class WorkOverview:
         self._reader = reader
         self._host = host
 
-    async def added(self, listed: ListResult) -> ListResult:
-        """The answer with the work of each instance that has a branch. What cannot be read is left out."""
-        named = (self._registry.find(each.instance_id) for each in listed.instances)
+    async def added(self, listed: ListResult, *, besides: Collection[str] = ()) -> ListResult:
+        """The answer with the work of each instance that has a branch, ``besides`` these. What cannot be read is left
+        out."""
+        ids = (each.instance_id for each in listed.instances)
+        named = (self._registry.find(instance_id) for instance_id in ids if instance_id not in besides)
         members = [member for member in named if member and repository_of(member.record) is not None]
         read = [work for work in await self._reader.read(members) if isinstance(work, InstanceWork)]
         reports = [await self._compared(*group) for group in _by_repository(read)]

@@ -27,7 +27,7 @@ from dataclasses import dataclass, field
 
 from actors.concurrency import ChangeNotifier
 from actors.errors import InvalidRequestError, PhalanxError, StoreError, WrongStateError
-from actors.instance.inbox import SanitizedText, clean
+from actors.instance.inbox import SanitizedText, clean, without_headers
 from actors.messages import Message, MessageStatus, Receipt, encode
 from supervisor.api.requests import MAX_MESSAGE_BYTES, BatchMessage, Malformed
 from supervisor.api.results import TeamEvent, iso, public_error
@@ -146,7 +146,7 @@ class Outbox:
             id=f"msg_{secrets.token_hex(6)}",
             instance_id=member.instance_id,
             sender=sender,
-            text=cleaned.text,
+            text=without_headers(cleaned.text) if sender in self._registry else cleaned.text,
             immediate=member.immediate,
             accepted_at=now,
             removed_characters=cleaned.removed,

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from actors.errors import PhalanxError, to_wire
+from actors.instance.inbox import clean
 from actors.messages import Message
 from supervisor.api.requests import BatchMessage, Malformed, SendBatchRequest, SendRequest
 from supervisor.messaging.outbox import Writes
@@ -27,6 +28,8 @@ class SendOutcome:
     instance_id: str
     message_id: str = ""
     removed_characters: int = 0
+    broken_headers: bool = False
+    """The text held what looks like a header of ours, which no instance may write."""
     error: dict[str, str] | None = None
 
 
@@ -58,7 +61,7 @@ class MessageSender:
             return [SendOutcome(**outcome) for outcome in earlier]
         checked = self._outbox.check(members, sender, time.time())
         sent = [_outcome(member, message) for member, message in zip(members, checked, strict=True)]
-        outcomes: list[Any] = [asdict(one) for one in sent]
+        outcomes: list[Any] = [_stored(one) for one in sent]
         noted = self._idempotency.note(request_id, content, outcomes)
         messages = [message for message in checked if isinstance(message, Message)]
         await asyncio.shield(self._store(messages, noted))
@@ -83,8 +86,21 @@ class MessageSender:
         return task
 
 
+def _stored(sent: SendOutcome) -> dict[str, Any]:
+    """Without what is seldom so, which an earlier version does not know."""
+    stored = asdict(sent)
+    if not sent.broken_headers:
+        del stored["broken_headers"]
+    return stored
+
+
 def _outcome(member: BatchMessage | Malformed, message: Message | PhalanxError) -> SendOutcome:
     instance_id = member.named("instanceId") if isinstance(member, Malformed) else member.instance_id
     if isinstance(message, PhalanxError):
         return SendOutcome(instance_id=instance_id, error=to_wire(message))
-    return SendOutcome(instance_id=instance_id, message_id=message.id, removed_characters=message.removed_characters)
+    return SendOutcome(
+        instance_id=instance_id,
+        message_id=message.id,
+        removed_characters=message.removed_characters,
+        broken_headers=not isinstance(member, Malformed) and message.text != clean(member.message).text,
+    )

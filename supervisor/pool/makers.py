@@ -25,6 +25,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
+from actors.agents.base import mode_named
 from actors.concurrency import beside
 from actors.errors import AgentError, PhalanxError, UnavailableError
 from actors.home import Home
@@ -148,8 +149,7 @@ class AgentSpec:
     mcp_servers: McpServers = "all"
 
     def __post_init__(self) -> None:
-        if self.permission_mode in {None, "manual"}:  # an agent without a mode starts in this one
-            object.__setattr__(self, "permission_mode", "default")
+        object.__setattr__(self, "permission_mode", mode_named(self.permission_mode))
 
     @classmethod
     def of(cls, request: SpawnRequest | PrewarmRequest, work_dir: Path, default_agent: str) -> Self:

@@ -22,6 +22,7 @@ from typing import Any, Self
 
 from actors.errors import UnavailableError, from_wire
 from actors.sockets import FrameError, pack, read_frame
+from actors.versions import AS_INSTANCE
 from supervisor.api.requests import MAX_WAIT_S
 from supervisor.api.verbs import ProgressCallback, Verb
 
@@ -80,9 +81,8 @@ class GatewayConnection:
         cancels the call in the supervisor only if the verb is read-only.
         """
         call_id = next(self._ids)
-        frame = pack(
-            {"id": call_id, "verb": verb.name, "params": params, **({} if token is None else {"token": token})}
-        )
+        named = {"verb": verb.name} if token is None else {"verb": AS_INSTANCE, "as": verb.name, "token": token}
+        frame = pack({"id": call_id, **named, "params": params})
         call = _Call(answer=asyncio.get_running_loop().create_future(), on_progress=on_progress)
         self._calls[call_id] = call
         call.answer.add_done_callback(_retrieve_error)

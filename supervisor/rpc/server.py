@@ -27,7 +27,7 @@ from typing import Any
 from actors.concurrency import TaskSet
 from actors.errors import InvalidRequestError, UnavailableError, VersionError, to_wire
 from actors.sockets import FrameError, check_is_socket, is_answered, listen, pack, read_frame
-from actors.versions import PROTOCOL, RENEW, check_protocol
+from actors.versions import AS_INSTANCE, PROTOCOL, RENEW, check_protocol
 from supervisor.api.requests import Request
 from supervisor.api.results import Result, public_error
 from supervisor.api.validation import parse
@@ -183,7 +183,7 @@ class ClientConnection:
             if "cancel" in frame:
                 self._cancel(frame["cancel"])
                 continue
-            call_id, verb = frame.get("id"), frame.get("verb")
+            call_id, verb = frame.get("id"), _verb_of(frame)
             if not isinstance(call_id, int) or not isinstance(verb, str) or call_id in self._calls:
                 raise FrameError("a frame is neither a call with a new id nor a cancel")
             token = frame.get("token")
@@ -297,6 +297,14 @@ class _Hello:
     """The client's working directory; empty when it is not known."""
     expects_answer: bool
     """Clients from before protocols had numbers take an answer for an error."""
+
+
+def _verb_of(frame: Mapping[str, Any]) -> Any:
+    """The name of the verb. A token comes with ``AS_INSTANCE`` only, and that with a token only."""
+    verb, token = frame.get("verb"), frame.get("token")
+    if (verb == AS_INSTANCE) is not (token is not None):
+        return None
+    return frame.get("as") if verb == AS_INSTANCE else verb
 
 
 def _refusal(hello: _Hello) -> VersionError | None:

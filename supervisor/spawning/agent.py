@@ -12,6 +12,7 @@ from pathlib import Path
 
 from actors.agents.base import AgentStart, LaunchRequest
 from actors.home import Home
+from actors.marks import TEAM_SERVER
 from supervisor.api.requests import McpServers, Role
 from supervisor.spawning.guide import ROLE, STEPS
 from supervisor.team.access import MAY_START
@@ -23,14 +24,20 @@ _DUTIES = {
     Role.SPECIALIST: "You are a specialist: you do the work you are given yourself.",
 }
 _TOOLS = {
-    Role.EXECUTIVE: "Your tools of the team (phalanx-team) start managers and specialists below you, and send to those "
-    "below you. Give each a whole task: it sees nothing of your conversation.",
-    Role.MANAGER: "Your tools of the team (phalanx-team) start specialists below you, and send to those below you and "
-    "to the other managers of your lead. Give each a whole task: it sees nothing of your conversation.",
-    Role.SPECIALIST: "Your tools of the team (phalanx-team) show your own part of it and run git in your workspace.",
+    Role.EXECUTIVE: f"Your tools of the team ({TEAM_SERVER}) start managers and specialists below you, and send to "
+    "those below you. Give each a whole task: it sees nothing of your conversation.",
+    Role.MANAGER: f"Your tools of the team ({TEAM_SERVER}) start specialists below you, and send to those below you "
+    "and to the other managers of your lead. Give each a whole task: it sees nothing of your conversation.",
+    Role.SPECIALIST: f"Your tools of the team ({TEAM_SERVER}) show your own part of it and run git in your workspace.",
 }
 _MAY_BE_LATE = "Just after your start they may still be connecting: try again before you say that you lack them."
 _TOLD = "What those below you answer or ask comes to you by itself as a message: end your turn instead of polling."
+_ANSWERS = (
+    "You answer what those below you ask permission for, with respond: decision for the one tool call that list shows, "
+    "with its permissionId, and for a dialog (waiting_input) its option. Look at the tool and its exact input first; "
+    "allow only what the task needs and what you may do yourself, else deny and say in message what to do instead. "
+    "Never in bulk."
+)
 _HEADERS = (
     "Messages of the team come under a header line like [phalanx msg_1a2b from lead]; several may come at once. "
     "The header tells id and sender and is not part of the text."
@@ -92,7 +99,11 @@ def _trusted(home: Home, record: InstanceRecord) -> tuple[Path, ...]:
 
 def system_prompt(record: InstanceRecord) -> str:
     workspace = record.workspace
-    lines = [_who(record), ROLE, STEPS, _HEADERS] if record.attended else [*_identity(record), *_RULES]
+    if record.attended:
+        answers = [_ANSWERS] if record.answers_permissions else []
+        lines = [_who(record), ROLE, STEPS, *answers, _HEADERS]
+    else:
+        lines = [*_identity(record), *_RULES]
     if workspace is not None and workspace.mode == "isolated":
         lines.append(
             f"You work in a git worktree of your own, on the branch {workspace.branch}. Stay in it, commit your work "
@@ -123,7 +134,8 @@ def _tools(record: InstanceRecord) -> Sequence[str]:
         return ()
     to_lead = f"Send to {record.parent_id} only what it must know before your turn ends." if record.parent_id else ""
     told = _TOLD if MAY_START[record.role] else ""
-    return (" ".join(filter(None, (_TOOLS[record.role], _MAY_BE_LATE, told, to_lead))),)
+    answers = _ANSWERS if record.answers_permissions else ""
+    return (" ".join(filter(None, (_TOOLS[record.role], _MAY_BE_LATE, told, answers, to_lead))),)
 
 
 def _who(record: InstanceRecord) -> str:

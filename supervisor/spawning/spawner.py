@@ -54,7 +54,7 @@ from supervisor.spawning.admission import FairSemaphore, MemoryAdmission, WorkDi
 from supervisor.spawning.agent import agent_start, spare_identity, system_prompt
 from supervisor.spawning.rollback import SpawnRollback
 from supervisor.store import keys
-from supervisor.team.access import new_token, token_hash
+from supervisor.team.access import Access, new_token, token_hash
 from supervisor.team.accounts import account_of
 from supervisor.team.adoption import Adopter
 from supervisor.team.limits import check_start
@@ -108,6 +108,7 @@ class Spawner:
         memory: MemoryAdmission,
         scheduler: HostScheduler | None,
         work_dirs: WorkDirPolicy,
+        access: Access,
         tokens: TokenLimits,
         rate_limits: RateLimits,
         *,
@@ -125,6 +126,7 @@ class Spawner:
         self._memory = memory
         self._scheduler = scheduler
         self._work_dirs = work_dirs
+        self._access = access
         self._tokens = tokens
         self._rate_limits = rate_limits
         self._default_agent = default_agent
@@ -148,11 +150,12 @@ class Spawner:
         if dismissed is not None:
             return dismissed
         work_dir = await self._work_dirs.checked(request.work_dir)
+        self._access.check_work_dir(caller.instance_id, work_dir, request.workspace_mode)
         if not request.attended:
             check_text(request.context)
         check_mode(request.permission_mode, allow_bypass=self._allow_bypass)
         self._check_limits(request, caller)
-        self._team.registry.check_name(request)
+        self._team.registry.check_name(request.name, request.request_id)
         account = account_of(request.env)
         await self._rate_limits.until_free(account, lambda what: caller.progress(0, 1, what), self._timeout_s)
         asked = time.perf_counter()
@@ -171,7 +174,7 @@ class Spawner:
     def _check_limits(self, request: SpawnRequest, caller: Caller) -> None:
         self._tokens.check_start(request.parent_id)
         if caller.instance_id:
-            check_start(request, self._team.registry)
+            check_start(request.parent_id, request.model, request.permission_mode, self._team.registry)
 
     async def _finished(self, member: Member) -> InstanceRecord | None:
         """The instance that an earlier call with this request id made, once it has its first message or has ended.

@@ -18,12 +18,15 @@ import os
 import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
+from actors.agents.base import mode_named
 from actors.errors import InvalidRequestError, RefusedError
+from actors.worktrees.model import WorkspaceMode
 from supervisor.api import requests
-from supervisor.api.requests import Malformed, McpServers, Request, Role
+from supervisor.api.requests import Malformed, McpServers, PermissionMode, Request, Role
 from supervisor.team.limits import check_given
 from supervisor.team.registry import InstanceRecord, InstanceStage, Member, Registry
 
@@ -113,7 +116,7 @@ MAY_CALL: Mapping[Role, frozenset[str]] = {
     Role.SPECIALIST: frozenset({"send", "read", "list", "git_batch"}),
 }
 """The verbs that an instance may call. Each role is shown only the tools of these."""
-_LOOSENESS = {"plan": 0, "default": 1, "manual": 1, "dontAsk": 1, "acceptEdits": 2, "auto": 3, "bypassPermissions": 4}
+_LOOSENESS = {"plan": 0, "default": 1, "dontAsk": 1, "acceptEdits": 2, "auto": 3, "bypassPermissions": 4}
 """How much an instance may do without asking, by its permission mode."""
 _REFUSES = frozenset({"plan", "dontAsk"})
 """Permission modes in which what would have to be asked for is not done at all."""
@@ -173,15 +176,52 @@ class Access:
         return found in MAY[caller.role][act]
 
     def seen_by(self, caller: InstanceRecord) -> Sequence[Member]:
-        """Whom the caller may list."""
-        return [member for member in self._registry if self.may_see(caller, member.record)]
+        """Whom the caller may list, oldest first."""
+        return [member for member in self._around(caller) if self.may_see(caller, member.record)]
+
+    def status_only(self, caller: InstanceRecord) -> frozenset[str]:
+        """The ids of those of whom the caller sees who they are and how they are, and nothing else."""
+        if caller.role is not Role.SPECIALIST:
+            return frozenset()
+        beside = (member.record for member in self._beside(caller))
+        return frozenset(
+            other.instance_id for other in beside if relation(caller, other, self._registry) is Relation.SIBLING
+        )
 
     def may_see(self, caller: InstanceRecord, other: InstanceRecord) -> bool:
         return self.may(caller, Act.SEE, other)
 
     def workspaces_of(self, caller: InstanceRecord) -> Sequence[InstanceRecord]:
         """In whose workspaces the caller may use git: only what these have checked out may it merge into."""
-        return [one.record for one in self._registry if self.may(caller, Act.GIT, one.record)]
+        return [one.record for one in self._around(caller) if self.may(caller, Act.GIT, one.record)]
+
+    def own_branches(self, caller: InstanceRecord) -> frozenset[str]:
+        """Those that were made for instances in whose workspaces the caller may use git. Another branch that one of
+        them has checked out is somebody else's."""
+        workspaces = (record.workspace for record in self.workspaces_of(caller) if record.is_isolated)
+        return frozenset(workspace.branch for workspace in workspaces if workspace is not None and workspace.branch)
+
+    def check_work_dir(self, caller_id: str, directory: Path, mode: WorkspaceMode) -> None:
+        """Whether the caller, unless it is the user, may have an instance work there. The directory is the real one:
+        by its name alone a link within the caller's workspace could lead anywhere."""
+        if not caller_id:
+            return
+        caller = self._registry.get(caller_id).record
+        if not any(directory.is_relative_to(root) for root in _roots(caller, mode)):
+            raise _elsewhere(caller, str(directory), mode)
+
+    def _around(self, caller: InstanceRecord) -> list[Member]:
+        """Everybody who is not a stranger to the caller, and some who are, oldest first. It costs as much as there are
+        of these, whatever the size of the team."""
+        found = {member.record.instance_id: member for member in self._registry.below(caller.instance_id)}
+        for instance_id in (caller.instance_id, caller.parent_id):
+            if instance_id is not None and (member := self._registry.find(instance_id)) is not None:
+                found[instance_id] = member
+        found |= {member.record.instance_id: member for member in self._beside(caller)}
+        return sorted(found.values(), key=lambda member: member.record.number)
+
+    def _beside(self, caller: InstanceRecord) -> list[Member]:
+        return self._registry.children(caller.parent_id) if caller.parent_id is not None else []
 
     def checked(self, verb: str, request: Request, caller: InstanceRecord) -> Request:
         """The request as the caller may make it.
@@ -205,7 +245,8 @@ class Access:
             case requests.SendBatchRequest(messages=members):
                 return request.model_copy(update={"messages": _each(members, caller, self._send)})
             case requests.GitBatchRequest(operations=members):
-                return request.model_copy(update={"operations": _each(members, caller, self._git)})
+                owned = frozenset(str(record.directory) for record in self.workspaces_of(caller))
+                return request.model_copy(update={"operations": _each(members, caller, partial(self._git, owned))})
             case requests.MergeRequest():
                 self._check(caller, Act.GIT, request.instance_ids)
             case requests.SyncRequest():
@@ -246,7 +287,8 @@ class Access:
         if not caller.answers_permissions:
             raise RefusedError(
                 f"{_subject(caller)} may answer questions, but neither allow nor deny what {request.instance_id} asks "
-                "for: you were not started with answers: permissions. The user sees the request and answers it."
+                "for, nor choose in a dialog of its program: you were not started with answers: permissions. The user "
+                "sees the request or dialog and answers it."
             )
         if request.permission_id is None and (asked is not None or request.decision == "allow"):
             raise RefusedError(
@@ -263,23 +305,28 @@ class Access:
     def _wait(self, request: requests.WaitRequest, caller: InstanceRecord) -> requests.WaitRequest:
         """Without ids it means those below: who waits for itself waits for ever."""
         if request.instance_ids is None:
-            below = [one for one in self._registry if relation(caller, one.record, self._registry) is Relation.BELOW]
+            below = self._registry.below(caller.instance_id)
             return request.model_copy(
                 update={"instance_ids": [one.record.instance_id for one in below if not one.terminated]}
             )
         self._check(caller, Act.SEE, request.instance_ids)
         return request
 
-    def _git(self, operation: requests.GitOperation, caller: InstanceRecord) -> requests.GitOperation:
-        """The directory must be the workspace itself: below it, a link could lead out of it."""
+    def _git(
+        self, owned: frozenset[str], operation: requests.GitOperation, caller: InstanceRecord
+    ) -> requests.GitOperation:
+        """The directory must be a workspace itself: below it, a link could lead out of it.
+
+        It goes on as it was compared, because ``link/..`` is another directory to the system than to us. Whether the
+        workspace is still what the team made there, ``GitService`` sees.
+        """
         directory = os.path.normpath(operation.workspace_dir)
-        owners = (one.record for one in self._registry if str(one.record.directory) == directory)
-        if not any(self.may(caller, Act.GIT, owner) for owner in owners):
+        if directory not in owned:
             raise RefusedError(
                 f"{_subject(caller)} may {Act.GIT} {_whom(MAY[caller.role][Act.GIT])}: give the workingDirectory of "
                 f"one of these as list tells it. {operation.workspace_dir} is none of them."
             )
-        return operation
+        return operation.model_copy(update={"workspace_dir": directory})
 
     def _spawn(self, request: requests.SpawnRequest, caller: InstanceRecord) -> requests.SpawnRequest:
         startable = MAY_START[caller.role]
@@ -290,29 +337,37 @@ class Access:
         if relation(caller, parent, self._registry) not in _OWN_PART:
             raise RefusedError(f"{request.parent_id} is not below you: leave parentId out, or name one that is.")
         directory = os.path.normpath(request.work_dir)
-        if not any(_is_within(directory, own) for own in (caller.work_dir, caller.directory)):
-            raise RefusedError(
-                f"You work on {caller.work_dir}, and so do those below you: {request.work_dir} is not within it. "
-                f"{_instead(caller)}"
-            )
+        if not any(_is_within(directory, root) for root in _roots(caller, request.workspace_mode)):
+            raise _elsewhere(caller, request.work_dir, request.workspace_mode)
         if request.env:
             raise RefusedError("Only the user gives an instance environment variables: leave env out.")
         if request.prepare is not None:
             raise RefusedError("Only the user has a worktree prepared: leave prepare out.")
-        mode = request.permission_mode or "default"
-        if _LOOSENESS[mode] > _LOOSENESS[caller.permission_mode]:
-            raise RefusedError(
-                f"You work in the permission mode {caller.permission_mode}, and nobody below you may ask less: not "
-                f"{mode}. Leave permissionMode out, or choose one that asks as much."
-            )
+        line = self._up_to(caller, parent)
+        mode = _mode_within(request.permission_mode, line, caller)
         if request.answers is not None and not caller.answers_permissions:
             raise RefusedError(
                 "You were not started with answers: permissions, so nobody below you may be: leave answers out. "
                 "The user answers permission requests."
             )
         check_given(request.limits, parent.instance_id, self._registry)
-        servers = _servers_within(request.mcp_servers, caller.mcp_servers)
-        return request.model_copy(update={"parent_id": parent.instance_id, "mcp_servers": servers})
+        servers = _servers_within(request.mcp_servers, line, caller)
+        return request.model_copy(
+            update={
+                "parent_id": parent.instance_id,
+                "mcp_servers": servers,
+                "permission_mode": mode,
+            }
+        )
+
+    def _up_to(self, caller: InstanceRecord, parent: InstanceRecord) -> Sequence[InstanceRecord]:
+        """The parent of a start, those above it, and the caller: nobody below any of them may do more than it may."""
+        line: list[InstanceRecord] = []
+        for member in self._registry.line(parent.instance_id):
+            line.append(member.record)
+            if member.record.instance_id == caller.instance_id:
+                break
+        return line
 
 
 def _each(
@@ -329,17 +384,39 @@ def _each(
     return checked
 
 
-def _servers_within(asked: McpServers, own: McpServers) -> McpServers:
-    """``all`` means all that the caller has itself."""
-    if asked == "all" or own == "all" or asked == "none":
-        return own if asked == "all" else asked
-    others = sorted(set(asked) - set(() if own == "none" else own))
-    if others:
+def _mode_within(
+    asked: PermissionMode | None, line: Sequence[InstanceRecord], caller: InstanceRecord
+) -> PermissionMode | None:
+    """The mode of a start. Left out, it is that of the strictest above, if that one asks more than usual."""
+    for lead in line:
+        own = mode_named(lead.permission_mode)
+        if _LOOSENESS[mode_named(asked)] <= _LOOSENESS[own]:
+            continue
+        if asked is None:
+            asked = cast("PermissionMode", own)
+            continue
+        you = lead.instance_id == caller.instance_id
         raise RefusedError(
-            f"You have no MCP server {' or '.join(others)}, so those below you get none: leave mcpServers out, or name "
-            "servers of your own."
+            f"{'You work' if you else f'{lead.instance_id} works'} in the permission mode {own}, and nobody below "
+            f"{'you' if you else 'it'} may ask less: not {asked}. Leave permissionMode out, or give {own}."
         )
     return asked
+
+
+def _servers_within(asked: McpServers, line: Sequence[InstanceRecord], caller: InstanceRecord) -> McpServers:
+    """``all`` means all that each above has itself."""
+    common: McpServers = "all"
+    for lead in line:
+        own = () if lead.mcp_servers == "none" else lead.mcp_servers
+        if asked not in {"all", "none"} and own != "all" and (others := sorted(set(asked) - set(own))):
+            you = lead.instance_id == caller.instance_id
+            raise RefusedError(
+                f"{'You have' if you else f'{lead.instance_id} has'} no MCP server {' or '.join(others)}, so those "
+                f"below {'you' if you else 'it'} get none: leave mcpServers out, or name servers of "
+                f"{'your' if you else 'its'} own."
+            )
+        common = own if common == "all" else common if own == "all" else tuple(name for name in common if name in own)
+    return (common or "none") if asked == "all" else asked
 
 
 def _with_own_id(request: Request, caller: InstanceRecord) -> Request:
@@ -349,6 +426,23 @@ def _with_own_id(request: Request, caller: InstanceRecord) -> Request:
 
 def _is_within(directory: str, root: Path) -> bool:
     return directory == str(root) or directory.startswith(f"{root}{os.sep}")
+
+
+def _roots(caller: InstanceRecord, mode: WorkspaceMode) -> tuple[Path, ...]:
+    """In which directories those may work whom the caller starts. The project that its own worktree was made from is
+    the user's: others get worktrees of it, and share only the caller's own."""
+    return (caller.directory,) if mode == "shared" else (caller.work_dir, caller.directory)
+
+
+def _elsewhere(caller: InstanceRecord, directory: str, mode: WorkspaceMode) -> RefusedError:
+    if mode == "shared":
+        return RefusedError(
+            f"Those below you share your own directory, {caller.directory}, or have a worktree of their own: "
+            f"{directory} is not within it. Give that one, or leave workspaceMode out."
+        )
+    return RefusedError(
+        f"You work on {caller.work_dir}, and so do those below you: {directory} is not within it. {_instead(caller)}"
+    )
 
 
 def _whom(relations: Sequence[Relation]) -> str:

@@ -37,8 +37,10 @@ from supervisor.ports import InstanceFactory
 from supervisor.spawning.admission import FairSemaphore, MemoryAdmission, Tell, check_mode, say_nothing
 from supervisor.spawning.agent import system_prompt
 from supervisor.team.adoption import Adopter
+from supervisor.team.limits import check_start
 from supervisor.team.registry import InstanceRecord, InstanceStage, Member
 from supervisor.team.team import Team
+from supervisor.team.tokens import TokenLimits
 
 logger = logging.getLogger(__name__)
 
@@ -73,6 +75,7 @@ class Lifecycle:
         adopter: Adopter,
         memory: MemoryAdmission,
         scheduler: HostScheduler | None,
+        tokens: TokenLimits,
         start_timeout_s: float,
         *,
         allow_bypass: bool = False,
@@ -85,6 +88,7 @@ class Lifecycle:
         self._adopter = adopter
         self._memory = memory
         self._scheduler = scheduler
+        self._tokens = tokens
         self._start_timeout_s = start_timeout_s
         self._allow_bypass = allow_bypass
         self._turns = asyncio.Semaphore(_AT_ONCE)
@@ -256,11 +260,15 @@ class Lifecycle:
         if self._team.links.has(record.instance_id):
             await self._team.changes.until(lambda: member.snapshot.status not in ALIVE, _NOTICE_S)
 
-    async def restart(self, member: Member, asked_of: InstanceRecord, tell: Tell = say_nothing) -> RestartResult:
+    async def restart(
+        self, member: Member, asked_of: InstanceRecord, tell: Tell = say_nothing, *, by_instance: bool = False
+    ) -> RestartResult:
         """Starts the agent again with the same conversation in the same workspace; returns when it is ready.
 
-        ``asked_of``: its record when the caller asked, before any wait. ``tell``: why it waits, if it does.
-        Raises ``WrongStateError`` when it was restarted or terminated meanwhile.
+        One that was terminated has given its place away: what holds for a new start holds for it. ``by_instance``: it
+        is no user who asks, so the limits of those above it hold too. ``asked_of``: its record when the caller asked,
+        before any wait. ``tell``: why it waits, if it does. Raises ``WrongStateError`` when it was restarted or
+        terminated meanwhile.
         """
         async with self._slot(member), self._place(member, tell, replaces=member.alive), member.turn:
             now = member.record
@@ -270,8 +278,32 @@ class Lifecycle:
                 raise WrongStateError(
                     f"{now.instance_id} was restarted meanwhile by another call; it is {member.status}."
                 )
+            if not now.wanted:
+                await self._check_can_start(now)
+                await self._take_back(member, by_instance=by_instance)
             await self._team.save(now.instance_id, resumes=0)
             return await self._restart(member)
+
+    async def _take_back(self, member: Member, *, by_instance: bool) -> None:
+        """Lets one that was terminated belong to the team again, with its name and a place among those below its lead.
+
+        Raises as a start does that may not be. When it does not start, it stays as one that has failed.
+        """
+        record, registry = member.record, self._team.registry
+        # No await from here until it counts: two do not take one last place.
+        registry.checked_parent(record.role, record.parent_id)
+        registry.check_name(record.name)
+        self._tokens.check_start(record.parent_id)
+        if by_instance:
+            check_start(record.parent_id, record.asked.get("model"), record.permission_mode, registry)
+        registry.change_in_memory(record.instance_id, wanted=True)
+        member.ending = False
+        try:
+            await self._team.save(record.instance_id, wanted=True)
+        except BaseException:
+            registry.change_in_memory(record.instance_id, wanted=False)
+            member.ending = True
+            raise
 
     async def resume(self, member: Member) -> RestartResult | None:
         """As ``restart``; None when it runs again, or was terminated, by the time that it is its turn."""
@@ -308,7 +340,16 @@ class Lifecycle:
             return (await self._restart(member, summary)).status
 
     async def _restart(self, member: Member, summary: str = "") -> RestartResult:
-        record = member.record
+        await self._check_can_start(member.record)
+        member.coming_back = True
+        try:
+            return await self._end_and_start(member, summary)
+        finally:
+            member.coming_back = False
+            self._team.changed(member)
+
+    async def _check_can_start(self, record: InstanceRecord) -> None:
+        """Raises ``PhalanxError`` where that is certain to fail, before anything is touched."""
         if self._ending:
             raise WrongStateError(self._ending)
         check_mode(record.permission_mode, allow_bypass=self._allow_bypass)
@@ -318,12 +359,6 @@ class Lifecycle:
             raise WorkspaceError(
                 f"The workspace of {record.instance_id} is gone ({record.directory}): spawn a new instance."
             )
-        member.coming_back = True
-        try:
-            return await self._end_and_start(member, summary)
-        finally:
-            member.coming_back = False
-            self._team.changed(member)
 
     async def _end_and_start(self, member: Member, summary: str) -> RestartResult:
         record = member.record

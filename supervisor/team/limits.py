@@ -1,33 +1,34 @@
 """Whether a start, or limits that are given, are within the limits of all above; pure.
 
 ``Spawner`` asks before each start that an instance wants, and again when it takes the new instance in, with no await in
-between: so two starts at once never take one last place. ``Access`` asks when an instance gives limits. The user may
-start anything; only a limit of tokens (``supervisor.team.tokens``) holds for everyone. What is refused says which
-limit of whom, and what to do.
+between: so two starts at once never take one last place. ``Lifecycle`` asks likewise before it starts one again that
+was terminated. ``Access`` asks when an instance gives limits. The user may start anything; only a limit of tokens
+(``supervisor.team.tokens``) holds for everyone. What is refused says which limit of whom, and what to do.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from actors.agents.base import mode_named
 from actors.errors import RefusedError
 from supervisor.api import requests
 from supervisor.team.registry import InstanceRecord, Limits, Registry
 
 
-def check_start(request: requests.SpawnRequest, registry: Registry) -> None:
+def check_start(parent_id: str | None, model: str | None, permission_mode: str | None, registry: Registry) -> None:
     """Raises ``RefusedError`` for a start that goes beyond a limit of one of those above it."""
-    for levels, lead in enumerate(registry.line(request.parent_id), 1):
+    mode = mode_named(permission_mode)
+    for levels, lead in enumerate(registry.line(parent_id), 1):
         limits, who = lead.record.limits, lead.record.instance_id
         if limits.depth is not None and levels > limits.depth:
             raise _refused(who, f"have {_number(limits.depth, 'level')} below it", "start none so deep")
         if limits.instances is not None and (there := _living_below(who, registry)) >= limits.instances:
             most = _number(limits.instances, "instance")
             raise _refused(who, f"have {most} below it at once, and has {there}", "terminate one whose work is done")
-        if limits.models is not None and request.model not in limits.models:
+        if limits.models is not None and model not in limits.models:
             raise _refused(who, f"have {' or '.join(limits.models)} below it", "name one of these as model")
-        mode = _mode(request.permission_mode)
-        if limits.permission_modes is not None and mode not in map(_mode, limits.permission_modes):
+        if limits.permission_modes is not None and mode not in map(mode_named, limits.permission_modes):
             modes = " or ".join(limits.permission_modes)
             raise _refused(who, f"have {modes} below it, not {mode}", "name one of these as permissionMode")
 
@@ -59,14 +60,9 @@ def _wider(wanted: Limits, above: Limits, levels: int) -> str:
         ("permissionModes", wanted.permission_modes, above.permission_modes),
     )
     for name, each, allowed in lists:
-        if each is not None and allowed is not None and not set(map(_mode, each)) <= set(map(_mode, allowed)):
+        if each is not None and allowed is not None and not set(map(mode_named, each)) <= set(map(mode_named, allowed)):
             return f"{name} may only be {', '.join(allowed)}"
     return ""
-
-
-def _mode(word: str | None) -> str:
-    """``manual`` is another name of ``default``, which is also that of none."""
-    return "default" if word in {None, "manual"} else str(word)
 
 
 def _living_below(instance_id: str, registry: Registry) -> int:

@@ -16,7 +16,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
-from actors.agents.base import TokenUse
+from actors.agents.base import TokenUse, mode_named
 from actors.errors import InvalidRequestError, UnknownInstanceError
 from actors.instance.reports import InstanceSnapshot
 from actors.status import ALIVE, Status
@@ -318,19 +318,19 @@ class Registry:
             raise InvalidRequestError(f"Several instances have the name {given}: say which one, {', '.join(living)}.")
         return living[0] if living else holders[-1].instance_id if holders else given
 
-    def check_name(self, request: SpawnRequest) -> None:
+    def check_name(self, name: str | None, request_id: str | None = None) -> None:
         """Raises ``InvalidRequestError`` for a name that an instance has which was not terminated.
 
         A start of the same call that is still being undone does not count.
         """
         taken = (
-            record.wanted and (request.request_id is None or record.request_id != request.request_id)
-            for record in (self._holders(request.name) if request.name is not None else ())
+            record.wanted and (request_id is None or record.request_id != request_id)
+            for record in (self._holders(name) if name is not None else ())
         )
         if any(taken):
             # Not whose it is: the caller may be an instance that does not see that one.
             raise InvalidRequestError(
-                f"The name {request.name} is taken by an instance of this team that was not terminated: choose another "
+                f"The name {name} is taken by an instance of this team that was not terminated: choose another "
                 "one, or leave name out."
             )
 
@@ -342,8 +342,8 @@ class Registry:
 
         Raises ``InvalidRequestError`` for an impossible parent, and for a name that a living instance has.
         """
-        parent = self._parent(request)
-        self.check_name(request)
+        parent = self.checked_parent(request.role, request.parent_id)
+        self.check_name(request.name, request.request_id)
         self.last_number += 1
         number = self.last_number
         executive = 0 if parent is None else parent.executive or parent.number
@@ -362,7 +362,7 @@ class Registry:
             work_dir=Path(request.work_dir),
             request_id=request.request_id,
             fingerprint=fingerprint,
-            permission_mode=request.permission_mode or "default",
+            permission_mode=mode_named(request.permission_mode),
             answers_permissions=request.answers == "permissions",
             mcp_servers=request.mcp_servers,
             account=account_of(request.env),
@@ -456,23 +456,25 @@ class Registry:
         """Those whose token has this hash, who had it first before the others."""
         return [*self._by_token.get(token_hash, {}).values()]
 
-    def _parent(self, request: SpawnRequest) -> InstanceRecord | None:
-        if request.parent_id is None:
+    def checked_parent(self, role: Role, parent_id: str | None) -> InstanceRecord | None:
+        """The parent of an instance that is to be started. Raises ``InvalidRequestError`` for an impossible one, and
+        ``UnknownInstanceError``."""
+        if parent_id is None:
             return None
-        parent = self.get(request.parent_id)
-        allowed = PARENT_ROLES[request.role]
+        parent = self.get(parent_id)
+        allowed = PARENT_ROLES[role]
         if parent.record.role not in allowed:
             leaders = " or ".join(sorted(allowed)) or "nobody"
             raise InvalidRequestError(
-                f"{request.parent_id} is a {parent.record.role}; a {request.role} is led by {leaders}. "
+                f"{parent_id} is a {parent.record.role}; a {role} is led by {leaders}. "
                 "Choose another parentId or leave it out."
             )
         if parent.terminated:
-            raise InvalidRequestError(f"The parent {request.parent_id} was terminated: choose another one or none.")
+            raise InvalidRequestError(f"The parent {parent_id} was terminated: choose another one or none.")
         if parent.ending:
-            raise InvalidRequestError(f"The parent {request.parent_id} is being terminated: choose another one.")
+            raise InvalidRequestError(f"The parent {parent_id} is being terminated: choose another one.")
         if not parent.alive:
-            raise InvalidRequestError(f"The parent {request.parent_id} is {parent.status}: restart it first.")
+            raise InvalidRequestError(f"The parent {parent_id} is {parent.status}: restart it first.")
         return parent.record
 
     def change_in_memory(self, instance_id: str, **changes: Unpack[RecordChanges]) -> InstanceRecord:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import asdict
 
 from actors.agents.base import Dialog
@@ -19,6 +19,7 @@ from supervisor.api.results import (
     InstanceDescription,
     InstanceInfo,
     LimitsInfo,
+    ListResult,
     Permission,
     ReadResult,
     SendResult,
@@ -59,6 +60,26 @@ def instance_info(
         branch=workspace.branch if workspace else None,
         host=record.host,
         tokens=tokens(member),
+    )
+
+
+def with_status_only(listed: ListResult, ids: Collection[str]) -> ListResult:
+    """The answer with no more of these than who they are and their status."""
+
+    def shown(info: InstanceInfo) -> InstanceInfo:
+        if info.instance_id not in ids:
+            return info
+        return InstanceInfo(instance_id=info.instance_id, name=info.name, role=info.role, status=info.status)
+
+    return (
+        listed.model_copy(
+            update={
+                "needs_attention": [each for each in listed.needs_attention if each not in ids],
+                "instances": [shown(info) for info in listed.instances],
+            }
+        )
+        if ids
+        else listed
     )
 
 
@@ -125,6 +146,9 @@ def spawn_result(record: InstanceRecord, snapshot: InstanceSnapshot) -> SpawnRes
     )
 
 
+_BROKEN_HEADERS = "what looked like a header line of the team got a space after its bracket"
+
+
 def send_result(sent: SendOutcome, receipt: Receipt | None) -> SendResult:
     """``receipt`` is None for a message of long ago."""
     if sent.error is not None:
@@ -136,8 +160,10 @@ def send_result(sent: SendOutcome, receipt: Receipt | None) -> SendResult:
         status=receipt.status if receipt else None,
         reason=(receipt.reason or None) if receipt else "accepted long ago: its receipt is not kept any more",
         removed_characters=sent.removed_characters,
-        exact=receipt.exact and not sent.removed_characters if receipt and receipt.exact is not None else None,
-        changes=list(receipt.changes) if receipt else [],
+        exact=receipt.exact and not (sent.removed_characters or sent.broken_headers)
+        if receipt and receipt.exact is not None
+        else None,
+        changes=[*(receipt.changes if receipt else ()), *([_BROKEN_HEADERS] if sent.broken_headers else ())],
     )
 
 

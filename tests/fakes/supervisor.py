@@ -38,6 +38,7 @@ from supervisor.spawning.admission import FairSemaphore, MemoryAdmission, WorkDi
 from supervisor.spawning.rollback import SpawnRollback
 from supervisor.spawning.spawner import AgentStarter, Spawner
 from supervisor.store.guards import FencedStore
+from supervisor.team.access import Access
 from supervisor.team.adoption import Adopter, Batching
 from supervisor.team.lifecycle import Lifecycle
 from supervisor.team.rate_limits import RateLimits
@@ -328,7 +329,8 @@ class SupervisorRun:
         batching = Batching(live_settings, team)
         adopter = Adopter(_HOME, batching, factory, team, auto_restart=False)
         rollback = SpawnRollback(team, host, factory)
-        self.lifecycle = Lifecycle(team, host, factory, adopter, memory, None, 20.0)
+        tokens = TokenLimits(team, batching, store)
+        self.lifecycle = Lifecycle(team, host, factory, adopter, memory, None, tokens, 20.0)
         policy = WorkDirPolicy(_HOME, Path("/root"), ())
         placement = SparePlacement(host, memory, None)
         pools = Pools(
@@ -356,7 +358,8 @@ class SupervisorRun:
             memory,
             None,
             policy,
-            TokenLimits(team, batching, store),
+            Access(team.registry, siblings_may_send=False),
+            tokens,
             RateLimits(team, continues=True),
             default_agent="demo",
             timeout_s=20.0,

@@ -27,9 +27,8 @@ from actors.agents.demo.display import TOOL_LOG, Display, OpenDialog
 from actors.agents.demo.loop import ChildProcess
 from actors.agents.demo.records import INPUT_TOKENS, decision_in
 from actors.agents.demo.terminal import DialogView
+from actors.marks import TEAM_SERVER
 
-_TEAM_SERVER = "phalanx-team"
-"""As Claude Code is told to call it; see ``claude``."""
 _TEAM_CALL = str(Path(__file__).with_name("team_call.py"))
 _LINE = re.compile(r"^@@demo ([a-z-]+)(?: (.*))?$", re.MULTILINE)
 _HEADER = re.compile(r"^\[phalanx msg_\S+ from [^\]\n]+\]$", re.MULTILINE)
@@ -213,7 +212,7 @@ class TurnRunner:
         if config is None:
             raise ValueError("this agent has no tools of the team")
         self._has_output = True
-        name = f"mcp__{_TEAM_SERVER}__{tool}"
+        name = f"mcp__{TEAM_SERVER}__{tool}"
         call_id = display.transcript.tool_call(name, arguments)
         display.say("agent", f"{name}({json.dumps(arguments, ensure_ascii=False)})")
         given = json.dumps({"tool": tool, "arguments": arguments, "toolUseId": call_id})

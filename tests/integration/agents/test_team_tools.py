@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -15,6 +16,7 @@ import pytest
 from actors.agents.base import EntryKind, EventKind
 from actors.agents.claude_servers import server_names
 from actors.agents.permissions import answer
+from actors.marks import TEAM_SERVER
 from supervisor.team.access import new_token
 from tests.integration.agents.rig import PATIENCE_S, ClaudeRig, DemoRig, until
 from tests.projects import git, make_repository
@@ -154,6 +156,17 @@ class UserServers:
         command = {"command": sys.executable, "args": [noting_server.__file__, str(self._notes / name)]}
         return {name: {"type": "stdio", **command, "env": {}}}
 
+    def take_the_name_of_the_teams(self) -> None:
+        """In every scope, and each is approved."""
+        directory = self._claude.cwd
+        for path in (
+            directory.parents[1] / "user" / ".claude.json",
+            directory / ".mcp.json",
+            directory.parent / ".mcp.json",
+        ):
+            path.write_text(re.sub(r'"of-[a-z]+": ', f'"{TEAM_SERVER}": ', path.read_text()))
+        self._claude.asked["approvals"] = {"enabledMcpjsonServers": [TEAM_SERVER]}
+
     @property
     def started(self) -> set[str]:
         return {note.name for note in self._notes.iterdir()}
@@ -175,3 +188,16 @@ async def test_an_agent_gets_the_servers_of_the_user_that_were_asked_for_and_its
         assert "done: " in await called(claude, message="hi")
         await until(lambda: servers.started >= expected)
     assert servers.started == expected
+
+
+@pytest.mark.real_claude
+async def test_no_server_of_a_project_or_of_the_user_takes_the_place_of_the_teams(claude: ClaudeRig) -> None:
+    """Tools of that name pass without a question."""
+    servers = UserServers(claude)
+    servers.take_the_name_of_the_teams()
+    with TeamToolsStandIn(new_token()) as tools:
+        claude.asked.update(token=tools.token, team_url=tools.url)
+        await claude.ready()
+        assert "done: " in await called(claude, message="hi")
+        assert [call["name"] for call in tools.calls] == ["send"]
+    assert servers.started == set()

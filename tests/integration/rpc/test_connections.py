@@ -17,9 +17,10 @@ from actors.home import Home
 from actors.sockets import FrameError, pack, read_frame
 from supervisor.api.requests import Request
 from supervisor.api.results import Result, SendResult
-from supervisor.api.verbs import Caller
+from supervisor.api.verbs import VERBS, Caller, ignore_progress
 from supervisor.rpc import server
 from supervisor.rpc.client import SupervisorClient
+from supervisor.rpc.connection import GatewayConnection
 from supervisor.rpc.server import Gateway
 from tests.integration.rpc.conftest import SEND, SENT, STATUS, WAIT, WAITED, Held, ScriptedVerbs, soon
 
@@ -113,8 +114,10 @@ async def test_a_sender_that_could_forge_a_header_line_is_refused(home: Home, ga
         pack({"id": "one", "verb": "status", "params": {}}),
         pack({"id": 1, "verb": 7, "params": {}}),
         pack({"id": 5, "verb": "wait", "params": {"instanceIds": ["spec_1"]}}) * 2,
+        pack({"id": 6, "verb": "status", "params": {}, "token": "t"}),
+        pack({"id": 7, "verb": "as_instance", "as": "status", "params": {}}),
     ],
-    ids=["length", "no msgpack", "no map", "no call", "id", "verb", "id twice"],
+    ids=["length", "no msgpack", "no map", "no call", "id", "verb", "id twice", "token of a user", "no token"],
 )
 async def test_a_bad_frame_ends_its_own_connection_only(
     home: Home, client: SupervisorClient, verbs: ScriptedVerbs, bad: bytes
@@ -127,6 +130,43 @@ async def test_a_bad_frame_ends_its_own_connection_only(
     assert told["error"]["code"] == "frame"
     writer.close()
     assert await client.status() == STATUS
+
+
+async def test_a_version_that_knows_no_tokens_finds_no_verb_in_a_call_that_has_one(home: Home) -> None:
+    """It would do the call as the user's."""
+    called: asyncio.Future[Mapping[str, Any]] = asyncio.get_running_loop().create_future()
+
+    async def older(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_frame(reader)
+        called.set_result(await read_frame(reader) or {})
+        writer.close()
+
+    async with await asyncio.start_unix_server(older, home.gateway_socket):
+        connection = await GatewayConnection.open(home.gateway_socket, {"sender": "endpoint"})
+        with pytest.raises(ConnectionError):
+            await connection.call(VERBS["status"], {}, ignore_progress, 5.0, "t0ken")
+        await connection.close()
+
+    frame = await called
+    assert frame["token"] == "t0ken"
+    assert frame["verb"] not in VERBS
+
+
+async def test_a_call_in_the_name_of_an_instance_brings_its_token(
+    home: Home, gateway: Gateway, verbs: ScriptedVerbs
+) -> None:
+    tokens: list[str | None] = []
+
+    async def status(_request: Request, caller: Caller) -> Result:
+        tokens.append(caller.token)
+        return STATUS
+
+    verbs.answers["status"] = status
+    connection = await GatewayConnection.open(home.gateway_socket, {"sender": "endpoint"})
+    for token in ("t0ken", None):
+        await connection.call(VERBS["status"], {}, ignore_progress, 5.0, token)
+    await connection.close()
+    assert tokens == ["t0ken", None]
 
 
 @pytest.mark.parametrize("first", [pack({"id": 1, "verb": "status"}), pack({"hello": 1}), pack({"hello": {}})])

@@ -14,7 +14,6 @@ from typing import cast
 import pytest
 
 from actors.errors import PhalanxError, UnavailableError
-from actors.host.host import WEB_NAME
 from supervisor.api import requests, results
 from supervisor.api.validation import parse
 from supervisor.api.verbs import VERBS, Caller
@@ -170,7 +169,7 @@ async def test_an_endpoint_that_cannot_be_brought_up_keeps_no_instance_from_its_
     team: RestartableTeam, tools: Tools, kept: bool
 ) -> None:
     if kept:
-        (team.home.root / WEB_NAME).write_text(json.dumps({"port": tools.port}))
+        team.home.web_file.write_text(json.dumps({"port": tools.port}))
     tools.error = UnavailableError("it does not start")
     run = await team.start_compared()
     instance_id = await spawn(run, team, "hello")

@@ -11,8 +11,9 @@ import pytest
 
 from actors.home import Home
 from actors.host.endpoint import TeamEndpoint
+from actors.marks import TEAM_SERVER as NAME
 from mcp_entry.tools import TOOLS
-from mcp_entry.web.server import NAME, with_request_id
+from mcp_entry.web.server import with_request_id
 from supervisor.api.requests import Request, SendRequest
 from supervisor.api.results import Result
 from supervisor.api.verbs import Caller

@@ -163,6 +163,21 @@ def test_commands_of_a_file_run_only_after_the_user_allowed_this_content(at: Ter
     assert team(at).names == [["a"]]
 
 
+def test_what_ended_while_the_team_was_brought_up_is_not_started_without_consent(at: Terminal, tmp_path: Path) -> None:
+    path, fake = write(tmp_path, ASKING), team(at)
+    runs = described("id_a", name="a", work_dir=str(tmp_path.resolve()))
+    looks = [[runs], []]
+
+    async def looked(_request: Any, _progress: ProgressCallback) -> results.DescribeResult:
+        return results.DescribeResult(instances=looks.pop(0))
+
+    fake.replies["describe"] = looked
+    at.is_terminal = False
+    ended = at("team", "up", path)
+    assert (ended.exit_code, fake.names, looks) == (2, [], [])
+    assert "what only you can allow" in ended.stderr
+
+
 @pytest.mark.parametrize(("answer", "code", "started"), [("y\n", 0, [["a"]]), ("n\n", 1, []), ("", 1, [])])
 def test_a_person_at_a_terminal_is_asked_with_exactly_what_it_is_about(
     at: Terminal, tmp_path: Path, answer: str, code: int, started: list[list[str]]

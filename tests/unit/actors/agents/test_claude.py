@@ -14,8 +14,9 @@ import pytest
 from actors.agents import claude_servers, hook
 from actors.agents.base import AGENT_NAMES, Agent, AgentStart, LaunchRequest
 from actors.agents.catalog import AgentCatalog
-from actors.agents.claude import TEAM_SERVER, ClaudeAgent, settings_text, start_options
+from actors.agents.claude import ClaudeAgent, settings_text, start_options
 from actors.errors import InvalidRequestError, SettingsError
+from actors.marks import TEAM_SERVER
 
 CATALOG = AgentCatalog(claude_command="claude", python="/usr/bin/python3", demo_start_s=1.5)
 SESSION = "3733f530-410c-4841-bfdc-aaf88d841a14"

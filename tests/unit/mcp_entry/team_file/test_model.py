@@ -227,6 +227,16 @@ def test_the_digest_is_of_the_file_its_texts_and_its_place(tmp_path: Path) -> No
     assert len({first, changed_text, changed_file, moved.digest}) == 4
 
 
+def test_a_directory_that_leads_elsewhere_by_now_makes_another_digest(tmp_path: Path) -> None:
+    (tmp_path / "file/src").mkdir(parents=True)
+    (tmp_path / "private").mkdir()
+    path = write(tmp_path / "file", "members:\n- {name: a, role: specialist, context: x, workDir: src}\n")
+    first = digest(path)
+    (tmp_path / "file/src").rmdir()
+    (tmp_path / "file/src").symlink_to(tmp_path / "private")
+    assert digest(path) != first
+
+
 def test_the_example_of_the_documentation_is_a_team(tmp_path: Path) -> None:
     (example,) = re.findall(r"```yaml\n(.*?)```", DOCUMENTATION.read_text(), re.DOTALL)
     (tmp_path / "prompts").mkdir()

@@ -14,6 +14,7 @@ from actors.errors import InvalidRequestError
 from actors.git.layout import find_place
 from actors.git.model import Commit, GitRequest, GitResponse, Operation, ReadStatus, RepositoryPaths
 from actors.home import Home
+from actors.worktrees.model import Workspace
 from supervisor.api.requests import GitBatchRequest
 from supervisor.api.results import GitBatchResult, GitOutcome
 from supervisor.api.verbs import Caller
@@ -23,9 +24,11 @@ from supervisor.metrics.metrics import Count, MetricsRecorder
 from supervisor.settings import Settings
 from supervisor.settings.live import LiveSettings, TunableValues
 from supervisor.spawning.admission import FairSemaphore, WorkDirPolicy
+from supervisor.team.access import Access
 from supervisor.team.team import Team
 from tests.fakes.git import FakeGit, git_queue, git_request, new_branch
 from tests.fakes.store import MemoryStore
+from tests.fakes.team import add_member
 
 AWAY = "spec_0_0_2"
 COMMIT = {"type": "commit", "params": {"message": "m", "all": True}}
@@ -90,13 +93,43 @@ class Scene:
         policy = WorkDirPolicy(self.home, self.project.parent / "user", ())
         scheduler: Any = self.scheduler
         self.live_settings = LiveSettings(TunableValues.of(Settings()))
+        self.team = team
+        self.access = Access(team.registry, siblings_may_send=False)
         self.remote = RemoteGit(self.trees, scheduler)
-        self.service = GitService(self.live_settings, self.host, policy, team, self.remote)
+        self.service = GitService(self.live_settings, self.host, policy, team, self.access, self.remote)
 
     async def ask(self, *operations: dict[str, Any], request_id: str = "r1") -> GitBatchResult:
         asked = [{"workspaceDir": str(self.project), **each} for each in operations]
         request = GitBatchRequest.model_validate({"operations": asked, "requestId": request_id})
         return await self.service.git_batch(request, Caller(sender="lead"))
+
+    async def instance(self, number: int) -> Path:
+        """Takes one in, with a worktree of the project; returns that."""
+        name = f"spec_0_0_{number}"
+        worktree, registration = self.trees / name, self.project / ".git/worktrees" / name
+        for directory in (worktree, registration):
+            directory.mkdir(parents=True, exist_ok=True)
+        (worktree / ".git").write_text(f"gitdir: {registration}\n")
+        (registration / "HEAD").write_text(f"ref: refs/heads/phalanx/{name}\n")
+        (registration / "commondir").write_text("../..\n")
+        workspace = Workspace(
+            mode="isolated",
+            directory=worktree,
+            worktree=worktree,
+            repository=self.project,
+            git_directory=self.project / ".git",
+            branch=f"phalanx/{name}",
+        )
+        await add_member(self.team, number, workspace=workspace)
+        return worktree
+
+    async def ask_as(self, number: int, directory: Path, *operations: dict[str, Any]) -> list[GitOutcome]:
+        asked = [{"workspaceDir": str(directory), **each} for each in operations]
+        name = f"spec_0_0_{number}"
+        request = GitBatchRequest.model_validate({"operations": asked, "requestId": None})
+        checked: Any = self.access.checked("git_batch", request, self.team.registry.get(name).record)
+        result = await self.service.git_batch(checked, Caller(sender=name, instance_id=name))
+        return list(result.results)
 
     async def ask_in(self, *directories: Path, operation: dict[str, Any] = STATUS) -> list[GitOutcome]:
         result = await self.ask(*({**operation, "workspaceDir": str(each)} for each in directories))
@@ -221,6 +254,70 @@ async def test_what_only_looks_is_asked_anew_and_nothing_is_stored_of_it(scene: 
 
     assert len(scene.host.reads) == 2
     assert await scene.store.load("") == before
+
+
+async def test_an_instance_uses_git_in_its_own_worktree(scene: Scene) -> None:
+    own = await scene.instance(1)
+    assert [told(one) for one in await scene.ask_as(1, own, STATUS, COMMIT)] == ["head", "head"]
+
+
+@pytest.mark.parametrize("operation", [STATUS, COMMIT, BRANCH])
+@pytest.mark.parametrize("by", ["link and ..", "link in place", "file of git"])
+async def test_an_instance_cannot_lead_git_into_the_worktree_of_another(
+    scene: Scene, by: str, operation: dict[str, Any]
+) -> None:
+    own, other = await scene.instance(1), await scene.instance(3)
+    (other / "sub").mkdir()
+    await scene.ask_as(1, own, STATUS)  # where that is may be remembered
+    scene.host.reads.clear()
+    asked = own
+    if by == "link and ..":
+        (own / "link").symlink_to(other / "sub")
+        asked = own / "link" / ".."
+    elif by == "link in place":
+        own.rename(own.with_name("away"))
+        own.symlink_to(other)
+    else:
+        (own / ".git").write_text((other / ".git").read_text())
+
+    (answer,) = await scene.ask_as(1, asked, operation)
+
+    if by == "link and ..":
+        assert (answer.workspace_dir, told(answer)) == (str(own), "head")
+    else:
+        assert "not any more what the team made there" in told(answer)
+        assert (scene.host.reads, scene.host.writes, scene.host.transactions) == ([], [], [])
+    assert all(one.directory == own for batch in scene.host.reads for one in batch)
+    assert all(one.directory == own for one in scene.host.writes)
+
+
+@pytest.mark.parametrize(
+    ("operation", "refused"),
+    [
+        ({"type": "checkout", "params": {"branchName": "main"}}, "cannot check it out"),
+        ({"type": "checkout", "params": {"branchName": "phalanx/spec_0_0_3"}}, "cannot check it out"),
+        ({"type": "branch", "params": {"action": "delete", "branchName": "feature"}}, "cannot delete it"),
+        ({"type": "checkout", "params": {"branchName": "phalanx/spec_0_0_1"}}, ""),
+        ({"type": "checkout", "params": {"branchName": "new", "create": True, "startPoint": "main"}}, ""),
+        ({"type": "branch", "params": {"action": "delete", "branchName": "phalanx/spec_0_0_1"}}, ""),
+        ({"type": "tag", "params": {"tagName": "v1"}}, ""),
+        ({"type": "merge", "params": {"branchName": "main"}}, ""),
+        ({"type": "worktree"}, ""),
+        (BRANCH, ""),
+    ],
+    ids=str,
+)
+async def test_an_instance_moves_and_deletes_no_branch_of_others(
+    scene: Scene, operation: dict[str, Any], refused: str
+) -> None:
+    own = await scene.instance(1)
+    await scene.instance(3)
+    refused_one, after = await scene.ask_as(1, own, operation, STATUS)
+
+    assert (refused in told(refused_one)) if refused else refused_one.success
+    assert after.success  # it fails alone
+    (by_user,) = (await scene.ask({**operation, "workspaceDir": str(own)})).results
+    assert by_user.success
 
 
 @pytest.fixture

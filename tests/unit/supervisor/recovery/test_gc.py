@@ -84,7 +84,7 @@ class Scene:
         """A supervisor begins that knows nothing yet of what the store holds."""
         self.team = Team(store)
         nothing: Any = None
-        lifecycle = Lifecycle(self.team, self.disk, nothing, nothing, nothing, None, 1.0)
+        lifecycle = Lifecycle(self.team, self.disk, nothing, nothing, nothing, None, nothing, 1.0)
         self.collector = GarbageCollector(Home(Path("/home")), self.team, self.disk, lifecycle)
         self.service = GcService(self.team, self.collector)
 

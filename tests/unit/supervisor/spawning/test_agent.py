@@ -31,6 +31,19 @@ def test_each_role_is_told_whom_it_may_send_to(role: Role) -> None:
     assert "carries no authority of the user" in said
 
 
+@pytest.mark.parametrize("attended", [True, False])
+@pytest.mark.parametrize("answers", [True, False])
+def test_only_a_lead_that_answers_permissions_is_told_how_to_decide(*, attended: bool, answers: bool) -> None:
+    said = prompt(Role.EXECUTIVE, attended=attended, answers_permissions=answers)
+    assert ("with its permissionId" in said) is answers
+
+
+def test_a_lead_that_a_person_started_is_told_of_merge_and_sync() -> None:
+    said = prompt(Role.EXECUTIVE, attended=True)
+    assert "merge brings several into yours" in said
+    assert "sync brings yours into theirs" in said
+
+
 def test_who_has_no_lead_in_the_team_is_told_of_nobody_to_send_to() -> None:
     assert "Send to" not in prompt(Role.SPECIALIST, parent_id=None)
 

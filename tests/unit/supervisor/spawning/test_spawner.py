@@ -20,6 +20,7 @@ from actors.errors import (
 )
 from actors.nodes import Node
 from actors.status import Status
+from actors.worktrees.model import Workspace
 from supervisor.api import requests, results
 from supervisor.api.requests import Malformed, Role, SpawnRequest
 from supervisor.api.verbs import Caller
@@ -124,6 +125,26 @@ async def test_of_two_starts_at_once_one_takes_the_last_place_and_the_other_is_r
     assert all("1 instance below it at once, and has 1" in words for words in refused)
     assert in_stage(run, InstanceStage.RUNNING) == 2
     await run.spawner.spawn(member, Caller(sender="me"))  # the user may start anything
+
+
+async def test_a_link_in_a_leads_workspace_takes_no_instance_elsewhere(run: SupervisorRun, tmp_path: Path) -> None:
+    own, elsewhere = tmp_path / "own", tmp_path / "elsewhere"
+    for directory in (own / "src", elsewhere):
+        directory.mkdir(parents=True)
+    (own / "link").symlink_to(elsewhere)
+    (own / "inner").symlink_to(own / "src")
+    executive = await run.spawner.spawn(asked(Role.EXECUTIVE), Caller(sender="me"))
+    workspace = Workspace(mode="isolated", directory=own, worktree=own)
+    await run.team.save(executive.instance_id, workspace=workspace)
+    lead = Caller(sender=executive.instance_id, instance_id=executive.instance_id)
+
+    def below(directory: Path) -> SpawnRequest:
+        return asked(Role.SPECIALIST, parent_id=executive.instance_id).model_copy(update={"work_dir": str(directory)})
+
+    with pytest.raises(RefusedError, match=f"{elsewhere} is not within it"):
+        await run.spawner.spawn(below(own / "link"), lead)
+    made = await run.spawner.spawn(below(own / "inner"), lead)
+    assert made.work_dir == own / "src"
 
 
 async def test_the_limits_of_a_start_are_those_of_the_instance_and_stored_with_it(run: SupervisorRun) -> None:

