@@ -124,7 +124,7 @@ class BranchMerger:
         commits: Mapping[str, str],
     ) -> tuple[Conflict, ...]:
         """With what each conflicts that did so only once ``order`` was merged: branches that change nothing at the same
-        place, as when one moves a directory, were not compared before."""
+        place, as a file and what lies deep in a directory of its name, were not compared before."""
         found: list[Conflict] = []
         for name, outcome in failed.items():
             if outcome.state != "conflict":

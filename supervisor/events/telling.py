@@ -209,9 +209,10 @@ class LeadNotifier:
             self._pending[event.number] = event
 
     def _is_known(self, event: TeamEvent) -> bool:
-        """Its lead has read the answer already, of which is told only now, or has the result of its own ``merge``."""
+        """Its lead has read the answer already, of which is told only now. A conflict is in the result of ``merge``:
+        whoever called that for its own work, or for those whom it leads, knows of it."""
         if event.kind == "conflict":
-            return self._is_lead(event.sender or "", event)
+            return event.sender == event.instance_id or self._is_lead(event.sender or "", event)
         reader, read_at = self._read_at.get(event.instance_id or "", ("", 0.0))
         happened_at = datetime.datetime.fromisoformat(event.at).timestamp()
         return event.kind == "became_idle" and happened_at <= read_at and self._is_lead(reader, event)

@@ -10,8 +10,7 @@ from supervisor.store.base import StoreHealth
 
 
 class MemoryStore:
-    """``error`` is raised by every save, a ``StoreError`` by those of keys that begin with ``refuses``; a closed ``gate``
-    keeps saves waiting."""
+    """``error`` is raised by every save; a closed ``gate`` keeps saves waiting."""
 
     def __init__(self, records: dict[str, bytes] | None = None) -> None:
         """``records``: those of an earlier supervisor, which the store goes on with."""
@@ -19,6 +18,7 @@ class MemoryStore:
         self._epoch = 0
         self.error: Exception | None = None
         self.refuses: str | None = None
+        """A save of a key that begins so is refused, as by a full disk."""
         self.writes_all_the_same = False
         """With an ``error``."""
         self.gate = asyncio.Event()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from actors.git.compare import Comparer
 from actors.git.merge_branches import BranchMerger
-from actors.git.model import Comparison, ComparisonReport, MergeJob, MergeReport, WorkBranch
+from actors.git.model import Comparison, ComparisonReport, MergedBranches, MergeJob, MergeReport, WorkBranch
 from actors.worktrees.manager import WorktreeManager
 from tests.integration.git.conftest import Project
 
@@ -45,6 +45,9 @@ class Merging:
 
     def merge(self, *names: str, **job: object) -> MergeReport:
         return self._merger.merge(self.job(*names, **job), LIMIT_S)
+
+    def find_merged(self, *names: str, **job: object) -> MergedBranches:
+        return self._merger.find_merged(self.job(*names, **job), LIMIT_S)
 
     def job(self, *names: str, **more: object) -> MergeJob:
         fields: dict[str, object] = {

@@ -74,6 +74,38 @@ def test_a_conflict_with_the_target_is_told_as_one_with_the_target(merging: Merg
     assert reports[0].conflicts == (Conflict(one="", other="one", files=("README.md",)),)
 
 
+def test_a_conflict_that_shows_only_in_the_merge_is_told_with_both_sides_too(merging: Merging) -> None:
+    merging.member("one", {"doc": "a file\n"})
+    merging.member("two", {"doc/deep/new.txt": "in a directory\n"})
+    merging.member("three", {"c": "3"})
+    assert merging.compare("one", "two").conflicts == (), "it is not predicted"
+    reports: list[MergeReport] = []
+
+    unchanged(merging, lambda: reports.append(merging.merge("one", "two", "three")))
+
+    (report,) = reports
+    (conflict,) = report.conflicts
+    assert (conflict.one, conflict.other) == ("one", "two")
+    assert conflict.files
+    assert states(report) == {"one": "conflict", "two": "conflict", "three": "not_merged"}
+    assert report.outcomes["two"].reason
+    assert not report.moved
+
+
+def test_it_is_told_which_branches_the_target_has_and_which_are_gone(merging: Merging) -> None:
+    merging.member("one", {"a": "1"})
+    merging.member("two", {"b": "2"})
+    before = merging.find_merged("one", "two", "gone")
+    merging.merge("one")
+
+    after = merging.find_merged("one", "two", "gone")
+
+    assert (before.into, before.merged, set(before.commits)) == ("main", frozenset(), {"one", "two"})
+    assert (after.merged, after.commits) == ({"one"}, before.commits)
+    assert merging.find_merged("one", into="nowhere").merged == frozenset()
+    assert merging.leftovers() == []
+
+
 def test_an_owner_that_resolves_its_conflict_is_merged(merging: Merging) -> None:
     merging.member("one", {"README.md": "one\n"})
     two = merging.member("two", {"README.md": "two\n"})

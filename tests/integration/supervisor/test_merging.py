@@ -77,6 +77,11 @@ class Scene:
     def refs(self) -> str:
         return git(self.repository, "for-each-ref", "--format=%(refname) %(objectname)")
 
+    async def merged_events(self) -> list[str]:
+        """Of whose work the team's events say that it was merged, by all supervisors so far."""
+        heard = await self.run.team.events.after("0", lambda event: event.kind == "merged", 0.0)
+        return sorted(event.instance_id or "" for event in heard.events)
+
     def leftovers(self) -> list[str]:
         return [path.name for path in self.team.home.worktrees.iterdir() if path.name.startswith("merging")]
 
@@ -342,6 +347,7 @@ async def test_a_supervisor_that_dies_at_any_moment_of_a_merge_leaves_the_target
 
         assert again.success
         assert set(states(again).values()) in ({"merged"}, {"already_merged"})
+        assert await scene.merged_events() == [one, two]
         assert git(team.repository, "rev-list", "--count", "--first-parent", f"{before}..main") == "2"
         assert {(team.repository / name).exists() for name in ("a.txt", "b.txt")} == {True}
         assert git(team.repository, "status", "--porcelain") == ""

@@ -443,6 +443,23 @@ async def test_a_message_that_did_not_arrive_is_told_to_the_lead_that_sent_it(sc
     assert not any(scene.told(each) for each in TREE if each != EXEC)
 
 
+async def test_a_conflict_is_told_to_the_lead_unless_it_called_the_merge_itself(scene: Scene) -> None:
+    await scene.publish("conflict", SPEC, "the lead called merge", sender=MGR)
+    await scene.publish("conflict", MGR, "it called merge for its own branch", sender=MGR)
+    await scene.publish("merged", SPEC, "by the executive", sender=EXEC)
+    assert not any(scene.told(each) for each in TREE)
+
+    await scene.publish("conflict", SPEC, "with main in 'f'", sender=EXEC)
+    await scene.finishes(MGR, "noted")
+    await scene.publish("conflict", SIBLING, "with main in 'g'", sender="lead")
+
+    assert scene.told(MGR) == [
+        f"{SPEC}, conflict:\n> with main in 'f'",
+        f"{SIBLING}, conflict:\n> with main in 'g'",
+    ]
+    assert scene.told(SPEC) == []
+
+
 async def test_what_did_not_arrive_because_the_lead_ended_is_told_to_the_next(scene: Scene) -> None:
     scene.agents[MGR].takes = False
     await scene.finishes(SPEC, "the answer")

@@ -10,7 +10,15 @@ from typing import Any, cast
 
 import pytest
 
-from actors.errors import InvalidRequestError, PhalanxError, RefusedError, StoreError, UnavailableError, WrongStateError
+from actors.errors import (
+    InvalidRequestError,
+    PhalanxError,
+    RefusedError,
+    StoreError,
+    UnavailableError,
+    WorkspaceError,
+    WrongStateError,
+)
 from actors.git.model import (
     BranchWork,
     Commit,
@@ -20,6 +28,7 @@ from actors.git.model import (
     GitRequest,
     GitResponse,
     Merge,
+    MergedBranches,
     MergeJob,
     MergeOutcome,
     MergeReport,
@@ -31,11 +40,13 @@ from actors.host.host import Host
 from actors.status import Status
 from actors.worktrees.model import Workspace
 from supervisor.api.requests import ListRequest, MergeRequest, Role, SyncRequest
+from supervisor.api.results import TeamEvent
 from supervisor.api.verbs import Caller
 from supervisor.git.merging import MergeService
 from supervisor.git.service import GitService
 from supervisor.git.work import WorkOverview, WorkReader
 from supervisor.spawning.admission import WorkDirPolicy
+from supervisor.store import keys
 from supervisor.team.access import Access
 from supervisor.team.queries import Queries
 from supervisor.team.registry import InstanceStage, Member
@@ -84,7 +95,20 @@ class FakeHost:
         self.gate = asyncio.Event()
         self.gate.set()
         self.error: PhalanxError | None = None
+        self.answers = True
+        """Else it merges and says nothing."""
+        self.merged: set[str] = set()
+        """Commits."""
+        self.has_merged = asyncio.Event()
         self.merging = self.most_merging = 0
+
+    async def find_merged(self, job: MergeJob, limit_s: float) -> MergedBranches:
+        await asyncio.sleep(0)
+        if self.error is not None:
+            raise self.error
+        commits = {each.name: each.commit or f"tip of {each.name}" for each in job.branches}
+        merged = frozenset(name for name, commit in commits.items() if commit in self.merged)
+        return MergedBranches(into=job.into or "main", commits=commits, merged=merged)
 
     async def merge_branches(self, job: MergeJob, limit_s: float) -> MergeReport:
         self.jobs.append(job)
@@ -95,14 +119,26 @@ class FakeHost:
         self.merging -= 1
         if self.error is not None:
             raise self.error
-        state = "conflict" if self.conflicts else "merged"
-        names = [each.name for each in job.branches]
+        known = set(self.merged)
+        if not self.conflicts:
+            self.merged |= {each.commit or "" for each in job.branches}
+            self.has_merged.set()
+        if not self.answers:
+            await asyncio.sleep(0)
+            raise UnavailableError("The host is away.")
+        states = {
+            each.name: "already_merged" if each.commit in known else "conflict" if self.conflicts else "merged"
+            for each in job.branches
+        }
         return MergeReport(
             into=job.into or "main",
             commit="new",
-            moved=not self.conflicts,
-            order=() if self.conflicts else tuple(names),
-            outcomes={name: MergeOutcome(state=state, commit=f"tip of {name}", files=("f",)) for name in names},  # type: ignore[arg-type]
+            moved="merged" in states.values(),
+            order=tuple(name for name, state in states.items() if state == "merged"),
+            outcomes={
+                name: MergeOutcome(state=state, commit=f"tip of {name}", files=("f",))  # type: ignore[arg-type]
+                for name, state in states.items()
+            },
             conflicts=self.conflicts,
         )
 
@@ -118,12 +154,11 @@ class FakeHost:
 class Scene:
     def __init__(self, root: Path) -> None:
         self.project = root / "project"
-        (self.project / ".git").mkdir(parents=True)
-        self.store = MemoryStore()
+        (self.project / ".git").mkdir(parents=True, exist_ok=True)
+        self.records: dict[str, bytes] = {}
+        self.store = MemoryStore(self.records)
         self.git = FakeGitService()
         self.host = FakeHost()
-        self.events: list[tuple[str, str]] = []
-        self.event_error: PhalanxError | None = None
         self.carried: list[Path] = []
         self.allowed: tuple[Path, ...] = ()
         self.root = root
@@ -143,16 +178,27 @@ class Scene:
             self.reader,
             host,
             policy,
-            self._publish,
+            self.store,
             checks=("make test", "sh -c 'make lint && make test'"),
             check_timeout_s=60.0,
             carry_home=self._carry_home,
         )
+        await self.service.begin()
 
-    async def _publish(self, kind: str, instance_id: str, text: str) -> None:
-        if self.event_error is not None:
-            raise self.event_error
-        self.events.append((kind, instance_id))
+    async def after(self, records: dict[str, bytes], merged: set[str]) -> Scene:
+        """Of the next supervisor over what is stored and merged by then."""
+        later = Scene(self.root)
+        later.records |= records
+        later.host.merged |= merged
+        await later.begin()
+        await asyncio.sleep(1)
+        return later
+
+    async def events(self) -> list[tuple[str, str | None]]:
+        return [(event.kind, event.instance_id) for event in await self.published()]
+
+    async def published(self) -> list[TeamEvent]:
+        return (await self.team.events.after("0", lambda _: True, 0.0)).events
 
     async def _carry_home(self, workspace: Workspace) -> str:
         self.carried.append(workspace.directory)
@@ -211,7 +257,9 @@ async def test_the_host_is_asked_for_the_commits_that_were_seen_and_the_merged_a
     assert job.check == ("sh", "-c", "make lint && make test")
     assert (job.trees, job.movable_trees) == ((scene.project,), None)
     assert (result.success, result.moved, result.order) == (True, True, [FIRST, SECOND])
-    assert scene.events == [("merged", FIRST), ("merged", SECOND)]
+    assert await scene.events() == [("merged", FIRST), ("merged", SECOND)]
+    assert {event.sender for event in await scene.published()} == {"lead"}
+    assert await scene.store.load(keys.MERGING_PREFIX) == {}
 
 
 async def test_of_two_that_conflict_the_later_is_told_once_for_the_same_commits(scene: Scene) -> None:
@@ -227,7 +275,13 @@ async def test_of_two_that_conflict_the_later_is_told_once_for_the_same_commits(
     (text,) = scene.told()
     assert f"git merge phalanx/{FIRST}   # conflicts in 'f'" in text
     assert scene.told(FIRST) == []
-    assert scene.events == [("conflict", FIRST), ("conflict", SECOND)] * 2
+    assert await scene.events() == [("conflict", FIRST), ("conflict", SECOND)] * 2
+    assert [event.text for event in (await scene.published())[:2]] == [
+        f"phalanx/{FIRST} conflicts with phalanx/{SECOND} in 'f' ({SECOND} was told how to resolve it). "
+        "main was not moved.",
+        f"phalanx/{SECOND} conflicts with phalanx/{FIRST} in 'f' ({SECOND} was told how to resolve it). "
+        "main was not moved.",
+    ]
 
 
 async def test_who_cannot_be_told_leaves_it_to_the_other(scene: Scene) -> None:
@@ -250,13 +304,109 @@ async def test_a_conflict_of_the_caller_is_in_its_answer_and_not_in_a_message_to
     result = await scene.merge(manager, caller=manager)
 
     assert (result.instances[0].told, scene.told(manager)) == (False, [])
+    (event,) = await scene.published()
+    assert event.text == (
+        f"phalanx/{manager} conflicts with main in 'f' ({manager} knows it from its own call). main was not moved."
+    )
+    assert event.sender == manager
 
 
-async def test_an_event_that_is_lost_takes_nothing_back(scene: Scene) -> None:
+async def test_a_conflict_that_nobody_can_be_told_of_says_so(scene: Scene) -> None:
+    await scene.member(1, stage=InstanceStage.STOPPED, wanted=False)
+    scene.host.conflicts = (Conflict(one="", other=FIRST, files=("f",)),)
+    scene.team.registry.get(FIRST).snapshot = replace(READY, status=Status.STOPPED)
+
+    await scene.merge(FIRST)
+
+    (event,) = await scene.published()
+    assert "(nobody could be told to resolve it)" in event.text
+
+
+async def test_an_event_that_cannot_be_stored_takes_nothing_back_and_is_told_later(scene: Scene) -> None:
     await scene.member(1)
-    scene.event_error = StoreError("the disk is full")
+    scene.store.refuses = keys.EVENT_PREFIX
 
     assert (await scene.merge(FIRST)).moved
+    assert await scene.events() == []
+    scene.store.refuses = None
+    await asyncio.sleep(60)
+
+    assert await scene.events() == [("merged", FIRST)]
+    assert await scene.store.load(keys.MERGING_PREFIX) == {}
+
+
+async def test_a_merge_that_cannot_be_noted_is_not_begun(scene: Scene) -> None:
+    await scene.member(1)
+    scene.store.refuses = keys.MERGING_PREFIX
+
+    with pytest.raises(StoreError):
+        await scene.merge(FIRST)
+    assert scene.host.jobs == []
+
+
+async def test_a_kill_at_any_moment_loses_and_doubles_no_event_of_what_was_merged(scene: Scene) -> None:
+    await scene.member(1)
+    await scene.member(2)
+    moments: list[tuple[dict[str, bytes], set[str]]] = []
+
+    def is_stored() -> None:
+        moments.append((dict(scene.records), set(scene.host.merged)))
+
+    scene.store.subscribe(is_stored)
+    await scene.merge(FIRST, SECOND, request_id="r1")
+    noted = next(records for records, _ in moments if any(key.startswith(keys.MERGING_PREFIX) for key in records))
+    moments.append((noted, set(scene.host.merged)))  # the host has moved the target, and nobody has heard of it
+    assert len(moments) >= 4
+    both = [("merged", FIRST), ("merged", SECOND)]
+    for records, merged in moments:
+        later = await scene.after(records, merged)
+        assert await later.events() == (both if merged else [])
+        assert (await later.merge(FIRST, SECOND, request_id="r1")).success
+        assert await later.events() == both
+        assert await later.store.load(keys.MERGING_PREFIX) == {}
+
+
+async def test_what_a_host_has_merged_that_did_not_answer_is_told_by_itself_once(scene: Scene) -> None:
+    await scene.member(1)
+    scene.host.answers = False
+    with pytest.raises(UnavailableError):
+        await scene.merge(FIRST)
+    await asyncio.sleep(1)
+
+    assert await scene.events() == [("merged", FIRST)]
+    assert await scene.store.load(keys.MERGING_PREFIX) == {}
+
+
+async def test_a_host_that_is_away_is_asked_until_it_is_back_also_by_the_next_supervisor(scene: Scene) -> None:
+    await scene.member(1)
+    scene.host.answers = False
+    call = asyncio.create_task(scene.merge(FIRST))
+    await scene.host.has_merged.wait()
+    scene.host.error = UnavailableError("The host is away.")
+    await asyncio.gather(call, return_exceptions=True)
+    await asyncio.sleep(600)
+    await scene.service.end()
+    await scene.begin()
+    await asyncio.sleep(600)
+    assert await scene.events() == []
+    scene.host.error = None
+    await asyncio.sleep(31)
+
+    assert await scene.events() == [("merged", FIRST)]
+    assert await scene.store.load(keys.MERGING_PREFIX) == {}
+
+
+async def test_a_repository_that_is_gone_is_not_asked_about_for_ever(scene: Scene) -> None:
+    await scene.member(1)
+    scene.host.answers = False
+    call = asyncio.create_task(scene.merge(FIRST))
+    await scene.host.has_merged.wait()
+    scene.host.error = WorkspaceError("git: no such repository")
+    await asyncio.gather(call, return_exceptions=True)
+    await asyncio.sleep(600)
+
+    assert await scene.events() == []
+    assert await scene.store.load(keys.MERGING_PREFIX) == {}
 
 
 async def test_merges_in_one_repository_come_one_after_another(scene: Scene) -> None:
@@ -300,7 +450,7 @@ async def test_a_merge_goes_on_and_is_remembered_when_its_caller_goes_away(scene
     scene.host.gate.set()
     await asyncio.sleep(1)
 
-    assert scene.events == [("merged", FIRST)]
+    assert await scene.events() == [("merged", FIRST)]
     assert (await scene.merge(FIRST, request_id="r1")).moved
     assert len(scene.host.jobs) == 1
 
@@ -355,7 +505,7 @@ async def test_of_one_that_has_ended_the_branch_counts(scene: Scene) -> None:
     await scene.merge(FIRST)
 
     (branch,) = scene.host.jobs[0].branches
-    assert (branch.branch, branch.commit) == (f"phalanx/{FIRST}", None)
+    assert (branch.branch, branch.commit) == (f"phalanx/{FIRST}", f"tip of {FIRST}")
 
 
 async def test_what_was_done_on_another_host_is_brought_home_first_and_its_branch_is_no_target(scene: Scene) -> None:
@@ -374,7 +524,7 @@ async def test_what_was_done_on_another_host_is_brought_home_first_and_its_branc
         await scene.merge(SECOND, into=f"phalanx/{FIRST}")
     shared = Workspace(mode="shared", directory=scene.project, git_directory=Path("/mirror"), branch="main")
     await scene.member(3, workspace=shared, actor="spec_0_0_3@10.0.0.2", host="worker")
-    assert (await scene.merge(SECOND, into="main")).moved
+    assert (await scene.merge(SECOND, into="main")).success
     (synced,) = (await scene.sync(FIRST)).instances
     assert (synced.state, "drain that host" in (synced.reason or "")) == ("failed", True)
 
@@ -505,7 +655,10 @@ async def test_a_conflict_of_a_sync_is_told_and_announced(scene: Scene) -> None:
     assert (first.state, first.files, first.told, again.told) == ("conflict", ["f"], True, True)
     assert "git merge main" in message.text
     assert scene.told() == []
-    assert ("conflict", SECOND) in scene.events
+    conflicts = [event for event in await scene.published() if event.kind == "conflict"]
+    assert [event.text for event in conflicts] == 2 * [
+        f"phalanx/{SECOND} conflicts with main in 'f' ({SECOND} was told how to resolve it). Nothing was touched."
+    ]
 
 
 async def test_nobody_to_sync_is_said(scene: Scene) -> None:
