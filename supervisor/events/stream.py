@@ -127,7 +127,9 @@ class EventStream:
         """Who sent the message, from the latest event of what became of it; None when none is kept."""
         stored = reversed(self._events.values())
         unstored = (event for publication in reversed(self._waiting) for event in publication.events)
-        return next((event.sender for event in itertools.chain(unstored, stored) if event.message_id == message_id), None)
+        return next(
+            (event.sender for event in itertools.chain(unstored, stored) if event.message_id == message_id), None
+        )
 
     async def after(
         self, cursor: str | None, wanted: Wanted, timeout_s: float, *, with_passing: bool = False
