@@ -1,8 +1,8 @@
 """Finds what is worth an event in the changes of instances: ``became_idle``, ``needs_attention``, ``failed``.
 
 ``Team`` tells the detector of each change of a member; the cost is that member's alone. What was told last of each
-instance (``Detected``) is stored in the transaction of the event that tells it. So a supervisor that died between a change
-and its event tells it after its return, and nothing is told twice.
+instance (``Detected``) is stored in the transaction of the event that tells it. So a supervisor that died between a
+change and its event tells it after its return, and nothing is told twice.
 
 *Idle*: a turn has ended, however it was, and no message is on its way to the instance. One event for each turn; a turn
 that failed needs attention instead. *Attention*: one event for each question or cause. A permission request and a

@@ -18,9 +18,9 @@ takes note of what one of its five specialists did wakes nobody above; the execu
 them has ended and the manager has answered. Events go up only, so each wave of work ends at the top.
 
 What a lead has seen is not told. It has seen an answer when it has read that conversation to its end, and a question or
-failure when ``list`` or ``wait`` showed it. A question that still waits when who was told of it, or has seen it, is gone
-is told to the next one above. A message that the instance itself sent does not count: it may have come
-before the end of its work. Nor does ``list`` count for an answer, which it does not show.
+failure when ``list`` or ``wait`` showed it. A question that still waits when who was told of it, or has seen it, is
+gone is told to the next one above. A message that the instance itself sent does not count: it may have come before the
+end of its work. Nor does ``list`` count for an answer, which it does not show.
 
 Never lost, never twice: how far the events of each instance are told is stored in one transaction with the message that
 tells them. When that message does not arrive because its lead has ended, they go to whoever leads then; when a living

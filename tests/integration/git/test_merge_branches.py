@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from actors.errors import InvalidRequestError, PhalanxError, RefusedError, WorkspaceError, WrongStateError
-from actors.git.model import Conflict, MergeReport, WorkBranch
+from actors.git.model import Conflict, MergeReport, PreparedMerge, WorkBranch
 from tests.integration.git.conftest import ROOT, Project, count_gits, until
 from tests.integration.git.merging import Merging
 
@@ -567,3 +567,47 @@ def test_a_directory_that_is_not_ours_is_not_taken_for_a_merge(merging: Merging)
         merging.merge("one")
 
     assert (target / "mine").read_text() == "x"
+
+
+def test_a_branch_that_is_named_as_a_commit_is_not_taken_for_it(merging: Merging) -> None:
+    merging.member("one", {"one": "1\n"})
+    merging.member("two", {"two": "2\n"})
+    commit = merging.project.git("rev-parse", "one")
+    merging.project.git("update-ref", f"refs/heads/{commit}", "two")
+
+    merging.merge("one")
+
+    assert merging.project.git("ls-tree", "--name-only", "main", "one", "two") == "one"
+
+
+def test_a_merge_is_told_who_works_in_the_tree_that_moves_and_touches_it_only_when_it_is_moved(
+    merging: Merging,
+) -> None:
+    beside = merging.member("one", {"one": "1\n"})
+    below = merging.repository / "below"
+    below.mkdir()
+    before = merging.main()
+
+    prepared = merging.prepare("one", places=(beside, merging.repository, below))
+
+    assert isinstance(prepared, PreparedMerge)
+    assert (prepared.in_tree, prepared.tree) == ((merging.repository, below), merging.repository)
+    assert (merging.main(), (merging.repository / "one").exists()) == (before, False)
+    merging.move(prepared)
+    assert (merging.main(), (merging.repository / "one").exists()) == (prepared.report.commit, True)
+
+
+def test_a_target_that_was_moved_or_checked_out_since_is_left_alone(merging: Merging) -> None:
+    merging.member("one", {"one": "1\n"})
+    merging.project.git("branch", "free")
+    for into, disturbs in (
+        ("main", ("commit", "-q", "--allow-empty", "-m", "x")),
+        ("free", ("checkout", "-q", "free")),
+    ):
+        prepared = merging.prepare("one", into=into)
+        assert isinstance(prepared, PreparedMerge)
+        merging.project.git(*disturbs)
+        before = merging.project.git("rev-parse", into)
+        with pytest.raises(PhalanxError, match="meanwhile"):
+            merging.move(prepared)
+        assert merging.project.git("rev-parse", into) == before
