@@ -149,8 +149,8 @@ class BranchMerger:
         failed: Mapping[str, MergeOutcome],
         commits: Mapping[str, str],
     ) -> tuple[Conflict, ...]:
-        """With what each conflicts that did so only once ``order`` was merged: branches that change nothing at the same
-        place, as a file and what lies deep in a directory of its name, were not compared before."""
+        """With what each conflicts that did so only once ``order`` was merged: branches that change no file
+        in common, as when one moves a directory, were not compared before."""
         found: list[Conflict] = []
         for name, outcome in failed.items():
             if outcome.state != "conflict":

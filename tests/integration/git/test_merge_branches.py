@@ -75,8 +75,11 @@ def test_a_conflict_with_the_target_is_told_as_one_with_the_target(merging: Merg
 
 
 def test_a_conflict_that_shows_only_in_the_merge_is_told_with_both_sides_too(merging: Merging) -> None:
-    merging.member("one", {"doc": "a file\n"})
-    merging.member("two", {"doc/deep/new.txt": "in a directory\n"})
+    merging.commit(merging.repository, {"old/kept": WIDE})
+    moves = merging.member("one")
+    merging.project.git("mv", "old", "new", at=moves)
+    merging.project.git("commit", "-q", "-m", "Another name", at=moves)
+    merging.member("two", {"old/added": "where nothing is any more\n"})
     merging.member("three", {"c": "3"})
     assert merging.compare("one", "two").conflicts == (), "it is not predicted"
     reports: list[MergeReport] = []
@@ -395,6 +398,15 @@ def test_a_check_that_does_not_end_is_ended_with_all_that_it_has_started(merging
     assert not report.moved
 
 
+@pytest.mark.parametrize("status", [124, 137])
+def test_a_check_may_end_by_itself_with_any_status(merging: Merging, status: int) -> None:
+    merging.member("one", {"a": "1"})
+
+    report = merging.merge("one", check=("sh", "-c", f"exit {status}"))
+
+    assert f"exit status {status}." in report.outcomes["one"].reason
+
+
 @pytest.mark.parametrize("command", ["no-such-program", "./README.md"])
 def test_a_check_that_cannot_be_started_says_so(merging: Merging, command: str) -> None:
     merging.member("one", {"a": "1"})
@@ -546,6 +558,21 @@ def test_a_comparison_of_what_was_compared_before_costs_one_git(merging: Merging
     assert again == first
     assert gits() - begun == 1
     assert len(first.conflicts) == 15
+
+
+def test_who_works_beside_another_is_not_compared_with_it(merging: Merging) -> None:
+    for number in range(4):
+        merging.member(f"member{number}", {f"src/file{number}": f"{number}\n"})
+    merging.member("deep", {"src/a/b/c": "1\n"})
+    merging.member("above", {"src/a": "1\n"})
+
+    gits = count_gits(merging.project)
+    report = merging.compare(*(f"member{number}" for number in range(4)))
+    without_pairs = gits()
+    again = merging.compare("deep", "above")
+
+    assert (report.conflicts, [(each.one, each.other) for each in again.conflicts]) == ((), [("deep", "above")])
+    assert without_pairs == 1 + 3 * 4  # the commits, and of each the counts, the base and the files
 
 
 def test_whoever_has_no_base_is_compared_with_the_others_only(merging: Merging) -> None:
