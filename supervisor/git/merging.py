@@ -709,13 +709,13 @@ def _rows(
     """Of a merge that was not tried, because some are ``not_now``."""
     rows = []
     for name, work in read.items():
-        known = isinstance(work, InstanceWork)
+        known = work if isinstance(work, InstanceWork) else None
         rows.append(
             MergedWork(
                 instance_id=name,
-                branch=work.branch.branch if known else None,
+                branch=known.branch.branch if known else None,
                 state="failed" if name in not_now else "not_merged",
-                files=list(work.uncommitted) if known and name in not_now else [],
+                files=list(known.uncommitted) if known and name in not_now else [],
                 reason=not_now.get(name),
                 committed=name in committed,
             )
