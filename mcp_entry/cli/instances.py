@@ -8,6 +8,7 @@ what was typed.
 from __future__ import annotations
 
 import datetime
+import json
 import subprocess
 import sys
 from functools import partial
@@ -85,6 +86,9 @@ def spawn(
     setup: Annotated[
         str | None, typer.Option(metavar="COMMAND", help="Run this in its worktree before it starts.")
     ] = None,
+    limits: Annotated[
+        str | None, typer.Option(metavar="JSON", help='As limit sets them, for example {"tokens": 500000, "depth": 1}.')
+    ] = None,
 ) -> None:
     """Start one instance with its first message, the TEXT."""
     team.ask_and_show(
@@ -98,6 +102,7 @@ def spawn(
         env=_pairs(env or [], "--env", "NAME=VALUE"),
         mcp_servers=named_servers(mcp_servers),
         prepare={"copy": copy_files or [], "setup": setup} if copy_files or setup else None,
+        limits=None if limits is None else _json(limits, "--limits"),
     )
 
 
@@ -381,6 +386,16 @@ def _text(argument: str | None, file: Path | None) -> str:
         raise InvalidRequestError(f"{file} cannot be read: {error.strerror}.") from error
     except UnicodeDecodeError as error:
         raise InvalidRequestError(f"The text is not valid UTF-8 at byte {error.start}. Convert it first.") from error
+
+
+def _json(given: str, option: str) -> dict[str, Any]:
+    try:
+        value = json.loads(given)
+    except ValueError:
+        value = None
+    if not isinstance(value, dict):
+        raise InvalidRequestError(f'{option} takes a JSON object such as {{"tokens": 500000}}, not {given!r}.')
+    return value
 
 
 def _pairs(pairs: list[str], option: str, form: str) -> dict[str, str]:

@@ -19,6 +19,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from actors.backoff import Backoff, LastingProblem
 from actors.concurrency import ChangeNotifier
@@ -77,8 +78,8 @@ class EventStream:
             number = keys.event_number(key)
             self._events[number] = event.model_copy(update={"number": number})
         due = await self._store.load(keys.DUE_EVENT_PREFIX)
-        for key, event in self._unreadable.readable(due, decode_event):
-            self.publish_soon(event, delete=[key])
+        for key, events in self._unreadable.readable(due, _decode_due):
+            self.publish_soon(*events, delete=[key])
 
     async def stop(self) -> None:
         """Stores what waits, if the store can. What is published later is left to the next supervisor."""
@@ -91,13 +92,17 @@ class EventStream:
             publication.was_tried(_is_ending())
 
     @staticmethod
-    def due(events: Mapping[str, TeamEvent]) -> dict[str, bytes]:
-        """The records of events that are about to happen, by their keys (``keys.due_event``).
+    def due(identity: str, events: Sequence[TeamEvent]) -> DueEvents:
+        """Events that are about to happen. The caller stores their ``record`` with the change that they tell of, and
+        then calls ``publish_due``. If it dies in between, the next supervisor publishes them.
 
-        The caller stores them with the change that they tell of, and then publishes each event and deletes its key. If
-        it dies in between, the next supervisor does that.
+        ``identity``: of this change among all whose events are due.
         """
-        return {key: encode_event(event) for key, event in events.items()}
+        return DueEvents(key=keys.due_event(identity), events=events, plain=[_plain(event) for event in events])
+
+    def publish_due(self, due: DueEvents) -> None:
+        """``publish_soon``, which deletes the record."""
+        self._queue(due.events, [encode_plain(each) for each in due.plain], {}, [due.key])
 
     async def publish(
         self, *events: TeamEvent, records: Mapping[str, bytes] | None = None, delete: Sequence[str] = ()
@@ -181,12 +186,16 @@ class EventStream:
         return int(number), min(int(passed), self._passed) if passed else self._passed
 
     def _add(self, events: Sequence[TeamEvent], records: Mapping[str, bytes], delete: Sequence[str]) -> _Publication:
-        publication = _Publication(
-            events=events,
-            encoded=[encode_event(event) for event in events],
-            records=records,
-            delete=delete,
-        )
+        return self._queue(events, [encode_event(event) for event in events], records, delete)
+
+    def _queue(
+        self,
+        events: Sequence[TeamEvent],
+        encoded: Sequence[bytes],
+        records: Mapping[str, bytes],
+        delete: Sequence[str],
+    ) -> _Publication:
+        publication = _Publication(events=events, encoded=encoded, records=records, delete=delete)
         self._waiting.append(publication)
         if self._stopped:
             publication.was_tried(_is_ending())
@@ -261,6 +270,21 @@ class EventStream:
         return event is None or event.at < at
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DueEvents:
+    """Events that tell of one change; see ``EventStream.due``."""
+
+    key: str
+    events: Sequence[TeamEvent]
+    plain: Sequence[Mapping[str, Any]]
+    """As they are stored."""
+
+    @property
+    def record(self) -> Mapping[str, bytes]:
+        """One for all of them, because each costs as much as an event; none without events."""
+        return {self.key: encode_plain(self.plain)} if self.events else {}
+
+
 @dataclass(slots=True, kw_only=True)
 class _Publication:
     """Events that are stored together, and what else changes with them."""
@@ -283,11 +307,19 @@ def _is_ending() -> StoreError:
 
 def encode_event(event: TeamEvent) -> bytes:
     """Without its number, which the key has."""
-    return encode_plain(event.model_dump(mode="json", exclude={"number"}, exclude_defaults=True))
+    return encode_plain(_plain(event))
+
+
+def _plain(event: TeamEvent) -> Mapping[str, Any]:
+    return event.model_dump(mode="json", exclude={"number"}, exclude_defaults=True)
 
 
 def decode_event(data: bytes) -> TeamEvent:
     return TeamEvent.model_validate(decode_plain(data))
+
+
+def _decode_due(data: bytes) -> list[TeamEvent]:
+    return [TeamEvent.model_validate(plain) for plain in decode_plain(data)]
 
 
 def _is_number(text: str) -> bool:

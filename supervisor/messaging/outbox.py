@@ -305,11 +305,12 @@ class Outbox:
         forgotten = self._too_old(receipts)
         final = [receipt for receipt in receipts if receipt.final]
         news = self._news(final)
+        due = self._events.due(f"{news[0].message_id}/{news[0].status}" if news else "", news)
         if receipts or extra.records:
             await self._save(
                 {
                     **{keys.receipt(receipt.message_id): encode(receipt) for receipt in receipts},
-                    **self._events.due(news),
+                    **due.record,
                     **extra.records,
                 },
                 [
@@ -327,16 +328,16 @@ class Outbox:
             self._note_redelivery(receipt)
             if receipt.final:
                 self._settle(receipt)
-        for key, event in news.items():
-            self._events.publish_soon(event, delete=[key])
+        if news:
+            self._events.publish_due(due)
         self._changes.announce()
 
-    def _news(self, final: Sequence[Receipt]) -> dict[str, TeamEvent]:
-        """The event of each message that is settled now, by the key under which it is due.
+    def _news(self, final: Sequence[Receipt]) -> list[TeamEvent]:
+        """The event of each message that is settled now.
 
         Not of the first message of a spawn, and not of what a recycling asks: these calls tell themselves how it went.
         """
-        news = {}
+        news = []
         for receipt in final:
             member = self._registry.find(receipt.instance_id)
             earlier = self._receipts.get(receipt.message_id)
@@ -345,8 +346,7 @@ class Outbox:
             if receipt.message_id in self._withheld.get(receipt.instance_id, ()):
                 continue
             if earlier is None or earlier.status is not receipt.status:
-                key = keys.due_event(f"{receipt.message_id}/{receipt.status}")
-                news[key] = self._settled_event(receipt, member.record)
+                news.append(self._settled_event(receipt, member.record))
         return news
 
     def _settled_event(self, receipt: Receipt, record: InstanceRecord) -> TeamEvent:

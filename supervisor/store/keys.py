@@ -59,7 +59,7 @@ def event_number(key: str) -> int:
 
 
 def due_event(identity: str) -> str:
-    """An event that has happened and has no number yet."""
+    """Events of one change that have happened and have no numbers yet."""
     return DUE_EVENT_PREFIX + identity
 
 

@@ -104,7 +104,7 @@ def test_it_is_told_which_branches_the_target_has_and_which_are_gone(merging: Me
     after = merging.find_merged("one", "two", "gone")
 
     assert (before.into, before.merged, set(before.commits)) == ("main", frozenset(), {"one", "two"})
-    assert (after.merged, after.commits) == ({"one"}, before.commits)
+    assert (after.merged, after.commits) == (frozenset({"one"}), before.commits)
     assert merging.find_merged("one", into="nowhere").merged == frozenset()
     assert merging.leftovers() == []
 

@@ -121,6 +121,21 @@ def test_spawn_asks_for_an_instance_in_the_directory_given() -> None:
     )
 
 
+def test_spawn_takes_limits_as_json() -> None:
+    terminal = Terminal()
+    terminal("spawn", "Do it.", "--limits", '{"tokens": 5000, "permissionModes": ["plan"]}')
+    request = terminal.request()
+    assert isinstance(request, requests.SpawnRequest)
+    assert request.limits == requests.Limits(tokens=5000, permission_modes=["plan"])
+
+
+@pytest.mark.parametrize("given", ["5000", "tokens=5000", "[]"])
+def test_limits_that_are_no_json_object_are_refused_with_an_example(given: str) -> None:
+    ended = Terminal()("spawn", "Do it.", "--limits", given)
+    assert ended.exit_code == 2
+    assert f'--limits takes a JSON object such as {{"tokens": 500000}}, not {given!r}.' in ended.stderr
+
+
 def test_the_version_is_told_without_a_team() -> None:
     ended = Terminal(TeamNotRunningError("No team runs here."))("--version")
     assert (ended.exit_code, ended.stdout) == (0, f"phalanx {VERSION}\n")
@@ -286,6 +301,7 @@ def test_who_presses_ctrl_c_is_told_what_goes_on_and_how_to_end_it(command: tupl
         (["spawn", "hi", "--name", "a b"], "--name cannot be 'a b'"),
         (["spawn", "hi", "--parent", "x y"], "--parent cannot be 'x y'"),
         (["spawn", "hi", "--env", "PHALANX_X=1"], "a name in --env cannot be 'PHALANX_X': names that begin with"),
+        (["spawn", "hi", "--limits", '{"tokens": 0}'], "--limits"),
         (["respond", "spec_1_1", "deny", "--message", "x" * 100_001], "--message cannot be"),
         (["tune", "--spawns", "0"], "--spawns must be at least 1, not 0"),
         (["tune", "--batch-delay", "-1"], "--batch-delay must be at least 0"),

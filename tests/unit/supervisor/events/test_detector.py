@@ -350,14 +350,16 @@ async def test_a_message_that_is_settled_is_told_once_with_its_sender(scene: Sce
 
 
 async def test_a_message_that_was_settled_when_the_supervisor_died_is_told_by_the_next_one(scene: Scene) -> None:
-    message = await scene.send()
-    store = scene.store
-    await scene.reports(BUSY, receipts=[receipt(message)])
+    messages = [await scene.send(), await scene.send()]
+    store, receipts = scene.store, [receipt(message) for message in messages]
+    await scene.reports(BUSY, receipts=receipts)
     due = await store.load(keys.DUE_EVENT_PREFIX)
-    assert len(due) == 1, "it is not published yet"
+    assert len(due) == 1, "they are not published yet"
     later = await Scene.begun(MemoryStore(dict(await store.load(""))))
-    await later.reports(BUSY, receipts=[receipt(message)])
-    assert [(event.kind, event.message_id) for event in await later.told()] == [("message_final", message.id)]
+    await later.reports(BUSY, receipts=receipts)
+    assert [(event.kind, event.message_id) for event in await later.told()] == [
+        ("message_final", message.id) for message in messages
+    ]
     assert await later.store.load(keys.DUE_EVENT_PREFIX) == {}
 
 

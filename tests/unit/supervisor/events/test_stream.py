@@ -236,7 +236,7 @@ async def test_nobody_waits_for_a_store_that_hangs_while_the_supervisor_ends() -
 
 async def test_a_due_event_is_published_by_the_next_supervisor_and_only_once() -> None:
     store = MemoryStore()
-    await store.save(EventStream.due({keys.due_event("msg_1"): idle("due")}))
+    await store.save(EventStream.due("msg_1", [idle("due")]).record)
     for _ in range(3):
         later = await opened(store)
         assert await texts(later, "0") == ["due"]
@@ -304,7 +304,8 @@ async def test_whatever_fails_and_whoever_dies_numbers_have_no_gap_and_no_event_
                     await stream.after(stream.cursor, everything, 60)
                 case _:
                     (event,) = some(1)
-                    await store.save(EventStream.due({keys.due_event(event.text): event}))
+                    due = EventStream.due(event.text, [event])
+                    await store.save(due.record)
                     stream = await opened(store)
         await stream.stop()
     last = await opened(store)
