@@ -416,12 +416,12 @@ def test_a_check_that_cannot_be_started_says_so(merging: Merging, command: str) 
     assert any(why in report.outcomes["one"].reason for why in ("no such program", "may not be executed"))
 
 
-def test_two_merges_at_once_come_one_after_the_other(merging: Merging) -> None:
+def test_of_two_merges_that_are_made_at_once_the_second_is_to_be_made_again(merging: Merging) -> None:
     merging.member("one", {"a": "1"})
     merging.member("two", {"b": "1"})
-    reports: list[MergeReport] = []
+    made: list[MergeReport | PreparedMerge] = []
     threads = [
-        threading.Thread(target=lambda name=name: reports.append(merging.merge(name, check=("sleep", "0.3"))))
+        threading.Thread(target=lambda name=name: made.append(merging.prepare(name, check=("sleep", "0.3"))))
         for name in ("one", "two")
     ]
     for thread in threads:
@@ -429,9 +429,14 @@ def test_two_merges_at_once_come_one_after_the_other(merging: Merging) -> None:
     for thread in threads:
         thread.join()
 
-    assert [report.moved for report in reports] == [True, True]
-    assert reports[1].commit == merging.main()
+    first, second = (each for each in made if isinstance(each, PreparedMerge))
+    merging.move(first)
+    with pytest.raises(WorkspaceError, match="meanwhile"):
+        merging.move(second)
+    assert merging.main() == first.report.commit
+    assert merging.merge("one", "two").moved
     assert {path.name for path in merging.repository.iterdir()} >= {"a", "b"}
+    assert merging.leftovers() == []
 
 
 def test_only_what_is_checked_out_where_the_caller_may_work_is_moved(merging: Merging) -> None:
