@@ -3,7 +3,8 @@
 ``claude_records`` calls ``reset_at``. The forms, read in the programs 2.1.197 and 2.1.332: ``You've hit your session
 limit · resets 3pm (Europe/Berlin)``, more than a day ahead with the date (``resets Dec 3, 3:30pm (UTC)``), with the
 year where it is another one, perhaps followed by more words; older versions wrote ``Claude AI usage limit
-reached|1764500000``. Claude Code leaves out the seconds, and the minutes of a whole hour.
+reached|1764500000``. Claude Code leaves out the seconds, and the minutes of a whole hour. Neither program names a
+weekday or ``tomorrow``; ``resets in`` is said of its fast mode alone, whose end fails no turn.
 """
 
 from __future__ import annotations

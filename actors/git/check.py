@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import signal
 import subprocess
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -21,7 +22,8 @@ from actors.processes import end_all_found, processes_with
 _GRACE_S = 5.0
 _LATE_S = 30.0
 _TIMED_OUT = {124, 137, -signal.SIGKILL}
-"""Statuses of ``timeout``: it ended the command, or had to kill it, or itself with it."""
+"""Statuses of ``timeout`` when the time is over: it ended the command, or had to kill it, or itself with it. A command
+may end so by itself, before."""
 _CANNOT_RUN = {126: "it may not be executed", 127: "there is no such program on the agents' PATH"}
 MOST_SHOWN = 2_000
 """Characters from the end of its output."""
@@ -29,6 +31,7 @@ MOST_SHOWN = 2_000
 
 def run_check(command: Sequence[str], directory: Path, environment: Mapping[str, str], timeout_s: float) -> str:
     """Why it failed, with the end of its output; empty: it succeeded. All that it has started is ended."""
+    begun_s = time.monotonic()
     limited = ["timeout", f"--kill-after={_GRACE_S:g}", f"{timeout_s:g}", *command]
     try:
         with ProcessOutput() as collector:
@@ -51,10 +54,11 @@ def run_check(command: Sequence[str], directory: Path, environment: Mapping[str,
         end_all_found(lambda: processes_with(INSTANCE_MARK, str(directory)), _GRACE_S)
     if ended.status == 0:
         return ""
-    return f"{_reason(ended.status, timeout_s)} Its output ends:\n{ended.error[-MOST_SHOWN:].strip() or '(nothing)'}"
+    reason = _reason(ended.status, timeout_s, is_late=time.monotonic() - begun_s >= timeout_s)
+    return f"{reason} Its output ends:\n{ended.error[-MOST_SHOWN:].strip() or '(nothing)'}"
 
 
-def _reason(status: int, timeout_s: float) -> str:
-    if status in _TIMED_OUT:
+def _reason(status: int, timeout_s: float, *, is_late: bool) -> str:
+    if status in _TIMED_OUT and is_late:
         return f"It was not done within {timeout_s:g} s."
     return f"It ended with exit status {status}{f': {why}' if (why := _CANNOT_RUN.get(status)) else ''}."

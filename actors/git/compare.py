@@ -1,9 +1,10 @@
 """Compares branches of a repository and changes nothing: what work each has, and which would conflict with which.
 
-Only branches that change something at the same place are compared with each other, so the cost does not grow with the
-square of their number. A merge finds the rare conflict beyond that when it merges. ``Host`` calls ``Comparer`` in
-threads for ``list``, and ``BranchMerger`` uses it before it begins. Two commits compare the same for ever, so answers
-are kept by commits: an unchanged team costs one git.
+Only branches that change the same file are compared with each other, or one a file where the other has a directory. So
+the cost does not grow with the square of their number. A merge finds the rare conflict beyond that when it merges.
+
+``Host`` calls ``Comparer`` in threads for ``list``, and ``BranchMerger`` uses it before it begins. Two commits compare
+the same for ever, so answers are kept by commits: an unchanged team costs one git.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from itertools import combinations, islice
 from pathlib import Path
 from typing import Any, TypeVar
@@ -23,7 +25,8 @@ from actors.git.model import BranchWork, Comparison, ComparisonReport, Conflict,
 from actors.git.process import GitRunner
 from actors.git.repository import Repository, refusal
 
-_KEPT = 20_000
+_KEPT = 200_000
+"""Answers and names of files in them."""
 _MOST_AT_ONCE = 100
 """Pairs that one git compares: it must be done within its time limit."""
 _CLEAN, _CONFLICTING = "1", "0"
@@ -38,8 +41,8 @@ class Comparer:
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         self._git = GitRunner(environment)
-        self._conflicts: LRUCache[_Pair, tuple[str, ...]] = LRUCache(_KEPT)
-        self._work: LRUCache[_Pair, BranchWork] = LRUCache(_KEPT)
+        self._conflicts: LRUCache[_Pair, tuple[str, ...]] = LRUCache(_KEPT, lambda files: 1 + len(files))
+        self._work: LRUCache[_Pair, BranchWork] = LRUCache(_KEPT, lambda work: 1 + len(work.files))
         self._lock = threading.Lock()
 
     def compare(self, asked: Comparison) -> ComparisonReport:
@@ -99,20 +102,29 @@ class Comparer:
             return answers.get(pair)
 
     def _keep(self, answers: LRUCache[_Pair, Any], pair: _Pair, answer: object) -> None:
-        with self._lock:
+        with self._lock, suppress(ValueError):  # it is larger than all that may be kept
             answers[pair] = answer
 
 
 def _near(work: Mapping[str, BranchWork]) -> list[_Pair]:
-    """The names of each two that change the same file, or files beside or below each other."""
-    places: dict[str, list[str]] = {}
+    """The names of each two that change the same file, or one a file above a file of the other."""
+    changing: dict[str, list[str]] = {}
     for name, done in work.items():
-        touched = {place for file in done.files for place in (file, os.path.dirname(file))}  # noqa: PTH120 - many
-        for place in touched - {""}:
-            places.setdefault(place, []).append(name)
+        for file in done.files:
+            changing.setdefault(file, []).append(name)
     order = {name: number for number, name in enumerate(work)}
-    found = {pair for names in places.values() for pair in combinations(names, 2)}
+    found = {pair for names in changing.values() for pair in combinations(names, 2)}
+    for file, names in changing.items():
+        above = (changing.get(directory, ()) for directory in _directories(file))
+        pairs = ((one, other) for others in above for other in others for one in names if one != other)
+        found.update((one, other) if order[one] < order[other] else (other, one) for one, other in pairs)
     return sorted(found, key=lambda pair: (order[pair[0]], order[pair[1]]))
+
+
+def _directories(file: str) -> Iterator[str]:
+    """Above the file."""
+    while file := os.path.dirname(file):  # noqa: PTH120 - many
+        yield file
 
 
 def whole_repository(git: GitRunner, git_directory: Path, identity: Mapping[str, str]) -> Repository:

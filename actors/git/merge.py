@@ -57,7 +57,7 @@ class _PredictedMerge:
 
 def predict(repo: Repository, branch: str) -> dict[str, Any]:
     """What a merge of ``branch`` would do. Changes nothing."""
-    predicted = _predict(repo, branch)
+    predicted = _predict(repo, _commit(repo, branch))
     base = repo.read("merge-base", "--is-ancestor", predicted.theirs, predicted.ours)
     return {
         "branch": branch,
@@ -70,12 +70,20 @@ def predict(repo: Repository, branch: str) -> dict[str, Any]:
 
 def merge(repo: Repository, branch: str, message: str | None) -> dict[str, Any]:
     """Raises ``MergeConflictError``, or ``WorkspaceError`` in git's words; then all is as it was."""
+    return merge_commit(repo, _commit(repo, branch), branch, message)
+
+
+def merge_commit(repo: Repository, commit: str, branch: str, message: str | None) -> dict[str, Any]:
+    """As ``merge``, of exactly this commit, by its whole hash; ``branch`` is only what it is called.
+
+    A branch may be named as the hash of another commit.
+    """
     top = repo.top
     if (what := under_way(repo.place.git_directory)) is not None:
         raise WorkspaceError(
             f"A {what} is under way in {top}: let the member who began it finish or abort it, then merge again."
         )
-    predicted = _predict(repo, branch)
+    predicted = _predict(repo, commit)
     if predicted.conflicts:
         files = predicted.conflicts
         raise MergeConflictError(
@@ -96,8 +104,7 @@ def merge(repo: Repository, branch: str, message: str | None) -> dict[str, Any]:
     }
 
 
-def _predict(repo: Repository, branch: str) -> _PredictedMerge:
-    theirs = _commit(repo, branch)
+def _predict(repo: Repository, theirs: str) -> _PredictedMerge:
     ours = repo.head().commit
     if ours is None:
         raise InvalidRequestError("There is no commit yet to merge into: make a first commit.")

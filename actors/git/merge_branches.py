@@ -2,11 +2,12 @@
 
 ``Host`` calls ``BranchMerger`` in threads. Conflicts are predicted pair by pair before anything is made. Then the
 branches are merged one after another in a temporary worktree, in an order in which each merge and its check succeeds.
-Only then the target moves, in one step of git, and only if nobody has moved it meanwhile. Whatever fails or dies
-before, the target and everybody's working tree is as it was; what a killed call has left is cleared away by the next
-one, or by ``gc``.
+Only then the target moves, in one step of git, and only if nobody has moved it meanwhile. That is a call of its own:
+the checks take long, and meanwhile somebody may begin to work in the tree that changes with the target. Whatever fails
+or dies before, the target and everybody's working tree is as it was; what a killed call has left is cleared away by the
+next one, or by ``gc``.
 
-A merge goes on when its caller dies. A call repeated after that waits for it, and finds the branches merged.
+A call goes on when its caller dies. One that is made after that waits for it, and finds the branches merged.
 """
 
 from __future__ import annotations
@@ -22,7 +23,16 @@ from actors.git import merge
 from actors.git.check import run_check
 from actors.git.compare import Comparer, base_of, commits_of, whole_repository
 from actors.git.layout import branch_of, find_place, under_way
-from actors.git.model import Conflict, MergedBranches, MergeJob, MergeOutcome, MergeReport, WorkBranch, sendable
+from actors.git.model import (
+    Conflict,
+    MergedBranches,
+    MergeJob,
+    MergeOutcome,
+    MergeReport,
+    PreparedMerge,
+    WorkBranch,
+    sendable,
+)
 from actors.git.process import GitRunner
 from actors.git.repository import Repository, identity_in, refusal
 from actors.worktrees.create import TemporaryWorktree, why_in_use
@@ -51,14 +61,25 @@ class BranchMerger:
         self._worktrees = worktrees
         self._comparer = comparer
 
-    def merge(self, job: MergeJob, limit_s: float) -> MergeReport:
-        """No merge is begun whose check may not be done within ``limit_s``.
+    def prepare(self, job: MergeJob, limit_s: float) -> MergeReport | PreparedMerge:
+        """The report says why there is nothing to move. No merge is begun whose check may not be done in ``limit_s``.
 
         Raises ``PhalanxError`` when nothing could be tried.
         """
         deadline_s = time.monotonic() + limit_s - (job.check_timeout_s if job.check else 0)
         with self._worktrees.temporary(job.git_directory, limit_s) as place:
-            return self._merge(job, place, deadline_s)
+            return self._prepare(job, place, deadline_s)
+
+    def move(self, prepared: PreparedMerge, limit_s: float) -> None:
+        """Moves the target. Raises ``PhalanxError``; then it is where it was."""
+        into = prepared.report.into
+        with self._worktrees.temporary(prepared.git_directory, limit_s):
+            repo = whole_repository(self._git, prepared.git_directory, self._identity)
+            if _trees_with(repo, into) != ({prepared.tree} if prepared.tree else set()):
+                raise WrongStateError(f"{into} was checked out elsewhere meanwhile, so it was left alone: merge again.")
+            _check_not_in_use(prepared.git_directory, into)
+            tree = self._repository_in(prepared.tree) if prepared.tree else None
+            _move(repo, _Target(branch=into, commit=prepared.before, tree=tree), prepared.report.commit)
 
     def find_merged(self, job: MergeJob, limit_s: float) -> MergedBranches:
         """Changes nothing. Waits for a merge that is under way in the repository, also one whose caller has died.
@@ -78,7 +99,7 @@ class BranchMerger:
                 into=into, commits=commits, merged=frozenset(name for name, number in ahead.items() if not number)
             )
 
-    def _merge(self, job: MergeJob, place: TemporaryWorktree, deadline_s: float) -> MergeReport:
+    def _prepare(self, job: MergeJob, place: TemporaryWorktree, deadline_s: float) -> MergeReport | PreparedMerge:
         repo = whole_repository(self._git, job.git_directory, self._identity)
         target = self._target(repo, job)
         commits = _found(repo, job.branches)
@@ -91,7 +112,6 @@ class BranchMerger:
         to_merge = _independent(repo, new)
         conflicts = self._comparer.conflicts(repo, dict.fromkeys(to_merge, target.commit), to_merge, work)
         outcomes |= _in_conflict(conflicts, commits)
-        order: tuple[str, ...] = ()
         if new and not conflicts:
             _check_tree(target, {file for name in to_merge for file in work[name].files})
             trial = _Trial(job, target, place, self._environment, self._identity, self._git)
@@ -100,19 +120,25 @@ class BranchMerger:
                 conflicts = self._unforeseen(repo, target, order, failed, commits)
                 outcomes |= {**_in_conflict(conflicts, commits), **failed}
             else:
-                _move(repo, target, trial.commit)
-                # What another of them had merged already came with that one.
-                order = (*order, *(name for name in new if name not in order))
-                outcomes |= {name: MergeOutcome(state="merged", commit=commits[name]) for name in new}
-                target = _Target(branch=target.branch, commit=trial.commit, tree=target.tree)
-        moved = any(outcome.state == "merged" for outcome in outcomes.values())
+                report = MergeReport(
+                    into=target.branch,
+                    commit=trial.commit,
+                    moved=True,
+                    # What another of them had merged already came with that one.
+                    order=(*order, *(name for name in new if name not in order)),
+                    outcomes=outcomes | {name: MergeOutcome(state="merged", commit=commits[name]) for name in new},
+                    conflicts=(),
+                )
+                tree = target.tree.top if target.tree else None
+                return PreparedMerge(
+                    git_directory=job.git_directory,
+                    before=target.commit,
+                    tree=tree,
+                    in_tree=tuple(each for each in job.places if tree is not None and _top(each) == tree),
+                    report=report,
+                )
         return MergeReport(
-            into=target.branch,
-            commit=target.commit,
-            moved=moved,
-            order=order if moved else (),
-            outcomes=outcomes,
-            conflicts=conflicts,
+            into=target.branch, commit=target.commit, moved=False, order=(), outcomes=outcomes, conflicts=conflicts
         )
 
     def _unforeseen(
@@ -123,8 +149,8 @@ class BranchMerger:
         failed: Mapping[str, MergeOutcome],
         commits: Mapping[str, str],
     ) -> tuple[Conflict, ...]:
-        """With what each conflicts that did so only once ``order`` was merged: branches that change nothing at the same
-        place, as a file and what lies deep in a directory of its name, were not compared before."""
+        """With what each conflicts that did so only once ``order`` was merged: branches that change no file
+        in common, as when one moves a directory, were not compared before."""
         found: list[Conflict] = []
         for name, outcome in failed.items():
             if outcome.state != "conflict":
@@ -165,8 +191,7 @@ class BranchMerger:
                 f"{branch} is checked out in {len(trees)} working trees, {' and '.join(map(str, sorted(trees)))}, of "
                 "which only one could follow it: check out another branch in the others."
             )
-        if (why := why_in_use(job.git_directory, branch)) is not None:
-            raise WrongStateError(f"{why} Have that finished or aborted first.")
+        _check_not_in_use(job.git_directory, branch)
         tree = next(iter(trees), None)
         for directory, who in job.busy.items():
             if tree is not None and _top(directory) == tree:
@@ -230,7 +255,7 @@ class _Trial:
         """Why it cannot be merged now; None: it is merged."""
         words = self._job.message or f"Merge branch '{self._titles[name]}' into {self._into}"
         try:
-            merge.merge(self._repo, commit, words)
+            merge.merge_commit(self._repo, commit, self._titles[name], words)
         except merge.MergeConflictError as conflict:
             reason = f"It conflicts once {', '.join(before) or 'nothing'} is merged."
             return MergeOutcome(
@@ -301,6 +326,11 @@ def _tops(directories: Iterable[Path]) -> set[Path]:
 def _top(directory: Path) -> Path | None:
     place = find_place(directory) if directory.is_dir() else None
     return place.top if place else None
+
+
+def _check_not_in_use(git_directory: Path, branch: str) -> None:
+    if (why := why_in_use(git_directory, branch)) is not None:
+        raise WrongStateError(f"{why} Have that finished or aborted first.")
 
 
 def _check_tree(target: _Target, files: Collection[str]) -> None:

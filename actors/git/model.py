@@ -188,6 +188,8 @@ class MergeJob:
     movable_branches: frozenset[str] = frozenset()
     busy: Mapping[Path, str] = field(default_factory=dict)
     """Working trees that must not change now, and who is at work there."""
+    places: tuple[Path, ...] = ()
+    """Where the team works: of these is told which would change."""
     check: tuple[str, ...] = ()
     """A command that must succeed in the merged tree after each merge; empty: none."""
     check_timeout_s: float = 0.0
@@ -218,6 +220,21 @@ class MergeReport:
     outcomes: Mapping[str, MergeOutcome]
     """By name."""
     conflicts: tuple[Conflict, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreparedMerge:
+    """A merge that is made, and of which all holds. Only its target has not moved so far."""
+
+    git_directory: Path
+    before: str
+    """The commit where the target must still be."""
+    tree: Path | None
+    """The working tree that has the target checked out, and changes with it."""
+    in_tree: tuple[Path, ...]
+    """Of the job's ``places`` those that lie in it."""
+    report: MergeReport
+    """Of the merge once its target has moved."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -38,6 +38,7 @@ from actors.git.model import (
     MergedBranches,
     MergeJob,
     MergeReport,
+    PreparedMerge,
     RepositoryPaths,
 )
 from actors.home import Home
@@ -294,10 +295,16 @@ class Host:
         return await self._in(self._git_threads, self._merger.find_merged, job, limit_s)
 
     @remote(timeout_s=WRITE_S, plus="limit_s", ping=True)
-    async def merge_branches(self, job: MergeJob, limit_s: float) -> MergeReport:
-        """Merges all or nothing. It goes on when its caller dies; without an answer, look or merge again."""
+    async def prepare_merge(self, job: MergeJob, limit_s: float) -> MergeReport | PreparedMerge:
+        """Merges all that can be merged, beside everybody's work; ``move_merged`` moves the target."""
         self._require_environment()
-        return await self._in(self._git_threads, self._merger.merge, job, limit_s)
+        return await self._in(self._git_threads, self._merger.prepare, job, limit_s)
+
+    @remote(timeout_s=WRITE_S, plus="limit_s", ping=True)
+    async def move_merged(self, prepared: PreparedMerge, limit_s: float) -> None:
+        """It goes on when its caller dies; without an answer, look or merge again."""
+        self._require_environment()
+        await self._in(self._git_threads, self._merger.move, prepared, limit_s)
 
     def _require_environment(self) -> None:
         """Raises ``SettingsError`` while the agents' environment is missing; only the actor can lack it."""

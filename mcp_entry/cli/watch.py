@@ -204,7 +204,10 @@ class _Watch:
         return await self._ask(TeamVerbs.next_events, request)
 
     async def _ask(self, verb: Verb[RequestT, ResultT], request: RequestT) -> ResultT:
-        """Asks until the team answers. Raises ``_TeamDownError``, and ``InvalidRequestError`` for what it refuses."""
+        """Asks until the team answers. Raises ``_TeamDownError``, and ``InvalidRequestError`` for what it refuses.
+
+        An instance that was cleared away is watched no more. Raises ``UnknownInstanceError`` when none is left.
+        """
         failures = 0
         while True:
             try:
@@ -215,6 +218,21 @@ class _Watch:
                 self._say_once(str(error))
                 failures += 1
                 await asyncio.sleep(_RETRY.pause_s(failures))
+            except UnknownInstanceError:
+                asked = getattr(request, "instance_ids", None)
+                await self._drop_those_gone()
+                if asked is None or asked == self._ids:
+                    raise
+                request = request.model_copy(update={"instance_ids": self._ids})
+
+    async def _drop_those_gone(self) -> None:
+        listed = await self._ask(TeamVerbs.list, ListRequest(include_stopped=True))
+        there = {each.instance_id for each in listed.instances}
+        for gone in [each for each in self._ids or () if each not in there]:
+            self._team.output.say(f"{gone} was cleared away and is watched no more.")
+        self._ids = [each for each in self._ids or () if each in there]
+        if not self._ids:
+            raise UnknownInstanceError("None of the instances that were watched is left. `phalanx list` shows who is.")
 
     def _say_once(self, trouble: str) -> None:
         if trouble != self._trouble:

@@ -1,8 +1,8 @@
 """Finds what is worth an event in the changes of instances: ``became_idle``, ``needs_attention``, ``failed``.
 
 ``Team`` tells the detector of each change of a member; the cost is that member's alone. What was told last of each
-instance (``Told``) is stored in the transaction of the event that tells it. So a supervisor that died between a change
-and its event tells it after its return, and nothing is told twice.
+instance (``Detected``) is stored in the transaction of the event that tells it. So a supervisor that died between a
+change and its event tells it after its return, and nothing is told twice.
 
 *Idle*: a turn has ended, however it was, and no message is on its way to the instance. One event for each turn; a turn
 that failed needs attention instead. *Attention*: one event for each question or cause. A permission request and a
@@ -40,11 +40,10 @@ FIRST_LOOKS_S = 15.0
 """An actor that has just taken its agent over may need so long to see again what it saw before."""
 LONGEST_QUESTION = 4_000
 """Characters of the input of a tool call; ``list`` shows all of it."""
-NO_ANSWER = "The turn ended without an answer, as after an interrupt."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Told:
+class Detected:
     """What was told last of an instance."""
 
     turn_at: float = 0.0
@@ -55,7 +54,7 @@ class Told:
     """Names the failure and what was said about it."""
 
 
-_NOTHING = Told()
+_NOTHING = Detected()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,9 +84,9 @@ class EventDetector:
 
     async def begin(self) -> None:
         """Takes in what earlier supervisors told, and tells what they did not come to tell. Raises ``StoreError``."""
-        stored = await self._store.load(keys.TOLD_PREFIX)
-        for key, told in self._unreadable.readable(stored, lambda data: Told(**decode_plain(data))):
-            instance_id = key.removeprefix(keys.TOLD_PREFIX)
+        stored = await self._store.load(keys.DETECTED_PREFIX)
+        for key, told in self._unreadable.readable(stored, lambda data: Detected(**decode_plain(data))):
+            instance_id = key.removeprefix(keys.DETECTED_PREFIX)
             if self._team.registry.find(instance_id) is None:
                 self._stream.publish_soon(delete=[key])
             else:
@@ -126,7 +125,7 @@ class EventDetector:
         if watched is not None:
             watched.stop_timer()
         if watched is not None and watched.told != _NOTHING:
-            self._stream.publish_soon(delete=[keys.told(instance_id)])
+            self._stream.publish_soon(delete=[keys.detected(instance_id)])
 
     def _look_for_failure(self, member: Member) -> None:
         record = member.record
@@ -193,20 +192,22 @@ class EventDetector:
             return Cause(name="messages are held", text=f"messages for it are held back: {held}")
         return Cause(name="it is silent", text=member.silence) if member.silence else None
 
-    def _tell(self, member: Member, kind: EventKind, text: str, told: Told, permission_id: str | None = None) -> None:
+    def _tell(
+        self, member: Member, kind: EventKind, text: str, told: Detected, permission_id: str | None = None
+    ) -> None:
         event = self._team.event(kind, member.record.instance_id, text, permission_id=permission_id)
         self._note(member, told, event)
 
-    def _note(self, member: Member, told: Told, *events: TeamEvent) -> None:
+    def _note(self, member: Member, told: Detected, *events: TeamEvent) -> None:
         self._watched_of(member).told = told
-        self._stream.publish_soon(*events, records={keys.told(member.record.instance_id): encode_told(told)})
+        self._stream.publish_soon(*events, records={keys.detected(member.record.instance_id): encode_detected(told)})
 
 
 @dataclass(slots=True)
 class _Watched:
     """What the detector knows of one instance."""
 
-    told: Told = _NOTHING
+    told: Detected = _NOTHING
     incarnation: str = ""
     """Of the actor that has reported last to this supervisor; empty before the first report."""
     heard_at: float = 0.0
@@ -221,15 +222,13 @@ class _Watched:
             self.timer = None
 
 
-def encode_told(told: Told) -> bytes:
+def encode_detected(told: Detected) -> bytes:
     return encode_plain({"turn_at": told.turn_at, "cause": told.cause, "failure": told.failure})
 
 
 def answer_in_words(member: Member) -> str:
-    """The head of the last answer, with a mark of what is cut off."""
+    """The head of the last answer, with a mark of what is cut off; empty without one, as after an interrupt."""
     snapshot = member.snapshot
-    if not snapshot.answer:
-        return NO_ANSWER
     return _cut(snapshot.answer, snapshot.answer_characters, f"read {member.record.instance_id} shows them")
 
 

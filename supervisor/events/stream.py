@@ -88,6 +88,8 @@ class EventStream:
             await asyncio.wait({self._writing}, timeout=_STOP_S)
             self._writing.cancel()
             await asyncio.gather(self._writing, return_exceptions=True)
+        for publication in self._waiting:
+            publication.was_tried(_is_ending())
 
     @staticmethod
     def due(identity: str, events: Sequence[TeamEvent]) -> DueEvents:
@@ -125,6 +127,14 @@ class EventStream:
         """Tells an event that is not kept: only who listens for its kind now hears of it."""
         self._passing, self._passed = event, self._passed + 1
         self._changes.announce()
+
+    def sender_of(self, message_id: str) -> str | None:
+        """Who sent the message, from the latest event of what became of it; None when none is kept."""
+        stored = reversed(self._events.values())
+        unstored = (event for publication in reversed(self._waiting) for event in publication.events)
+        return next(
+            (event.sender for event in itertools.chain(unstored, stored) if event.message_id == message_id), None
+        )
 
     async def after(
         self, cursor: str | None, wanted: Wanted, timeout_s: float, *, with_passing: bool = False
@@ -188,7 +198,7 @@ class EventStream:
         publication = _Publication(events=events, encoded=encoded, records=records, delete=delete)
         self._waiting.append(publication)
         if self._stopped:
-            publication.was_tried(StoreError("The supervisor is ending: the next one tells the event."))
+            publication.was_tried(_is_ending())
         elif self._writing is None or self._writing.done():
             self._writing = asyncio.create_task(self._write(), name="store events")
         return publication
@@ -289,6 +299,10 @@ class _Publication:
     def was_tried(self, error: StoreError | None) -> None:
         if not self.tried.done():
             self.tried.set_result(error)
+
+
+def _is_ending() -> StoreError:
+    return StoreError("The supervisor is ending: the next one tells the event.")
 
 
 def encode_event(event: TeamEvent) -> bytes:

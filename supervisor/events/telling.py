@@ -6,8 +6,8 @@ message for all that happened since the last one, through the outbox, typed and 
 
 Whose event it is: the nearest instance above that is not gone. One that was terminated is gone, and one that has failed
 and is not started again by itself. A request for a permission goes to the nearest one that answers permissions, past
-all that do not; without any it is the person's alone, who sees it in ``list`` in any case. Leads that are no instances
-are not typed at.
+all that do not; without any it is the person's alone, who sees it in ``list`` in any case. What became of a message is
+told to the instance that sent it, whatever that is to the other one. Leads that are no instances are not typed at.
 
 When: while the lead stands at its prompt and no earlier message of ours is under way to it. So events gather during its
 turn, and one message interrupts it at most once a turn. A request that was answered meanwhile is left out.
@@ -18,11 +18,13 @@ takes note of what one of its five specialists did wakes nobody above; the execu
 them has ended and the manager has answered. Events go up only, so each wave of work ends at the top.
 
 What a lead has seen is not told. It has seen an answer when it has read that conversation to its end, and a question or
-failure when ``list`` or ``wait`` showed it. A message that the instance itself sent does not count: it may have come
-before the end of its work. Nor does ``list`` count for an answer, which it does not show.
+failure when ``list`` or ``wait`` showed it. A question that still waits when who was told of it, or has seen it, is
+gone is told to the next one above. A message that the instance itself sent does not count: it may have come before the
+end of its work. Nor does ``list`` count for an answer, which it does not show.
 
 Never lost, never twice: how far the events of each instance are told is stored in one transaction with the message that
-tells them. When that message does not arrive because its lead has ended, they go to whoever leads then.
+tells them. When that message does not arrive because its lead has ended, they go to whoever leads then; when a living
+lead does not take it, because a hook of the user refuses it, they go to the next one above after a few tries.
 """
 
 from __future__ import annotations
@@ -67,14 +69,14 @@ LONGEST = 6000
 """Most characters of agents' own words in one message."""
 _SHORTEST = 120
 _MOST_TRIES = 3
-"""A message that a living lead does not take, because a hook of the user refuses it, is not made for ever."""
+"""So often a message is made that a living lead does not take."""
 _STORE_AGAIN_S = 1.0
 _LISTEN_S = 3600.0
 _NOT_TOLD = -1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Told:
+class ToldToLeads:
     """How far the events of one instance are told, or seen."""
 
     number: int = 0
@@ -87,13 +89,17 @@ class Told:
     """Of that message; it stays when the message has arrived, until this record is stored again."""
     lead: str = ""
     """Who was told last."""
+    question: int = 0
+    """The last of them that somebody was told of, or has seen, though it need not be answered,"""
+    asked: str = ""
+    """and who that was."""
 
     def covers(self, number: int) -> bool:
         return number <= self.number and number not in self.left
 
 
-_ADAPTER = TypeAdapter(Told)
-_NOTHING = Told()
+_ADAPTER = TypeAdapter(ToldToLeads)
+_NOTHING = ToldToLeads()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,16 +122,20 @@ class LeadNotifier:
         self._auto_restart = auto_restart
         self._pending: dict[int, TeamEvent] = {}
         """What is to be told, by number."""
-        self._told: dict[str, Told] = {}
+        self._told: dict[str, ToldToLeads] = {}
         """By instance, as it will be stored with the next message."""
         self._unstored: set[str] = set()
-        """Instances of which the store has an older ``Told``."""
+        """Instances of which the store has an older ``ToldToLeads``."""
         self._sent: dict[str, _Sent] = {}
         """By id: the messages that are under way, one to each lead."""
         self._tries: dict[str, int] = {}
         """By lead: how many messages in a row have failed."""
+        self._refused: defaultdict[int, set[str]] = defaultdict(set)
+        """By number: the leads that did not take what is still to be told."""
+        self._over: set[str] = set()
+        """Instances of which the store does not know that a question is over."""
         self._asked: dict[int, tuple[TeamEvent, str]] = {}
-        """By number: what was asked, for as long as that waits, and who was told."""
+        """By number: what was asked, for as long as that waits, and who was told or has seen it."""
         self._read_at: dict[str, tuple[str, float]] = {}
         """By instance: who of its leads has read it to its end, and when that began."""
         self._tasks = TaskSet("tell the leads")
@@ -179,13 +189,13 @@ class LeadNotifier:
 
     async def _restore(self, events: Sequence[TeamEvent]) -> None:
         """``events``: all that may have been told."""
-        stored = await self._store.load(keys.LEAD_TOLD_PREFIX)
+        stored = await self._store.load(keys.TOLD_TO_LEADS_PREFIX)
         of_instance: defaultdict[str, list[TeamEvent]] = defaultdict(list)
         for event in events:
             of_instance[event.instance_id or ""].append(event)
         gone = []
         for key, told in self._team.unreadable.readable(stored, _decode):
-            instance_id = key.removeprefix(keys.LEAD_TOLD_PREFIX)
+            instance_id = key.removeprefix(keys.TOLD_TO_LEADS_PREFIX)
             if instance_id not in self._team.registry:
                 gone.append(key)
                 continue
@@ -195,9 +205,9 @@ class LeadNotifier:
                 earlier = self._sent.get(told.message_id)
                 both = [*(earlier.events if earlier else ()), *sent]
                 self._sent[told.message_id] = _Sent(lead=told.lead, events=both)
-            asked = [event for event in of_instance[instance_id] if event.kind == "needs_attention"]
-            if asked and told.lead and told.covers(asked[-1].number):
-                self._asked[asked[-1].number] = (asked[-1], told.lead)
+            asked = [event for event in of_instance[instance_id] if _is_question(event)]
+            if asked and asked[-1].number == told.question:
+                self._asked[told.question] = (asked[-1], told.asked)
         if gone:
             await self._store.save({}, gone)
 
@@ -215,15 +225,15 @@ class LeadNotifier:
         if event.kind == "conflict":
             return event.sender == event.instance_id or self._is_lead(event.sender or "", event)
         reader, read_at = self._read_at.get(event.instance_id or "", ("", 0.0))
-        happened_at = datetime.datetime.fromisoformat(event.at).timestamp()
-        return event.kind == "became_idle" and happened_at <= read_at and self._is_lead(reader, event)
+        return event.kind == "became_idle" and _happened_at(event) <= read_at and self._is_lead(reader, event)
 
     def is_to_be_told(self, lead: Member) -> bool:
         """It stands at its prompt, and something has just happened below it that is on its way to it."""
         instance_id = lead.record.instance_id
-        if not self._on or not lead.alive or not self._team.registry.children(instance_id):
+        if not self._on or not lead.alive:
             return False
-        return self._is_behind or (bool(self._pending) and instance_id in self._due())
+        leads = bool(self._team.registry.children(instance_id))
+        return (leads and self._is_behind) or (bool(self._pending) and instance_id in self._due())
 
     @property
     def _is_behind(self) -> bool:
@@ -239,24 +249,30 @@ class LeadNotifier:
         """
         if reader:
             self._read_at[instance_id] = (reader, at)
-            await self._note_seen(reader, [instance_id], frozenset({"became_idle"}))
+            answers = (
+                event
+                for event in self._pending.values()
+                if event.instance_id == instance_id and event.kind == "became_idle" and _happened_at(event) <= at
+            )
+            await self._note_seen(reader, answers)
 
     async def has_seen(self, reader: str, shown: Iterable[InstanceInfo]) -> None:
         """``reader`` was shown what these need and why they failed. Empty: it was no instance."""
         if reader and self._pending:
-            ids = [one.instance_id for one in shown if one.needs_attention]
-            await self._note_seen(reader, ids, frozenset({"needs_attention", "failed"}))
+            ids = {one.instance_id for one in shown if one.needs_attention}
+            found = (
+                event
+                for event in self._pending.values()
+                if event.instance_id in ids and event.kind in {"needs_attention", "failed"}
+            )
+            await self._note_seen(reader, found)
 
-    async def _note_seen(self, reader: str, instance_ids: Iterable[str], kinds: frozenset[str]) -> None:
-        shown = set(instance_ids)
-        seen = [
-            event
-            for event in self._pending.values()
-            if event.instance_id in shown and event.kind in kinds and self._is_lead(reader, event)
-        ]
+    async def _note_seen(self, reader: str, events: Iterable[TeamEvent]) -> None:
+        seen = [event for event in events if self._is_lead(reader, event)]
         if not seen:
             return
         self._note_told(seen)
+        self._note_asked(seen, reader)
         self._take_off(seen)
         with suppress(StoreError):  # then it may be told once more, after a crash
             await self._store.save(self._stored(event.instance_id or "" for event in seen))
@@ -274,9 +290,19 @@ class LeadNotifier:
             self._told[instance_id] = replace(told, left=left)
             self._unstored.add(instance_id)
 
+    def _note_asked(self, events: Iterable[TeamEvent], lead: str) -> None:
+        """``lead`` knows of the questions among these, which are noted as told."""
+        for event in events:
+            if _is_question(event):
+                told = self._told[event.instance_id or ""]
+                self._told[event.instance_id or ""] = replace(told, question=event.number, asked=lead)
+                self._asked[event.number] = (event, lead)
+
     def _take_off(self, events: Iterable[TeamEvent]) -> None:
+        """For good."""
         for event in events:
             self._pending.pop(event.number, None)
+            self._refused.pop(event.number, None)
 
     def _is_lead(self, instance_id: str, event: TeamEvent) -> bool:
         lead = self._lead_of(event)
@@ -285,22 +311,40 @@ class LeadNotifier:
     # Whose event it is
 
     def _lead_of(self, event: TeamEvent) -> Member | None:
-        """None: nobody above it is an instance whose event it is, or will be again."""
+        """None: nobody whose event it is, or will be again, is an instance.
+
+        When all that are left have failed it waits for the nearest one, which somebody may restart.
+        """
         member = self._team.registry.find(event.instance_id or "")
         if member is None:
             return None
+        if event.kind == "message_final":
+            sender = self._team.registry.find(event.sender or "")
+            above = [sender] if sender is not None else []
+        else:
+            above = [*self._team.registry.line(member.record.parent_id)]
+        refused = self._refused.get(event.number, ())
         leads = [
             lead
-            for lead in self._team.registry.line(member.record.parent_id)
-            if lead.record.wanted and not lead.ending and _is_for(lead, event, member)
+            for lead in above
+            if lead.record.wanted and lead.record.instance_id not in refused and _may_answer(lead, event, member)
         ]
-        return next((lead for lead in leads if not self._has_failed(lead)), leads[0] if leads else None)
+        return next((lead for lead in leads if not self._is_gone(lead)), leads[0] if leads else None)
 
-    def _has_failed(self, lead: Member) -> bool:
-        """For good, unless somebody restarts it."""
-        record = lead.record
-        comes_back = lead.coming_back or (self._auto_restart and GIVEN_UP not in record.reason)
-        return record.stage is InstanceStage.FAILED and not comes_back
+    def _is_gone(self, lead: Member | None) -> bool:
+        """It was terminated, or has failed and is not started again by itself.
+
+        One whose end has begun and is not stored may go on.
+        """
+        if lead is None or not lead.record.wanted:
+            return True
+        comes_back = lead.coming_back or (self._auto_restart and GIVEN_UP not in lead.record.reason)
+        return lead.record.stage is InstanceStage.FAILED and not comes_back
+
+    def _is_anothers(self, event: TeamEvent, lead: str) -> bool:
+        """``lead`` is gone, and there is another one."""
+        now = self._lead_of(event) if self._is_gone(self._team.registry.find(lead)) else None
+        return now is not None and now.record.instance_id != lead
 
     # Telling
 
@@ -320,7 +364,7 @@ class LeadNotifier:
                 await asyncio.sleep(_STORE_AGAIN_S)
 
     async def _tell(self) -> bool:
-        """One message to each lead that can be told something now; all in one transaction. Whether there was any."""
+        """One message to each lead that can be told something now; all in one transaction. Whether it has waited."""
         self._settle()
         due = self._due() if self._pending else {}
         messages: list[Message] = []
@@ -333,10 +377,11 @@ class LeadNotifier:
                 messages.append(message)
                 sent[message.id] = _Sent(lead=lead, events=events)
         if not messages:
-            return False
-        before = dict(self._told), set(self._unstored)
+            return await self._store_over()
+        before = dict(self._told), set(self._unstored), dict(self._asked)
         for message_id, each in sent.items():
             self._note_told(each.events)
+            self._note_asked(each.events, each.lead)
             for instance_id in {event.instance_id or "" for event in each.events}:
                 numbers = frozenset(event.number for event in each.events if event.instance_id == instance_id)
                 told = replace(self._told[instance_id], sent=numbers, message_id=message_id, lead=each.lead)
@@ -345,13 +390,22 @@ class LeadNotifier:
         try:
             await self._team.outbox.accept(messages, Writes(records=self._stored(stored)))
         except StoreError:
-            self._told, self._unstored = before
+            self._told, self._unstored, self._asked = before
             raise
         self._unstored -= stored
+        self._over -= stored
         self._sent |= sent
-        for each in sent.values():
-            self._take_off(each.events)  # only now: until then they are on their way
-            self._asked |= {one.number: (one, each.lead) for one in each.events if one.kind == "needs_attention"}
+        for event in (event for each in sent.values() for event in each.events):
+            self._pending.pop(event.number, None)  # only now: until then they are on their way
+        return True
+
+    async def _store_over(self) -> bool:
+        """After a crash an old question would be told with the next one, whose instance needs attention again."""
+        over = self._over.copy()
+        if not over:
+            return False
+        await self._store.save(self._stored(over))
+        self._over -= over
         return True
 
     def _settle(self) -> None:
@@ -363,17 +417,34 @@ class LeadNotifier:
             del self._sent[message_id]
             tries = self._tries.pop(sent.lead, 0) + 1
             # Without a receipt it was never accepted: a disk that hung had stored a part of what it was given.
-            again = receipt is None or (self._is_to_be_told_again(sent.lead, receipt) and tries < _MOST_TRIES)
+            again = [
+                event for event in sent.events if receipt is None or self._is_to_be_told_again(event, sent, receipt)
+            ]
+            self._take_off([event for event in sent.events if event not in again])
             if again:
-                self._tries[sent.lead] = tries
-                self._pending |= {event.number: event for event in sent.events}
+                self._pending |= {event.number: event for event in again}
+                self._note_try(sent, tries, receipt)
             for instance_id in {event.instance_id or "" for event in sent.events}:
                 told = self._told[instance_id]
-                left = told.left | told.sent if again else told.left
+                left = told.left | told.sent.intersection(event.number for event in again)
                 self._told[instance_id] = replace(told, left=left, sent=frozenset(), message_id="")
                 self._unstored.add(instance_id)
         for number, (event, lead) in [*self._asked.items()]:
             self._settle_question(number, event, lead)
+
+    def _note_try(self, sent: _Sent, tries: int, receipt: Receipt | None) -> None:
+        """A living lead that does not take it is passed over for what it was to be told."""
+        if receipt is None or self._is_gone(self._team.registry.find(sent.lead)):
+            return
+        if tries < _MOST_TRIES:
+            self._tries[sent.lead] = tries
+            return
+        logger.warning(
+            "%s did not take %d times what happened below it, which goes to the next lead above: %s",
+            *(sent.lead, tries, receipt.reason),
+        )
+        for event in sent.events:
+            self._refused[event.number].add(sent.lead)
 
     def _settle_question(self, number: int, event: TeamEvent, lead: str) -> None:
         """One that still waits when who was told of it is gone is told to the next one above."""
@@ -382,34 +453,38 @@ class LeadNotifier:
             return
         if member is None or self._is_over(event, member):
             del self._asked[number]
-        elif self._is_gone(lead) and not self._is_under_way_to(lead):
+        elif self._is_anothers(event, lead) and not self._is_under_way_to(lead):
             del self._asked[number]
             self._pending[number] = event
 
-    def _is_to_be_told_again(self, lead: str, receipt: Receipt) -> bool:
+    def _is_to_be_told_again(self, event: TeamEvent, sent: _Sent, receipt: Receipt) -> bool:
         """What may have arrived is told again only to somebody else."""
         if receipt.status is MessageStatus.FAILED:
             return True
-        return receipt.status is MessageStatus.UNCONFIRMED and self._is_gone(lead)
-
-    def _is_gone(self, lead: str) -> bool:
-        member = self._team.registry.find(lead)
-        return member is None or not member.record.wanted or member.ending
+        return receipt.status is MessageStatus.UNCONFIRMED and self._is_anothers(event, sent.lead)
 
     def _due(self) -> dict[str, list[TeamEvent]]:
         """By lead: what it can be told now. What is nobody's any more, or is over, is forgotten."""
         leads: dict[int, Member] = {}
         of_all: dict[object, Member | None] = {}
+        latest = {each.instance_id: number for number, each in sorted(self._pending.items()) if _is_question(each)}
         for event in [*self._pending.values()]:
             member = self._team.registry.find(event.instance_id or "")
             if member is not None and self._is_unknown(event, member):
                 continue
-            alike = (event.instance_id, event.kind, event.permission_id, event.sender)
+            refused = frozenset(self._refused.get(event.number, ()))
+            alike = (event.instance_id, event.kind, event.permission_id, event.sender, refused)
             if alike not in of_all:
                 of_all[alike] = self._lead_of(event)
             lead = of_all[alike]
-            if member is None or lead is None or self._is_over(event, member):
-                del self._pending[event.number]
+            known = self._told.get(event.instance_id or "", _NOTHING).question
+            is_old = _is_question(event) and event.number < max(known, latest[event.instance_id])
+            if member is not None and (is_old or self._is_over(event, member) or (lead is None and refused)):
+                self._note_told([event])
+                self._over.add(event.instance_id or "")
+                self._take_off([event])
+            elif member is None or lead is None:
+                self._take_off([event])
             else:
                 leads[event.number] = lead
         awaiting = {lead.record.instance_id for lead in leads.values()}
@@ -431,7 +506,8 @@ class LeadNotifier:
     def _can_be_told(self, lead: Member) -> bool:
         instance_id = lead.record.instance_id
         at_its_prompt = lead.snapshot.status is Status.READY and self._team.links.has(instance_id)
-        return at_its_prompt and not lead.coming_back and not self._is_under_way_to(instance_id)
+        goes_on = not lead.coming_back and not lead.ending
+        return at_its_prompt and goes_on and not self._is_under_way_to(instance_id)
 
     def _is_under_way_to(self, lead: str) -> bool:
         return any(sent.lead == lead for sent in self._sent.values())
@@ -442,11 +518,11 @@ class LeadNotifier:
         is_heard = self._team.links.has(member.record.instance_id) and (
             snapshot.status is not Status.STARTING or bool(snapshot.reason)
         )
-        return event.kind == "needs_attention" and member.alive and not is_heard
+        return _is_question(event) and member.alive and not is_heard
 
     def _is_over(self, event: TeamEvent, member: Member) -> bool:
         """Its question was answered meanwhile."""
-        if event.kind != "needs_attention":
+        if not _is_question(event):
             return False
         if event.permission_id:
             asked = member.snapshot.permission
@@ -463,7 +539,7 @@ class LeadNotifier:
         return all(is_settled(self._team, one) for one in (self._team.registry.get(instance_id), *below))
 
     def _stored(self, instance_ids: Iterable[str]) -> dict[str, bytes]:
-        return {keys.lead_told(one): _encode(self._told[one]) for one in instance_ids if one in self._told}
+        return {keys.told_to_leads(one): _encode(self._told[one]) for one in instance_ids if one in self._told}
 
 
 def _any(event: TeamEvent) -> bool:
@@ -475,11 +551,18 @@ def _is_told(event: TeamEvent) -> bool:
     return event.kind in TOLD_KINDS and bool(event.instance_id) and not is_known
 
 
-def _is_for(lead: Member, event: TeamEvent, member: Member) -> bool:
-    """What became of a message is told to who sent it, and what is asked to who may answer; see ``team.access``."""
-    if event.kind == "message_final":
-        return event.sender == lead.record.instance_id
-    if event.kind != "needs_attention":
+def _is_question(event: TeamEvent) -> bool:
+    return event.kind == "needs_attention"
+
+
+def _happened_at(event: TeamEvent) -> float:
+    """Seconds since the epoch."""
+    return datetime.datetime.fromisoformat(event.at).timestamp()
+
+
+def _may_answer(lead: Member, event: TeamEvent, member: Member) -> bool:
+    """What is asked is told to who may answer it; see ``team.access``."""
+    if not _is_question(event):
         return True
     asked = member.snapshot.permission
     is_question = asked is not None and asked.request_id == event.permission_id and asked.tool == QUESTION_TOOL
@@ -487,11 +570,11 @@ def _is_for(lead: Member, event: TeamEvent, member: Member) -> bool:
     return lead.record.answers_permissions or not asks_for_rights
 
 
-def _encode(told: Told) -> bytes:
+def _encode(told: ToldToLeads) -> bytes:
     return encode_plain(_ADAPTER.dump_python(told, mode="json"))
 
 
-def _decode(data: bytes) -> Told:
+def _decode(data: bytes) -> ToldToLeads:
     return _ADAPTER.validate_python(decode_plain(data))
 
 

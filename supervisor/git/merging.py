@@ -3,10 +3,11 @@
 ``MergeService`` decides; the hosts run git (``actors.git.merge_branches``, and ``GitService`` for all else). Promises:
 
 - ``merge`` moves its target once, when all of it holds, or not at all. Merges in one repository come one after another.
-- Nobody's files change while it is at work: ``sync`` waits for the end of a turn and holds messages back meanwhile,
-  and ``merge`` refuses to move a branch that somebody at work has checked out. The caller itself is always at work.
+- Nobody's files change while it is at work. Before a commit, a sync or the move of a branch that it has checked out, an
+  instance must be between two turns, which ``sync`` waits for. Until that is done, messages to it wait, and it is
+  neither started, ended nor recycled. The caller itself is always at work.
 - Work that is not committed is never passed over: it is committed first when the caller says so, or told.
-- A conflict is told to the instance whose branch it is, once for each state of both branches.
+- A conflict is told to the instance whose branch it is, and is an event, once for each state of both branches.
 - What was merged is an event, once, whatever dies. What a merge is to bring in is stored before its host is asked
   (``MergeUnderWay``), and deleted with the events. Who finds such a record asks the host what was merged.
 - A call repeated with its request id gets the outcome of the first. If the supervisor died before that was stored, the
@@ -26,8 +27,9 @@ import logging
 import os
 import secrets
 import shlex
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
-from contextlib import ExitStack
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
@@ -53,14 +55,16 @@ from actors.git.model import (
     Merge,
     MergeJob,
     MergeReport,
+    PreparedMerge,
     ReadLog,
     WorkBranch,
 )
 from actors.host.host import Host
 from actors.instance.inbox import without_headers
+from actors.messages import Message
 from actors.worktrees.model import Workspace
 from actors.worktrees.source import some_of
-from supervisor.api.requests import MergeRequest, Request, SendRequest, SyncRequest
+from supervisor.api.requests import BatchMessage, MergeRequest, Request, SyncRequest
 from supervisor.api.results import (
     BranchConflict,
     ErrorInfo,
@@ -76,9 +80,9 @@ from supervisor.api.verbs import Caller, Handler
 from supervisor.git.params import check_name
 from supervisor.git.service import GitService
 from supervisor.git.work import InstanceWork, WorkReader, place_of, repository_of
-from supervisor.messaging.send import MessageSender
+from supervisor.messaging.outbox import Writes
 from supervisor.records import decode_plain, encode_plain
-from supervisor.rpc.idempotency import fingerprint
+from supervisor.rpc.idempotency import IdempotentCall, fingerprint
 from supervisor.spawning.admission import WorkDirPolicy
 from supervisor.store import keys
 from supervisor.store.base import StateStore
@@ -91,6 +95,7 @@ logger = logging.getLogger(__name__)
 
 MERGE_S = 600.0
 """Longest time for all merges of a call, without their checks."""
+_MOVE_S = 60.0
 _MOST_TRIES = 3
 """So many runs of the check more than there are branches: an order may not work at once."""
 _ASK_AGAIN = Backoff(first_s=0.5, longest_s=30.0)
@@ -140,7 +145,7 @@ class MergeService:
         self._checks = checks
         self._check_timeout_s = check_timeout_s
         self._carry_home = carry_home
-        self._sending = MessageSender(team)
+        self._telling = asyncio.Lock()
         self._merging: WeakValueDictionary[Path, asyncio.Lock] = WeakValueDictionary()
         self._under_way: dict[str, MergeUnderWay] = {}
         """By its key in the store: those of which it is not known what became of them."""
@@ -214,6 +219,7 @@ class MergeService:
                 check_timeout_s=self._check_timeout_s,
                 message=request.message,
                 busy=self._at_work(caller),
+                places=tuple(place_of(member.record)[1] for member in self._who_works_here()),
             )
             tries = len(works) + _MOST_TRIES if check else 0
             caller.progress(0, 1, "merging")
@@ -221,7 +227,14 @@ class MergeService:
                 self._limited(job, caller), MERGE_S + self._check_timeout_s * tries, caller
             )
         told = await self._tell_of_conflicts(report, works, caller)
-        await self._publish(*self._events_of(report, works, told, caller), delete=under_way)
+        merged = [
+            self._merged_event(work.branch, report.into, caller.sender)
+            for work in works
+            if report.outcomes[work.branch.name].state == "merged"
+        ]
+        await self._publish(*merged, delete=under_way)
+        for event, state in self._conflict_events(report, works, told, caller):
+            await self._publish_conflict(event, state)
         return _merge_result(report, works, told, request)
 
     async def _merge_noted(self, job: MergeJob, limit_s: float, caller: Caller) -> tuple[MergeReport, Sequence[str]]:
@@ -236,12 +249,35 @@ class MergeService:
             await self._store.save({key: _encode(noted)})
             self._under_way[key] = noted
         try:
-            report = await self._host.merge_branches(job, limit_s)
+            report = await self._host.prepare_merge(job, limit_s)
+            if isinstance(report, PreparedMerge):
+                await self._move(report, caller)
+                report = report.report
         except PhalanxError:
             # It may have merged all the same.
             self._calls.begin(self._settle_in_time(job.git_directory), name=f"what was merged in {job.git_directory}")
             raise
         return report, [key] if self._under_way.pop(key, None) else []
+
+    async def _move(self, prepared: PreparedMerge, caller: Caller) -> None:
+        """Raises ``WrongStateError`` when somebody has begun to work in the tree that would change."""
+        owners = [each for each in self._who_works_here() if place_of(each.record)[1] in prepared.in_tree]
+        for name in (owner.record.instance_id for owner in owners if not self._is_free(owner, caller)):
+            raise WrongStateError(
+                f"{name} has begun to work in {prepared.tree}, which has {prepared.report.into} checked out, so "
+                "nothing was moved: wait for it, then merge again."
+            )
+        async with self._undisturbed(owners):
+            await self._host.move_merged(prepared, _MOVE_S)
+
+    @asynccontextmanager
+    async def _undisturbed(self, members: Iterable[Member]) -> AsyncIterator[None]:
+        """Inside, none of these begins a turn. Call it without an await since they were found free."""
+        async with AsyncExitStack() as held:
+            for member in members:
+                await held.enter_async_context(member.turn)  # at once: who is free has its turn free
+                held.enter_context(self._team.outbox.withheld(member.record.instance_id, but=""))
+            yield
 
     async def _settle_in_time(self, repository: Path) -> None:
         """As soon as the host answers. Another merge there does it before, under the same lock."""
@@ -286,9 +322,11 @@ class MergeService:
     def _merged_event(self, branch: WorkBranch, into: str, sender: str) -> TeamEvent:
         return self._team.event("merged", branch.name, f"{branch.title} is merged into {into}.", sender=sender)
 
-    async def _publish(self, *events: TeamEvent, delete: Sequence[str] = ()) -> None:
+    async def _publish(
+        self, *events: TeamEvent, records: Mapping[str, bytes] | None = None, delete: Sequence[str] = ()
+    ) -> None:
         try:
-            await self._team.events.publish(*events, delete=delete)
+            await self._team.events.publish(*events, records=records, delete=delete)
         except FencedError:
             raise
         except StoreError as error:
@@ -314,37 +352,35 @@ class MergeService:
     async def _committed(
         self, members: Sequence[Member], request: MergeRequest, caller: Caller
     ) -> tuple[list[InstanceWork], list[MergedWork]]:
-        """The work of each, all of it committed; or why some cannot be merged now, and then nothing was committed."""
-        works, left = [], []
-        for member, work in zip(members, await self._reader.read(members), strict=True):
-            why = str(work) if isinstance(work, PhalanxError) else self._why_not_now(work, request, caller)
-            if isinstance(work, PhalanxError) or why:
-                files = [] if isinstance(work, PhalanxError) else list(work.uncommitted)
-                left.append(MergedWork(instance_id=member.record.instance_id, state="failed", files=files, reason=why))
-            else:
-                works.append(work)
-        unsaved = [] if left else [work for work in works if work.uncommitted_files]
+        """The work of each, all of it committed; or a row for each, of which some say why they cannot be merged now."""
+        read = dict(
+            zip((member.record.instance_id for member in members), await self._reader.read(members), strict=True)
+        )
+        works = [work for work in read.values() if isinstance(work, InstanceWork)]
+        not_now = {name: str(work) for name, work in read.items() if isinstance(work, PhalanxError)}
+        not_now |= {work.branch.name: why for work in works if (why := self._why_not_now(work, request, caller))}
+        if not_now:
+            return [], _rows(read, not_now, ())
+        unsaved = [work for work in works if work.uncommitted_files]
         if not unsaved:
-            return works, left
+            return works, []
         commit = Commit(message=request.commit_message or "", files=(), everything=True)
         jobs = [
             (host, GitRequest(directory=worktree, operation=commit))
             for host, worktree in (place_of(work.member.record) for work in unsaved)
         ]
-        with ExitStack() as held:
-            # No await since they were found free: no turn begins under the commit.
-            for work in unsaved:
-                held.enter_context(self._team.outbox.withheld(work.branch.name, but=""))
+        async with self._undisturbed(work.member for work in unsaved):
             answers = await self._git.run(jobs)
         saved = {}
         for work, answer in zip(unsaved, answers, strict=True):
             name = work.branch.name
             if answer.error is not None or answer.result is None:
-                reason = f"Its changes could not be committed: {(answer.error or {}).get('message', '')}"
-                left.append(MergedWork(instance_id=name, state="failed", files=list(work.uncommitted), reason=reason))
+                not_now[name] = f"Its changes could not be committed: {(answer.error or {}).get('message', '')}"
             else:
                 saved[name] = replace(work, branch=replace(work.branch, commit=answer.result["commit"]))
-        return [saved.get(work.branch.name, work) for work in works], left
+        if not_now:
+            return [], _rows(read, not_now, saved)
+        return [saved.get(work.branch.name, work) for work in works], []
 
     def _why_not_now(self, work: InstanceWork, request: MergeRequest, caller: Caller) -> str:
         if work.under_way:
@@ -359,14 +395,19 @@ class MergeService:
         return ""
 
     def _is_free(self, member: Member, caller: Caller) -> bool:
-        """Its files may change: it is between two turns, or it is the caller."""
-        return member.record.instance_id == caller.instance_id or not member.alive or is_done(self._team, member)
+        """Its files may change: it is between two turns, or it is the caller, and nothing else is done with it."""
+        instance_id = member.record.instance_id
+        rests = instance_id == caller.instance_id or not member.alive or is_done(self._team, member)
+        return rests and not member.turn.locked() and not self._team.outbox.is_withheld(instance_id)
+
+    def _who_works_here(self) -> Sequence[Member]:
+        return [each for each in self._team.registry if not each.terminated and not each.record.elsewhere]
 
     def _at_work(self, caller: Caller) -> Mapping[Path, str]:
         return {
             place_of(member.record)[1]: member.record.instance_id
-            for member in self._team.registry
-            if not member.record.elsewhere and not self._is_free(member, caller)
+            for member in self._who_works_here()
+            if not self._is_free(member, caller)
         }
 
     async def _bring_home(self, works: Sequence[InstanceWork]) -> None:
@@ -435,30 +476,49 @@ class MergeService:
         return member.alive and not member.record.elsewhere and member.record.instance_id != caller.instance_id
 
     async def _tell(self, instance_id: str, text: str, states: Sequence[str], caller: Caller) -> bool:
-        """Once for these commits."""
-        digest = hashlib.sha256("\0".join((text, *states)).encode(errors="replace")).hexdigest()[:16]
-        message = SendRequest(instance_id=instance_id, message=text, request_id=f"conflict/{instance_id}/{digest}")
-        sent = await alone(self._sending.send(message, [message], caller.sender), f"The message to {instance_id}")
-        return not isinstance(sent, ErrorInfo) and sent[0].error is None
+        """Once for these commits. What it does not take now is told the next time."""
+        async with self._telling:
+            if (noted := self._note_once(f"conflict/{instance_id}", text, *states)) is None:
+                return True
+            given = BatchMessage(instance_id=instance_id, message=text)
+            (message,) = self._team.outbox.check([given], caller.sender, time.time())
+            if not isinstance(message, Message):
+                return False
+            accepted = self._team.outbox.accept([message], Writes(records=noted.records, delete=noted.delete))
+            if isinstance(await alone(accepted, f"The message to {instance_id}"), ErrorInfo):
+                return False
+            self._team.idempotency.keep(noted)
+            return True
 
-    def _events_of(
+    def _note_once(self, what: str, *state: str) -> IdempotentCall | None:
+        """To be stored with what is told of this state; None: it was told."""
+        digest = hashlib.sha256("\0".join(state).encode(errors="replace")).hexdigest()[:16]
+        if self._team.idempotency.outcomes(f"{what}/{digest}", digest) is not None:
+            return None
+        return self._team.idempotency.note(f"{what}/{digest}", digest, [])
+
+    async def _publish_conflict(self, event: TeamEvent, states: Sequence[str]) -> None:
+        """Once for these commits."""
+        noted = self._note_once(f"conflict-event/{event.instance_id}", *states)
+        if noted is not None:
+            self._team.idempotency.keep(noted)
+            await self._publish(event, records=noted.records, delete=noted.delete)
+
+    def _conflict_events(
         self, report: MergeReport, works: Sequence[InstanceWork], told: frozenset[str], caller: Caller
-    ) -> list[TeamEvent]:
-        events = []
+    ) -> Iterable[tuple[TeamEvent, Sequence[str]]]:
+        """Each with the state of what conflicts."""
         branches = {work.branch.name: work.branch for work in works}
         for name, branch in branches.items():
-            state = report.outcomes[name].state
-            if state == "merged":
-                events.append(self._merged_event(branch, report.into, caller.sender))
-            elif state == "conflict":
-                with_others = [
-                    _conflict_in_words(name, conflict, branches, report.into, told, caller)
-                    for conflict in report.conflicts
-                    if name in (conflict.one, conflict.other)
-                ]
-                text = f"{branch.title} conflicts {'; '.join(with_others)}. {report.into} was not moved."
-                events.append(self._team.event("conflict", name, text, sender=caller.sender))
-        return events
+            if report.outcomes[name].state != "conflict":
+                continue
+            found = [each for each in report.conflicts if name in (each.one, each.other)]
+            words = [_conflict_in_words(name, each, branches, report.into, told, caller) for each in found]
+            text = f"{branch.title} conflicts {'; '.join(words)}. {report.into} was not moved."
+            others = [other for each in found for other in (each.one, each.other) if other != name]
+            commits = [report.outcomes[other].commit if other else report.commit for other in others]
+            event = self._team.event("conflict", name, text, sender=caller.sender)
+            yield event, [report.into, report.outcomes[name].commit, *commits]
 
     async def _sync(self, request: SyncRequest, caller: Caller) -> SyncResult:
         members = self._to_sync(request, caller)
@@ -527,13 +587,11 @@ class MergeService:
             raise InvalidRequestError(f"Which branch {name} began from is not known: give from.")
         left_s = max(0.0, deadline_s - asyncio.get_running_loop().time())
         free = await self._team.changes.until(lambda: self._is_free(member, caller), left_s)
-        # No await since it was found free: what is sent from now on is withheld.
-        if not free or member.turn.locked() or name not in self._team.registry:
+        if not free or name not in self._team.registry:
             return SyncedWork(instance_id=name, state="at_work", reason="Its turn had not ended in time: sync again.")
         merge = GitRequest(directory=place_of(record)[1], operation=Merge(branch=source, message=None))
-        async with member.turn:
-            with self._team.outbox.withheld(name, but=""):
-                (answer,) = await self._git.run([("", merge)])
+        async with self._undisturbed([member]):
+            (answer,) = await self._git.run([("", merge)])
         return await self._synced(member, source, answer, caller)
 
     async def _synced(self, member: Member, source: str, answer: GitResponse, caller: Caller) -> SyncedWork:
@@ -548,12 +606,12 @@ class MergeService:
                 instance_id=name, from_branch=source, state="failed", reason=answer.error.get("message", "")
             )
         text = _how_to_resolve(branch, [(source, files)])
-        told = self._can_be_told(member, caller) and await self._tell(
-            name, text, await self._commits(member, source), caller
-        )
+        commits = await self._commits(member, source)
+        told = self._can_be_told(member, caller) and await self._tell(name, text, commits, caller)
         resolver = _resolver_in_words([name], frozenset([name] if told else []), caller)
         conflict = f"{branch} conflicts with {source} in {some_of(files)} ({resolver}). Nothing was touched."
-        await self._publish(self._team.event("conflict", name, conflict, sender=caller.sender))
+        event = self._team.event("conflict", name, conflict, sender=caller.sender)
+        await self._publish_conflict(event, [source, *files, *commits])
         return SyncedWork(instance_id=name, from_branch=source, state="conflict", files=list(files), told=told)
 
     async def _commits(self, member: Member, source: str) -> Sequence[str]:
@@ -645,6 +703,26 @@ def _how_to_resolve(branch: str, others: Sequence[tuple[str, Sequence[str]]]) ->
         "Resolve each file so that both changes keep their purpose, test, commit, and end your turn. You need not "
         "merge your branch anywhere yourself."
     )
+
+
+def _rows(
+    read: Mapping[str, InstanceWork | PhalanxError], not_now: Mapping[str, str], committed: Collection[str]
+) -> list[MergedWork]:
+    """Of a merge that was not tried, because some are ``not_now``."""
+    rows = []
+    for name, work in read.items():
+        known = work if isinstance(work, InstanceWork) else None
+        rows.append(
+            MergedWork(
+                instance_id=name,
+                branch=known.branch.branch if known else None,
+                state="failed" if name in not_now else "not_merged",
+                files=list(known.uncommitted) if known and name in not_now else [],
+                reason=not_now.get(name),
+                committed=name in committed,
+            )
+        )
+    return rows
 
 
 def _merge_result(

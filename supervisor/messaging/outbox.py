@@ -79,8 +79,8 @@ class Outbox:
         self._handovers: dict[str, asyncio.Task[None]] = {}
         self._reachable_again: set[str] = set()
         """Instances that were reported reachable while a handover was under way."""
-        self._withheld: dict[str, str] = {}
-        """Instances that get no message now but the one with this id."""
+        self._withheld: defaultdict[str, list[str]] = defaultdict(list)
+        """By instance: of each that withholds messages from it now, the id that it lets through, or nothing."""
         self._closed: set[str] = set()
         self._perhaps_written: set[str] = set()
         """Keys of a save that failed: a disk that hangs may write them in the end."""
@@ -217,24 +217,26 @@ class Outbox:
 
     def _waiting(self, instance_id: str) -> list[Message]:
         to_hand_over = self._to_hand_over.get(instance_id, set())
-        if instance_id in self._withheld:
-            to_hand_over = to_hand_over & {self._withheld[instance_id]}
+        for let_through in self._withheld.get(instance_id, ()):
+            to_hand_over = to_hand_over & {let_through}
         return [message for message in self._pending.get(instance_id, {}).values() if message.id in to_hand_over]
 
     @contextmanager
     def withheld(self, instance_id: str, *, but: str) -> Iterator[None]:
         """Inside, accepted messages for this instance wait here, except the one with the id ``but``. Those that were
-        handed over before stay with the instance."""
-        outer = self._withheld.get(instance_id)
-        self._withheld[instance_id] = but
+        handed over before stay with the instance.
+
+        Several may withhold at a time and end in any order: a message goes on when it waits for none of them.
+        """
+        self._withheld[instance_id].append(but)
         try:
             yield
         finally:
-            if outer is None:
-                self._withheld.pop(instance_id, None)
-            else:
-                self._withheld[instance_id] = outer
+            self._withheld[instance_id].remove(but)
+            if not self._withheld[instance_id]:
+                del self._withheld[instance_id]
             self._begin_handover(instance_id)
+            self._changes.announce()
 
     def is_withheld(self, instance_id: str) -> bool:
         """Whether messages for it wait here until something is done with it."""
@@ -341,7 +343,7 @@ class Outbox:
             earlier = self._receipts.get(receipt.message_id)
             if member is None or member.record.is_spare or member.record.stage is InstanceStage.STARTING:
                 continue
-            if self._withheld.get(receipt.instance_id) == receipt.message_id:
+            if receipt.message_id in self._withheld.get(receipt.instance_id, ()):
                 continue
             if earlier is None or earlier.status is not receipt.status:
                 news.append(self._settled_event(receipt, member.record))
@@ -357,7 +359,8 @@ class Outbox:
             parent_id=record.parent_id,
             text=f"{receipt.status}: {receipt.reason}" if receipt.reason else str(receipt.status),
             message_id=receipt.message_id,
-            sender=message.sender if message else None,
+            # One that was settled before is not kept, but the event of that is.
+            sender=message.sender if message else self._events.sender_of(receipt.message_id),
             status=receipt.status,
         )
 

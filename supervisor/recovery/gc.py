@@ -6,7 +6,9 @@ home that belong to no instance. The host saves unsaved work before it removes a
 are never touched.
 
 ``GcService`` does the same by itself with instances that were terminated a day ago, and with the oldest beyond two
-hundred, unless instances below them live. What has to stay is tried again later. Until then they can be read.
+hundred. What has to stay is tried again later. Until then they can be read.
+
+Who leads goes after all that it leads: those below would count for nobody any more, and nobody would be told of them.
 
 All of it runs in the supervisor's event loop.
 """
@@ -16,7 +18,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,6 +40,7 @@ KEPT_S = 86_400.0
 KEPT = 200
 EVERY_S = 600.0
 _RETRY = Backoff(first_s=3600.0, longest_s=86_400.0)
+_MOST_NAMED = 5
 _IN_USE = "an instance is being started, restarted or ended in it"
 _CHANGED = "it was restarted or cleared away meanwhile"
 
@@ -68,6 +71,8 @@ class GcService:
 
     async def _clear(self) -> None:
         for member in self._due():
+            if self._team.registry.children(member.record.instance_id):
+                continue
             try:
                 await self._dismiss(member)
             except FencedError:
@@ -76,17 +81,16 @@ class GcService:
                 logger.warning("%s cannot be cleared away now: %s", member.record.instance_id, error)
 
     def _due(self) -> Sequence[Member]:
-        """Instances terminated a day ago, or before two hundred others; the oldest first."""
+        """Instances terminated a day ago, or before two hundred others; those below first, then the oldest."""
         terminated = [member for member in self._team.registry if member.terminated and not member.turn.locked()]
         terminated.sort(key=lambda member: member.record.ended_at)
         latest, surplus, now = time.time() - KEPT_S, len(terminated) - KEPT, asyncio.get_running_loop().time()
-        return [
+        due = [
             member
             for number, member in enumerate(terminated)
-            if (number < surplus or member.record.ended_at < latest)
-            and self._tries.may(member.record.instance_id, now)
-            and not any(below.alive for below in self._team.registry.children(member.record.instance_id))
+            if (number < surplus or member.record.ended_at < latest) and self._tries.may(member.record.instance_id, now)
         ]
+        return sorted(due, key=self._collector.level, reverse=True)
 
     async def _dismiss(self, member: Member) -> None:
         instance_id = member.record.instance_id
@@ -119,7 +123,8 @@ class GarbageCollector:
 
     async def plan(self) -> list[GcStep]:
         """What terminated instances have left, in the order in which it is cleared away."""
-        steps = [self._step(member) for member in self._team.registry if member.terminated]
+        terminated = [member for member in self._team.registry if member.terminated]
+        steps = [self._step(member) for member in sorted(terminated, key=self.level, reverse=True)]
         for orphan in await self._host.orphans(self._worktrees()):
             if not self._is_taken(orphan.path.name):
                 item = CollectedItem(what="worktree", path=str(orphan.path), host=orphan.host or None)
@@ -130,6 +135,10 @@ class GarbageCollector:
                 item = CollectedItem(what="directory", path=str(path), instance_id=instance_id)
                 steps.append(GcStep(item=item, what=instance_id))
         return steps
+
+    def level(self, member: Member) -> int:
+        """How many are above it."""
+        return sum(1 for _ in self._team.registry.line(member.record.parent_id))
 
     async def preview(self, plan: Sequence[GcStep]) -> list[CollectedItem]:
         """What ``carry_out`` would report now. Changes nothing."""
@@ -153,7 +162,26 @@ class GarbageCollector:
                 items[number] = _not_cleared(step.item, removal)
             else:
                 items[number] = _reported(step, removal)
-        return [items[number] for number in range(len(plan))]
+        return self._with_needed(plan, [items[number] for number in range(len(plan))])
+
+    def _with_needed(self, plan: Sequence[GcStep], items: Sequence[CollectedItem]) -> list[CollectedItem]:
+        """Who leads somebody that stays, stays too."""
+        gone: set[str] = set()
+        judged = []
+        for step, item in zip(plan, items, strict=True):
+            is_free = isinstance(step.what, Member) and not step.what.turn.locked()
+            why = self._why_needed(item.instance_id or "", gone) if is_free else ""
+            kept = {"kept": why, "saved_ref": None, "repository": None}
+            judged.append(item.model_copy(update=kept) if why else item)
+            if judged[-1].kept is None and item.instance_id is not None:
+                gone.add(item.instance_id)
+        return judged
+
+    def _why_needed(self, instance_id: str, gone: Collection[str] = ()) -> str:
+        """Who below it stays, in words; empty when nobody does. ``gone``: who will have left by then."""
+        below = [each.record.instance_id for each in self._team.registry.children(instance_id)]
+        stay = [each for each in below if each not in gone]
+        return f"it leads {', '.join(stay[:_MOST_NAMED])}, not cleared away so far" if stay else ""
 
     async def _planned(self, asked: Sequence[Workspace | OrphanWorktree]) -> Sequence[RemovalResult | Exception]:
         try:
@@ -202,6 +230,8 @@ class GarbageCollector:
         async with member.turn:
             if not member.terminated or record.instance_id not in self._team.registry:
                 return item.model_copy(update={"kept": _CHANGED})
+            if why := self._why_needed(record.instance_id):
+                return item.model_copy(update={"kept": why})
             removal = await self._lifecycle.retire(record)
             if _goes(record, removal):
                 await self._host.forget_instance(record.place)

@@ -11,8 +11,8 @@ REQUEST_PREFIX = "request/"
 PERFORMANCE_PREFIX = "performance/"
 EVENT_PREFIX = "event/"
 DUE_EVENT_PREFIX = "due-event/"
-TOLD_PREFIX = "told/"
-LEAD_TOLD_PREFIX = "lead-told/"
+DETECTED_PREFIX = "detected/"
+TOLD_TO_LEADS_PREFIX = "told-to-leads/"
 LIMIT_TOLD_PREFIX = "limit-told/"
 MERGING_PREFIX = "merging/"
 LAST_NUMBER = "team/last_number"
@@ -63,14 +63,14 @@ def due_event(identity: str) -> str:
     return DUE_EVENT_PREFIX + identity
 
 
-def told(instance_id: str) -> str:
+def detected(instance_id: str) -> str:
     """What the stream has told last of this instance."""
-    return TOLD_PREFIX + instance_id
+    return DETECTED_PREFIX + instance_id
 
 
-def lead_told(instance_id: str) -> str:
+def told_to_leads(instance_id: str) -> str:
     """How far its lead knows what happened to this instance."""
-    return LEAD_TOLD_PREFIX + instance_id
+    return TOLD_TO_LEADS_PREFIX + instance_id
 
 
 def limit_told(instance_id: str) -> str:

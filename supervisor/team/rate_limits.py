@@ -3,7 +3,8 @@
 Each actor holds what would begin a turn, because that would only fail again (``actors.instance.deliverer``). Here, the
 turn that failed is continued: a short message is accepted at once, waits with the others, and goes with them when the
 limit ends. Its id names the failed turn, so it is sent once, also by the next supervisor. It is taken back when the
-turn goes on without it. Starts for the same account wait, too. A limit whose end is not told holds nothing up.
+turn goes on without it. Starts for the same account wait, too, until one of its instances has ended a turn well, or
+those that met the limit have ended. A limit whose end is not told holds nothing up.
 """
 
 from __future__ import annotations
@@ -40,9 +41,12 @@ class RateLimits:
         self._continues = continues
         self._limited: defaultdict[str, dict[str, RateLimit]] = defaultdict(dict)
         """By account and instance: what its latest report tells."""
+        self._worked_at: dict[str, float] = {}
+        """By account: when a turn ended well, in seconds since the epoch."""
         self._tasks = TaskSet("continue after a limit")
         self._sending: set[str] = set()
         team.subscribe_reports(self.reported)
+        team.subscribe_changes(self._changed)
 
     @property
     def verbs(self) -> Mapping[str, Handler]:
@@ -61,6 +65,9 @@ class RateLimits:
             of_account.pop(record.instance_id, None)
         else:
             of_account[record.instance_id] = limit
+        if report.snapshot.answer:
+            before = self._worked_at.get(record.account, 0.0)
+            self._worked_at[record.account] = max(before, report.snapshot.turn_at)
         wanted = _id_of(record.instance_id, limit) if limit is not None and limit.resets_at else ""
         stale = [message.id for message, _ in self._team.outbox.under_way(record.instance_id) if _is_of_ours(message)]
         if stale and stale != [wanted]:
@@ -69,6 +76,12 @@ class RateLimits:
         if wanted and due and wanted not in self._sending:
             self._sending.add(wanted)
             self._tasks.begin(self._continue(member, wanted), name=f"continue {record.instance_id}")
+
+    def _changed(self, member: Member) -> None:
+        """Who has ended tells no more of its limit."""
+        record = member.record
+        if not member.alive or self._team.registry.find(record.instance_id) is not member:
+            self._limited[record.account].pop(record.instance_id, None)
 
     async def _continue(self, member: Member, message_id: str) -> None:
         outbox, instance_id = self._team.outbox, member.record.instance_id
@@ -100,7 +113,9 @@ class RateLimits:
 
     def _free_at(self, account: str) -> float:
         """Seconds since the epoch; 0 when no limit of this account is known."""
-        return max((limit.resets_at for limit in self._limited.get(account, {}).values()), default=0.0)
+        worked_at = self._worked_at.get(account, 0.0)
+        limits = self._limited.get(account, {}).values()
+        return max((limit.resets_at for limit in limits if limit.at > worked_at), default=0.0)
 
 
 def _id_of(instance_id: str, limit: RateLimit) -> str:

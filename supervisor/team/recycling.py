@@ -105,7 +105,8 @@ class ContextRecycler:
 
     def _is_idle(self, member: Member) -> bool:
         idle = member.snapshot.status is Status.READY and not member.turn.locked() and not member.ending
-        return idle and not self._team.outbox.pending(member.record.instance_id)
+        outbox, instance_id = self._team.outbox, member.record.instance_id
+        return idle and not outbox.pending(instance_id) and not outbox.is_withheld(instance_id)
 
     async def _recycle(self, member: Member) -> RecycleResult:
         instance_id, began = member.record.instance_id, member.record

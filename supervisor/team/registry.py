@@ -511,6 +511,11 @@ class Registry:
             yield member
             instance_id = member.record.parent_id
 
+    def nearest_lead(self, record: InstanceRecord) -> Member | None:
+        """Of those above it the nearest that has not left the team."""
+        executive = _instance_id(Role.EXECUTIVE, record.executive, 0, record.executive)
+        return next(self.line(record.parent_id), None) or self.find(executive)
+
     def below(self, instance_id: str) -> Iterator[Member]:
         """Those in all levels below it."""
         for child in self.children(instance_id):

@@ -203,7 +203,7 @@ class Team:
         """What it has used goes on to count for those above it."""
         deleted = [keys.instance(instance_id), *noted.delete]
         used = max(member.counted, member.tokens.counted) + member.record.tokens_of_removed if member else 0
-        lead = self.registry.find(member.record.parent_id) if member and member.record.parent_id and used else None
+        lead = self.registry.nearest_lead(member.record) if member and used else None
         if lead is None:
             await self._store.save(noted.records, delete=deleted)
             return

@@ -10,7 +10,6 @@ import pytest
 
 from supervisor.api import requests
 from supervisor.api.results import TeamEvent
-from supervisor.events.detector import NO_ANSWER
 from supervisor.rpc.client import SupervisorClient
 from supervisor.team.queries import LASTS_S
 from tests.acceptance.team import Team
@@ -75,7 +74,7 @@ async def test_turns_questions_interrupts_and_failures_are_told_in_their_own_wor
     await send("@@slow 60")
     await claude.interrupt(requests.InterruptRequest(instance_id=instance_id))
     interrupted = await following(events)
-    assert (interrupted.kind, interrupted.text) == ("became_idle", NO_ANSWER)
+    assert (interrupted.kind, interrupted.text) == ("became_idle", "")
 
     for text in ("@@status 400 the model is not there", "once more"):  # the stand-in refuses both
         await send(text)

@@ -7,7 +7,15 @@ from pathlib import Path
 
 from actors.git.compare import Comparer
 from actors.git.merge_branches import BranchMerger
-from actors.git.model import Comparison, ComparisonReport, MergedBranches, MergeJob, MergeReport, WorkBranch
+from actors.git.model import (
+    Comparison,
+    ComparisonReport,
+    MergedBranches,
+    MergeJob,
+    MergeReport,
+    PreparedMerge,
+    WorkBranch,
+)
 from actors.worktrees.manager import WorktreeManager
 from tests.integration.git.conftest import Project
 
@@ -44,7 +52,17 @@ class Merging:
         return self.project.git("rev-parse", "HEAD", at=tree)
 
     def merge(self, *names: str, **job: object) -> MergeReport:
-        return self._merger.merge(self.job(*names, **job), LIMIT_S)
+        made = self.prepare(*names, **job)
+        if isinstance(made, MergeReport):
+            return made
+        self.move(made)
+        return made.report
+
+    def prepare(self, *names: str, **job: object) -> MergeReport | PreparedMerge:
+        return self._merger.prepare(self.job(*names, **job), LIMIT_S)
+
+    def move(self, prepared: PreparedMerge) -> None:
+        self._merger.move(prepared, LIMIT_S)
 
     def find_merged(self, *names: str, **job: object) -> MergedBranches:
         return self._merger.find_merged(self.job(*names, **job), LIMIT_S)

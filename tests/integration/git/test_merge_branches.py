@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from actors.errors import InvalidRequestError, PhalanxError, RefusedError, WorkspaceError, WrongStateError
-from actors.git.model import Conflict, MergeReport, WorkBranch
+from actors.git.model import Conflict, MergeReport, PreparedMerge, WorkBranch
 from tests.integration.git.conftest import ROOT, Project, count_gits, until
 from tests.integration.git.merging import Merging
 
@@ -75,8 +75,11 @@ def test_a_conflict_with_the_target_is_told_as_one_with_the_target(merging: Merg
 
 
 def test_a_conflict_that_shows_only_in_the_merge_is_told_with_both_sides_too(merging: Merging) -> None:
-    merging.member("one", {"doc": "a file\n"})
-    merging.member("two", {"doc/deep/new.txt": "in a directory\n"})
+    merging.commit(merging.repository, {"old/kept": WIDE})
+    moves = merging.member("one")
+    merging.project.git("mv", "old", "new", at=moves)
+    merging.project.git("commit", "-q", "-m", "Another name", at=moves)
+    merging.member("two", {"old/added": "where nothing is any more\n"})
     merging.member("three", {"c": "3"})
     assert merging.compare("one", "two").conflicts == (), "it is not predicted"
     reports: list[MergeReport] = []
@@ -395,6 +398,15 @@ def test_a_check_that_does_not_end_is_ended_with_all_that_it_has_started(merging
     assert not report.moved
 
 
+@pytest.mark.parametrize("status", [124, 137])
+def test_a_check_may_end_by_itself_with_any_status(merging: Merging, status: int) -> None:
+    merging.member("one", {"a": "1"})
+
+    report = merging.merge("one", check=("sh", "-c", f"exit {status}"))
+
+    assert f"exit status {status}." in report.outcomes["one"].reason
+
+
 @pytest.mark.parametrize("command", ["no-such-program", "./README.md"])
 def test_a_check_that_cannot_be_started_says_so(merging: Merging, command: str) -> None:
     merging.member("one", {"a": "1"})
@@ -404,12 +416,12 @@ def test_a_check_that_cannot_be_started_says_so(merging: Merging, command: str) 
     assert any(why in report.outcomes["one"].reason for why in ("no such program", "may not be executed"))
 
 
-def test_two_merges_at_once_come_one_after_the_other(merging: Merging) -> None:
+def test_of_two_merges_that_are_made_at_once_the_second_is_to_be_made_again(merging: Merging) -> None:
     merging.member("one", {"a": "1"})
     merging.member("two", {"b": "1"})
-    reports: list[MergeReport] = []
+    made: list[MergeReport | PreparedMerge] = []
     threads = [
-        threading.Thread(target=lambda name=name: reports.append(merging.merge(name, check=("sleep", "0.3"))))
+        threading.Thread(target=lambda name=name: made.append(merging.prepare(name, check=("sleep", "0.3"))))
         for name in ("one", "two")
     ]
     for thread in threads:
@@ -417,9 +429,14 @@ def test_two_merges_at_once_come_one_after_the_other(merging: Merging) -> None:
     for thread in threads:
         thread.join()
 
-    assert [report.moved for report in reports] == [True, True]
-    assert reports[1].commit == merging.main()
+    first, second = (each for each in made if isinstance(each, PreparedMerge))
+    merging.move(first)
+    with pytest.raises(WorkspaceError, match="meanwhile"):
+        merging.move(second)
+    assert merging.main() == first.report.commit
+    assert merging.merge("one", "two").moved
     assert {path.name for path in merging.repository.iterdir()} >= {"a", "b"}
+    assert merging.leftovers() == []
 
 
 def test_only_what_is_checked_out_where_the_caller_may_work_is_moved(merging: Merging) -> None:
@@ -548,6 +565,21 @@ def test_a_comparison_of_what_was_compared_before_costs_one_git(merging: Merging
     assert len(first.conflicts) == 15
 
 
+def test_who_works_beside_another_is_not_compared_with_it(merging: Merging) -> None:
+    for number in range(4):
+        merging.member(f"member{number}", {f"src/file{number}": f"{number}\n"})
+    merging.member("deep", {"src/a/b/c": "1\n"})
+    merging.member("above", {"src/a": "1\n"})
+
+    gits = count_gits(merging.project)
+    report = merging.compare(*(f"member{number}" for number in range(4)))
+    without_pairs = gits()
+    again = merging.compare("deep", "above")
+
+    assert (report.conflicts, [(each.one, each.other) for each in again.conflicts]) == ((), [("deep", "above")])
+    assert without_pairs == 1 + 3 * 4  # the commits, and of each the counts, the base and the files
+
+
 def test_whoever_has_no_base_is_compared_with_the_others_only(merging: Merging) -> None:
     merging.member("one", {"a": "1"})
 
@@ -567,3 +599,47 @@ def test_a_directory_that_is_not_ours_is_not_taken_for_a_merge(merging: Merging)
         merging.merge("one")
 
     assert (target / "mine").read_text() == "x"
+
+
+def test_a_branch_that_is_named_as_a_commit_is_not_taken_for_it(merging: Merging) -> None:
+    merging.member("one", {"one": "1\n"})
+    merging.member("two", {"two": "2\n"})
+    commit = merging.project.git("rev-parse", "one")
+    merging.project.git("update-ref", f"refs/heads/{commit}", "two")
+
+    merging.merge("one")
+
+    assert merging.project.git("ls-tree", "--name-only", "main", "one", "two") == "one"
+
+
+def test_a_merge_is_told_who_works_in_the_tree_that_moves_and_touches_it_only_when_it_is_moved(
+    merging: Merging,
+) -> None:
+    beside = merging.member("one", {"one": "1\n"})
+    below = merging.repository / "below"
+    below.mkdir()
+    before = merging.main()
+
+    prepared = merging.prepare("one", places=(beside, merging.repository, below))
+
+    assert isinstance(prepared, PreparedMerge)
+    assert (prepared.in_tree, prepared.tree) == ((merging.repository, below), merging.repository)
+    assert (merging.main(), (merging.repository / "one").exists()) == (before, False)
+    merging.move(prepared)
+    assert (merging.main(), (merging.repository / "one").exists()) == (prepared.report.commit, True)
+
+
+def test_a_target_that_was_moved_or_checked_out_since_is_left_alone(merging: Merging) -> None:
+    merging.member("one", {"one": "1\n"})
+    merging.project.git("branch", "free")
+    for into, disturbs in (
+        ("main", ("commit", "-q", "--allow-empty", "-m", "x")),
+        ("free", ("checkout", "-q", "free")),
+    ):
+        prepared = merging.prepare("one", into=into)
+        assert isinstance(prepared, PreparedMerge)
+        merging.project.git(*disturbs)
+        before = merging.project.git("rev-parse", into)
+        with pytest.raises(PhalanxError, match="meanwhile"):
+            merging.move(prepared)
+        assert merging.project.git("rev-parse", into) == before

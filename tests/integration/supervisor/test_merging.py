@@ -154,7 +154,7 @@ async def test_what_is_not_committed_is_told_and_committed_only_when_asked_and_b
     main = scene.main()
 
     refused = await scene.merge(one, two)
-    assert states(refused) == {one: "failed"}
+    assert states(refused) == {one: "failed", two: "not_merged"}
     assert refused.instances[0].files == ["draft.txt"]
     assert "commitMessage" in (refused.instances[0].reason or "")
 

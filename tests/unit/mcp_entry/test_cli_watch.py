@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from actors.errors import InvalidRequestError, TeamNotRunningError, UnavailableError
+from actors.errors import InvalidRequestError, TeamNotRunningError, UnavailableError, UnknownInstanceError
 from actors.status import Status
 from mcp_entry.cli import watch
 from supervisor.api import requests
@@ -115,6 +115,26 @@ def test_only_the_named_instances_are_watched_by_id_or_name() -> None:
     stream = Stream(DOWN)
     team(stream, never, info("spec_1_1_1"), info("spec_1_1_2", name="builder"))("watch", "builder", "spec_1_1_1")
     assert {tuple(request.instance_ids or ()) for request in stream.asked} == {("spec_1_1_2", "spec_1_1_1")}
+
+
+def test_an_instance_that_is_cleared_away_is_watched_no_more_and_the_others_go_on() -> None:
+    both, one = listing(info("spec_1_1_1"), info("spec_1_1_2")), listing(info("spec_1_1_1"))
+    lists = [both, one, listing()]
+
+    async def shrinking(request: requests.ListRequest, on_progress: ProgressCallback) -> Result:
+        return lists.pop(0)
+
+    gone = UnknownInstanceError("There is no instance of this id.")
+    stream = Stream(gone, [IDLE], gone)
+    ended = Terminal(FakeClient(events=stream, wait=never, list=shrinking))("watch", "spec_1_1_1", "spec_1_1_2")
+    watched = [request.instance_ids for request in stream.asked if request.cursor]
+    assert watched == [["spec_1_1_1", "spec_1_1_2"], ["spec_1_1_1"], ["spec_1_1_1"]]
+    assert len(ended.stdout.splitlines()) == 1
+    assert ended.stderr.splitlines()[:2] == [
+        "spec_1_1_2 was cleared away and is watched no more.",
+        "spec_1_1_1 was cleared away and is watched no more.",
+    ]
+    assert (ended.exit_code, "None of the instances" in ended.stderr) == (1, True)
 
 
 def test_an_unknown_name_ends_it_with_1_and_an_ambiguous_one_with_2() -> None:

@@ -16,7 +16,7 @@ from actors.instance.reports import InstanceSnapshot, Report
 from actors.messages import Message, MessageStatus, Receipt
 from actors.status import PendingPermission, Status
 from supervisor.api.results import TeamEvent
-from supervisor.events.detector import FIRST_LOOKS_S, NO_ANSWER, EventDetector
+from supervisor.events.detector import FIRST_LOOKS_S, EventDetector
 from supervisor.store import keys
 from supervisor.team.queries import LASTS_S
 from supervisor.team.registry import InstanceStage
@@ -124,7 +124,7 @@ async def test_what_was_cut_off_an_answer_is_marked(scene: Scene) -> None:
 
 async def test_a_turn_that_was_interrupted_has_ended_too(scene: Scene) -> None:
     await scene.reports(BUSY, replace(IDLE, turn_at=10.0))
-    assert [event.text for event in await scene.told()] == [NO_ANSWER]
+    assert [event.text for event in await scene.told()] == [""]
 
 
 async def test_an_instance_with_a_message_on_its_way_becomes_idle_after_that(scene: Scene) -> None:
@@ -289,7 +289,7 @@ async def test_what_happened_while_no_supervisor_was_there_is_told_by_the_next_o
 
 async def test_a_failure_that_a_supervisor_did_not_come_to_tell_is_told_by_the_next_one(scene: Scene) -> None:
     await scene.team.save(FIRST, stage=InstanceStage.FAILED, reason="it crashed", ended_at=30.0)
-    await scene.store.save({}, [*await scene.store.load(keys.EVENT_PREFIX), keys.told(FIRST)])
+    await scene.store.save({}, [*await scene.store.load(keys.EVENT_PREFIX), keys.detected(FIRST)])
     later = await Scene.begun(scene.store)
     assert [(event.kind, event.text) for event in await later.told()] == [("failed", "it crashed")]
     assert await (await later.again()).kinds() == ["failed"]
@@ -320,10 +320,10 @@ async def test_fifty_that_become_idle_at_once_are_few_transactions() -> None:
 async def test_nothing_is_remembered_of_an_instance_that_has_left_the_team(scene: Scene) -> None:
     await scene.reports(DONE)
     await scene.told()
-    assert await scene.store.load(keys.TOLD_PREFIX)
+    assert await scene.store.load(keys.DETECTED_PREFIX)
     await scene.team.remove(FIRST)
     await turns()
-    assert await scene.store.load(keys.TOLD_PREFIX) == {}
+    assert await scene.store.load(keys.DETECTED_PREFIX) == {}
 
 
 async def test_what_was_told_of_an_instance_that_left_while_the_supervisor_died_goes_at_the_next_start(
@@ -334,7 +334,7 @@ async def test_what_was_told_of_an_instance_that_left_while_the_supervisor_died_
     await scene.store.save({}, [keys.instance(FIRST)])
     later = await scene.again()
     assert await later.kinds() == ["became_idle"]
-    assert await scene.store.load(keys.TOLD_PREFIX) == {}
+    assert await scene.store.load(keys.DETECTED_PREFIX) == {}
 
 
 @pytest.mark.parametrize("status", [MessageStatus.SUBMITTED, MessageStatus.FAILED, MessageStatus.UNCONFIRMED])

@@ -223,6 +223,17 @@ async def test_the_end_of_a_supervisor_stores_what_waits() -> None:
     assert await texts(await opened(store), "0") == ["done"]
 
 
+async def test_nobody_waits_for_a_store_that_hangs_while_the_supervisor_ends() -> None:
+    store = MemoryStore()
+    stream = await opened(store)
+    store.gate.clear()
+    publishing = [asyncio.create_task(stream.publish(idle(text))) for text in ("one", "two")]
+    await turns()
+    await stream.stop()
+    outcomes = await asyncio.gather(*publishing, return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes] == [StoreError, StoreError]
+
+
 async def test_a_due_event_is_published_by_the_next_supervisor_and_only_once() -> None:
     store = MemoryStore()
     await store.save(EventStream.due("msg_1", [idle("due")]).record)

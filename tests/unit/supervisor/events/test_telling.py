@@ -436,11 +436,21 @@ async def test_a_message_that_did_not_arrive_is_told_to_the_lead_that_sent_it(sc
     more = {"message_id": "msg_1", "status": MessageStatus.FAILED}
     await scene.publish("message_final", SPEC, "a hook refused it", sender=EXEC, **more)
     await scene.publish("message_final", SPEC, "a hook refused it", sender="lead", **more)
-    await scene.publish("message_final", MGR, "it has ended", sender=SPEC, **more)
     await scene.publish("message_final", SPEC, sender=EXEC, message_id="msg_2", status=MessageStatus.SUBMITTED)
 
     assert scene.told(EXEC) == [f"The message msg_1 to {SPEC} may not be in its conversation:\n> a hook refused it"]
     assert not any(scene.told(each) for each in TREE if each != EXEC)
+
+
+@pytest.mark.parametrize(("sender", "recipient"), [(MGR, OTHER), (MGR, EXEC), (SPEC, MGR)])
+async def test_a_message_that_did_not_arrive_is_told_to_its_sender_whoever_that_is_to_the_other(
+    scene: Scene, sender: str, recipient: str
+) -> None:
+    failed = MessageStatus.FAILED
+    await scene.publish("message_final", recipient, "it has ended", sender=sender, message_id="msg_1", status=failed)
+
+    assert {each: len(scene.told(each)) for each in TREE if scene.told(each)} == {sender: 1}
+    assert "msg_1" in scene.told(sender)[0]
 
 
 async def test_a_conflict_is_told_to_the_lead_unless_it_called_the_merge_itself(scene: Scene) -> None:
@@ -490,6 +500,139 @@ async def test_a_message_that_a_living_lead_refuses_is_not_made_for_ever(scene: 
         await settled()
 
     assert made == 3
+
+
+async def test_what_a_living_lead_refuses_goes_to_the_next_one_above(
+    scene: Scene, caplog: pytest.LogCaptureFixture
+) -> None:
+    scene.agents[MGR].takes = False
+    await scene.finishes(SPEC, "the answer")
+    for _ in range(3):
+        scene.agents[MGR].settles(MessageStatus.FAILED)
+        await settled()
+
+    assert scene.told(EXEC) == [f"{SPEC} is idle. Its answer:\n> the answer"]
+    assert f"{MGR} did not take" in caplog.text
+    scene.agents[MGR].takes = True
+    await scene.finishes(SIBLING, "another answer")
+    assert scene.told(MGR) == [f"{SIBLING} is idle. Its answer:\n> another answer"]
+
+
+async def test_what_everybody_above_refuses_is_given_up(scene: Scene) -> None:
+    scene.agents[MGR].takes = scene.agents[EXEC].takes = False
+    await scene.finishes(SPEC, "the answer")
+    made = 0
+    while (lead := next((each for each in (MGR, EXEC) if scene.team.outbox.pending(each)), "")) and made < 10:
+        made += 1
+        scene.agents[lead].settles(MessageStatus.FAILED)
+        await settled()
+
+    assert made == 6
+    later = Scene(scene.agents, scene.store)
+    await scene.end()
+    await later.load()
+    assert not any(later.team.outbox.pending(each) for each in (MGR, EXEC))
+    await later.end()
+
+
+async def test_an_answer_that_came_after_the_page_was_made_is_told(scene: Scene) -> None:
+    scene.agents[MGR].becomes(BUSY)
+    await settled()
+    at = time.time()
+    await asyncio.sleep(0.5)
+    await scene.finishes(SPEC, "said after the page was made")
+    await scene.notifier.has_read(MGR, SPEC, at)
+
+    await scene.finishes(MGR, "read it")
+    assert "said after the page was made" in scene.told(MGR)[0]
+
+
+async def test_what_may_have_arrived_at_a_lead_that_has_failed_is_told_to_the_next_one(scene: Scene) -> None:
+    scene.agents[MGR].takes = False
+    await scene.finishes(SPEC, "the answer")
+    scene.agents[MGR].snapshot = InstanceSnapshot(status=Status.FAILED, since=1.0, reason="it crashed")
+    scene.agents[MGR].settles(MessageStatus.UNCONFIRMED)
+    await settled()
+
+    assert scene.told(EXEC) == [f"{SPEC} is idle. Its answer:\n> the answer"]
+
+
+async def test_a_question_that_waits_when_its_lead_has_failed_goes_to_the_next_one(agents: dict[str, Agent]) -> None:
+    scene = Scene(agents, MemoryStore())
+    await scene.open(answering=[EXEC, MGR])
+    await scene.asks(SPEC, "Bash", "p1")
+    agents[MGR].becomes(InstanceSnapshot(status=Status.FAILED, since=1.0, reason="it crashed"))
+    await settled()
+
+    assert [text.count("p1") for text in scene.told(EXEC)] == [1]
+    agents[MGR].becomes(READY)
+    await settled()
+    assert len(scene.told(MGR)) == 1
+    await scene.end()
+
+
+@pytest.mark.parametrize("killed", [False, True])
+async def test_a_question_that_a_lead_has_only_seen_goes_to_the_next_one_when_it_ends(
+    agents: dict[str, Agent], *, killed: bool
+) -> None:
+    scene = Scene(agents, MemoryStore())
+    await scene.open(answering=[EXEC, MGR])
+    agents[MGR].becomes(BUSY)
+    await scene.asks(SPEC, "Bash", "p1")
+    await scene.notifier.has_seen(MGR, shown(scene, SPEC))
+    if killed:
+        await scene.end()
+        scene = Scene(agents, scene.store)
+        await scene.load()
+    await scene.team.save(MGR, wanted=False, stage=InstanceStage.ENDING)
+    scene.team.changes.announce()
+    await settled()
+
+    assert [text.count("p1") for text in scene.told(EXEC)] == [1]
+    await scene.end()
+
+
+async def test_what_happens_while_the_end_of_the_lead_is_being_stored_is_kept_for_it_or_the_next_one(
+    scene: Scene,
+) -> None:
+    for lead in (MGR, EXEC):
+        scene.member(lead).ending = True
+    await scene.finishes(SPEC, "of the specialist")
+    await scene.finishes(OTHER, "of the manager")
+    assert not any(scene.told(each) for each in TREE)
+
+    for lead in (MGR, EXEC):  # the disk was full, so both go on
+        scene.member(lead).ending = False
+    scene.team.changes.announce()
+    await settled()
+    assert (len(scene.told(MGR)), len(scene.told(EXEC))) == (1, 1)
+
+
+async def test_trouble_that_is_over_is_not_told_with_the_next_one_also_after_a_kill(agents: dict[str, Agent]) -> None:
+    scene = Scene(agents, MemoryStore())
+    await scene.open()
+    agents[MGR].becomes(BUSY)
+    bad = InstanceSnapshot(status=Status.RATE_LIMITED, since=1.0, reason="it failed", turn_at=1.0, turn_failed=True)
+    for trouble in ("old trouble", "new trouble"):
+        agents[SPEC].becomes(bad)
+        await scene.publish("needs_attention", SPEC, trouble)
+        if trouble == "old trouble":
+            agents[SPEC].becomes(BUSY)
+            await settled()
+    await scene.end()
+    later = Scene(agents, scene.store)
+    await later.load()
+    agents[MGR].becomes(READY)
+    await settled()
+
+    assert later.told(MGR) == [f"{SPEC} needs attention:\n> new trouble"]
+    await later.end()
+
+
+async def test_a_turn_without_an_answer_is_told_as_that(scene: Scene) -> None:
+    await scene.finishes(SPEC, "")
+
+    assert scene.told(MGR) == [f"{SPEC} is idle without an answer."]
 
 
 async def test_a_header_in_an_answer_does_not_look_like_one_of_ours(scene: Scene) -> None:

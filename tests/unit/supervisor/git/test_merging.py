@@ -32,6 +32,7 @@ from actors.git.model import (
     MergeJob,
     MergeOutcome,
     MergeReport,
+    PreparedMerge,
     ReadLog,
     ReadStatus,
 )
@@ -72,13 +73,20 @@ class FakeGitService:
             ReadLog: GitResponse(result={"commits": [{"commit": COMMITTED}]}),
         }
         self.ran: list[tuple[str, GitRequest]] = []
+        self.gates: Mapping[type, asyncio.Event] = {}
+        self.refuses_in = ""
+        """The name of the tree in which nothing can be committed."""
 
     async def run(self, jobs: Sequence[tuple[str, GitRequest]]) -> list[GitResponse]:
         await asyncio.sleep(0)
         self.ran += [job for job in jobs if isinstance(job[1].operation, Commit | Merge)]
+        for gate in (self.gates[type(job.operation)] for _, job in jobs if type(job.operation) in self.gates):
+            await gate.wait()
         return [self._answer(request) for _, request in jobs]
 
     def _answer(self, request: GitRequest) -> GitResponse:
+        if isinstance(request.operation, Commit) and request.directory.name == self.refuses_in:
+            return GitResponse.refused(WorkspaceError("A hook refuses it."))
         if not isinstance(request.operation, ReadStatus):
             return self.answers[type(request.operation)]
         name = request.directory.name
@@ -94,6 +102,9 @@ class FakeHost:
         self.conflicts: tuple[Conflict, ...] = ()
         self.gate = asyncio.Event()
         self.gate.set()
+        self.move_gate = asyncio.Event()
+        self.move_gate.set()
+        self._commits: set[str] = set()
         self.error: PhalanxError | None = None
         self.answers = True
         """Else it merges and says nothing."""
@@ -110,7 +121,7 @@ class FakeHost:
         merged = frozenset(name for name, commit in commits.items() if commit in self.merged)
         return MergedBranches(into=job.into or "main", commits=commits, merged=merged)
 
-    async def merge_branches(self, job: MergeJob, limit_s: float) -> MergeReport:
+    async def prepare_merge(self, job: MergeJob, limit_s: float) -> MergeReport | PreparedMerge:
         self.jobs.append(job)
         self.merging += 1
         self.most_merging = max(self.most_merging, self.merging)
@@ -119,18 +130,11 @@ class FakeHost:
         self.merging -= 1
         if self.error is not None:
             raise self.error
-        known = set(self.merged)
-        if not self.conflicts:
-            self.merged |= {each.commit or "" for each in job.branches}
-            self.has_merged.set()
-        if not self.answers:
-            await asyncio.sleep(0)
-            raise UnavailableError("The host is away.")
         states = {
-            each.name: "already_merged" if each.commit in known else "conflict" if self.conflicts else "merged"
+            each.name: "already_merged" if each.commit in self.merged else "conflict" if self.conflicts else "merged"
             for each in job.branches
         }
-        return MergeReport(
+        report = MergeReport(
             into=job.into or "main",
             commit="new",
             moved="merged" in states.values(),
@@ -141,6 +145,20 @@ class FakeHost:
             },
             conflicts=self.conflicts,
         )
+        if not report.moved:
+            return report
+        self._commits = {each.commit or "" for each in job.branches}
+        tree = next((each for each in job.places if report.into == f"phalanx/{each.name}"), None)
+        in_tree = tuple(each for each in job.places if each == tree)
+        return PreparedMerge(git_directory=job.git_directory, before="old", tree=tree, in_tree=in_tree, report=report)
+
+    async def move_merged(self, prepared: PreparedMerge, limit_s: float) -> None:
+        await self.move_gate.wait()
+        self.merged |= self._commits
+        self.has_merged.set()
+        if not self.answers:
+            await asyncio.sleep(0)
+            raise UnavailableError("The host is away.")
 
     async def compare_branches(self, asked: Comparison) -> ComparisonReport:
         names = [each.name for each in asked.branches]
@@ -275,7 +293,7 @@ async def test_of_two_that_conflict_the_later_is_told_once_for_the_same_commits(
     (text,) = scene.told()
     assert f"git merge phalanx/{FIRST}   # conflicts in 'f'" in text
     assert scene.told(FIRST) == []
-    assert await scene.events() == [("conflict", FIRST), ("conflict", SECOND)] * 2
+    assert await scene.events() == [("conflict", FIRST), ("conflict", SECOND)]
     assert [event.text for event in (await scene.published())[:2]] == [
         f"phalanx/{FIRST} conflicts with phalanx/{SECOND} in 'f' ({SECOND} was told how to resolve it). "
         "main was not moved.",
@@ -463,7 +481,8 @@ async def test_uncommitted_work_is_told_with_its_files_and_nobodys_is_committed(
 
     result = await scene.merge(FIRST, SECOND, commit_message="All of it")
 
-    (refused,) = result.instances
+    other, refused = result.instances
+    assert (other.instance_id, other.state, other.reason) == (FIRST, "not_merged", None)
     assert (refused.instance_id, refused.state, refused.files) == (SECOND, "failed", ["a", "b"])
     assert "at work" in refused.reason
     assert (scene.git.ran, scene.host.jobs) == ([], [])
@@ -656,7 +675,7 @@ async def test_a_conflict_of_a_sync_is_told_and_announced(scene: Scene) -> None:
     assert "git merge main" in message.text
     assert scene.told() == []
     conflicts = [event for event in await scene.published() if event.kind == "conflict"]
-    assert [event.text for event in conflicts] == 2 * [
+    assert [event.text for event in conflicts] == [
         f"phalanx/{SECOND} conflicts with main in 'f' ({SECOND} was told how to resolve it). Nothing was touched."
     ]
 
@@ -689,3 +708,77 @@ async def test_a_refusal_names_what_may_be_checked(scene: Scene) -> None:
     await scene.member(1)
     with pytest.raises(RefusedError, match=r"merge_checks in config\.toml"):
         await scene.merge(FIRST, check="rm -rf /")
+
+
+async def test_a_branch_is_not_moved_under_a_turn_that_began_while_the_merge_was_checked(scene: Scene) -> None:
+    await scene.member(1)
+    owner = await scene.member(2)
+    scene.host.gate.clear()
+    merging = asyncio.create_task(scene.merge(FIRST, into=f"phalanx/{SECOND}", check="make test"))
+    await asyncio.sleep(1)
+    owner.snapshot = BUSY
+    scene.host.gate.set()
+    with pytest.raises(WrongStateError, match="nothing was moved"):
+        await merging
+
+    assert scene.host.merged == set()
+
+
+async def test_while_a_branch_moves_its_owner_begins_no_turn_and_is_not_ended(scene: Scene) -> None:
+    await scene.member(1)
+    owner = await scene.member(2)
+    scene.host.move_gate.clear()
+    merging = asyncio.create_task(scene.merge(FIRST, into=f"phalanx/{SECOND}"))
+    await asyncio.sleep(1)
+    assert (owner.turn.locked(), scene.team.outbox.is_withheld(SECOND)) == (True, True)
+    scene.host.move_gate.set()
+
+    assert (await merging).moved
+    assert (owner.turn.locked(), scene.team.outbox.is_withheld(SECOND)) == (False, False)
+
+
+async def test_a_sync_waits_for_the_commit_of_a_merge_and_neither_withholds_messages_for_ever(scene: Scene) -> None:
+    await scene.member(1)
+    scene.git.status = {FIRST: DIRTY}
+    gates = {Commit: asyncio.Event(), Merge: asyncio.Event()}
+    scene.git.gates = gates
+    merging = asyncio.create_task(scene.merge(FIRST, commit_message="All of it"))
+    await asyncio.sleep(1)
+    syncing = asyncio.create_task(scene.sync(FIRST, **{"from": "main"}))
+    await asyncio.sleep(1)
+    assert [type(job.operation) for _, job in scene.git.ran] == [Commit]
+    for gate in gates.values():
+        gate.set()
+
+    assert (await merging).moved
+    assert [each.state for each in (await syncing).instances] == ["synced"]
+    assert not scene.team.outbox.is_withheld(FIRST)
+
+
+async def test_a_commit_that_fails_hides_nothing_of_what_was_done(scene: Scene) -> None:
+    for number in (1, 2, 3):
+        await scene.member(number)
+    scene.git.status = {FIRST: DIRTY, SECOND: DIRTY}
+    scene.git.refuses_in = SECOND
+
+    result = await scene.merge("spec_0_0_3", SECOND, FIRST, commit_message="All of it")
+
+    assert [(each.instance_id, each.state, each.committed) for each in result.instances] == [
+        ("spec_0_0_3", "not_merged", False),
+        (SECOND, "failed", False),
+        (FIRST, "not_merged", True),
+    ]
+    assert scene.host.jobs == []
+
+
+async def test_who_could_not_be_told_of_a_conflict_is_told_the_next_time(scene: Scene) -> None:
+    first, second = await scene.member(1), await scene.member(2)
+    first.snapshot = replace(READY, status=Status.FAILED)
+    second.ending = True
+    scene.host.conflicts = (Conflict(one=FIRST, other=SECOND, files=("f",)),)
+    before = await scene.merge(FIRST, SECOND)
+    second.ending = False
+    after = await scene.merge(FIRST, SECOND)
+
+    assert [each.told for each in (*before.instances, *after.instances)] == [False, False, False, True]
+    assert len(scene.told()) == 1

@@ -221,6 +221,19 @@ async def test_what_is_withheld_waits_whoever_takes_the_agent_over_and_then_come
     assert scene.instance.given == ids([through, *first, *second])
 
 
+async def test_of_two_that_withhold_messages_neither_frees_nor_keeps_them_for_the_other(scene: OneInstanceTeam) -> None:
+    first, second = scene.outbox.withheld(FIRST, but=""), scene.outbox.withheld(FIRST, but="")
+    first.__enter__()
+    second.__enter__()
+    sent = await scene.send("one")
+    first.__exit__(None, None, None)
+    await turns()
+    assert (scene.outbox.is_withheld(FIRST), scene.instance.given) == (True, [])
+    second.__exit__(None, None, None)
+    await turns()
+    assert (scene.outbox.is_withheld(FIRST), scene.instance.given) == (False, ids(sent))
+
+
 async def test_what_held_a_message_back_does_not_hold_it_back_from_the_agents_next_life(
     scene: OneInstanceTeam,
 ) -> None:
@@ -422,6 +435,20 @@ async def test_what_was_being_delivered_again_has_an_end_when_its_instance_is_cl
     await scene.outbox.take_receipts([receipt(message, MessageStatus.ACCEPTED, "again")])
     await scene.outbox.close(FIRST)
     assert (status_of(scene, message), scene.outbox.pending(FIRST)) == (MessageStatus.UNCONFIRMED, 0)
+
+
+async def test_who_sent_it_is_known_also_of_what_was_delivered_again(scene: OneInstanceTeam) -> None:
+    (message,) = await scene.send("one")
+    await scene.outbox.take_receipts([receipt(message)])
+    later = await scene.again()
+    await later.outbox.take_receipts([receipt(message, MessageStatus.ACCEPTED, "again")])
+    await later.outbox.leave_behind(FIRST)
+    heard = await later.team.events.after("0", lambda event: event.kind == "message_final", 1.0)
+    assert [(event.status, event.sender) for event in heard.events] == [
+        (MessageStatus.SUBMITTED, "lead"),
+        (MessageStatus.UNCONFIRMED, "lead"),
+    ]
+    await later.close()
 
 
 # What counts as a lost message.

@@ -272,6 +272,36 @@ async def test_who_led_somebody_that_lives_stays_known(team: Scene) -> None:
     assert team.numbers == [1, 2]
 
 
+async def test_those_below_go_before_who_leads_them(team: Scene) -> None:
+    left: list[int] = []
+    team.team.subscribe_changes(lambda member: left.append(member.record.number))
+    for number, parent in ((1, None), (2, "spec_0_0_1"), (3, "spec_0_0_2")):
+        await team.add(number, InstanceStage.STOPPED, wanted=False, parent_id=parent)
+    left.clear()
+    await asyncio.sleep(KEPT_S + 2 * EVERY_S)
+    assert (left, team.numbers) == ([3, 2, 1], [])
+
+
+@pytest.mark.parametrize("lives", [True, False])
+async def test_who_leads_somebody_that_stays_is_kept_and_a_dry_run_says_so(scene: Scene, *, lives: bool) -> None:
+    await scene.add(10, InstanceStage.STOPPED, wanted=False)
+    await scene.add(11, InstanceStage.STOPPED, wanted=False, parent_id="spec_0_0_10")
+    stage = InstanceStage.RUNNING if lives else InstanceStage.STOPPED
+    await scene.add(12, stage, wanted=lives, parent_id="spec_0_0_11")
+    foreseen = await scene.items(dry_run=True)
+    kept = {item.instance_id: item.kept for item in foreseen}
+    below = {each: kept[each] for each in ("spec_0_0_10", "spec_0_0_11")}
+    assert below == (
+        {
+            "spec_0_0_10": "it leads spec_0_0_11, not cleared away so far",
+            "spec_0_0_11": "it leads spec_0_0_12, not cleared away so far",
+        }
+        if lives
+        else {"spec_0_0_10": None, "spec_0_0_11": None}
+    )
+    assert await scene.items(dry_run=False) == foreseen
+
+
 async def test_a_supervisor_that_was_replaced_clears_nothing_away_by_itself(team: Scene) -> None:
     await team.add_terminated(1)
     team.store.is_fenced()

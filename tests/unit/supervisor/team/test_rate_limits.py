@@ -15,6 +15,7 @@ from actors.messages import MessageStatus
 from actors.status import RateLimit, Status
 from supervisor.team.accounts import account_of
 from supervisor.team.rate_limits import GO_ON, RateLimits
+from supervisor.team.registry import InstanceStage
 from supervisor.team.team import Team
 from tests.fakes.clock import turns
 from tests.fakes.instances import READY, FakeInstance, FakeListener
@@ -201,3 +202,30 @@ async def test_a_receipt_that_says_failed_ends_it_too(scene: Scene) -> None:
     await scene.team.outbox.take_receipts([receipt(message, MessageStatus.FAILED, "gone")])
     await scene.hear(limit())
     assert scene.sent == []
+
+
+async def test_a_limit_holds_up_no_start_once_who_met_it_has_ended_or_left(scene: Scene) -> None:
+    await add_member(scene.team, 3)
+    await scene.hear(limit())
+    await scene.hear(limit(), "spec_0_0_3")
+    await scene.team.mark_ended(scene.team.registry.get(FIRST), InstanceStage.STOPPED, "")
+    with pytest.raises(UnavailableError):
+        await scene.limits.until_free("", lambda _: None, 90)
+    await scene.team.remove("spec_0_0_3")
+
+    await scene.limits.until_free("", lambda _: None, 90)
+
+
+async def test_a_turn_of_the_account_that_ended_well_afterwards_ends_its_limit_for_starts(scene: Scene) -> None:
+    await add_member(scene.team, 3)
+    well = replace(READY, answer="done")
+    for at, free in ((1.0, False), (2.0, True)):
+        await scene.hear(limit())
+        report = Report(incarnation="i", sequence=1, snapshot=replace(well, turn_at=at), receipts=())
+        await scene.team.take_in("spec_0_0_3", report)
+        await scene.hear(limit())  # its own turn still waits
+        if free:
+            await scene.limits.until_free("", lambda _: None, 90)
+        else:
+            with pytest.raises(UnavailableError):
+                await scene.limits.until_free("", lambda _: None, 90)

@@ -56,7 +56,8 @@ class Scene:
 
     async def begin(self) -> None:
         for number, (instance_id, (role, parent)) in enumerate(LINE.items(), 1):
-            made = record(number, instance_id=instance_id, role=role, parent_id=parent)
+            executive = 0 if parent is None else 1
+            made = record(number, instance_id=instance_id, role=role, parent_id=parent, executive=executive)
             self.team.registry.restore(made, now=1.0)
             await self.team.save(instance_id)
         await self.limits.begin()
@@ -281,6 +282,19 @@ async def test_tokens_of_those_that_have_left_the_team_go_on_to_count(scene: Sce
     assert later.member(EXEC).total == 900
     await later.use(EXEC, 100)
     assert later.member(EXEC).hold
+    await later.close()
+
+
+async def test_tokens_go_to_the_nearest_lead_that_is_left(scene: Scene) -> None:
+    await scene.limit(EXEC, tokens=1000)
+    await scene.use(SPEC, 900)
+    await scene.use(MGR, 50)
+    for instance_id in (MGR, SPEC):
+        await scene.team.remove(instance_id)
+        del scene.actors[instance_id]
+    assert scene.member(EXEC).record.tokens_of_removed == 950
+    later = await scene.again()
+    assert later.member(EXEC).total == 950
     await later.close()
 
 
