@@ -11,7 +11,7 @@ import fcntl
 import os
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from actors.errors import SettingsError
@@ -66,18 +66,21 @@ def _open_alone(path: Path) -> tuple[int, Path]:
     while True:
         unfinished = path.with_name(f"{name}{number or ''}")
         descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o600)
-        alone = False
-        try:
-            if try_flock(descriptor):
-                with suppress(FileNotFoundError):  # another writer has renamed it
-                    alone = os.path.samestat(os.fstat(descriptor), unfinished.lstat())
-            else:
+        with _closed_unless_kept(descriptor) as kept:
+            if not try_flock(descriptor):
                 number += 1
-        finally:
-            if not alone:
-                os.close(descriptor)
-        if alone:
-            return descriptor, unfinished
+                continue
+            with suppress(FileNotFoundError):  # another writer has renamed it
+                if os.path.samestat(os.fstat(descriptor), unfinished.lstat()):
+                    kept.pop_all()
+                    return descriptor, unfinished
+
+
+def _closed_unless_kept(descriptor: int) -> ExitStack:
+    """Closes the file in the end, however that comes, unless ``pop_all`` was called."""
+    closing = ExitStack()
+    closing.callback(os.close, descriptor)
+    return closing
 
 
 def write_private(path: Path, text: str) -> None:
@@ -136,14 +139,11 @@ class FileLock:
         if self._descriptor is not None:
             return True
         descriptor = self._open()
-        held = False
-        try:
-            held = try_flock(descriptor)
-        finally:
-            if not held:
-                os.close(descriptor)
-        self._descriptor = descriptor if held else None
-        return held
+        with _closed_unless_kept(descriptor) as kept:
+            if try_flock(descriptor):
+                kept.pop_all()
+                self._descriptor = descriptor
+        return self._descriptor is not None
 
     def acquire(self, timeout_s: float) -> bool:
         """Waits for the lock and blocks the thread; False when another keeps it for longer than ``timeout_s``."""
@@ -173,9 +173,7 @@ class FileLock:
         if self._is_directory:
             return os.open(self._path, os.O_RDONLY | os.O_DIRECTORY)
         descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
-        try:
+        with _closed_unless_kept(descriptor) as kept:
             os.fchmod(descriptor, 0o600)
-        except BaseException:
-            os.close(descriptor)
-            raise
+            kept.pop_all()
         return descriptor
