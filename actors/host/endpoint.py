@@ -21,6 +21,7 @@ import struct
 import subprocess
 import sys
 import time
+import zlib
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,6 +47,8 @@ GREETING = b"phalanx"
 MODULE = "mcp_entry.web"
 ENSURE_S = 20.0
 _BACKLOG = 1024
+_ABOVE_RAY = 20_000
+_TRIED_PORTS = 100
 _SLOW_READER_MS = 30_000
 _MEET_S = 5.0
 _START_S = 30.0
@@ -255,11 +258,11 @@ def listen_at_kept_port(home: Home) -> sockets.socket:
         # The kernel drops a client that does not read its answer. Accepted sockets inherit it.
         listener.setsockopt(sockets.IPPROTO_TCP, sockets.TCP_USER_TIMEOUT, _SLOW_READER_MS)
         kept = kept_port(home)
-        try:
-            listener.bind((ADDRESS, kept))
-        except OSError as error:
-            logger.warning("port %d is taken (%s): agents that run keep it and lose their tools", kept, error)
-            listener.bind((ADDRESS, 0))
+        if not (kept and _binds(listener, kept)):
+            if kept:
+                logger.warning("port %d is taken: agents that run keep it and lose their tools until a restart", kept)
+            if not any(_binds(listener, port) for port in _free_for_long(home)):
+                listener.bind((ADDRESS, 0))
         listener.listen(_BACKLOG)
         if (port := listener.getsockname()[1]) != kept:
             write_private(home.web_file, json.dumps({"port": port}))
@@ -267,6 +270,28 @@ def listen_at_kept_port(home: Home) -> sockets.socket:
         listener.close()
         raise
     return listener
+
+
+def _binds(listener: sockets.socket, port: int) -> bool:
+    with suppress(OSError):
+        listener.bind((ADDRESS, port))
+        return True
+    return False
+
+
+def _free_for_long(home: Home) -> list[int]:
+    """Ports to try, from one that few other homes begin with.
+
+    While neither the process nor its keeper holds the port, the kernel gives none of these to a connection of somebody
+    else. Ray's workers listen below them.
+    """
+    try:
+        first_of_connections = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    except (OSError, ValueError, IndexError):
+        return []
+    ports = range(_ABOVE_RAY, first_of_connections)
+    first = zlib.crc32(bytes(home.root)) % max(len(ports), 1)
+    return [*ports[first:], *ports[:first]][:_TRIED_PORTS]
 
 
 def kept_port(home: Home) -> int:

@@ -9,10 +9,11 @@ import signal
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 from actors.files import FileLock
 from actors.home import Home
-from actors.host.endpoint import TeamEndpoint, endpoint_runs
+from actors.host.endpoint import TeamEndpoint, endpoint_runs, listen_at_kept_port
 from actors.processes import is_running
 from mcp_entry.cli.doctor import examine
 from mcp_entry.cli.session import system_context
@@ -175,6 +176,23 @@ async def test_a_port_that_somebody_else_has_is_not_taken(home: Home, gateway: G
         assert (await exchange(port, request(LIST_TOOLS)))[0] == 200
         assert json.loads(home.web_file.read_text()) == {"port": port}
         await endpoint.end()
+
+
+def test_the_kernel_gives_its_port_to_no_connection_while_nobody_holds_it(home: Home) -> None:
+    first_of_connections = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    with listen_at_kept_port(home) as listener:
+        port = listener.getsockname()[1]
+    assert port < first_of_connections
+    with listen_at_kept_port(home) as again:
+        assert again.getsockname()[1] == port
+
+
+def test_a_home_without_a_port_chooses_none_that_somebody_has(home: Home) -> None:
+    with listen_at_kept_port(home) as first:
+        port = first.getsockname()[1]
+    home.web_file.unlink()
+    with socket.create_server(("127.0.0.1", port)), listen_at_kept_port(home) as second:
+        assert second.getsockname()[1] != port
 
 
 async def test_a_home_whose_port_file_is_damaged_gets_a_port(home: Home, gateway: Gateway) -> None:
