@@ -177,8 +177,8 @@ def offers_yes_and_no(screen: Screen) -> bool:
         screen.composer is Composer.ABSENT
         and dialog
         and dialog.kind == "permission"
-        and dialog.options[0] == "Yes"
-        and dialog.options[-1] == "No"
+        and dialog.options[:1] == ("Yes",)  # none while it is half drawn
+        and dialog.options[-1:] == ("No",)
         and dialog.chosen == 0
         and "Do you want to proceed?" in dialog.question
     )
