@@ -196,15 +196,23 @@ async def _refuse(request: Request, refusal: Response, send: Send) -> None:
     """Takes in a body that is short first: while the client still sends, it could not read the answer."""
     with suppress(TimeoutError, ClientDisconnect):
         async with asyncio.timeout(_DRAIN_S):
-            await _body(request)
+            await _passed_over(request)
     await refusal(request.scope, request.receive, send)
+
+
+async def _passed_over(request: Request) -> None:
+    """Keeps nothing of the body, because anybody may send one. Raises ``ClientDisconnect``."""
+    left_bytes = 0 if _is_declared_too_large(request) else MAX_BODY_BYTES
+    async for part in request.stream():
+        left_bytes -= len(part)
+        if left_bytes < 0:
+            return
 
 
 async def _body(request: Request) -> bytes | Response:
     """Raises ``ClientDisconnect``."""
     too_large = PlainTextResponse(f"The request is larger than {MAX_BODY_BYTES >> 20} MB: give less at once.", 413)
-    declared = request.headers.get("content-length", "0")
-    if declared.isdecimal() and int(declared) > MAX_BODY_BYTES:
+    if _is_declared_too_large(request):
         return too_large
     body = bytearray()
     async for part in request.stream():
@@ -212,6 +220,11 @@ async def _body(request: Request) -> bytes | Response:
             return too_large
         body += part
     return bytes(body)
+
+
+def _is_declared_too_large(request: Request) -> bool:
+    declared = request.headers.get("content-length", "0")
+    return declared.isdecimal() and int(declared) > MAX_BODY_BYTES
 
 
 def _replayed(body: bytes, receive: Receive) -> Receive:

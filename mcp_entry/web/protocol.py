@@ -63,6 +63,8 @@ class ImpatientProtocol(H11Protocol):
     def __init__(self, *given: Any, taken_over: OpenCall | None = None, **named: Any) -> None:
         super().__init__(*given, **named)
         self._taken_over = taken_over
+        if taken_over is not None:
+            self.limit_concurrency = None  # an answer that there are too many would not let go of the call
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from contextlib import suppress
+from pathlib import Path
 
 import psutil
 import pytest
@@ -42,6 +43,12 @@ async def _is_well(port: int) -> None:
     status, answer = await exchange(port, send_message("It is done."), within_s=10.0)
     assert status == 200
     assert "isError" not in json.loads(answer)["result"]
+
+
+def _most_memory(home: Home) -> int:
+    """That it ever had, in bytes."""
+    status = Path(f"/proc/{the_process(home).pid}/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) * 1024
 
 
 def _memory(home: Home) -> int:
@@ -114,6 +121,26 @@ async def test_a_body_of_a_hundred_megabytes_is_refused(port: int, home: Home, t
         writer.close()
         assert status in (0, 401, 413)
     assert _memory(home) - before < _MOST_GROWTH_BYTES
+    await _is_well(port)
+
+
+async def test_what_somebody_without_a_token_sends_is_not_kept(port: int, home: Home) -> None:
+    most_before = _most_memory(home)
+    head = request(LIST_TOOLS, token="x" * 43).partition(b"\r\nContent-Length")[0]
+    head = head.replace(b"{port}", str(port).encode())
+    part = b"x" * (1 << 20)
+
+    async def send() -> int:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(head + b"\r\nContent-Length: 4000000\r\n\r\n" + part * 3)
+        await writer.drain()
+        async with asyncio.timeout(30):
+            status, _ = await read_answer(reader)
+        writer.close()
+        return status
+
+    assert set(await asyncio.gather(*(send() for _ in range(50)))) == {401}
+    assert _most_memory(home) - most_before < _MOST_GROWTH_BYTES
     await _is_well(port)
 
 
