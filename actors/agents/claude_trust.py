@@ -1,7 +1,8 @@
 """What Claude Code keeps of a checkout: whether it is trusted, and what was approved there.
 
-The host calls ``ensure_trusted`` before a start, and gives ``approvals_of`` to agents in worktrees of the checkout.
-Both block, the first for at most about 15 seconds.
+The host calls ``ensure_trusted`` before a start, and gives ``approvals_of`` to agents in worktrees of the checkout. The
+command line asks ``is_trusted`` before it starts what somebody else's file says. All block, the first for at most about
+15 seconds.
 """
 
 from __future__ import annotations
@@ -47,6 +48,18 @@ def ensure_trusted(parent: Path, environment: Mapping[str, str]) -> None:
             raise AgentError(f"Another program keeps undoing the trust in {directory} in {path}: end it and try again.")
     except OSError as error:
         raise AgentError(f"{path} cannot be changed so that Claude Code trusts {parent}: {error}.") from error
+
+
+def is_trusted(directory: Path, environment: Mapping[str, str]) -> bool:
+    """Whether the user lets Claude Code work here, or in a directory above in the same repository. Raises
+    ``AgentError``."""
+    config = _read(config_file(environment))
+    for each in (directory, *directory.parents):
+        if _trusts(config, str(each)):
+            return True
+        if (each / ".git").exists():
+            break
+    return False
 
 
 def config_file(environment: Mapping[str, str]) -> Path:

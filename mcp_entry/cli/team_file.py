@@ -92,7 +92,9 @@ def _start(team: CliSession, file: TeamFile, planned: Sequence[PlannedMember]) -
 def _to_allow(team: CliSession, file: TeamFile, planned: Sequence[PlannedMember]) -> list[str]:
     """What the person has not allowed yet of a file of which something is to be started."""
     missing = any(each.state == "missing" for each in planned)
-    return consent.to_allow(file) if missing and not consent.is_allowed(team.home, file) else []
+    if not missing or consent.is_allowed(team.home, file):
+        return []
+    return consent.to_allow(file, team.context.environment)
 
 
 def _ask(team: CliSession, file: TeamFile, planned: Sequence[PlannedMember]) -> None:
@@ -165,7 +167,7 @@ def allow(team: CliSession, file: TeamFileArgument) -> None:
     Commands, permission modes and models count only then.
     """
     read = load(file)
-    asks = consent.to_allow(read)
+    asks = consent.to_allow(read, team.context.environment)
     if asks:
         consent.allow(team.home, read)
     words = [f"Allowed, for just this content of {read.path}:", *(f"  {each}" for each in asks)]

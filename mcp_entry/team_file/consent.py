@@ -1,20 +1,22 @@
 """What in a team's file counts only after the user has allowed it, and what was allowed.
 
 A file that lies in a repository is somebody else's. Its commands, permission modes, models, variables and all else that
-is not in ``_HARMLESS`` could do more than the user expects. So the user allows the very content of the file once, with
-the texts that it names (``TeamFile.digest``): a text that is followed in the mode acceptEdits is as much as a command.
-What a command calls in the repository is not part of it. Allowed contents are noted in the home, 0600.
+is not in ``_HARMLESS`` could do more than the user expects, and so could a repository in which the user has not worked
+with Claude Code yet, because a start makes Claude Code trust it. So the user allows the very content of the file once,
+with the texts that it names (``TeamFile.digest``): a text that is followed in the mode acceptEdits is as much as a
+command. What a command calls in the repository is not part of it. Allowed contents are noted in the home, 0600.
 """
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from actors.agents.claude_trust import is_trusted
 from actors.errors import SettingsError
 from actors.files import in_words, write_private
 from actors.home import Home
@@ -23,9 +25,18 @@ from mcp_entry.team_file.model import FileMember, TeamFile
 _HARMLESS = {"name", "role", "parent", "context", "promptFile", "workspaceMode", "limits"}
 
 
-def to_allow(file: TeamFile) -> list[str]:
-    """What the user is to allow, each in words; empty when there is nothing of that kind."""
-    asked = (f"{member.name}: {words}" for member in file.members for words in _of_member(file, member))
+def to_allow(file: TeamFile, environment: Mapping[str, str]) -> list[str]:
+    """What the user is to allow, each in words; empty when there is nothing of that kind.
+
+    ``environment`` tells where the user's Claude Code notes what it trusts. Raises ``AgentError`` when that is damaged.
+    """
+    asked = [f"{member.name}: {words}" for member in file.members for words in _of_member(file, member)]
+    directories = {member.compared.work_dir: None for member in file.members if member.compared.agent != "demo"}
+    asked += [
+        f"Claude Code is to trust {directory}: the settings, hooks and servers that it has for Claude Code count"
+        for directory in directories
+        if not is_trusted(Path(directory), environment)
+    ]
     # On one line each: a value must not look like further lines of what is asked, or push it off the screen.
     return [each if each.isprintable() else _as_json(each) for each in asked]
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
+from actors.agents.claude_trust import ensure_trusted
 from actors.errors import TeamNotRunningError
 from supervisor.api import requests, results
 from supervisor.api.requests import Role
@@ -62,11 +63,13 @@ class FakeTeam(FakeClient):
 
 
 @pytest.fixture
-def at(make_short_tmp: Callable[[], Path], monkeypatch: pytest.MonkeyPatch) -> Terminal:
+def at(make_short_tmp: Callable[[], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Terminal:
+    """Of a user whose Claude Code trusts ``tmp_path``."""
     home = make_short_tmp() / "h"
     monkeypatch.setattr("tests.fakes.terminal.HOME", home)
     made = Terminal(FakeTeam())
-    made.environment["PHALANX_HOME"] = str(home)
+    made.environment |= {"PHALANX_HOME": str(home), "HOME": str(home.parent)}
+    ensure_trusted(tmp_path, made.environment)
     return made
 
 
