@@ -92,8 +92,6 @@ class TeamEndpoint:
         self._starting: asyncio.Future[None] | None = None
         self._failure = ""
         self._calls: dict[bytes, _HeldCall] = {}
-        self._calls_of: psutil.Process | None = None
-        """The process that works on them, or did."""
 
     def begin(self) -> None:
         """Adopts or starts the process, and from now on keeps it running. No-op when that is so already."""
@@ -197,28 +195,30 @@ class TeamEndpoint:
         return connection
 
     async def _follow(self, connection: sockets.socket) -> None:
-        """Holds the calls of the process that was met until it has ended. First gives it those of the one before it."""
+        """Holds the calls of the process that was met until it has ended, and gives it those that it may not know."""
+        giving = asyncio.create_task(self._give_calls(connection), name="left-over calls")
         try:
-            if self._process == self._calls_of:  # it tells them anew
-                self._drop_calls()
-            self._calls_of = self._process
-            async with asyncio.timeout(_MEET_S):
-                await self._give_calls(connection)
             while (told := await receive(connection)) is not None:
                 call_id = told.call_id if isinstance(told, OpenCall) else told
                 if (known := self._calls.pop(call_id, None)) is not None:
                     known.call.close()
                 if isinstance(told, OpenCall):
-                    self._calls[call_id] = _HeldCall(told)
-        except (OSError, TimeoutError) as error:
-            logger.warning("the connection to the endpoint of the instances broke: %s", str(error) or "no answer")
+                    self._calls[call_id] = _HeldCall(told, self._process)
+        except OSError as error:
+            logger.warning("the connection to the endpoint of the instances broke: %s", error)
         finally:
+            giving.cancel()
+            await asyncio.gather(giving, return_exceptions=True)
             connection.close()
 
     async def _give_calls(self, connection: sockets.socket) -> None:
-        """Raises ``OSError``."""
-        for call_id, held in list(self._calls.items()):
-            held.given += 1
+        """A process that does not read is waited for as long as it lives. Raises ``OSError`` when it does not."""
+        for call_id in list(self._calls):
+            if (held := self._calls.get(call_id)) is None:  # answered meanwhile
+                continue
+            if held.process != self._process:
+                held.process = self._process
+                held.given += 1
             if held.given > _MOST_GIVEN:
                 logger.warning("a call that %d endpoints have died over is given up", _MOST_GIVEN)
                 self._calls.pop(call_id).call.close()
@@ -243,6 +243,8 @@ class TeamEndpoint:
 @dataclass(slots=True)
 class _HeldCall:
     call: OpenCall
+    process: psutil.Process | None
+    """That was the last to have it."""
     given: int = 0
     """To how many processes after the one that took it."""
 

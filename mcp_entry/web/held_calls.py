@@ -2,9 +2,9 @@
 
 ``app`` holds each call before anything of it is done, and lets go of it before the first byte of its answer is written.
 The host's actor (``actors.host.endpoint``) connects to the private socket, is given the listening socket and all calls,
-hears of each further one, and gives back those that were left over by the process before. These are served as if they
-had come anew (``taken_over``), marked as calls that may have been begun before. Calls beyond ``MOST_CALLS`` and
-``MOST_BYTES``, and those that came while no actor could take them, die with the process and the actor.
+hears of each further one, and gives all that it has itself. Those that were left over by the process before are served
+as if they had come anew (``taken_over``), marked as calls that may have been begun before. Calls beyond ``MOST_CALLS``
+and ``MOST_BYTES``, and those that came while no actor could take them, die with the process and the actor.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ _TELL_S = 1.0
 """An actor that does not read for so long is let go. It connects again."""
 _COMES_S = 2.0
 _END_S = 1.0
+_REMEMBERED = 10 * MOST_CALLS
 _NOT_REPLAYED = frozenset({b"content-length", b"transfer-encoding", b"expect"})
 
 
@@ -52,6 +53,8 @@ class HeldCalls:
         if not keeper_comes:
             self._met.set()
         self._calls: dict[bytes, OpenCall] = {}
+        self._answered: dict[bytes, None] = {}
+        """The latest ones. An actor that was away when they were answered still has them."""
         self._bytes = 0
         self._keepers: set[_Keeper] = set()
         self._tasks = TaskSet("keeper of open calls")
@@ -93,6 +96,9 @@ class HeldCalls:
     async def let_go(self, call_id: bytes) -> None:
         call = self._calls.pop(call_id)
         self._bytes -= call.size_bytes
+        self._answered[call_id] = None
+        if len(self._answered) > _REMEMBERED:
+            del self._answered[next(iter(self._answered))]
         try:
             await self._tell(lambda channel: tell_answered(channel, call_id))
         finally:
@@ -116,6 +122,11 @@ class HeldCalls:
                 if isinstance(told, OpenCall):
                     if told.call_id in self._calls:
                         told.close()
+                        continue
+                    if told.call_id in self._answered:
+                        told.close()
+                        async with asyncio.timeout(_TELL_S), keeper.telling:
+                            await tell_answered(keeper.channel, told.call_id)
                         continue
                     self._calls[told.call_id] = told
                     self._bytes += told.size_bytes

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import os
+import socket
 import subprocess
 from collections.abc import Sequence
 from typing import Any
@@ -14,7 +16,9 @@ import pytest
 
 from actors.errors import RefusedError
 from actors.home import Home
-from actors.host.endpoint import TeamEndpoint
+from actors.host.endpoint import GREETING, TeamEndpoint
+from actors.host.open_calls import ID_BYTES, MOST_CALLS, OpenCall, give, readable, receive, send
+from actors.sockets import listen
 from actors.status import Status
 from supervisor.api.requests import IdentifyRequest, Request, Role, SendRequest
 from supervisor.api.results import IdentifyResult, InterruptResult, Result
@@ -143,6 +147,79 @@ async def test_a_new_keeper_learns_of_the_calls_that_are_under_way(
     assert len(asked) == 2
     assert asked[0] == asked[1]
     await endpoint.end()
+
+
+async def test_a_keeper_that_was_away_gives_back_what_was_answered_meanwhile_and_it_is_not_done_again(
+    orphan: subprocess.Popen[bytes], home: Home, verbs: ScriptedVerbs
+) -> None:
+    go_on, asked = asyncio.Event(), []
+
+    async def send(request: Request, _caller: Caller) -> Result:
+        asked.append(request)
+        await go_on.wait()
+        return SENT
+
+    verbs.answers["send"] = send
+    port = json.loads(home.web_file.read_text())["port"]
+    call = asyncio.create_task(exchange(port, send_message("It is done.", "toolu_1"), _WITHIN_S))
+    with await _keeper(home) as channel:
+        held = await receive(channel)
+    assert isinstance(held, OpenCall)
+    go_on.set()
+    assert _is_sent(await call)
+    with await _keeper(home) as channel:
+        await give(channel, held)
+        assert await receive(channel) == held.call_id
+    held.close()
+    assert len(asked) == 1
+
+
+async def test_all_calls_that_a_keeper_holds_are_given_to_a_process_that_is_slow_to_read_them(home: Home) -> None:
+    """This test is the process."""
+    private, agent = listen(home.web_socket), socket.socket()
+    private.setblocking(False)
+    loop = asyncio.get_running_loop()
+    ids = [number.to_bytes(ID_BYTES, "big") for number in range(MOST_CALLS)]
+    calls = [OpenCall.made(each, agent.fileno(), b"POST") for each in ids]
+    endpoint = TeamEndpoint(home)
+    with private, agent:
+        endpoint.begin()
+        with await _process(private, agent) as channel:
+            for call in calls:
+                await give(channel, call)
+                call.close()
+            await until(lambda: psutil.Process().num_fds() >= 2 * MOST_CALLS)
+        with await _process(private, agent) as channel:
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.5):
+                    await loop.create_future()
+            given = [await receive(channel) for _ in ids]
+        for each in given:
+            assert isinstance(each, OpenCall)
+            each.close()
+        assert sorted(each.call_id for each in given if isinstance(each, OpenCall)) == ids
+        home.web_socket.unlink()
+    await endpoint.end()
+
+
+async def _keeper(home: Home) -> socket.socket:
+    """A connection to the process, as the host's actor has one."""
+    channel = socket.socket(socket.AF_UNIX)
+    channel.setblocking(False)
+    await asyncio.get_running_loop().sock_connect(channel, str(home.web_socket))
+    await readable(channel)
+    greeting, files, _, _ = socket.recv_fds(channel, len(GREETING), 1)
+    assert greeting == GREETING
+    for file in files:
+        os.close(file)
+    return channel
+
+
+async def _process(private: socket.socket, listener: socket.socket) -> socket.socket:
+    """The connection of the host's actor to the process that listens at ``private``."""
+    channel, _ = await asyncio.get_running_loop().sock_accept(private)
+    await send(channel, GREETING, [listener.fileno()])
+    return channel
 
 
 async def test_without_a_keeper_the_connection_ends_at_once(
