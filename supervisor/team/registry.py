@@ -114,7 +114,9 @@ class InstanceRecord:
     """Of which it is, by hash; empty: of the team's environment. See ``accounts``."""
     limits: Limits = field(default_factory=Limits)
     tokens: TokenUse = field(default_factory=TokenUse)
-    """That it had used when this was last stored; see ``Member.tokens``."""
+    """That it had used in its present conversation when this was last stored; see ``Member.tokens``."""
+    tokens_before: TokenUse = field(default_factory=TokenUse)
+    """That it had used in those which a recycling has ended."""
     tokens_of_removed: int = 0
     """What those below it had used that have left the team."""
     attended: bool = False
@@ -205,6 +207,7 @@ class RecordChanges(TypedDict, total=False):
     token_hash: str
     limits: Limits
     tokens: TokenUse
+    tokens_before: TokenUse
     tokens_of_removed: int
     summary: str
     program: str
@@ -257,7 +260,12 @@ class Member:
 
     @property
     def tokens(self) -> TokenUse:
-        """That it has used in all its conversations. Its actor counts anew what it still finds."""
+        """That it has used in all its conversations."""
+        return self.record.tokens_before.plus(self.tokens_of_conversation)
+
+    @property
+    def tokens_of_conversation(self) -> TokenUse:
+        """That it has used since it was last recycled. Its actor counts anew what it still finds."""
         told = self.snapshot.tokens
         return told if told.counted >= self.record.tokens.counted else self.record.tokens
 

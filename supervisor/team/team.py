@@ -13,6 +13,7 @@ from contextlib import nullcontext
 from dataclasses import replace
 from typing import Unpack
 
+from actors.agents.base import TokenUse
 from actors.concurrency import ChangeNotifier
 from actors.instance.reports import InstanceSnapshot, Report
 from actors.status import ALIVE, IDLE, Status
@@ -122,9 +123,15 @@ class Team:
         return await self._save(instance_id, changes)
 
     async def save_fresh(self, instance_id: str, **changes: Unpack[RecordChanges]) -> InstanceRecord:
-        """As ``save``, for a fresh conversation: messages of the one before are not delivered again."""
+        """As ``save``, for a fresh conversation: messages of the one before are not delivered again, its tokens stay.
+
+        Nobody follows the instance meanwhile.
+        """
         said = self.outbox.unsynced.of(instance_id)
+        member = self.registry.get(instance_id)
+        changes |= {"tokens_before": member.tokens, "tokens": TokenUse()}
         record = await self._save(instance_id, changes, [keys.message(message_id) for message_id in said])
+        member.snapshot = replace(member.snapshot, tokens=TokenUse())
         self.outbox.unsynced.forget(instance_id, said)
         return record
 
@@ -216,7 +223,11 @@ class Team:
     async def mark_ended(self, member: Member, stage: InstanceStage, reason: str) -> None:
         """Notes that the agent has ended while it was not followed."""
         await self.save(
-            member.record.instance_id, stage=stage, reason=reason, ended_at=time.time(), tokens=member.tokens
+            member.record.instance_id,
+            stage=stage,
+            reason=reason,
+            ended_at=time.time(),
+            tokens=member.tokens_of_conversation,
         )
         status = Status.STOPPED if stage is InstanceStage.STOPPED else Status.FAILED
         member.snapshot = replace(member.snapshot, status=status, since=time.time(), reason=reason, permission=None)

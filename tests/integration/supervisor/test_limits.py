@@ -63,8 +63,15 @@ async def test_the_count_goes_on_through_restart_recycle_and_the_end_of_one_belo
     await run.call("restart", requests.RestartRequest(instance_id=below))
     await run.call("recycle", requests.RecycleRequest(instance_id=below))
     await settle(run, below)
+    before = run.team.registry.get(lead).total
+    assert before >= 15 + 505 + 15
+    await send(run, below, "@@demo tokens 300\nmore")
+    await settle(run, below)
+    await hear(run, lambda: run.team.registry.get(lead).total >= before + 300)
+    run = await team.restart(actors_die=True)
+    await hear(run, lambda: run.team.registry.get(lead).total >= before + 300)
     used = run.team.registry.get(lead).total
-    assert used >= 15 + 505 + 15
+    assert used < before + 400
     await run.call("terminate", requests.TerminateRequest(instance_id=below))
     run = await team.restart(actors_die=True)
     assert run.team.registry.get(lead).total >= used
