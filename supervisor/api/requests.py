@@ -273,6 +273,11 @@ class Limits(Request):
     ] = Field(default=None, json_schema_extra=_without_default)
     tokens: int | None = Field(default=None, ge=1, description="of itself and all below it")
 
+    @property
+    def given(self) -> dict[str, Any]:
+        """Those that a caller has given, by name."""
+        return self.model_dump(exclude_none=True)
+
 
 RelativePath = Annotated[
     str,

@@ -251,6 +251,7 @@ class Spawner:
             session_id=str(uuid.uuid4()),
             now=time.time(),
             fingerprint=fingerprint(request),
+            caller_id=task.caller.instance_id,
         )
         if self._scheduler is not None and placement is not None:
             instance_id = member.record.instance_id

@@ -27,7 +27,7 @@ from actors.errors import InvalidRequestError, RefusedError
 from actors.worktrees.model import WorkspaceMode
 from supervisor.api import requests
 from supervisor.api.requests import Malformed, McpServers, PermissionMode, Request, Role
-from supervisor.team.limits import check_given
+from supervisor.team.limits import check_given, check_widened
 from supervisor.team.registry import InstanceRecord, InstanceStage, Member, Registry
 
 MemberT = TypeVar("MemberT", bound=Request)
@@ -263,8 +263,9 @@ class Access:
                 self._check(caller, Act.MANAGE, [request.instance_id])
             case requests.LimitRequest():
                 self._check(caller, Act.MANAGE, [request.instance_id])
-                parent_id = self._registry.get(request.instance_id).record.parent_id
-                check_given(request.limits, parent_id, self._registry)
+                record = self._registry.get(request.instance_id).record
+                check_given(request.limits, record.parent_id, self._registry)
+                check_widened(request.limits, record, caller, self._registry)
             case requests.TerminateRequest() | requests.RestartRequest():
                 self._check(caller, Act.MANAGE, request.ids)
         return request

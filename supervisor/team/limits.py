@@ -2,8 +2,9 @@
 
 ``Spawner`` asks before each start that an instance wants, and again when it takes the new instance in, with no await in
 between: so two starts at once never take one last place. ``Lifecycle`` asks likewise before it starts one again that
-was terminated. ``Access`` asks when an instance gives limits. The user may start anything; only a limit of tokens
-(``supervisor.team.tokens``) holds for everyone. What is refused says which limit of whom, and what to do.
+was terminated. ``Access`` asks when an instance gives limits: what one above it has limited, it may narrow and not
+widen. The user may start anything; only a limit of tokens (``supervisor.team.tokens``) holds for everyone. What is
+refused says which limit of whom, and what to do.
 """
 
 from __future__ import annotations
@@ -42,6 +43,23 @@ def check_given(given: requests.Limits | None, parent_id: str | None, registry: 
             raise RefusedError(
                 f"The limits of {lead.record.instance_id} are narrower: {wider}. Give less, or leave that out: what "
                 "holds above holds below too."
+            )
+
+
+def check_widened(given: requests.Limits, record: InstanceRecord, caller: InstanceRecord, registry: Registry) -> None:
+    """Raises ``RefusedError`` when the caller would raise or lift what the user, or a lead above it, has limited."""
+    now, then = record.limits, record.limits.changed(given)
+    above = {lead.record.instance_id for lead in registry.line(caller.parent_id)}
+    for name in given.given:
+        before, after = getattr(now, name), getattr(then, name)
+        if before is None or (after is not None and not _wider(Limits(**{name: after}), Limits(**{name: before}), 0)):
+            continue
+        setter = record.limits_set_by.get(name, "")
+        if not setter or setter in above:
+            who, may = (setter, f"{setter} or one above it") if setter else ("The user", "only the user")
+            raise RefusedError(
+                f"{who} has limited the {name.replace('_', ' ')} of {record.instance_id}: you may give less, and {may} "
+                "may give more. Say to the one who leads you why more is needed."
             )
 
 

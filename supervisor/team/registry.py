@@ -71,7 +71,7 @@ class Limits:
 
     def changed(self, given: requests.Limits | None) -> Limits:
         """With those that a caller has given. An empty list lifts the limit."""
-        told = given.model_dump(exclude_none=True) if given is not None else {}
+        told = given.given if given is not None else {}
         lists = {name: tuple(value) or None for name, value in told.items() if isinstance(value, list)}
         return replace(self, **{**told, **lists})
 
@@ -113,6 +113,8 @@ class InstanceRecord:
     account: str = ""
     """Of which it is, by hash; empty: of the team's environment. See ``accounts``."""
     limits: Limits = field(default_factory=Limits)
+    limits_set_by: Mapping[str, str] = field(default_factory=dict)
+    """The instance that gave each of them last, by its name; empty: the user."""
     tokens: TokenUse = field(default_factory=TokenUse)
     """That it had used in its present conversation when this was last stored; see ``Member.tokens``."""
     tokens_before: TokenUse = field(default_factory=TokenUse)
@@ -206,6 +208,7 @@ class RecordChanges(TypedDict, total=False):
     spare: str
     token_hash: str
     limits: Limits
+    limits_set_by: Mapping[str, str]
     tokens: TokenUse
     tokens_before: TokenUse
     tokens_of_removed: int
@@ -345,8 +348,17 @@ class Registry:
     def _holders(self, name: str) -> list[InstanceRecord]:
         return [self._members[instance_id].record for instance_id in self._named.get(name, ())]
 
-    def add(self, request: SpawnRequest, *, agent: str, session_id: str, now: float, fingerprint: str = "") -> Member:
-        """Takes a new instance in, as ``starting``.
+    def add(
+        self,
+        request: SpawnRequest,
+        *,
+        agent: str,
+        session_id: str,
+        now: float,
+        fingerprint: str = "",
+        caller_id: str = "",
+    ) -> Member:
+        """Takes a new instance in, as ``starting``. ``caller_id``: of the instance that wants it; empty: the user.
 
         Raises ``InvalidRequestError`` for an impossible parent, and for a name that a living instance has.
         """
@@ -375,6 +387,7 @@ class Registry:
             mcp_servers=request.mcp_servers,
             account=account_of(request.env),
             limits=Limits().changed(request.limits),
+            limits_set_by=dict.fromkeys(request.limits.given if request.limits else (), caller_id),
             attended=request.attended,
             asked=request.also_asked,
         )

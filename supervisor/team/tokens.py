@@ -16,10 +16,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
 
-from actors.errors import RefusedError
+from actors.errors import RefusedError, UnknownInstanceError
 from actors.instance.reports import Report
 from supervisor.api import requests, results
 from supervisor.api.results import TeamEvent
@@ -116,7 +117,12 @@ class TokenLimits:
         member = self._team.registry.get(request.instance_id)
         async with self._changing:  # two calls may each change a part
             limits = member.record.limits.changed(request.limits)
-            record = await self._team.save(request.instance_id, limits=limits)
+            if limits.tokens is not None:
+                await self._store_use(member)
+            setters = dict.fromkeys(request.limits.given, caller.instance_id)
+            record = await self._team.save(
+                request.instance_id, limits=limits, limits_set_by={**member.record.limits_set_by, **setters}
+            )
         self._keep_told(member)
         self._judge(member)
         return results.LimitResult(
@@ -125,6 +131,13 @@ class TokenLimits:
             tokens=views.tokens(member),
             reason=member.hold or None,
         )
+
+    async def _store_use(self, member: Member) -> None:
+        """It counts from now on: the next supervisor must know it before any actor reports. Raises ``StoreError``."""
+        for each in (member, *self._team.registry.below(member.record.instance_id)):
+            if each.tokens_of_conversation != each.record.tokens:
+                with suppress(UnknownInstanceError):  # removed meanwhile
+                    await self._team.save(each.record.instance_id, tokens=each.tokens_of_conversation)
 
     def _with_leads(self, member: Member) -> Sequence[Member]:
         return (member, *self._team.registry.line(member.record.parent_id))

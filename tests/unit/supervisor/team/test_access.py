@@ -405,7 +405,8 @@ def isolated(worktree: Path, branch: str = "phalanx/x") -> Workspace:
 
 
 def test_limits_are_given_within_the_callers_own_and_never_to_itself(scene: Scene) -> None:
-    scene.registry.change_in_memory(scene.ids["mgr"], limits=Limits(tokens=100, instances=2))
+    set_by = {"tokens": scene.ids["exec"]}
+    scene.registry.change_in_memory(scene.ids["mgr"], limits=Limits(tokens=100, instances=2), limits_set_by=set_by)
     wider, within = requests.Limits(tokens=101), requests.Limits(tokens=100)
 
     def start(limits: requests.Limits) -> requests.SpawnRequest:
@@ -632,3 +633,37 @@ def test_each_role_is_told_what_it_may_do_instead(scene: Scene) -> None:
 
 def test_every_role_has_a_row_for_every_act() -> None:
     assert all(set(MAY[role]) == set(Act) for role in Role)
+
+
+@pytest.mark.parametrize(
+    ("setter", "allowed"),
+    [("", set[str]()), ("exec", {"exec"}), ("mgr", {"exec", "mgr"}), ("other_exec", {"exec", "mgr"})],
+    ids=["the user", "the executive", "the manager", "one that led it before"],
+)
+@pytest.mark.parametrize("caller", ["exec", "mgr"])
+@pytest.mark.parametrize(
+    "wider", [{"tokens": 2000}, {"models": ["haiku", "opus"]}, {"models": []}, {"depth": 1}], ids=str
+)
+def test_a_limit_is_widened_by_who_set_it_or_one_above_and_narrowed_by_who_leads(
+    scene: Scene, setter: str, allowed: set[str], caller: str, wider: dict[str, Any]
+) -> None:
+    spec = scene.ids["spec"]
+    scene.registry.change_in_memory(
+        spec,
+        limits=Limits(tokens=1000, models=("haiku",), depth=0),
+        limits_set_by=dict.fromkeys(("tokens", "models", "depth"), scene.ids.get(setter, "")),
+    )
+    assert scene.may(caller, requests.LimitRequest(instance_id=spec, limits=requests.Limits(**wider))) is (
+        caller in allowed
+    )
+    narrower = requests.Limits(tokens=10, models=["haiku"], depth=0, instances=3)
+    assert scene.may(caller, requests.LimitRequest(instance_id=spec, limits=narrower))
+
+
+def test_who_may_not_widen_a_limit_is_told_who_may(scene: Scene) -> None:
+    spec, executive = scene.ids["spec"], scene.ids["exec"]
+    scene.registry.change_in_memory(spec, limits=Limits(tokens=1000), limits_set_by={"tokens": executive})
+    with pytest.raises(
+        RefusedError, match=f"{executive} has limited the tokens of {spec}: .* {executive} or one above"
+    ):
+        scene.ask("mgr", requests.LimitRequest(instance_id=spec, limits=requests.Limits(tokens=1001)))

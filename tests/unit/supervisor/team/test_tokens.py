@@ -360,3 +360,14 @@ async def test_many_answers_at_once_hold_once(scene: Scene) -> None:
     published = await scene.published()
     assert [who for who, _ in published] == [MGR] * len(published)
     assert 1 <= len(published) <= 2
+
+
+async def test_a_limit_that_is_used_up_when_it_is_set_holds_for_the_next_supervisor_before_any_report() -> None:
+    scene = Scene()
+    await scene.begin()
+    await scene.use(SPEC, 500)
+    await scene.limit(EXEC, tokens=400)
+    later = await scene.again()
+    assert later.member(EXEC).total == 500
+    assert all(later.member(each).hold for each in LINE)
+    await later.close()
