@@ -204,7 +204,7 @@ def build_supervisor(
         team=team,
         permits=permits,
         access=access,
-        queries=Queries(team, host, notifier.is_to_be_told),
+        queries=Queries(team, host, notifier.to_be_told),
         work=WorkOverview(team.registry, work_reader, own_host),
         spawner=spawner,
         lifecycle=lifecycle,

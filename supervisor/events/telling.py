@@ -34,9 +34,10 @@ import datetime
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from pydantic import TypeAdapter
 
@@ -108,6 +109,16 @@ class _Sent:
     events: Sequence[TeamEvent]
 
 
+class _Pending(NamedTuple):
+    """What is to be told, but for what is not known yet."""
+
+    leads: dict[int, Member]
+    """By number: whose it is."""
+    over: list[TeamEvent]
+    nobodys: list[TeamEvent]
+    """Any more."""
+
+
 class LeadNotifier:
     """A ``VerbService`` without verbs. All in the supervisor's event loop."""
 
@@ -152,8 +163,7 @@ class LeadNotifier:
         self._heard = await self._since()
         stored = await self._events_after(self._heard)
         await self._restore(stored)
-        for event in stored:
-            self._add(event)
+        self._take_in(stored)
         self._tasks.begin(self._listen())
         self._tasks.begin(self._run())
 
@@ -182,8 +192,7 @@ class LeadNotifier:
         """Every event is heard, because one that was not might be about somebody who has not finished."""
         while True:
             answer = await self._stream.after(self._heard, _any, _LISTEN_S)
-            for event in filter(_is_told, answer.events):
-                self._add(event)
+            self._take_in(filter(_is_told, answer.events))
             self._heard = answer.cursor
             self._team.changes.announce()
 
@@ -214,6 +223,14 @@ class LeadNotifier:
     async def end(self) -> None:
         await self._tasks.end()
 
+    def _take_in(self, events: Iterable[TeamEvent]) -> None:
+        """One that cannot be read, as another version may have stored it, keeps nobody from hearing of the others."""
+        for event in events:
+            try:
+                self._add(event)
+            except Exception:
+                logger.exception("no lead is told of event %d", event.number)
+
     def _add(self, event: TeamEvent) -> None:
         is_settled = self._told.get(event.instance_id or "", _NOTHING).covers(event.number)
         if not is_settled and not self._is_known(event):
@@ -227,13 +244,15 @@ class LeadNotifier:
         reader, read_at = self._read_at.get(event.instance_id or "", ("", 0.0))
         return event.kind == "became_idle" and _happened_at(event) <= read_at and self._is_lead(reader, event)
 
-    def is_to_be_told(self, lead: Member) -> bool:
-        """It stands at its prompt, and something has just happened below it that is on its way to it."""
-        instance_id = lead.record.instance_id
-        if not self._on or not lead.alive:
-            return False
-        leads = bool(self._team.registry.children(instance_id))
-        return (leads and self._is_behind) or (bool(self._pending) and instance_id in self._due())
+    def to_be_told(self) -> Set[str]:
+        """The ids of the leads for which a message of the team is about to be made. Costs as much as all that is
+        pending, so a caller asks once for all whom it looks at."""
+        if not self._on:
+            return frozenset()
+        due = {*self._due(self._pending_by_state().leads)} if self._pending else set[str]()
+        if self._is_behind:
+            due |= {lead.record.instance_id for lead in self._team.registry.leads() if lead.alive}
+        return due
 
     @property
     def _is_behind(self) -> bool:
@@ -366,7 +385,9 @@ class LeadNotifier:
     async def _tell(self) -> bool:
         """One message to each lead that can be told something now; all in one transaction. Whether it has waited."""
         self._settle()
-        due = self._due() if self._pending else {}
+        pending = self._pending_by_state()
+        self._forget(pending)
+        due = self._due(pending.leads)
         messages: list[Message] = []
         sent: dict[str, _Sent] = {}
         for lead, events in due.items():
@@ -463,12 +484,13 @@ class LeadNotifier:
             return True
         return receipt.status is MessageStatus.UNCONFIRMED and self._is_anothers(event, sent.lead)
 
-    def _due(self) -> dict[str, list[TeamEvent]]:
-        """By lead: what it can be told now. What is nobody's any more, or is over, is forgotten."""
+    def _pending_by_state(self) -> _Pending:
         leads: dict[int, Member] = {}
+        over: list[TeamEvent] = []
+        nobodys: list[TeamEvent] = []
         of_all: dict[object, Member | None] = {}
         latest = {each.instance_id: number for number, each in sorted(self._pending.items()) if _is_question(each)}
-        for event in [*self._pending.values()]:
+        for event in self._pending.values():
             member = self._team.registry.find(event.instance_id or "")
             if member is not None and self._is_unknown(event, member):
                 continue
@@ -480,13 +502,21 @@ class LeadNotifier:
             known = self._told.get(event.instance_id or "", _NOTHING).question
             is_old = _is_question(event) and event.number < max(known, latest[event.instance_id])
             if member is not None and (is_old or self._is_over(event, member) or (lead is None and refused)):
-                self._note_told([event])
-                self._over.add(event.instance_id or "")
-                self._take_off([event])
+                over.append(event)
             elif member is None or lead is None:
-                self._take_off([event])
+                nobodys.append(event)
             else:
                 leads[event.number] = lead
+        return _Pending(leads, over, nobodys)
+
+    def _forget(self, pending: _Pending) -> None:
+        for event in pending.over:
+            self._note_told([event])
+            self._over.add(event.instance_id or "")
+        self._take_off([*pending.over, *pending.nobodys])
+
+    def _due(self, leads: Mapping[int, Member]) -> dict[str, list[TeamEvent]]:
+        """By lead: what it can be told now, of the events whose leads these are."""
         awaiting = {lead.record.instance_id for lead in leads.values()}
         under_way = {event.instance_id for sent in self._sent.values() for event in sent.events}
         due: defaultdict[str, list[TeamEvent]] = defaultdict(list)

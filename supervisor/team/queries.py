@@ -9,7 +9,7 @@ not done either.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Set
 
 from actors.errors import InvalidRequestError
 from actors.host.host import Host
@@ -28,11 +28,11 @@ _LONGEST_WHY = 200
 
 
 class Queries:
-    def __init__(self, team: Team, host: Host, is_to_be_told: Callable[[Member], bool]) -> None:
-        """``is_to_be_told``: a message of the team is about to be made for this one; see ``events.telling``."""
+    def __init__(self, team: Team, host: Host, to_be_told: Callable[[], Set[str]]) -> None:
+        """``to_be_told``: ids of those for whom a message of the team is about to be made; see ``events.telling``."""
         self._team = team
         self._host = host
-        self._is_to_be_told = is_to_be_told
+        self._to_be_told = to_be_told
 
     async def read(self, request: requests.ReadRequest) -> results.ReadResult:
         """Raises ``UnavailableError`` for the screen of an instance that has no actor; what was said can be read."""
@@ -75,7 +75,7 @@ class Queries:
         members = [member for member in self._named(request.instance_ids) if named or not member.terminated]
         if not members:
             raise InvalidRequestError("There is no instance to wait for.")
-        wait = _Wait(self._team, members, request.until, self._is_to_be_told)
+        wait = _Wait(self._team, members, request.until, self._to_be_told)
 
         def is_over() -> bool:
             over = wait.is_over()
@@ -89,6 +89,7 @@ class Queries:
             # What is held for a moment only becomes certain by time, of which there is no news.
             if await self._team.changes.until(is_over, min(left_s, LASTS_S)):
                 break
+        wait.look()
         reached = wait.is_reached()
         needing, others = _parted(wait.members, self._needs_somebody)
         done, rest = _parted(others, wait.is_done)
@@ -165,17 +166,23 @@ class _Wait:
         team: Team,
         members: Sequence[Member],
         until: requests.Until,
-        is_to_be_told: Callable[[Member], bool],
+        to_be_told: Callable[[], Set[str]],
     ) -> None:
         self.members = members
         """Without those that have left the team meanwhile, as after a spawn that failed."""
         self._team = team
         self._until = until
-        self._is_to_be_told = is_to_be_told
+        self._ask_to_be_told = to_be_told
+        self._to_be_told: Set[str] = frozenset()
         self._held_since: dict[str, float] = {}
 
-    def is_over(self) -> bool:
+    def look(self) -> None:
+        """Takes in what is true now of all of them together, for the methods below."""
+        self._to_be_told = self._ask_to_be_told()
         self.members = [member for member in self.members if member.record.instance_id in self._team.registry]
+
+    def is_over(self) -> bool:
+        self.look()
         return not self.members or self.is_reached() or self._is_stuck()
 
     def is_reached(self) -> bool:
@@ -185,10 +192,10 @@ class _Wait:
         return all(done) if self._until == "idle" else any(done)
 
     def is_done(self, member: Member) -> bool:
-        return is_done(self._team, member) and not self._is_to_be_told(member)
+        return is_done(self._team, member) and member.record.instance_id not in self._to_be_told
 
     def is_settled(self, member: Member) -> bool:
-        return is_settled(self._team, member) and not self._is_to_be_told(member)
+        return is_settled(self._team, member) and member.record.instance_id not in self._to_be_told
 
     def _is_stuck(self) -> bool:
         """``idle``: no instance works any more. ``any_idle``: one is held, and the caller may act while others work."""

@@ -547,6 +547,10 @@ class Registry:
         """Those directly below it, oldest first."""
         return [*self._children.get(instance_id, {}).values()]
 
+    def leads(self) -> list[Member]:
+        """Those that have others directly below them."""
+        return [member for lead, below in self._children.items() if below and (member := self.find(lead)) is not None]
+
     def served_by(self, actor: str) -> Member | None:
         """The instance or spare agent whose actor has this name."""
         return next((member for member in self.everyone() if member.record.actor_name == actor), None)

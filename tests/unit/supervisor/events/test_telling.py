@@ -417,12 +417,12 @@ async def test_a_manager_has_not_finished_while_the_end_of_one_below_it_is_just_
     await scene.finishes(MGR, "I have handed out the work")
     scene.store.gate.clear()
     await scene.finishes(SPEC, "done")
-    assert scene.notifier.is_to_be_told(scene.member(MGR))
+    assert MGR in scene.notifier.to_be_told()
     scene.store.gate.set()
     await settled()
 
     assert (len(scene.told(MGR)), scene.told(EXEC)) == (1, [])
-    assert not scene.notifier.is_to_be_told(scene.member(MGR))
+    assert MGR not in scene.notifier.to_be_told()
 
 
 async def test_a_manager_whose_specialist_waits_for_a_person_has_finished(scene: Scene) -> None:
@@ -782,3 +782,11 @@ async def test_a_disk_that_is_full_only_delays_what_is_told(scene: Scene) -> Non
     await asyncio.sleep(5)
 
     assert len(scene.told(MGR)) == 1
+
+
+async def test_an_event_that_cannot_be_read_keeps_nobody_from_hearing_of_the_next(scene: Scene) -> None:
+    await scene.notifier.has_read(MGR, SPEC, 0.0)
+    damaged = scene.team.event("became_idle", SPEC, "done").model_copy(update={"at": "nonsense"})
+    await scene.team.events.publish(damaged)
+    await scene.finishes(SPEC, "done again")
+    assert scene.told(MGR) == [f"{SPEC} is idle. Its answer:\n> done again"]

@@ -694,7 +694,7 @@ async def test_the_work_of_each_is_added_to_a_list(scene: Scene) -> None:
         Conflict(one="", other=FIRST, files=("g",)),
     )
     host = cast("Host", scene.host)
-    listed = Queries(scene.team, host, lambda _: False).list(ListRequest(), scene.team.registry)
+    listed = Queries(scene.team, host, frozenset).list(ListRequest(), scene.team.registry)
 
     found = await WorkOverview(scene.team.registry, scene.reader, host).added(listed)
 

@@ -43,7 +43,7 @@ class Scene:
         self.team = team
         self.members = members
         self.to_be_told: set[str] = set()
-        self.queries = Queries(team, cast("Host", None), lambda member: member.record.instance_id in self.to_be_told)
+        self.queries = Queries(team, cast("Host", None), lambda: self.to_be_told)
 
     @classmethod
     async def of(cls, *snapshots: InstanceSnapshot) -> Scene:
