@@ -149,6 +149,8 @@ class LeadNotifier:
         """By number: what was asked, for as long as that waits, and who was told or has seen it."""
         self._read_at: dict[str, tuple[str, float]] = {}
         """By instance: who of its leads has read it to its end, and when that began."""
+        self._storing = asyncio.Lock()
+        """What leads have seen and what they are told change the same records: one after the other."""
         self._tasks = TaskSet("tell the leads")
 
     @property
@@ -290,11 +292,13 @@ class LeadNotifier:
         seen = [event for event in events if self._is_lead(reader, event)]
         if not seen:
             return
-        self._note_told(seen)
-        self._note_asked(seen, reader)
-        self._take_off(seen)
-        with suppress(StoreError):  # then it may be told once more, after a crash
-            await self._store.save(self._stored(event.instance_id or "" for event in seen))
+        async with self._storing:
+            seen = [event for event in seen if event.number in self._pending]
+            self._note_told(seen)
+            self._note_asked(seen, reader)
+            self._take_off(seen)
+            with suppress(StoreError):  # then it may be told once more, after a crash
+                await self._store.save(self._stored(event.instance_id or "" for event in seen))
 
     def _note_told(self, events: Sequence[TeamEvent]) -> None:
         """These are settled; what is pending of the same instances besides is not."""
@@ -384,6 +388,11 @@ class LeadNotifier:
 
     async def _tell(self) -> bool:
         """One message to each lead that can be told something now; all in one transaction. Whether it has waited."""
+        has_waited = self._storing.locked()
+        async with self._storing:
+            return await self._tell_due() or has_waited
+
+    async def _tell_due(self) -> bool:
         self._settle()
         pending = self._pending_by_state()
         self._forget(pending)

@@ -784,6 +784,30 @@ async def test_a_disk_that_is_full_only_delays_what_is_told(scene: Scene) -> Non
     assert len(scene.told(MGR)) == 1
 
 
+async def test_what_is_read_while_the_disk_takes_no_message_is_not_told_later(agents: dict[str, Agent]) -> None:
+    scene = Scene(agents, MemoryStore())
+    await scene.open()
+    scene.agents[MGR].becomes(BUSY)
+    await scene.finishes(SPEC, "read meanwhile")
+    await scene.finishes(SIBLING, "not read")
+    scene.store.gate.clear()
+    scene.agents[MGR].becomes(READY)
+    await settled()
+    reading = asyncio.create_task(scene.notifier.has_read(MGR, SPEC, time.time()))
+    await settled()
+    scene.store.fails()
+    scene.store.gate.set()
+    await reading
+    scene.store.error = None
+    await asyncio.sleep(5)
+    await scene.end()
+    scene.agents[MGR].snapshot = READY
+    later = Scene(agents, scene.store)
+    await later.load()
+    assert later.told(MGR) == [f"{SIBLING} is idle. Its answer:\n> not read"]
+    await later.end()
+
+
 async def test_an_event_that_cannot_be_read_keeps_nobody_from_hearing_of_the_next(scene: Scene) -> None:
     await scene.notifier.has_read(MGR, SPEC, 0.0)
     damaged = scene.team.event("became_idle", SPEC, "done").model_copy(update={"at": "nonsense"})
