@@ -215,16 +215,23 @@ class EventStream:
                 self._waiting.clear()  # it is another supervisor's now
             except StoreError as error:
                 failures += 1
-                self._problem.met(error)
-                for publication in group:
-                    publication.was_tried(error)
-                await asyncio.sleep(_RETRY.pause_s(failures))
+                await self._try_again_later(group, error, failures)
+            except Exception as error:
+                logger.exception("events could not be stored")
+                failures += 1
+                await self._try_again_later(group, StoreError(f"The store has a fault: {error!r}"), failures)
             else:
                 failures = 0
                 self._problem.over()
                 for publication in group:
                     self._waiting.popleft()
                     publication.was_tried(None)
+
+    async def _try_again_later(self, group: Sequence[_Publication], error: StoreError, failures: int) -> None:
+        self._problem.met(error)
+        for publication in group:
+            publication.was_tried(error)
+        await asyncio.sleep(_RETRY.pause_s(failures))
 
     def _next_group(self) -> Sequence[_Publication]:
         counts = itertools.accumulate(len(publication.events) for publication in self._waiting)

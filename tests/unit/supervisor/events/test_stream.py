@@ -169,6 +169,16 @@ async def test_an_event_that_the_store_refuses_is_told_once_when_it_takes_it() -
     assert await texts(await opened(store), "0") == ["first", "second"]
 
 
+async def test_a_fault_of_the_store_keeps_nobody_waiting_and_no_event_untold() -> None:
+    store = MemoryStore()
+    stream = await opened(store)
+    store.error = ValueError("not what a store raises")
+    with pytest.raises(StoreError, match="not what a store raises"):
+        await stream.publish(idle("first"))
+    store.error = None
+    assert await texts(stream, "0", 60) == ["first"]
+
+
 async def test_a_write_of_unknown_outcome_leaves_no_event_twice() -> None:
     store = MemoryStore()
     stream = await opened(store)
