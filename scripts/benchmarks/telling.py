@@ -7,8 +7,9 @@ import datetime
 import json
 import shlex
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from actors.agents.base import EventKind
@@ -17,7 +18,7 @@ from actors.agents.spool import SPOOL_NAME
 from actors.home import Home
 from actors.messages import MessageStatus
 from mcp_entry.sizes import CHARACTERS_A_TOKEN
-from scripts.benchmarks.bench import Bench, start_batch, timed
+from scripts.benchmarks.bench import OLDEST_CLAUDE, Bench, start_batch, timed
 from scripts.benchmarks.section import Figure, Part, Section, of_figures
 from supervisor.api import requests
 from supervisor.api.requests import Role
@@ -33,36 +34,45 @@ _STAGGER_S = 5
 _ASK_EVERY_S = 5
 _PATIENCE_S = 300.0
 _WORDS = f"""
-Real Claude Code against a stand-in of the API on this machine. The time begins with the Stop hook of the specialist and
-ends with the proof of the message in the transcript of its manager, which is idle.
+The real Claude Code, in both versions, against a stand-in of the API on this machine. The time begins with the Stop
+hook of the specialist and ends with the proof of the message in the transcript of its manager, which is idle.
 
-*tokens*: a manager leads {_MEMBERS} specialists through one task each; the tasks end {_STAGGER_S} s one after another.
-Told, it answers each message of the team. Asking, it runs `phalanx list` each {_ASK_EVERY_S} s in one turn, and
-`phalanx read` for who has become idle. Tokens are those of the requests as its transcript has them, where the stand-in
-counts {CHARACTERS_A_TOKEN} characters of a request as one; nothing is taken off for a cache.
+*leading {_MEMBERS}*: a manager leads {_MEMBERS} specialists through one task each; the tasks end {_STAGGER_S} s one
+after another. Told, it answers each message of the team. Asking, it runs `phalanx list` each {_ASK_EVERY_S} s in one
+turn, and `phalanx read` for who has become idle. Tokens are those of the manager's requests as its transcript has them,
+where the stand-in counts {CHARACTERS_A_TOKEN} characters of a request as one; nothing is taken off for a cache. Their
+*ratio* is that of asking to being told.
 """
 
 
 async def _measure(bench: Bench) -> Section:
-    bench.say(f"{_RUNS} ends of turns of a specialist, told to its manager")
-    async with bench.team() as team, await team.connect() as client:
-        figure = await _told_ms(team, client)
-    costs = []
-    for asks in (False, True):
-        bench.say(f"leading {_MEMBERS} by {'asking' if asks else 'being told'}")
-        async with _counting_team(bench) as (api, team), await team.connect() as client:
-            costs.append(await _Leading(api, team, client).cost(asks=asks))
-    section = of_figures([figure], _WORDS)
-    ratio = costs[1][1] / costs[0][1]
-    rows = [
-        (f"leading {_MEMBERS}, told: {costs[0][0]} requests, {costs[0][1]:,} tokens", "", "", "", "", ""),
-        (f"leading {_MEMBERS}, asking: {costs[1][0]} requests, {costs[1][1]:,} tokens", "", "", "", f"{ratio:.1f}", ""),
-    ]
-    samples = {**section.samples, "requests and tokens, told, then asking": [float(n) for cost in costs for n in cost]}
-    return Section(columns=section.columns, rows=[*section.rows, *rows], words=_WORDS, samples=samples)
+    figures, costs = [], {}
+    for claude in (bench, replace(bench, claude=OLDEST_CLAUDE)):
+        version = claude.claude_version()
+        claude.say(f"{_RUNS} ends of turns of a specialist, told to its manager, {version}")
+        async with claude.team() as team, await team.connect() as client:
+            figures.append(await _told_ms(team, client, version))
+        for asks in (False, True):
+            claude.say(f"leading {_MEMBERS} by {'asking' if asks else 'being told'}, {version}")
+            async with _counting_team(claude) as (api, team), await team.connect() as client:
+                costs[version, asks] = await _Leading(api, team, client).cost(asks=asks)
+    section = of_figures(figures, _WORDS)
+    rows = [_row(version, asks, costs) for version, asks in costs]
+    samples = {f"requests and tokens, {_way(*way)}": [float(number) for number in cost] for way, cost in costs.items()}
+    return replace(section, rows=[*section.rows, *rows], samples={**section.samples, **samples})
 
 
-async def _told_ms(team: Team, client: SupervisorClient) -> Figure:
+def _row(version: str, asks: bool, costs: Mapping[tuple[str, bool], tuple[int, int]]) -> tuple[str, ...]:
+    requests_made, tokens = costs[version, asks]
+    ratio = f"{tokens / costs[version, False][1]:.1f}" if asks else ""
+    return (f"{_way(version, asks)}: {requests_made} requests, {tokens:,} tokens", "", "", "", ratio, "")
+
+
+def _way(version: str, asks: bool) -> str:
+    return f"leading {_MEMBERS}, {'asking' if asks else 'told'}, Claude Code {version}"
+
+
+async def _told_ms(team: Team, client: SupervisorClient, version: str) -> Figure:
     manager = (await client.spawn(team.specialist("You lead.", role=Role.MANAGER))).instance_id
     specialist = (await client.spawn(team.specialist("You work.", parent_id=manager))).instance_id
     samples, floor = [], []
@@ -81,7 +91,7 @@ async def _told_ms(team: Team, client: SupervisorClient) -> Figure:
         if number:
             samples.append((proved_at - stopped_at) * 1000)
             floor.append(direct_ms)
-    what = "end of a specialist's turn to the proof in its manager's conversation; floor: a message, call to proof"
+    what = f"Stop of a specialist to its manager's proof, Claude Code {version}; floor: a message, call to proof"
     return Figure(what=what, aim="≤ 300 ms", samples=samples, floor=floor)
 
 
@@ -115,7 +125,6 @@ async def _proof_at(client: SupervisorClient, lead: str, cursor: str) -> float:
 
 
 def _seconds(at: str) -> float:
-
     return datetime.datetime.fromisoformat(at).timestamp()
 
 
@@ -211,4 +220,4 @@ class _Asking:
         return tool_block("Bash", {"command": "; ".join(commands), "description": "See how they are"})
 
 
-PART = Part(name="telling", title="A lead is told", measure=_measure)
+PART = Part(name="telling", title="A lead is told", measure=_measure, page="leading")
