@@ -11,6 +11,7 @@ import hashlib
 import http.client
 import json
 import os
+import resource
 import statistics
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -94,30 +95,38 @@ async def _endpoint_costs(bench: Bench, home: Home) -> tuple[_Cost, _Cost, list[
     its process has been killed, in s, and the CPU that the next process has used by then."""
     endpoint = TeamEndpoint(home)
 
-    def processes() -> list[psutil.Process]:
-        return processes_with(ENDPOINT_MARK, str(home.root))
+    def cost(started_at_s: float) -> _Cost:
+        return _cost_of(processes_with(ENDPOINT_MARK, str(home.root)), beside_s=_children_s() - started_at_s)
 
     try:
+        ended_s = _children_s()
         url = await endpoint.ensure()
         first_token, *tokens = _TOKENS
         await asyncio.to_thread(_use, url, first_token)
-        first = _cost_of(processes())
+        first = cost(ended_s)
         for token in tokens:
             await asyncio.to_thread(_use, url, token)
-        all_of_them = _cost_of(processes())
+        all_of_them = cost(ended_s)
         bench.say(f"{_KILLS} kills of it")
         took_s, cpu_s = [], []
         for _ in range(_KILLS):
             await asyncio.sleep(_STEADY_S)
-            for process in processes():
+            ended_s = _children_s()
+            for process in processes_with(ENDPOINT_MARK, str(home.root)):
                 process.kill()
             begun = time.perf_counter()
             await asyncio.to_thread(_ask, url, first_token, "tools/call", name="list", arguments={})
             took_s.append(time.perf_counter() - begun)
-            cpu_s.append(_cost_of(processes()).cpu_s)
+            cpu_s.append(cost(ended_s).cpu_s)
         return first, all_of_them, took_s, cpu_s
     finally:
         await endpoint.end()
+
+
+def _children_s() -> float:
+    """CPU of the ended children: a process of the endpoint loads all that it needs, then goes on as a child's child."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def _use(url: str, token: str) -> None:
@@ -166,9 +175,10 @@ def _entries_cost(bench: Bench, home: Home) -> _Cost:
         return _cost_of(entries)
 
 
-def _cost_of(processes: Sequence[psutil.Process]) -> _Cost:
+def _cost_of(processes: Sequence[psutil.Process], *, beside_s: float = 0.0) -> _Cost:
+    """``beside_s``: CPU of processes that have ended."""
     times = [process.cpu_times() for process in processes]
-    return _Cost([pss_mb(process) for process in processes], sum(each.user + each.system for each in times))
+    return _Cost([pss_mb(process) for process in processes], beside_s + sum(each.user + each.system for each in times))
 
 
 async def _measure(bench: Bench) -> Section:
