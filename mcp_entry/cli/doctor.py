@@ -296,7 +296,7 @@ def _old_addresses(home: Home) -> Iterator[DoctorFinding]:
         yield DoctorFinding("tools", "note", f"{before}: {', '.join(instances)}", remedy)
     if spares := len(names) - len(instances):
         remedy = "Let them go: `phalanx prewarm 0`. Then order them anew."
-        yield DoctorFinding("tools", "note", f"{before}: {spares} spare agents", remedy)
+        yield DoctorFinding("tools", "note", f"{before}: spare agents ({spares})", remedy)
 
 
 def _team_url_in(instance_directory: Path) -> str:

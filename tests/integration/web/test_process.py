@@ -258,7 +258,7 @@ def test_the_doctor_names_the_agents_that_still_know_another_address_and_run(hom
                 stack.callback(agent.kill)
         found = [each for each in examine(home, system_context()) if each.what == "tools"]
     before = "from before the address of the team's tools became http://127.0.0.1:20002/mcp"
-    assert [each.found for each in found] == [f"{before}: spec_1_1, spec_1_2", f"{before}: 1 spare agents"]
+    assert [each.found for each in found] == [f"{before}: spec_1_1, spec_1_2", f"{before}: spare agents (1)"]
     assert {each.state for each in found} == {"note"}
     assert "`phalanx restart spec_1_1 spec_1_2`" in found[0].remedy
     assert "`phalanx prewarm 0`" in found[1].remedy
