@@ -172,7 +172,10 @@ def _entries_cost(bench: Bench, home: Home) -> _Cost:
                 raise RuntimeError("no tools are listed")
             entry.ask("tools/call", name="list", arguments={})
             entries.append(psutil.Process(entry.pid))
-        return _cost_of(entries)
+        cost = _cost_of(entries)
+        for process in entries:  # at once: the stack waits for one after the other
+            process.terminate()
+        return cost
 
 
 def _cost_of(processes: Sequence[psutil.Process], *, beside_s: float = 0.0) -> _Cost:
