@@ -102,14 +102,15 @@ def _plot_file(name: str, number: int) -> Path:
 
 
 def machine(claude_version: str) -> str:
-    """One line on the machine, its load now, and the versions of the programs that matter."""
+    """One line on the machine, its load now, this process's share of it, and the versions of the programs that matter."""
     tmux = subprocess.run(["tmux", "-V"], check=True, capture_output=True, text=True).stdout.strip()
     git = subprocess.run(["git", "version"], check=True, capture_output=True, text=True).stdout.split()[2]
+    share = f", at niceness {niceness}" if (niceness := os.nice(0)) else ""
     memory_gb = psutil.virtual_memory().total / 2**30
     return (
         f"Machine: {os.cpu_count()} cores, {memory_gb:.0f} GB, {platform.system()} {platform.machine()}; "
         f"Python {platform.python_version()}, Ray {version('ray')}, mcp {version('mcp')}, {tmux}, git {git}, "
-        f"Claude Code {claude_version}; load average {os.getloadavg()[0]:.1f} at the start; "
+        f"Claude Code {claude_version}; load average {os.getloadavg()[0]:.1f} at the start{share}; "
         f"{datetime.now(UTC):%Y-%m-%d}."
     )
 
