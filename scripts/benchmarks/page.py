@@ -102,7 +102,7 @@ def _plot_file(name: str, number: int) -> Path:
 
 
 def machine(claude_version: str) -> str:
-    """One line on the machine, its load now, this process's share of it, and the versions of the programs that matter."""
+    """One line on the machine, its load now, and the versions of the programs that matter."""
     tmux = subprocess.run(["tmux", "-V"], check=True, capture_output=True, text=True).stdout.strip()
     git = subprocess.run(["git", "version"], check=True, capture_output=True, text=True).stdout.split()[2]
     share = f", at niceness {niceness}" if (niceness := os.nice(0)) else ""
