@@ -25,6 +25,8 @@ from actors.instance.journal import JOURNAL_NAME
 from actors.instance.transcript import FileTail
 
 LAUNCH_NAME = "launch"
+REQUEST_NAME = "launch-request.json"
+"""What the agent was last started for; the host keeps it in the instance's directory."""
 _ASIDE = ".unfinished"
 _NOT_INHERITED = (
     "AI_AGENT",

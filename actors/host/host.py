@@ -22,7 +22,7 @@ from typing import ClassVar, Protocol, TypeVar
 
 from actors.agents.base import Agent, AgentStart, Handover, LaunchRequest, RestartedAgent, RunningAgent
 from actors.agents.catalog import AgentCatalog
-from actors.agents.launch import can_resume, program_mark, renew, tell, write_launch
+from actors.agents.launch import REQUEST_NAME, can_resume, program_mark, renew, tell, write_launch
 from actors.agents.spool import LAUNCH_MARK, SPOOL_NAME
 from actors.errors import AgentError, PhalanxError
 from actors.files import append_private, in_words, write_private
@@ -72,7 +72,6 @@ GIT_S = 300.0
 _MOST_THREADS = 128
 """More than the supervisor ever calls at once; threads start on demand."""
 _Result = TypeVar("_Result")
-_REQUEST_NAME = "launch-request.json"
 _REQUEST_FIELDS = frozenset(field.name for field in fields(LaunchRequest))
 _WITHDRAWN_S = 20.0
 """Longest wait of ``withdraw`` for what is being made."""
@@ -259,7 +258,7 @@ class Host:
 
         For an agent that has ended and that no actor follows: notes on another conversation are dropped.
         """
-        request = self._home.instance_directory(place) / _REQUEST_NAME
+        request = self._home.instance_directory(place) / REQUEST_NAME
         await asyncio.to_thread(renew, request, session_id, system_prompt)
 
     @remote(timeout_s=AGENT_S, ping=True)
@@ -369,7 +368,7 @@ class Host:
     def _write_launch(self, start: AgentStart) -> None:
         request = {**asdict(start.request), "environment": dict(start.request.environment)}
         saved = {**asdict(start), "request": request}
-        write_private(start.request.instance_directory / _REQUEST_NAME, json.dumps(saved, default=str))
+        write_private(start.request.instance_directory / REQUEST_NAME, json.dumps(saved, default=str))
 
     def _keep_launch(self, start: AgentStart) -> None:
         start.request.instance_directory.mkdir(mode=0o700, exist_ok=True)
@@ -377,7 +376,7 @@ class Host:
 
     def _hand_over(self, handover: Handover) -> None:
         directory = self._home.instance_directory(handover.place)
-        tell(directory, directory / _REQUEST_NAME, handover, self._catalog)
+        tell(directory, directory / REQUEST_NAME, handover, self._catalog)
         self._server.rename_session(handover.session_name, handover.instance_id)
 
     def _restart_agent(
@@ -392,7 +391,7 @@ class Host:
         return RestartedAgent(pane=self._launch(agent, start, team_url), resumed=resume)
 
     def _kept_launch(self, instance_id: str) -> AgentStart:
-        path = self._home.instance_directory(instance_id) / _REQUEST_NAME
+        path = self._home.instance_directory(instance_id) / REQUEST_NAME
         try:
             saved = json.loads(path.read_text())
         except FileNotFoundError:

@@ -25,14 +25,17 @@ from rich.table import Table
 from rich.text import Text
 
 from actors.agents.base import command_words
+from actors.agents.claude import mcp_file
 from actors.agents.claude_trust import config_file
+from actors.agents.launch import REQUEST_NAME
 from actors.errors import AgentError, SettingsError
 from actors.home import Home
-from actors.host.endpoint import kept_port
-from actors.marks import INSTANCE_MARK, NODE_MARK
+from actors.host.endpoint import kept_port, kept_url
+from actors.marks import INSTANCE_MARK, NODE_MARK, TEAM_SERVER
 from actors.processes import mark_of, name_of, processes_with
 from mcp_entry.cli.output import one_line, plain
 from mcp_entry.cli.session import CliSession, CommandContext
+from supervisor.api.results import SPARE_PREFIX
 from supervisor.redis_url import without_secrets
 from supervisor.runtime.parts import processes_of
 from supervisor.settings import HOME_VARIABLE, Settings, check_variables, home_from, setting_variables
@@ -98,6 +101,7 @@ def examine(home: Home, context: CommandContext) -> Iterator[DoctorFinding]:
     yield _disk(home)
     yield _memory()
     yield from _listening(home)
+    yield from _old_addresses(home)
 
 
 def _ray() -> DoctorFinding:
@@ -272,6 +276,44 @@ def _purpose(process: psutil.Process, address: str, home: Home) -> str:
     if mark_of(process, INSTANCE_MARK):
         return f"a program of an agent ({name_of(process)})"
     return "Ray, by its token"
+
+
+def _old_addresses(home: Home) -> Iterator[DoctorFinding]:
+    """Agents that run and look for the team's tools elsewhere: each reads the address only when it starts, and the
+    endpoint has another port when somebody else has taken its own."""
+    url = kept_url(home)
+    if not url:
+        return
+    running = {Path(mark_of(process, INSTANCE_MARK) or "/") for process in psutil.process_iter()}
+    directories = [each for each in running if each.parent == home.instances and _team_url_in(each) not in ("", url)]
+    names = sorted(map(_instance_in, directories))
+    instances = [name for name in names if not name.startswith(SPARE_PREFIX)]
+    before = f"from before the address of the team's tools became {url}"
+    if instances:
+        remedy = (
+            f"When they are idle, start them again with their conversations: `phalanx restart {' '.join(instances)}`."
+        )
+        yield DoctorFinding("tools", "note", f"{before}: {', '.join(instances)}", remedy)
+    if spares := len(names) - len(instances):
+        remedy = "Let them go: `phalanx prewarm 0`. Then order them anew."
+        yield DoctorFinding("tools", "note", f"{before}: spare agents ({spares})", remedy)
+
+
+def _team_url_in(instance_directory: Path) -> str:
+    """Where the agent looks for the team's tools; empty when it has none, or that cannot be read."""
+    try:
+        servers = json.loads(mcp_file(instance_directory).read_bytes())["mcpServers"]
+        return str(servers[TEAM_SERVER]["url"])
+    except (OSError, ValueError, TypeError, KeyError):
+        return ""
+
+
+def _instance_in(directory: Path) -> str:
+    """The id of the instance: one that was made of a spare agent keeps the directory of that."""
+    try:
+        return str(json.loads((directory / REQUEST_NAME).read_bytes())["request"]["instance_id"])
+    except (OSError, ValueError, TypeError, KeyError):
+        return directory.name
 
 
 def _home(home: Home) -> DoctorFinding:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 import mcp_types as types
@@ -38,10 +39,9 @@ Context = ServerRequestContext[Any, Any]
 def server_for(role: Role, calls: ToolCaller, version: str) -> Server[Any]:
     """The server that instances of this role talk to."""
     tools = tools_of(role)
-    listing = types.ListToolsResult(tools=described(role))
 
     async def list_tools(_context: Context, _params: types.PaginatedRequestParams | None) -> types.ListToolsResult:
-        return listing
+        return _listing(role)
 
     async def call_tool(context: Context, params: types.CallToolRequestParams) -> dict[str, Any]:
         tool = tools.get(params.name)
@@ -58,6 +58,12 @@ def server_for(role: Role, calls: ToolCaller, version: str) -> Server[Any]:
     server.middleware.clear()  # its traces have no reader here
     server.add_request_handler("tools/call", types.CallToolRequestParams, call_tool)
     return server
+
+
+@cache
+def _listing(role: Role) -> types.ListToolsResult:
+    """Made when somebody asks: calls of agents that know it wait for a process that has just replaced another."""
+    return types.ListToolsResult(tools=described(role))
 
 
 def known_as(request: Request, token: str, call: HeldCall) -> None:

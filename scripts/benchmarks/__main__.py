@@ -13,11 +13,13 @@ from scripts.benchmarks import (
     git_table,
     idle,
     lead,
+    leading,
     page,
     pool_table,
     spawn_table,
     store,
     telling,
+    tool_processes,
     traffic,
 )
 from scripts.benchmarks.bench import Bench, console
@@ -30,7 +32,9 @@ PARTS: tuple[Part, ...] = (
     pool_table.PART,
     cold_start.PART,
     traffic.PART,
+    tool_processes.PART,
     telling.PART,
+    leading.PART,
     git_table.PART,
     store.PART,
     idle.PART,
@@ -41,7 +45,9 @@ PARTS: tuple[Part, ...] = (
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="scripts/bench", description="Measures, and writes docs/performance.md.")
+    parser = argparse.ArgumentParser(
+        prog="scripts/bench", description="Measures, and writes docs/performance.md and the pages beside it."
+    )
     known = {part.name: part for part in PARTS}
     parser.add_argument("parts", nargs="*", metavar="PART", choices=[*known, []], help=f"{', '.join(known)}; none: all")
     parser.add_argument("--cluster", action="store_true", help="the part cluster: needs root to make its hosts")
@@ -53,7 +59,8 @@ def main() -> int:
         machine = page.machine(bench.claude_version())
         page.keep(known[name], asyncio.run(known[name].measure(bench)), machine)
         page.write(PARTS)
-    console.print(page.PAGE.read_text(), markup=False)
+    for path in dict.fromkeys(page.path_of(known[name]) for name in chosen):
+        console.print(path.read_text(), markup=False)
     return 0
 
 

@@ -21,7 +21,10 @@ from tests.acceptance.team import Team, bring_up
 from tests.standin.api import ApiStandIn
 from tests.standin.claude_home import make_claude_home, standin_environment
 
-CLAUDE = Path(".venv/claude/newest/node_modules/.bin/claude").absolute()
+CLAUDE, OLDEST_CLAUDE = (
+    Path(f".venv/claude/{which}/node_modules/.bin/claude").absolute() for which in ("newest", "oldest")
+)
+"""The newest version that is supported, which all parts run, and the oldest."""
 _Result = TypeVar("_Result")
 console = Console(stderr=True, highlight=False)
 

@@ -1,4 +1,5 @@
-"""Stores the result of each part as JSON in docs/performance/, and makes docs/performance.md from all of them."""
+"""Stores the result of each part as JSON in docs/performance/, and makes docs/performance.md, and the pages beside it,
+from all of them."""
 
 from __future__ import annotations
 
@@ -28,8 +29,18 @@ _HEAD = """# Performance
 Made by `scripts/bench`; run it to get the figures of your machine (`scripts/bench PART` makes one part anew: {names}).
 Times drift with the machine and with what else it does; ratios are taken within one run and hold better. A run fails
 when a result is not proved at the receiver. The samples behind the tables are in [performance/](performance/).
+A team that leads itself has a page of its own: [performance/leading.md](performance/leading.md).
 What the redraw of the code changed is in [performance/redraw.md](performance/redraw.md).
 """
+_HEADS = {
+    "leading": """# A team that leads itself
+
+Made by `scripts/bench {names}`, which makes it anew with the figures of your machine; see
+[performance](../performance.md). What the tools of many instances cost, how soon a lead is told, and what being told
+costs it in tokens.
+""",
+}
+"""Of the pages beside it."""
 _LONGEST_LEVEL_LABEL = 14
 _STYLE = Style(
     background="white",
@@ -49,24 +60,40 @@ def keep(part: Part, section: Section, machine: str) -> None:
         _draw(plot, _plot_file(part.name, number))
 
 
+def path_of(part: Part) -> Path:
+    """The page on which it stands."""
+    return KEPT / f"{part.page}.md" if part.page else PAGE
+
+
 def write(parts: Sequence[Part]) -> None:
-    """Writes the page, and the tables of docs/scale.md, from the stored results."""
-    chapters = [_HEAD.format(names=", ".join(part.name for part in parts))]
-    for part in parts:
-        path = KEPT / f"{part.name}.json"
-        if path.exists():
-            chapters.append(_chapter(part.name, json.loads(path.read_text())))
-    PAGE.write_text("\n".join(chapters))
+    """Writes the pages, and the tables of docs/scale.md, from the stored results."""
+    _write_page(PAGE, _HEAD.format(names=_names(parts, ", ")), [part for part in parts if not part.page])
+    for name, head in _HEADS.items():
+        of_page = [part for part in parts if part.page == name]
+        _write_page(path_of(of_page[0]), head.format(names=_names(of_page, " ")), of_page)
     scale.SCALE.write_text(scale.filled_in(scale.SCALE.read_text(), KEPT))
 
 
-def _chapter(name: str, found: dict[str, Any]) -> str:
+def _names(parts: Sequence[Part], between: str) -> str:
+    return between.join(part.name for part in parts)
+
+
+def _write_page(page: Path, head: str, parts: Sequence[Part]) -> None:
+    chapters = [head]
+    for part in parts:
+        path = KEPT / f"{part.name}.json"
+        if path.exists():
+            chapters.append(_chapter(part.name, json.loads(path.read_text()), page.parent))
+    page.write_text("\n".join(chapters))
+
+
+def _chapter(name: str, found: dict[str, Any], directory: Path) -> str:
     columns = found["columns"]
     lines = [f"## {found['title']}", "", found["machine"], ""]
     lines += [f"| {' | '.join(row)} |" for row in (columns, ["---"] * len(columns), *found["rows"])]
     lines += ["", found["words"].strip(), ""] if found["words"].strip() else [""]
     for number, plot in enumerate(found["plots"]):
-        lines += [f"![{plot['title']}]({_plot_file(name, number).relative_to(PAGE.parent)})", ""]
+        lines += [f"![{plot['title']}]({_plot_file(name, number).relative_to(directory)})", ""]
     return "\n".join(lines)
 
 
@@ -78,11 +105,12 @@ def machine(claude_version: str) -> str:
     """One line on the machine, its load now, and the versions of the programs that matter."""
     tmux = subprocess.run(["tmux", "-V"], check=True, capture_output=True, text=True).stdout.strip()
     git = subprocess.run(["git", "version"], check=True, capture_output=True, text=True).stdout.split()[2]
+    share = f", at niceness {niceness}" if (niceness := os.nice(0)) else ""
     memory_gb = psutil.virtual_memory().total / 2**30
     return (
         f"Machine: {os.cpu_count()} cores, {memory_gb:.0f} GB, {platform.system()} {platform.machine()}; "
         f"Python {platform.python_version()}, Ray {version('ray')}, mcp {version('mcp')}, {tmux}, git {git}, "
-        f"Claude Code {claude_version}; load average {os.getloadavg()[0]:.1f} at the start; "
+        f"Claude Code {claude_version}; load average {os.getloadavg()[0]:.1f} at the start{share}; "
         f"{datetime.now(UTC):%Y-%m-%d}."
     )
 

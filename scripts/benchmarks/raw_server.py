@@ -22,6 +22,10 @@ class RawServer:
         )
         self._last_id = 0
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def __enter__(self) -> Self:
         return self
 

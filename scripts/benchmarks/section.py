@@ -62,11 +62,13 @@ class Section:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """``name`` is what ``scripts/bench`` takes."""
+    """``name`` is what ``scripts/bench`` takes, and the name of the file with its result."""
 
     name: str
     title: str
     measure: Callable[[Bench], Coroutine[Any, Any, Section]]
+    page: str = ""
+    """The page of docs/performance/ that holds its section; empty: docs/performance.md itself."""
 
 
 def of_figures(figures: Sequence[Figure], words: str = "") -> Section:

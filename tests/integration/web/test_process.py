@@ -9,11 +9,15 @@ import signal
 import socket
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
+from actors.agents.base import LaunchRequest
+from actors.agents.claude import mcp_file, mcp_text
 from actors.files import FileLock
 from actors.home import Home
-from actors.host.endpoint import TeamEndpoint, endpoint_runs, listen_at_kept_port
+from actors.host.endpoint import TeamEndpoint, endpoint_runs, listen_at_kept_port, url_at
+from actors.marks import INSTANCE_MARK
 from actors.processes import is_running
 from mcp_entry.cli.doctor import examine
 from mcp_entry.cli.session import system_context
@@ -222,3 +226,39 @@ async def test_the_doctor_lists_where_it_listens_and_for_what(endpoint: TeamEndp
     assert listens.state == "ok"
     pid = the_process(home).pid
     assert listens.found == f"127.0.0.1:{port} (process {pid}): the tools of the instances, each by its token"
+
+
+def test_the_doctor_names_the_agents_that_still_know_another_address_and_run(home: Home) -> None:
+    home.web_file.write_text(json.dumps({"port": 20_002}))
+    with ExitStack() as stack:
+        for place, instance_id, port, runs in (
+            ("spec_1_1", "spec_1_1", 20_001, True),
+            ("spare_1", "spec_1_2", 20_001, True),  # made of a spare agent
+            ("spare_2", "spare_2", 20_001, True),
+            ("spec_1_3", "spec_1_3", 20_002, True),
+            ("spec_1_4", "spec_1_4", 20_001, False),
+            ("spec_1_5", "spec_1_5", 0, True),  # has no tools of the team
+        ):
+            directory = home.instance_directory(place)
+            directory.mkdir()
+            (directory / "launch-request.json").write_text(json.dumps({"request": {"instance_id": instance_id}}))
+            if port:
+                launch = LaunchRequest(
+                    instance_id=instance_id,
+                    session_id="",
+                    resume=False,
+                    instance_directory=directory,
+                    system_prompt="",
+                    token=TOKEN,
+                    team_url=url_at(port),
+                )
+                mcp_file(directory).write_text(mcp_text(launch))
+            if runs:
+                agent = stack.enter_context(subprocess.Popen(["sleep", "60"], env={INSTANCE_MARK: str(directory)}))
+                stack.callback(agent.kill)
+        found = [each for each in examine(home, system_context()) if each.what == "tools"]
+    before = "from before the address of the team's tools became http://127.0.0.1:20002/mcp"
+    assert [each.found for each in found] == [f"{before}: spec_1_1, spec_1_2", f"{before}: spare agents (1)"]
+    assert {each.state for each in found} == {"note"}
+    assert "`phalanx restart spec_1_1 spec_1_2`" in found[0].remedy
+    assert "`phalanx prewarm 0`" in found[1].remedy
