@@ -299,7 +299,8 @@ class Lifecycle:
         registry.change_in_memory(record.instance_id, wanted=True)
         member.ending = False
         try:
-            await self._team.save(record.instance_id, wanted=True)
+            # Its end may not be finished. Who takes over from here must not take it for one that still has to end.
+            await self._team.save(record.instance_id, wanted=True, stage=InstanceStage.STOPPED)
         except BaseException:
             registry.change_in_memory(record.instance_id, wanted=False)
             member.ending = True

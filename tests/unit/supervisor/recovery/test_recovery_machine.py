@@ -191,3 +191,14 @@ class Team(RuleBasedStateMachine):
 
 TestTeam = Team.TestCase
 TestTeam.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+
+
+def test_a_restart_that_is_cut_off_before_the_end_was_finished_leaves_no_instance_half_ended() -> None:
+    state = Team()
+    state.begin()
+    state.the_supervisor_dies()
+    state.a_part_goes_away(part="host")
+    state.somebody_terminates(which=1)
+    state.somebody_restarts(which=1)
+    state.the_supervisor_dies()
+    state.teardown()
