@@ -82,6 +82,8 @@ class Home:
     """Held (flock) by the entry that restores a lost team; the other entries wait for it."""
     state_file = _Below("state.db")
     """The team's records (SQLite)."""
+    in_use_file = _Below("state-in-use")
+    """Says that a team has saved its state here and was not brought down since. The supervisor makes it."""
     worktrees = _Below("worktrees")
     instances = _Below("instances")
     travel = _Below("travel")

@@ -25,7 +25,7 @@ from supervisor.build import build_supervisor
 from supervisor.rpc.relayed import RelayedConnections
 from supervisor.rpc.server import Gateway
 from supervisor.settings import Settings, kept_settings
-from supervisor.startup import StartupRetrier, unless_agents_live
+from supervisor.startup import StartupRetrier, note_in_use, unless_lost
 from supervisor.store.choice import make_store
 from supervisor.team.file import read_team
 
@@ -69,12 +69,13 @@ class _SupervisorServer:
             own,
             catalog,
             RayInstances(catalog, address, cluster.slots) if cluster else RayInstances(catalog),
-            make_store(self._home, settings, unless_agents_live(self._home.state_file, own)),
+            make_store(self._home, settings, unless_lost(self._home, own)),
             cluster,
             await _name_of(address, cluster) if cluster else "",
         )
         try:
             await supervisor.recover()
+            note_in_use(self._home)
             gateway = Gateway(self._home.gateway_socket, supervisor)
             supervisor.warn_of(lambda: gateway.warning)
             supervisor.warn_of(partial(_endpoint_warning, self._home, begun=time.monotonic()))

@@ -1,11 +1,13 @@
-"""How a supervisor starts: with retries, and never with an empty team beside living agents.
+"""How a supervisor starts: with retries, and never with an empty team in place of one whose state is lost.
 
 The supervisor's actor has a ``StartupRetrier``, because Ray runs the constructor of a killed actor again and calls
 nothing else. Promises: one attempt at a time. A waiting caller gets the error of a failed attempt, and begins the next
 attempt when none is under way. Pauses between failures grow. A permanent error is not retried by itself.
 
-The store calls the check of ``unless_agents_live`` before it uses a state into which nothing was ever saved. Without
-its records a team would take its agents for orphans and end them, so a lost state is reported and nothing is touched.
+The store calls the check of ``unless_lost`` before it uses a state into which nothing was ever saved. Without its
+records a team would take its agents for orphans and end them, so a lost state is reported and nothing is touched. The
+agents of other hosts cannot be asked yet, so a mark in the home (``note_in_use``) says that a team has its state here.
+Only ``phalanx down`` removes it.
 """
 
 from __future__ import annotations
@@ -18,6 +20,8 @@ from typing import Any
 
 from actors.backoff import Backoff
 from actors.errors import FencedError, PhalanxError, SettingsError, StateLostError, VersionError
+from actors.files import write_private
+from actors.home import Home
 from actors.host.host import Host
 from supervisor.store.base import MayBegin
 from supervisor.team.registry import is_instance_id
@@ -77,24 +81,31 @@ class StartupRetrier:
         logger.error("the start is not retried any more: `phalanx up` tries again")
 
 
-def unless_agents_live(state_file: Path, host: Host) -> MayBegin:
-    """A check that raises ``StateLostError`` when agents live on the host. ``state_file`` is for its text."""
+def note_in_use(home: Home) -> None:
+    """Call it when something was saved: from now on an empty state is a lost one. Raises ``SettingsError``."""
+    if not home.in_use_file.exists():
+        write_private(home.in_use_file, "")
+
+
+def unless_lost(home: Home, host: Host) -> MayBegin:
+    """A check that raises ``StateLostError`` when the home had a state, or agents live on the host."""
 
     async def check() -> None:
         found = await host.agents()
         alive = [agent.session_name for agent in found if agent.alive and is_instance_id(agent.session_name)]
         if alive:
-            raise StateLostError(_state_lost(state_file, alive))
+            named = ", ".join(alive[:_MAX_NAMES]) + (" and others" if len(alive) > _MAX_NAMES else "")
+            raise StateLostError(_state_lost(home.state_file, f"while {len(alive)} of its agents live ({named})"))
+        if home.in_use_file.exists():
+            raise StateLostError(_state_lost(home.state_file, "and its team was not brought down"))
 
     return check
 
 
-def _state_lost(state_file: Path, alive: list[str]) -> str:
-    named = ", ".join(alive[:_MAX_NAMES]) + (" and others" if len(alive) > _MAX_NAMES else "")
+def _state_lost(state_file: Path, why: str) -> str:
     return (
-        f"The team's state {state_file} is missing or empty, while {len(alive)} of its agents live ({named}). Nothing "
-        f"was begun beside them and none was touched. Put {state_file.name} back, with every {state_file.name}-* that "
-        "was beside it, and try again; or, where the settings name a Redis, bring back what that one has: `phalanx "
-        "restore --from-redis`. If it is lost for good: phalanx down ends these agents, keeping their worktrees, and "
-        "phalanx up then begins a new team."
+        f"The team's state {state_file} is missing or empty, {why}. Nothing was begun and no agent was touched. Put "
+        f"{state_file.name} back, with every {state_file.name}-* that was beside it, and try again; or, where the "
+        "settings name a Redis, bring back what that one has: `phalanx restore --from-redis`. If it is lost for good: "
+        "phalanx down, then phalanx up begins a new team. That ends the agents of the lost one; their worktrees stay."
     )

@@ -97,9 +97,13 @@ class Supervisor:
         self._handlers: dict[str, Handler] = {name: of_services.get(name) or getattr(self, name) for name in VERBS}
 
     async def recover(self) -> None:
-        """Takes the state over and begins to bring the stored team back. Raises ``StoreError``."""
+        """Takes the state over and begins to bring the stored team back. Raises ``StoreError``.
+
+        Something is saved in the state when this returns.
+        """
         await self._store.open()
         await self._team.load()
+        await self._team.confirm()
         for service in self._services:
             await service.begin()
         self._reconciling = asyncio.create_task(self._recovery.run(), name="reconcile")

@@ -320,7 +320,9 @@ def _trees_with(repo: Repository, branch: str) -> set[Path]:
 
 
 def _tops(directories: Iterable[Path]) -> set[Path]:
-    return {top for top in map(_top, directories) if top is not None}
+    """Who works in one may have put a link to another working tree in its place: that one does not count."""
+    tops = ((directory, _top(directory)) for directory in directories)
+    return {top for directory, top in tops if top is not None and directory.is_relative_to(top)}
 
 
 def _top(directory: Path) -> Path | None:

@@ -50,7 +50,6 @@ from actors.git.model import (
     Commit,
     Comparison,
     Conflict,
-    GitRequest,
     GitResponse,
     Merge,
     MergeJob,
@@ -78,8 +77,8 @@ from supervisor.api.results import (
 )
 from supervisor.api.verbs import Caller, Handler
 from supervisor.git.params import check_name
-from supervisor.git.service import GitService
-from supervisor.git.work import InstanceWork, WorkReader, place_of, repository_of
+from supervisor.git.service import GitService, place_of
+from supervisor.git.work import InstanceWork, WorkReader, repository_of
 from supervisor.messaging.outbox import Writes
 from supervisor.records import decode_plain, encode_plain
 from supervisor.rpc.idempotency import IdempotentCall, fingerprint
@@ -365,12 +364,8 @@ class MergeService:
         if not unsaved:
             return works, []
         commit = Commit(message=request.commit_message or "", files=(), everything=True)
-        jobs = [
-            (host, GitRequest(directory=worktree, operation=commit))
-            for host, worktree in (place_of(work.member.record) for work in unsaved)
-        ]
         async with self._undisturbed(work.member for work in unsaved):
-            answers = await self._git.run(jobs)
+            answers = await self._git.run([(work.member.record, commit) for work in unsaved])
         saved = {}
         for work, answer in zip(unsaved, answers, strict=True):
             name = work.branch.name
@@ -589,9 +584,8 @@ class MergeService:
         free = await self._team.changes.until(lambda: self._is_free(member, caller), left_s)
         if not free or name not in self._team.registry:
             return SyncedWork(instance_id=name, state="at_work", reason="Its turn had not ended in time: sync again.")
-        merge = GitRequest(directory=place_of(record)[1], operation=Merge(branch=source, message=None))
         async with self._undisturbed([member]):
-            (answer,) = await self._git.run([("", merge)])
+            (answer,) = await self._git.run([(record, Merge(branch=source, message=None))])
         return await self._synced(member, source, answer, caller)
 
     async def _synced(self, member: Member, source: str, answer: GitResponse, caller: Caller) -> SyncedWork:
@@ -616,9 +610,8 @@ class MergeService:
 
     async def _commits(self, member: Member, source: str) -> Sequence[str]:
         """Of its branch and of the source; what cannot be read is left out."""
-        tree = place_of(member.record)[1]
         reads = [ReadLog(revision=revision, limit=1) for revision in (None, f"refs/heads/{source}")]
-        answers = await self._git.run([("", GitRequest(directory=tree, operation=read)) for read in reads])
+        answers = await self._git.run([(member.record, read) for read in reads])
         return [each["commit"] for answer in answers for each in (answer.result or {}).get("commits", ())]
 
 

@@ -134,6 +134,12 @@ class _RemoteGitPort:
         return await (await self._scheduler.link(self._name)).git_write(asked)
 
 
+def place_of(record: InstanceRecord) -> tuple[str, Path]:
+    """Host (empty: the supervisor's) and root of its worktree."""
+    worktree = record.workspace.worktree if record.workspace else None
+    return record.host if record.elsewhere else "", worktree or record.directory
+
+
 _Placed = tuple[str, GitRequest | PhalanxError]
 """With the host; empty: this one."""
 
@@ -208,9 +214,26 @@ class GitService:
         await asyncio.gather(*(queue.end() for queue in self._queues.values()))
         await self._write_log.end()
 
-    async def run(self, jobs: Sequence[tuple[str, GitRequest]]) -> list[GitResponse]:
-        """Operations of the team's own, each on a host (empty: this one), as those of a batch are run."""
-        return await self._run(jobs, lambda _number: None)
+    async def run(self, jobs: Sequence[tuple[InstanceRecord, Operation]]) -> list[GitResponse]:
+        """Operations of the team's own, each in the root of an instance's worktree, as those of a batch are run.
+
+        One is refused where that is not any more what the team made there: who works in it may have put a link in its
+        place.
+        """
+        roots = [place_of(record) for record, _ in jobs]
+        places = await self._places_now(set(roots))
+
+        def checked(record: InstanceRecord, operation: Operation) -> GitRequest | PhalanxError:
+            _, root = place_of(record)
+            place = places[place_of(record)]
+            if isinstance(place, PhalanxError):
+                return place
+            if place is not None and not _is_worktree_of(record, root, place):  # git refuses where no repository is
+                return _replaced(str(root))
+            return GitRequest(directory=root, operation=operation)
+
+        placed = [(host, checked(*job)) for (host, _), job in zip(roots, jobs, strict=True)]
+        return await self._run(placed, lambda _number: None)
 
     async def git_batch(self, request: GitBatchRequest, caller: Caller) -> GitBatchResult:
         jobs = await self._jobs(request.operations)
@@ -311,10 +334,7 @@ class GitService:
             if isinstance(place, PhalanxError):
                 return place
             if not any(_is_of(record, job.directory, place) for record in owners.get(asked.workspace_dir, ())):
-                return RefusedError(
-                    f"{asked.workspace_dir} is not any more what the team made there: it leads to another directory or "
-                    "repository. Nothing was done. Ask the user to look at it."
-                )
+                return _replaced(asked.workspace_dir)
             return _refused_branch(job.operation, branches) or job
 
         return [(host, allowed(asked, host, job)) for asked, (host, job) in zip(operations, jobs, strict=True)]
@@ -366,7 +386,19 @@ def _is_of(record: InstanceRecord, directory: Path, place: RepositoryPaths | Non
         return True
     if place is None or workspace.worktree is None:
         return place is not None and place.common_directory == workspace.git_directory
-    return (place.top, place.git_directory) == (workspace.worktree, workspace.registration)
+    return _is_worktree_of(record, workspace.worktree, place)
+
+
+def _is_worktree_of(record: InstanceRecord, root: Path, place: RepositoryPaths) -> bool:
+    workspace = record.workspace
+    return workspace is not None and (place.top, place.git_directory) == (root, workspace.registration)
+
+
+def _replaced(directory: str) -> RefusedError:
+    return RefusedError(
+        f"{directory} is not any more what the team made there: it leads to another directory or repository. Nothing "
+        "was done. Ask the user to look at it."
+    )
 
 
 def _refused_branch(operation: Operation, own: Collection[str]) -> RefusedError | None:

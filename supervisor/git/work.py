@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from actors.errors import PhalanxError, WrongStateError, from_wire
-from actors.git.model import Comparison, ComparisonReport, GitRequest, GitResponse, ReadStatus, WorkBranch
+from actors.git.model import Comparison, ComparisonReport, GitResponse, ReadStatus, WorkBranch
 from actors.host.host import Host
 from supervisor.api.results import BranchConflict, ErrorInfo, InstanceInfo, ListResult, WorkInfo, alone
 from supervisor.git.service import GitService
@@ -39,12 +39,6 @@ def repository_of(record: InstanceRecord) -> Path | None:
     return workspace.home or workspace.git_directory
 
 
-def place_of(record: InstanceRecord) -> tuple[str, Path]:
-    """Host (empty: the supervisor's) and root of its worktree."""
-    worktree = record.workspace.worktree if record.workspace else None
-    return record.host if record.elsewhere else "", worktree or record.directory
-
-
 class WorkReader:
     """Of instances with a branch of their own."""
 
@@ -54,11 +48,8 @@ class WorkReader:
     async def read(self, members: Sequence[Member]) -> list[InstanceWork | PhalanxError]:
         """Of each, in order. Of one that was terminated its branch is all that counts."""
         there = [member for member in members if not member.terminated]
-        jobs = [
-            (host, GitRequest(directory=worktree, operation=ReadStatus()))
-            for host, worktree in (place_of(member.record) for member in there)
-        ]
-        answers = dict(zip((member.record.instance_id for member in there), await self._git.run(jobs), strict=True))
+        read = await self._git.run([(member.record, ReadStatus()) for member in there])
+        answers = dict(zip((member.record.instance_id for member in there), read, strict=True))
         return [_work(member, answers.get(member.record.instance_id)) for member in members]
 
 

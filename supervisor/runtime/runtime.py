@@ -130,6 +130,7 @@ class Runtime:
         with only_one(self._home.lock_file, on_step):
             team = read_team(self._home)
             if team is None:
+                self._home.in_use_file.unlink(missing_ok=True)
                 return DownReport(was_running=False)
             refuse_from_inside(team.team_id)
             with suppress(SettingsError):  # a full disk must not stop a team from going down
@@ -177,6 +178,7 @@ class Runtime:
         on_step("ending Ray, the tmux server and what is left")
         end_all(self._home, team)
         on_step("removing temporary files")
+        self._home.in_use_file.unlink(missing_ok=True)
         remove_files(self._home)
         ended = tuple(name for process, name in before.items() if not is_running(process))
         return DownReport(was_running=bool(before), ended=ended, notes=notes)

@@ -65,11 +65,13 @@ def launcher(rig: Rig, make_short_tmp: Callable[[], Path]) -> Iterator[Launcher]
 
 
 @pytest.fixture(scope="module")
-def head(rig: Rig, launcher: Launcher) -> RigHost:
-    """With a team, an instance on each host, and a repository, which no other host has."""
+def head(rig: Rig, launcher: Launcher, redis: RedisProcess) -> RigHost:
+    """With a team that has a Redis, an instance on each host, and a repository, which no other host has."""
     head = rig.hosts[0]
     assert len(wait_for_nodes(head, 3, BACK_S)) == 3
     make_project(head)
+    url = f"redis://:{PASSWORD}@{rig.own_address}:{redis.port}/0"
+    head.ssh("sh", "-c", f"umask 077; mkdir .phalanx; echo 'redis_url = \"{url}\"' > .phalanx/config.toml")
     phalanx(head, "up")
     for host in rig.hosts:
         spawn(head, "hello", "--host", host.name)
@@ -115,12 +117,10 @@ def log_of(head: RigHost) -> str:
 
 
 def test_when_the_head_s_ray_is_killed_all_agents_go_on_and_are_adopted_in_place(
-    rig: Rig, launcher: Launcher, head: RigHost, redis: RedisProcess
+    rig: Rig, launcher: Launcher, head: RigHost
 ) -> None:
     before = [agents(host) for host in rig.hosts]
     asked = accept_on_each(head, rig.hosts, "before the kill")
-    url = f"redis://:{PASSWORD}@{rig.own_address}:{redis.port}/0"
-    head.ssh("sh", "-c", f"umask 077; echo 'redis_url = \"{url}\"' > .phalanx/config.toml")  # for the next bring-up
 
     began = time.monotonic()
     kill_ray(head)

@@ -112,6 +112,34 @@ async def test_work_is_listed_merged_and_listed_as_merged(scene: Scene) -> None:
     assert scene.leftovers() == []
 
 
+async def test_a_link_in_place_of_a_worktree_leads_nobody_s_call_into_other_work(scene: Scene) -> None:
+    lead = await scene.member(role="manager")
+    one = await scene.member("a.txt one", parentId=lead)
+    own = scene.tree(one)
+    (scene.repository / "of-the-user.txt").write_text("not finished")
+    before, status = scene.refs(), git(scene.repository, "status", "--porcelain")
+    own.rename(own.with_name("away"))
+    own.symlink_to(scene.repository)
+    by_lead = await scene.caller(lead)
+
+    merged = await scene.merge(one, commit_message="m", into="main")
+    synced = await scene.sync(one)
+    listed = await scene.work(one)
+    with pytest.raises(RefusedError, match="not into main"):
+        await scene.merge(lead, caller=by_lead, into="main")
+
+    assert states(merged) == {one: "failed"}
+    assert "made there" in (merged.instances[0].reason or "")
+    assert states(synced) == {one: "failed"}
+    assert "made there" in (synced.instances[0].reason or "")
+    assert listed.instances[0].work is None
+    assert scene.refs() == before
+    assert git(scene.repository, "status", "--porcelain") == status
+    own.unlink()
+    own.with_name("away").rename(own)
+    assert states(await scene.merge(one)) == {one: "merged"}
+
+
 async def test_of_a_conflict_the_owner_is_told_once_resolves_it_and_the_merge_goes_through(scene: Scene) -> None:
     one, two = await scene.member("same.txt one"), await scene.member("same.txt two")
     before = scene.refs()

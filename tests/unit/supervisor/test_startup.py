@@ -1,4 +1,4 @@
-"""How a supervisor starts: again until it works, and never with an empty team beside living agents."""
+"""How a supervisor starts: again until it works, and never with an empty team in place of a lost one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ import pytest
 from actors.agents.base import RunningAgent
 from actors.backoff import Backoff
 from actors.errors import FencedError, SettingsError, StateLostError, UnavailableError
-from supervisor.startup import StartupRetrier, unless_agents_live
+from actors.home import Home
+from supervisor.startup import StartupRetrier, note_in_use, unless_lost
 
 AT_ONCE = Backoff(0.0, 0.0)
 
@@ -134,7 +135,7 @@ async def test_who_goes_away_does_not_disturb_the_start() -> None:
     assert attempts.made == 1
 
 
-def home_with(*agents: RunningAgent) -> Any:
+def host_with(*agents: RunningAgent) -> Any:
     async def found() -> tuple[RunningAgent, ...]:
         return agents
 
@@ -145,18 +146,29 @@ def agent(name: str, *, alive: bool = True) -> RunningAgent:
     return RunningAgent(session_name=name, pane_id="%1", pid=7, alive=alive)
 
 
-async def test_nothing_is_begun_beside_living_agents_and_the_words_say_what_to_do() -> None:
-    check = unless_agents_live(Path("/h/state.db"), home_with(agent("spec_0_0_1"), agent("exec_2"), agent("mgr_2_3")))
+async def test_nothing_is_begun_beside_living_agents_and_the_words_say_what_to_do(tmp_path: Path) -> None:
+    check = unless_lost(Home(tmp_path), host_with(agent("spec_0_0_1"), agent("exec_2"), agent("mgr_2_3")))
     with pytest.raises(
-        StateLostError, match=r"/h/state.db is missing.*3 of its agents live \(spec_0_0_1.*phalanx restore"
+        StateLostError, match=r"/state.db is missing.*3 of its agents live \(spec_0_0_1.*phalanx restore"
     ):
         await check()
 
 
-async def test_a_home_without_agents_may_begin() -> None:
-    await unless_agents_live(Path("/h/state.db"), home_with())()
+async def test_a_home_without_agents_may_begin(tmp_path: Path) -> None:
+    await unless_lost(Home(tmp_path), host_with())()
 
 
-async def test_who_has_ended_and_a_session_of_somebody_else_keep_nobody_from_beginning() -> None:
-    found = home_with(agent("spec_0_0_1", alive=False), agent("my-own_1"), agent("exec_"))
-    await unless_agents_live(Path("/h/state.db"), found)()
+async def test_who_has_ended_and_a_session_of_somebody_else_keep_nobody_from_beginning(tmp_path: Path) -> None:
+    found = host_with(agent("spec_0_0_1", alive=False), agent("my-own_1"), agent("exec_"))
+    await unless_lost(Home(tmp_path), found)()
+
+
+async def test_a_home_that_had_a_state_may_not_begin_without_it_though_no_agent_lives_on_this_host(
+    tmp_path: Path,
+) -> None:
+    home = Home(tmp_path)
+    note_in_use(home)
+
+    for _ in range(2):
+        with pytest.raises(StateLostError, match=r"its team was not brought down.*phalanx down"):
+            await unless_lost(home, host_with())()

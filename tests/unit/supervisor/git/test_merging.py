@@ -32,6 +32,7 @@ from actors.git.model import (
     MergeJob,
     MergeOutcome,
     MergeReport,
+    Operation,
     PreparedMerge,
     ReadLog,
     ReadStatus,
@@ -44,13 +45,13 @@ from supervisor.api.requests import ListRequest, MergeRequest, Role, SyncRequest
 from supervisor.api.results import TeamEvent
 from supervisor.api.verbs import Caller
 from supervisor.git.merging import MergeService
-from supervisor.git.service import GitService
+from supervisor.git.service import GitService, place_of
 from supervisor.git.work import WorkOverview, WorkReader
 from supervisor.spawning.admission import WorkDirPolicy
 from supervisor.store import keys
 from supervisor.team.access import Access
 from supervisor.team.queries import Queries
-from supervisor.team.registry import InstanceStage, Member
+from supervisor.team.registry import InstanceRecord, InstanceStage, Member
 from supervisor.team.team import Team
 from tests.fakes.instances import READY, FakeInstance, FakeListener
 from tests.fakes.store import MemoryStore
@@ -77,7 +78,9 @@ class FakeGitService:
         self.refuses_in = ""
         """The name of the tree in which nothing can be committed."""
 
-    async def run(self, jobs: Sequence[tuple[str, GitRequest]]) -> list[GitResponse]:
+    async def run(self, asked: Sequence[tuple[InstanceRecord, Operation]]) -> list[GitResponse]:
+        placed = [(place_of(record), operation) for record, operation in asked]
+        jobs = [(host, GitRequest(directory=root, operation=operation)) for (host, root), operation in placed]
         await asyncio.sleep(0)
         self.ran += [job for job in jobs if isinstance(job[1].operation, Commit | Merge)]
         for gate in (self.gates[type(job.operation)] for _, job in jobs if type(job.operation) in self.gates):
