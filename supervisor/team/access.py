@@ -339,6 +339,8 @@ class Access:
         directory = os.path.normpath(request.work_dir)
         if not any(_is_within(directory, root) for root in _roots(caller, request.workspace_mode)):
             raise _elsewhere(caller, request.work_dir, request.workspace_mode)
+        if request.agent not in {None, caller.agent}:
+            raise RefusedError("Those below you run the same program as you: leave agent out.")
         if request.env:
             raise RefusedError("Only the user gives an instance environment variables: leave env out.")
         if request.prepare is not None:
@@ -355,6 +357,7 @@ class Access:
         return request.model_copy(
             update={
                 "parent_id": parent.instance_id,
+                "agent": caller.agent,
                 "mcp_servers": servers,
                 "permission_mode": mode,
             }

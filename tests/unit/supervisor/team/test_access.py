@@ -231,6 +231,15 @@ def test_only_who_answers_permissions_may_start_another_that_does(scene: Scene) 
         scene.ask("exec", request)
 
 
+def test_those_below_an_instance_run_its_own_program(scene: Scene) -> None:
+    request = requests.SpawnRequest(role=Role.SPECIALIST, work_dir=str(PROJECT), context="x")
+
+    assert scene.ask("mgr", request).agent == "demo"
+    assert scene.may("mgr", request.model_copy(update={"agent": "demo"}))
+    with pytest.raises(RefusedError, match="leave agent out"):
+        scene.ask("mgr", request.model_copy(update={"agent": "claude"}))
+
+
 def test_nobody_is_below_a_specialist_whose_permissions_it_could_answer() -> None:
     with pytest.raises(ValidationError, match="nobody asks a specialist"):
         requests.SpawnRequest(role=Role.SPECIALIST, work_dir=str(PROJECT), context="x", answers="permissions")
