@@ -129,7 +129,7 @@ def build_supervisor(
     )
     spawner = Spawner(
         team,
-        AgentStarter(home, host, team, adopter, pools, scheduler),
+        AgentStarter(home, host, team, access, adopter, pools, scheduler),
         adopter,
         rollback,
         permits,

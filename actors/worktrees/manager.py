@@ -228,6 +228,7 @@ class WorktreeManager:
             shared,
             repository=source.top,
             git_directory=source.git_directory,
+            shared_place=source.place,
             branch=source.branch,
             base_commit=source.commit,
         )

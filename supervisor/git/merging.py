@@ -77,8 +77,8 @@ from supervisor.api.results import (
 )
 from supervisor.api.verbs import Caller, Handler
 from supervisor.git.params import check_name
-from supervisor.git.service import GitService, place_of
-from supervisor.git.work import InstanceWork, WorkReader, repository_of
+from supervisor.git.service import GitService
+from supervisor.git.work import InstanceWork, WorkReader, repository_of, tree_of
 from supervisor.messaging.outbox import Writes
 from supervisor.records import decode_plain, encode_plain
 from supervisor.rpc.idempotency import IdempotentCall, fingerprint
@@ -218,7 +218,6 @@ class MergeService:
                 check_timeout_s=self._check_timeout_s,
                 message=request.message,
                 busy=self._at_work(caller),
-                places=tuple(place_of(member.record)[1] for member in self._who_works_here()),
             )
             tries = len(works) + _MOST_TRIES if check else 0
             caller.progress(0, 1, "merging")
@@ -260,14 +259,17 @@ class MergeService:
 
     async def _move(self, prepared: PreparedMerge, caller: Caller) -> None:
         """Raises ``WrongStateError`` when somebody has begun to work in the tree that would change."""
-        owners = [each for each in self._who_works_here() if place_of(each.record)[1] in prepared.in_tree]
+        if prepared.tree is None:
+            return await self._host.move_merged(prepared, _MOVE_S)
+        owners = [each for each in self._who_works_here() if tree_of(each.record) == prepared.tree]
         for name in (owner.record.instance_id for owner in owners if not self._is_free(owner, caller)):
             raise WrongStateError(
                 f"{name} has begun to work in {prepared.tree}, which has {prepared.report.into} checked out, so "
                 "nothing was moved: wait for it, then merge again."
             )
-        async with self._undisturbed(owners):
-            await self._host.move_merged(prepared, _MOVE_S)
+        with self._team.moving_trees.hold(prepared.tree):
+            async with self._undisturbed(owners):
+                await self._host.move_merged(prepared, _MOVE_S)
 
     @asynccontextmanager
     async def _undisturbed(self, members: Iterable[Member]) -> AsyncIterator[None]:
@@ -400,9 +402,9 @@ class MergeService:
 
     def _at_work(self, caller: Caller) -> Mapping[Path, str]:
         return {
-            place_of(member.record)[1]: member.record.instance_id
+            tree: member.record.instance_id
             for member in self._who_works_here()
-            if not self._is_free(member, caller)
+            if (tree := tree_of(member.record)) is not None and not self._is_free(member, caller)
         }
 
     async def _bring_home(self, works: Sequence[InstanceWork]) -> None:
@@ -418,7 +420,7 @@ class MergeService:
                 raise WrongStateError(
                     f"You work on {record.host}, where your own branch would not follow: have the user drain that host."
                 )
-            return (place_of(record)[1],)
+            return (tree_of(record) or record.directory,)
         return tuple(dict.fromkeys(member.record.work_dir for member in members))
 
     def _limited(self, job: MergeJob, caller: Caller) -> MergeJob:
@@ -436,7 +438,7 @@ class MergeService:
         here = [record for record in own if not record.elsewhere]
         return replace(
             job,
-            movable_trees=tuple(place_of(record)[1] for record in here),
+            movable_trees=tuple(filter(None, map(tree_of, here))),
             movable_branches=frozenset(
                 record.workspace.branch
                 for record in here
@@ -585,7 +587,8 @@ class MergeService:
         if not free or name not in self._team.registry:
             return SyncedWork(instance_id=name, state="at_work", reason="Its turn had not ended in time: sync again.")
         async with self._undisturbed([member]):
-            (answer,) = await self._git.run([(record, Merge(branch=source, message=None))])
+            merge = Merge(branch=source, message=None, onto=_own_branch(member))
+            (answer,) = await self._git.run([(record, merge)])
         return await self._synced(member, source, answer, caller)
 
     async def _synced(self, member: Member, source: str, answer: GitResponse, caller: Caller) -> SyncedWork:

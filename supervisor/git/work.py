@@ -39,6 +39,15 @@ def repository_of(record: InstanceRecord) -> Path | None:
     return workspace.home or workspace.git_directory
 
 
+def tree_of(record: InstanceRecord) -> Path | None:
+    """Root of the working tree in which it works; None outside of git, and until it has a workspace.
+
+    As the team made it: where its directory leads by now does not count.
+    """
+    place = record.workspace.place if record.workspace else None
+    return place.top if place else None
+
+
 class WorkReader:
     """Of instances with a branch of their own."""
 

@@ -28,6 +28,7 @@ from supervisor.store.base import StateStore
 from supervisor.store.guards import PreservingStore
 from supervisor.team.limits import in_force
 from supervisor.team.links import InstanceLinks
+from supervisor.team.moving_trees import MovingTrees
 from supervisor.team.registry import InstanceRecord, InstanceStage, Member, RecordChanges, Registry
 
 logger = logging.getLogger(__name__)
@@ -43,6 +44,7 @@ class Team:
         for name in names:
             self.registry.note_name(name)
         self.links = InstanceLinks()
+        self.moving_trees = MovingTrees(self.changes)
         self.recorder = recorder or MetricsRecorder()
         self.unreadable = Unreadable()
         store = PreservingStore(store, self.unreadable)

@@ -45,7 +45,7 @@ from supervisor.api.requests import ListRequest, MergeRequest, Role, SyncRequest
 from supervisor.api.results import TeamEvent
 from supervisor.api.verbs import Caller
 from supervisor.git.merging import MergeService
-from supervisor.git.service import GitService, place_of
+from supervisor.git.service import GitService
 from supervisor.git.work import WorkOverview, WorkReader
 from supervisor.spawning.admission import WorkDirPolicy
 from supervisor.store import keys
@@ -79,8 +79,10 @@ class FakeGitService:
         """The name of the tree in which nothing can be committed."""
 
     async def run(self, asked: Sequence[tuple[InstanceRecord, Operation]]) -> list[GitResponse]:
-        placed = [(place_of(record), operation) for record, operation in asked]
-        jobs = [(host, GitRequest(directory=root, operation=operation)) for (host, root), operation in placed]
+        jobs = [
+            (record.host if record.elsewhere else "", GitRequest(directory=record.directory, operation=operation))
+            for record, operation in asked
+        ]
         await asyncio.sleep(0)
         self.ran += [job for job in jobs if isinstance(job[1].operation, Commit | Merge)]
         for gate in (self.gates[type(job.operation)] for _, job in jobs if type(job.operation) in self.gates):
@@ -102,6 +104,8 @@ class FakeHost:
 
     def __init__(self) -> None:
         self.jobs: list[MergeJob] = []
+        self.trees: dict[str, Path] = {}
+        """Which have a branch checked out, by the branch."""
         self.conflicts: tuple[Conflict, ...] = ()
         self.gate = asyncio.Event()
         self.gate.set()
@@ -151,9 +155,8 @@ class FakeHost:
         if not report.moved:
             return report
         self._commits = {each.commit or "" for each in job.branches}
-        tree = next((each for each in job.places if report.into == f"phalanx/{each.name}"), None)
-        in_tree = tuple(each for each in job.places if each == tree)
-        return PreparedMerge(git_directory=job.git_directory, before="old", tree=tree, in_tree=in_tree, report=report)
+        tree = self.trees.get(report.into)
+        return PreparedMerge(git_directory=job.git_directory, before="old", tree=tree, report=report)
 
     async def move_merged(self, prepared: PreparedMerge, limit_s: float) -> None:
         await self.move_gate.wait()
@@ -236,6 +239,7 @@ class Scene:
             branch=f"phalanx/{name}",
         )
         member = await add_member(self.team, number, **{"workspace": workspace, "work_dir": self.project, **changes})
+        self.host.trees[f"phalanx/{name}"] = worktree
         self.team.links.follow(name, FakeInstance(), "first", FakeListener())
         return member
 
