@@ -45,7 +45,7 @@ def _become_agent(cwd: bytes, command: list[bytes], environment: dict[bytes, byt
     program = os.fsdecode(command[0])
     try:
         os.chdir(cwd)
-        here = os.getcwdb()
+        here = os.getcwdb()  # noqa: PTH109 - the real path, without pathlib
     except OSError as error:
         return _refuse(f"cannot start {program!r} in {os.fsdecode(cwd)}: {error.strerror}")
     if here != cwd:  # a link has come in its place, perhaps since the host looked

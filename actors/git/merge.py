@@ -76,8 +76,8 @@ def merge(repo: Repository, branch: str, message: str | None, onto: str | None) 
     on = repo.head().branch
     if onto not in {None, on}:
         raise WrongStateError(
-            f"{repo.top} has {on or 'no branch'} checked out and not its own branch {onto}, so nothing was merged: have "
-            f"{onto} checked out there first."
+            f"{repo.top} has {on or 'no branch'} checked out and not its own branch {onto}, so nothing was merged: "
+            f"have {onto} checked out there first."
         )
     return merge_commit(repo, _commit(repo, branch), branch, message)
 

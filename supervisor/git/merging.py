@@ -260,7 +260,8 @@ class MergeService:
     async def _move(self, prepared: PreparedMerge, caller: Caller) -> None:
         """Raises ``WrongStateError`` when somebody has begun to work in the tree that would change."""
         if prepared.tree is None:
-            return await self._host.move_merged(prepared, _MOVE_S)
+            await self._host.move_merged(prepared, _MOVE_S)
+            return
         owners = [each for each in self._who_works_here() if tree_of(each.record) == prepared.tree]
         for name in (owner.record.instance_id for owner in owners if not self._is_free(owner, caller)):
             raise WrongStateError(

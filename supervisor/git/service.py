@@ -311,7 +311,9 @@ class GitService:
             place = places.get(asked.workspace_dir)
             if place is None:
                 return _outside_of_git(asked.workspace_dir)
-            return _refused_branch(job.operation, branches) or replace(job, place=place)
+            return _refused_branch(job.operation, branches) or replace(
+                job, directory=Path(asked.workspace_dir), place=place
+            )
 
         return [(host, allowed(asked, job)) for asked, (host, job) in zip(operations, jobs, strict=True)]
 

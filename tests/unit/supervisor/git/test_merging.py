@@ -36,6 +36,7 @@ from actors.git.model import (
     PreparedMerge,
     ReadLog,
     ReadStatus,
+    RepositoryPaths,
 )
 from actors.home import Home
 from actors.host.host import Host
@@ -634,7 +635,7 @@ async def test_a_sync_waits_for_the_end_of_a_turn_and_holds_messages_back_meanwh
 
     assert (synced.state, synced.from_branch) == ("synced", "main")
     ((_, request),) = scene.git.ran
-    assert request.operation == Merge(branch="main", message=None)
+    assert request.operation == Merge(branch="main", message=None, onto=f"phalanx/{FIRST}")
 
 
 async def test_a_sync_says_who_is_left_when_the_time_is_over(scene: Scene) -> None:
@@ -789,3 +790,45 @@ async def test_who_could_not_be_told_of_a_conflict_is_told_the_next_time(scene: 
 
     assert [each.told for each in (*before.instances, *after.instances)] == [False, False, False, True]
     assert len(scene.told()) == 1
+
+
+@pytest.mark.parametrize("is_busy", [True, False])
+async def test_who_begins_to_work_in_the_tree_that_would_move_while_the_check_runs_is_not_disturbed(
+    scene: Scene, is_busy: bool
+) -> None:
+    await scene.member(1)
+    scene.host.trees["main"] = scene.project
+    scene.host.gate.clear()
+    merging = asyncio.create_task(scene.merge(FIRST, check="make test"))
+    await asyncio.sleep(1)
+    git_directory = scene.project / ".git"
+    below = scene.project / "below"
+    place = RepositoryPaths(top=scene.project, git_directory=git_directory, common_directory=git_directory)
+    shared = Workspace(
+        mode="shared", directory=below, repository=scene.project, git_directory=git_directory, shared_place=place
+    )
+    began = await add_member(scene.team, 2, workspace=shared, work_dir=below)
+    began.snapshot = BUSY if is_busy else READY
+    scene.host.gate.set()
+
+    if is_busy:
+        with pytest.raises(WrongStateError, match=f"{SECOND} has begun to work in"):
+            await merging
+    else:
+        assert (await merging).moved
+    assert bool(scene.host.merged) is not is_busy
+
+
+async def test_only_the_tree_that_moves_is_held_and_only_while_it_moves(scene: Scene) -> None:
+    await scene.member(1)
+    scene.host.trees["main"] = scene.project
+    scene.host.move_gate.clear()
+    merging = asyncio.create_task(scene.merge(FIRST))
+    await asyncio.sleep(1)
+    waiting = asyncio.create_task(scene.team.moving_trees.until_still(scene.project))
+    await scene.team.moving_trees.until_still(scene.root)
+    await asyncio.sleep(1)
+    assert not waiting.done()
+    scene.host.move_gate.set()
+    await merging
+    await waiting
