@@ -6,7 +6,8 @@
 - Nobody's files change while it is at work. Before a commit, a sync or the move of a branch that it has checked out, an
   instance must be between two turns, which ``sync`` waits for. Until that is done, messages to it wait, and it is
   neither started, ended nor recycled. The caller itself is always at work.
-- Work that is not committed is never passed over: it is committed first when the caller says so, or told.
+- Work that is not committed is never passed over: it is committed first when the caller says so, or told, also what
+  was saved when an instance was terminated.
 - A conflict is told to the instance whose branch it is, and is an event, once for each state of both branches.
 - What was merged is an event, once, whatever dies. What a merge is to bring in is stored before its host is asked
   (``MergeUnderWay``), and deleted with the events. Who finds such a record asks the host what was merged.
@@ -233,7 +234,24 @@ class MergeService:
         await self._publish(*merged, delete=under_way)
         for event, state in self._conflict_events(report, works, told, caller):
             await self._publish_conflict(event, state)
-        return _merge_result(report, works, told, request)
+        return _merge_result(report, works, told, await self._left_behind(works, repository, report.into))
+
+    async def _left_behind(self, works: Sequence[InstanceWork], repository: Path, into: str) -> Mapping[str, str]:
+        """In words, by id, what terminated ones had not committed and is not in ``into``."""
+        left = {work.branch.name: place for work in works if (place := work.member.record.left)}
+        refs = {name: place for name, place in left.items() if place.startswith("refs/")}
+        if refs:
+            saved = tuple(WorkBranch(name=name, branch=None, commit=ref) for name, ref in refs.items())
+            asked = MergeJob(git_directory=repository, branches=saved, into=into, trees=())
+            found = await alone(self._host.find_merged(asked, MERGE_S), "Looking for saved work")
+            if not isinstance(found, ErrorInfo):
+                gone = {name for name in refs if name in found.merged or name not in found.commits}
+                left = {name: place for name, place in left.items() if name not in gone}
+        return {
+            name: f"What it had not committed when it was terminated is not in {into}: it is in {place}"
+            + (f"; `git merge {place}` brings it in." if name in refs else ".")
+            for name, place in left.items()
+        }
 
     async def _merge_noted(self, job: MergeJob, limit_s: float, caller: Caller) -> tuple[MergeReport, Sequence[str]]:
         """Also the key of the record that is to be deleted with the events of the outcome."""
@@ -723,7 +741,7 @@ def _rows(
 
 
 def _merge_result(
-    report: MergeReport, works: Sequence[InstanceWork], told: frozenset[str], request: MergeRequest
+    report: MergeReport, works: Sequence[InstanceWork], told: frozenset[str], left: Mapping[str, str]
 ) -> MergeResult:
     rows = []
     for work in works:
@@ -735,7 +753,7 @@ def _merge_result(
                 branch=work.branch.branch,
                 state=outcome.state,
                 files=list(outcome.files),
-                reason=outcome.reason or None,
+                reason=outcome.reason or left.get(name),
                 committed=bool(work.uncommitted_files),
                 told=name in told,
             )

@@ -215,10 +215,15 @@ class Team:
             await self._store.save({**noted.records, **kept}, delete=deleted)
             self.registry.change_in_memory(lead.record.instance_id, tokens_of_removed=of_removed)
 
-    async def mark_ended(self, member: Member, stage: InstanceStage, reason: str) -> None:
-        """Notes that the agent has ended while it was not followed."""
+    async def mark_ended(self, member: Member, stage: InstanceStage, reason: str, *, left: str = "") -> None:
+        """Notes that the agent has ended while it was not followed. ``left``: see ``InstanceRecord``."""
         await self.save(
-            member.record.instance_id, stage=stage, reason=reason, ended_at=time.time(), tokens=member.tokens
+            member.record.instance_id,
+            stage=stage,
+            reason=reason,
+            left=left,
+            ended_at=time.time(),
+            tokens=member.tokens,
         )
         status = Status.STOPPED if stage is InstanceStage.STOPPED else Status.FAILED
         member.snapshot = replace(member.snapshot, status=status, since=time.time(), reason=reason, permission=None)

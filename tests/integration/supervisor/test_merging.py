@@ -400,6 +400,25 @@ async def test_a_merge_in_a_repository_with_commands_in_names_runs_none(scene: S
     assert not list(scene.team.home.root.parent.rglob("owned"))
 
 
+async def test_what_a_terminated_one_had_not_committed_is_told_until_it_is_merged_too(scene: Scene) -> None:
+    one, two = await scene.member("a.txt one"), await scene.member("b.txt two")
+    (scene.tree(one) / "unsaved.txt").write_text("not committed")
+    ended = [await terminate(scene.run, each) for each in (one, two)]
+
+    merged = {each.instance_id: each for each in (await scene.merge(one, two)).instances}
+
+    assert [each.saved_ref for each in ended] == [f"refs/phalanx/saved/{each}" for each in (one, two)]
+    assert {name: each.state for name, each in merged.items()} == {one: "merged", two: "merged"}
+    assert merged[one].reason == (
+        "What it had not committed when it was terminated is not in main: it is in "
+        f"refs/phalanx/saved/{one}; `git merge refs/phalanx/saved/{one}` brings it in."
+    )
+    assert merged[two].reason is None
+    git(scene.repository, "merge", "-q", "--no-edit", f"refs/phalanx/saved/{one}")
+    assert (scene.repository / "unsaved.txt").read_text() == "not committed"
+    assert (await scene.merge(one)).instances[0].reason is None
+
+
 async def test_a_sync_leaves_a_branch_alone_that_is_not_the_instances_own(scene: Scene) -> None:
     one = await scene.member("a.txt one")
     git(scene.repository, "branch", "of-the-user")
