@@ -238,7 +238,8 @@ class MergeService:
 
     async def _left_behind(self, works: Sequence[InstanceWork], repository: Path, into: str) -> Mapping[str, str]:
         """In words, by id, what terminated ones had not committed and is not in ``into``."""
-        left = {work.branch.name: place for work in works if (place := work.member.record.left)}
+        ended = [work for work in works if work.member.terminated]
+        left = {work.branch.name: place for work in ended if (place := work.member.record.left)}
         refs = {name: place for name, place in left.items() if place.startswith("refs/")}
         if refs:
             saved = tuple(WorkBranch(name=name, branch=None, commit=ref) for name, ref in refs.items())
