@@ -45,8 +45,11 @@ from actors.worktrees.model import Workspace
 from supervisor.api.requests import ListRequest, MergeRequest, Role, SyncRequest
 from supervisor.api.results import TeamEvent
 from supervisor.api.verbs import Caller
+from supervisor.git.claims import Claims
+from supervisor.git.conflicts import ConflictTeller
 from supervisor.git.merging import MergeService
 from supervisor.git.service import GitService
+from supervisor.git.syncing import SyncService
 from supervisor.git.work import WorkOverview, WorkReader
 from supervisor.spawning.admission import WorkDirPolicy
 from supervisor.store import keys
@@ -196,12 +199,17 @@ class Scene:
         git = cast("GitService", self.git)
         host = cast("Host", self.host)
         self.reader = WorkReader(git)
+        access = Access(self.team.registry, siblings_may_send=False)
+        claims, conflicts = Claims(self.team), ConflictTeller(self.team)
+        self.syncing = SyncService(self.team, access, git, host, claims, conflicts)
         self.service = MergeService(
             self.team,
-            Access(self.team.registry, siblings_may_send=False),
+            access,
             git,
             self.reader,
             host,
+            claims,
+            conflicts,
             policy,
             self.store,
             checks=("make test", "sh -c 'make lint && make test'"),
@@ -249,7 +257,7 @@ class Scene:
 
     async def sync(self, *ids: str, caller: str = "", **more: Any) -> Any:
         request = SyncRequest.model_validate({"instanceIds": list(ids) or None, **more})
-        return await self.service.sync(request, _caller(caller))
+        return await self.syncing.sync(request, _caller(caller))
 
     def told(self, instance_id: str = SECOND) -> list[str]:
         return [message.text for message, _ in self.team.outbox.under_way(instance_id)]
