@@ -52,6 +52,7 @@ _TRIED_PORTS = 100
 _SLOW_READER_MS = 30_000
 _MEET_S = 5.0
 _START_S = 30.0
+_TAKEN_S = 10.0
 _FORK_S = 20.0
 _POLL_S = 0.05
 _GRACE_S = 3.0
@@ -157,6 +158,8 @@ class TeamEndpoint:
             return None
 
     async def _started(self) -> sockets.socket:
+        if self._listener is None and (connection := await self._soon_met()) is not None:
+            return connection
         listener = self._listener or listen_at_kept_port(self._home)
         self._take(listener)
         life, of_process = os.pipe()  # the reading end tells when the process has ended
@@ -176,6 +179,18 @@ class TeamEndpoint:
         finally:
             os.close(life)
 
+    async def _soon_met(self) -> sockets.socket | None:
+        """A process that an actor started before it died holds the kept port and does not serve yet: it is waited for.
+
+        With another port the agents that run would lose their tools.
+        """
+        deadline = time.monotonic() + _TAKEN_S
+        while (connection := await self._meet()) is None and _is_taken(kept_port(self._home)):
+            if time.monotonic() > deadline:
+                return None
+            await asyncio.sleep(_POLL_S)
+        return connection
+
     async def _meet(self) -> sockets.socket | None:
         """None when nobody listens. Takes over the listening socket of the process. Raises ``OSError``."""
         loop = asyncio.get_running_loop()
@@ -194,6 +209,8 @@ class TeamEndpoint:
             connection.close()
             raise
         self._take(listener)
+        with suppress(SettingsError):  # the next one that is met is noted
+            _keep_port(self._home, listener)
         return connection
 
     async def _follow(self, connection: sockets.socket) -> None:
@@ -264,12 +281,25 @@ def listen_at_kept_port(home: Home) -> sockets.socket:
             if not any(_binds(listener, port) for port in _free_for_long(home)):
                 listener.bind((ADDRESS, 0))
         listener.listen(_BACKLOG)
-        if (port := listener.getsockname()[1]) != kept:
-            write_private(home.web_file, json.dumps({"port": port}))
+        _keep_port(home, listener)
     except BaseException:
         listener.close()
         raise
     return listener
+
+
+def _keep_port(home: Home, listener: sockets.socket) -> None:
+    """Raises ``SettingsError``."""
+    if (port := listener.getsockname()[1]) != kept_port(home):
+        write_private(home.web_file, json.dumps({"port": port}))
+
+
+def _is_taken(port: int) -> bool:
+    if not port:
+        return False
+    with sockets.socket(sockets.AF_INET, sockets.SOCK_STREAM) as probe:
+        probe.setsockopt(sockets.SOL_SOCKET, sockets.SO_REUSEADDR, 1)
+        return not _binds(probe, port)
 
 
 def _binds(listener: sockets.socket, port: int) -> bool:

@@ -16,6 +16,7 @@ import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import ClassVar, Protocol, TypeVar
 
@@ -48,6 +49,7 @@ from actors.instance.transcript import PageQuery, TranscriptPage, read_page
 from actors.marks import INSTANCE_MARK
 from actors.processes import end_all_found, processes_with
 from actors.remote import remote
+from actors.starts import Starts
 from actors.tmux.pane import PaneInfo
 from actors.tmux.server import TmuxServer
 from actors.transfer.service import TransferService
@@ -72,6 +74,8 @@ _MOST_THREADS = 128
 _Result = TypeVar("_Result")
 _REQUEST_NAME = "launch-request.json"
 _REQUEST_FIELDS = frozenset(field.name for field in fields(LaunchRequest))
+_WITHDRAWN_S = 20.0
+"""Longest wait of ``withdraw`` for what is being made."""
 _ENDPOINT_S = 8.0
 """A start waits no longer for the tools of the team: its agent finds them when they are there."""
 
@@ -104,7 +108,8 @@ class Host:
         self._server = TmuxServer(home.tmux_socket)
         self._load_meter = LoadMeter(home.root)
         self._workspaces = WorktreeManager(home.worktrees, self._environment)
-        self.transfer = TransferService(home.travel, self._workspaces, self._environment)
+        self._starts = Starts()
+        self.transfer = TransferService(home.travel, self._workspaces, self._starts, self._environment)
         self._git = GitExecutor(self._environment)
         self._comparer = Comparer(self._environment)
         self._merger = BranchMerger(self._environment, self._workspaces, self._comparer)
@@ -140,10 +145,19 @@ class Host:
         """A page of the conversation of an instance that has no actor. Raises ``InvalidRequestError``."""
         return await asyncio.to_thread(read_page, self._catalog.named(agent), Path(transcript_path), query)
 
+    @remote(timeout_s=AGENT_S, retry=True)
+    async def withdraw(self, instance_id: str) -> None:
+        """Lets nothing more be made for the instance, whose spawn is undone, and waits for what is being made.
+
+        It concerns the methods that make something for a first start. Raises ``UnavailableError`` when that takes long.
+        """
+        await self._starts.withdraw(instance_id, _WITHDRAWN_S)
+
     @remote(timeout_s=GIT_S, ping=True)
     async def create_workspace(self, instance_id: str, work_dir: Path, mode: WorkspaceMode) -> Workspace:
         self._require_environment()
-        return await self._in(self._workspace_threads, self._workspaces.create, instance_id, work_dir, mode)
+        create = partial(self._in, self._workspace_threads, self._workspaces.create, instance_id, work_dir, mode)
+        return await self._starts.make(instance_id, create)
 
     @remote(timeout_s=AGENT_S, retry=True)
     async def read_files(self, directory: Path, paths: Sequence[str]) -> tuple[CopiedFile, ...]:
@@ -160,6 +174,7 @@ class Host:
         Raises ``WorkspaceError``.
         """
         self._require_environment()
+        self._starts.check(instance_id)  # its undo does not wait for the command: it ends it
         if files:
             worktree = workspace.worktree or workspace.directory
             await self._in(self._workspace_threads, note_copies, worktree, workspace.directory, files)
@@ -172,6 +187,14 @@ class Host:
     @remote(timeout_s=GIT_S, retry=True)
     async def undo_workspace(self, workspace: Workspace) -> None:
         await self._in(self._workspace_threads, self._workspaces.undo, workspace)
+
+    @remote(timeout_s=GIT_S, retry=True)
+    async def discard_worktrees(self, instance_id: str, known: Collection[str]) -> None:
+        """Removes what was made for an instance whose workspace nobody knows; those ``known`` are others'.
+
+        Raises ``UnavailableError`` while a process of an earlier host is still making one.
+        """
+        await self._in(self._workspace_threads, self._workspaces.discard_named, instance_id, known)
 
     @remote(timeout_s=GIT_S, ping=True)
     async def retire_workspace(self, workspace: Workspace) -> RemovalResult:
@@ -198,12 +221,17 @@ class Host:
     async def start_agent(self, start: AgentStart) -> PaneInfo:
         """Starts the agent as the process of a new tmux session. Raises ``AgentError`` or ``TerminalError``."""
         self._require_environment()
-        return await asyncio.to_thread(self._start_agent, start, await self._team_url())
+
+        async def begin() -> PaneInfo:
+            return await asyncio.to_thread(self._start_agent, start, await self._team_url())
+
+        return await self._starts.make(start.request.instance_id, begin)
 
     @remote(timeout_s=GIT_S, ping=True)
     async def create_spare(self, name: str, work_dir: Path) -> Workspace:
         """A worktree for a later instance; ``undo_workspace`` discards it."""
-        return await self._in(self._workspace_threads, self._workspaces.create_spare, name, work_dir)
+        create = partial(self._in, self._workspace_threads, self._workspaces.create_spare, name, work_dir)
+        return await self._starts.make(name, create)
 
     @remote(timeout_s=GIT_S, retry=True)
     async def is_spare(self, workspace: Workspace) -> bool:

@@ -12,12 +12,14 @@ import secrets
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path, PurePath
 from weakref import WeakValueDictionary
 
 from actors.errors import PhalanxError, UnavailableError
 from actors.git.process import GitRunner
 from actors.remote import remote
+from actors.starts import Starts
 from actors.transfer.bundles import (
     Bundle,
     BundleStore,
@@ -42,7 +44,7 @@ from actors.transfer.repositories import (
 )
 from actors.worktrees.create import delete_branch
 from actors.worktrees.manager import WorktreeManager
-from actors.worktrees.model import Workspace, name_in
+from actors.worktrees.model import Workspace, instance_in, name_in
 from actors.worktrees.source import SourceRepository
 
 ASK_S = 60.0
@@ -52,10 +54,11 @@ CARRY_S = 1800.0
 
 
 class TransferService:
-    def __init__(self, root: Path, workspaces: WorktreeManager, environment: Mapping[str, str]) -> None:
-        """``root``: for mirrors and bundles, private to the home."""
+    def __init__(self, root: Path, workspaces: WorktreeManager, starts: Starts, environment: Mapping[str, str]) -> None:
+        """``root``: for mirrors and bundles, private to the home. ``starts``: of the host."""
         self._git = GitRunner(environment)
         self._workspaces = workspaces
+        self._starts = starts
         self._arriving = root / "parcels"
         self._bundles = BundleStore(root / "parcels", self._git)
         self._mirrors = Mirrors(root / "mirrors", self._git)
@@ -123,13 +126,17 @@ class TransferService:
     async def settle(self, origin: StartPoint, home: TransferService) -> Workspace:
         """A worktree on this host. Calls for one repository share the download from ``home``."""
         source = await self._fetch(origin, home)
-        return await asyncio.to_thread(self._worktree, origin, source)
+        make = partial(asyncio.to_thread, self._worktree, origin, source)
+        if origin.directory:  # it goes on here: only a first start can be withdrawn
+            return await make()
+        return await self._starts.make(instance_in(name_in(origin.branch)), make)
 
     @remote(timeout_s=CARRY_S)
     async def settle_spare(self, name: str, origin: StartPoint, home: TransferService) -> Workspace:
         """A spare worktree on this host. The download happens now instead of when it is bound."""
         source = await self._fetch(origin, home)
-        return await asyncio.to_thread(self._workspaces.create_spare_from, name, source)
+        make = partial(asyncio.to_thread, self._workspaces.create_spare_from, name, source)
+        return await self._starts.make(name, make)
 
     @remote(timeout_s=CARRY_S)
     async def bind_spare(self, spare: Workspace, origin: StartPoint, home: TransferService) -> Workspace:

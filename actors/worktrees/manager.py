@@ -16,12 +16,13 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
-from actors.errors import InvalidRequestError, PhalanxError, WorkspaceError
+from actors.errors import InvalidRequestError, PhalanxError, UnavailableError, WorkspaceError
 from actors.git.process import GitRunner
 from actors.worktrees.create import (
     TemporaryWorktree,
     bind_spare,
     claimed_existing,
+    is_claimed,
     make_spare,
     make_worktree,
     make_worktree_on,
@@ -37,7 +38,9 @@ from actors.worktrees.model import (
     WorktreeLocation,
     bound_to,
     branch_of,
+    instance_in,
     note_bound,
+    original_of,
     registration_at,
 )
 from actors.worktrees.remove import list_orphans, remove, remove_orphan, save_state
@@ -196,6 +199,19 @@ class WorktreeManager:
         """
         self._check_is_below(orphan.path)
         return remove_orphan(self._git, orphan.path)
+
+    def discard_named(self, instance_id: str, known: Collection[str]) -> None:
+        """``collect`` for all that is named after the instance, as far as no work is lost, besides ``known``.
+
+        Call it when this process makes nothing for the instance. Raises ``UnavailableError`` while another one, which
+        an earlier process has started, still makes a worktree of that name.
+        """
+        for path in sorted(self._root.iterdir()):
+            name = (original_of(path) or path).name
+            if name in known or instance_in(name) != instance_id:
+                continue
+            if is_claimed(path) or (not remove_orphan(self._git, path).removed and is_claimed(path)):
+                raise UnavailableError(f"Something still works in {path}: try again.")
 
     def plan_removals(self, what: Sequence[Workspace | OrphanWorktree]) -> tuple[RemovalResult | PhalanxError, ...]:
         """The results or errors of ``retire`` or ``collect`` for each, in this order. Changes nothing."""

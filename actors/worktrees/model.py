@@ -145,6 +145,11 @@ def name_in(branch: str) -> str:
     return branch.removeprefix(_OURS)
 
 
+def instance_in(name: str) -> str:
+    """The instance of a worktree or branch of this name: ``-2`` and the like follow when its id was taken."""
+    return name.partition("-")[0]
+
+
 def registration_at(git_directory: Path, worktree: Path) -> Path:
     return git_directory / "worktrees" / worktree.name
 

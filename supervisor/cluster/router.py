@@ -84,6 +84,12 @@ class HostRouter:
         await link.end_agent(directory, session, _STALE_GRACE_S)
         return False
 
+    async def withdraw(self, instance_id: str) -> None:
+        await (await self._link(instance_id)).withdraw(instance_id)
+
+    async def discard_worktrees(self, instance_id: str, known: Collection[str]) -> None:
+        await (await self._link(instance_id)).discard_worktrees(instance_id, known)
+
     async def create_workspace(self, instance_id: str, work_dir: Path, mode: WorkspaceMode) -> Workspace:
         link, own = await self._link(instance_id), self._scheduler.own_host
         if link is own or mode == "shared":

@@ -77,7 +77,6 @@ class Recovery:
         self._turns = asyncio.Semaphore(_AT_ONCE)
         self._tries = RetrySchedule[Act](Backoff(FIRST_PAUSE_S, longest_s=30.0))
         self._under_way: dict[Act, asyncio.Task[bool]] = {}
-        self._clearing: asyncio.Task[None] | None = None
         self._foreign_sessions: set[str] = set()
         self._compared = asyncio.Event()
 
@@ -97,7 +96,7 @@ class Recovery:
         except FencedError:
             logger.warning("no more reconciling: another supervisor has the state")
         finally:
-            tasks = [*self._under_way.values(), *filter(None, [self._clearing])]
+            tasks = tuple(self._under_way.values())
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -120,8 +119,6 @@ class Recovery:
         if looked and (clock() - began > COMPARED_S or not (stale or self._under_way or self._tries.soon_over)):
             self._note_compared()
         if not self._under_way:
-            if self._clearing is None or self._clearing.done():
-                self._clearing = asyncio.create_task(self._rollback.clear_late(), name="clear what came late")
             every_s = _AWAY_S if self._away else EVERY_S
             await asyncio.sleep(min(every_s, self._tries.pause_s(clock())) if looked and not stale else _AGAIN_S)
 

@@ -1,10 +1,11 @@
 """Removes all that a spawn has made, after a step of it failed or a crash cut it off.
 
-``Spawner`` and ``Recovery`` call it. The instance's record, which is stored before each step, says what to remove. A
-worktree made just before a crash, or still being made by a host that outlived the supervisor, is found by its name.
-Promise: when ``undo`` returns True, no agent, session, actor, directory, branch or record of the instance is left. When
-a part does not answer for long the record stays, and the reconciler tries again. Work is saved, because an agent may
-have begun to work in its worktree.
+``Spawner`` and ``Recovery`` call it. The instance's record, which is stored before each step, says what to remove. The
+host first lets nothing more be made for the instance and waits for what it is making, also for a supervisor that has
+died. A worktree that the record does not know is found by its name. Promise: when ``undo`` returns True, no agent,
+session, actor, directory, branch or record of the instance is left, and none comes later. When a part does not answer
+for long, or still makes something, the record stays, and the reconciler tries again. Work is saved, because an agent
+may have begun to work in its worktree.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 
-from actors.errors import FencedError, PhalanxError, UnavailableError
+from actors.errors import FencedError, UnavailableError
 from actors.host.host import Host
 from supervisor.ports import InstanceFactory
 from supervisor.team.registry import InstanceRecord
@@ -26,8 +27,6 @@ END_GRACE_S = 3.0
 PATIENCE_S = 60.0
 """How long one step waits for a part that is just coming back."""
 _RETRY_S = 0.5
-_LATE_S = 900.0
-"""A host may still work for a supervisor that has died: the checkout of a large repository takes long."""
 
 
 class SpawnRollback:
@@ -35,7 +34,6 @@ class SpawnRollback:
         self._team = team
         self._host = host
         self._factory = factory
-        self._late: dict[str, float] = {}
 
     async def undo(self, record: InstanceRecord) -> bool:
         """Whether everything is gone. Raises ``FencedError`` when another supervisor has taken over."""
@@ -43,6 +41,7 @@ class SpawnRollback:
         await _step(self._team.confirm)
         await self._team.links.leave(instance_id)
         steps = [
+            await _step(self._host.withdraw, record.place),
             await _step(self._host.end_agent, record.place, record.session_name, END_GRACE_S),
             await _step(self._factory.destroy, record.actor_name),
             await _step(self._undo_workspace, record),
@@ -64,27 +63,8 @@ class SpawnRollback:
         if record.workspace is not None:
             await self._host.undo_workspace(record.workspace)
             return
-        self._late[record.instance_id] = time.monotonic() + _LATE_S
-        await self._collect_worktree(record.instance_id)
-
-    async def clear_late(self) -> None:
-        """Removes what a host made for an instance only after its undo. Called periodically."""
-        for instance_id, until in tuple(self._late.items()):
-            try:
-                await self._collect_worktree(instance_id)
-                await self._host.forget_instance(instance_id)
-            except PhalanxError as error:
-                logger.warning("cannot look now for what came late of %s: %s", instance_id, error)
-            except Exception:
-                logger.exception("cannot look now for what came late of %s", instance_id)
-            if time.monotonic() > until:
-                del self._late[instance_id]
-
-    async def _collect_worktree(self, instance_id: str) -> None:
-        known = self._team.registry.worktree_names(besides=instance_id)
-        for orphan in await self._host.orphans([*known, *self._team.unreadable.instance_ids]):
-            if orphan.path.name.partition("-")[0] == instance_id:
-                await self._host.remove_orphan(orphan)
+        known = self._team.registry.worktree_names(besides=record.instance_id)
+        await self._host.discard_worktrees(record.instance_id, [*known, *self._team.unreadable.instance_ids])
 
 
 async def _step(step: Callable[..., Awaitable[object]], *arguments: object) -> bool:

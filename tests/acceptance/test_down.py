@@ -16,9 +16,11 @@ from supervisor.api.results import SpawnResult
 from supervisor.rpc.client import SupervisorClient
 from supervisor.team.file import read_team
 from tests.acceptance.team import Team, bring_up
+from tests.projects import git
 
 pytestmark = pytest.mark.timeout(240)
 SPAWNS = 10
+BEGUN_S = 30.0
 UNDER_WAY = "The team is being brought down: nothing is started any more"
 
 
@@ -34,6 +36,26 @@ async def spawned(client: SupervisorClient, team: Team, number: int) -> SpawnRes
         return await client.spawn(team.specialist(f"hello {number}"))
     except PhalanxError as error:
         return error
+
+
+async def test_a_worktree_that_is_just_being_made_goes_with_its_spawn_when_the_team_goes_down(team: Team) -> None:
+    begun = team.repository.parent / "begun"
+    hook = team.repository / ".git/hooks/post-checkout"
+    hook.write_text(f"#!/bin/sh\ntouch '{begun}'\nsleep 2\n")
+    hook.chmod(0o755)
+    async with await team.connect() as client:
+        calls = [asyncio.create_task(spawned(client, team, number)) for number in range(2)]
+        async with asyncio.timeout(BEGUN_S):
+            while not begun.exists():  # noqa: ASYNC110 - a hook tells nobody
+                await asyncio.sleep(0.02)
+
+        await asyncio.to_thread(team.runtime.down)
+
+        outcomes = await asyncio.gather(*calls)
+    assert all(UNDER_WAY in str(each) for each in outcomes), outcomes
+    assert list(team.home.worktrees.iterdir()) == []
+    assert list(team.home.instances.iterdir()) == []
+    assert git(team.repository, "branch", "--list", "phalanx/*") == ""
 
 
 @pytest.mark.parametrize("after_s", [0.3, 1.5])

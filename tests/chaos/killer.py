@@ -82,12 +82,21 @@ class Killer:
         await asyncio.gather(*self._returning)
 
     async def strike(self, kill: Kill, chance: Random) -> None:
-        found = await asyncio.to_thread(survey, self.home, self.run_id)
+        found = await self._survey_for(kill)
         held = alive(found, Kind.SUPERVISOR) if kill.unanswered else []
         try:
             await self._strike(kill, found, held, chance)
         finally:
             _each(held, psutil.Process.resume)
+
+    async def _survey_for(self, kill: Kill) -> Sequence[Found]:
+        """An endpoint that was killed together with its keeper is back only with Ray: it is waited for."""
+        deadline = time.monotonic() + _START_LIMIT_S
+        while True:
+            found = await asyncio.to_thread(survey, self.home, self.run_id)
+            if kill.target is not Target.ENDPOINT or alive(found, Kind.ENDPOINT) or time.monotonic() > deadline:
+                return found
+            await asyncio.sleep(_START_POLL_S)
 
     async def _strike(self, kill: Kill, found: Sequence[Found], held: Sequence[Found], chance: Random) -> None:
         typing = await self._aim(kill, held)

@@ -17,7 +17,7 @@ from actors.host.load import HostLoad
 from actors.nodes import Node
 from actors.transfer.bundles import ImportResult, RemoteWork, StartPoint
 from actors.transfer.service import TransferService
-from actors.worktrees.model import CopiedFile, OrphanWorktree, RemovalResult, Workspace, WorkspaceMode
+from actors.worktrees.model import CopiedFile, OrphanWorktree, RemovalResult, Workspace, WorkspaceMode, instance_in
 from tests.fakes.calls import CallLog
 
 CATALOG = AgentCatalog(claude_command="claude", python="python")
@@ -75,6 +75,8 @@ class FakeHost(Host):
         self.gate.set()
         """A closed gate holds the answer of ``agents`` back, which was read before."""
         self.silent = False
+        self.making: set[str] = set()
+        """Instances of which it is making something."""
         self.in_use = False
         """Its worktrees cannot be removed."""
         self.kept_branch: str | None = None
@@ -150,6 +152,15 @@ class FakeHost(Host):
             for name in self.worktrees
             if name not in known
         )
+
+    async def withdraw(self, instance_id: str) -> None:
+        if instance_id in self.making:
+            raise UnavailableError(f"Something is still being made for {instance_id}")
+
+    async def discard_worktrees(self, instance_id: str, known: Collection[str]) -> None:
+        for name in [each for each in self.worktrees if each not in known and instance_in(each) == instance_id]:
+            self.call(f"collect {name}")
+            self.worktrees.remove(name)
 
     async def remove_orphan(self, orphan: OrphanWorktree) -> RemovalResult:
         self.call(f"collect {orphan.path.name}")

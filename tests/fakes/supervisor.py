@@ -254,6 +254,12 @@ class MachinePorts:
     async def forget_instance(self, instance_id: str) -> None:
         """It has no directory."""
 
+    async def withdraw(self, instance_id: str) -> None:
+        """Nothing is made in the background."""
+
+    async def discard_worktrees(self, instance_id: str, known: Sequence[str]) -> None:
+        """There are none."""
+
     async def orphans(self, known: Sequence[str]) -> tuple[OrphanWorktree, ...]:
         return ()
 

@@ -24,6 +24,7 @@ from actors.processes import end_processes, is_running, name_of, processes_with
 from actors.tmux.server import TmuxServer
 from supervisor.runtime import DownReport, Runtime, TeamAddress
 from supervisor.settings import Settings
+from supervisor.startup import note_in_use
 from supervisor.team.file import TeamInfo
 from tests.integration.runtime.conftest import ROOT, STANDIN, eventually, team_of
 from tests.processes import command_of, environment_of, of_team, session_of
@@ -80,6 +81,7 @@ def test_two_calls_bring_up_one_team_which_is_private_and_goes_down_without_a_tr
     check_ray(home, team, running)
     check_agents(home, team)
     stray = stray_of(home)
+    note_in_use(home)
     (home.worktrees / "work").touch()
     begun = time.monotonic()
     report = runtime(home).down()
@@ -93,6 +95,15 @@ def test_two_calls_bring_up_one_team_which_is_private_and_goes_down_without_a_tr
     assert (home.worktrees / "work").exists()
     assert runtime(home).state().kind == "stopped"
     assert runtime(home).down() == DownReport(was_running=False)
+
+
+def test_down_lets_a_new_team_begin_also_when_all_else_of_the_lost_one_is_gone(home: Home) -> None:
+    home.create()
+    home.lock_file.touch()
+    note_in_use(home)
+
+    assert runtime(home).down() == DownReport(was_running=False)
+    assert not home.in_use_file.exists()
 
 
 def bring_up_twice(home: Home) -> tuple[TeamAddress, TeamAddress]:

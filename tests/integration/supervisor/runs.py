@@ -63,8 +63,9 @@ class KillSwitch:
         self.killed = asyncio.Event()
 
     def kill_at(self, call: int) -> None:
-        """Of the calls from now on, beginning with 1."""
-        self._at = len(self.calls) + call
+        """Of the calls from now on, beginning with 1; earlier ones are forgotten."""
+        self.calls.clear()
+        self._at = call
 
     async def call(self, name: str, work: Callable[[], Coroutine[Any, Any, Any]], *, counts: bool) -> Any:
         if counts and not self.killed.is_set():

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from actors.starts import Starts
 from actors.transfer.bundles import Bundle, ImportResult, StartPoint
 from actors.transfer.service import TransferService
 from actors.worktrees.manager import WorktreeManager
@@ -93,7 +94,7 @@ def hosts(tmp_path: Path) -> Hosts:
     made = {}
     for name in ("head", "worker"):
         workspaces = WorktreeManager(tmp_path / name / "worktrees", ENVIRONMENT)
-        made[name] = (TransferService(tmp_path / name / "travel", workspaces, ENVIRONMENT), workspaces)
+        made[name] = (TransferService(tmp_path / name / "travel", workspaces, Starts(), ENVIRONMENT), workspaces)
     head, worker = made["head"][0], made["worker"][0]
     return Hosts(
         repository=make_repository(tmp_path / "project"),

@@ -11,6 +11,7 @@ import pytest
 
 from actors.errors import InvalidRequestError, WorkspaceError
 from actors.git.process import GitRunner
+from actors.starts import Starts
 from actors.transfer.bundles import PIECE_BYTES, BundleStore, StartPoint
 from actors.transfer.service import TransferService
 from actors.worktrees.manager import WorktreeManager
@@ -224,7 +225,7 @@ async def test_two_repositories_of_one_name_do_not_share_a_mirror(hosts: Hosts) 
 async def again(hosts: Hosts, origin: StartPoint) -> Workspace:
     """As if the worker had been lost: a third host goes on."""
     workspaces = WorktreeManager(hosts.root / "third" / "worktrees", ENVIRONMENT)
-    third = TransferService(hosts.root / "third" / "travel", workspaces, ENVIRONMENT)
+    third = TransferService(hosts.root / "third" / "travel", workspaces, Starts(), ENVIRONMENT)
     carried_on = await hosts.head.origin_again(origin.git_directory, origin.branch, PurePath())
     return await third.settle(carried_on, hosts.to_worker)
 

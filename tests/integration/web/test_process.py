@@ -14,6 +14,7 @@ from pathlib import Path
 from actors.files import FileLock
 from actors.home import Home
 from actors.host.endpoint import TeamEndpoint, endpoint_runs, listen_at_kept_port
+from actors.marks import ENDPOINT_MARK
 from actors.processes import is_running
 from mcp_entry.cli.doctor import examine
 from mcp_entry.cli.session import system_context
@@ -176,6 +177,28 @@ async def test_a_port_that_somebody_else_has_is_not_taken(home: Home, gateway: G
         assert (await exchange(port, request(LIST_TOOLS)))[0] == 200
         assert json.loads(home.web_file.read_text()) == {"port": port}
         await endpoint.end()
+
+
+async def test_one_that_an_actor_has_started_before_it_died_keeps_the_port_though_it_serves_only_later(
+    home: Home, gateway: Gateway
+) -> None:
+    with listen_at_kept_port(home) as listener:
+        port, number = listener.getsockname()[1], listener.fileno()
+        program = (sys.executable, "-m", "mcp_entry.web", "--listener", str(number))
+        process = subprocess.Popen(  # noqa: ASYNC220 - it returns at once
+            ("sh", "-c", 'sleep 1; exec "$@"', "sh", *program),
+            cwd=ROOT,
+            env={"PATH": os.environ["PATH"], "PHALANX_HOME": str(home.root), ENDPOINT_MARK: str(home.root)},
+            pass_fds=[number],
+            start_new_session=True,
+        )
+    endpoint = TeamEndpoint(home)
+    found = port_of(await endpoint.ensure())
+    assert (await exchange(port, request(LIST_TOOLS)))[0] == 200
+    await endpoint.end()
+    process.wait(10)
+    assert found == port
+    assert json.loads(home.web_file.read_text()) == {"port": port}
 
 
 def test_the_kernel_gives_its_port_to_no_connection_while_nobody_holds_it(home: Home) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from actors.errors import InvalidRequestError
+from actors.errors import InvalidRequestError, UnavailableError
 from actors.worktrees import create
 from actors.worktrees.manager import WorktreeManager
 from actors.worktrees.model import OrphanWorktree, Workspace
@@ -162,6 +162,23 @@ def test_what_another_call_holds_is_neither_listed_nor_collected(
         assert place.manager.orphans(()) == ()
         assert "another call" in (place.manager.collect(orphan).kept_reason or "")
     assert place.manager.collect(orphan).removed
+
+
+def test_what_is_named_after_an_instance_goes_and_no_other_but_not_while_a_process_works_in_it(place: Place) -> None:
+    place.git(place.repository, "branch", "phalanx/spec_1")
+    half_made, other = place.create("spec_1"), place.create("spec_12")
+    assert half_made.directory.name == "spec_1-2"
+    place.git(place.repository, "worktree", "lock", "--reason", create._UNFINISHED, str(half_made.worktree))
+    with _locked(half_made.directory), pytest.raises(UnavailableError, match="spec_1-2"):
+        place.manager.discard_named("spec_1", ["spec_12"])
+    assert half_made.directory.is_dir()
+
+    place.manager.discard_named("spec_1", ["spec_12"])
+
+    assert list(place.worktrees.iterdir()) == [other.worktree]
+    assert place.branches() == {"main", "phalanx/spec_1", "phalanx/spec_12"}
+    place.manager.discard_named("spec_12", ["spec_12"])
+    assert other.directory.is_dir()
 
 
 def test_a_directory_in_which_a_worktree_is_just_being_made_stays(

@@ -133,6 +133,17 @@ async def test_leftovers_of_all_hosts_are_seen_and_collected_where_they_are(scen
     assert scene.log.calls == ["head: collect exec_7", "worker: collect exec_8"]
 
 
+async def test_a_spawn_is_withdrawn_and_what_was_made_for_it_discarded_where_its_instance_is(scene: Scene) -> None:
+    head, worker = scene.hosts["head"], scene.hosts["worker"]
+    head.worktrees, worker.worktrees, worker.making = [SECOND], [SECOND, f"{SECOND}-2"], {SECOND}
+    with pytest.raises(UnavailableError, match="still being made"):
+        await scene.router.withdraw(SECOND)
+    worker.making = set()
+    await scene.router.withdraw(SECOND)
+    await scene.router.discard_worktrees(SECOND, [])
+    assert (head.worktrees, worker.worktrees) == ([SECOND], [])
+
+
 async def test_a_plan_of_removals_is_made_by_each_host_for_what_is_on_it(scene: Scene) -> None:
     await scene.scheduler.link("worker")
     scene.hosts["head"].worktrees, scene.hosts["worker"].worktrees = ["exec_7"], ["exec_8"]

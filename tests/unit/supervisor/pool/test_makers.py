@@ -263,6 +263,9 @@ class AgentScene:
         if self.actor_stays:
             raise ValueError("an error of Ray's own")
 
+    async def withdraw(self, place: str) -> None:
+        """It is making nothing."""
+
     async def end_agent(self, place: str, session_name: str, grace_s: float) -> None:
         self.log.append(f"end {session_name}")
 
