@@ -231,6 +231,8 @@ class Access:
             is_own = made == own.place
         else:
             is_own = _source_of(workspace) == _source_of(own)
+        if workspace.mode == "shared" and not workspace.directory.is_relative_to(caller.directory):
+            raise _elsewhere(caller, str(workspace.directory), workspace.mode)
         if not is_own:
             raise RefusedError(
                 "The repository that workDir lies in is not the one that you work in, so nobody was started there. "
