@@ -555,9 +555,7 @@ def test_those_below_an_instance_work_in_its_own_repository(
     scene.registry.change_in_memory(scene.ids["mgr"], workspace=own)
 
     scene.access.check_workspace("", made)  # the user decides for themselves
-    with (
-        nullcontext() if may_be else pytest.raises(RefusedError, match=r"you work in|not within it")
-    ):
+    with nullcontext() if may_be else pytest.raises(RefusedError, match=r"you work in|not within it"):
         scene.access.check_workspace(scene.ids["mgr"], made)
 
 
