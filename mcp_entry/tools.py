@@ -71,8 +71,9 @@ class Tool:
         return "request_id" in self.verb.request.model_fields
 
 
-def _without_prepare(arguments: Json) -> Json:
-    """Raises ``InvalidRequestError`` for what would run a command outside of the permission rules of the lead."""
+def _asked_by_lead(arguments: Json) -> Json:
+    """Raises ``InvalidRequestError`` for what would act outside of the permission rules of the lead: a command that
+    prepares a worktree, and the demo agent, which does what its messages say and asks for nothing."""
     members = from_json(arguments.get("instances"))
     for each in (arguments, *(members if isinstance(members, list) else ())):
         if isinstance(each, dict) and each.get("prepare") is not None:
@@ -80,6 +81,8 @@ def _without_prepare(arguments: Json) -> Json:
                 "prepare is for people, by `phalanx spawn --copy --setup` or a team's file: leave it out, and let the "
                 "instance set its worktree up itself."
             )
+        if isinstance(each, dict) and each.get("agent") == "demo":
+            raise InvalidRequestError("People start a demo agent, by `phalanx spawn --agent demo`: leave agent out.")
     return arguments
 
 
@@ -88,7 +91,7 @@ _ALL = (
         TeamVerbs.spawn,
         "Start one instance",
         hints=ADDS,
-        asked=_without_prepare,
+        asked=_asked_by_lead,
         text=texts.of_spawn,
         description="""\
 Start one Claude Code instance and give it its first message. For two or more use spawn_batch.
@@ -107,7 +110,7 @@ src/cart.py. Done when pytest passes. Commit to your branch."}""",
         TeamVerbs.spawn_batch,
         "Start many instances",
         hints=ADDS,
-        asked=_without_prepare,
+        asked=_asked_by_lead,
         text=texts.of_spawn_batch,
         shortened=sizes.of_spawn_batch,
         description="""\

@@ -17,8 +17,11 @@ from supervisor.cluster.service import ClusterService, HostConnector, NoClusterS
 from supervisor.events.detector import EventDetector
 from supervisor.events.service import EventService
 from supervisor.events.telling import LeadNotifier
+from supervisor.git.claims import Claims
+from supervisor.git.conflicts import ConflictTeller
 from supervisor.git.merging import MergeService
 from supervisor.git.service import GitService, RemoteGit
+from supervisor.git.syncing import SyncService
 from supervisor.git.work import WorkOverview, WorkReader
 from supervisor.metrics.autotune import CapTuningLoop
 from supervisor.metrics.metrics import MetricsRecorder
@@ -129,7 +132,7 @@ def build_supervisor(
     )
     spawner = Spawner(
         team,
-        AgentStarter(home, host, team, adopter, pools, scheduler),
+        AgentStarter(home, host, team, access, adopter, pools, scheduler),
         adopter,
         rollback,
         permits,
@@ -150,12 +153,15 @@ def build_supervisor(
 
     git = GitService(live_settings, host, work_dirs, team, access, RemoteGit(home.worktrees, scheduler))
     work_reader = WorkReader(git)
+    claims, conflicts = Claims(team), ConflictTeller(team)
     merging = MergeService(
         team,
         access,
         git,
         work_reader,
         own_host,
+        claims,
+        conflicts,
         work_dirs,
         PreservingStore(fenced, team.unreadable),
         checks=settings.merge_checks,
@@ -220,6 +226,7 @@ def build_supervisor(
             rate_limits,
             git,
             merging,
+            SyncService(team, access, git, own_host, claims, conflicts),
             GcService(team, GarbageCollector(home, team, host, lifecycle)),
             MetricsService(monitor, recorder, history, cap_tuning),
             EventService(

@@ -45,8 +45,11 @@ def _become_agent(cwd: bytes, command: list[bytes], environment: dict[bytes, byt
     program = os.fsdecode(command[0])
     try:
         os.chdir(cwd)
+        here = os.getcwdb()  # noqa: PTH109 - the real path, without pathlib
     except OSError as error:
         return _refuse(f"cannot start {program!r} in {os.fsdecode(cwd)}: {error.strerror}")
+    if here != cwd:  # a link has come in its place, perhaps since the host looked
+        return _refuse(f"cannot start {program!r} in {os.fsdecode(cwd)}: it leads to {os.fsdecode(here)} now")
     _restore_signals()
     try:
         os.execvpe(command[0], command, environment)  # noqa: S606 - no shell is what this is for

@@ -140,6 +140,8 @@ def base_of(git: GitRunner, git_directory: Path, trees: Collection[Path]) -> str
         place = find_place(tree)
         if place is None or place.common_directory != git_directory:
             continue
+        if place.top is not None and not tree.is_relative_to(place.top):  # a link has come in its place
+            continue
         branch = Repository(git, place, tree, {}).head().branch
         if branch is None:
             raise InvalidRequestError(f"{tree} has no branch checked out: name the branch that is meant.")

@@ -24,7 +24,7 @@ from typing import Any, cast
 from actors.errors import InvalidRequestError, WorkspaceError, to_wire
 from actors.git import merge
 from actors.git.fingerprint import Fingerprinter
-from actors.git.layout import find_place, read_head
+from actors.git.layout import find_place, find_place_in, read_head
 from actors.git.model import (
     Checkout,
     Commit,
@@ -86,11 +86,12 @@ class GitExecutor:
         """Creates the refs, in one transaction per repository."""
         begun = time.monotonic()
         outcomes: dict[int, GitResponse] = {}
-        repos: dict[Path, Repository] = {}
+        repos: dict[object, Repository] = {}
         repositories: dict[Path, dict[int, tuple[Repository, CreateRef]]] = {}
         for number, each in asked.items():
+            where = (each.directory, each.place)
             try:
-                repo = repos.get(each.directory) or repos.setdefault(each.directory, self._repo(each.directory))
+                repo = repos.get(where) or repos.setdefault(where, self._repo(each))
             except Exception as error:  # noqa: BLE001 - as in _write
                 outcomes[number] = failed(error)
             else:
@@ -108,16 +109,17 @@ class GitExecutor:
         took_s = (time.monotonic() - begun) / max(1, len(asked))
         return {number: with_time(outcome, took_s) for number, outcome in outcomes.items()}
 
-    def _repo(self, directory: Path) -> Repository:
-        place = find_place(directory)
+    def _repo(self, asked: GitRequest) -> Repository:
+        directory = asked.directory
+        place = find_place_in(directory, asked.place)
         if place is None:
             raise InvalidRequestError(f"{directory} is in no git repository: give a directory of one.")
-        return Repository(self._git, place, directory, self._identity)
+        return Repository(self._git, place, directory, self._identity, stays=asked.place is not None)
 
     def _write(self, asked: GitRequest) -> GitResponse:
         begun, retries = time.monotonic(), 0
         try:
-            repo = self._repo(asked.directory)
+            repo = self._repo(asked)
             try:
                 outcome = GitResponse(result=_run(repo, asked.operation))
             finally:
@@ -144,7 +146,7 @@ def _run(repo: Repository, operation: Operation) -> dict[str, Any]:
         case Commit():
             return commit(repo, operation)
         case Merge():
-            return merge.merge(repo, operation.branch, operation.message)
+            return merge.merge(repo, operation.branch, operation.message, operation.onto)
         case DeleteBranch():
             return _delete_branch(repo, operation.name)
         case _:

@@ -8,6 +8,7 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
+from actors.errors import RefusedError
 from actors.git.model import RepositoryPaths
 
 _BRANCHES = "refs/heads/"
@@ -52,6 +53,17 @@ def find_place(directory: Path) -> RepositoryPaths | None:
         if above == candidate:
             return None
         candidate = above
+
+
+def find_place_in(directory: Path, expected: RepositoryPaths | None) -> RepositoryPaths | None:
+    """As ``find_place``. Raises ``RefusedError`` when it is not the ``expected`` one, if there is one."""
+    place = find_place(directory)
+    if expected is not None and place != expected:
+        raise RefusedError(
+            f"{directory} is not any more what the team made there: it is gone, or leads to another directory or "
+            "repository. Nothing was done. Ask the user to look at it."
+        )
+    return place
 
 
 def _place(top: str | None, git_directory: str) -> RepositoryPaths:

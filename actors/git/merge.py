@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from actors.errors import InvalidRequestError, WorkspaceError
+from actors.errors import InvalidRequestError, WorkspaceError, WrongStateError
 from actors.git.layout import read_line, under_way
 from actors.git.repository import Repository, refusal
 from actors.worktrees.source import some_of
@@ -68,8 +68,17 @@ def predict(repo: Repository, branch: str) -> dict[str, Any]:
     }
 
 
-def merge(repo: Repository, branch: str, message: str | None) -> dict[str, Any]:
-    """Raises ``MergeConflictError``, or ``WorkspaceError`` in git's words; then all is as it was."""
+def merge(repo: Repository, branch: str, message: str | None, onto: str | None) -> dict[str, Any]:
+    """``onto``: the branch that must be checked out, if it matters.
+
+    Raises ``MergeConflictError``, or another ``PhalanxError`` in git's words; then all is as it was.
+    """
+    on = repo.head().branch
+    if onto not in {None, on}:
+        raise WrongStateError(
+            f"{repo.top} has {on or 'no branch'} checked out and not its own branch {onto}, so nothing was merged: "
+            f"have {onto} checked out there first."
+        )
     return merge_commit(repo, _commit(repo, branch), branch, message)
 
 

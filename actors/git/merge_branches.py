@@ -78,7 +78,7 @@ class BranchMerger:
             if _trees_with(repo, into) != ({prepared.tree} if prepared.tree else set()):
                 raise WrongStateError(f"{into} was checked out elsewhere meanwhile, so it was left alone: merge again.")
             _check_not_in_use(prepared.git_directory, into)
-            tree = self._repository_in(prepared.tree) if prepared.tree else None
+            tree = self._repository_in(prepared.tree, prepared.git_directory) if prepared.tree else None
             _move(repo, _Target(branch=into, commit=prepared.before, tree=tree), prepared.report.commit)
 
     def find_merged(self, job: MergeJob, limit_s: float) -> MergedBranches:
@@ -129,12 +129,10 @@ class BranchMerger:
                     outcomes=outcomes | {name: MergeOutcome(state="merged", commit=commits[name]) for name in new},
                     conflicts=(),
                 )
-                tree = target.tree.top if target.tree else None
                 return PreparedMerge(
                     git_directory=job.git_directory,
                     before=target.commit,
-                    tree=tree,
-                    in_tree=tuple(each for each in job.places if tree is not None and _top(each) == tree),
+                    tree=target.tree.top if target.tree else None,
                     report=report,
                 )
         return MergeReport(
@@ -177,11 +175,7 @@ class BranchMerger:
                 f"There is no branch {branch} with a commit to merge into: correct into, or make a first commit."
             )
         trees = _trees_with(repo, branch)
-        if (
-            job.movable_trees is not None
-            and branch not in job.movable_branches
-            and not trees & _tops(job.movable_trees)
-        ):
+        if job.movable_trees is not None and branch not in job.movable_branches and trees.isdisjoint(job.movable_trees):
             raise RefusedError(
                 f"You may merge into a branch that you or those below you have checked out, not into {branch}: tell "
                 "your lead that the work is ready."
@@ -193,16 +187,20 @@ class BranchMerger:
             )
         _check_not_in_use(job.git_directory, branch)
         tree = next(iter(trees), None)
-        for directory, who in job.busy.items():
-            if tree is not None and _top(directory) == tree:
-                raise WrongStateError(f"{who} is at work in {tree}, which has {branch} checked out: wait for it first.")
-        return _Target(branch=branch, commit=commit, tree=self._repository_in(tree) if tree else None)
+        if tree is not None and (who := job.busy.get(tree)) is not None:
+            raise WrongStateError(f"{who} is at work in {tree}, which has {branch} checked out: wait for it first.")
+        return _Target(
+            branch=branch, commit=commit, tree=self._repository_in(tree, job.git_directory) if tree else None
+        )
 
-    def _repository_in(self, tree: Path) -> Repository:
+    def _repository_in(self, tree: Path, git_directory: Path) -> Repository:
+        """Who works there may have put a link or another repository in its place."""
         place = find_place(tree)
-        if place is None:
-            raise WorkspaceError(f"{tree} is no working tree any more: run `git worktree prune`.")
-        return Repository(self._git, place, tree, self._identity)
+        if place is None or (place.top, place.common_directory) != (tree, git_directory):
+            raise WorkspaceError(
+                f"{tree} is no working tree of {git_directory} any more: restore it there, or run `git worktree prune`."
+            )
+        return Repository(self._git, place, tree, self._identity, stays=True)
 
 
 class _Trial:
@@ -317,17 +315,6 @@ def _trees_with(repo: Repository, branch: str) -> set[Path]:
         for lines in blocks
         if f"branch refs/heads/{branch}" in lines and not any(line.startswith(("bare", "prunable")) for line in lines)
     }
-
-
-def _tops(directories: Iterable[Path]) -> set[Path]:
-    """Who works in one may have put a link to another working tree in its place: that one does not count."""
-    tops = ((directory, _top(directory)) for directory in directories)
-    return {top for directory, top in tops if top is not None and directory.is_relative_to(top)}
-
-
-def _top(directory: Path) -> Path | None:
-    place = find_place(directory) if directory.is_dir() else None
-    return place.top if place else None
 
 
 def _check_not_in_use(git_directory: Path, branch: str) -> None:

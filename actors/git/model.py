@@ -112,6 +112,8 @@ class Commit:
 class Merge:
     branch: str
     message: str | None
+    onto: str | None = None
+    """The branch that must be checked out; None: whichever is."""
 
 
 Read: TypeAlias = ReadStatus | ListRefs | ReadLog | ReadDiff | ListWorktrees | PredictMerge
@@ -188,8 +190,6 @@ class MergeJob:
     movable_branches: frozenset[str] = frozenset()
     busy: Mapping[Path, str] = field(default_factory=dict)
     """Working trees that must not change now, and who is at work there."""
-    places: tuple[Path, ...] = ()
-    """Where the team works: of these is told which would change."""
     check: tuple[str, ...] = ()
     """A command that must succeed in the merged tree after each merge; empty: none."""
     check_timeout_s: float = 0.0
@@ -231,8 +231,6 @@ class PreparedMerge:
     """The commit where the target must still be."""
     tree: Path | None
     """The working tree that has the target checked out, and changes with it."""
-    in_tree: tuple[Path, ...]
-    """Of the job's ``places`` those that lie in it."""
     report: MergeReport
     """Of the merge once its target has moved."""
 
@@ -264,6 +262,8 @@ class GitRequest:
 
     directory: Path
     operation: Operation
+    place: RepositoryPaths | None = None
+    """Where the directory must lie when the operation is done; None: wherever it lies."""
     known: Fingerprint | None = None
     """The caller's answer: while it holds, the response is ``unchanged``."""
 

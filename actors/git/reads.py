@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import chain
-from pathlib import Path
 from typing import Any
 
 from actors.errors import InvalidRequestError
@@ -67,10 +66,10 @@ class _GitRead:
 class ReadBatch:
     """The reads of one host call. A failing one fails alone, because other callers' reads share the call."""
 
-    def __init__(self, fingerprinter: Fingerprinter, repository_of: Callable[[Path], Repository]) -> None:
+    def __init__(self, fingerprinter: Fingerprinter, repository_of: Callable[[GitRequest], Repository]) -> None:
         self._fingerprinter = fingerprinter
         self._repository_of = repository_of
-        self._repositories: dict[Path, Repository] = {}
+        self._repositories: dict[object, Repository] = {}
         self._since_ns = time.time_ns()
         self._before: Parts = {}
         self._after: Parts = {}
@@ -104,9 +103,10 @@ class ReadBatch:
             self._took_s[number] += (time.monotonic() - begun) / len(numbers)
 
     def _begin(self, number: int, asked: GitRequest, reads: dict[int, _GitRead]) -> None:
-        repo = self._repositories.get(asked.directory)
+        where = (asked.directory, asked.place)
+        repo = self._repositories.get(where)
         if repo is None:
-            repo = self._repositories[asked.directory] = self._repository_of(asked.directory)
+            repo = self._repositories[where] = self._repository_of(asked)
         if asked.known is not None and self._fingerprinter.holds(repo.place, asked.known, self._before):
             self._outcomes[number] = GitResponse(unchanged=True)
             return

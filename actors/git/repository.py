@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from actors.errors import InvalidRequestError, WorkspaceError
-from actors.git.layout import ASK_GIT, Head, branch_of, read_head
+from actors.git.layout import ASK_GIT, Head, branch_of, find_place_in, read_head
 from actors.git.model import HEAVY_S, RepositoryPaths
 from actors.git.process import GitOutput, GitRunner
 
@@ -37,12 +37,22 @@ class GitRefusedError(WorkspaceError):
 class Repository:
     """Runs git in one working tree."""
 
-    def __init__(self, git: GitRunner, place: RepositoryPaths, directory: Path, identity: Mapping[str, str]) -> None:
-        """``identity``: environment variables that name the committer where git's configuration does not."""
+    def __init__(
+        self,
+        git: GitRunner,
+        place: RepositoryPaths,
+        directory: Path,
+        identity: Mapping[str, str],
+        *,
+        stays: bool = False,
+    ) -> None:
+        """``identity``: environment variables that name the committer where git's configuration does not. ``stays``:
+        before each git it is looked whether ``directory`` still lies at ``place``."""
         self.git = git
         self.place = place
         self.directory = directory
         self._identity = identity
+        self._stays = stays
         self.retries = 0
         """How often another git blocked an operation."""
 
@@ -54,7 +64,13 @@ class Repository:
         return self.place.top
 
     def read(self, *arguments: str, stdin: bytes = b"", most_bytes: int | None = None) -> GitOutput:
+        self._check_place()
         return self.git.run(self.directory, *arguments, stdin=stdin, environment=_LITERAL, most_bytes=most_bytes)
+
+    def _check_place(self) -> None:
+        """An operation is several gits with hooks between them, and each finds its repository anew."""
+        if self._stays:
+            find_place_in(self.directory, self.place)
 
     def read_output(self, *arguments: str, stdin: bytes = b"") -> str:
         """The output of a read. Raises ``GitRefusedError``."""
@@ -73,6 +89,7 @@ class Repository:
         environment = {**_LITERAL, **self._identity, **_as_variables(settings or {})}
         waiting = None
         while True:
+            self._check_place()
             answer = self.git.run_once(
                 directory, *_NO_MAINTENANCE, *arguments, stdin=stdin, timeout_s=HEAVY_S, environment=environment
             )

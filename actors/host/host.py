@@ -410,6 +410,7 @@ class Host:
         )
 
     def _launch(self, agent: Agent, start: AgentStart, team_url: str) -> PaneInfo:
+        _check_real(start)
         start = replace(start, request=replace(start.request, team_url=team_url))
         request = agent.prepare(start, self._environment)
         marked = {**request.environment, INSTANCE_MARK: str(request.instance_directory)}
@@ -431,3 +432,13 @@ class Host:
         mark = str(self._home.instance_directory(instance_id))
         end_all_found(lambda: processes_with(INSTANCE_MARK, mark), grace_s)
         self._server.close_session(session_name)
+
+
+def _check_real(start: AgentStart) -> None:
+    """The directory was checked, and is trusted, by its real path. Raises ``AgentError``."""
+    directory = start.working_directory
+    if (leads_to := directory.resolve()) != directory:
+        raise AgentError(
+            f"{start.request.instance_id} was not started: a link has come in the place of its directory, {directory}, "
+            f"which leads to {leads_to} now. Put the directory back, or spawn a new instance for the other one."
+        )

@@ -92,7 +92,7 @@ class Mirrors:
     """The mirrors of a host, below ``root``."""
 
     def __init__(self, root: Path, git: GitRunner) -> None:
-        self._root = root
+        self._root = root.resolve()  # a worktree is known by the real path of its repository
         self._git = git
 
     def tips(self, origin: StartPoint) -> tuple[str, ...]:

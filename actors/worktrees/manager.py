@@ -233,6 +233,7 @@ class WorktreeManager:
 
     def _share(self, work_dir: Path) -> Workspace:
         check_directory(work_dir)
+        work_dir = work_dir.resolve()  # on another host it may be reached by a link there
         shared = Workspace(mode="shared", directory=work_dir)
         try:
             source = find_source(self._git, work_dir)
@@ -244,6 +245,7 @@ class WorktreeManager:
             shared,
             repository=source.top,
             git_directory=source.git_directory,
+            shared_place=source.place,
             branch=source.branch,
             base_commit=source.commit,
         )

@@ -1,7 +1,7 @@
 """The values of worktrees: workspaces and results that travel to the supervisor and its store, locations, planned
 removals.
 
-They import no git, so an instance actor may hold them.
+They run no git, so an instance actor may hold them.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from actors.errors import WorkspaceError
+from actors.git.model import RepositoryPaths
 
 WorkspaceMode = Literal["isolated", "shared"]
 MAX_COPIED_FILES = 50
@@ -37,6 +38,8 @@ class Workspace:
     git_directory: Path | None = None
     """The common git directory of the repository's worktrees. It outlives ``repository`` when that is another
     instance's worktree."""
+    shared_place: RepositoryPaths | None = None
+    """When shared: the working tree around ``workDir``. None outside of git, and in records of earlier versions."""
     home: Path | None = None
     """The repository on the supervisor's host that ``git_directory`` mirrors; None for a workspace on that host."""
     branch: str | None = None
@@ -45,6 +48,20 @@ class Workspace:
     """Full hash of the commit where the work starts; None outside git or before the first commit."""
     notes: tuple[str, ...] = ()
     """Sentences for the caller."""
+
+    @property
+    def place(self) -> RepositoryPaths | None:
+        """Where it was made; None outside of git.
+
+        Whoever works in it may put a link or a ``.git`` in its place. So nothing is done there for an instance, or for
+        the team, unless it still lies there when it is done (``GitRequest.place``).
+        """
+        if self.git_directory is None or self.shared_place is not None:
+            return self.shared_place
+        own = self.registration or self.git_directory
+        return RepositoryPaths(
+            top=self.worktree or self.repository, git_directory=own, common_directory=self.git_directory
+        )
 
     @property
     def registration(self) -> Path | None:

@@ -12,6 +12,7 @@ from pathlib import Path, PurePath
 
 from actors.errors import InvalidRequestError, WorkspaceError
 from actors.git.layout import ASK_GIT, branch_of, find_place, read_head
+from actors.git.model import RepositoryPaths
 from actors.git.process import GitOutput, GitRunner
 
 _REBUILT = frozenset(
@@ -37,6 +38,8 @@ class SourceRepository:
     top: Path
     """Root of the worktree around ``workDir``, or of the bare repository."""
     git_directory: Path
+    place: RepositoryPaths | None = None
+    """Of ``work_dir``; None in a mirror."""
     prefix: PurePath
     """``workDir`` relative to ``top``."""
     bare: bool
@@ -92,6 +95,7 @@ def find_source(git: GitRunner, work_dir: Path) -> SourceRepository | None:
     return SourceRepository(
         top=top,
         git_directory=place.common_directory,
+        place=place,
         prefix=prefix,
         bare=inside != "true" and bare == "true",
         branch=branch,

@@ -15,6 +15,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
+from actors.errors import InvalidRequestError
 from actors.git import model as values
 from supervisor.api.requests import GitOperation, GitType, Request
 from supervisor.api.validation import parse
@@ -215,3 +216,13 @@ def _check_pair(action: str | None, name: str | None, name_field: str, start: st
         raise PydanticCustomError("together", f"{action} needs a {name_field}")
     if start is not None and (name is None or action == "delete"):
         raise PydanticCustomError("together", f"{start_field} is for create only")
+
+
+def branch_named(name: str | None, argument: str) -> str | None:
+    """The name of a branch that a call gives as ``argument``. Raises ``InvalidRequestError``."""
+    if name is None:
+        return None
+    try:
+        return check_name(name)
+    except ValueError as error:
+        raise InvalidRequestError(f"{argument} cannot be {name!r}: {error}. Give the name of a branch.") from None

@@ -49,6 +49,8 @@ _Mode = Literal["look", "add", "change"]
 branches must know which of them were there."""
 _Thing = tuple[object, ...]
 _Key = tuple[Path, Read]
+_Asked = tuple[Path, Read, RepositoryPaths | None]
+"""Also in which repository: what one is refused another may see."""
 _T = TypeVar("_T")
 
 
@@ -164,7 +166,7 @@ def _record(recorder: MetricsRecorder, outcome: GitResponse) -> None:
 class _CallerQueue:
     """What one caller waits for, and how many tasks are about to send their share of it."""
 
-    waiting: dict[_Key, asyncio.Future[GitResponse]] = field(default_factory=dict)
+    waiting: dict[_Asked, asyncio.Future[GitResponse]] = field(default_factory=dict)
     senders: int = 0
 
 
@@ -177,16 +179,16 @@ class ReadScheduler:
         self._cache = cache
         self._recorder = recorder
         self._queues: dict[str, _CallerQueue] = {}
-        self._queue_of: dict[_Key, _CallerQueue] = {}
+        self._queue_of: dict[_Asked, _CallerQueue] = {}
         self._senders = TaskSet("git reads")
 
     @property
     def waiting(self) -> int:
         return len(self._queue_of)
 
-    async def answer(self, caller: str, directory: Path, read: Read) -> GitResponse:
+    async def answer(self, caller: str, directory: Path, read: Read, place: RepositoryPaths | None) -> GitResponse:
         """Raises ``UnavailableError`` when the host does not answer."""
-        key = (directory, read)
+        key = (directory, read, place)
         queue = self._queues.setdefault(caller, _CallerQueue())
         holder = self._queue_of.get(key)
         if holder is None:
@@ -223,10 +225,10 @@ class ReadScheduler:
             if taken:
                 await self._send(taken)
 
-    async def _send(self, taken: Mapping[_Key, asyncio.Future[GitResponse]]) -> None:
-        known = {key: self._cache.get(key) for key in taken}
+    async def _send(self, taken: Mapping[_Asked, asyncio.Future[GitResponse]]) -> None:
+        known = {key: self._cache.get(key[:2]) for key in taken}
         asked = [
-            GitRequest(directory=key[0], operation=key[1], known=answer.fingerprint if answer else None)
+            GitRequest(directory=key[0], operation=key[1], place=key[2], known=answer.fingerprint if answer else None)
             for key, answer in known.items()
         ]
         try:
@@ -236,7 +238,7 @@ class ReadScheduler:
                 _settle_error(answer, error)
             return
         for (key, answer), outcome in zip(taken.items(), outcomes, strict=True):
-            _settle(answer, self._kept(key, known[key], outcome))
+            _settle(answer, self._kept(key[:2], known[key], outcome))
 
     def _kept(self, key: _Key, known: GitResponse | None, outcome: GitResponse) -> GitResponse:
         _record(self._recorder, outcome)
@@ -251,10 +253,10 @@ class ReadScheduler:
         return outcome
 
 
-def _first(waiting: Iterable[_Key], share: int) -> list[_Key]:
+def _first(waiting: Iterable[_Asked], share: int) -> list[_Asked]:
     """``share`` of those that wait. Lists go together, whatever their number: one git makes those of a repository."""
     first = list(islice(waiting, share))
-    if any(isinstance(read, ListRefs) for _, read in first):
+    if any(isinstance(read, ListRefs) for _, read, _ in first):
         first += (key for key in islice(waiting, share, None) if isinstance(key[1], ListRefs))
     return first
 
@@ -404,12 +406,12 @@ class GitQueue:
         """The answers in the order asked; an error stands for a request that was refused before, and is its answer.
 
         An answer that is ``unchanged`` has the result of the earlier one. ``on_done`` is told the number of each."""
-        places = await self._find_places({each.directory for each in asked if isinstance(each, GitRequest)})
+        requests = [each for each in asked if isinstance(each, GitRequest)]
+        found = await self._find_places({each.directory for each in requests if each.place is None})
+        places = {each: place for each in requests if (place := each.place or found.get(each.directory)) is not None}
         order = dependencies(
             [
-                (each.operation, places[each.directory])
-                if isinstance(each, GitRequest) and each.directory in places
-                else None
+                (each.operation, places[each]) if isinstance(each, GitRequest) and each in places else None
                 for each in asked
             ]
         )
@@ -437,7 +439,7 @@ class GitQueue:
         self,
         caller: str,
         asked: GitRequest | PhalanxError,
-        places: Mapping[Path, RepositoryPaths],
+        places: Mapping[GitRequest, RepositoryPaths],
         earlier: Collection[asyncio.Task[GitResponse]],
         *,
         is_awaited: bool,
@@ -448,7 +450,7 @@ class GitQueue:
             await asyncio.wait(earlier)
         begun = time.monotonic()
         try:
-            answer = await self._run(caller, asked, places.get(asked.directory), is_awaited=is_awaited)
+            answer = await self._run(caller, asked, places.get(asked), is_awaited=is_awaited)
         except Exception as error:  # noqa: BLE001 - told and logged
             return GitResponse.refused(public_error(error, "This operation"))
         self._recorder.observe(Timing.GIT_WAIT, max(0.0, time.monotonic() - begun - answer.took_s))
@@ -460,7 +462,7 @@ class GitQueue:
         if place is None:
             raise InvalidRequestError(f"{asked.directory} is in no git repository: give a directory of one.")
         if isinstance(asked.operation, Read):
-            return await self._reads.answer(caller, asked.directory, asked.operation)
+            return await self._reads.answer(caller, asked.directory, asked.operation, asked.place)
         # git acts on all of the repository, however far above the directory that begins.
         self._check(place.top or place.common_directory)
         return await self._writes.write(caller, place.common_directory, asked, is_awaited=is_awaited)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from itertools import chain
 from operator import itemgetter
 from pathlib import Path
@@ -134,12 +135,6 @@ class _RemoteGitPort:
         return await (await self._scheduler.link(self._name)).git_write(asked)
 
 
-def place_of(record: InstanceRecord) -> tuple[str, Path]:
-    """Host (empty: the supervisor's) and root of its worktree."""
-    worktree = record.workspace.worktree if record.workspace else None
-    return record.host if record.elsewhere else "", worktree or record.directory
-
-
 _Placed = tuple[str, GitRequest | PhalanxError]
 """With the host; empty: this one."""
 
@@ -215,30 +210,13 @@ class GitService:
         await self._write_log.end()
 
     async def run(self, jobs: Sequence[tuple[InstanceRecord, Operation]]) -> list[GitResponse]:
-        """Operations of the team's own, each in the root of an instance's worktree, as those of a batch are run.
-
-        One is refused where that is not any more what the team made there: who works in it may have put a link in its
-        place.
-        """
-        roots = [place_of(record) for record, _ in jobs]
-        places = await self._places_now(set(roots))
-
-        def checked(record: InstanceRecord, operation: Operation) -> GitRequest | PhalanxError:
-            _, root = place_of(record)
-            place = places[place_of(record)]
-            if isinstance(place, PhalanxError):
-                return place
-            if place is not None and not _is_worktree_of(record, root, place):  # git refuses where no repository is
-                return _replaced(str(root))
-            return GitRequest(directory=root, operation=operation)
-
-        placed = [(host, checked(*job)) for (host, _), job in zip(roots, jobs, strict=True)]
-        return await self._run(placed, lambda _number: None)
+        """Operations of the team's own, each in the root of an instance's workspace, as those of a batch are run."""
+        return await self._run([_in_workspace(*job) for job in jobs], lambda _number: None)
 
     async def git_batch(self, request: GitBatchRequest, caller: Caller) -> GitBatchResult:
         jobs = await self._jobs(request.operations)
         if caller.instance_id:
-            jobs = await self._within(self._registry.get(caller.instance_id).record, request.operations, jobs)
+            jobs = self._within(self._registry.get(caller.instance_id).record, request.operations, jobs)
         writes = [
             number
             for number, (_, job) in enumerate(jobs)
@@ -314,48 +292,30 @@ class GitService:
             for operation in operations
         ]
 
-    async def _within(
+    def _within(
         self, caller: InstanceRecord, operations: Sequence[requests.GitMember], jobs: Sequence[_Placed]
     ) -> list[_Placed]:
         """The jobs, of which those are refused that would do more than work in the workspaces of the caller's part.
 
-        ``Access`` has compared the names of the directories. Whoever works in one may have put a link in its place.
+        ``Access`` has compared the names of the directories; the host compares what lies there when it does the work.
         """
-        owners: dict[str, list[InstanceRecord]] = {}
+        places: dict[str, RepositoryPaths] = {}
         for record in self._access.workspaces_of(caller):
-            owners.setdefault(str(record.directory), []).append(record)
-        places = await self._places_now({(host, job.directory) for host, job in jobs if isinstance(job, GitRequest)})
+            if record.workspace is not None and record.workspace.place is not None:
+                places.setdefault(str(record.directory), record.workspace.place)
         branches = self._access.own_branches(caller)
 
-        def allowed(asked: requests.GitMember, host: str, job: GitRequest | PhalanxError) -> GitRequest | PhalanxError:
+        def allowed(asked: requests.GitMember, job: GitRequest | PhalanxError) -> GitRequest | PhalanxError:
             if isinstance(job, PhalanxError) or not isinstance(asked, requests.GitOperation):
                 return job
-            place = places[host, job.directory]
-            if isinstance(place, PhalanxError):
-                return place
-            if not any(_is_of(record, job.directory, place) for record in owners.get(asked.workspace_dir, ())):
-                return _replaced(asked.workspace_dir)
-            return _refused_branch(job.operation, branches) or job
+            place = places.get(asked.workspace_dir)
+            if place is None:
+                return _outside_of_git(asked.workspace_dir)
+            return _refused_branch(job.operation, branches) or replace(
+                job, directory=Path(asked.workspace_dir), place=place
+            )
 
-        return [(host, allowed(asked, host, job)) for asked, (host, job) in zip(operations, jobs, strict=True)]
-
-    async def _places_now(
-        self, directories: Collection[tuple[str, Path]]
-    ) -> Mapping[tuple[str, Path], RepositoryPaths | PhalanxError | None]:
-        """In which repository each directory of a host lies, or why that is not known."""
-        by_host: dict[str, list[Path]] = {}
-        for host, directory in directories:
-            by_host.setdefault(host, []).append(directory)
-        found: dict[tuple[str, Path], RepositoryPaths | PhalanxError | None] = {}
-        for host, wanted in by_host.items():
-            port = self._remote.port(host) if host else self._host
-            places: Sequence[RepositoryPaths | PhalanxError | None]
-            try:
-                places = await port.git_places(wanted)
-            except Exception as error:  # noqa: BLE001 - told and logged
-                places = [public_error(error, "Looking at workspaceDir")] * len(wanted)
-            found |= {(host, directory): place for directory, place in zip(wanted, places, strict=True)}
-        return found
+        return [(host, allowed(asked, job)) for asked, (host, job) in zip(operations, jobs, strict=True)]
 
     async def _place_of(self, workspace_dir: str) -> tuple[str, Path | PhalanxError]:
         """The host and the directory there."""
@@ -377,27 +337,18 @@ def _job(asked: requests.GitOperation, host: str, directory: Path | PhalanxError
     )
 
 
-def _is_of(record: InstanceRecord, directory: Path, place: RepositoryPaths | None) -> bool:
-    """Whether the real directory, and the repository that it lies in now, are those of the instance's workspace."""
-    workspace = record.workspace
-    if directory != record.directory:
-        return False
-    if workspace is None or workspace.git_directory is None:  # it began outside of git
-        return True
-    if place is None or workspace.worktree is None:
-        return place is not None and place.common_directory == workspace.git_directory
-    return _is_worktree_of(record, workspace.worktree, place)
+def _in_workspace(record: InstanceRecord, operation: Operation) -> _Placed:
+    place = record.workspace.place if record.workspace else None
+    if place is None:
+        return "", _outside_of_git(str(record.directory))
+    root = place.top or record.directory
+    return record.host if record.elsewhere else "", GitRequest(directory=root, operation=operation, place=place)
 
 
-def _is_worktree_of(record: InstanceRecord, root: Path, place: RepositoryPaths) -> bool:
-    workspace = record.workspace
-    return workspace is not None and (place.top, place.git_directory) == (root, workspace.registration)
-
-
-def _replaced(directory: str) -> RefusedError:
+def _outside_of_git(directory: str) -> RefusedError:
     return RefusedError(
-        f"{directory} is not any more what the team made there: it leads to another directory or repository. Nothing "
-        "was done. Ask the user to look at it."
+        f"{directory} was in no git repository when the work there began, and what has come since may be of somebody "
+        "else. Nothing was done. Leave git there to the user."
     )
 
 

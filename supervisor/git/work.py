@@ -14,6 +14,7 @@ from actors.errors import PhalanxError, WrongStateError, from_wire
 from actors.git.model import Comparison, ComparisonReport, GitResponse, ReadStatus, WorkBranch
 from actors.host.host import Host
 from supervisor.api.results import BranchConflict, ErrorInfo, InstanceInfo, ListResult, WorkInfo, alone
+from supervisor.api.verbs import Caller
 from supervisor.git.service import GitService
 from supervisor.team.registry import InstanceRecord, Member, Registry
 
@@ -37,6 +38,32 @@ def repository_of(record: InstanceRecord) -> Path | None:
     if workspace is None or not record.is_isolated or workspace.branch is None:
         return None
     return workspace.home or workspace.git_directory
+
+
+def tree_of(record: InstanceRecord) -> Path | None:
+    """Root of the working tree in which it works; None outside of git, and until it has a workspace.
+
+    As the team made it: where its directory leads by now does not count.
+    """
+    place = record.workspace.place if record.workspace else None
+    return place.top if place else None
+
+
+def own_branch(record: InstanceRecord) -> str:
+    """That was made for it."""
+    return (record.workspace.branch if record.workspace else None) or record.instance_id
+
+
+def base_trees(members: Sequence[Member], caller: Caller, registry: Registry) -> tuple[Path, ...]:
+    """By which the default of ``into`` and ``from`` is found: the caller's workspace, or where each began."""
+    if caller.instance_id:
+        record = registry.get(caller.instance_id).record
+        if record.elsewhere:
+            raise WrongStateError(
+                f"You work on {record.host}, where your own branch would not follow: have the user drain that host."
+            )
+        return (tree_of(record) or record.directory,)
+    return tuple(dict.fromkeys(member.record.work_dir for member in members))
 
 
 class WorkReader:

@@ -265,12 +265,12 @@ class Spawner:
         request, caller, placement = task.request, task.caller, task.placement
         # A spare has started in a worktree that was not prepared, and would be given its identity with a message.
         if warm and not request.attended and request.prepare is None:
-            started = await self._starter.warm(member, request, caller.sender, placement)
+            started = await self._starter.warm(member, request, caller, placement)
             if started is not None:
                 return await self._finish(member, started, from_pool=True)
         other_host = placement.host if placement is not None and not placement.own else ""
         async with self._memory.hold(member.record.agent, lambda what: caller.progress(0, 1, what), other_host):
-            started = await self._starter.cold(member, request, caller.sender)
+            started = await self._starter.cold(member, request, caller)
             return await self._finish(member, started, from_pool=False)
 
     async def _finish(self, member: Member, started: StartedAgent, *, from_pool: bool) -> InstanceRecord:
@@ -340,17 +340,25 @@ class AgentStarter:
     """Starts the agent of a spawn."""
 
     def __init__(
-        self, home: Home, host: Host, team: Team, adopter: Adopter, pools: Pools, scheduler: HostScheduler | None
+        self,
+        home: Home,
+        host: Host,
+        team: Team,
+        access: Access,
+        adopter: Adopter,
+        pools: Pools,
+        scheduler: HostScheduler | None,
     ) -> None:
         """``scheduler``: the hosts of a cluster; None on one machine."""
         self._home = home
         self._host = host
         self._team = team
+        self._access = access
         self._adopter = adopter
         self._pools = pools
         self._scheduler = scheduler
 
-    async def cold(self, member: Member, request: SpawnRequest, sender: str) -> StartedAgent:
+    async def cold(self, member: Member, request: SpawnRequest, caller: Caller) -> StartedAgent:
         """Starts actor and agent side by side, because each takes longer than the rest.
 
         Stores the record before each step, so that a start cut off by a crash is finished or undone. Uses a spare actor
@@ -362,18 +370,21 @@ class AgentStarter:
             self._team.registry.change_in_memory(record.instance_id, actor=spare.name)
         await self._team.save(record.instance_id)
         async with beside(self._adopter.actor(member.record)) as actor:
-            await self._give_workspace(member.record, request)
+            await self._give_workspace(member.record, request, caller)
             await self._prepare(member.record, request)
-            first_message = await self._start(member, request, sender)
+            first_message = await self._start(member, request, caller.sender)
             return StartedAgent(port=await actor, first_message=first_message)
 
-    async def _give_workspace(self, record: InstanceRecord, request: SpawnRequest) -> None:
+    async def _give_workspace(self, record: InstanceRecord, request: SpawnRequest, caller: Caller) -> None:
         workspace = await self._spare_worktree(record) if request.workspace_mode == "isolated" else None
         if workspace is None:
             workspace = await self._host.create_workspace(record.instance_id, record.work_dir, request.workspace_mode)
         self._team.registry.change_in_memory(record.instance_id, workspace=workspace)
+        self._access.check_workspace(caller.instance_id, workspace)
         self._pools.note_cold_start(request, record.work_dir, workspace)
         await self._team.save(record.instance_id, host=record.host or await self._host.name())
+        if workspace.place is not None and workspace.place.top is not None:
+            await self._team.moving_trees.until_still(workspace.place.top)
 
     async def _prepare(self, record: InstanceRecord, request: SpawnRequest) -> None:
         """Before the agent starts: it reads some of these files at its start. A failure undoes the spawn."""
@@ -423,7 +434,7 @@ class AgentStarter:
         return receipt
 
     async def warm(
-        self, member: Member, request: SpawnRequest, sender: str, placement: Placement | None
+        self, member: Member, request: SpawnRequest, caller: Caller, placement: Placement | None
     ) -> StartedAgent | None:
         """None when there is no spare for this request.
 
@@ -444,7 +455,7 @@ class AgentStarter:
         async with spare.turn:
             port = self._team.links.port(spare.record.instance_id)
             try:
-                await self._hand_over(member, spare)
+                await self._hand_over(member, spare, caller)
             except BaseException as error:
                 self._pools.agents.reject(taken, str(error) or _CUT_OFF)
                 if not isinstance(error, (WorkspaceError, AgentError, TerminalError, UnavailableError)):
@@ -453,7 +464,7 @@ class AgentStarter:
                     raise
                 self._place(member, placement, placed)
                 return None
-            return StartedAgent(port=port, first_message=await self._bind(member, spare, request, sender))
+            return StartedAgent(port=port, first_message=await self._bind(member, spare, request, caller.sender))
 
     def _place(self, member: Member, placement: Placement | None, host: str) -> None:
         """Called before anything is there: a search for orphans must not find it on a host where it is not placed."""
@@ -462,11 +473,12 @@ class AgentStarter:
             self._team.registry.change_in_memory(member.record.instance_id, host=host)
             self._scheduler.places[member.record.instance_id] = host
 
-    async def _hand_over(self, member: Member, spare: Member) -> None:
+    async def _hand_over(self, member: Member, spare: Member, caller: Caller) -> None:
         record, given = member.record, spare.record
         if given.workspace is None:
             raise WorkspaceError(f"{given.instance_id} has no worktree.")
         workspace = await self._host.bind_spare(given.workspace, record.instance_id, record.work_dir)
+        self._access.check_workspace(caller.instance_id, workspace)
         bound = replace(record, workspace=workspace, spare=given.instance_id, token_hash=given.token_hash)
         handover = Handover(
             place=given.place,

@@ -24,7 +24,7 @@ from typing import Any, TypeVar, cast
 
 from actors.agents.base import mode_named
 from actors.errors import InvalidRequestError, RefusedError
-from actors.worktrees.model import WorkspaceMode
+from actors.worktrees.model import Workspace, WorkspaceMode
 from supervisor.api import requests
 from supervisor.api.requests import Malformed, McpServers, PermissionMode, Request, Role
 from supervisor.team.limits import check_given, check_widened
@@ -210,6 +210,35 @@ class Access:
         if not any(directory.is_relative_to(root) for root in _roots(caller, mode)):
             raise _elsewhere(caller, str(directory), mode)
 
+    def check_workspace(self, caller_id: str, workspace: Workspace) -> None:
+        """Whether what was made for an instance that the caller starts, unless it is the user, is of the caller's own
+        repository. A ``.git`` in its directory, or a link that has come since ``check_work_dir``, leads into others.
+
+        A caller outside of git may have others work in the repositories that lie in its directory.
+        """
+        if not caller_id:
+            return
+        caller = self._registry.get(caller_id).record
+        own, made = caller.workspace, workspace.place
+        if own is None or own.place is None:
+            inside = made is None or all(
+                path.is_relative_to(caller.directory)
+                for path in (workspace.repository, made.git_directory, made.common_directory)
+                if path is not None
+            )
+            is_own = inside if workspace.mode == "shared" else _source_of(workspace).is_relative_to(caller.directory)
+        elif workspace.mode == "shared":
+            is_own = made == own.place
+        else:
+            is_own = _source_of(workspace) == _source_of(own)
+        if workspace.mode == "shared" and not workspace.directory.is_relative_to(caller.directory):
+            raise _elsewhere(caller, str(workspace.directory), workspace.mode)
+        if not is_own:
+            raise RefusedError(
+                "The repository that workDir lies in is not the one that you work in, so nobody was started there. "
+                f"Give your own directory, {caller.directory}, or one below it that is of the same repository."
+            )
+
     def _around(self, caller: InstanceRecord) -> list[Member]:
         """Everybody who is not a stranger to the caller, and some who are, oldest first. It costs as much as there are
         of these, whatever the size of the team."""
@@ -319,7 +348,7 @@ class Access:
         """The directory must be a workspace itself: below it, a link could lead out of it.
 
         It goes on as it was compared, because ``link/..`` is another directory to the system than to us. Whether the
-        workspace is still what the team made there, ``GitService`` sees.
+        workspace is still what the team made there, the host sees (``Workspace.place``).
         """
         directory = os.path.normpath(operation.workspace_dir)
         if directory not in owned:
@@ -340,6 +369,8 @@ class Access:
         directory = os.path.normpath(request.work_dir)
         if not any(_is_within(directory, root) for root in _roots(caller, request.workspace_mode)):
             raise _elsewhere(caller, request.work_dir, request.workspace_mode)
+        if request.agent not in {None, caller.agent}:
+            raise RefusedError("Those below you run the same program as you: leave agent out.")
         if request.env:
             raise RefusedError("Only the user gives an instance environment variables: leave env out.")
         if request.prepare is not None:
@@ -356,6 +387,7 @@ class Access:
         return request.model_copy(
             update={
                 "parent_id": parent.instance_id,
+                "agent": caller.agent,
                 "mcp_servers": servers,
                 "permission_mode": mode,
             }
@@ -423,6 +455,11 @@ def _servers_within(asked: McpServers, line: Sequence[InstanceRecord], caller: I
 def _with_own_id(request: Request, caller: InstanceRecord) -> Request:
     given = getattr(request, "request_id", None)
     return request if given is None else request.model_copy(update={"request_id": f"{caller.instance_id}/{given}"})
+
+
+def _source_of(workspace: Workspace) -> Path:
+    """The repository on the supervisor's host that a worktree is of."""
+    return workspace.home or workspace.git_directory or workspace.directory
 
 
 def _is_within(directory: str, root: Path) -> bool:

@@ -198,9 +198,10 @@ class Lifecycle:
         except (UnavailableError, StoreError):
             raise
         except PhalanxError:
-            await self._team.mark_ended(member, InstanceStage.STOPPED, "")
+            await self._team.mark_ended(member, InstanceStage.STOPPED, "", left=_worktree(member.record))
             raise
-        await self._team.mark_ended(member, InstanceStage.STOPPED, "")
+        stays = _worktree(member.record) if removal.kept_reason and not removal.removed else ""
+        await self._team.mark_ended(member, InstanceStage.STOPPED, "", left=removal.saved_ref or stays)
         return removal
 
     async def _leave(self, member: Member) -> None:
@@ -408,6 +409,11 @@ class Lifecycle:
             return member.snapshot.status
         reason = member.snapshot.reason or f"it was not ready within {self._start_timeout_s:.0f} s"
         raise AgentError(f"{member.record.instance_id} could not be restarted: {reason}")
+
+
+def _worktree(record: InstanceRecord) -> str:
+    worktree = record.workspace.worktree if record.workspace else None
+    return str(worktree) if worktree is not None else ""
 
 
 def where_saved(record: InstanceRecord, removal: RemovalResult) -> str | None:

@@ -142,6 +142,8 @@ class InstanceRecord:
     """Seconds since the epoch; 0 while its agent lives."""
     reason: str = ""
     """Why it failed."""
+    left: str = ""
+    """Where its work is, since it was terminated, that is on no branch: a ref, or the worktree that stayed."""
     transcript_path: str = ""
     resumes: int = 0
     """How often in a row it was started again by itself; see ``lifecycle``."""
@@ -221,6 +223,7 @@ class RecordChanges(TypedDict, total=False):
     wanted: bool
     ended_at: float
     reason: str
+    left: str
     transcript_path: str
     resumes: int
     resumed_at: float

@@ -29,6 +29,7 @@ from supervisor.store.base import StateStore
 from supervisor.store.guards import PreservingStore
 from supervisor.team.limits import in_force
 from supervisor.team.links import InstanceLinks
+from supervisor.team.moving_trees import MovingTrees
 from supervisor.team.registry import InstanceRecord, InstanceStage, Member, RecordChanges, Registry
 
 logger = logging.getLogger(__name__)
@@ -44,6 +45,7 @@ class Team:
         for name in names:
             self.registry.note_name(name)
         self.links = InstanceLinks()
+        self.moving_trees = MovingTrees(self.changes)
         self.recorder = recorder or MetricsRecorder()
         self.unreadable = Unreadable()
         store = PreservingStore(store, self.unreadable)
@@ -220,12 +222,13 @@ class Team:
             await self._store.save({**noted.records, **kept}, delete=deleted)
             self.registry.change_in_memory(lead.record.instance_id, tokens_of_removed=of_removed)
 
-    async def mark_ended(self, member: Member, stage: InstanceStage, reason: str) -> None:
-        """Notes that the agent has ended while it was not followed."""
+    async def mark_ended(self, member: Member, stage: InstanceStage, reason: str, *, left: str = "") -> None:
+        """Notes that the agent has ended while it was not followed. ``left``: see ``InstanceRecord``."""
         await self.save(
             member.record.instance_id,
             stage=stage,
             reason=reason,
+            left=left,
             ended_at=time.time(),
             tokens=member.tokens_of_conversation,
         )

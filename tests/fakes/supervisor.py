@@ -355,16 +355,17 @@ class SupervisorRun:
             default_agent="demo",
             timeout_s=20.0,
         )
+        access = Access(team.registry, siblings_may_send=False)
         self.spawner = Spawner(
             team,
-            AgentStarter(_HOME, host, team, adopter, pools, None),
+            AgentStarter(_HOME, host, team, access, adopter, pools, None),
             adopter,
             rollback,
             permits,
             memory,
             None,
             policy,
-            Access(team.registry, siblings_may_send=False),
+            access,
             tokens,
             RateLimits(team, continues=True),
             default_agent="demo",

@@ -6,7 +6,7 @@
     @@demo dialog TOOL {json}      ask for permission to use a tool; when allowed, it is noted in ran.jsonl
     @@demo ask                     open a menu that is no permission request
     @@demo team TOOL {json}        call a tool of the team, as Claude Code does: without a dialog, with its token
-    @@demo commit FILE TEXT        write FILE in the working directory and commit it
+    @@demo commit FILE TEXT        write FILE below the working directory and commit it, without a dialog
     @@demo fail rate_limit|api     end the turn with an API error; words after it are those of the error
     @@demo tokens NUMBER           say that each answer of the turn from here on took that many input tokens
     @@demo swallow-enter           swallow the next Enter
@@ -296,12 +296,16 @@ class TurnRunner:
         self._display.dialog = OpenDialog(view, choose)
 
     def _commit(self, argument: str) -> None:
-        """What git says is the result. Raises ``ValueError`` without the name of a file."""
+        """What git says is the result. Raises ``ValueError`` without the name of a file below the working directory.
+
+        Whoever writes the message decides the name, and nobody is asked before the file is written.
+        """
         file, _, text = argument.partition(" ")
-        if not file:
-            raise ValueError("commit needs a file")
+        cwd = self._display.options.cwd.resolve()
+        path = (cwd / file).resolve()
+        if path == cwd or not path.is_relative_to(cwd) or ".git" in path.relative_to(cwd).parts:
+            raise ValueError("commit needs a file below the working directory")
         self._has_output = True
-        path = self._display.options.cwd / file
         said = ""
         try:
             path.parent.mkdir(parents=True, exist_ok=True)

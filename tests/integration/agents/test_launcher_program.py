@@ -92,3 +92,13 @@ def test_an_environment_that_no_process_can_have_is_explained_in_the_pane(tmp_pa
 
     assert ended.returncode == 126
     assert ended.stdout.startswith("phalanx: cannot start 'true'")
+
+
+def test_no_agent_starts_where_a_link_has_come_in_the_place_of_its_directory(tmp_path: Path) -> None:
+    directory, elsewhere = tmp_path / "own", tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    directory.symlink_to(elsewhere)
+    ended = launched(tmp_path, (sys.executable, "-c", "print('started')"), directory)
+
+    assert ended.returncode == 126
+    assert ended.stdout == f"phalanx: cannot start '{sys.executable}' in {directory}: it leads to {elsewhere} now\n"

@@ -612,18 +612,14 @@ def test_a_branch_that_is_named_as_a_commit_is_not_taken_for_it(merging: Merging
     assert merging.project.git("ls-tree", "--name-only", "main", "one", "two") == "one"
 
 
-def test_a_merge_is_told_who_works_in_the_tree_that_moves_and_touches_it_only_when_it_is_moved(
-    merging: Merging,
-) -> None:
-    beside = merging.member("one", {"one": "1\n"})
-    below = merging.repository / "below"
-    below.mkdir()
+def test_the_tree_that_moves_is_told_and_touched_only_when_it_is_moved(merging: Merging) -> None:
+    merging.member("one", {"one": "1\n"})
     before = merging.main()
 
-    prepared = merging.prepare("one", places=(beside, merging.repository, below))
+    prepared = merging.prepare("one")
 
     assert isinstance(prepared, PreparedMerge)
-    assert (prepared.in_tree, prepared.tree) == ((merging.repository, below), merging.repository)
+    assert prepared.tree == merging.repository
     assert (merging.main(), (merging.repository / "one").exists()) == (before, False)
     merging.move(prepared)
     assert (merging.main(), (merging.repository / "one").exists()) == (prepared.report.commit, True)

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
+import pytest
+
+from actors.git.layout import find_place
 from actors.git.model import (
     Checkout,
     Commit,
     CreateRef,
     DeleteBranch,
+    GitRequest,
     ListRefs,
     ListWorktrees,
+    Merge,
+    Operation,
+    Read,
     ReadDiff,
     ReadLog,
     ReadStatus,
 )
 from actors.git.reads import MOST_PATCH_CHARACTERS
 from tests.integration.git.conftest import ALL, Project, branch, refusal, result
+from tests.projects import make_repository
 
 BRANCHES = ListRefs(kind="branch")
 
@@ -223,3 +232,66 @@ def test_outside_of_a_repository_everything_is_refused(project: Project, short_t
 def _written(path: Path, text: str) -> Path:
     path.write_text(text)
     return path
+
+
+PLACED: list[Operation] = [
+    ReadStatus(),
+    ListRefs(kind="branch"),
+    ALL,
+    branch("new"),
+    Merge(branch="main", message=None),
+]
+
+
+@pytest.mark.parametrize("operation", PLACED, ids=lambda operation: type(operation).__name__)
+@pytest.mark.parametrize("by", ["link", "file of git", "repository of its own", "nothing"])
+def test_an_operation_is_done_only_where_it_was_asked_for(project: Project, by: str, operation: Operation) -> None:
+    place = find_place(project.tree)
+    assert place is not None
+    project.commit("more.txt")
+    (project.tree / "new.txt").write_text("new\n")
+    (project.repository / "of-the-user.txt").write_text("not finished\n")
+    asked = GitRequest(directory=project.tree, operation=operation, place=place)
+    before = project.git("for-each-ref")
+    if by == "file of git":
+        (project.tree / ".git").write_text(f"gitdir: {project.repository / '.git'}\n")
+    else:
+        project.tree.rename(project.tree.with_name("away"))
+    if by == "link":
+        project.tree.symlink_to(project.repository)
+    elif by == "repository of its own":
+        make_repository(project.tree)
+
+    (refused,) = project.executor.read([asked]) if isinstance(operation, Read) else project.executor.write([asked])
+
+    assert refused is not None
+    assert refused.error is not None
+    assert "not any more what the team made there" in refused.error["message"]
+    assert project.git("for-each-ref") == before
+    if by in {"link", "repository of its own"}:
+        project.tree.unlink() if by == "link" else shutil.rmtree(project.tree)
+        project.tree.with_name("away").rename(project.tree)
+        (done,) = project.executor.read([asked]) if isinstance(operation, Read) else project.executor.write([asked])
+        assert done is not None
+        assert done.error is None
+
+
+def test_a_link_that_comes_between_the_steps_of_an_operation_is_seen_too(project: Project) -> None:
+    """A filter runs while git stages, and the commit is another git."""
+    place = find_place(project.tree)
+    assert place is not None
+    away = project.tree.with_name("away")
+    swap = f"mv {project.tree} {away} && ln -s {project.repository} {project.tree}; cat"
+    project.git("config", "filter.swap.clean", swap)
+    (project.tree / ".gitattributes").write_text("*.swap filter=swap\n")
+    (project.tree / "a.swap").write_text("a\n")
+    (project.repository / "of-the-user.txt").write_text("not finished\n")
+    project.git("add", "of-the-user.txt")
+    before = project.git("for-each-ref")
+
+    (refused,) = project.executor.write([GitRequest(directory=project.tree, operation=ALL, place=place)])
+
+    assert refused is not None
+    assert refused.error is not None
+    assert "not any more what the team made there" in refused.error["message"]
+    assert project.git("for-each-ref") == before

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from actors.errors import InvalidRequestError, RefusedError, WorkspaceError, WrongStateError
+from actors.errors import InvalidRequestError, PhalanxError, RefusedError, WorkspaceError, WrongStateError
 from actors.status import Status
 from supervisor.api import requests, results
 from supervisor.api.requests import ListRequest, MergeRequest, SyncRequest
@@ -398,3 +398,78 @@ async def test_a_merge_in_a_repository_with_commands_in_names_runs_none(scene: S
     assert merged.instances[0].branch == "$(touch${IFS}owned)"
     assert "$(touch${IFS}owned)" in git(scene.repository, "log", "-1", "--format=%s", "main")
     assert not list(scene.team.home.root.parent.rglob("owned"))
+
+
+async def test_what_a_terminated_one_had_not_committed_is_told_until_it_is_merged_too(scene: Scene) -> None:
+    one, two = await scene.member("a.txt one"), await scene.member("b.txt two")
+    (scene.tree(one) / "unsaved.txt").write_text("not committed")
+    ended = [await terminate(scene.run, each) for each in (one, two)]
+
+    merged = {each.instance_id: each for each in (await scene.merge(one, two)).instances}
+
+    assert [each.saved_ref for each in ended] == [f"refs/phalanx/saved/{each}" for each in (one, two)]
+    assert {name: each.state for name, each in merged.items()} == {one: "merged", two: "merged"}
+    assert merged[one].reason == (
+        "What it had not committed when it was terminated is not in main: it is in "
+        f"refs/phalanx/saved/{one}; `git merge refs/phalanx/saved/{one}` brings it in."
+    )
+    assert merged[two].reason is None
+    git(scene.repository, "merge", "-q", "--no-edit", f"refs/phalanx/saved/{one}")
+    assert (scene.repository / "unsaved.txt").read_text() == "not committed"
+    assert (await scene.merge(one)).instances[0].reason is None
+
+
+async def test_a_sync_leaves_a_branch_alone_that_is_not_the_instances_own(scene: Scene) -> None:
+    one = await scene.member("a.txt one")
+    git(scene.repository, "branch", "of-the-user")
+    git(scene.tree(one), "checkout", "-q", "of-the-user")
+    git(scene.repository, "commit", "-q", "--allow-empty", "-m", "more")
+    before = scene.refs()
+
+    synced = await scene.sync(one, caller=None, **{"from": "main"})
+
+    assert states(synced) == {one: "failed"}
+    assert f"has of-the-user checked out and not its own branch phalanx/{one}" in (synced.instances[0].reason or "")
+    assert scene.refs() == before
+    git(scene.tree(one), "checkout", "-q", f"phalanx/{one}")
+    assert states(await scene.sync(one, caller=None, **{"from": "main"})) == {one: "synced"}
+
+
+async def test_by_a_link_in_place_of_its_own_worktree_a_lead_moves_no_branch_of_the_user(scene: Scene) -> None:
+    lead = await scene.member(role="manager")
+    one = await scene.member("a.txt one", parentId=lead)
+    by_lead = await scene.caller(lead)
+    own, before = scene.tree(lead), scene.refs()
+    own.rename(own.with_name("away"))
+    own.symlink_to(scene.repository)
+
+    with pytest.raises(RefusedError, match="not into main"):
+        await scene.merge(one, caller=by_lead, into="main")
+    for into in (None, f"phalanx/{lead}"):
+        with pytest.raises(PhalanxError):
+            await scene.merge(one, caller=by_lead, into=into)
+
+    assert scene.refs() == before
+    assert not (scene.repository / "a.txt").exists()
+
+
+async def test_no_agent_starts_in_a_tree_whose_files_a_merge_is_changing(scene: Scene) -> None:
+    one = await scene.member("a.txt one")
+    begun, goes_on = scene.team.home.root / "begun", scene.team.home.root / "goes-on"
+    hook = scene.repository / ".git/hooks/post-merge"
+    wait = f"touch {begun}; while ! [ -e {goes_on} ]; do sleep 0.05; done"
+    hook.write_text(f"#!/bin/sh\nif [ $PWD = {scene.repository} ]; then {wait}; fi\n")  # not in the trial
+    hook.chmod(0o755)
+    merging = asyncio.create_task(scene.merge(one))
+    async with asyncio.timeout(40):
+        while not begun.exists():  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+
+    starting = asyncio.create_task(scene.member(workspaceMode="shared"))
+    await scene.member()  # a tree of its own does not move
+    (shared,) = (each.record for each in scene.run.team.registry if each.record.work_dir == each.record.directory)
+    assert (shared.workspace is not None, shared.pane_id) == (True, "")
+    goes_on.touch()
+
+    assert (await merging).moved
+    assert (scene.tree(await starting) / "a.txt").exists()

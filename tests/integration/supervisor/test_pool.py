@@ -113,10 +113,10 @@ async def test_a_spare_that_dies_while_it_is_being_taken_costs_the_taker_nothing
     (spare,) = spares(run)
     hand_over = run.supervisor._spawner._starter._hand_over
 
-    async def deadly(member: Member, given: Member) -> None:
+    async def deadly(member: Member, given: Member, caller: Caller) -> None:
         if dies == "worktree":
             (given.record.directory / "stray.txt").write_text("x")
-        await hand_over(member, given)
+        await hand_over(member, given, caller)
         if dies == "agent":
             os.kill(given.record.pid, signal.SIGKILL)
         if dies == "actor":

@@ -10,6 +10,7 @@ from pathlib import Path, PurePath
 import pytest
 
 from actors.errors import InvalidRequestError, WorkspaceError
+from actors.git.layout import find_place
 from actors.git.process import GitRunner
 from actors.starts import Starts
 from actors.transfer.bundles import PIECE_BYTES, BundleStore, StartPoint
@@ -220,6 +221,20 @@ async def test_two_repositories_of_one_name_do_not_share_a_mirror(hosts: Hosts) 
 
     assert one.key != two.key
     assert git(Path(workspace.directory), "log", "-1", "--format=%s") == "Other"
+
+
+async def test_a_worktree_lies_where_its_workspace_says_also_in_a_home_behind_a_link(hosts: Hosts) -> None:
+    behind = hosts.root / "behind"
+    behind.mkdir()
+    (hosts.root / "home").symlink_to(behind)
+    workspaces = WorktreeManager(hosts.root / "home" / "worktrees", ENVIRONMENT)
+    worker = TransferService(hosts.root / "home" / "travel", workspaces, Starts(), ENVIRONMENT)
+    origin = await hosts.head.origin("spec_0_0_1", hosts.repository)
+
+    workspace = await worker.settle(origin, hosts.to_worker)
+
+    assert workspace.place is not None
+    assert find_place(workspace.directory) == workspace.place
 
 
 async def again(hosts: Hosts, origin: StartPoint) -> Workspace:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from actors.errors import InvalidRequestError, WorkspaceError
+from actors.git.layout import find_place
 from actors.worktrees.manager import WorktreeManager
 from actors.worktrees.model import Workspace
 from tests.integration.worktrees.conftest import Place
@@ -158,6 +159,20 @@ def test_a_shared_workspace_is_the_directory_itself(place: Place) -> None:
     assert place.manager.retire(workspace).removed is False
     assert place.manager.undo(workspace).kept_reason is None
     assert place.snapshot() == before
+
+
+def test_a_shared_directory_is_known_by_its_real_path_and_where_it_lies(place: Place) -> None:
+    below = place.repository / "src"
+    link = place.repository.parent / "link"
+    link.symlink_to(below)
+    one = place.create("spec_1")
+
+    by_link = place.manager.create("spec_2", link, "shared")
+    in_worktree = place.manager.create("spec_3", one.directory, "shared")
+
+    assert by_link.directory == below
+    assert by_link.place == find_place(below)
+    assert in_worktree.place == one.place == find_place(one.directory)
 
 
 def test_a_shared_workspace_needs_no_git(place: Place) -> None:

@@ -121,6 +121,23 @@ async def test_a_wrong_argument_is_refused_by_its_path_with_the_known_ones_and_n
     assert fake.asked == []
 
 
+@pytest.mark.parametrize(
+    ("more", "words"), [({"agent": "demo"}, "leave agent out"), ({"prepare": {"setup": "make"}}, "leave it out")]
+)
+async def test_what_would_act_outside_of_the_permission_rules_of_a_lead_is_left_to_people(
+    more: dict[str, Any], words: str
+) -> None:
+    member = {"role": "specialist", "workDir": "/src", "context": "x"}
+    fake = FakeClient()
+    async with lead(fake) as client:
+        results = [
+            await client.call_tool("spawn", {**member, **more}),
+            await client.call_tool("spawn_batch", {"instances": [member, {**member, **more}]}),
+        ]
+    assert [words in text_of(result) for result in results] == [True, True]
+    assert fake.asked == []
+
+
 async def test_a_malformed_member_reaches_the_team_as_it_was_given_so_that_the_others_are_done() -> None:
     members = [*ARGUMENTS["spawn_batch"]["instances"], {"role": "boss", "workDir": "/src", "context": "x"}]
     fake = FakeClient()

@@ -36,6 +36,7 @@ from actors.git.model import (
     PreparedMerge,
     ReadLog,
     ReadStatus,
+    RepositoryPaths,
 )
 from actors.home import Home
 from actors.host.host import Host
@@ -44,8 +45,11 @@ from actors.worktrees.model import Workspace
 from supervisor.api.requests import ListRequest, MergeRequest, Role, SyncRequest
 from supervisor.api.results import TeamEvent
 from supervisor.api.verbs import Caller
+from supervisor.git.claims import Claims
+from supervisor.git.conflicts import ConflictTeller
 from supervisor.git.merging import MergeService
-from supervisor.git.service import GitService, place_of
+from supervisor.git.service import GitService
+from supervisor.git.syncing import SyncService
 from supervisor.git.work import WorkOverview, WorkReader
 from supervisor.spawning.admission import WorkDirPolicy
 from supervisor.store import keys
@@ -79,8 +83,10 @@ class FakeGitService:
         """The name of the tree in which nothing can be committed."""
 
     async def run(self, asked: Sequence[tuple[InstanceRecord, Operation]]) -> list[GitResponse]:
-        placed = [(place_of(record), operation) for record, operation in asked]
-        jobs = [(host, GitRequest(directory=root, operation=operation)) for (host, root), operation in placed]
+        jobs = [
+            (record.host if record.elsewhere else "", GitRequest(directory=record.directory, operation=operation))
+            for record, operation in asked
+        ]
         await asyncio.sleep(0)
         self.ran += [job for job in jobs if isinstance(job[1].operation, Commit | Merge)]
         for gate in (self.gates[type(job.operation)] for _, job in jobs if type(job.operation) in self.gates):
@@ -102,6 +108,8 @@ class FakeHost:
 
     def __init__(self) -> None:
         self.jobs: list[MergeJob] = []
+        self.trees: dict[str, Path] = {}
+        """Which have a branch checked out, by the branch."""
         self.conflicts: tuple[Conflict, ...] = ()
         self.gate = asyncio.Event()
         self.gate.set()
@@ -151,9 +159,8 @@ class FakeHost:
         if not report.moved:
             return report
         self._commits = {each.commit or "" for each in job.branches}
-        tree = next((each for each in job.places if report.into == f"phalanx/{each.name}"), None)
-        in_tree = tuple(each for each in job.places if each == tree)
-        return PreparedMerge(git_directory=job.git_directory, before="old", tree=tree, in_tree=in_tree, report=report)
+        tree = self.trees.get(report.into)
+        return PreparedMerge(git_directory=job.git_directory, before="old", tree=tree, report=report)
 
     async def move_merged(self, prepared: PreparedMerge, limit_s: float) -> None:
         await self.move_gate.wait()
@@ -192,12 +199,17 @@ class Scene:
         git = cast("GitService", self.git)
         host = cast("Host", self.host)
         self.reader = WorkReader(git)
+        access = Access(self.team.registry, siblings_may_send=False)
+        claims, conflicts = Claims(self.team), ConflictTeller(self.team)
+        self.syncing = SyncService(self.team, access, git, host, claims, conflicts)
         self.service = MergeService(
             self.team,
-            Access(self.team.registry, siblings_may_send=False),
+            access,
             git,
             self.reader,
             host,
+            claims,
+            conflicts,
             policy,
             self.store,
             checks=("make test", "sh -c 'make lint && make test'"),
@@ -236,6 +248,7 @@ class Scene:
             branch=f"phalanx/{name}",
         )
         member = await add_member(self.team, number, **{"workspace": workspace, "work_dir": self.project, **changes})
+        self.host.trees[f"phalanx/{name}"] = worktree
         self.team.links.follow(name, FakeInstance(), "first", FakeListener())
         return member
 
@@ -244,7 +257,7 @@ class Scene:
 
     async def sync(self, *ids: str, caller: str = "", **more: Any) -> Any:
         request = SyncRequest.model_validate({"instanceIds": list(ids) or None, **more})
-        return await self.service.sync(request, _caller(caller))
+        return await self.syncing.sync(request, _caller(caller))
 
     def told(self, instance_id: str = SECOND) -> list[str]:
         return [message.text for message, _ in self.team.outbox.under_way(instance_id)]
@@ -630,7 +643,7 @@ async def test_a_sync_waits_for_the_end_of_a_turn_and_holds_messages_back_meanwh
 
     assert (synced.state, synced.from_branch) == ("synced", "main")
     ((_, request),) = scene.git.ran
-    assert request.operation == Merge(branch="main", message=None)
+    assert request.operation == Merge(branch="main", message=None, onto=f"phalanx/{FIRST}")
 
 
 async def test_a_sync_says_who_is_left_when_the_time_is_over(scene: Scene) -> None:
@@ -785,3 +798,45 @@ async def test_who_could_not_be_told_of_a_conflict_is_told_the_next_time(scene: 
 
     assert [each.told for each in (*before.instances, *after.instances)] == [False, False, False, True]
     assert len(scene.told()) == 1
+
+
+@pytest.mark.parametrize("is_busy", [True, False])
+async def test_who_begins_to_work_in_the_tree_that_would_move_while_the_check_runs_is_not_disturbed(
+    scene: Scene, is_busy: bool
+) -> None:
+    await scene.member(1)
+    scene.host.trees["main"] = scene.project
+    scene.host.gate.clear()
+    merging = asyncio.create_task(scene.merge(FIRST, check="make test"))
+    await asyncio.sleep(1)
+    git_directory = scene.project / ".git"
+    below = scene.project / "below"
+    place = RepositoryPaths(top=scene.project, git_directory=git_directory, common_directory=git_directory)
+    shared = Workspace(
+        mode="shared", directory=below, repository=scene.project, git_directory=git_directory, shared_place=place
+    )
+    began = await add_member(scene.team, 2, workspace=shared, work_dir=below)
+    began.snapshot = BUSY if is_busy else READY
+    scene.host.gate.set()
+
+    if is_busy:
+        with pytest.raises(WrongStateError, match=f"{SECOND} has begun to work in"):
+            await merging
+    else:
+        assert (await merging).moved
+    assert bool(scene.host.merged) is not is_busy
+
+
+async def test_only_the_tree_that_moves_is_held_and_only_while_it_moves(scene: Scene) -> None:
+    await scene.member(1)
+    scene.host.trees["main"] = scene.project
+    scene.host.move_gate.clear()
+    merging = asyncio.create_task(scene.merge(FIRST))
+    await asyncio.sleep(1)
+    waiting = asyncio.create_task(scene.team.moving_trees.until_still(scene.project))
+    await scene.team.moving_trees.until_still(scene.root)
+    await asyncio.sleep(1)
+    assert not waiting.done()
+    scene.host.move_gate.set()
+    await merging
+    await waiting

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from actors.errors import InvalidRequestError
-from actors.git.layout import find_place
+from actors.errors import InvalidRequestError, RefusedError
+from actors.git.layout import find_place, find_place_in
 from actors.git.model import Commit, GitRequest, GitResponse, Operation, ReadStatus, RepositoryPaths
 from actors.home import Home
 from actors.worktrees.model import Workspace
@@ -47,10 +47,20 @@ class Host(FakeGit):
         self.broken = False
 
     async def git_read(self, asked: Sequence[GitRequest]) -> tuple[GitResponse, ...]:
-        return tuple(replace(each, result={"host": self.name}) for each in await super().git_read(asked))
+        answers = await super().git_read(asked)
+        return tuple(self._compared(*pair) for pair in zip(asked, answers, strict=True))
 
     async def git_write(self, asked: Sequence[GitRequest]) -> tuple[GitResponse | None, ...]:
-        return tuple(each and replace(each, result={"host": self.name}) for each in await super().git_write(asked))
+        answers = await super().git_write(asked)
+        return tuple(answer and self._compared(each, answer) for each, answer in zip(asked, answers, strict=True))
+
+    def _compared(self, asked: GitRequest, answer: GitResponse) -> GitResponse:
+        if asked.place is not None and asked.directory.exists():
+            try:
+                find_place_in(asked.directory, asked.place)
+            except RefusedError as error:
+                return GitResponse.refused(error)
+        return replace(answer, result={"host": self.name})
 
     def _find_or_pretend(self, directory: Path) -> RepositoryPaths:
         if self.broken:
@@ -286,9 +296,26 @@ async def test_an_instance_cannot_lead_git_into_the_worktree_of_another(
         assert (answer.workspace_dir, told(answer)) == (str(own), "head")
     else:
         assert "not any more what the team made there" in told(answer)
-        assert (scene.host.reads, scene.host.writes, scene.host.transactions) == ([], [], [])
     assert all(one.directory == own for batch in scene.host.reads for one in batch)
     assert all(one.directory == own for one in scene.host.writes)
+
+
+@pytest.mark.parametrize("operation", [STATUS, COMMIT, BRANCH])
+async def test_what_becomes_a_link_while_an_operation_waits_for_its_turn_is_seen_when_it_is_done(
+    scene: Scene, operation: dict[str, Any]
+) -> None:
+    own, other = await scene.instance(1), await scene.instance(3)
+    scene.host.gate.clear()
+    asking = asyncio.create_task(scene.ask_as(1, own, operation))
+    while not scene.host.at_once:  # noqa: ASYNC110
+        await asyncio.sleep(0)
+    own.rename(own.with_name("away"))
+    own.symlink_to(other)
+    scene.host.gate.set()
+
+    (answer,) = await asking
+
+    assert "not any more what the team made there" in told(answer)
 
 
 @pytest.mark.parametrize(

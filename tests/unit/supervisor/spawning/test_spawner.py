@@ -235,7 +235,8 @@ class WarmStart:
         self.scheduler = HostScheduler("near", self.host, FakeCluster(*nodes), self.team.registry, self.team.links)
         pools: Any = self
         nothing: Any = None
-        self._starter = AgentStarter(nothing, self.host, self.team, nothing, pools, self.scheduler)
+        access = Access(self.team.registry, siblings_may_send=False)
+        self._starter = AgentStarter(nothing, self.host, self.team, access, nothing, pools, self.scheduler)
         self.allowed: Sequence[str] | None = None
         self.rejected: list[str] = []
         spare = record(
@@ -268,7 +269,7 @@ class WarmStart:
         self.rejected.append(why)
 
     async def begin(self) -> StartedAgent | None:
-        return await self._starter.warm(self.member, request(), "lead", self.placement)
+        return await self._starter.warm(self.member, request(), Caller(sender="lead"), self.placement)
 
 
 @pytest.fixture

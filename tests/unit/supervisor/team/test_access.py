@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 from pydantic import ValidationError
 
 from actors.errors import RefusedError, UnknownInstanceError
+from actors.git.model import RepositoryPaths
 from actors.status import PendingPermission, Status
 from actors.worktrees.model import Workspace
 from supervisor.api import requests
@@ -229,6 +231,15 @@ def test_only_who_answers_permissions_may_start_another_that_does(scene: Scene) 
     assert scene.ask("boss", request).answers == "permissions"
     with pytest.raises(RefusedError, match="leave answers out"):
         scene.ask("exec", request)
+
+
+def test_those_below_an_instance_run_its_own_program(scene: Scene) -> None:
+    request = requests.SpawnRequest(role=Role.SPECIALIST, work_dir=str(PROJECT), context="x")
+
+    assert scene.ask("mgr", request).agent == "demo"
+    assert scene.may("mgr", request.model_copy(update={"agent": "demo"}))
+    with pytest.raises(RefusedError, match="leave agent out"):
+        scene.ask("mgr", request.model_copy(update={"agent": "claude"}))
 
 
 def test_nobody_is_below_a_specialist_whose_permissions_it_could_answer() -> None:
@@ -488,6 +499,65 @@ def test_a_refused_member_of_a_batch_fails_alone(scene: Scene) -> None:
     assert sent[1].named("instanceId") == scene.ids["cousin"]
     assert "may send to" in sent[1].fault
     assert [isinstance(one, Malformed) for one in started] == [True, True, False]
+
+
+def _shared(directory: Path, top: Path | None, git_directory: Path | None = None) -> Workspace:
+    if top is None:
+        return Workspace(mode="shared", directory=directory)
+    common = top / ".git"
+    place = RepositoryPaths(top=top, git_directory=git_directory or common, common_directory=common)
+    return Workspace(mode="shared", directory=directory, repository=top, git_directory=common, shared_place=place)
+
+
+def _isolated(name: str, repository: Path, home: Path | None = None) -> Workspace:
+    tree = Path("/worktrees") / name
+    return Workspace(
+        mode="isolated",
+        directory=tree,
+        worktree=tree,
+        repository=repository,
+        git_directory=repository / ".git",
+        home=home,
+    )
+
+
+OTHER = Path("/other")
+OWN_TREE = Path("/worktrees/mgr")
+
+
+@pytest.mark.parametrize(
+    ("own", "made", "may_be"),
+    [
+        (_isolated("mgr", PROJECT), _isolated("new", PROJECT), True),
+        (_isolated("mgr", PROJECT), _isolated("new", OTHER), False),
+        (_isolated("mgr", PROJECT), _isolated("new", OWN_TREE / "sub"), False),
+        (_isolated("mgr", PROJECT), _isolated("new", Path("/mirror"), home=PROJECT / ".git"), True),
+        (_isolated("mgr", Path("/mirror"), home=PROJECT / ".git"), _isolated("new", PROJECT), True),
+        (_isolated("mgr", PROJECT), _shared(OWN_TREE, PROJECT), False),
+        (_isolated("mgr", PROJECT), _shared(OWN_TREE, None), False),
+        (_shared(PROJECT, PROJECT), _isolated("new", PROJECT), True),
+        (_shared(PROJECT, PROJECT), _isolated("new", OTHER), False),
+        (_shared(PROJECT, PROJECT), _shared(PROJECT / "src", PROJECT), True),
+        (_shared(PROJECT, PROJECT), _shared(PROJECT / "src", PROJECT / "src"), False),
+        (_shared(PROJECT, PROJECT), _shared(PROJECT, PROJECT, PROJECT / ".git/worktrees/other"), False),
+        (_shared(PROJECT, None), _shared(PROJECT / "src", None), True),
+        (_shared(PROJECT, None), _shared(PROJECT / "src", PROJECT / "src"), True),
+        (_shared(PROJECT, None), _shared(PROJECT / "src", PROJECT / "src", OTHER / ".git/worktrees/other"), False),
+        (_shared(PROJECT, None), _shared(PROJECT / "src", OTHER), False),
+        (_shared(PROJECT, None), _shared(OTHER, None), False),
+        (_shared(PROJECT / "src", PROJECT), _shared(PROJECT, PROJECT), False),
+        (_shared(PROJECT, None), _isolated("new", PROJECT / "src"), True),
+        (_shared(PROJECT, None), _isolated("new", OTHER), False),
+    ],
+)
+def test_those_below_an_instance_work_in_its_own_repository(
+    scene: Scene, own: Workspace, made: Workspace, may_be: bool
+) -> None:
+    scene.registry.change_in_memory(scene.ids["mgr"], workspace=own)
+
+    scene.access.check_workspace("", made)  # the user decides for themselves
+    with nullcontext() if may_be else pytest.raises(RefusedError, match=r"you work in|not within it"):
+        scene.access.check_workspace(scene.ids["mgr"], made)
 
 
 @pytest.mark.parametrize(

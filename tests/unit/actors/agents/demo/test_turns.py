@@ -66,6 +66,25 @@ def test_a_directive_is_carried_out_or_not_understood_and_the_turn_goes_on(
     assert display.swallow_enter is (line == "swallow-enter")
 
 
+@pytest.mark.parametrize(
+    "file", ["{above}/new", "../new", ".git/hooks/new", "link/new", "link-to-file", ".", "{here}/.git/new"]
+)
+def test_nothing_is_written_outside_of_the_working_directory(tmp_path: Path, file: str) -> None:
+    here = tmp_path / "here"
+    (here / ".git/hooks").mkdir(parents=True)
+    (here / "link").symlink_to(tmp_path)
+    (here / "link-to-file").symlink_to(tmp_path / "new")
+    environment = {"PHALANX_DEMO_DIRECTORY": str(tmp_path), "PHALANX_DEMO_WORK_S": "0.001"}
+    options = read_options(["--session-id", "s"], environment, here)
+    transcript = TranscriptWriter(tmp_path / "s.jsonl", "s", here)
+    display = Display(options, EventLoop(), HookRunner(options, transcript.path), transcript)
+
+    said = played(display, f"@@demo commit {file.format(above=tmp_path, here=here)} text")
+
+    assert said == ["demo: received 1 message(s): \nresult: @@demo commit is not understood"]
+    assert not list(tmp_path.rglob("new"))
+
+
 def test_a_tool_that_is_allowed_runs_and_a_menu_gives_what_was_chosen(display: Display, tmp_path: Path) -> None:
     said = played(display, '@@demo dialog Bash {"command": "ls"}\n@@demo ask\nthanks', 0, 1)
     answer = "demo: received 1 message(s): thanks\nresult: Bash ran\nresult: That one"
