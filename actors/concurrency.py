@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import Any, TypeVar
 
 from actors.errors import FencedError, PhalanxError
@@ -129,3 +129,16 @@ async def beside(work: Coroutine[Any, Any, _Result]) -> AsyncIterator[asyncio.Ta
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+
+
+async def begun(hold: AbstractAsyncContextManager[Any], work: Callable[[], Awaitable[_Result]]) -> _Result:
+    """Does ``work`` inside of ``hold``. Who is cancelled meanwhile gives up waiting for ``hold``, but not the work."""
+
+    async def held_work(held: AsyncExitStack) -> _Result:
+        async with held:
+            return await work()
+
+    async with AsyncExitStack() as waiting:
+        await waiting.enter_async_context(hold)
+        task = asyncio.create_task(held_work(waiting.pop_all()))
+    return await asyncio.shield(task)

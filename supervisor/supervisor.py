@@ -13,10 +13,10 @@ import logging
 import os
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack
 from dataclasses import replace
 from functools import partial
 
+from actors.concurrency import begun
 from actors.errors import WrongStateError, from_wire
 from actors.home import Home
 from actors.instance.responding import Reply
@@ -271,20 +271,13 @@ class Supervisor:
             raise WrongStateError(f"{instance_id} is just being started or stopped: wait until that is done.")
         asked_of = member.record
 
-        async def restart(held: AsyncExitStack) -> results.RestartResult:
-            async with held:
-                return await self._lifecycle.restart(
-                    member,
-                    asked_of,
-                    lambda what: caller.progress(0, 1, what),
-                    by_instance=bool(caller.instance_id),
-                )
+        async def restart() -> results.RestartResult:
+            return await self._lifecycle.restart(
+                member, asked_of, lambda what: caller.progress(0, 1, what), by_instance=bool(caller.instance_id)
+            )
 
-        async with AsyncExitStack() as waiting:
-            await waiting.enter_async_context(self._permits.hold(caller.client))
-            # A caller that goes away must not leave an agent that has ended and is not started again.
-            restarting = asyncio.create_task(restart(waiting.pop_all()))
-        return await asyncio.shield(restarting)
+        # A caller that goes away must not leave an agent that has ended and is not started again.
+        return await begun(self._permits.hold(caller.client), restart)
 
     async def recycle(self, request: requests.RecycleRequest, caller: Caller) -> results.RecycleResult:
         member = self._team.registry.get(request.instance_id)

@@ -50,8 +50,8 @@ STOPPED = 130
 _AFTER_CTRL_C = {
     "spawn": "Stopped waiting; the instance may start all the same. `phalanx list` shows it, `phalanx terminate ID` "
     "ends it.",
-    "resume": "Stopped waiting; those that have begun start all the same. `phalanx list` shows them, `phalanx "
-    "terminate ID` ends one.",
+    "resume": "Stopped waiting; those that have begun start all the same, the others do not. `phalanx list` shows "
+    "them, `phalanx terminate ID` ends one, and `phalanx up --resume` starts the others.",
 }
 _SHARED = (
     Parameter("context", Parameter.KEYWORD_ONLY, annotation=typer.Context),

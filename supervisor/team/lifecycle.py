@@ -15,6 +15,7 @@ from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from dataclasses import replace
 
 from actors.backoff import Backoff
+from actors.concurrency import begun
 from actors.errors import (
     AgentError,
     FencedError,
@@ -522,13 +523,15 @@ async def resume_all(
     resume: Callable[[Member], Awaitable[RestartResult | None]],
     progress: ProgressCallback,
 ) -> list[results.ResumedInstance]:
-    """Restarts ended members, as many at a time as there are permits, and reports each that is done."""
+    """Restarts ended members, as many at a time as there are permits, and reports each that is done.
+
+    What has begun when the caller goes away is done to its end.
+    """
     done = 0
     progress(done, len(members), "starting them")
 
     async def start(member: Member) -> RestartResult | None:
-        async with permits.hold():
-            return await resume(member)
+        return await begun(permits.hold(), lambda: resume(member))
 
     async def one(member: Member) -> results.ResumedInstance:
         nonlocal done

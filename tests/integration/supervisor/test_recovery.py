@@ -16,6 +16,7 @@ from supervisor.api.requests import ShutdownRequest, StatusRequest
 from supervisor.store import keys
 from tests.integration.supervisor.calls import (
     BUSY,
+    PATIENCE_S,
     agents,
     gone,
     kill_agent,
@@ -28,7 +29,7 @@ from tests.integration.supervisor.calls import (
     texts,
     until,
 )
-from tests.integration.supervisor.runs import RestartableTeam, disagreements
+from tests.integration.supervisor.runs import LEAD, RestartableTeam, disagreements
 
 both = pytest.mark.parametrize("actors_die", [False, True], ids=["its actors live", "all of Ray dies"])
 
@@ -136,6 +137,23 @@ async def test_nobody_is_there_to_be_resumed_twice(team: RestartableTeam) -> Non
     assert all(answer.success for answer in answers)
     assert sum(one.resumed for answer in answers for one in answer.instances) == 1
     assert cast("results.ResumeResult", await run.call("resume", requests.ResumeRequest())).instances == []
+    assert await disagreements(team, run) == []
+
+
+async def test_what_a_resume_has_begun_is_done_to_its_end_when_the_caller_goes_away(team: RestartableTeam) -> None:
+    run = await team.start_compared()
+    ids = [await spawn(run, team) for _ in range(3)]
+    await settle(run, *ids)
+    await run.call("shutdown", ShutdownRequest())
+    run = await team.restart(actors_die=True)
+
+    def is_ready(instance_id: str) -> bool:
+        return run.team.registry.get(instance_id).snapshot.status is Status.READY
+
+    call = run.begin(run.supervisor.call("resume", requests.ResumeRequest(), LEAD))
+    assert await run.team.changes.until(lambda: any(agent.alive for agent in agents(team).values()), PATIENCE_S)
+    call.cancel()
+    assert await run.team.changes.until(lambda: all(map(is_ready, ids)), 20.0)  # before the team is compared anew
     assert await disagreements(team, run) == []
 
 
