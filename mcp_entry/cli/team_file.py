@@ -154,7 +154,8 @@ def _view(planned: Sequence[PlannedMember], failed: dict[str, str], asks: Sequen
         for each in planned:
             for one in each.differences:
                 differing.add_row(*map(plain, (each.member.name, one.argument, one.file, one.team)))
-        parts += [plain(""), differing, plain("What runs was not changed: terminate it to start it as in the file.")]
+        words = "What runs was not changed. `phalanx limit` changes limits; for all else terminate it to start it anew."
+        parts += [plain(""), differing, plain(words)]
     if asks:
         parts += [plain(""), plain("Counts only when you allow it (`phalanx team allow`):")]
         parts += [plain(f"  {each}") for each in asks]

@@ -110,7 +110,8 @@ def _fault_line(model: type[BaseModel], fault: ErrorDetails, words: Mapping[str,
         case kind if kind in _NEEDED:
             return f"{place} must be {_NEEDED[kind].format(**limits)}, not {given}."
         case _:
-            return f"{place} cannot be {given}: {limits.get('error') or fault['msg'].removeprefix('Input ')}."
+            why = limits.get("error") or fault["msg"].removeprefix("Input ")
+            return f"{place} cannot be {given}: {why}." if place else f"{why}."
 
 
 def _unknown(place: str, name: str, owner: type[BaseModel] | None) -> str:
@@ -129,15 +130,20 @@ def _argument_names(model: type[BaseModel]) -> list[str]:
 
 
 def _place(location: tuple[int | str, ...], words: Mapping[str, str]) -> str:
-    """``("instances", 3, "role")`` as ``instances[3].role``; an argument in ``words`` as that word alone."""
+    """``("instances", 3, "role")`` as ``instances[3].role``; for an argument in ``words`` that word."""
     if location[-1:] == ("[key]",):
         return f"a name in {_place(location[:-2], words)}"
     if location and str(location[0]) in words:
-        return words[str(location[0])]
+        word, inside = words[str(location[0])], location[1:]
+        return word if all(isinstance(step, int) for step in inside) else f"{_path(inside)} in {word}"
+    return _path(location)
+
+
+def _path(location: tuple[int | str, ...]) -> str:
     path = ""
     for step in location:
         path += f"[{step}]" if isinstance(step, int) else f".{step}" if path else str(step)
-    return path or "the arguments"
+    return path
 
 
 def _not_none(annotation: Any) -> Any:

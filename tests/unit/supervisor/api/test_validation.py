@@ -10,6 +10,7 @@ from supervisor.api.requests import (
     GitBatchRequest,
     Malformed,
     Request,
+    RespondRequest,
     RestartRequest,
     SendBatchRequest,
     SendRequest,
@@ -113,6 +114,16 @@ def test_a_hundred_faults_are_told_in_few_lines_and_without_anything_internal() 
     assert len(text) < 2000
     assert "pydantic" not in text
     assert "http" not in text
+
+
+def test_a_fault_inside_an_argument_is_told_in_the_callers_own_word_for_that() -> None:
+    with pytest.raises(InvalidRequestError, match=r"- token in --limits is no known argument. Did you mean tokens\?"):
+        parse(SpawnRequest, {**SPAWN, "limits": {"token": 5}}, {"limits": "--limits"})
+
+
+def test_a_fault_of_the_arguments_together_is_told_without_their_values() -> None:
+    with pytest.raises(InvalidRequestError, match=r"\n- give either decision \(allow or deny\) or option\.$"):
+        parse(RespondRequest, {"instanceId": "web"})
 
 
 def test_right_arguments_become_the_request() -> None:
