@@ -18,13 +18,26 @@ import hypothesis
 import psutil
 import pytest
 
-from tests.standin.claude_versions import CLAUDE_COMMANDS, installed_claude
+from tests.standin.claude_versions import CLAUDE_COMMANDS, OLDEST, installed_claude
 
 _RUN_MARK = "TEST_RUN_ID"
 """Set in the environment of this run, so that a process started by its tests is known wherever it moved to."""
 _ENDING_WAIT_S = 5.0
 hypothesis.settings.register_profile("phalanx", deadline=None)  # what else the machine does is no fault of an example
 hypothesis.settings.load_profile("phalanx")
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest leaves out what is not asked for
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Most tests with a Claude Code are about Phalanx: the oldest version runs with them on request only.
+
+    What each version does at its terminal is shown by those that are marked, and by ``tests/scenarios``.
+    """
+    for item in items:
+        given = item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
+        is_oldest = OLDEST in (given.get("claude_command"), given.get("rig"))
+        if is_oldest and item.get_closest_marker("each_version") is None:
+            item.add_marker(pytest.mark.long)
 
 
 @pytest.fixture(scope="session")

@@ -24,7 +24,6 @@ from tests.chaos.play import RoundPlan, play
 from tests.chaos.survey import Kind, alive
 from tests.chaos.world import World, brought_up
 from tests.standin.api import ApiStandIn
-from tests.standin.claude_versions import long_but_for_the_newest
 
 pytestmark = [pytest.mark.chaos, pytest.mark.real_claude, pytest.mark.timeout(300)]
 SEED = 11
@@ -60,7 +59,6 @@ def kills_between_paste_and_proof() -> list[Kill]:
     ]
 
 
-@long_but_for_the_newest
 async def test_messages_to_real_claudes_stand_in_the_transcript_once_whoever_dies_between_paste_and_proof(
     claude_command: Path, api: ApiStandIn, make_short_tmp: Callable[[], Path], tmp_path: Path
 ) -> None:

@@ -14,7 +14,7 @@ from supervisor.rpc.client import SupervisorClient
 from supervisor.team.queries import LASTS_S
 from tests.acceptance.team import Team
 
-pytestmark = [pytest.mark.real_claude, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.real_claude, pytest.mark.timeout(300), pytest.mark.each_version]
 PATIENCE_S = 60.0
 QUESTIONS = {
     "questions": [

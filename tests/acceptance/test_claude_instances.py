@@ -18,7 +18,7 @@ from supervisor.rpc.client import SupervisorClient
 from tests.acceptance.team import Team
 from tests.standin.wrapping import as_each_version_keeps_it, unwrapped
 
-pytestmark = [pytest.mark.real_claude, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.real_claude, pytest.mark.timeout(300), pytest.mark.each_version]
 
 NASTY = {
     "a slash command": "/exit",

@@ -24,7 +24,7 @@ from tests.projects import make_repository, shell_environment
 from tests.standin.api import ApiStandIn
 from tests.standin.claude_home import make_claude_home, standin_environment
 
-pytestmark = [pytest.mark.real_claude, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.real_claude, pytest.mark.timeout(180), pytest.mark.each_version]
 STARTS = 5
 
 

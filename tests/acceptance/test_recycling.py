@@ -26,7 +26,6 @@ from supervisor.team.recycling import ASK
 from tests.acceptance.team import Team
 from tests.processes import called, of_ray, tell
 from tests.standin.api import Answer, ApiStandIn, Json, text_block, turn_text
-from tests.standin.claude_versions import long_but_for_the_newest
 
 pytestmark = [pytest.mark.real_claude, pytest.mark.timeout(900)]
 
@@ -148,7 +147,6 @@ async def check(
             assert one.said[-1][1], one
 
 
-@long_but_for_the_newest
 async def test_each_message_is_said_in_one_living_conversation_however_many_send_while_it_is_recycled(
     claude: SupervisorClient, claude_team: Team
 ) -> None:
@@ -175,7 +173,6 @@ async def test_each_message_is_said_in_one_living_conversation_however_many_send
     await claude.terminate(requests.TerminateRequest(instance_id=instance_id))
 
 
-@long_but_for_the_newest
 @pytest.mark.parametrize("victim", ["ray::InstanceServer", "ray::_SupervisorServer"])
 async def test_no_message_is_lost_or_doubled_when_something_is_killed_in_the_midst_of_a_recycling(
     claude: SupervisorClient, claude_team: Team, victim: str

@@ -21,7 +21,7 @@ from supervisor.rpc.client import SupervisorClient
 from tests.acceptance.team import Team
 from tests.standin.api import ApiStandIn, Json, ScriptStep, text_block, tool_block, tool_results
 
-pytestmark = [pytest.mark.real_claude, pytest.mark.timeout(420)]
+pytestmark = [pytest.mark.real_claude, pytest.mark.timeout(420), pytest.mark.each_version]
 PATIENCE_S = 150.0
 TOOL = "mcp__phalanx-team__"
 PARTS = ("a", "b")

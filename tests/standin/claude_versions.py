@@ -19,13 +19,7 @@ def _commands() -> dict[str, Path]:
 
 CLAUDE_COMMANDS = _commands()
 """By name: the one that TEST_CLAUDE_COMMAND names, else what is installed here."""
-long_but_for_the_newest = pytest.mark.parametrize(
-    "claude_command",
-    [*(pytest.param(name, marks=pytest.mark.long) for name in [*CLAUDE_COMMANDS][:-1]), [*CLAUDE_COMMANDS][-1]],
-    indirect=True,
-    scope="session",
-)
-"""For a test that takes a minute and is about Phalanx more than about Claude Code."""
+OLDEST = "oldest"
 
 
 def installed_claude(name: str) -> Path:

@@ -24,18 +24,10 @@ from tests.integration.agents.rig import PATIENCE_S, ClaudeRig, DemoRig, until
 from tests.standin.claude_versions import CLAUDE_COMMANDS
 
 AnyRig = DemoRig | ClaudeRig
-_OLDEST, _NEWEST = [*CLAUDE_COMMANDS][:-1], [*CLAUDE_COMMANDS][-1]
-_CLAUDES = [
-    *(pytest.param(name, marks=[pytest.mark.real_claude, pytest.mark.long]) for name in _OLDEST),
-    pytest.param(_NEWEST, marks=pytest.mark.real_claude),
-]
 only_claude = pytest.mark.parametrize(
     "rig", [pytest.param(name, marks=pytest.mark.real_claude) for name in CLAUDE_COMMANDS], indirect=True
 )
 """For what the demo does not have."""
-only_claude_long_for_the_oldest = pytest.mark.parametrize("rig", _CLAUDES, indirect=True)
-long_for_the_oldest = pytest.mark.parametrize("rig", ["demo", *_CLAUDES], indirect=True)
-"""For tests of Phalanx more than of Claude Code. What people do with each version is in ``tests/scenarios``."""
 ROOT = Path(__file__).resolve().parents[3]
 HEADER = re.compile(r"^\[phalanx (msg_\w+) from", re.MULTILINE)
 SUBMITTED, BLOCKED = MessageStatus.SUBMITTED, MessageStatus.BLOCKED

@@ -17,6 +17,8 @@ from actors.agents.permissions import answer, release
 from tests.integration.agents.rig import ClaudeRig, DemoRig, until
 from tests.standin.wrapping import as_each_version_keeps_it, unwrapped
 
+pytestmark = pytest.mark.each_version
+
 AnyRig = DemoRig | ClaudeRig
 
 AWKWARD = (

@@ -17,10 +17,8 @@ from actors.instance.responding import Reply
 from actors.status import Status
 from tests.integration.agents.doomed_actor import MOMENTS
 from tests.integration.agents.rig import until
-from tests.integration.agents.succession import BLOCKED, LONG, SHORT, SUBMITTED, Team, long_for_the_oldest, message
+from tests.integration.agents.succession import BLOCKED, LONG, SHORT, SUBMITTED, Team, message
 from tests.standin.wrapping import unwrapped
-
-pytestmark = long_for_the_oldest
 
 
 @pytest.mark.parametrize("moment", MOMENTS)

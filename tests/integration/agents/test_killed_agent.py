@@ -15,9 +15,7 @@ from actors.instance.transcript import Conversation
 from actors.messages import Message, MessageStatus
 from actors.status import Status
 from tests.integration.agents.rig import until
-from tests.integration.agents.succession import SUBMITTED, AnyRig, Team, long_for_the_oldest, message
-
-pytestmark = long_for_the_oldest
+from tests.integration.agents.succession import SUBMITTED, AnyRig, Team, message
 
 
 async def test_what_a_killed_agent_had_not_written_down_is_delivered_to_its_next_life(

@@ -13,9 +13,9 @@ from actors.instance.responding import Reply
 from actors.instance.transcript import PageQuery
 from actors.status import Status
 from tests.integration.agents.rig import until
-from tests.integration.agents.succession import SHORT, SUBMITTED, Team, message, only_claude_long_for_the_oldest
+from tests.integration.agents.succession import SHORT, SUBMITTED, Team, message, only_claude
 
-pytestmark = [pytest.mark.timeout(300), only_claude_long_for_the_oldest]
+pytestmark = [pytest.mark.timeout(300), only_claude]
 
 _READING_S = 0.4
 """How long the quickest person needs to read a dialog. Newer versions take no key within 0.2 s of drawing one."""

@@ -19,7 +19,7 @@ from tests.integration.agents.succession import (
     AnyRig,
     Team,
     message,
-    only_claude_long_for_the_oldest,
+    only_claude,
 )
 
 ONE, TWO, THREE = message(1, "the first message"), message(2, "two\nlines\nand\nmore"), message(3, "the last one")
@@ -95,7 +95,7 @@ def type_behind_the_next_paste(patch: pytest.MonkeyPatch, rig: AnyRig, words: st
     around_pastes(patch.setattr, after=somebody_types)
 
 
-@only_claude_long_for_the_oldest
+@only_claude
 async def test_a_view_that_hides_our_draft_is_closed_through_respond_and_the_message_arrives(
     team: Team, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -116,7 +116,7 @@ async def test_a_view_that_hides_our_draft_is_closed_through_respond_and_the_mes
     await team.shows_each_once([ONE])
 
 
-@only_claude_long_for_the_oldest
+@only_claude
 async def test_a_prompt_that_a_person_takes_back_is_theirs_and_is_pasted_again_once_they_have_deleted_it(
     team: Team,
 ) -> None:
@@ -149,7 +149,7 @@ REFUSALS = {
 }
 
 
-@only_claude_long_for_the_oldest
+@only_claude
 @pytest.mark.parametrize("refusal", REFUSALS.values(), ids=REFUSALS.keys())
 async def test_a_message_that_the_user_s_hook_refuses_fails_in_its_words_and_the_others_arrive(
     team: Team, refusal: str
@@ -186,7 +186,7 @@ async def test_a_receipt_comes_when_the_transcript_holds_the_message_and_not_bef
         await until(lambda: team.status is Status.READY)
 
 
-@only_claude_long_for_the_oldest
+@only_claude
 async def test_in_vim_mode_messages_arrive_in_insert_and_in_normal_mode(team: Team) -> None:
     team.rig.user_file("settings.json", {"editorMode": "vim"})
     await team.start()
@@ -199,7 +199,7 @@ async def test_in_vim_mode_messages_arrive_in_insert_and_in_normal_mode(team: Te
     await team.shows_each_once([ONE, TWO])
 
 
-@only_claude_long_for_the_oldest
+@only_claude
 async def test_an_enter_that_the_user_has_bound_to_something_else_holds_the_message_in_words(team: Team) -> None:
     bound = {"context": "Chat", "bindings": {"enter": "chat:newline"}}
     team.rig.user_file("keybindings.json", {"bindings": [bound]})

@@ -13,9 +13,7 @@ from actors.instance.deliverer import Deliverer
 from actors.messages import MessageStatus
 from actors.status import Status
 from tests.integration.agents.rig import until
-from tests.integration.agents.succession import SHORT, SUBMITTED, Team, long_for_the_oldest
-
-pytestmark = long_for_the_oldest
+from tests.integration.agents.succession import SHORT, SUBMITTED, Team
 
 
 async def test_an_actor_that_is_there_already_is_not_disturbed(team: Team) -> None:

@@ -24,6 +24,8 @@ from tests.standin import noting_server
 from tests.standin.api import ApiStandIn
 from tests.standin.team_tools import TeamToolsStandIn
 
+pytestmark = pytest.mark.each_version
+
 UNKNOWN = "No such tool available"
 HEADER = "[phalanx msg_1 from lead]\n"
 NAMES = ("of-user", "of-project", "of-checkout", "of-above")

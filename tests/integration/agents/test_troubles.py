@@ -14,9 +14,7 @@ from actors.tmux.pane import Pane
 from tests.integration.agents.pastes import around_pastes
 from tests.integration.agents.rig import until
 from tests.integration.agents.starved_actor import BEAT_S, STARVED_S
-from tests.integration.agents.succession import SHORT, SUBMITTED, Team, long_for_the_oldest
-
-pytestmark = long_for_the_oldest
+from tests.integration.agents.succession import SHORT, SUBMITTED, Team
 
 TROUBLE_S = 3.0
 

@@ -16,7 +16,7 @@ from tests.integration.agents.rig import ClaudeRig, path_only
 from tests.standin.api import ApiStandIn
 from tests.standin.claude_home import make_claude_home, standin_environment
 
-pytestmark = pytest.mark.real_claude
+pytestmark = [pytest.mark.real_claude, pytest.mark.each_version]
 
 
 @pytest.fixture(params=["HOME", "CLAUDE_CONFIG_DIR"])

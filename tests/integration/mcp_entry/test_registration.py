@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.each_version
+
 PHALANX = str(Path(sys.executable).with_name("phalanx"))
 
 

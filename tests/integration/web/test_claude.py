@@ -23,7 +23,7 @@ from tests.projects import make_repository
 from tests.standin.api import ApiStandIn, Json, text_block, tool_block, tool_results
 from tests.standin.claude_home import make_claude_home, standin_environment
 
-pytestmark = [pytest.mark.real_claude, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.real_claude, pytest.mark.timeout(180), pytest.mark.each_version]
 ARGUMENTS = {"instanceId": "mgr_1", "message": "It is done."}
 SEND = f"mcp__{NAME}__send"
 _RUN_S = 120.0
