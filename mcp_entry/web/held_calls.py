@@ -100,7 +100,7 @@ class HeldCalls:
         if len(self._answered) > _REMEMBERED:
             del self._answered[next(iter(self._answered))]
         try:
-            await self._tell(lambda channel: tell_answered(channel, call_id))
+            await self._tell_answered(call_id)
         finally:
             call.close()
 
@@ -125,8 +125,7 @@ class HeldCalls:
                         continue
                     if told.call_id in self._answered:
                         told.close()
-                        async with asyncio.timeout(_TELL_S), keeper.telling:
-                            await tell_answered(keeper.channel, told.call_id)
+                        await self._tell_answered(told.call_id)
                         continue
                     self._calls[told.call_id] = told
                     self._bytes += told.size_bytes
@@ -139,6 +138,9 @@ class HeldCalls:
                 keeper.channel.shutdown(sockets.SHUT_RDWR)
             async with keeper.telling:  # nobody waits for the channel any more
                 keeper.channel.close()
+
+    async def _tell_answered(self, call_id: bytes) -> None:
+        await self._tell(lambda channel: tell_answered(channel, call_id))
 
     async def _tell(self, message: Callable[[sockets.socket], Awaitable[None]]) -> None:
         for keeper in list(self._keepers):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+OLDEST = "oldest"
 _ROOT = Path(__file__).resolve().parent.parent.parent
 
 
@@ -14,12 +15,11 @@ def _commands() -> dict[str, Path]:
     given = os.environ.get("TEST_CLAUDE_COMMAND")
     if given:
         return {"given": Path(given)}
-    return {which: _ROOT / f".venv/claude/{which}/node_modules/.bin/claude" for which in ("oldest", "newest")}
+    return {which: _ROOT / f".venv/claude/{which}/node_modules/.bin/claude" for which in (OLDEST, "newest")}
 
 
 CLAUDE_COMMANDS = _commands()
 """By name: the one that TEST_CLAUDE_COMMAND names, else what is installed here."""
-OLDEST = "oldest"
 
 
 def installed_claude(name: str) -> Path:
