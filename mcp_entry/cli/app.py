@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from mcp_entry.cli import doctor, instances, lead, team, team_file
+from mcp_entry.cli.dashboard import dashboard
 from mcp_entry.cli.session import Commands, in_session, system_context
 from mcp_entry.cli.watch import watch
 from supervisor.versions import VERSION
@@ -29,6 +30,7 @@ _COMMANDS: tuple[Callable[..., int | None], ...] = (
     team.down,
     team.status,
     lead.lead,
+    dashboard,
     instances.spawn,
     instances.send,
     instances.read,

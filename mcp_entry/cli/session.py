@@ -84,6 +84,8 @@ class CommandContext:
     """Runs a program to its end, without input. Raises ``OSError`` and ``subprocess.TimeoutExpired``."""
     become: Callable[[list[str], Mapping[str, str]], NoReturn]
     """Replaces this process by a program."""
+    browse: Callable[[str], bool]
+    """Opens an address in the user's browser. False where there is none beside the terminal."""
     is_terminal: Callable[[], bool]
     """Whether stdin and stdout are terminals."""
 
@@ -98,7 +100,13 @@ class TeamRuntime(Protocol):
 
 def system_context() -> CommandContext:
     return CommandContext(
-        environment=os.environ, connect=_connect, runtime=Runtime, run=_run, become=_become, is_terminal=_is_terminal
+        environment=os.environ,
+        connect=_connect,
+        runtime=Runtime,
+        run=_run,
+        become=_become,
+        browse=_browse,
+        is_terminal=_is_terminal,
     )
 
 
@@ -251,6 +259,18 @@ def _become(command: list[str], environment: Mapping[str, str]) -> NoReturn:
     sys.stdout.flush()
     sys.stderr.flush()
     os.execvpe(command[0], command, environment)  # noqa: S606 - the terminal becomes the program's
+
+
+def _browse(address: str) -> bool:
+    names = ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")
+    if sys.platform != "darwin" and not any(os.environ.get(name) for name in names):
+        return False  # what is left would take the terminal
+    import webbrowser  # noqa: PLC0415 - only this command pays for it
+
+    try:
+        return webbrowser.open(address)
+    except webbrowser.Error:
+        return False
 
 
 def _is_terminal() -> bool:

@@ -1,4 +1,5 @@
-"""``python -m mcp_entry.web``: the process that serves the team's tools to the instances of this host.
+"""``python -m mcp_entry.web``: the process that serves the team's tools to the instances of this host, and the team's
+page to its user's browsers.
 
 ``actors.host.endpoint`` starts it and watches it. It is a client of the supervisor as any other, holds no state, and
 may die at any time. It outlives supervisor and Ray, and brings a team back that was lost, as a lead's entry does. It
@@ -30,6 +31,7 @@ from actors.sockets import check_is_socket, is_answered, listen
 from mcp_entry.calls import ToolCaller
 from mcp_entry.connection import BringUpProcess, TeamConnection
 from mcp_entry.log import log_to
+from mcp_entry.web import browser
 from mcp_entry.web.app import Endpoint, TokenRoles, application
 from mcp_entry.web.held_calls import HeldCalls
 from mcp_entry.web.protocol import ImpatientProtocol, QuietServer
@@ -68,10 +70,13 @@ class WebProcess:
         servers = {role: server_for(role, calls, version("phalanx")) for role in Role}
         self._held = HeldCalls(keeper_comes=keeper_comes)
         self._left_over = TaskSet("call that was left over")
-        endpoint = Endpoint(servers, TokenRoles(self._team), listener.getsockname()[1], self._held)
+        port = listener.getsockname()[1]
+        endpoint = Endpoint(servers, TokenRoles(self._team), port, self._held)
+        self._page_client = SupervisorClient(home, browser.SENDER)
+        self._pages = browser.BrowserPages(home, self._page_client, port)
         self._server = QuietServer(
             uvicorn.Config(
-                application(endpoint),
+                application(endpoint, self._pages),
                 loop="asyncio",
                 http=ImpatientProtocol,
                 ws="none",
@@ -80,7 +85,7 @@ class WebProcess:
                 access_log=False,
                 limit_concurrency=MOST_CONNECTIONS,
                 timeout_graceful_shutdown=_GOODBYE_S,
-                headers=[("connection", "close")],
+                headers=[("connection", "close"), *browser.HEADERS],
                 date_header=False,
                 server_header=False,
             )
@@ -92,14 +97,17 @@ class WebProcess:
         private = listen(self._home.web_socket)
         holding = asyncio.create_task(self._held.serve(private, self._listener, self._take_over), name="open calls")
         watch = asyncio.create_task(self._until_over(), name="the end of the team")
+        streams = asyncio.create_task(self._end_streams(), name="the end of the streams")
         try:
             await self._server.serve(sockets=[self._listener])
         finally:
             watch.cancel()
+            streams.cancel()
             holding.cancel()
             private.close()
             await self._left_over.end(within_s=_GOODBYE_S)
             await self._team.close()
+            await self._page_client.close()
 
     def _take_over(self, call: OpenCall) -> None:
         logger.info("makes a call that the process before has left over")
@@ -111,6 +119,11 @@ class WebProcess:
         except OSError as error:
             logger.info("its agent is gone: %s", error)
             await self._held.let_go(call.call_id)
+
+    async def _end_streams(self) -> None:
+        """The server waits for every answer that it has begun."""
+        await self._server.until_told_to_end()
+        self._pages.end()
 
     async def _bring_back(self) -> None:
         """Waits for a supervisor that is being started, and brings back a team that was lost."""

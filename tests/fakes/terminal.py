@@ -78,6 +78,8 @@ class Terminal:
         self.client = client or FakeClient()
         self.environment = {"PHALANX_HOME": str(HOME), "PATH": "/bin"}
         self.is_terminal = is_terminal
+        self.has_browser = False
+        self.browsed: list[str] = []
         self.runtime: type[FakeRuntime] = FakeRuntime
         self.ran: list[list[str]] = []
         self.environments: list[dict[str, str]] = []
@@ -92,6 +94,7 @@ class Terminal:
             runtime=self.runtime,
             run=self._run,
             become=self._become,
+            browse=self._browse,
             is_terminal=lambda: self.is_terminal,
         )
 
@@ -103,7 +106,7 @@ class Terminal:
         return self.client.only_request()
 
     async def _connect(self, home: Home) -> SupervisorClient:
-        assert home.root == HOME
+        assert home.root == Path(self.environment["PHALANX_HOME"])
         if isinstance(self.client, PhalanxError):
             raise self.client
         return self.client
@@ -115,6 +118,11 @@ class Terminal:
         if isinstance(ending, Exception):
             raise ending
         return ending
+
+    def _browse(self, address: str) -> bool:
+        if self.has_browser:
+            self.browsed.append(address)
+        return self.has_browser
 
     def _become(self, command: list[str], environment: Mapping[str, str]) -> NoReturn:
         raise BecameError(command, environment)
