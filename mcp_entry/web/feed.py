@@ -22,7 +22,7 @@ from typing import Any
 from actors.backoff import Backoff
 from actors.concurrency import beside
 from actors.errors import PhalanxError, UnavailableError
-from supervisor.api.verbs import VERBS, TeamVerbs
+from supervisor.api.verbs import TeamVerbs
 from supervisor.rpc.client import SupervisorClient
 
 logger = logging.getLogger(__name__)
@@ -105,7 +105,7 @@ class TeamFeed:
         try:
             async with (
                 asyncio.timeout(_POLL_S + _HANGS_S),
-                beside(self._client.call_json(VERBS["changes"], given)) as asking,
+                beside(self._client.call_json(TeamVerbs.changes, given)) as asking,
                 beside(self._lost(is_first=cursor is None)) as losing,
             ):
                 await asyncio.wait({asking, losing}, return_when=asyncio.FIRST_COMPLETED)
