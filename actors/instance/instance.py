@@ -197,6 +197,8 @@ class AgentSession:
 
     def _snapshot(self) -> InstanceSnapshot:
         state = self.observer.state
+        conversation = self.observer.conversation
+        activity = conversation.activity.now(idle=state.status in IDLE)
         asked = state.permissions[0] if state.status is Status.WAITING_PERMISSION and state.permissions else None
         return InstanceSnapshot(
             status=state.status,
@@ -207,9 +209,14 @@ class AgentSession:
             transcript_path=state.transcript_path,
             session_id=state.session_id,
             limit=state.limit,
-            unread=self.observer.conversation.unread,
-            tokens=self.observer.conversation.tokens,
-            context_tokens=self.observer.conversation.context_tokens,
+            unread=conversation.unread,
+            tokens=conversation.tokens,
+            context_tokens=conversation.context_tokens,
+            context_window=conversation.context_window,
+            model=conversation.activity.model,
+            task=conversation.activity.task,
+            activity=activity.text,
+            activity_at=activity.at,
             turn_at=state.turn_at,
             turn_failed=bool(state.failure),
             answer=state.answer,
