@@ -1,0 +1,3 @@
+export function Instance(_: { instanceId: string; tab: string }) {
+  return null;
+}
