@@ -67,10 +67,12 @@ export function needInWords(need: Need): string {
   }
 }
 
-/** Those that need somebody, the longest wait first, so that a new one never moves the others. */
+/** Those that need somebody: first who asks, then who cannot go on; of each the longest wait first, so that a new one
+ * does not move those before it. */
 export function waiting(rows: ReadonlyMap<string, InstanceInfo>, ids: readonly string[]): InstanceInfo[] {
   const found = ids.map((id) => rows.get(id)).filter((row) => row !== undefined);
-  return found.sort((one, other) => one.since.localeCompare(other.since));
+  const asks = (row: InstanceInfo) => (row.permission || row.dialog ? 0 : 1);
+  return found.sort((one, other) => asks(one) - asks(other) || one.since.localeCompare(other.since));
 }
 
 /** Claude Code's AskUserQuestion; whatever has another form is shown as any input. */

@@ -44,7 +44,7 @@ export function Needs() {
 
 /** Focuses the next card that needs a person, from the focused one on. */
 export function focusNextNeed(): boolean {
-  const cards = [...document.querySelectorAll<HTMLElement>(".need-card")];
+  const cards = [...document.querySelectorAll<HTMLElement>(".needs .need-card")];
   const current = cards.findIndex((card) => card.contains(document.activeElement));
   const next = cards[(current + 1) % cards.length];
   next?.focus();
@@ -58,7 +58,7 @@ interface CardProps {
 }
 
 /** Drawn anew only when its row changed. */
-class NeedCard extends Component<CardProps> {
+export class NeedCard extends Component<CardProps> {
   override shouldComponentUpdate(next: CardProps): boolean {
     return next.row !== this.props.row;
   }

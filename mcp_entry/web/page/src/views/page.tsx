@@ -10,7 +10,7 @@ import { Instance } from "./instance.tsx";
 import { focusNextNeed, Needs } from "./needs.tsx";
 import { OverTime } from "./overtime.tsx";
 import { Line, Modal } from "./parts.tsx";
-import { focusRow, focusRowOf, TeamTable } from "./team.tsx";
+import { focusRow, focusRowOf, Strip, TeamTable } from "./team.tsx";
 
 const helpIsOpen = signal(false);
 
@@ -39,6 +39,7 @@ export function Page() {
         <ConnectionState />
         {at.view === "team" && (
           <>
+            <Strip />
             <Needs />
             <TeamTable />
           </>

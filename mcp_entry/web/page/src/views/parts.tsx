@@ -28,8 +28,8 @@ export function Block({ text, class: name = "", label }: { text: string; class?:
   );
 }
 
-const FOLDED_LINES = 14;
-const FOLDED_CHARACTERS = 1_600;
+const FOLDED_LINES = 10;
+const FOLDED_CHARACTERS = 1_200;
 
 export function isLong(text: string): boolean {
   return text.length > FOLDED_CHARACTERS || text.split("\n", FOLDED_LINES + 2).length > FOLDED_LINES + 1;

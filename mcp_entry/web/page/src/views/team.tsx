@@ -26,18 +26,26 @@ const COLUMNS: readonly { key: SortKey | null; name: string; label: string; righ
   { key: "ahead", name: "work", label: "Commits" },
 ];
 
+/** A cell for each instance in the order of the rows, as a strip above everything else. */
+export function Strip() {
+  const { rows } = team.value;
+  if (rows.size === 0) return null;
+  return (
+    <div class="strip">
+      <Glance rows={shownRows(rows, view.value, work.value.instances)} />
+    </div>
+  );
+}
+
 export function TeamTable() {
   const { rows, warnings } = team.value;
   const shown = shownRows(rows, view.value, work.value.instances);
   const open = route.value.view === "team" ? route.value.instanceId : null;
   return (
     <section class="team" aria-labelledby="team-heading">
-      <div class="team-head">
-        <h2 id="team-heading">
-          Team <span class="tally">{rows.size}</span>
-        </h2>
-        <Glance rows={shown} />
-      </div>
+      <h2 id="team-heading">
+        Team <span class="tally">{rows.size}</span>
+      </h2>
       {warnings.map((warning) => (
         <p key={warning} class="warning">
           <Line text={warning} class="whole" />
@@ -60,7 +68,7 @@ export function TeamTable() {
   );
 }
 
-/** A cell for each, in the order of the rows: a hundred are seen at once. The rows say the same for readers. */
+/** A hundred are seen at once. The rows say the same for readers. */
 function Glance({ rows }: { rows: readonly ShownRow[] }) {
   return (
     <div class="glance" aria-hidden="true">
