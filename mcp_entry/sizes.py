@@ -241,11 +241,12 @@ def of_read(answer: Json, arguments: Json) -> Json:
     """The end of a long screen; an entry that was asked for in whole comes in parts, and each names the next."""
     if answer.get("screen") and len(answer["screen"]) > LONGEST_PART:
         return {**answer, "screen": f"{_CUT}{answer['screen'][-LONGEST_PART:]}"}
+    entries = [{name: entry[name] for name in entry if name != "messages"} for entry in answer["entries"]]
     reference, _, offset = str(arguments.get("full") or "").partition("+")
     if not reference:
-        return answer
+        return {**answer, "entries": entries}
     begin = int(offset) if offset.isdecimal() else 0
-    return {**answer, "entries": [_part(entry, reference, begin) for entry in answer["entries"]]}
+    return {**answer, "entries": [_part(entry, reference, begin) for entry in entries]}
 
 
 def _part(entry: Json, reference: str, begin: int) -> Json:

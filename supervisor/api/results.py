@@ -156,7 +156,24 @@ class SendBatchResult(Result):
     performance: SendPerformance
 
 
+class SubmittedReceipt(Result):
+    """A message that stands in a question, and what became of it."""
+
+    message_id: str
+    sender: str
+    status: MessageStatus | None = Field(default=None, description="null: of long ago, its receipt is not kept")
+    exact: bool | None = Field(default=None, description="every character arrived; null where that is not known")
+    changes: list[str] = Field(default_factory=list, description="what the agent's program changed in the text")
+
+
+def _named_without_messages(schema: dict[str, Any]) -> None:
+    schema["properties"].pop("messages")
+    named_only(schema)
+
+
 class ConversationEntry(Named):
+    model_config = ConfigDict(json_schema_extra=_named_without_messages)
+
     kind: Literal["question", "answer", "tool_call", "tool_result", "notice"]
     at: str
     text: str
@@ -164,6 +181,9 @@ class ConversationEntry(Named):
     input: dict[str, Any] | None = None
     left_out: int | None = Field(default=None, description="characters of text and input that are not shown here")
     full: str | None = Field(default=None, description="give it to read as full to get this entry in whole")
+    messages: list[SubmittedReceipt] | None = Field(
+        default=None, description="for views, of a question: those of the team that stand in it, in its order"
+    )
 
 
 class ReadResult(Result):

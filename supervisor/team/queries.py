@@ -50,7 +50,7 @@ class Queries:
             page = await self._host.page(record.agent, record.transcript_path, query)
         else:
             page = TranscriptPage(entries=(), cursor="", more=False)
-        return views.read_result(instance_id, page)
+        return views.read_result(instance_id, page, self._team.outbox.receipt)
 
     def list(self, request: requests.ListRequest, seen: Iterable[Member]) -> results.ListResult:
         """``seen``: whom the caller sees. Raises ``UnknownInstanceError`` for an unknown id."""
