@@ -31,8 +31,10 @@ export function parsePatch(patch: string): FileDiff[] {
   let hunk: Hunk | undefined;
   let [before, after, beforeLeft, afterLeft] = [0, 0, 0, 0];
   for (const line of patch.split("\n")) {
-    if (hunk && file && (beforeLeft > 0 || afterLeft > 0)) {
-      const sign = line[0] ?? " ";
+    const isInside = (beforeLeft > 0 || afterLeft > 0) && !line.startsWith("diff --git ");
+    if (hunk && file && isInside) {
+      if (line === "") continue; // the end of a patch that was cut
+      const sign = line[0];
       const text = line.slice(1);
       if (sign === "+") {
         hunk.lines.push({ kind: "added", text, before: null, after: after++ });

@@ -1,6 +1,6 @@
 /** The conversation of one instance, live: tool calls folded, what came by Phalanx with its receipt; and sending. */
 
-import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 
 import { call, inWords } from "../server.ts";
 import { attempt, events, nameOf } from "../store.ts";
@@ -13,7 +13,6 @@ const MORE_SHOWN = 600;
 /** The most that one read gives. */
 const MOST_READ = 2_000;
 const READ_EVERY_MS = 300;
-const NEAR_END_PX = 60;
 
 interface Reading {
   entries: readonly ConversationEntry[];
@@ -108,16 +107,9 @@ function useConversation(row: InstanceInfo | undefined, instanceId: string): [Re
 export function Conversation({ row, instanceId }: { row: InstanceInfo | undefined; instanceId: string }) {
   const [reading, readFurtherBack] = useConversation(row, instanceId);
   const [most, setMost] = useState(FIRST_SHOWN);
-  const list = useRef<HTMLDivElement>(null);
-  const isAtEnd = useRef(true);
   const { entries, origin, asked, error, done } = reading;
   const first = Math.max(0, entries.length - most);
   const mayHaveEarlier = first > 0 || (entries.length >= asked && asked < MOST_READ);
-
-  useLayoutEffect(() => {
-    const box = list.current;
-    if (box && isAtEnd.current) box.scrollTop = box.scrollHeight;
-  }, [entries]);
 
   const showEarlier = () => {
     const wanted = most + MORE_SHOWN;
@@ -127,17 +119,8 @@ export function Conversation({ row, instanceId }: { row: InstanceInfo | undefine
 
   return (
     <div class="conversation">
-      <div
-        ref={list}
-        class="entries"
-        role="log"
-        aria-label="Conversation"
-        tabIndex={0}
-        onScroll={(event) => {
-          const box = event.currentTarget;
-          isAtEnd.current = box.scrollHeight - box.scrollTop - box.clientHeight < NEAR_END_PX;
-        }}
-      >
+      <div class="entries" role="log" aria-label="Conversation" tabIndex={0}>
+        <div class="entries-inner">
         {error && <p class="warning">The conversation cannot be read: {error}</p>}
         {mayHaveEarlier && (
           <button type="button" class="quiet" onClick={showEarlier}>
@@ -151,6 +134,7 @@ export function Conversation({ row, instanceId }: { row: InstanceInfo | undefine
         {grouped(entries, first).map(({ index, entry, result }) => (
           <Entry key={index - origin} entry={entry} result={result} instanceId={instanceId} />
         ))}
+        </div>
       </div>
       {row && <Composer row={row} />}
     </div>

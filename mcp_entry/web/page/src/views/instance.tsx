@@ -32,7 +32,7 @@ export function Instance({ instanceId, tab }: { instanceId: string; tab: PanelTa
   const isWide = widened.value || tab === "terminal";
   useEffect(() => panel.current?.focus({ preventScroll: true }), []);
   return (
-    <aside ref={panel} class={`panel ${isWide ? "widened" : ""}`} tabIndex={-1} aria-label={`Instance ${instanceId}`}>
+    <section ref={panel} class={`panel ${isWide ? "widened" : ""}`} tabIndex={-1} aria-label={`Instance ${instanceId}`}>
       <header class="panel-head">
         <div class="panel-title">
           <a class="button quiet-link" href="#/" aria-label="Back to the team" title="Back to the team (Escape)">
@@ -69,14 +69,14 @@ export function Instance({ instanceId, tab }: { instanceId: string; tab: PanelTa
       {!row && connection.value.state === "live" && (
         <p class="warning">There is no instance {instanceId} any more: it was terminated.</p>
       )}
-      {row && need && tab !== "terminal" && <NeedCard key={needKey(row, need)} row={row} need={need} />}
+      {row && need && tab !== "terminal" && <NeedCard key={needKey(row, need)} row={row} need={need} brief />}
       <div class={`panel-body of-${tab}`}>
         {tab === "conversation" && <Conversation row={row} instanceId={instanceId} />}
         {tab === "terminal" && <Terminal row={row} instanceId={instanceId} />}
         {tab === "changes" && row && <Changes row={row} />}
         {tab === "events" && <Happenings instanceId={instanceId} />}
       </div>
-    </aside>
+    </section>
   );
 }
 

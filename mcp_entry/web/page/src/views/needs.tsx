@@ -55,6 +55,8 @@ export function focusNextNeed(): boolean {
 interface CardProps {
   row: InstanceInfo;
   need: Need;
+  /** Beside what tells already where it comes from. */
+  brief?: boolean;
 }
 
 /** Drawn anew only when its row changed. */
@@ -63,12 +65,12 @@ export class NeedCard extends Component<CardProps> {
     return next.row !== this.props.row;
   }
 
-  override render({ row, need }: CardProps) {
-    return <Card row={row} need={need} />;
+  override render(props: CardProps) {
+    return <Card {...props} />;
   }
 }
 
-function Card({ row, need }: CardProps) {
+function Card({ row, need, brief = false }: CardProps) {
   const heading = useId();
   const card = useRef<HTMLElement>(null);
   return (
@@ -83,7 +85,7 @@ function Card({ row, need }: CardProps) {
         </h3>
         <Age since={row.since} />
       </header>
-      <Origin row={row} />
+      {!brief && <Origin row={row} />}
       <Answer row={row} need={need} card={card} />
     </article>
   );
@@ -288,6 +290,20 @@ function QuestionsAnswer({
     setChosen({ ...chosen, [asked.question]: after });
   };
 
+  const sendAnswer = (
+    <button type="submit" class={isPlain ? "" : "primary"} disabled={!isOpen || !isComplete}>
+      Answer
+    </button>
+  );
+  const decline = (
+    <button
+      type="button"
+      disabled={!isOpen}
+      onClick={() => void respond({ decision: "deny", permissionId: permission.permissionId })}
+    >
+      Decline
+    </button>
+  );
   return (
     <form
       class="questions"
@@ -315,27 +331,23 @@ function QuestionsAnswer({
               </button>
             ))}
           </div>
-          <input
-            type="text"
-            maxLength={2_000}
-            placeholder="Another answer"
-            aria-label={`Another answer to: ${oneLine(asked.question)}`}
-            value={words[asked.question] ?? ""}
-            onInput={(event) => setWords({ ...words, [asked.question]: event.currentTarget.value })}
-          />
+          <div class="answers">
+            <input
+              type="text"
+              maxLength={2_000}
+              placeholder="Another answer"
+              aria-label={`Another answer to: ${oneLine(asked.question)}`}
+              value={words[asked.question] ?? ""}
+              onInput={(event) => setWords({ ...words, [asked.question]: event.currentTarget.value })}
+            />
+            {isPlain && sendAnswer}
+            {isPlain && decline}
+          </div>
         </fieldset>
       ))}
       <div class="answers">
-        <button type="submit" class={isPlain ? "" : "primary"} disabled={!isOpen || !isComplete}>
-          Answer
-        </button>
-        <button
-          type="button"
-          disabled={!isOpen}
-          onClick={() => void respond({ decision: "deny", permissionId: permission.permissionId })}
-        >
-          Decline to answer
-        </button>
+        {!isPlain && sendAnswer}
+        {!isPlain && decline}
         {state === "sent" && <span class="hint">Answering…</span>}
         {state === "answered" && <span class="hint">Answered</span>}
       </div>

@@ -35,19 +35,21 @@ export function Page() {
   return (
     <div class={`page ${opened ? "with-panel" : ""}`}>
       <Top />
-      <main class="main" id="main" tabIndex={-1}>
-        <ConnectionState />
-        {at.view === "team" && (
-          <>
-            <Strip />
-            <Needs />
-            <TeamTable />
-          </>
-        )}
-        {at.view === "time" && <OverTime />}
-        {at.view === "hosts" && <Hosts />}
+      <main>
+        <div class="view" id="view" tabIndex={-1}>
+          <ConnectionState />
+          {at.view === "team" && (
+            <>
+              <Strip />
+              <Needs />
+              <TeamTable />
+            </>
+          )}
+          {at.view === "time" && <OverTime />}
+          {at.view === "hosts" && <Hosts />}
+        </div>
+        {opened && at.view === "team" && <Instance key={opened} instanceId={opened} tab={at.tab} />}
       </main>
-      {opened && at.view === "team" && <Instance key={opened} instanceId={opened} tab={at.tab} />}
       <Notices />
       <TerminationDialog />
       {helpIsOpen.value && <Help />}
