@@ -13,7 +13,7 @@ import { Age, Block, Foldable, headOf, isLong, Line, restInWords, StatusShape } 
 import { Screen } from "./screen.tsx";
 
 const FIRST_SHOWN = 12;
-const SCREEN_ROWS = 12;
+const SCREEN_ROWS = 8;
 
 export function Needs() {
   const [all, setAll] = useState(false);
@@ -144,7 +144,7 @@ function Answer({ row, need, card }: CardProps & { card: { current: HTMLElement 
 
 /** Calls `respond`, and tells how it went. While the team works on it nothing can be answered twice. */
 function useResponse(row: InstanceInfo, what: string, card: { current: HTMLElement | null }) {
-  const [state, setState] = useState<"open" | "sent" | "answered">("open");
+  const [state, setState] = useState<Sending>("open");
   const respond = async (answer: JsonObject) => {
     if (state !== "open") return;
     setState("sent");
@@ -157,6 +157,12 @@ function useResponse(row: InstanceInfo, what: string, card: { current: HTMLEleme
     if (done && had) focusNextNeed();
   };
   return { respond, isOpen: state === "open", state };
+}
+
+type Sending = "open" | "sent" | "answered";
+
+function Progress({ state }: { state: Sending }) {
+  return state === "open" ? null : <span class="hint">{state === "sent" ? "Answering…" : "Answered."}</span>;
 }
 
 function PermissionAnswer({
@@ -222,8 +228,7 @@ function PermissionAnswer({
           disabled={!isOpen}
           onInput={(event) => setReason(event.currentTarget.value)}
         />
-        {state === "sent" && <span class="hint">Answering…</span>}
-        {state === "answered" && <span class="hint">Answered</span>}
+        <Progress state={state} />
       </form>
     </>
   );
@@ -345,12 +350,13 @@ function QuestionsAnswer({
           </div>
         </fieldset>
       ))}
-      <div class="answers">
-        {!isPlain && sendAnswer}
-        {!isPlain && decline}
-        {state === "sent" && <span class="hint">Answering…</span>}
-        {state === "answered" && <span class="hint">Answered</span>}
-      </div>
+      {!isPlain && (
+        <div class="answers">
+          {sendAnswer}
+          {decline}
+        </div>
+      )}
+      <Progress state={state} />
     </form>
   );
 }
@@ -384,8 +390,7 @@ function DialogAnswer({
         <a class="button" href={hrefOf(row.instanceId, "terminal")}>
           Open its terminal
         </a>
-        {state === "sent" && <span class="hint">Answering…</span>}
-        {state === "answered" && <span class="hint">Answered</span>}
+        <Progress state={state} />
       </div>
     </>
   );
@@ -405,7 +410,7 @@ function Trouble({ row, need }: { row: InstanceInfo; need: Extract<Need, { reaso
   return (
     <>
       <Foldable text={need.reason || "It does not say why."} class="reason" label="The reason" />
-      <LastScreen row={row} />
+      {need.kind !== "limited" && <LastScreen row={row} />}
       <div class="answers">
         {need.kind === "failed" && (
           <button type="button" class="primary" disabled={busy} onClick={() => void restart()}>
