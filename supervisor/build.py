@@ -48,6 +48,7 @@ from supervisor.team.lifecycle import AutoRestart, Lifecycle
 from supervisor.team.queries import Queries
 from supervisor.team.rate_limits import RateLimits
 from supervisor.team.recycling import ContextRecycler
+from supervisor.team.rows import RowService
 from supervisor.team.team import Team
 from supervisor.team.tokens import TokenLimits
 
@@ -204,13 +205,14 @@ def build_supervisor(
         await pools.give_up()
         await history.save()
 
+    queries = Queries(team, host, notifier.to_be_told)
     return Supervisor(
         home=home,
         store=fenced,
         team=team,
         permits=permits,
         access=access,
-        queries=Queries(team, host, notifier.to_be_told),
+        queries=queries,
         work=WorkOverview(team.registry, work_reader, own_host),
         spawner=spawner,
         lifecycle=lifecycle,
@@ -236,6 +238,7 @@ def build_supervisor(
                 EventDetector(team, fenced, team.unreadable),
                 AlertLoop(monitor, team.events),
             ),
+            RowService(team, queries),
             SettingsService(home, live_settings, cap_tuning, TunableValues.of(settings.configured)),
             # Before the pools, which ask for their spares where they are.
             cluster_service,

@@ -52,6 +52,8 @@ MAX_SPARES = 200
 MAX_WAIT_S = 3600.0
 LEAD_WAIT_S = 100.0
 """The default wait: Claude Code moves a call that takes 120 s to the background."""
+VIEW_WAIT_S = 25.0
+LONGEST_POLL_S = 110.0
 LONGEST_WINDOW_S = 86_400
 REQUEST_ID_USE = "Rarely needed: the same call with the same one is done only once."
 _MEMBER_NAME_CHARACTERS = 500
@@ -169,6 +171,8 @@ DirectoryPath = Annotated[str, StringConstraints(min_length=1, max_length=4096)]
 Reference = Annotated[str, StringConstraints(max_length=100)]
 """A cursor or another name that an earlier answer gave."""
 WaitSeconds = Annotated[float, Field(gt=0, le=MAX_WAIT_S)]
+PollSeconds = Annotated[float, Field(ge=0, le=LONGEST_POLL_S)]
+"""How long a call of a view waits for news before it answers without any."""
 BranchName = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 CommitMessage = Annotated[str, StringConstraints(max_length=100_000, pattern=r"[^\s\x00]")]
 SpareCount = Annotated[int, Field(ge=0, le=MAX_SPARES)]
@@ -473,8 +477,21 @@ class SendBatchRequest(Request):
     request_id: RequestId | None = None
 
 
+class ChangesRequest(Request):
+    """Follow the team: all its rows at first, and then those that changed."""
+
+    cursor: Reference | None = Field(default=None, description="Of the last answer; without it all rows at once.")
+    timeout_seconds: PollSeconds = VIEW_WAIT_S
+
+
+def _for_views_only(schema: dict[str, Any]) -> None:
+    schema["properties"].pop("leavesUnread")
+
+
 class ReadRequest(Request):
     """Read what an instance said, or its screen."""
+
+    model_config = ConfigDict(json_schema_extra=_for_views_only)
 
     instance_id: InstanceId
     source: Literal["conversation", "screen"] = Field(
@@ -483,6 +500,9 @@ class ReadRequest(Request):
     cursor: Reference | None = Field(default=None, description="Of an earlier answer: only what is newer.")
     lines: int = Field(default=50, ge=1, le=2000, description="Most entries, or screen lines.")
     full: Reference | None = Field(default=None, description="Of one shortened entry: that one, whole.")
+    leaves_unread: bool = Field(
+        default=False, description="For views that people look at: what is read stays unread for the lead."
+    )
 
 
 class ListRequest(Request):

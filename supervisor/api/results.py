@@ -210,8 +210,20 @@ class WorkInfo(Named):
     uncommitted_files: int | None = None
 
 
+FOR_VIEWS = ("activityAt", "model", "contextTokens", "contextWindow")
+"""Of a row of ``list``: what people look at, and what a lead need not pay for."""
+
+
+def _slim_row(schema: dict[str, Any]) -> None:
+    """A lead understands ``task`` and ``activity`` of an answer without a schema."""
+    for name in ("task", "activity", *FOR_VIEWS):
+        schema["properties"].pop(name)
+
+
 class InstanceInfo(Result):
     """In brief, as leads of many get it, fields keep their defaults."""
+
+    model_config = ConfigDict(json_schema_extra=_slim_row)
 
     instance_id: str
     name: str | None = None
@@ -234,6 +246,12 @@ class InstanceInfo(Result):
     host: str = ""
     tokens: Tokens = Tokens()
     work: WorkInfo | None = None
+    task: str | None = Field(default=None, description="head of what it was asked last")
+    activity: str | None = Field(default=None, description="its last tool call or words")
+    activity_at: str | None = Field(default=None, description="when that was")
+    model: str | None = Field(default=None, description="of its last answer")
+    context_tokens: int | None = Field(default=None, description="that its conversation takes now")
+    context_window: int | None = Field(default=None, description="tokens that the model takes, where known")
 
 
 class BranchConflict(Named):
@@ -250,6 +268,15 @@ class ListResult(Result):
     left_out: int | None = Field(default=None, description="instances not shown for length: narrow it")
     not_shown: int = Field(default=0, description="terminated ones")
     conflicts: list[BranchConflict] = Field(default_factory=list, description="with work: between ids or branches")
+    warnings: list[str] = Field(default_factory=list, description="what is wrong with the team itself")
+
+
+class ChangesResult(Result):
+    cursor: str = Field(description="give it to the next call to get only what is new")
+    complete: bool = Field(description="all rows are here: forget those of earlier answers")
+    instances: list[InstanceInfo] = Field(description="whole rows of those that changed, as list has them")
+    gone: list[str] = Field(default_factory=list, description="ids that are no longer shown")
+    needs_attention: list[str] = Field(description="all ids that need somebody, in the order of list")
     warnings: list[str] = Field(default_factory=list, description="what is wrong with the team itself")
 
 

@@ -119,6 +119,7 @@ class TeamVerbs(ABC):
     send_batch = Verb(requests.SendBatchRequest, results.SendBatchResult, measured=True)
     read = Verb(requests.ReadRequest, results.ReadResult, read_only=True, measured=True)
     list = Verb(requests.ListRequest, results.ListResult, read_only=True, measured=True)
+    changes = Verb(requests.ChangesRequest, results.ChangesResult, read_only=True)
     describe = Verb(requests.DescribeRequest, results.DescribeResult, read_only=True, measured=True)
     wait = Verb(requests.WaitRequest, results.WaitResult, read_only=True)
     respond = Verb(requests.RespondRequest, results.RespondResult)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
 from actors.agents.base import TokenUse, mode_named
+from actors.concurrency import ChangeNotifier
 from actors.errors import InvalidRequestError, UnknownInstanceError
 from actors.instance.reports import InstanceSnapshot
 from actors.status import ALIVE, Status
@@ -229,9 +230,16 @@ class RecordChanges(TypedDict, total=False):
     resumed_at: float
 
 
+_IN_A_ROW = frozenset({"record", "snapshot", "coming_back", "silence", "hold", "total"})
+"""Attributes of a ``Member`` that callers see in its row."""
+
+
 @dataclass(slots=True)
 class Member:
-    """A record and what was last heard of its instance."""
+    """A record and what was last heard of its instance.
+
+    Whoever changes what its row shows, the registry that it is in notes it; see ``Registry.touch``.
+    """
 
     record: InstanceRecord
     snapshot: InstanceSnapshot
@@ -253,6 +261,14 @@ class Member:
     """Why messages to it are held for a limit of tokens, in words; empty while they are not. See ``tokens``."""
     shown: tuple[object, InstanceInfo] | None = None
     """What was last shown of it, after all that it was made of; see ``queries``."""
+    registry: Registry | None = field(default=None, repr=False, compare=False)
+    """That it is in."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        object.__setattr__(self, name, value)
+        # The registry comes last of the fields, so it is missing while the member is made.
+        if name in _IN_A_ROW and (registry := getattr(self, "registry", None)) is not None:
+            registry.touch(self.record.instance_id)
 
     @property
     def status(self) -> Status:
@@ -295,6 +311,9 @@ class Registry:
         """The highest numbers that an instance and a spare of this home have ever had."""
         self.spare_worktrees: set[str] = set()
         """Names of spare worktrees."""
+        self.touched: set[str] = set()
+        """Ids of whom the row may show something else by now. ``rows`` takes them out; see ``touch``."""
+        self.touches = ChangeNotifier()
 
     def __iter__(self) -> Iterator[Member]:
         return iter(tuple(member for member in self._members.values() if not member.record.is_spare))
@@ -305,6 +324,12 @@ class Registry:
 
     def __contains__(self, instance_id: str) -> bool:
         return instance_id in self._members
+
+    def touch(self, instance_id: str) -> None:
+        """Notes that the row of this instance may have changed: also what the team knows of it elsewhere, as of its
+        messages."""
+        self.touched.add(instance_id)
+        self.touches.announce()
 
     def find(self, instance_id: str) -> Member | None:
         """The member, or None when there is no such one."""
@@ -459,6 +484,8 @@ class Registry:
     def _take(self, member: Member) -> Member:
         record = member.record
         self._members[record.instance_id] = member
+        member.registry = self
+        self.touch(record.instance_id)
         if record.parent_id is not None:
             self._children[record.parent_id][record.instance_id] = member
         if record.name is not None:
@@ -518,6 +545,7 @@ class Registry:
         member = self._members.pop(instance_id, None)
         if member is None:
             return
+        self.touch(instance_id)
         self._forget_token(member)
         if member.record.parent_id is not None:
             self._children[member.record.parent_id].pop(instance_id, None)

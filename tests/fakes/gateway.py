@@ -264,6 +264,12 @@ REPLIES: dict[str, Reply] = {
         instance_id="spec_1_1_1", source="conversation", entries=[entry("It is done.")], cursor="c:7"
     ),
     "list": listing(asking(command="rm -r build"), info()),
+    "changes": results.ChangesResult(
+        cursor="5f1e.2",
+        complete=True,
+        instances=[asking(command="rm -r build"), info()],
+        needs_attention=["spec_1_1_2"],
+    ),
     "describe": results.DescribeResult(instances=[described()]),
     "wait": results.WaitResult(reached=True, instances=[info()]),
     "respond": results.RespondResult(
