@@ -50,6 +50,7 @@ from supervisor.team.rate_limits import RateLimits
 from supervisor.team.recycling import ContextRecycler
 from supervisor.team.rows import RowService
 from supervisor.team.team import Team
+from supervisor.team.terminals import TerminalService
 from supervisor.team.tokens import TokenLimits
 
 logger = logging.getLogger(__name__)
@@ -239,6 +240,7 @@ def build_supervisor(
                 AlertLoop(monitor, team.events),
             ),
             RowService(team, queries),
+            TerminalService(team.links),
             SettingsService(home, live_settings, cap_tuning, TunableValues.of(settings.configured)),
             # Before the pools, which ask for their spares where they are.
             cluster_service,

@@ -53,9 +53,14 @@ MAX_WAIT_S = 3600.0
 LEAD_WAIT_S = 100.0
 """The default wait: Claude Code moves a call that takes 120 s to the background."""
 VIEW_WAIT_S = 25.0
+MAX_KEYS = 200
+MAX_TYPED_CHARACTERS = 4_000
 LONGEST_POLL_S = 110.0
 LONGEST_WINDOW_S = 86_400
 REQUEST_ID_USE = "Rarely needed: the same call with the same one is done only once."
+KEYS = "One of Enter, Escape, Tab, BTab, BSpace, DC, Up, Down, Left, Right, Home, End, PageUp, PageDown, C-a to C-z."
+_KEY_NAME = "^(Enter|Escape|Tab|BTab|BSpace|DC|Up|Down|Left|Right|Home|End|PageUp|PageDown|C-[a-z])$"
+_PRINTABLE = r"^[^\x00-\x1f\x7f-\x9f]+$"
 _MEMBER_NAME_CHARACTERS = 500
 _SERVER = re.compile(r"[A-Za-z0-9_-]{1,100}")
 """Claude Code takes no other names of servers in its settings."""
@@ -503,6 +508,38 @@ class ReadRequest(Request):
     leaves_unread: bool = Field(
         default=False, description="For views that people look at: what is read stays unread for the lead."
     )
+
+
+class ScreenRequest(Request):
+    """Look at the terminal of an instance, and again when it shows something else."""
+
+    instance_id: InstanceId
+    after: Reference | None = Field(
+        default=None, description="The version of the last answer: returns when the terminal shows something else."
+    )
+    timeout_seconds: PollSeconds = VIEW_WAIT_S
+
+
+class Key(Request):
+    """A text or a key that is pressed."""
+
+    text: Annotated[str, StringConstraints(max_length=MAX_TYPED_CHARACTERS, pattern=_PRINTABLE)] | None = Field(
+        default=None, description=f"Printable, of one line, at most {MAX_TYPED_CHARACTERS} characters."
+    )
+    key: Annotated[str, StringConstraints(pattern=_KEY_NAME)] | None = Field(default=None, description=KEYS)
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> Self:
+        if (self.text is None) == (self.key is None):
+            raise PydanticCustomError("one_of_both", "give either text or key")
+        return self
+
+
+class TypeRequest(Request):
+    """Type into the terminal of an instance, as a person who is attached would."""
+
+    instance_id: InstanceId
+    keys: list[Key] = Field(min_length=1, max_length=MAX_KEYS)
 
 
 class ListRequest(Request):

@@ -175,6 +175,27 @@ class ReadResult(Result):
     more: bool = Field(default=False, description="there is more after this cursor already")
 
 
+class CursorPlace(Result):
+    """From 0; ``column`` counts cells."""
+
+    column: int
+    row: int
+
+
+class ScreenResult(Result):
+    instance_id: str
+    version: str = Field(description="of all below: give it to the next call as after")
+    columns: int
+    rows: int
+    lines: list[str] = Field(description="one a row: text and SGR sequences, no other control characters")
+    cursor: CursorPlace | None = Field(default=None, description="null: hidden")
+    title: str = Field(description="that the program gave its window")
+
+
+class TypeResult(Result):
+    instance_id: str
+
+
 class Permission(Named):
     """The tool call that an instance asks permission for."""
 

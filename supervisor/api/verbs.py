@@ -118,6 +118,8 @@ class TeamVerbs(ABC):
     send = Verb(requests.SendRequest, results.SendResult, measured=True)
     send_batch = Verb(requests.SendBatchRequest, results.SendBatchResult, measured=True)
     read = Verb(requests.ReadRequest, results.ReadResult, read_only=True, measured=True)
+    screen = Verb(requests.ScreenRequest, results.ScreenResult, read_only=True)
+    type = Verb(requests.TypeRequest, results.TypeResult)
     list = Verb(requests.ListRequest, results.ListResult, read_only=True, measured=True)
     changes = Verb(requests.ChangesRequest, results.ChangesResult, read_only=True)
     describe = Verb(requests.DescribeRequest, results.DescribeResult, read_only=True, measured=True)

@@ -113,7 +113,8 @@ class Queries:
         return self._team.needs_attention(member) or bool(why_held(self._team, member))
 
     def info(self, member: Member) -> results.InstanceInfo:
-        """The row of this member. Made anew only when something that it is made of has changed: most of a large team rests."""
+        """The row of this member, made anew only when something that it is made of has changed: most of a large team
+        rests."""
         instance_id = member.record.instance_id
         followed = self._team.links.has(instance_id)
         pending = self._team.outbox.pending(instance_id)

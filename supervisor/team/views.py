@@ -60,6 +60,12 @@ def instance_info(
         branch=workspace.branch if workspace else None,
         host=record.host,
         tokens=tokens(member),
+        task=snapshot.task or None,
+        activity=snapshot.activity or None,
+        activity_at=snapshot.activity_at or None,
+        model=snapshot.model or None,
+        context_tokens=snapshot.context_tokens or None,
+        context_window=snapshot.context_window,
     )
 
 

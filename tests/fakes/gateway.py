@@ -270,6 +270,16 @@ REPLIES: dict[str, Reply] = {
         instances=[asking(command="rm -r build"), info()],
         needs_attention=["spec_1_1_2"],
     ),
+    "screen": results.ScreenResult(
+        instance_id="spec_1_1_1",
+        version="a1b2",
+        columns=20,
+        rows=2,
+        lines=["\x1b[1m❯\x1b[0m npm test\x1b[0m", ""],
+        cursor=results.CursorPlace(column=10, row=0),
+        title="demo",
+    ),
+    "type": results.TypeResult(instance_id="spec_1_1_1"),
     "describe": results.DescribeResult(instances=[described()]),
     "wait": results.WaitResult(reached=True, instances=[info()]),
     "respond": results.RespondResult(
