@@ -11,6 +11,7 @@ import datetime
 import json
 import subprocess
 import sys
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -265,19 +266,34 @@ def go_into(team: CliSession, instance_id: str, *, leaves_with_agent: bool = Fal
         return
     if not team.context.is_terminal():
         raise InvalidRequestError(f"attach needs a terminal. In one, run: {' '.join([*tmux, *attach_to])}")
-    if not _is_here(team, found.session_name):
+    command, outside = way_into(team, found, leaves_with_agent=leaves_with_agent)
+    team.output.say(f"To come back: {_way_back(team)}. What you type goes to the agent.")
+    team.context.become(command, outside)
+
+
+def way_into(
+    team: CliSession, found: results.InstanceInfo, *, leaves_with_agent: bool = False
+) -> tuple[list[str], Mapping[str, str]]:
+    """The program that goes into the terminal of an instance, and its environment.
+
+    Raises ``WrongStateError`` when the terminal is on another machine.
+    """
+    session = found.session_name
+    if not _is_here(team, session):
         raise WrongStateError(
-            f"The terminal of {instance_id} is not on this machine: it runs on {found.host}. "
-            f"`phalanx attach {instance_id}` there goes into it."
+            f"The terminal of {found.instance_id} is not on this machine: it runs on {found.host}. "
+            f"`phalanx attach {found.instance_id}` there goes into it."
         )
+    tmux = ["tmux", "-S", str(team.home.tmux_socket)]
+    leave = f"detach-client -s ={session}"
+    hook = ["set-hook", "-w", "-t", f"={session}:", "pane-died", leave, ";"] if leaves_with_agent else []
+    note = [";", "display-message", "-d", "5000", f"To come back: {_way_back(team)}"]
     outside = {name: value for name, value in team.context.environment.items() if name != "TMUX"}
-    nested = len(outside) < len(team.context.environment)
-    how = "Ctrl-b Ctrl-b d (you are inside tmux already)" if nested else "Ctrl-b d"
-    team.output.say(f"To come back: {how}. What you type goes to the agent.")
-    leave = f"detach-client -s ={found.session_name}"
-    hook = ["set-hook", "-w", "-t", f"={found.session_name}:", "pane-died", leave, ";"] if leaves_with_agent else []
-    note = [";", "display-message", "-d", "5000", f"To come back: {how}"]
-    team.context.become([*tmux, *hook, *attach_to, *note], outside)
+    return [*tmux, *hook, "attach-session", "-t", f"={session}", *note], outside
+
+
+def _way_back(team: CliSession) -> str:
+    return "Ctrl-b Ctrl-b d (you are inside tmux already)" if "TMUX" in team.context.environment else "Ctrl-b d"
 
 
 def _to_attach_to(team: CliSession, instance_id: str) -> results.InstanceInfo:
