@@ -106,6 +106,8 @@ class Home:
     """Held (flock) by the endpoint's process."""
     allowed_files = _Below("allowed-team-files")
     """A file for each content of a team file that the user has allowed; see ``mcp_entry.team_file.consent``."""
+    metrics_token_file = _Below("metrics-token")
+    """By this secret Prometheus reads the team's figures; see ``supervisor.metrics.scrape_token``."""
     logs = _Below("logs")
 
     def instance_directory(self, instance_id: str) -> Path:

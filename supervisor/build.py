@@ -27,6 +27,7 @@ from supervisor.metrics.autotune import CapTuningLoop
 from supervisor.metrics.metrics import MetricsRecorder
 from supervisor.metrics.monitor import Hosts, Monitor
 from supervisor.metrics.service import AlertLoop, HistoryStore, MetricsService
+from supervisor.metrics.token_meter import TokenMeter
 from supervisor.pool.makers import ActorMaker, AgentMaker, WorktreeMaker
 from supervisor.pool.placement import SparePlacement, StaleSpareCleaner
 from supervisor.pool.service import OrderBook, Pools, this_boot
@@ -181,6 +182,7 @@ def build_supervisor(
         no_memory=lambda: memory.warning,
     )
     history = HistoryStore(recorder, fenced, team.unreadable)
+    TokenMeter(team)
     cap_tuning = CapTuningLoop(live_settings, permits, recorder, hosts)
 
     notifier = LeadNotifier(

@@ -18,6 +18,7 @@ from contextlib import suppress
 from importlib.metadata import version
 
 import uvicorn
+from starlette.routing import Route
 
 from actors.concurrency import TaskSet
 from actors.errors import PhalanxError, TeamNotRunningError
@@ -32,6 +33,8 @@ from mcp_entry.connection import BringUpProcess, TeamConnection
 from mcp_entry.log import log_to
 from mcp_entry.web.app import Endpoint, TokenRoles, application
 from mcp_entry.web.held_calls import HeldCalls
+from mcp_entry.web.metrics import PATH as METRICS_PATH
+from mcp_entry.web.metrics import MetricsEndpoint
 from mcp_entry.web.protocol import ImpatientProtocol, QuietServer
 from mcp_entry.web.server import server_for
 from supervisor.api.requests import Role
@@ -68,10 +71,13 @@ class WebProcess:
         servers = {role: server_for(role, calls, version("phalanx")) for role in Role}
         self._held = HeldCalls(keeper_comes=keeper_comes)
         self._left_over = TaskSet("call that was left over")
-        endpoint = Endpoint(servers, TokenRoles(self._team), listener.getsockname()[1], self._held)
+        port = listener.getsockname()[1]
+        endpoint = Endpoint(servers, TokenRoles(self._team), port, self._held)
+        self._scraper = SupervisorClient(home, "prometheus")
+        metrics = Route(METRICS_PATH, MetricsEndpoint(home, self._scraper.metrics, port))
         self._server = QuietServer(
             uvicorn.Config(
-                application(endpoint),
+                application(endpoint, metrics),
                 loop="asyncio",
                 http=ImpatientProtocol,
                 ws="none",
@@ -99,6 +105,7 @@ class WebProcess:
             holding.cancel()
             private.close()
             await self._left_over.end(within_s=_GOODBYE_S)
+            await self._scraper.close()
             await self._team.close()
 
     def _take_over(self, call: OpenCall) -> None:

@@ -25,7 +25,7 @@ from mcp.server.transport_security import TransportSecurityMiddleware, Transport
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 from starlette.types import Message, Receive, Scope, Send
 
 from actors.errors import PhalanxError, RefusedError, UnavailableError
@@ -173,13 +173,15 @@ class Endpoint:
         await self._managers[role].handle_request(request.scope, _replayed(body, request.receive), send)
 
 
-def application(endpoint: Endpoint) -> Starlette:
+def application(endpoint: Endpoint, *more: BaseRoute) -> Starlette:
+    """``more``: what else is served beside the tools."""
+
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
         async with endpoint.serving():
             yield
 
-    app = Starlette(routes=[Route(PATH, endpoint)], lifespan=lifespan, exception_handlers={404: _not_found})
+    app = Starlette(routes=[Route(PATH, endpoint), *more], lifespan=lifespan, exception_handlers={404: _not_found})
     app.router.redirect_slashes = False
     return app
 
