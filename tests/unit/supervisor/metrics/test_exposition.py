@@ -21,7 +21,7 @@ from supervisor.metrics.totals import BOUNDS_S
 from supervisor.team.team import Team
 from tests.fakes.metrics import host, snapshot
 from tests.fakes.store import MemoryStore
-from tests.fakes.team import add_member, outgoing, receipt
+from tests.fakes.team import accept, add_member, receipt
 
 ROOT = Path(__file__).resolve().parents[4]
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
@@ -147,8 +147,7 @@ async def test_messages_accepted_are_those_that_were_sent() -> None:
     recorder = MetricsRecorder()
     team = Team(MemoryStore(), recorder=recorder)
     await add_member(team, 1)
-    messages = [one for one in team.outbox.check([outgoing("a"), outgoing("b")], "lead", 1.0) if isinstance(one, Message)]
-    await team.outbox.accept(messages)
+    await accept(team, "a", "b")
     assert of(scraped(recorder), "messages_accepted_total") == 2
     await team.outbox.stop()
     await team.events.stop()
