@@ -8,6 +8,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -23,6 +24,7 @@ from tests.acceptance.team import Team, bring_up
 from tests.processes import called, of_ray, tell
 
 pytestmark = pytest.mark.timeout(300)
+ROOT = Path(__file__).resolve().parents[2]
 UNPACKED = Path(sys.prefix) / "prometheus/usr/bin"
 """Where scripts/setup --dev puts Debian's Prometheus when the machine has none."""
 PATIENCE_S = 90.0
@@ -48,15 +50,24 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def dashboard_queries() -> list[str]:
+    """Of docs/grafana.json, with the time that Grafana puts in."""
+    dashboard = json.loads((ROOT / "docs/grafana.json").read_text())
+    queries = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
+    return [query.replace("$__rate_interval", "1m") for query in queries]
+
+
 class Prometheus:
     def __init__(self, port: int) -> None:
         self._port = port
 
     async def value(self, query: str) -> float | None:
-        """Of the only series; None while there is none."""
+        """Of the first series; None while there is none. Raises ``HTTPError`` for a query that is none."""
         url = f"http://127.0.0.1:{self._port}/api/v1/query?{urllib.parse.urlencode({'query': query})}"
         try:
             answer: dict[str, Any] = json.loads(await asyncio.to_thread(lambda: urllib.request.urlopen(url).read()))
+        except urllib.error.HTTPError:
+            raise
         except OSError:  # it is only just starting
             return None
         found = answer["data"]["result"]
@@ -124,6 +135,9 @@ async def test_prometheus_counts_the_messages_that_were_sent_with_the_configurat
 
         await client.send(requests.SendRequest(instance_id=ids[0], message="one more", wait=True))
         assert await scraping.until(submitted, lambda value: value > sent) == sent + 1
+
+        for query in dashboard_queries():
+            await scraping.value(query)
 
         # The next supervisor begins at 0, which Prometheus takes for what it is.
         tell(called(of_ray(team.home), "ray::_SupervisorServer"))

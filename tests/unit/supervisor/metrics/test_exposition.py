@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable
 from dataclasses import replace
@@ -156,6 +157,20 @@ async def test_messages_accepted_are_those_that_were_sent() -> None:
 def test_the_documentation_tells_every_metric_and_no_other() -> None:
     rows = re.findall(r"^\| (`phalanx_.*?) \|", (ROOT / "docs/metrics.md").read_text(), re.MULTILINE)
     assert sorted(name for row in rows for name in re.findall(r"`(\w+)`", row)) == sorted(names())
+
+
+def queries() -> list[str]:
+    """All of the dashboard."""
+    dashboard = json.loads((ROOT / "docs/grafana.json").read_text())
+    return [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
+
+
+def test_every_query_of_the_dashboard_asks_for_metrics_that_there_are() -> None:
+    known = {name for name, _ in scraped(MetricsRecorder())} | names()
+    for query in queries():
+        asked = set(re.findall(r"phalanx_\w+", query))
+        assert asked
+        assert asked <= known
 
 
 def test_everything_that_is_counted_can_be_scraped() -> None:
