@@ -15,6 +15,7 @@ from supervisor.cluster.router import HostRouter
 from supervisor.cluster.scheduler import HostScheduler
 from supervisor.cluster.service import ClusterService, HostConnector, NoClusterService
 from supervisor.events.detector import EventDetector
+from supervisor.events.notices import PeopleNotifier
 from supervisor.events.service import EventService
 from supervisor.events.telling import LeadNotifier
 from supervisor.git.claims import Claims
@@ -185,6 +186,18 @@ def build_supervisor(
     TokenMeter(team)
     cap_tuning = CapTuningLoop(live_settings, permits, recorder, hosts)
 
+    alerts = AlertLoop(monitor, team.events)
+    people = PeopleNotifier(
+        team.events,
+        PreservingStore(fenced, team.unreadable),
+        team.unreadable,
+        own_host,
+        alerts,
+        settings.notify_words,
+        frozenset(settings.notify_kinds),
+        desktop=settings.desktop_notices,
+    )
+    team.add_warning(lambda: people.warning)
     notifier = LeadNotifier(
         team, PreservingStore(fenced, team.unreadable), on=settings.tell_leads, auto_restart=settings.resumes
     )
@@ -236,13 +249,14 @@ def build_supervisor(
                 team.registry,
                 access,
                 EventDetector(team, fenced, team.unreadable),
-                AlertLoop(monitor, team.events),
+                alerts,
             ),
             SettingsService(home, live_settings, cap_tuning, TunableValues.of(settings.configured)),
             # Before the pools, which ask for their spares where they are.
             cluster_service,
             pools,
             notifier,
+            people,
         ),
         on_shutdown=at_the_end,
     )
