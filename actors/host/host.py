@@ -43,6 +43,7 @@ from actors.git.model import (
     RepositoryPaths,
 )
 from actors.home import Home
+from actors.host import notice
 from actors.host.endpoint import kept_url
 from actors.host.load import HostLoad, LoadMeter
 from actors.instance.transcript import PageQuery, TranscriptPage, read_page
@@ -71,6 +72,8 @@ GIT_S = 300.0
 """The checkout of a large repository takes long; each git process has its own limit."""
 _MOST_THREADS = 128
 """More than the supervisor ever calls at once; threads start on demand."""
+_MOST_NOTICES = 8
+"""More than the supervisor ever gives at once."""
 _Result = TypeVar("_Result")
 _REQUEST_FIELDS = frozenset(field.name for field in fields(LaunchRequest))
 _WITHDRAWN_S = 20.0
@@ -113,6 +116,7 @@ class Host:
         self._comparer = Comparer(self._environment)
         self._merger = BranchMerger(self._environment, self._workspaces, self._comparer)
         self._git_threads = ThreadPoolExecutor(_MOST_THREADS, thread_name_prefix="git")
+        self._notice_threads = ThreadPoolExecutor(_MOST_NOTICES, thread_name_prefix="notice")
         self._workspace_threads = ThreadPoolExecutor(_MOST_THREADS, thread_name_prefix="workspace")
 
     @remote(timeout_s=AGENT_S, retry=True)
@@ -332,6 +336,22 @@ class Host:
         """It goes on when its caller dies; without an answer, look or merge again."""
         self._require_environment()
         await self._in(self._git_threads, self._merger.move, prepared, limit_s)
+
+    @remote(timeout_s=AGENT_S + notice.LONGEST_S, ping=True)
+    async def notify(self, command: Sequence[str], text: str) -> str:
+        """Runs a command of the user's with the text on its standard input. Returns why it failed; empty: it did not.
+
+        Raises ``SettingsError`` while the agents' environment, with which it runs, is missing.
+        """
+        self._require_environment()
+        environment = {**self._environment, "PHALANX_HOME": str(self._home.root)}
+        return await self._in(self._notice_threads, notice.run_notice, command, text, environment)
+
+    @remote(timeout_s=AGENT_S + notice.LONGEST_S, ping=True)
+    async def show_on_desktop(self, summary: str, body: str) -> str:
+        """Returns why it could not, for example because there is no desktop. Raises ``SettingsError`` as ``notify``."""
+        self._require_environment()
+        return await self._in(self._notice_threads, notice.show_on_desktop, summary, body, self._environment)
 
     def _require_environment(self) -> None:
         """Raises ``SettingsError`` while the agents' environment is missing; only the actor can lack it."""

@@ -9,6 +9,7 @@ import typer
 
 from mcp_entry.cli import doctor, instances, lead, team, team_file
 from mcp_entry.cli.dashboard import dashboard
+from mcp_entry.cli.metrics import metrics
 from mcp_entry.cli.session import Commands, in_session, system_context
 from mcp_entry.cli.watch import watch
 from supervisor.versions import VERSION
@@ -49,6 +50,7 @@ _COMMANDS: tuple[Callable[..., int | None], ...] = (
     team.git,
     team.prewarm,
     team.perf,
+    metrics,
     team.tune,
     team.hosts,
     team.drain,

@@ -19,6 +19,7 @@ from contextlib import suppress
 from importlib.metadata import version
 
 import uvicorn
+from starlette.routing import Route
 
 from actors.concurrency import TaskSet
 from actors.errors import PhalanxError, TeamNotRunningError
@@ -34,6 +35,8 @@ from mcp_entry.log import log_to
 from mcp_entry.web import browser
 from mcp_entry.web.app import Endpoint, TokenRoles, application
 from mcp_entry.web.held_calls import HeldCalls
+from mcp_entry.web.metrics import PATH as METRICS_PATH
+from mcp_entry.web.metrics import MetricsEndpoint
 from mcp_entry.web.protocol import ImpatientProtocol, QuietServer
 from mcp_entry.web.server import server_for
 from supervisor.api.requests import Role
@@ -74,9 +77,11 @@ class WebProcess:
         endpoint = Endpoint(servers, TokenRoles(self._team), port, self._held)
         self._page_client = SupervisorClient(home, browser.SENDER)
         self._pages = browser.BrowserPages(home, self._page_client, port)
+        self._scraper = SupervisorClient(home, "prometheus")
+        metrics = Route(METRICS_PATH, MetricsEndpoint(home, self._scraper.metrics, port))
         self._server = QuietServer(
             uvicorn.Config(
-                application(endpoint, self._pages),
+                application(endpoint, *self._pages.routes, metrics),
                 loop="asyncio",
                 http=ImpatientProtocol,
                 ws="none",
@@ -106,6 +111,7 @@ class WebProcess:
             holding.cancel()
             private.close()
             await self._left_over.end(within_s=_GOODBYE_S)
+            await self._scraper.close()
             await self._team.close()
             await self._page_client.close()
 

@@ -737,6 +737,10 @@ class GetPerformanceRequest(Request):
     window_seconds: float = Field(default=300.0, ge=10, le=LONGEST_WINDOW_S, description="How far back.")
 
 
+class MetricsRequest(Request):
+    """The team's figures for Prometheus."""
+
+
 class OptimizeSettingsRequest(Request):
     """Change settings of the running team; they hold for the next one too. Only what is given is changed."""
 

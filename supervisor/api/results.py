@@ -739,6 +739,11 @@ class GetPerformanceResult(Result):
     history: list[HistoryPoint] = Field(description="oldest first; times in which nothing happened are left out")
 
 
+class MetricsResult(Result):
+    text: str
+    content_type: str = Field(description="the format of the text, as a media type")
+
+
 class OptimizeSettingsResult(Result):
     success: bool = True
     old_settings: TunedSettings = Field(description="as newSettings")

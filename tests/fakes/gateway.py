@@ -325,6 +325,7 @@ REPLIES: dict[str, Reply] = {
         tokens=results.Tokens(input=10, counted=1000, limit=2000),
     ),
     "prewarm_resources": results.PrewarmResult(success=True, work_dir="/src", instances=3, worktrees=0),
+    "metrics": results.MetricsResult(text="phalanx_score 100.0\n", content_type="text/plain"),
     "optimize_settings": results.OptimizeSettingsResult(old_settings=tuned(), new_settings=tuned(spawns=10)),
     "hosts": results.HostsResult(
         hosts=[

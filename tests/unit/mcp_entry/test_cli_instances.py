@@ -33,6 +33,7 @@ from tests.fakes.gateway import (
 from tests.fakes.terminal import HOME, BecameError, Terminal, program_ended
 
 COMMANDS = {
+    "metrics": [],
     "status": [],
     "spawn": ["Write tests."],
     "send": ["spec_1_1_1", "go on"],
