@@ -16,16 +16,15 @@ from mcp_entry.tools import TOOLS, Tool
 from supervisor.api.requests import Role
 from supervisor.team.access import MAY_CALL
 
-_HIDDEN = frozenset({"requestId", "env", "host", "labels", "agent", "immediate", "cacheKey", "includeStopped"})
-"""Arguments that no instance needs. Request ids are made of what Claude tells of each call."""
+_HIDDEN = frozenset({"env", "host", "labels", "includeStopped"})
+"""Arguments that no instance needs, beside those that no lead is shown."""
 _ALWAYS_LOADED = frozenset({"spawn_batch", "send", "read", "list", "wait", "respond"})
 """Claude Code shows only the names of other tools until its model searches for them."""
 _FOR_LEADS: Mapping[str, str] = {
-    "spawn": "Start an instance below you. For several use spawn_batch. context, its first message, is all that it "
-    "knows: state the task, its files, what done means, and that it should commit. An isolated one works in a worktree "
-    "on a branch of its own, made from the last commit of workDir (an absolute path within yours). You may start: an "
-    "executive managers and specialists, a manager specialists.",
-    "spawn_batch": "Start several instances at once, each given as for spawn, on files that no other one changes. One "
+    "spawn": "Start an instance below you. context is all that it knows: the task, its files, what done means, and "
+    "that it should commit. An isolated one works on a branch of its own, made from the last commit of workDir (an "
+    "absolute path within yours). An executive may start managers and specialists, a manager specialists.",
+    "spawn_batch": "Start several at once, each with any argument of spawn, on files that no other one changes. One "
     "that fails fails alone.",
     "send": "Give a message to an instance below you, to your lead, or, as a manager, to another manager. It is typed "
     "when the turn ends. Status: accepted, on its way; submitted, in the conversation; blocked, held until typing is "
@@ -80,7 +79,7 @@ def _described(tool: Tool, words: Mapping[str, str], hidden: frozenset[str]) -> 
     return types.Tool(
         name=name,
         description=words.get(name, tool.description),
-        input_schema=input_schema(tool.verb.request, unlisted=hidden, with_words=False),
+        input_schema=input_schema(tool.verb.request, unlisted=hidden | tool.unlisted, with_words=False),
         annotations=_hints(tool),
         _meta={"anthropic/alwaysLoad": True} if name in _ALWAYS_LOADED else None,
     )
