@@ -95,9 +95,18 @@ class EntryServer:
 def _described(tool: Tool) -> types.Tool:
     return types.Tool(
         name=tool.verb.name,
-        title=tool.title,
         description=tool.description,
-        input_schema=input_schema(tool.verb.request),
+        input_schema=input_schema(tool.verb.request, unlisted=tool.unlisted),
         output_schema=output_schema(tool.verb.result),
-        annotations=tool.hints.model_copy(update={"title": tool.title}),
+        annotations=tool.hints,
+        _meta=_for_claude_code(tool),
     )
+
+
+def _for_claude_code(tool: Tool) -> dict[str, Any] | None:
+    meta: dict[str, Any] = {}
+    if tool.always_loaded:
+        meta["anthropic/alwaysLoad"] = True
+    if tool.search_hint is not None:
+        meta["anthropic/searchHint"] = tool.search_hint
+    return meta or None

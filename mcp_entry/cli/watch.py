@@ -1,8 +1,8 @@
 """The command ``phalanx watch``: one line for each event of the team, as it happens.
 
-It is made for programs that run it in the background: the shell of a Claude, the monitor of a plugin. It goes on when
-the supervisor restarts and when a lost team comes back, and loses nothing meanwhile. It ends when what it was to watch
-for is so, or when the team is brought down.
+It is made for programs that run it in the background, such as the shell of a Claude. It goes on when the supervisor
+restarts and when a lost team comes back, and loses nothing meanwhile. It ends when what it was to watch for is so, or
+when the team is brought down. For the monitor of the plugin, which wakes a lead, it has another form (``lead_watch``).
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import datetime
 import json
 import time
 from collections.abc import Sequence
+from functools import partial
 from typing import Annotated, Any, Literal
 
 import typer
@@ -19,7 +20,9 @@ import typer
 from actors.backoff import Backoff
 from actors.errors import InvalidRequestError, TeamNotRunningError, UnavailableError, UnknownInstanceError
 from actors.home import leader_of
+from actors.marks import TEAM_MARK
 from actors.status import Status
+from mcp_entry.cli.lead_watch import watch_for_lead
 from mcp_entry.cli.output import one_line
 from mcp_entry.cli.session import STOPPED, CliSession
 from supervisor.api.requests import MAX_WAIT_S, EventKind, EventsRequest, ListRequest, Until, WaitRequest
@@ -56,6 +59,10 @@ def watch(
     since: Annotated[
         str | None, typer.Option(metavar="CURSOR", help="Begin after this event; 0: with all that are kept.")
     ] = None,
+    for_lead: Annotated[
+        bool,
+        typer.Option("--for-lead", help="Only what a lead acts on; waits for a team and ends with its parent."),
+    ] = False,
 ) -> int:
     """Print a line for each event of the team, as it happens.
 
@@ -64,9 +71,21 @@ def watch(
     team is brought down.
     """
     try:
+        if for_lead:
+            _check_alone(team, instances, until, since)
+            asyncio.run(watch_for_lead(partial(team.context.connect, team.home)))
+            return 0
         return asyncio.run(_watch(team, instances or [], until, since))
     except KeyboardInterrupt:
         return STOPPED
+
+
+def _check_alone(team: CliSession, *others: object) -> None:
+    """Raises ``InvalidRequestError`` for what does not go with ``--for-lead``."""
+    if any(others) or team.output.as_json:
+        raise InvalidRequestError("--for-lead goes with no ID and with none of --until, --since and --json.")
+    if TEAM_MARK in team.context.environment:
+        raise InvalidRequestError("--for-lead is for a lead outside of the team: an instance gets messages instead.")
 
 
 async def _watch(team: CliSession, named: Sequence[str], until: WatchedState | None, since: str | None) -> int:

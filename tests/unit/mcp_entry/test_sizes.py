@@ -295,9 +295,10 @@ def test_an_answer_that_is_too_long_in_spite_of_everything_loses_the_end_of_its_
     assert sizes.guarded({"results": [1]}) == {"results": [1]}
 
 
-async def test_what_a_lead_pays_for_the_list_of_tools_stays_small() -> None:
-    async with lead(FakeClient()) as client:
+async def test_what_a_lead_pays_before_it_begins_stays_small() -> None:
+    async with lead(FakeClient(), mode="legacy") as client:
         tools = (await client.list_tools()).tools
+        instructions = client.instructions or ""
     listed = [tool.model_dump(mode="json", by_alias=True, exclude_none=True) for tool in tools]
-    assert tokens(json.dumps(listed, ensure_ascii=False, separators=(",", ":"))) < 10_000
+    assert tokens(instructions + json.dumps(listed, ensure_ascii=False, separators=(",", ":"))) < 5_000
     assert all(tool.output_schema for tool in tools)
