@@ -24,7 +24,7 @@ INSTRUCTIONS = """\
 Phalanx lets you lead a team of Claude Code instances on this machine. Each runs in a tmux session of its own, by \
 default in a git worktree on a branch of its own, and every message to it is proved to have arrived.
 
-1. Begin with list: the team outlives you and may be there already. The first call may take seconds to start it.
+1. Begin with list: the team outlives you and may be there already. The first spawn starts it.
 2. Build the team with one spawn_batch, not spawn by spawn. Instances see nothing of your conversation: give each a \
 whole task, on files of its own, and ask it to commit. Isolated workspaces start from the last commit. \
 Executives and managers start and lead those below them with tools of their own; you may lead these too.
