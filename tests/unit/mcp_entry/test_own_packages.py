@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mcp_entry.launch import foreign_package
+from mcp_entry.own_packages import foreign_package
 
 PACKAGES = ("actors", "supervisor")
 
