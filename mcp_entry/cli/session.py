@@ -198,7 +198,8 @@ def _session(command: typer.Context, home: Path | None, *, as_json: bool) -> Ite
 
 
 class Commands(TyperGroup):
-    """The group of commands. A value that its option does not take ends a command with exit code 2."""
+    """The group of commands. A value that its option does not take ends a command with exit code 2, Ctrl-C where the
+    command has no words for it with 130."""
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -207,6 +208,8 @@ class Commands(TyperGroup):
             if isinstance(error.__cause__, ValidationError):
                 error.message = value_fault(error.__cause__)
             raise
+        except KeyboardInterrupt:
+            raise typer.Exit(STOPPED) from None
 
 
 def _typed_words(command: typer.Context) -> Mapping[str, str]:
