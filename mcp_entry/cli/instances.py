@@ -12,6 +12,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Mapping
+from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -19,7 +20,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from actors.agents.base import AgentName
-from actors.errors import InvalidRequestError, UnknownInstanceError, WrongStateError
+from actors.errors import InvalidRequestError, WrongStateError
 from actors.messages import MessageStatus
 from actors.status import Status
 from mcp_entry import texts
@@ -45,6 +46,20 @@ McpServersOption = Annotated[
 ]
 NEEDS_ATTENTION = 3
 """The exit code when something waits for a person or the lead; 1 is an error, 2 wrong usage."""
+
+
+class LimitOption(StrEnum):
+    """The limits by the options that set them."""
+
+    TOKENS = "tokens"
+    INSTANCES = "instances"
+    DEPTH = "depth"
+    MODEL = "model"
+    PERMISSIONS = "permissions"
+
+
+_LIMITED: Mapping[LimitOption, str] = {LimitOption.MODEL: "models", LimitOption.PERMISSIONS: "permissionModes"}
+"""The names of limits in the team that are not those of their options."""
 
 
 def named_servers(given: str) -> str | list[str]:
@@ -140,8 +155,8 @@ def read(
     full: Annotated[str | None, typer.Option(help="One entry that was shortened, in whole.")] = None,
 ) -> None:
     """Read what an instance was told, answered and did."""
-    view = partial(views.of_read, latest=None if cursor or full else lines)
-    team.ask_and_show(TeamVerbs.read, "reading", view, source="screen" if screen else "conversation")
+    result = team.ask(TeamVerbs.read, "reading", source="screen" if screen else "conversation")
+    team.show(result, views.of_read(result, latest=None if cursor or full else lines))
 
 
 def list_(
@@ -160,7 +175,8 @@ def list_(
     ] = False,
 ) -> None:
     """Show the team; those that need attention come first."""
-    team.ask_and_show(TeamVerbs.list, "looking", partial(views.of_list, now=_now()))
+    result = team.ask(TeamVerbs.list, "looking")
+    team.show(result, views.of_list(result, _now()))
 
 
 def wait(
@@ -238,13 +254,21 @@ def limit(
     modes: Annotated[
         list[str] | None, typer.Option("--permissions", help="Likewise: only this permission mode.")
     ] = None,
+    lift: Annotated[
+        list[LimitOption] | None, typer.Option(help="Take the limit of this option away; may be repeated.")
+    ] = None,
 ) -> None:
-    """Limit what an instance and all below it may use, or raise that."""
+    """Limit what an instance and all below it may use, or raise that.
+
+    Without an option: show its limits, and what it has used.
+    """
     given = {"tokens": tokens, "instances": instances, "depth": depth, "models": models, "permissionModes": modes}
     limits = {name: value for name, value in given.items() if value not in (None, [])}
-    if not limits:
-        raise InvalidRequestError("Say what to limit: --tokens, --instances, --depth, --model or --permissions.")
-    team.ask_and_show(TeamVerbs.limit, "limiting", texts.of_limit, limits=limits)
+    lifted = [_LIMITED.get(option, option.value) for option in lift or []]
+    both = sorted(limits.keys() & lifted)
+    if both:
+        raise InvalidRequestError(f"The limit of {both[0]} is both given and lifted: do one of the two.")
+    team.ask_and_show(TeamVerbs.limit, "looking", texts.of_limit, limits=limits, lift=lifted)
 
 
 def attach(team: CliSession, instance_id: InstanceArgument) -> None:
@@ -298,21 +322,16 @@ def _way_back(team: CliSession) -> str:
 
 def _to_attach_to(team: CliSession, instance_id: str) -> results.InstanceInfo:
     """The instance. Raises ``PhalanxError`` when it has no terminal, with the reason."""
-    for include_stopped in (False, True):
-        listed = team.ask(TeamVerbs.list, "looking", include_stopped=include_stopped)
-        found = next((each for each in listed.instances if instance_id in (each.instance_id, each.name)), None)
-        if found is not None and include_stopped:
-            raise WrongStateError(
-                f"{instance_id} was terminated and has no terminal. `phalanx read {instance_id}` shows what it said, "
-                "`phalanx spawn` starts a new instance."
-            )
-        if found is not None and found.status is Status.STOPPED:
-            raise WrongStateError(
-                f"{instance_id} is stopped and has no terminal: `phalanx restart {instance_id}` starts it."
-            )
-        if found is not None:
-            return found
-    raise UnknownInstanceError(f"There is no instance {instance_id}. `phalanx list` shows who is there.")
+    (found,) = team.ask(TeamVerbs.list, "looking", instance_ids=[instance_id]).instances
+    if found.status is not Status.STOPPED:
+        return found
+    there = team.ask(TeamVerbs.list, "looking").instances
+    if all(each.instance_id != found.instance_id for each in there):
+        raise WrongStateError(
+            f"{instance_id} was terminated and has no terminal. `phalanx read {instance_id}` shows what it said, "
+            "`phalanx spawn` starts a new instance."
+        )
+    raise WrongStateError(f"{instance_id} is stopped and has no terminal: `phalanx restart {instance_id}` starts it.")
 
 
 def _is_here(team: CliSession, session_name: str) -> bool:

@@ -3,7 +3,8 @@
 ``CommandContext`` holds everything outside the process that a command touches; tests pass another one. ``in_session``
 makes a command of a function that takes its ``CliSession`` first: it adds the options that all commands have, and turns
 a ``PhalanxError`` into a message on stderr and an exit code. ``CliSession.ask`` fills a request from the options and
-arguments that have the names of its fields. Error texts name these as they were typed: ``--parent`` for ``parentId``.
+arguments that have the names of its fields. Error texts name these as they were typed: ``--parent`` for ``parentId``;
+and errors and results name instances by their names (``naming``).
 """
 
 from __future__ import annotations
@@ -28,8 +29,10 @@ from typer.core import TyperGroup
 
 from actors.errors import InvalidRequestError, PhalanxError, to_wire
 from actors.home import Home
+from mcp_entry.cli.naming import holds_an_id, sentence_with_names, with_names
 from mcp_entry.cli.output import Output, plain
-from supervisor.api.results import Result
+from supervisor.api.requests import ListRequest
+from supervisor.api.results import ListResult, Result
 from supervisor.api.validation import parse, value_fault
 from supervisor.api.verbs import VERBS, ProgressCallback, RequestT, ResultT, Verb
 from supervisor.rpc.client import SupervisorClient
@@ -145,10 +148,37 @@ class CliSession:
     def ask_and_show(
         self, verb: Verb[RequestT, ResultT], what: str, view: Callable[[ResultT], RenderableType], **more: Any
     ) -> ResultT:
-        """``ask``, then ``show`` with this view of the result."""
+        """``ask``, then ``show`` with this view of the result, in which instances are named."""
         result = self.ask(verb, what, **more)
-        self.show(result, view(result))
+        self.show(result, view(self.named(result)))
         return result
+
+    def named(self, result: ResultT) -> ResultT:
+        """The result for a view that has no column of names."""
+        if self.output.as_json or not holds_an_id(result.model_dump_json()):
+            return result
+        return with_names(result, self._names())
+
+    def in_words(self, error: PhalanxError) -> str:
+        """The error for a person: in the words that were typed, with the names of instances."""
+        said = _in_typed_words(str(error), _typed_words(self.command))
+        return said if self.output.as_json or not holds_an_id(said) else sentence_with_names(said, self._names())
+
+    def _names(self) -> Mapping[str, str]:
+        """By id, of all instances that have one; empty when the team does not answer."""
+
+        async def look() -> ListResult:
+            client = await self.context.connect(self.home)
+            try:
+                return await client.list(ListRequest(include_stopped=True))
+            finally:
+                await client.close()
+
+        try:
+            listed = asyncio.run(look())
+        except PhalanxError:
+            return {}
+        return {each.instance_id: each.name for each in listed.instances if each.name}
 
     def show(self, result: Result, view: RenderableType) -> None:
         """Writes the result with ``--json``, otherwise the view."""
@@ -187,14 +217,22 @@ def _session(command: typer.Context, home: Path | None, *, as_json: bool) -> Ite
     try:
         named = {HOME_VARIABLE: str(home)} if home else {}
         home_of_team = home_from({**context.environment, **named})
-        yield CliSession(context=context, command=command, home=home_of_team, output=output)
+        session = CliSession(context=context, command=command, home=home_of_team, output=output)
     except PhalanxError as error:
-        said = _in_typed_words(str(error), _typed_words(command))
-        if as_json:
-            output.show({"error": {**to_wire(error), "message": said}}, "")
-        output.say(said, "red")
-        usage = type(error) is InvalidRequestError  # subclasses are about the team and not about the usage
-        raise typer.Exit(WRONG_USAGE if usage else 1) from None
+        raise _ended(output, error, _in_typed_words(str(error), _typed_words(command))) from None
+    try:
+        yield session
+    except PhalanxError as error:
+        raise _ended(output, error, session.in_words(error)) from None
+
+
+def _ended(output: Output, error: PhalanxError, said: str) -> typer.Exit:
+    """Tells of the error. Returns the end of the command."""
+    if output.as_json:
+        output.show({"error": {**to_wire(error), "message": said}}, "")
+    output.say(said, "red")
+    usage = type(error) is InvalidRequestError  # subclasses are about the team and not about the usage
+    return typer.Exit(WRONG_USAGE if usage else 1)
 
 
 class Commands(TyperGroup):

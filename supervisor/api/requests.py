@@ -605,11 +605,26 @@ class TerminateRequest(OneOrManyRequest):
     cascade: bool = Field(default=False, description="Also those that they lead.")
 
 
+def _without_lift(schema: dict[str, Any]) -> None:
+    """A lead gives an empty list or a higher number: a further argument would cost every lead its description."""
+    schema["properties"].pop("lift")
+
+
 class LimitRequest(Request):
     """Change the limits of an instance. What is not given stays; an empty list lifts."""
 
+    model_config = ConfigDict(json_schema_extra=_without_lift)
+
     instance_id: InstanceId
     limits: Limits
+    lift: list[Literal["instances", "depth", "models", "permissionModes", "tokens"]] = Field(
+        default_factory=list, max_length=5
+    )
+
+    @property
+    def lifted(self) -> list[str]:
+        """The names of the limits in ``Limits`` that are not to hold any more."""
+        return [name for name, field in Limits.model_fields.items() if (field.alias or name) in self.lift]
 
 
 class RecycleRequest(Request):

@@ -34,6 +34,11 @@ def iso(at: float) -> str:
     return datetime.datetime.fromtimestamp(at, datetime.UTC).isoformat(timespec="milliseconds")
 
 
+def called(instance_id: str, name: str | None) -> str:
+    """An instance as people are told of it: by its name, if it has one, and its id."""
+    return f"{name} ({instance_id})" if name else instance_id
+
+
 def named_only(schema: dict[str, Any]) -> None:
     """Replaces the fields in a schema by their names: what they are can be seen in the answer."""
     schema["description"] = ", ".join(schema.pop("properties"))
