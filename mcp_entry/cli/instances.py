@@ -13,7 +13,6 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from enum import StrEnum
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
