@@ -96,8 +96,10 @@ export function StatusOf({ row }: { row: InstanceInfo }) {
   return (
     <span class={`status s-${row.status}`} title={row.reason ? oneLine(row.reason) : undefined}>
       <StatusShape status={row.status} />
-      {STATUS_WORDS[row.status]}
-      {held && <span class="held">{held}</span>}
+      <span>
+        {STATUS_WORDS[row.status]}
+        {held && <span class="held">{held}</span>}
+      </span>
     </span>
   );
 }
