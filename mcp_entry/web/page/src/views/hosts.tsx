@@ -2,7 +2,7 @@
 
 import { useEffect, useState } from "preact/hooks";
 
-import { call, inWords } from "../server.ts";
+import { call, CallError, inWords } from "../server.ts";
 import { attempt, team } from "../store.ts";
 import { count, oneLine } from "../text.ts";
 import type { HostInfo } from "../wire.ts";
@@ -19,6 +19,8 @@ interface DrainResult {
 export function Hosts() {
   const [hosts, setHosts] = useState<HostInfo[] | null>(null);
   const [error, setError] = useState("");
+  /** Why there are none, in the team's words, when it is on one machine. */
+  const [single, setSingle] = useState("");
   const [asked, setAsked] = useState(0);
   const [draining, setDraining] = useState<HostInfo | null>(null);
 
@@ -32,11 +34,15 @@ export function Hosts() {
         setHosts(found.hosts);
         setError("");
       } catch (failed) {
-        if (isWanted) setError(inWords(failed));
+        if (!isWanted) return;
+        if (failed instanceof CallError && failed.code === "wrong_state") {
+          setSingle(failed.message);
+          clearInterval(timer);
+        } else setError(inWords(failed));
       }
     };
-    void look();
     const timer = setInterval(() => void look(), LOOK_EVERY_MS);
+    void look();
     return () => {
       isWanted = false;
       clearInterval(timer);
@@ -56,8 +62,12 @@ export function Hosts() {
     <section aria-labelledby="hosts-heading">
       <h2 id="hosts-heading">Hosts</h2>
       {error && <p class="warning">The hosts cannot be read: {error}</p>}
-      {!hosts && !error && <p class="calm">Reading…</p>}
-      {hosts && hosts.length === 1 && <p class="calm">The team runs on one machine. docs/cluster.md says how to add more.</p>}
+      {single && (
+        <p class="calm">
+          <Line text={single} class="whole" />
+        </p>
+      )}
+      {!hosts && !error && !single && <p class="calm">Reading…</p>}
       {hosts && (
         <div class="scrolled" tabIndex={0} role="group" aria-label="Hosts">
           <table class="figures hosts">
@@ -137,7 +147,7 @@ export function Hosts() {
             >
               Drain
             </button>
-            <button type="button" autoFocus onClick={() => setDraining(null)}>
+            <button type="button" class="first-focus" onClick={() => setDraining(null)}>
               Keep it in use
             </button>
           </div>
