@@ -2,10 +2,11 @@
 
 import { useEffect, useState } from "preact/hooks";
 
-import { call, CallError, inWords } from "../server.ts";
+import { call, inWords } from "../server.ts";
 import { attempt, team } from "../store.ts";
 import { count, oneLine } from "../text.ts";
-import type { HostInfo } from "../wire.ts";
+import type { HostFigures, HostInfo, PerformanceResult } from "../wire.ts";
+import { Machines } from "./machines.tsx";
 import { Line, Modal } from "./parts.tsx";
 
 const LOOK_EVERY_MS = 5_000;
@@ -19,8 +20,8 @@ interface DrainResult {
 export function Hosts() {
   const [hosts, setHosts] = useState<HostInfo[] | null>(null);
   const [error, setError] = useState("");
-  /** Why there are none, in the team's words, when it is on one machine. */
-  const [single, setSingle] = useState("");
+  /** The machine of a team that is on one, which has no hosts to drain. */
+  const [single, setSingle] = useState<HostFigures[] | null>(null);
   const [asked, setAsked] = useState(0);
   const [draining, setDraining] = useState<HostInfo | null>(null);
 
@@ -29,20 +30,19 @@ export function Hosts() {
     const look = async () => {
       if (document.hidden) return;
       try {
-        const found = await call<{ hosts: HostInfo[] }>("hosts", {});
+        const { metrics } = await call<PerformanceResult>("get_performance", {});
+        const isOne = metrics.hosts.every((host) => host.slots == null);
+        const found = isOne ? null : (await call<{ hosts: HostInfo[] }>("hosts", {})).hosts;
         if (!isWanted) return;
-        setHosts(found.hosts);
+        setSingle(isOne ? metrics.hosts : null);
+        setHosts(found);
         setError("");
       } catch (failed) {
-        if (!isWanted) return;
-        if (failed instanceof CallError && failed.code === "wrong_state") {
-          setSingle(failed.message);
-          clearInterval(timer);
-        } else setError(inWords(failed));
+        if (isWanted) setError(inWords(failed));
       }
     };
-    const timer = setInterval(() => void look(), LOOK_EVERY_MS);
     void look();
+    const timer = setInterval(() => void look(), LOOK_EVERY_MS);
     return () => {
       isWanted = false;
       clearInterval(timer);
@@ -63,9 +63,10 @@ export function Hosts() {
       <h2 id="hosts-heading">Hosts</h2>
       {error && <p class="warning">The hosts cannot be read: {error}</p>}
       {single && (
-        <p class="calm">
-          <Line text={single} class="whole" />
-        </p>
+        <>
+          <p class="calm">The team is on one machine. docs/cluster.md says how it gets more of them.</p>
+          <Machines hosts={single} />
+        </>
       )}
       {!hosts && !error && !single && <p class="calm">Reading…</p>}
       {hosts && (
