@@ -42,14 +42,24 @@ export function Needs() {
   );
 }
 
+function cards(): HTMLElement[] {
+  return [...document.querySelectorAll<HTMLElement>(".needs .need-card")];
+}
+
+/** The card after the one that has the focus, the first one after the last. */
+function nextCard(): HTMLElement | undefined {
+  const all = cards();
+  return all[(all.findIndex((card) => card.contains(document.activeElement)) + 1) % all.length];
+}
+
 /** Focuses the next card that needs a person, from the focused one on. */
-export function focusNextNeed(): boolean {
-  const cards = [...document.querySelectorAll<HTMLElement>(".needs .need-card")];
-  const current = cards.findIndex((card) => card.contains(document.activeElement));
-  const next = cards[(current + 1) % cards.length];
-  next?.focus();
-  next?.scrollIntoView({ block: "nearest" });
-  return next !== undefined;
+export function focusNextNeed(): void {
+  focusCard(nextCard());
+}
+
+function focusCard(card: HTMLElement | undefined): void {
+  card?.focus();
+  card?.scrollIntoView({ block: "nearest" });
 }
 
 interface CardProps {
@@ -148,13 +158,15 @@ function useResponse(row: InstanceInfo, what: string, card: { current: HTMLEleme
   const respond = async (answer: JsonObject) => {
     if (state !== "open") return;
     setState("sent");
-    const had = card.current?.contains(document.activeElement) ?? false;
+    const answered = card.current;
+    const next = answered?.contains(document.activeElement) ? nextCard() : undefined;
     const done = await attempt(`${nameOf(row)}: ${what} was not answered`, async () => {
       await call("respond", { instanceId: row.instanceId, ...answer });
       return undefined;
     });
     setState(done ? "answered" : "open");
-    if (done && had) focusNextNeed();
+    const isFree = document.activeElement === document.body || answered?.contains(document.activeElement);
+    if (done && next && next !== answered && isFree) focusCard(next.isConnected ? next : cards()[0]);
   };
   return { respond, isOpen: state === "open", state };
 }
