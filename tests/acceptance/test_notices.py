@@ -59,7 +59,7 @@ async def until(condition: Callable[[], bool]) -> None:
 async def warnings_once(client: SupervisorClient, *, wanted: bool) -> list[str]:
     """The team's, as soon as there are some, or none."""
     async with asyncio.timeout(PATIENCE_S):
-        while bool(warnings := (await client.status()).warnings) != wanted:
+        while bool(warnings := (await client.status()).warnings) != wanted:  # noqa: ASYNC110 - of another process
             await asyncio.sleep(0.1)
     return warnings
 
