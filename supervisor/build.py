@@ -15,6 +15,7 @@ from supervisor.cluster.router import HostRouter
 from supervisor.cluster.scheduler import HostScheduler
 from supervisor.cluster.service import ClusterService, HostConnector, NoClusterService
 from supervisor.events.detector import EventDetector
+from supervisor.events.needing import NeedingLine
 from supervisor.events.notices import PeopleNotifier
 from supervisor.events.service import EventService
 from supervisor.events.telling import LeadNotifier
@@ -262,6 +263,7 @@ def build_supervisor(
             pools,
             notifier,
             people,
+            NeedingLine(team, hosts),
         ),
         on_shutdown=at_the_end,
     )

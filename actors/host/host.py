@@ -15,6 +15,7 @@ import socket
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import asdict, fields, replace
 from functools import partial
 from pathlib import Path
@@ -24,7 +25,7 @@ from actors.agents.base import Agent, AgentStart, Handover, LaunchRequest, Resta
 from actors.agents.catalog import AgentCatalog
 from actors.agents.launch import REQUEST_NAME, can_resume, program_mark, renew, tell, write_launch
 from actors.agents.spool import LAUNCH_MARK, SPOOL_NAME
-from actors.errors import AgentError, PhalanxError
+from actors.errors import AgentError, PhalanxError, TerminalError
 from actors.files import append_private, in_words, write_private
 from actors.git.compare import Comparer
 from actors.git.executor import GitExecutor
@@ -108,6 +109,7 @@ class Host:
         self._environment = dict(agent_environment)
         self._endpoint = endpoint
         self._server = TmuxServer(home.tmux_socket)
+        self._needing: tuple[str, tuple[str, ...]] = ("", ())
         self._load_meter = LoadMeter(home.root)
         self._workspaces = WorktreeManager(home.worktrees, self._environment)
         self._starts = Starts()
@@ -137,6 +139,13 @@ class Host:
     async def agents(self) -> tuple[RunningAgent, ...]:
         """Every session on the home's tmux server; empty without a server. Raises ``TerminalError`` when tmux hangs."""
         return await asyncio.to_thread(self._server.agents)
+
+    @remote(timeout_s=AGENT_S, retry=True)
+    async def show_needing(self, words: str, session_names: Sequence[str]) -> None:
+        """Shows in every attached terminal who needs somebody; see ``TmuxServer.show_needing``. A tmux server that is
+        started later shows it too. Raises ``TerminalError``."""
+        self._needing = (words, tuple(session_names))
+        await asyncio.to_thread(self._server.show_needing, *self._needing)
 
     @remote(timeout_s=AGENT_S, retry=True)
     async def instance_directories(self) -> tuple[str, ...]:
@@ -445,8 +454,15 @@ class Host:
             raise AgentError(
                 f"{request.instance_id} was not started: {error.filename or directory}: {in_words(error)}"
             ) from error
-        self._server.start(self._environment)  # the server may have ended, with its agents
+        self._start_server()
         return self._server.open_session(start.session_name, command, start.working_directory)
+
+    def _start_server(self) -> None:
+        """It may have ended, with its agents. A new one knows nothing of who needs somebody."""
+        if not self._server.is_running():
+            self._server.start(self._environment)
+            with suppress(TerminalError):  # the next change is shown
+                self._server.show_needing(*self._needing)
 
     def _end_agent(self, instance_id: str, session_name: str, grace_s: float) -> None:
         mark = str(self._home.instance_directory(instance_id))

@@ -72,7 +72,7 @@ async def test_who_has_no_token_or_comes_by_another_name_learns_nothing(
     home: Home, headers: dict[str, str], status: int
 ) -> None:
     client = FakeClient(metrics=FIGURES)
-    given = {name: value.format(token=token(home)).encode() for name, value in headers.items()}
+    given = {name.encode(): value.format(token=token(home)).encode() for name, value in headers.items()}
     async with endpoint(home, client) as asking:
         answer = await asking.get(PATH, headers=given)
     assert answer.status_code == status
