@@ -76,7 +76,7 @@ class WebProcess:
         self._pages = browser.BrowserPages(home, self._page_client, port)
         self._server = QuietServer(
             uvicorn.Config(
-                application(endpoint, self._pages),
+                application(endpoint, *self._pages.routes),
                 loop="asyncio",
                 http=ImpatientProtocol,
                 ws="none",

@@ -27,14 +27,13 @@ from mcp.server.transport_security import TransportSecurityMiddleware, Transport
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 from starlette.types import Message, Receive, Scope, Send
 
 from actors.errors import PhalanxError, RefusedError, UnavailableError
 from actors.host.endpoint import PATH
 from mcp_entry.connection import TeamConnection
 from mcp_entry.web.bodies import MAX_BODY_BYTES, refuse, whole_body
-from mcp_entry.web.browser import BrowserPages
 from mcp_entry.web.held_calls import HeldCall, HeldCalls
 from mcp_entry.web.server import known_as
 from supervisor.api.requests import Role
@@ -171,7 +170,9 @@ class Endpoint:
         await self._managers[role].handle_request(request.scope, _replayed(body, request.receive), send)
 
 
-def application(endpoint: Endpoint, pages: BrowserPages) -> Starlette:
+def application(endpoint: Endpoint, *more: BaseRoute) -> Starlette:
+    """``more``: what else is served beside the tools."""
+
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
         async with endpoint.serving():

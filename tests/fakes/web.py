@@ -51,7 +51,7 @@ async def endpoint(fake: FakeClient, repeats: int = 3) -> AsyncIterator[httpx2.A
     made = Endpoint({role: server_for(role, calls, "1") for role in Role}, TokenRoles(connection), PORT, HeldCalls())
     pages = BrowserPages(Home(Path("/nowhere")), fake, PORT)
     async with made.serving():
-        transport = httpx2.ASGITransport(application(made, pages), raise_app_exceptions=False)
+        transport = httpx2.ASGITransport(application(made, *pages.routes), raise_app_exceptions=False)
         async with httpx2.AsyncClient(transport=transport, base_url=URL, headers=HEADERS) as client:
             yield client
     await connection.close()
