@@ -178,9 +178,7 @@ def application(endpoint: Endpoint, *more: BaseRoute) -> Starlette:
         async with endpoint.serving():
             yield
 
-    app = Starlette(
-        routes=[Route(PATH, endpoint), *pages.routes], lifespan=lifespan, exception_handlers={404: _not_found}
-    )
+    app = Starlette(routes=[Route(PATH, endpoint), *more], lifespan=lifespan, exception_handlers={404: _not_found})
     app.router.redirect_slashes = False
     return app
 
