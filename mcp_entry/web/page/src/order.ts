@@ -75,15 +75,16 @@ function asTree(
     else below.set(lead, [row]);
   }
   const visited = new Set<InstanceInfo>();
-  const shown = (lead: string, depth: number): ShownRow[] =>
-    (below.get(lead) ?? []).sort(compare).flatMap((row) => {
+  const shown = (rowsOfLead: InstanceInfo[], depth: number): ShownRow[] =>
+    rowsOfLead.sort(compare).flatMap((row) => {
       if (visited.has(row)) return [];
       visited.add(row);
-      const members = shown(row.instanceId, depth + 1);
+      const members = shown(below.get(row.instanceId) ?? [], depth + 1);
       const matches = matching.has(row);
       return matches || members.length > 0 ? [{ row, depth, matches }, ...members] : [];
     });
-  return shown("", 0);
+  // Whoever is below nobody that is shown, as in a circle of leads, stands at the end.
+  return [...shown(below.get("") ?? [], 0), ...shown([...all], 0)];
 }
 
 function matcher(view: View): (row: InstanceInfo) => boolean {

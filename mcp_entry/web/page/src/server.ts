@@ -15,7 +15,7 @@ export class CallError extends Error {
 const CALL_LIMIT_MS = 120_000;
 const WORK_LIMIT_MS = 30_000;
 const FIRST_RETRY_MS = 500;
-const LONGEST_RETRY_MS = 10_000;
+const LONGEST_RETRY_MS = 3_000;
 
 /** The result of one verb. Raises `CallError`; status 0 when the endpoint does not answer. */
 export async function call<ResultT>(verb: string, request: object, limitMs = CALL_LIMIT_MS): Promise<ResultT> {

@@ -61,9 +61,14 @@ export function shortModel(model: string): string {
   return model.replace(/^(?:[a-z]+\.)*claude-/, "").replace(/-\d{8}(?=$|[^\d])/, "");
 }
 
-export const TIME = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+const TO_THE_SECOND = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+const TO_THE_MINUTE = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
 
 export function clock(iso: string): string {
   const at = Date.parse(iso);
-  return Number.isNaN(at) ? iso : TIME.format(at);
+  return Number.isNaN(at) ? iso : TO_THE_SECOND.format(at);
+}
+
+export function hour(atMs: number): string {
+  return TO_THE_MINUTE.format(atMs);
 }

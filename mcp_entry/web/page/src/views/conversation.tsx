@@ -184,8 +184,9 @@ function Entry({
     <article class={`entry entry-${entry.kind}`}>
       <header>
         <span class="who">{WHO[entry.kind]}</span>
-        {entry.messages?.map((message) => <Receipt key={message.messageId} message={message} />)}
-        <span class="space" />
+        <span class="receipts">
+          {entry.messages?.map((message) => <Receipt key={message.messageId} message={message} />)}
+        </span>
         <Clock at={entry.at} />
       </header>
       <Whole entry={entry} instanceId={instanceId} />

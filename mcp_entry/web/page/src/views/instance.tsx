@@ -1,7 +1,7 @@
 /** The panel of one instance: who it is, what it needs, its conversation, terminal, changes and events. */
 
 import { signal } from "@preact/signals";
-import { useEffect, useRef } from "preact/hooks";
+import { useLayoutEffect, useRef } from "preact/hooks";
 
 import { needOf, needKey } from "../attention.ts";
 import { connection, hrefOf, nameOf, type PanelTab, team } from "../store.ts";
@@ -30,7 +30,7 @@ export function Instance({ instanceId, tab }: { instanceId: string; tab: PanelTa
   const panel = useRef<HTMLElement>(null);
   // A terminal of two hundred columns is not legible in half of the page.
   const isWide = widened.value || tab === "terminal";
-  useEffect(() => panel.current?.focus({ preventScroll: true }), []);
+  useLayoutEffect(() => panel.current?.focus({ preventScroll: true }), []);
   return (
     <section ref={panel} class={`panel ${isWide ? "widened" : ""}`} tabIndex={-1} aria-label={`Instance ${instanceId}`}>
       <header class="panel-head">

@@ -13,7 +13,7 @@ import { Age, Block, Foldable, headOf, isLong, Line, restInWords, StatusShape } 
 import { Screen } from "./screen.tsx";
 
 const FIRST_SHOWN = 12;
-const SCREEN_ROWS = 12;
+const SCREEN_ROWS = 8;
 
 export function Needs() {
   const [all, setAll] = useState(false);
@@ -42,14 +42,24 @@ export function Needs() {
   );
 }
 
+function cards(): HTMLElement[] {
+  return [...document.querySelectorAll<HTMLElement>(".needs .need-card")];
+}
+
+/** The card after the one that has the focus, the first one after the last. */
+function nextCard(): HTMLElement | undefined {
+  const all = cards();
+  return all[(all.findIndex((card) => card.contains(document.activeElement)) + 1) % all.length];
+}
+
 /** Focuses the next card that needs a person, from the focused one on. */
-export function focusNextNeed(): boolean {
-  const cards = [...document.querySelectorAll<HTMLElement>(".needs .need-card")];
-  const current = cards.findIndex((card) => card.contains(document.activeElement));
-  const next = cards[(current + 1) % cards.length];
-  next?.focus();
-  next?.scrollIntoView({ block: "nearest" });
-  return next !== undefined;
+export function focusNextNeed(): void {
+  focusCard(nextCard());
+}
+
+function focusCard(card: HTMLElement | undefined): void {
+  card?.focus();
+  card?.scrollIntoView({ block: "nearest" });
 }
 
 interface CardProps {
@@ -144,19 +154,27 @@ function Answer({ row, need, card }: CardProps & { card: { current: HTMLElement 
 
 /** Calls `respond`, and tells how it went. While the team works on it nothing can be answered twice. */
 function useResponse(row: InstanceInfo, what: string, card: { current: HTMLElement | null }) {
-  const [state, setState] = useState<"open" | "sent" | "answered">("open");
+  const [state, setState] = useState<Sending>("open");
   const respond = async (answer: JsonObject) => {
     if (state !== "open") return;
     setState("sent");
-    const had = card.current?.contains(document.activeElement) ?? false;
+    const answered = card.current;
+    const next = answered?.contains(document.activeElement) ? nextCard() : undefined;
     const done = await attempt(`${nameOf(row)}: ${what} was not answered`, async () => {
       await call("respond", { instanceId: row.instanceId, ...answer });
       return undefined;
     });
     setState(done ? "answered" : "open");
-    if (done && had) focusNextNeed();
+    const isFree = document.activeElement === document.body || answered?.contains(document.activeElement);
+    if (done && next && next !== answered && isFree) focusCard(next.isConnected ? next : cards()[0]);
   };
   return { respond, isOpen: state === "open", state };
+}
+
+type Sending = "open" | "sent" | "answered";
+
+function Progress({ state }: { state: Sending }) {
+  return state === "open" ? null : <span class="hint">{state === "sent" ? "Answering…" : "Answered."}</span>;
 }
 
 function PermissionAnswer({
@@ -222,8 +240,7 @@ function PermissionAnswer({
           disabled={!isOpen}
           onInput={(event) => setReason(event.currentTarget.value)}
         />
-        {state === "sent" && <span class="hint">Answering…</span>}
-        {state === "answered" && <span class="hint">Answered</span>}
+        <Progress state={state} />
       </form>
     </>
   );
@@ -345,12 +362,13 @@ function QuestionsAnswer({
           </div>
         </fieldset>
       ))}
-      <div class="answers">
-        {!isPlain && sendAnswer}
-        {!isPlain && decline}
-        {state === "sent" && <span class="hint">Answering…</span>}
-        {state === "answered" && <span class="hint">Answered</span>}
-      </div>
+      {!isPlain && (
+        <div class="answers">
+          {sendAnswer}
+          {decline}
+        </div>
+      )}
+      <Progress state={state} />
     </form>
   );
 }
@@ -384,8 +402,7 @@ function DialogAnswer({
         <a class="button" href={hrefOf(row.instanceId, "terminal")}>
           Open its terminal
         </a>
-        {state === "sent" && <span class="hint">Answering…</span>}
-        {state === "answered" && <span class="hint">Answered</span>}
+        <Progress state={state} />
       </div>
     </>
   );
@@ -405,7 +422,7 @@ function Trouble({ row, need }: { row: InstanceInfo; need: Extract<Need, { reaso
   return (
     <>
       <Foldable text={need.reason || "It does not say why."} class="reason" label="The reason" />
-      <LastScreen row={row} />
+      {need.kind !== "limited" && <LastScreen row={row} />}
       <div class="answers">
         {need.kind === "failed" && (
           <button type="button" class="primary" disabled={busy} onClick={() => void restart()}>

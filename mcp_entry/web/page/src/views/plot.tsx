@@ -3,7 +3,7 @@
 import { useState } from "preact/hooks";
 
 import { bars, type Series } from "../history.ts";
-import { clock } from "../text.ts";
+import { clock, hour } from "../text.ts";
 
 const WIDTH = 300;
 const HEIGHT = 56;
@@ -33,9 +33,9 @@ export function Plot({ drawn, fromMs, untilMs }: { drawn: Series; fromMs: number
         ))}
       </svg>
       <div class="axis">
-        <span>{clock(new Date(fromMs).toISOString())}</span>
+        <span>{hour(fromMs)}</span>
         {highest > 0 && <span>highest {inWords(highest)}</span>}
-        <span>{clock(new Date(untilMs).toISOString())}</span>
+        <span>{hour(untilMs)}</span>
       </div>
       {points.length > 0 && (
         <details open={open} onToggle={(event) => setOpen(event.currentTarget.open)}>

@@ -4,7 +4,7 @@
  * everything that moves the focus away give it back.
  */
 
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 
 import { keyOf, keysOfText } from "../keys.ts";
 import { call, followScreen, inWords } from "../server.ts";
@@ -36,7 +36,7 @@ export function Terminal({ row, instanceId }: { row: InstanceInfo | undefined; i
       }),
     [instanceId],
   );
-  useEffect(() => {
+  useLayoutEffect(() => {
     if (taken) field.current?.focus();
   }, [taken]);
 
