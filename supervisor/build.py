@@ -240,7 +240,7 @@ def build_supervisor(
                 AlertLoop(monitor, team.events),
             ),
             RowService(team, queries),
-            TerminalService(team.links),
+            TerminalService(team),
             SettingsService(home, live_settings, cap_tuning, TunableValues.of(settings.configured)),
             # Before the pools, which ask for their spares where they are.
             cluster_service,

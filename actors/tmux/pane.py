@@ -159,6 +159,9 @@ class NamedKey:
     name: str
 
 
+_ESCAPE = NamedKey("Escape")
+
+
 class Pane:
     """One agent's pane, addressed by its ``%id``, which tmux never reuses. The caller orders its calls."""
 
@@ -217,22 +220,25 @@ class Pane:
         What is pasted or pressed later with an ``after`` of before is refused. Raises ``ValueError`` for a text that is
         empty or holds control characters.
         """
-        for place, each in enumerate(keys, 1):
+        typed = [_typable(each.text) if isinstance(each, TypedText) else _typed_bytes(each.name) for each in keys]
+        for place, (key, told) in enumerate(zip(keys, typed, strict=True), 1):
             self._typed, self._typed_at = self._typed + 1, time.time()
-            if isinstance(each, TypedText):
-                buffer = paste_name()
-                typing = f"paste-buffer -r -d -b {buffer} -t {self._id}"
-                try:
-                    await self._type(typing, buffer, _typable(each.text))
-                except TerminalError:
-                    await self._discard(buffer)
-                    raise
-            else:
-                await self._type(f"send-keys -t {self._id} -H {_typed_bytes(each.name)}", paste_name(), b"")
-                if each.name == "Escape" and place < len(keys):
-                    # A program tells this key from the beginning of another one's bytes by the pause behind it.
-                    await asyncio.sleep(_AFTER_ESCAPE_S)
+            if isinstance(told, bytes):
+                await self._type_text(told)
+                continue
+            await self._type(f"send-keys -t {self._id} -H {told}", paste_name(), b"")
+            if key == _ESCAPE and place < len(keys):
+                # A program tells this key from the beginning of another one's bytes by the pause behind it.
+                await asyncio.sleep(_AFTER_ESCAPE_S)
         self._typed_at = time.time()
+
+    async def _type_text(self, text: bytes) -> None:
+        buffer = paste_name()
+        try:
+            await self._type(f"paste-buffer -r -d -b {buffer} -t {self._id}", buffer, text)
+        except TerminalError:
+            await self._discard(buffer)
+            raise
 
     async def paste(self, data: str | tuple[str, ...], name: str = "", after: LastKey | None = None) -> LastKey | None:
         """Types ``data`` as one bracketed paste, or each part as one, in one step, after leaving copy mode. Newlines

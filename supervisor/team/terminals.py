@@ -9,15 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from actors.instance.instance import Instance
 from actors.tmux.pane import NamedKey, TypedText
 from supervisor.api import requests, results
 from supervisor.api.verbs import Caller, Handler
-from supervisor.team.links import InstanceLinks
+from supervisor.team.team import Team
 
 
 class TerminalService:
-    def __init__(self, links: InstanceLinks) -> None:
-        self._links = links
+    def __init__(self, team: Team) -> None:
+        self._team = team
 
     @property
     def verbs(self) -> Mapping[str, Handler]:
@@ -30,8 +31,8 @@ class TerminalService:
         """Nothing of its own goes on."""
 
     async def screen(self, request: requests.ScreenRequest, caller: Caller) -> results.ScreenResult:
-        """Raises ``UnavailableError`` for an instance without an actor or a terminal."""
-        port = self._links.port(request.instance_id)
+        """Raises ``UnknownInstanceError``, and ``UnavailableError`` for an instance without an actor or a terminal."""
+        port = self._port(request.instance_id)
         shown = await port.watch_terminal(request.after or "", request.timeout_seconds if request.after else 0.0)
         view = shown.view
         return results.ScreenResult(
@@ -45,7 +46,10 @@ class TerminalService:
         )
 
     async def type(self, request: requests.TypeRequest, caller: Caller) -> results.TypeResult:
-        """Raises ``WrongStateError`` when the agent has ended, ``UnavailableError`` when it cannot be typed now."""
+        """Raises as ``screen``, and ``WrongStateError`` when the agent has ended. Nothing is typed then."""
         keys = [TypedText(key.text) if key.text is not None else NamedKey(str(key.key)) for key in request.keys]
-        await self._links.port(request.instance_id).type_keys(keys)
+        await self._port(request.instance_id).type_keys(keys)
         return results.TypeResult(instance_id=request.instance_id)
+
+    def _port(self, instance_id: str) -> Instance:
+        return self._team.links.port(self._team.registry.get(instance_id).record.instance_id)
