@@ -16,7 +16,7 @@ from typing import Any
 from actors.backoff import Backoff
 from actors.errors import PhalanxError, TeamNotRunningError, UnavailableError
 from mcp_entry.web.feed import BEAT, BEAT_S, frame
-from supervisor.api.verbs import VERBS
+from supervisor.api.verbs import TeamVerbs
 from supervisor.rpc.client import SupervisorClient
 
 _RETRY = Backoff(first_s=0.5, longest_s=5.0)
@@ -28,7 +28,7 @@ async def screen_frames(client: SupervisorClient, instance_id: str) -> AsyncGene
     failures = 0
     while True:
         try:
-            screen = await client.call_json(VERBS["screen"], given)
+            screen = await client.call_json(TeamVerbs.screen, given)
         except (TeamNotRunningError, UnavailableError):
             failures += 1
             yield BEAT  # who is gone need not be kept

@@ -67,7 +67,9 @@ async def heard(events: AsyncIterator[Event], name: str, within_s: float = WITHI
 class ScriptedTeam:
     """Answers ``changes`` and ``events`` as a supervisor does, of rows and events that the test makes."""
 
-    def __init__(self, verbs: ScriptedVerbs, rows: Sequence[InstanceInfo] = ()) -> None:
+    def __init__(self, verbs: ScriptedVerbs, rows: Sequence[InstanceInfo] = (), gather_s: float = 0.0) -> None:
+        """``gather_s``: how long an answer waits for further changes."""
+        self._gather_s = gather_s
         self._rows = {row.instance_id: row for row in rows}
         self._versions = dict.fromkeys(self._rows, 1)
         self._version = 1
@@ -77,9 +79,12 @@ class ScriptedTeam:
         verbs.answers.update(changes=self._answer_changes, events=self._answer_events, list=self._answer_list)
 
     def change(self, instance_id: str, **fields: Any) -> None:
+        self.put(info(instance_id, **fields))
+
+    def put(self, row: InstanceInfo) -> None:
         self._version += 1
-        self._rows[instance_id] = info(instance_id, **fields)
-        self._versions[instance_id] = self._version
+        self._rows[row.instance_id] = row
+        self._versions[row.instance_id] = self._version
         self._wake()
 
     def happen(self, **fields: Any) -> None:
@@ -91,6 +96,7 @@ class ScriptedTeam:
         self.asked.append("changes")
         since = int(request.cursor) if request.cursor else 0
         await self._until(lambda: self._version > since, request.timeout_seconds)
+        await asyncio.sleep(self._gather_s)
         return ChangesResult(
             cursor=str(self._version),
             complete=not request.cursor,

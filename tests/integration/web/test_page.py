@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from actors.errors import RefusedError, UnknownInstanceError
+from actors.errors import RefusedError, UnknownInstanceError, WrongStateError
 from actors.home import Home
 from actors.host.endpoint import TeamEndpoint
 from actors.processes import is_running
 from mcp_entry.web.sign_in import make_link
-from supervisor.api.requests import ListRequest, Request, SendRequest
-from supervisor.api.results import InstanceInfo, ListResult, Result, WorkInfo
+from supervisor.api.requests import ListRequest, Request, ScreenRequest, SendRequest, TypeRequest
+from supervisor.api.results import InstanceInfo, ListResult, Result, ScreenResult, TypeResult, WorkInfo
 from supervisor.api.verbs import Caller
 from supervisor.rpc.server import Gateway
 from tests.fakes.gateway import info
@@ -175,6 +175,57 @@ async def test_a_browser_that_does_not_read_gets_the_whole_state_later_and_nothi
             text += part
     assert text.count(b"event: changes") < 200
     writer.close()
+
+
+async def test_a_terminal_is_looked_at_for_as_long_as_somebody_looks(browser: Browser, verbs: ScriptedVerbs) -> None:
+    asked: list[str | None] = []
+    left = asyncio.Event()
+
+    async def screen(request: Request, _caller: Caller) -> Result:
+        assert isinstance(request, ScreenRequest)
+        asked.append(request.after)
+        if len(asked) > 3:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                left.set()
+        return ScreenResult(
+            instance_id="spec_1", version=f"v{len(asked)}", columns=80, rows=1, lines=[HOSTILE], title=HOSTILE
+        )
+
+    verbs.answers["screen"] = screen
+    async with browser.stream("/api/screen/spec_1") as events:
+        for number in (1, 2, 3):
+            shown = await heard(events, "screen")
+            assert shown["version"] == f"v{number}"
+            assert shown["lines"] == [HOSTILE]
+    async with asyncio.timeout(10):
+        await left.wait()
+    assert asked == [None, "v1", "v2", "v3"]
+
+
+async def test_the_end_of_a_terminal_is_told_in_words_and_ends_the_stream(
+    browser: Browser, verbs: ScriptedVerbs
+) -> None:
+    verbs.answers["screen"] = gives(WrongStateError("spec_1 has ended: restart starts it again."))
+    async with browser.stream("/api/screen/spec_1") as events:
+        assert [event async for event in events] == [("ended", {"words": "spec_1 has ended: restart starts it again."})]
+
+
+async def test_what_a_person_types_reaches_the_team_as_it_is(browser: Browser, verbs: ScriptedVerbs) -> None:
+    typed: list[Request] = []
+
+    async def type_keys(request: Request, _caller: Caller) -> Result:
+        typed.append(request)
+        return TypeResult(instance_id="spec_1")
+
+    verbs.answers["type"] = type_keys
+    keys: list[dict[str, str]] = [{"text": "; $(x) Enter"}, {"key": "Enter"}, {"key": "C-b"}]
+    assert (await browser.call("type", instanceId="spec_1", keys=keys)).status_code == 200
+    (request,) = typed
+    assert isinstance(request, TypeRequest)
+    assert [key.text or key.key for key in request.keys] == ["; $(x) Enter", "Enter", "C-b"]
+    assert (await browser.call("type", instanceId="spec_1", keys=[{"text": "\x1b[A"}])).status_code == 400
 
 
 async def test_a_call_is_made_as_the_user_and_answered_with_the_result(browser: Browser, verbs: ScriptedVerbs) -> None:
