@@ -9,6 +9,7 @@ import typer
 
 from mcp_entry.cli import doctor, instances, lead, team, team_file
 from mcp_entry.cli.session import Commands, in_session, system_context
+from mcp_entry.cli.top import top
 from mcp_entry.cli.watch import watch
 from supervisor.versions import VERSION
 
@@ -35,6 +36,7 @@ _COMMANDS: tuple[Callable[..., int | None], ...] = (
     instances.list_,
     instances.wait,
     watch,
+    top,
     instances.respond,
     instances.interrupt,
     instances.restart,
