@@ -26,6 +26,7 @@ from textual.widgets import Static
 
 from actors.errors import PhalanxError, TeamNotRunningError, UnavailableError
 from actors.messages import MessageStatus
+from actors.status import Status
 from mcp_entry import texts
 from mcp_entry.cli.output import one_line, plain
 from mcp_entry.top import columns, following, terminal
@@ -51,6 +52,7 @@ _LONGEST_TOLD = 500
 _BESIDE_COLUMNS = 150
 """From this width on the details stand beside the list."""
 _KEYS = "a allow  d deny  n next  s send  Enter attach  v view  t order  / filter  ? help"
+_OTHER_VIEW = "v shows its conversation."
 _HELP = """\
  Up Down PgUp PgDn Home End   select; also j, k
  Tab     the keyboard to the lower parts, to scroll them
@@ -299,9 +301,11 @@ class TopApp(App[None]):
 
     def _preview(self) -> None:
         each = self._previewed = self._selected
-        if each is None:
+        if each is None or (self._shows_screen and each.status is Status.STOPPED):
+            self._previewed = None
             self.workers.cancel_group(self, "preview")
-            self._show_words("")
+            again = f"It is stopped: `phalanx restart {each.instance_id}` starts it. {_OTHER_VIEW}" if each else ""
+            self._show_words(again)
         elif self._shows_screen:
             self._follow_screen(each.instance_id)
         else:
@@ -320,7 +324,7 @@ class TopApp(App[None]):
                         self._show_lines(partial(_whatever_the_width, screen_strips(each.lines)), anew=anew)
                         anew = False
         except PhalanxError as error:
-            self._show_words(f"{error}\nv shows its conversation.")
+            self._show_words(f"{error} {_OTHER_VIEW}")
             self._previewed = None
 
     @work(group="preview", exclusive=True)

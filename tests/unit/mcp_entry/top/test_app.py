@@ -19,7 +19,7 @@ from supervisor.api.verbs import ProgressCallback
 from tests.fakes.gateway import asking, entry, info, sent
 from tests.unit.mcp_entry.top.live import LiveTeam, Top, team_of, watched
 
-PROMPT = "the agent's screen"
+PROMPT = "an agent's screen"
 
 
 def asks(instance_id: str, permission_id: str, command: str = "ls") -> InstanceInfo:
@@ -79,12 +79,19 @@ async def test_the_conversation_is_read_on_when_its_row_changes() -> None:
 
 
 async def test_an_instance_without_a_screen_says_why_and_shows_it_when_it_has_one() -> None:
-    team = LiveTeam(info(status=Status.STOPPED))
-    team.screens["spec_1_1_1"] = UnavailableError("It is stopped: restart it.")
-    team.screens["spec_1_1_1"] = WrongStateError("It is stopped: restart it.")
+    team = LiveTeam(info(status=Status.STARTING))
+    team.screens["spec_1_1_1"] = WrongStateError("It has no terminal yet.")
     async with watched(team) as top:
-        await top.until(lambda: "It is stopped: restart it." in top.words("preview"))
+        await top.until(lambda: "It has no terminal yet." in top.words("preview"))
         team.screens["spec_1_1_1"] = [PROMPT]
+        await top.changes(info(status=Status.READY))
+        await top.until(lambda: top.words("preview") == PROMPT)
+
+
+async def test_one_that_is_stopped_is_not_asked_for_its_screen_and_says_what_starts_it() -> None:
+    async with watched(LiveTeam(info(status=Status.STOPPED))) as top:
+        assert "`phalanx restart spec_1_1_1`" in top.words("preview")
+        assert top.asked("screen") == []
         await top.changes(info(status=Status.READY))
         await top.until(lambda: top.words("preview") == PROMPT)
 
