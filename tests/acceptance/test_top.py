@@ -74,7 +74,7 @@ async def watches(people: People, size: tuple[int, int] = SMALL, *before: str) -
 
 def programs(people: People) -> Sequence[psutil.Process]:
     """Each ``phalanx top`` that runs in this test's terminals."""
-    found = [each for each in psutil.process_iter() if command_of(each)[-2:] == list(PROGRAM)]
+    found = [each for each in psutil.process_iter() if command_of(each)[1:] == list(PROGRAM)]
     return [each for each in found if environment_of(each).get(MARK) == str(people.directory)]
 
 
@@ -118,8 +118,10 @@ async def test_a_terminal_of_80_by_24_shows_who_needs_somebody_the_team_and_the_
         f"   {quiet} quiet".ljust(26) + "ready        0s demo: received 1 message(s): hello",
         f"!  {asks} builder".ljust(26) + rows[6][26:],
     ]
-    assert rows[11].startswith(f"{asks} builder · specialist · waiting permission for 0s")
-    assert rows[13:15] == [f"! {asks} asks to use Bash   a allow  d deny", "  command: rm -rf build"]
+    (place,) = [number for number, row in enumerate(rows) if row.startswith(f"{asks} builder · specialist")]
+    assert rows[place].startswith(f"{asks} builder · specialist · waiting permission for 0s")
+    assert rows[place + 1].startswith('@@demo dialog Bash {"command": "rm -rf build"} · phalanx/')
+    assert rows[place + 2 : place + 4] == [f"! {asks} asks to use Bash   a allow  d deny", "  command: rm -rf build"]
     assert rows[23].startswith(KEYS)
     assert [row for row in rows if "1. Yes" in row]
 
@@ -130,11 +132,11 @@ async def test_a_terminal_of_200_by_50_shows_more_columns_and_the_details_beside
     (quiet,) = await started(client, team, "hello")
     person = await watches(people, LARGE)
     screen = await person.until("Demo agent", "the agent's screen")
+    shown_keys = screen.splitlines()[-1]
     assert re.search(r"STATUS +FOR NEW +CTX DOING +" + quiet + " · specialist", screen.splitlines()[1])
     assert len(screen.splitlines()) <= LARGE[1]
     await person.resizes(*SMALL)
-    shown = await person.until(lambda screen: "CTX" not in screen and len(screen.splitlines()) == 24, "the small form")
-    assert shown.splitlines()[-1].startswith(KEYS)
+    await person.until(lambda shown: "CTX" not in shown and shown.splitlines()[23:24] == [shown_keys], "the small form")
     await person.resizes(*LARGE)
     await person.until("CTX", "the large form")
 
@@ -176,7 +178,7 @@ async def test_several_lines_are_pasted_and_sent_as_one_message(
     await person.presses("Enter")
     await person.until("is submitted")
     entries = (await client.read(ReadRequest(instance_id=quiet))).entries
-    assert [entry.text.split("\n", 1)[1] for entry in entries if entry.kind == "question"][1:] == [text]
+    assert [entry.text.split("\n", 1)[1] for entry in entries if entry.kind == "question"][1:] == [f"{text}\n"]
 
 
 async def test_a_paste_that_the_terminal_does_not_mark_is_one_message_too_and_decides_nothing(
@@ -199,7 +201,7 @@ async def test_a_paste_that_the_terminal_does_not_mark_is_one_message_too_and_de
     await person.presses("Enter")
     await person.until("is submitted")
     entries = (await client.read(ReadRequest(instance_id=quiet))).entries
-    assert [entry.text.split("\n", 1)[1] for entry in entries if entry.kind == "question"][1:] == ["one\ntwo\nthree"]
+    assert [entry.text.split("\n", 1)[1] for entry in entries if entry.kind == "question"][1:] == ["one\ntwo\nthree\n"]
 
 
 async def test_enter_goes_into_the_terminal_and_ctrl_b_d_comes_back_to_a_whole_screen(
