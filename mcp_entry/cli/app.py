@@ -12,6 +12,7 @@ from mcp_entry.cli.dashboard import dashboard
 from mcp_entry.cli.demo import demo
 from mcp_entry.cli.metrics import metrics
 from mcp_entry.cli.session import Commands, in_session, system_context
+from mcp_entry.cli.top import top
 from mcp_entry.cli.watch import watch
 from supervisor.versions import VERSION
 
@@ -39,6 +40,7 @@ _COMMANDS: tuple[Callable[..., int | None], ...] = (
     instances.list_,
     instances.wait,
     watch,
+    top,
     instances.respond,
     instances.interrupt,
     instances.restart,
