@@ -2,8 +2,8 @@
 
 ``python -m scripts.benchmarks.page_libraries`` builds both with the same options, opens each in Chromium in turn, and
 prints the sizes and the lowest times of the runs, because load only lengthens them: drawing the list, and changing one
-row of it, each with its layout. It installs the packages of ``package.json`` beside this file into a temporary directory
-and needs npm and Chromium (``TEST_CHROMIUM``, /usr/bin/chromium by default).
+row of it, each with its layout. It installs the packages of ``package.json`` beside this file into a temporary
+directory and needs npm and Chromium (``TEST_CHROMIUM``, /usr/bin/chromium by default).
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ def build(directory: Path) -> dict[str, str]:
     install = ["npm", "install", "--ignore-scripts", "--no-audit", "--no-fund", "--no-package-lock", "--silent"]
     subprocess.run(install, cwd=directory, check=True, timeout=_INSTALL_S)
     scripts = {}
-    for name, source in _SOURCES.items():
+    for name, entry in _SOURCES.items():
         built = directory / f"{name}.bundle.js"
         options = ["--bundle", "--minify", "--format=esm", "--jsx=automatic", "--jsx-import-source=preact"]
-        command = ["node_modules/.bin/esbuild", source, *options, f"--outfile={built}", "--log-level=warning"]
+        command = ["node_modules/.bin/esbuild", entry, *options, f"--outfile={built}", "--log-level=warning"]
         subprocess.run(command, cwd=directory, check=True, timeout=_BUILD_S)
         scripts[name] = built.read_text()
     return scripts
