@@ -59,7 +59,7 @@ function Termination({ row }: { row: InstanceInfo }) {
         <button type="button" class="danger" disabled={busy} onClick={() => void terminate()}>
           Terminate
         </button>
-        <button type="button" autoFocus onClick={close}>
+        <button type="button" class="first-focus" onClick={close}>
           Keep it
         </button>
       </div>

@@ -5,7 +5,7 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import { call, inWords } from "../server.ts";
 import { attempt, events, nameOf } from "../store.ts";
 import { count, oneLine } from "../text.ts";
-import type { ConversationEntry, EntryMessage, InstanceInfo, Json, ReadResult, SendResult } from "../wire.ts";
+import type { ConversationEntry, EntryMessage, InstanceInfo, Json, ReadResult, SendResult, TeamEvent } from "../wire.ts";
 import { Block, Clock, Foldable, Line } from "./parts.tsx";
 
 const FIRST_SHOWN = 200;
@@ -201,10 +201,10 @@ function Receipt({ message }: { message: EntryMessage }) {
   const changes = message.changes?.length ? `: ${message.changes.join(", ")}` : "";
   const isWell = message.status === "submitted" && message.exact !== false;
   return (
-    <span class={`receipt ${isWell ? "" : "odd"}`}>
-      <Line text={message.sender ? `from ${message.sender}` : message.messageId} class="whole" />
-      <Line text={`${message.status}, ${exact}${changes}`} class="whole" />
-    </span>
+    <Line
+      text={`from ${message.sender ?? "?"}: ${message.status}, ${exact}${changes}`}
+      class={`whole receipt ${isWell ? "" : "odd"}`}
+    />
   );
 }
 
@@ -346,7 +346,11 @@ function SentMessage({ message }: { message: Sent }) {
   return (
     <p class="sent hint" role="status">
       <Line text={message.text} />
-      <span>{final ? `${final.status ?? "done"}${final.text ? `: ${oneLine(final.text)}` : ""}` : "accepted, on its way"}</span>
+      <span>{final ? fateInWords(final) : "accepted, on its way"}</span>
     </p>
   );
+}
+
+function fateInWords({ status, text }: TeamEvent): string {
+  return text && text !== status ? `${status ?? "done"}: ${oneLine(text)}` : (status ?? "done");
 }

@@ -43,7 +43,8 @@ export function Happenings({ instanceId }: { instanceId: string }) {
 function detail(event: TeamEvent): string {
   if (event.kind === "message_final") {
     const sender = event.sender ? ` from ${event.sender}` : "";
-    return `${event.messageId ?? ""}${sender}: ${event.status ?? ""}${event.text ? `, ${event.text}` : ""}`;
+    const why = event.text && event.text !== event.status ? `, ${event.text}` : "";
+    return `${event.messageId ?? ""}${sender}: ${event.status ?? ""}${why}`;
   }
   return event.alert ? event.alert.message : event.text;
 }

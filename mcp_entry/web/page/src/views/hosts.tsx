@@ -5,11 +5,11 @@ import { useEffect, useState } from "preact/hooks";
 import { call, inWords } from "../server.ts";
 import { attempt, team } from "../store.ts";
 import { count, oneLine } from "../text.ts";
-import type { HostInfo } from "../wire.ts";
+import type { HostFigures, HostInfo, PerformanceResult } from "../wire.ts";
+import { Machines } from "./machines.tsx";
 import { Line, Modal } from "./parts.tsx";
 
 const LOOK_EVERY_MS = 5_000;
-const STATUS_WORDS = { up: "up", drained: "drained: nothing new is placed there", away: "away" } as const;
 
 interface DrainResult {
   drained: boolean;
@@ -19,6 +19,8 @@ interface DrainResult {
 export function Hosts() {
   const [hosts, setHosts] = useState<HostInfo[] | null>(null);
   const [error, setError] = useState("");
+  /** The machine of a team that is on one, which has no hosts to drain. */
+  const [single, setSingle] = useState<HostFigures[] | null>(null);
   const [asked, setAsked] = useState(0);
   const [draining, setDraining] = useState<HostInfo | null>(null);
 
@@ -27,9 +29,12 @@ export function Hosts() {
     const look = async () => {
       if (document.hidden) return;
       try {
-        const found = await call<{ hosts: HostInfo[] }>("hosts", {});
+        const { metrics } = await call<PerformanceResult>("get_performance", {});
+        const isOne = metrics.hosts.every((host) => host.slots == null);
+        const found = isOne ? null : (await call<{ hosts: HostInfo[] }>("hosts", {})).hosts;
         if (!isWanted) return;
-        setHosts(found.hosts);
+        setSingle(isOne ? metrics.hosts : null);
+        setHosts(found);
         setError("");
       } catch (failed) {
         if (isWanted) setError(inWords(failed));
@@ -56,18 +61,23 @@ export function Hosts() {
     <section aria-labelledby="hosts-heading">
       <h2 id="hosts-heading">Hosts</h2>
       {error && <p class="warning">The hosts cannot be read: {error}</p>}
-      {!hosts && !error && <p class="calm">Reading…</p>}
-      {hosts && hosts.length === 1 && <p class="calm">The team runs on one machine. docs/cluster.md says how to add more.</p>}
+      {single && (
+        <>
+          <p class="calm">The team is on one machine. docs/cluster.md says how it gets more of them.</p>
+          <Machines hosts={single} />
+        </>
+      )}
+      {!hosts && !error && !single && <p class="calm">Reading…</p>}
       {hosts && (
         <div class="scrolled" tabIndex={0} role="group" aria-label="Hosts">
           <table class="figures hosts">
             <thead>
               <tr>
                 <th scope="col">Host</th>
-                <th scope="col">Address</th>
+                <th scope="col" class="minor">Address</th>
                 <th scope="col">Status</th>
                 <th scope="col">Instances</th>
-                <th scope="col">Labels</th>
+                <th scope="col" class="minor">Labels</th>
                 <th scope="col">
                   <span class="visually-hidden">Actions</span>
                 </th>
@@ -80,10 +90,15 @@ export function Hosts() {
                     <Line text={host.host} />
                     {host.supervisor && <span class="chip">supervisor</span>}
                   </th>
-                  <td>
+                  <td class="minor">
                     <Line text={host.address} class="path" />
                   </td>
-                  <td class={`host-${host.status}`}>{STATUS_WORDS[host.status] ?? host.status}</td>
+                  <td
+                    class={`host-${host.status}`}
+                    title={host.status === "drained" ? "Nothing new is placed there" : undefined}
+                  >
+                    {host.status}
+                  </td>
                   <td>
                     <span class="context">
                       <span class="bar" aria-hidden="true">
@@ -94,7 +109,7 @@ export function Hosts() {
                       </span>
                     </span>
                   </td>
-                  <td>
+                  <td class="minor">
                     <Line
                       text={Object.entries(host.labels)
                         .map(([name, value]) => `${name}=${value}`)
@@ -137,7 +152,7 @@ export function Hosts() {
             >
               Drain
             </button>
-            <button type="button" autoFocus onClick={() => setDraining(null)}>
+            <button type="button" class="first-focus" onClick={() => setDraining(null)}>
               Keep it in use
             </button>
           </div>

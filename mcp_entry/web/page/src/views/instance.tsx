@@ -55,7 +55,7 @@ export function Instance({ instanceId, tab }: { instanceId: string; tab: PanelTa
             </button>
           )}
         </div>
-        {row && <Facts row={row} />}
+        {row && tab !== "terminal" && <Facts row={row} />}
         {row && <Actions row={row} />}
         <nav class="tabs" aria-label="Of this instance">
           {TABS.map(([each, words]) => (

@@ -9,6 +9,7 @@ import { attempt, hrefOf, nameOf, team } from "../store.ts";
 import { milliseconds, shortNumber } from "../text.ts";
 import type { HistoryPoint, Latency, PerformanceResult, Recommendation } from "../wire.ts";
 import { Clock, Line } from "./parts.tsx";
+import { Machines } from "./machines.tsx";
 import { Plot } from "./plot.tsx";
 import { SettingsForm } from "./settings.tsx";
 
@@ -72,7 +73,7 @@ export function OverTime() {
           <Plots result={found.result} atMs={found.atMs} />
           <Figures result={found.result} />
           <TokensUsed />
-          <Machines result={found.result} />
+          <Machines hosts={found.result.metrics.hosts} />
           <SettingsForm
             settings={found.result.settings}
             recommended={found.result.recommendations}
@@ -308,70 +309,3 @@ function TokensUsed() {
     </section>
   );
 }
-
-function Machines({ result }: { result: PerformanceResult }) {
-  return (
-    <section aria-label="Machines">
-      <div class="scrolled" tabIndex={0} role="group" aria-label="Machines">
-        <table class="figures">
-          <caption>Machines</caption>
-          <thead>
-            <tr>
-              <th scope="col">Host</th>
-              <th scope="col" class="right">
-                Instances
-              </th>
-              <th scope="col">Cores busy</th>
-              <th scope="col" class="right">
-                Load
-              </th>
-              <th scope="col">Memory used</th>
-              <th scope="col" class="right">
-                Disk free
-              </th>
-            </tr>
-          </thead>
-          <tbody>
-            {result.metrics.hosts.map((host) => (
-              <tr key={host.host}>
-                <th scope="row">
-                  <Line text={host.host} />
-                </th>
-                <td class="right">
-                  {host.instances}
-                  {host.slots != null && ` of ${host.slots}`}
-                </td>
-                <td>
-                  <Part part={host.cpuBusy} words={`of ${host.cpus}`} />
-                </td>
-                <td class="right">{host.load.toFixed(1)}</td>
-                <td>
-                  <Part
-                    part={1 - host.memoryAvailableMb / Math.max(1, host.memoryTotalMb)}
-                    words={`of ${(host.memoryTotalMb / 1_000).toFixed(1)} GB`}
-                  />
-                </td>
-                <td class="right">{(host.diskAvailableMb / 1_000).toFixed(1)} GB</td>
-              </tr>
-            ))}
-          </tbody>
-        </table>
-      </div>
-    </section>
-  );
-}
-
-function Part({ part, words }: { part: number; words: string }) {
-  const percent = Math.round(100 * Math.min(1, Math.max(0, part)));
-  return (
-    <span class="context">
-      <span class={`bar ${percent > 90 ? "full" : ""}`} aria-hidden="true">
-        <span style={{ width: `${percent}%` }} />
-      </span>
-      <span class="number">
-        {percent}% {words}
-      </span>
-    </span>
-  );
-}
-

@@ -162,7 +162,7 @@ function Help() {
         In a terminal that you took over, all keys go to the agent. Ctrl+Shift+Escape, Ctrl+] or the button gives it back.
       </p>
       <div class="answers">
-        <button type="button" autoFocus onClick={close}>
+        <button type="button" class="first-focus" onClick={close}>
           Close
         </button>
       </div>

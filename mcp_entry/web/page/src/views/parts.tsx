@@ -96,8 +96,10 @@ export function StatusOf({ row }: { row: InstanceInfo }) {
   return (
     <span class={`status s-${row.status}`} title={row.reason ? oneLine(row.reason) : undefined}>
       <StatusShape status={row.status} />
-      {STATUS_WORDS[row.status]}
-      {held && <span class="held">{held}</span>}
+      <span>
+        {STATUS_WORDS[row.status]}
+        {held && <span class="held">{held}</span>}
+      </span>
     </span>
   );
 }
@@ -136,7 +138,7 @@ export function Context({ tokens, window }: { tokens: number | null | undefined;
   );
 }
 
-/** A modal dialog. Escape and the backdrop's button close it. */
+/** A modal dialog, which Escape closes. What is marked `first-focus` in it has the focus at first. */
 export function Modal({
   title,
   close,
@@ -151,6 +153,7 @@ export function Modal({
   useLayoutEffect(() => {
     const before = document.activeElement;
     dialog.current?.showModal();
+    dialog.current?.querySelector<HTMLElement>(".first-focus")?.focus();
     return () => {
       if (before instanceof HTMLElement) before.focus();
     };

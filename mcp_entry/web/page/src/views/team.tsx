@@ -289,8 +289,8 @@ class Row extends Component<RowProps> {
   override render({ row, depth, matches, isOpen, work: branch, conflict }: RowProps) {
     const classes = ["row", ...(isOpen ? ["open"] : []), ...(matches ? [] : ["faint"])];
     return (
-      <div class={classes.join(" ")} role="row">
-        <div role="cell" class="c-who" style={{ "--depth": String(depth) }}>
+      <div class={classes.join(" ")} role="row" style={{ "--depth": String(depth) }}>
+        <div role="cell" class="c-who">
           <a class="row-link" href={hrefOf(row.instanceId)} tabIndex={-1} aria-current={isOpen ? "true" : undefined}>
             <span class={`role role-${row.role}`} title={row.role}>
               {row.role[0]?.toUpperCase()}
