@@ -104,8 +104,12 @@ class Home:
     """The endpoint's process gives its listening socket to the host's actor here."""
     web_lock_file = _Below("web.lock")
     """Held (flock) by the endpoint's process."""
+    web_sessions = _Below("web-sessions")
+    """One-time links and signed-in browsers of the team's page, by hash; see ``mcp_entry.web.sign_in``."""
     allowed_files = _Below("allowed-team-files")
     """A file for each content of a team file that the user has allowed; see ``mcp_entry.team_file.consent``."""
+    metrics_token_file = _Below("metrics-token")
+    """By this secret Prometheus reads the team's figures; see ``supervisor.metrics.scrape_token``."""
     logs = _Below("logs")
 
     def instance_directory(self, instance_id: str) -> Path:

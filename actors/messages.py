@@ -17,6 +17,10 @@ from actors.errors import PhalanxError
 
 RECORD_VERSION = 1
 """The first byte of every encoded record."""
+TELLER = "team"
+"""The sender of messages in which the team tells a lead what has happened."""
+KEEPER = "phalanx"
+"""The sender of messages by which the team keeps an instance going, as when its conversation is recycled."""
 Record = TypeVar("Record")
 
 

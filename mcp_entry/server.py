@@ -76,9 +76,10 @@ class EntryServer:
     async def _list_tools(
         self, context: Context, _params: types.PaginatedRequestParams | None
     ) -> types.ListToolsResult:
-        """Brings the team up a moment later: a client that only checks the server lists the tools and leaves."""
+        """Reaches a team that is there a moment later: a client that only checks the server lists the tools and
+        leaves."""
         self._alerts.client_is(context.session)
-        self._team.begin_soon()
+        self._team.reach_soon()
         return self._listing
 
     async def _call_tool(self, context: Context, params: types.CallToolRequestParams) -> dict[str, Any]:

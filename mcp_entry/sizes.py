@@ -13,6 +13,8 @@ from typing import Any
 
 from pydantic_core import to_json
 
+from supervisor.api.results import FOR_VIEWS
+
 Json = dict[str, Any]
 Rows = list[dict[str, Any]]
 CHARACTERS_A_TOKEN = 3.5
@@ -115,7 +117,8 @@ def as_given(arguments: Json) -> Json:
 
 def of_list(answer: Json, arguments: Json) -> Json:
     answer = {**answer, "conflicts": shortened(answer["conflicts"], _CONFLICTS)[0]}
-    named, instances = arguments.get("instanceIds") is not None, answer["instances"]
+    named = arguments.get("instanceIds") is not None
+    instances = [{name: row[name] for name in row if name not in FOR_VIEWS} for row in answer["instances"]]
     if len(instances) <= (MOST_NAMED_IN_FULL if named else MOST_IN_FULL):
         return {**answer, "instances": _fitted(instances, _NAMED_INPUTS if named else _INPUTS)}
     return {
@@ -238,11 +241,12 @@ def of_read(answer: Json, arguments: Json) -> Json:
     """The end of a long screen; an entry that was asked for in whole comes in parts, and each names the next."""
     if answer.get("screen") and len(answer["screen"]) > LONGEST_PART:
         return {**answer, "screen": f"{_CUT}{answer['screen'][-LONGEST_PART:]}"}
+    entries = [{name: entry[name] for name in entry if name != "messages"} for entry in answer["entries"]]
     reference, _, offset = str(arguments.get("full") or "").partition("+")
     if not reference:
-        return answer
+        return {**answer, "entries": entries}
     begin = int(offset) if offset.isdecimal() else 0
-    return {**answer, "entries": [_part(entry, reference, begin) for entry in answer["entries"]]}
+    return {**answer, "entries": [_part(entry, reference, begin) for entry in entries]}
 
 
 def _part(entry: Json, reference: str, begin: int) -> Json:

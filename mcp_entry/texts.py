@@ -20,6 +20,7 @@ _MOST_FILES = 10
 _OUR_REFS = "refs/phalanx/"
 _PLAIN = frozenset({MessageStatus.ACCEPTED, MessageStatus.SUBMITTED})
 _SPARES = {"instances": "spare agents", "worktrees": "spare worktrees", "actors": "spare actors"}
+_ARTICLES = {"executive": "an", "manager": "a", "specialist": "a"}
 _UNITS = {"messageBatchDelay": " ms", "cacheTTL": " ms"}
 
 
@@ -28,7 +29,7 @@ def of_spawn(result: results.SpawnResult) -> str:
     was_spare = PurePath(result.working_directory).name.startswith(results.SPARE_PREFIX)
     named = ", which keeps the name of the spare that it was" if was_spare else ""
     started = (
-        f"{result.instance_id} ({result.role}) was started and is {result.status}: "
+        f"{result.instance_id}, {_ARTICLES[result.role]} {result.role}, was started and is {result.status}: "
         f"{where}{result.working_directory}{named}."
     )
     return "\n".join([started, *(f"Note: {note}" for note in result.notes)])
@@ -154,7 +155,9 @@ def of_recycle(result: results.RecycleResult) -> str:
 def of_limit(result: results.LimitResult) -> str:
     limits = result.limits.model_dump(by_alias=True, exclude_none=True)
     words = (f"{name} {', '.join(value) if isinstance(value, list) else value}" for name, value in limits.items())
-    used = f" {result.tokens.counted} tokens are used." if result.tokens.counted is not None else ""
+    own = result.tokens.input + result.tokens.output + result.tokens.cache_creation
+    with_below = f"it and all below it have used {result.tokens.counted}"
+    used = f" Of tokens {with_below if result.tokens.counted is not None else f'it has used {own}'}."
     held = f" It is held: {result.reason}" if result.reason else ""
     return f"Limits of {result.instance_id}: {'; '.join(words) or 'none'}.{used}{held}"
 
@@ -228,7 +231,7 @@ def _synced(each: results.SyncedWork) -> str:
 
 
 def _on(branch: str | None) -> str:
-    return f" ({branch})" if branch else ""
+    return f" on {branch}" if branch else ""
 
 
 def _some(files: Sequence[str]) -> str:

@@ -24,7 +24,7 @@ INSTRUCTIONS = """\
 Phalanx: you lead a team of Claude Code instances. Each has a terminal and, by default, a git worktree and branch of \
 its own.
 
-1. Begin with list: the team outlives you and may be there already. Its start may take seconds.
+1. Begin with list: the team outlives you and may be there already. The first spawn starts it.
 2. Start all with one spawn_batch. Instances see nothing of your conversation: give each a whole task, on files of its \
 own, and ask it to commit.
 3. wait instead of polling or sleeping; then read, with the cursor of your last read. More work: send.

@@ -15,6 +15,8 @@ from supervisor.cluster.router import HostRouter
 from supervisor.cluster.scheduler import HostScheduler
 from supervisor.cluster.service import ClusterService, HostConnector, NoClusterService
 from supervisor.events.detector import EventDetector
+from supervisor.events.needing import NeedingLine
+from supervisor.events.notices import PeopleNotifier
 from supervisor.events.service import EventService
 from supervisor.events.telling import LeadNotifier
 from supervisor.git.claims import Claims
@@ -27,6 +29,7 @@ from supervisor.metrics.autotune import CapTuningLoop
 from supervisor.metrics.metrics import MetricsRecorder
 from supervisor.metrics.monitor import Hosts, Monitor
 from supervisor.metrics.service import AlertLoop, HistoryStore, MetricsService
+from supervisor.metrics.token_meter import TokenMeter
 from supervisor.pool.makers import ActorMaker, AgentMaker, WorktreeMaker
 from supervisor.pool.placement import SparePlacement, StaleSpareCleaner
 from supervisor.pool.service import OrderBook, Pools, this_boot
@@ -48,7 +51,9 @@ from supervisor.team.lifecycle import AutoRestart, Lifecycle
 from supervisor.team.queries import Queries
 from supervisor.team.rate_limits import RateLimits
 from supervisor.team.recycling import ContextRecycler
+from supervisor.team.rows import RowService
 from supervisor.team.team import Team
+from supervisor.team.terminals import TerminalService
 from supervisor.team.tokens import TokenLimits
 
 logger = logging.getLogger(__name__)
@@ -181,8 +186,21 @@ def build_supervisor(
         no_memory=lambda: memory.warning,
     )
     history = HistoryStore(recorder, fenced, team.unreadable)
+    TokenMeter(team)
     cap_tuning = CapTuningLoop(live_settings, permits, recorder, hosts)
 
+    alerts = AlertLoop(monitor, team.events)
+    people = PeopleNotifier(
+        team.events,
+        PreservingStore(fenced, team.unreadable),
+        team.unreadable,
+        own_host,
+        alerts,
+        settings.notify_words,
+        frozenset(settings.notify_kinds),
+        desktop=settings.desktop_notices,
+    )
+    team.add_warning(lambda: people.warning)
     notifier = LeadNotifier(
         team, PreservingStore(fenced, team.unreadable), on=settings.tell_leads, auto_restart=settings.resumes
     )
@@ -204,13 +222,14 @@ def build_supervisor(
         await pools.give_up()
         await history.save()
 
+    queries = Queries(team, host, notifier.to_be_told)
     return Supervisor(
         home=home,
         store=fenced,
         team=team,
         permits=permits,
         access=access,
-        queries=Queries(team, host, notifier.to_be_told),
+        queries=queries,
         work=WorkOverview(team.registry, work_reader, own_host),
         spawner=spawner,
         lifecycle=lifecycle,
@@ -234,13 +253,17 @@ def build_supervisor(
                 team.registry,
                 access,
                 EventDetector(team, fenced, team.unreadable),
-                AlertLoop(monitor, team.events),
+                alerts,
             ),
+            RowService(team, queries),
+            TerminalService(team),
             SettingsService(home, live_settings, cap_tuning, TunableValues.of(settings.configured)),
             # Before the pools, which ask for their spares where they are.
             cluster_service,
             pools,
             notifier,
+            people,
+            NeedingLine(team, hosts),
         ),
         on_shutdown=at_the_end,
     )

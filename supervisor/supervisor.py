@@ -196,7 +196,8 @@ class Supervisor:
     async def read(self, request: requests.ReadRequest, caller: Caller) -> results.ReadResult:
         at = time.time()
         result = await self._queries.read(request)
-        if request.source == "conversation" and not request.full and not result.more:
+        whole = request.source == "conversation" and not request.full and not result.more
+        if whole and not request.leaves_unread:
             await self._notifier.has_read(caller.instance_id, request.instance_id, at)
         return result
 

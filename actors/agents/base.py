@@ -240,6 +240,10 @@ class ConversationItem:
     text: str
     tool: str = ""
     tool_input: Mapping[str, Any] = field(default_factory=dict)
+    model: str = ""
+    """That gave this answer, as the program names it; empty where it is not told."""
+    directory: str = ""
+    """In which the program worked."""
     answer_id: str = ""
     """Groups the entries of one API answer; the same id carries the same ``tokens`` again."""
     tokens: TokenUse | None = None
@@ -425,6 +429,10 @@ class Agent(Protocol):
     def read_usage(self, line: bytes) -> tuple[str, TokenUse] | None:
         """The id of an answer and its tokens, from one line of a subagent's transcript. Raises ``ValueError`` for a
         torn line."""
+        return None
+
+    def context_window(self, model: str) -> int | None:
+        """How many tokens this model takes, with its answer; None where that is not known for certain."""
         return None
 
     def read_screen(self, styled: str) -> Screen:

@@ -60,6 +60,10 @@ _OWN_NOTE = re.compile(
 """How Claude Code notes commands that a person typed, what they printed, and background work that ended."""
 _REFUSED = re.compile(r"UserPromptSubmit operation blocked by hook:\n(.*?)\n+Original prompt: (.*)", re.DOTALL)
 """So Claude Code notes a prompt that a hook of the user's has blocked."""
+_NO_MODEL = "<synthetic>"
+"""Named in answers that Claude Code makes by itself."""
+_CONTEXT_WINDOWS = ((re.compile(r"claude-(3|(opus|sonnet|haiku)-4-([0-5]\b|20))"), 200_000),)
+"""What Anthropic's list of models says. Of later ones the window depends on the account, which no record tells."""
 _SYNTHETIC_FILLER = "No response requested."
 
 _KNOWN = frozenset({"idle", "busy", "waiting", "shell"})
@@ -151,8 +155,14 @@ def _read_user(data: Json) -> Iterator[ConversationItem]:
 
 def _read_assistant(data: Json) -> Iterator[ConversationItem]:
     message = _mapping(data, "message")
-    common: dict[str, Any] = {"answer_id": _text(message, "id"), "tokens": _tokens(message.get("usage"))}
     failed = bool(data.get("isApiErrorMessage"))
+    model = _text(message, "model")
+    common: dict[str, Any] = {
+        "answer_id": _text(message, "id"),
+        "tokens": _tokens(message.get("usage")),
+        "model": "" if failed or model == _NO_MODEL else model,
+        "directory": _text(data, "cwd"),
+    }
     for block in _blocks(message.get("content")):
         if block.get("type") == "tool_use":
             tool = {"tool": _text(block, "name"), "tool_input": _mapping(block, "input")}
@@ -320,6 +330,9 @@ class ClaudeRecords(Agent):
     status_file = staticmethod(StatusFile)
     permission_answer = staticmethod(decision_text)
     introduction = staticmethod(prompt_context)
+
+    def context_window(self, model: str) -> int | None:
+        return next((tokens for known, tokens in _CONTEXT_WINDOWS if known.match(model)), None)
 
     @property
     def interrupt_key(self) -> Key:

@@ -20,6 +20,7 @@ _OPENING = r"\[phalanx (msg_[0-9a-z]+) from "
 _HEADER = re.compile(rf"{_OPENING}[^\]\n]+\]$", re.MULTILINE)
 """It ends its line, but may not begin it: there stands what a person had typed just before we pasted, or Claude Code's
 marks of attached images."""
+_SIGNED_HEADER = re.compile(rf"{_OPENING}([^\]\n]+)\]$", re.MULTILINE)
 _HEADER_LIKE = re.compile(r"\[(?=phalanx\s)", re.IGNORECASE)
 _IN_RECORD = re.compile(_OPENING.encode())
 _IMAGE_NAME = r"\.(?=(?:\\?p\\?n\\?g|\\?j\\?p(?:\\?e)?\\?g|\\?g\\?i\\?f|\\?w\\?e\\?b\\?p)\\?[\s\ufeff]*"
@@ -169,6 +170,25 @@ def _begin_of_line(text: str, place: int) -> int:
 def _end_of_line(text: str, place: int) -> int:
     end = text.find("\n", place) + 1 or len(text)
     return end if end - place <= _SHOWN else text.find(" ", place, end) + 1 or end
+
+
+@dataclass(frozen=True, slots=True)
+class SubmittedMessage:
+    """One message as it stands in a prompt."""
+
+    id: str
+    sender: str
+    text: str
+
+
+def messages_in(prompt: str) -> tuple[SubmittedMessage, ...]:
+    """The messages whose header lines stand in a prompt, in its order; empty for what a person typed."""
+    found = list(_SIGNED_HEADER.finditer(prompt))
+    begins = [header.start() for header in found]
+    return tuple(
+        SubmittedMessage(header[1], header[2], prompt[header.end() : end].strip("\n"))
+        for header, end in zip(found, [*begins[1:], len(prompt)], strict=False)
+    )
 
 
 def ids_in(prompt: str) -> frozenset[str]:

@@ -33,13 +33,14 @@ from actors.instance.journal import Journal, ReceiptLog
 from actors.instance.observer import Observer
 from actors.instance.reports import InstanceSnapshot, Report, ReportLog
 from actors.instance.responding import AnsweredPrompt, Reply, Responder, typing_alone
+from actors.instance.terminal import TerminalScreen, TerminalView
 from actors.instance.transcript import PAGE_CHARACTERS, PageQuery, TranscriptPage, read_page
 from actors.marks import INSTANCE_MARK
 from actors.messages import Message, Receipt
 from actors.remote import remote
 from actors.status import IDLE, SETTLE_S, Status, in_words, interrupted
 from actors.tmux.client import TmuxClient
-from actors.tmux.pane import Pane
+from actors.tmux.pane import NamedKey, Pane, TypedText
 from actors.versions import ACTOR_PROTOCOL, check_protocol
 
 logger = logging.getLogger(__name__)
@@ -119,6 +120,7 @@ class AgentSession:
         """Raises ``RecordVersionError`` for a journal that another version of Phalanx has left."""
         self.found = found
         self.pane = found.pane
+        self.terminal = TerminalView(found.pane)
         self.changes = ChangeNotifier()
         self.observer = Observer(agent, found.pane, config.directory, config.session_id, found.pid, self.changes)
         self.observer.coming_back = config.comes_back
@@ -197,6 +199,8 @@ class AgentSession:
 
     def _snapshot(self) -> InstanceSnapshot:
         state = self.observer.state
+        conversation = self.observer.conversation
+        activity = conversation.activity.now(idle=state.status in IDLE)
         asked = state.permissions[0] if state.status is Status.WAITING_PERMISSION and state.permissions else None
         return InstanceSnapshot(
             status=state.status,
@@ -207,9 +211,14 @@ class AgentSession:
             transcript_path=state.transcript_path,
             session_id=state.session_id,
             limit=state.limit,
-            unread=self.observer.conversation.unread,
-            tokens=self.observer.conversation.tokens,
-            context_tokens=self.observer.conversation.context_tokens,
+            unread=conversation.unread,
+            tokens=conversation.tokens,
+            context_tokens=conversation.context_tokens,
+            context_window=conversation.context_window,
+            model=conversation.activity.model,
+            task=conversation.activity.task,
+            activity=activity.text,
+            activity_at=activity.at,
             turn_at=state.turn_at,
             turn_failed=bool(state.failure),
             answer=state.answer,
@@ -431,6 +440,30 @@ class Instance:
         """The last ``lines`` lines of the pane's text, with what has scrolled off; not more than a page holds."""
         text = await self._now.pane.capture(history_lines=lines)
         return "\n".join(text.rstrip().splitlines()[-lines:])[-PAGE_CHARACTERS:]
+
+    @remote(timeout_s=CALL_S, plus="timeout_s")
+    async def watch_terminal(self, after: str, timeout_s: float) -> TerminalScreen:
+        """See ``TerminalView.next``. Raises ``UnavailableError`` when there is no terminal any more."""
+        try:
+            return await self._now.terminal.next(after, timeout_s)
+        except TerminalError as error:
+            raise UnavailableError(f"The terminal of {self._config.instance_id} cannot be seen: {error}") from error
+
+    @remote(timeout_s=READ_S)
+    async def type_keys(self, keys: Sequence[TypedText | NamedKey]) -> None:
+        """Types for a person at the agent's terminal.
+
+        Raises ``WrongStateError`` when the agent has ended, ``UnavailableError`` while a message is being typed, and
+        when the terminal does not answer: then some of it may have been typed.
+        """
+        session = self._now
+        if not session.observer.alive:
+            raise WrongStateError(f"The agent of {self._config.instance_id} has ended: nothing was typed. Restart it.")
+        try:
+            async with typing_alone(session.deliverer.typing, _TYPING_PATIENCE_S):
+                await session.pane.type_keys(keys)
+        except TerminalError as error:
+            raise UnavailableError(f"The terminal of {self._config.instance_id} does not answer: {error}") from error
 
     @remote(timeout_s=CALL_S)
     async def respond(self, reply: Reply) -> AnsweredPrompt:

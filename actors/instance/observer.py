@@ -299,6 +299,9 @@ class Observer:
         if gone:
             self.change(without(self.state, gone, now))
         self._follow_unannounced(now)
+        # A tool call stands in the transcript when it begins, and no event tells of it before it has ended.
+        if self.state.status is Status.BUSY and self.conversation.follow():
+            self._changes.announce()
 
     def _follow_unannounced(self, now: float) -> None:
         """A conversation that no event has told of is found by the status file; where events come they come first."""

@@ -31,6 +31,16 @@ class InstanceSnapshot:
     tokens: TokenUse = field(default_factory=TokenUse)
     context_tokens: int = 0
     """How long its conversation has grown."""
+    context_window: int | None = None
+    """How many tokens its model takes; None where that is not known."""
+    model: str = ""
+    """Of its last answer; empty before the first one."""
+    task: str = ""
+    """Head of what it was asked last."""
+    activity: str = ""
+    """What it does now, or its last answer; see ``activity``."""
+    activity_at: str = ""
+    """When that was written, as the transcript gives the time."""
     session_id: str = ""
     """Of the conversation that it is in; empty before the agent has told."""
     turn_at: float = 0.0

@@ -20,6 +20,7 @@ from actors.agents.base import Agent, ConversationItem, EntryKind, TokenUse
 from actors.backoff import LastingProblem
 from actors.errors import InvalidRequestError
 from actors.files import replace_file
+from actors.instance.activity import Activity
 from actors.instance.evidence import DeliveryEvidence
 from actors.instance.tokens import TokenCounter
 
@@ -63,6 +64,7 @@ class Conversation:
         """In the transcript that is followed now."""
         self._answers_read = 0
         self.last_answer = ""
+        self.activity = Activity()
         self.interruptions = 0
         """How many turns the transcript says were interrupted."""
 
@@ -72,7 +74,7 @@ class Conversation:
             self.follow()
             self.follow_subagents()
             self._tail = FileTail(Path(path))
-            self.answers = 0
+            self.answers = self.context_tokens = 0
             self._answers_read = self._marked_as_read(self._tail.path)
 
     @property
@@ -117,7 +119,15 @@ class Conversation:
             self.last_answer = entry.text
         if entry.tokens:
             self._counter.count(entry.answer_id, entry.tokens)
+        if entry.tokens and entry.model:  # an answer that the program makes by itself holds nothing
             self.context_tokens = entry.tokens.counted + entry.tokens.cache_read_tokens
+        self.activity.take_in(entry)
+
+    @property
+    def context_window(self) -> int | None:
+        """How many tokens the model of the last answer takes; None where that is not known."""
+        window = self._agent.context_window(self.activity.model) if self.activity.model else None
+        return window if window is None or self.context_tokens <= window else None
 
     @property
     def tokens(self) -> TokenUse:

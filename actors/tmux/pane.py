@@ -23,7 +23,8 @@ import os
 import re
 import signal
 import termios
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -31,6 +32,7 @@ from typing import Final, Literal
 from actors.errors import PaneGoneError, TerminalError
 from actors.inotify import WRITTEN, Inotify
 from actors.tmux.client import TmuxClient, never_late
+from actors.tmux.rendition import printable, styled_lines
 
 _NAME = re.compile(r"phalanx-[0-9a-f]{32}")
 _UNTYPABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -49,6 +51,25 @@ _KEY_BYTES: Final[dict[Key, str]] = {
     "Shift-Tab": "1b 5b 5a",
 }
 """Hexadecimal bytes, because what a key's name sends depends on tmux's version and extended-keys."""
+_TYPED_KEYS: Final[dict[str, str]] = {
+    "Enter": "0d",
+    "Escape": "1b",
+    "Tab": "09",
+    "BTab": "1b 5b 5a",
+    "BSpace": "7f",
+    "Up": "1b 5b 41",
+    "Down": "1b 5b 42",
+    "Right": "1b 5b 43",
+    "Left": "1b 5b 44",
+    "Home": "1b 5b 48",
+    "End": "1b 5b 46",
+    "PageUp": "1b 5b 35 7e",
+    "PageDown": "1b 5b 36 7e",
+    "DC": "1b 5b 33 7e",
+}
+"""Likewise, of the keys that people press; beside these there are C-a to C-z."""
+_CONTROL_KEY = re.compile(r"C-([a-z])")
+_AFTER_ESCAPE_S = 0.05
 _LAST_KEY_FORMAT = "#{session_attached}:#{session_activity}"
 _TYPED = "typed"
 _DRAWN_S = 2.0
@@ -61,6 +82,8 @@ _REFUSED_PASTE = "@phalanx_refused"
 _DISCARD_TIMEOUT_S = 1.0
 _ENDED = "ended"
 _LOOK_FORMAT = _LAST_KEY_FORMAT + ":#{cursor_x}:#{cursor_y}:#{pane_dead}:#{pane_tty}"
+_VIEW_FORMAT = "#{pane_id}:#{cursor_flag}:#{cursor_x}:#{cursor_y}:#{pane_width}:#{pane_height}:#{pane_title}"
+_LONGEST_TITLE = 200
 _STATE_FORMAT = (
     "#{pid}:#{pane_id}:#{pane_pid}:#{pane_dead}:#{pane_dead_status}:#{pane_dead_signal}:#{pane_in_mode}:"
     "#{session_created}:#{pane_tty}"
@@ -99,10 +122,44 @@ class LastKey:
     """Somebody is attached to the session now."""
     at: int
     """Whole seconds since the epoch."""
+    typed: int = 0
+    """How often keys of people have come by ``type_keys``."""
+    typed_at: float = 0.0
+    """When they last did; seconds since the epoch."""
 
     def drawn_in_s(self, now: float) -> float:
         """In how many seconds the screen shows all keys of people. ``now``: seconds since the epoch."""
-        return max(self.at + _DRAWN_S - now, 0.0) if self.attached else 0.0
+        at = max(float(self.at) if self.attached else 0.0, self.typed_at)
+        return max(at + _DRAWN_S - now, 0.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PaneView:
+    """What the pane shows. ``cursor``: column and row, from 0; None while it is hidden."""
+
+    columns: int
+    rows: int
+    lines: tuple[str, ...]
+    """One a row, as ``rendition.styled_lines`` makes them."""
+    cursor: tuple[int, int] | None
+    title: str
+
+
+@dataclass(frozen=True, slots=True)
+class TypedText:
+    """Printable text of one line."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class NamedKey:
+    """A key by tmux's name: Enter, Escape, Tab, BTab, BSpace, DC, arrows, Home, End, PageUp, PageDown, C-a to C-z."""
+
+    name: str
+
+
+_ESCAPE = NamedKey("Escape")
 
 
 class Pane:
@@ -114,6 +171,8 @@ class Pane:
         self._tmux = tmux
         self._id = pane_id
         self._terminal = ""
+        self._typed = 0
+        self._typed_at = 0.0
 
     async def capture(self, *, history_lines: int = 0, styled: bool = False) -> str:
         """The screen's lines, joined by newlines, after up to ``history_lines`` that have scrolled off. A program that
@@ -130,13 +189,56 @@ class Pane:
 
     async def look(self) -> tuple[str, LastKey]:
         """The styled screen, and the last key of a person before it, in one step: tmux handles no event in between."""
+        typed = self._typed, self._typed_at
         look = ("display-message", "-p", "-t", self._id, _LOOK_FORMAT, ";")
         answer = await self._tmux.run(*look, "capture-pane", "-p", "-e", "-t", self._id)
         seen, _, text = answer.partition("\n")
         clients, pressed_at, column, row, dead, terminal = seen.split(":", 5)
         stopped = dead != "1" and is_stopped(terminal)
         place = "0;0" if stopped else f"{int(row or 0) + 1};{int(column or 0) + 1}"
-        return text.removesuffix("\n") + f"\x1b[{place}H", _last_key(f"{clients}:{pressed_at}")
+        return text.removesuffix("\n") + f"\x1b[{place}H", _last_key(f"{clients}:{pressed_at}", *typed)
+
+    async def view(self) -> PaneView:
+        """The screen for people to look at."""
+        seen = ("display-message", "-p", "-t", self._id, _VIEW_FORMAT, ";")
+        answer = await self._tmux.run(*seen, "capture-pane", "-p", "-e", "-t", self._id)
+        told, _, text = answer.partition("\n")
+        pane_id, shown, column, row, columns, rows, title = told.split(":", 6)
+        self._check_is_this(pane_id)
+        lines = styled_lines(text.removesuffix("\n"))[: int(rows)]
+        return PaneView(
+            columns=int(columns),
+            rows=int(rows),
+            lines=(*lines, *[""] * (int(rows) - len(lines))),
+            cursor=(int(column), int(row)) if shown == "1" else None,
+            title=printable(title)[:_LONGEST_TITLE],
+        )
+
+    async def type_keys(self, keys: Sequence[TypedText | NamedKey]) -> None:
+        """Types for a person, as from the keyboard of one who is attached, after leaving copy mode.
+
+        What is pasted or pressed later with an ``after`` of before is refused. Raises ``ValueError`` for a text that is
+        empty or holds control characters.
+        """
+        typed = [_typable(each.text) if isinstance(each, TypedText) else _typed_bytes(each.name) for each in keys]
+        for place, (key, told) in enumerate(zip(keys, typed, strict=True), 1):
+            self._typed, self._typed_at = self._typed + 1, time.time()
+            if isinstance(told, bytes):
+                await self._type_text(told)
+                continue
+            await self._type(f"send-keys -t {self._id} -H {told}", paste_name(), b"")
+            if key == _ESCAPE and place < len(keys):
+                # A program tells this key from the beginning of another one's bytes by the pause behind it.
+                await asyncio.sleep(_AFTER_ESCAPE_S)
+        self._typed_at = time.time()
+
+    async def _type_text(self, text: bytes) -> None:
+        buffer = paste_name()
+        try:
+            await self._type(f"paste-buffer -r -d -b {buffer} -t {self._id}", buffer, text)
+        except TerminalError:
+            await self._discard(buffer)
+            raise
 
     async def paste(self, data: str | tuple[str, ...], name: str = "", after: LastKey | None = None) -> LastKey | None:
         """Types ``data`` as one bracketed paste, or each part as one, in one step, after leaving copy mode. Newlines
@@ -146,6 +248,8 @@ class Pane:
         ``name`` (see ``paste_name``) is for a later ``has_pasted``. Raises ``ValueError`` for empty text and
         for control characters other than newline and tab.
         """
+        if self._typed_since(after):
+            return None
         parts = (data,) if isinstance(data, str) else data
         content = _payload(parts)
         buffer = _checked(name or paste_name())
@@ -160,7 +264,7 @@ class Pane:
         finally:
             if not pasted:
                 await self._discard(buffer)
-        return _last_key(told) if pasted else None
+        return _last_key(told, self._typed, self._typed_at) if pasted else None
 
     async def has_pasted(self, name: str) -> bool:
         """Whether the last paste that tmux carried out in this pane is the one of this name.
@@ -181,8 +285,14 @@ class Pane:
         """Sends one key to the program, after leaving copy mode. With ``after``, only if no person has pressed a key
         since that one, and otherwise returns False. tmux checks and types in one step.
         """
+        if self._typed_since(after):
+            return False
         send = self._unless_typed(f"send-keys -t {self._id} -H {_KEY_BYTES[key]}", after)
         return (await self._type(send, paste_name(), b"")).strip() != _TYPED
+
+    def _typed_since(self, after: LastKey | None) -> bool:
+        """Whether keys of people have come by ``type_keys`` since then, of which tmux does not know."""
+        return after is not None and after.typed != self._typed
 
     def _unless_typed(self, command: str, after: LastKey | None) -> str:
         if after is None:
@@ -249,9 +359,24 @@ class Pane:
                 await self._tmux.run("delete-buffer", "-b", buffer)
 
 
-def _last_key(told: str) -> LastKey:
+def _last_key(told: str, typed: int, typed_at: float) -> LastKey:
     clients, _, at = told.strip().partition(":")
-    return LastKey(attached=clients not in ("", "0"), at=int(at or 0))
+    return LastKey(attached=clients not in ("", "0"), at=int(at or 0), typed=typed, typed_at=typed_at)
+
+
+def _typed_bytes(name: str) -> str:
+    """Hexadecimal bytes of a key of ``NamedKey``. Raises ``ValueError`` for any other."""
+    if found := _CONTROL_KEY.fullmatch(name):
+        return f"{ord(found[1]) - ord('a') + 1:02x}"
+    if name not in _TYPED_KEYS:
+        raise ValueError(f"there is no key {name!r}")
+    return _TYPED_KEYS[name]
+
+
+def _typable(text: str) -> bytes:
+    if not text or _UNTYPABLE.search(text) or "\n" in text or "\t" in text:
+        raise ValueError("a text that is typed must not be empty, nor hold control characters")
+    return text.encode()
 
 
 def _exit_status(status: str, ended_by: str) -> int | None:

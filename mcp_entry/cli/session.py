@@ -3,7 +3,8 @@
 ``CommandContext`` holds everything outside the process that a command touches; tests pass another one. ``in_session``
 makes a command of a function that takes its ``CliSession`` first: it adds the options that all commands have, and turns
 a ``PhalanxError`` into a message on stderr and an exit code. ``CliSession.ask`` fills a request from the options and
-arguments that have the names of its fields. Error texts name these as they were typed: ``--parent`` for ``parentId``.
+arguments that have the names of its fields. Error texts name these as they were typed: ``--parent`` for ``parentId``;
+and errors and results name instances by their names (``naming``).
 """
 
 from __future__ import annotations
@@ -28,8 +29,10 @@ from typer.core import TyperGroup
 
 from actors.errors import InvalidRequestError, PhalanxError, to_wire
 from actors.home import Home
+from mcp_entry.cli.naming import holds_an_id, sentence_with_names, with_names
 from mcp_entry.cli.output import Output, plain
-from supervisor.api.results import Result
+from supervisor.api.requests import ListRequest
+from supervisor.api.results import ListResult, Result
 from supervisor.api.validation import parse, value_fault
 from supervisor.api.verbs import VERBS, ProgressCallback, RequestT, ResultT, Verb
 from supervisor.rpc.client import SupervisorClient
@@ -84,6 +87,8 @@ class CommandContext:
     """Runs a program to its end, without input. Raises ``OSError`` and ``subprocess.TimeoutExpired``."""
     become: Callable[[list[str], Mapping[str, str]], NoReturn]
     """Replaces this process by a program."""
+    browse: Callable[[str], bool]
+    """Opens an address in the user's browser. False where there is none beside the terminal."""
     is_terminal: Callable[[], bool]
     """Whether stdin and stdout are terminals."""
 
@@ -98,7 +103,13 @@ class TeamRuntime(Protocol):
 
 def system_context() -> CommandContext:
     return CommandContext(
-        environment=os.environ, connect=_connect, runtime=Runtime, run=_run, become=_become, is_terminal=_is_terminal
+        environment=os.environ,
+        connect=_connect,
+        runtime=Runtime,
+        run=_run,
+        become=_become,
+        browse=_browse,
+        is_terminal=_is_terminal,
     )
 
 
@@ -137,10 +148,37 @@ class CliSession:
     def ask_and_show(
         self, verb: Verb[RequestT, ResultT], what: str, view: Callable[[ResultT], RenderableType], **more: Any
     ) -> ResultT:
-        """``ask``, then ``show`` with this view of the result."""
+        """``ask``, then ``show`` with this view of the result, in which instances are named."""
         result = self.ask(verb, what, **more)
-        self.show(result, view(result))
+        self.show(result, view(self.named(result)))
         return result
+
+    def named(self, result: ResultT) -> ResultT:
+        """The result for a view that has no column of names."""
+        if self.output.as_json or not holds_an_id(result.model_dump_json()):
+            return result
+        return with_names(result, self._names())
+
+    def in_words(self, error: PhalanxError) -> str:
+        """The error for a person: in the words that were typed, with the names of instances."""
+        said = _in_typed_words(str(error), _typed_words(self.command))
+        return said if self.output.as_json or not holds_an_id(said) else sentence_with_names(said, self._names())
+
+    def _names(self) -> Mapping[str, str]:
+        """By id, of all instances that have one; empty when the team does not answer."""
+
+        async def look() -> ListResult:
+            client = await self.context.connect(self.home)
+            try:
+                return await client.list(ListRequest(include_stopped=True))
+            finally:
+                await client.close()
+
+        try:
+            listed = asyncio.run(look())
+        except PhalanxError:
+            return {}
+        return {each.instance_id: each.name for each in listed.instances if each.name}
 
     def show(self, result: Result, view: RenderableType) -> None:
         """Writes the result with ``--json``, otherwise the view."""
@@ -179,18 +217,27 @@ def _session(command: typer.Context, home: Path | None, *, as_json: bool) -> Ite
     try:
         named = {HOME_VARIABLE: str(home)} if home else {}
         home_of_team = home_from({**context.environment, **named})
-        yield CliSession(context=context, command=command, home=home_of_team, output=output)
+        session = CliSession(context=context, command=command, home=home_of_team, output=output)
     except PhalanxError as error:
-        said = _in_typed_words(str(error), _typed_words(command))
-        if as_json:
-            output.show({"error": {**to_wire(error), "message": said}}, "")
-        output.say(said, "red")
-        usage = type(error) is InvalidRequestError  # subclasses are about the team and not about the usage
-        raise typer.Exit(WRONG_USAGE if usage else 1) from None
+        raise _ended(output, error, _in_typed_words(str(error), _typed_words(command))) from None
+    try:
+        yield session
+    except PhalanxError as error:
+        raise _ended(output, error, session.in_words(error)) from None
+
+
+def _ended(output: Output, error: PhalanxError, said: str) -> typer.Exit:
+    """Tells of the error. Returns the end of the command."""
+    if output.as_json:
+        output.show({"error": {**to_wire(error), "message": said}}, "")
+    output.say(said, "red")
+    usage = type(error) is InvalidRequestError  # subclasses are about the team and not about the usage
+    return typer.Exit(WRONG_USAGE if usage else 1)
 
 
 class Commands(TyperGroup):
-    """The group of commands. A value that its option does not take ends a command with exit code 2."""
+    """The group of commands. A value that its option does not take ends a command with exit code 2, Ctrl-C where the
+    command has no words for it with 130."""
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -199,6 +246,8 @@ class Commands(TyperGroup):
             if isinstance(error.__cause__, ValidationError):
                 error.message = value_fault(error.__cause__)
             raise
+        except KeyboardInterrupt:
+            raise typer.Exit(STOPPED) from None
 
 
 def _typed_words(command: typer.Context) -> Mapping[str, str]:
@@ -251,6 +300,18 @@ def _become(command: list[str], environment: Mapping[str, str]) -> NoReturn:
     sys.stdout.flush()
     sys.stderr.flush()
     os.execvpe(command[0], command, environment)  # noqa: S606 - the terminal becomes the program's
+
+
+def _browse(address: str) -> bool:
+    names = ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")
+    if sys.platform != "darwin" and not any(os.environ.get(name) for name in names):
+        return False  # what is left would take the terminal
+    import webbrowser  # noqa: PLC0415 - only this command pays for it
+
+    try:
+        return webbrowser.open(address)
+    except webbrowser.Error:
+        return False
 
 
 def _is_terminal() -> bool:

@@ -79,7 +79,9 @@ def up(
     lines = [f"The team in {address.home} {runs}. `phalanx spawn` starts an instance, `phalanx down` ends all."]
     if resumed is not None:
         document["resumed"] = resumed.model_dump(mode="json", by_alias=True)["instances"]
-        lines.append(texts.of_resume(resumed) if resumed.instances else "There was no instance to start again.")
+        lines.append(
+            texts.of_resume(team.named(resumed)) if resumed.instances else "There was no instance to start again."
+        )
     elif resumable:
         lines.append(_how_to_resume(len(resumable), running=address.already_running))
     if waiting:

@@ -103,16 +103,7 @@ async def _ids_of(client: SupervisorClient, named: Sequence[str]) -> list[str] |
     """Of instances that are named by id or name. Raises ``PhalanxError`` for an unknown or ambiguous name."""
     if not named:
         return None
-    listed = (await client.list(ListRequest(include_stopped=True))).instances
-    found: list[str] = []
-    for name in named:
-        ids = [each.instance_id for each in listed if name in (each.instance_id, each.name)]
-        if not ids:
-            raise UnknownInstanceError(f"There is no instance {name}. `phalanx list` shows who is there.")
-        if len(ids) > 1:
-            raise InvalidRequestError(f"{name} is the name of {', '.join(ids)}: give the ID of one.")
-        found.extend(ids)
-    return found
+    return [each.instance_id for each in (await client.list(ListRequest(instance_ids=list(named)))).instances]
 
 
 class _TeamDownError(Exception):

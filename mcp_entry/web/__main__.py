@@ -1,4 +1,5 @@
-"""``python -m mcp_entry.web``: the process that serves the team's tools to the instances of this host.
+"""``python -m mcp_entry.web``: the process that serves the team's tools to the instances of this host, and the team's
+page to its user's browsers.
 
 ``actors.host.endpoint`` starts it and watches it. It is a client of the supervisor as any other, holds no state, and
 may die at any time. It outlives supervisor and Ray, and brings a team back that was lost, as a lead's entry does. It
@@ -18,6 +19,7 @@ from contextlib import suppress
 from importlib.metadata import version
 
 import uvicorn
+from starlette.routing import Route
 
 from actors.concurrency import TaskSet
 from actors.errors import PhalanxError, TeamNotRunningError
@@ -28,10 +30,13 @@ from actors.host.open_calls import OpenCall
 from actors.processes import allow_many_files
 from actors.sockets import check_is_socket, is_answered, listen
 from mcp_entry.calls import ToolCaller
-from mcp_entry.connection import BringUpProcess, TeamConnection
+from mcp_entry.connection import BringUpProcess, NoTeamError, OnStep, TeamConnection
 from mcp_entry.log import log_to
+from mcp_entry.web import browser
 from mcp_entry.web.app import Endpoint, TokenRoles, application
 from mcp_entry.web.held_calls import HeldCalls
+from mcp_entry.web.metrics import PATH as METRICS_PATH
+from mcp_entry.web.metrics import MetricsEndpoint
 from mcp_entry.web.protocol import ImpatientProtocol, QuietServer
 from mcp_entry.web.server import server_for
 from supervisor.api.requests import Role
@@ -62,16 +67,21 @@ class WebProcess:
         self._listener = listener
         self._bring_up = BringUpProcess(home=home, environment=dict(os.environ))
         self._client = SupervisorClient(home, SENDER)
-        revive = None if leader_of(home) else self._bring_up.revive
-        self._team = TeamConnection(self._client, self._bring_back, patience_s=PATIENCE_S, revive=revive)
+        bring_back = None if leader_of(home) else self._bring_up.bring_back
+        self._team = TeamConnection(self._client, self._bring_back, patience_s=PATIENCE_S, bring_back=bring_back)
         calls = ToolCaller(self._team, log=home.logs / LOG_NAME, repeats=REPEATS)
         servers = {role: server_for(role, calls, version("phalanx")) for role in Role}
         self._held = HeldCalls(keeper_comes=keeper_comes)
         self._left_over = TaskSet("call that was left over")
-        endpoint = Endpoint(servers, TokenRoles(self._team), listener.getsockname()[1], self._held)
+        port = listener.getsockname()[1]
+        endpoint = Endpoint(servers, TokenRoles(self._team), port, self._held)
+        self._page_client = SupervisorClient(home, browser.SENDER)
+        self._pages = browser.BrowserPages(home, self._page_client, port)
+        self._scraper = SupervisorClient(home, "prometheus")
+        metrics = Route(METRICS_PATH, MetricsEndpoint(home, self._scraper.metrics, port))
         self._server = QuietServer(
             uvicorn.Config(
-                application(endpoint),
+                application(endpoint, *self._pages.routes, metrics),
                 loop="asyncio",
                 http=ImpatientProtocol,
                 ws="none",
@@ -80,7 +90,7 @@ class WebProcess:
                 access_log=False,
                 limit_concurrency=MOST_CONNECTIONS,
                 timeout_graceful_shutdown=_GOODBYE_S,
-                headers=[("connection", "close")],
+                headers=[("connection", "close"), *browser.HEADERS],
                 date_header=False,
                 server_header=False,
             )
@@ -92,14 +102,18 @@ class WebProcess:
         private = listen(self._home.web_socket)
         holding = asyncio.create_task(self._held.serve(private, self._listener, self._take_over), name="open calls")
         watch = asyncio.create_task(self._until_over(), name="the end of the team")
+        streams = asyncio.create_task(self._end_streams(), name="the end of the streams")
         try:
             await self._server.serve(sockets=[self._listener])
         finally:
             watch.cancel()
+            streams.cancel()
             holding.cancel()
             private.close()
             await self._left_over.end(within_s=_GOODBYE_S)
+            await self._scraper.close()
             await self._team.close()
+            await self._page_client.close()
 
     def _take_over(self, call: OpenCall) -> None:
         logger.info("makes a call that the process before has left over")
@@ -112,7 +126,12 @@ class WebProcess:
             logger.info("its agent is gone: %s", error)
             await self._held.let_go(call.call_id)
 
-    async def _bring_back(self) -> None:
+    async def _end_streams(self) -> None:
+        """The server waits for every answer that it has begun."""
+        await self._server.until_told_to_end()
+        self._pages.end()
+
+    async def _bring_back(self, on_step: OnStep) -> None:
         """Waits for a supervisor that is being started, and brings back a team that was lost."""
         with suppress(TimeoutError):
             async with asyncio.timeout(STARTING_S):
@@ -122,8 +141,10 @@ class WebProcess:
                     await asyncio.sleep(_LOOK_S / 5)
         if leader := leader_of(self._home):
             raise TeamNotRunningError(away_words(leader))
-        if not await self._bring_up.revive():
-            raise TeamNotRunningError(f"The team in {self._home.root} was brought down.")
+        try:
+            await self._bring_up.bring_back(on_step)
+        except NoTeamError:
+            raise TeamNotRunningError(f"The team in {self._home.root} was brought down.") from None
 
     async def _until_over(self) -> None:
         """Ends the server when the team was brought down. Looks only while the team does not answer."""

@@ -1,5 +1,7 @@
 """The HTTP application of the endpoint: who calls, what is refused, and the MCP server of the caller's role.
 
+What a browser is served, the team's page, is in ``browser``.
+
 ``__main__`` serves it on the loopback interface, which every user of the machine and every page in a browser can reach.
 So each request is checked before anything of it is done: path, method, Host and Origin (a page must not reach it
 through a name of its own), the token, and the size and pace of its body. What is refused is told in words. Each answer
@@ -15,7 +17,7 @@ import logging
 import re
 import time
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Protocol
 
 from cachetools import LRUCache
@@ -25,12 +27,13 @@ from mcp.server.transport_security import TransportSecurityMiddleware, Transport
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 from starlette.types import Message, Receive, Scope, Send
 
 from actors.errors import PhalanxError, RefusedError, UnavailableError
 from actors.host.endpoint import PATH
 from mcp_entry.connection import TeamConnection
+from mcp_entry.web.bodies import MAX_BODY_BYTES, refuse, whole_body
 from mcp_entry.web.held_calls import HeldCall, HeldCalls
 from mcp_entry.web.server import known_as
 from supervisor.api.requests import Role
@@ -38,8 +41,6 @@ from supervisor.api.verbs import TeamVerbs
 
 logger = logging.getLogger(__name__)
 
-MAX_BODY_BYTES = 4 << 20
-BODY_S = 20.0
 MAX_CALLS = 32
 """Of one instance at the same time."""
 KNOWN_S = 5.0
@@ -48,7 +49,6 @@ _KNOWN = 4096
 _ASKING = 8
 """Questions for who has a token that wait for the supervisor at the same time: everybody can ask them."""
 _IDENTIFY_S = 100.0
-_DRAIN_S = 1.0
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{20,200}")
 """Anything else cannot be a token, so nobody is asked."""
 
@@ -126,7 +126,7 @@ class Endpoint:
     async def _answer(self, request: Request, call: HeldCall, send: Send) -> None:
         caller = await self._caller(request)
         if isinstance(caller, Response):
-            await _refuse(request, caller, send)
+            await refuse(request, caller, send)
             return
         role, token = caller
         self._calls[token] = self._calls.get(token, 0) + 1
@@ -159,72 +159,36 @@ class Endpoint:
 
     async def _serve(self, role: Role, token: str, request: Request, call: HeldCall, send: Send) -> None:
         try:
-            async with asyncio.timeout(BODY_S):
-                body = await _body(request)
+            body = await whole_body(request)
         except ClientDisconnect:
             return
-        except TimeoutError:
-            body = PlainTextResponse(f"The request did not end within {BODY_S:.0f} s.", 408)
         if isinstance(body, Response):
-            await _refuse(request, body, send)
+            await refuse(request, body, send)
             return
         await call.hold(body)
         known_as(request, token, call)
         await self._managers[role].handle_request(request.scope, _replayed(body, request.receive), send)
 
 
-def application(endpoint: Endpoint) -> Starlette:
+def application(endpoint: Endpoint, *more: BaseRoute) -> Starlette:
+    """``more``: what else is served beside the tools."""
+
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
         async with endpoint.serving():
             yield
 
-    app = Starlette(routes=[Route(PATH, endpoint)], lifespan=lifespan, exception_handlers={404: _not_found})
+    app = Starlette(routes=[Route(PATH, endpoint), *more], lifespan=lifespan, exception_handlers={404: _not_found})
     app.router.redirect_slashes = False
     return app
 
 
 async def _not_found(_request: Request, _error: Exception) -> Response:
-    return PlainTextResponse(f"There is nothing here: the team's tools are at {PATH}.", 404)
+    return PlainTextResponse(f"There is nothing here: the team's page is at /, its tools are at {PATH}.", 404)
 
 
 def _unauthorized(words: str) -> Response:
     return PlainTextResponse(words, 401, {"WWW-Authenticate": "Bearer"})
-
-
-async def _refuse(request: Request, refusal: Response, send: Send) -> None:
-    """Takes in a body that is short first: while the client still sends, it could not read the answer."""
-    with suppress(TimeoutError, ClientDisconnect):
-        async with asyncio.timeout(_DRAIN_S):
-            await _passed_over(request)
-    await refusal(request.scope, request.receive, send)
-
-
-async def _passed_over(request: Request) -> None:
-    """Keeps nothing of the body, because anybody may send one. Raises ``ClientDisconnect``."""
-    left_bytes = 0 if _is_declared_too_large(request) else MAX_BODY_BYTES
-    async for part in request.stream():
-        left_bytes -= len(part)
-        if left_bytes < 0:
-            return
-
-
-async def _body(request: Request) -> bytes | Response:
-    """Raises ``ClientDisconnect``."""
-    too_large = PlainTextResponse(f"The request is larger than {MAX_BODY_BYTES >> 20} MB: give less at once.", 413)
-    if _is_declared_too_large(request):
-        return too_large
-    body = bytearray()
-    async for part in request.stream():
-        if len(body) + len(part) > MAX_BODY_BYTES:
-            return too_large
-        body += part
-    return bytes(body)
-
-
-def _is_declared_too_large(request: Request) -> bool:
-    declared = request.headers.get("content-length", "0")
-    return declared.isdecimal() and int(declared) > MAX_BODY_BYTES
 
 
 def _replayed(body: bytes, receive: Receive) -> Receive:

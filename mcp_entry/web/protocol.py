@@ -43,6 +43,9 @@ class QuietServer(uvicorn.Server):
         self.should_exit = True
         self._told_to_end.set()
 
+    async def until_told_to_end(self) -> None:
+        await self._told_to_end.wait()
+
     async def take_over(self, call: OpenCall) -> None:
         """Serves a call that another process has begun. Raises ``OSError``."""
         await self._serves.wait()

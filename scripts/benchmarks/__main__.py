@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 import asyncio
 import sys
+from importlib.util import find_spec
 
 from scripts.benchmarks import (
     claude_team,
     cluster,
     cold_start,
+    dashboard,
     git_table,
     idle,
     lead,
@@ -40,6 +42,7 @@ PARTS: tuple[Part, ...] = (
     idle.PART,
     lead.CALLS,
     claude_team.PART,
+    dashboard.PART,
     cluster.PART,
 )
 
@@ -65,10 +68,14 @@ def main() -> int:
 
 
 def _possible(names: list[str]) -> list[str]:
-    reason = why_no_rig()
-    if reason:
-        console.print(f"Without {cluster.PART.name}: {reason}", markup=False)
-        names.remove(cluster.PART.name)
+    reasons = {
+        cluster.PART.name: why_no_rig(),
+        dashboard.PART.name: "" if find_spec("playwright") else "Playwright is missing: run scripts/setup --page",
+    }
+    for name, reason in reasons.items():
+        if reason:
+            console.print(f"Without {name}: {reason}", markup=False)
+            names.remove(name)
     return names
 
 

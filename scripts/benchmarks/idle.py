@@ -39,7 +39,7 @@ async def _instances(team: Team) -> list[psutil.Process]:
     return found
 
 
-def _cpu_s(process: psutil.Process) -> float:
+def cpu_s(process: psutil.Process) -> float:
     """From a counter of nanoseconds: an idle process uses less than one tick of the other counters."""
     threads = Path(f"/proc/{process.pid}/task").iterdir()
     return sum(int((thread / "schedstat").read_text().split()[0]) for thread in threads) / 1e9
@@ -57,9 +57,9 @@ async def _measure(bench: Bench) -> Section:
 async def _compared(bench: Bench, ours: Sequence[psutil.Process], bare: Sequence[psutil.Process]) -> Section:
     bench.say(f"{len(ours)} instances and {len(bare)} bare actors, idle")
     await asyncio.sleep(_SETTLE_S)
-    before = [[*map(_cpu_s, group)] for group in (ours, bare)]
+    before = [[*map(cpu_s, group)] for group in (ours, bare)]
     await asyncio.sleep(_WATCHED_S)
-    after = [[*map(_cpu_s, group)] for group in (ours, bare)]
+    after = [[*map(cpu_s, group)] for group in (ours, bare)]
     cpu = [
         [(end - begin) / _WATCHED_S * 100 for begin, end in zip(begins, ends, strict=True)]
         for begins, ends in zip(before, after, strict=True)

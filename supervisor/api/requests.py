@@ -52,8 +52,15 @@ MAX_SPARES = 200
 MAX_WAIT_S = 3600.0
 LEAD_WAIT_S = 100.0
 """The default wait: Claude Code moves a call that takes 120 s to the background."""
+VIEW_WAIT_S = 25.0
+MAX_KEYS = 200
+MAX_TYPED_CHARACTERS = 4_000
+LONGEST_POLL_S = 110.0
 LONGEST_WINDOW_S = 86_400
 REQUEST_ID_USE = "Rarely needed: the same call with the same one is done only once."
+KEYS = "One of Enter, Escape, Tab, BTab, BSpace, DC, Up, Down, Left, Right, Home, End, PageUp, PageDown, C-a to C-z."
+_KEY_NAME = "^(Enter|Escape|Tab|BTab|BSpace|DC|Up|Down|Left|Right|Home|End|PageUp|PageDown|C-[a-z])$"
+_PRINTABLE = r"^[^\x00-\x1f\x7f-\x9f]+$"
 _MEMBER_NAME_CHARACTERS = 500
 _SERVER = re.compile(r"[A-Za-z0-9_-]{1,100}")
 """Claude Code takes no other names of servers in its settings."""
@@ -169,6 +176,8 @@ DirectoryPath = Annotated[str, StringConstraints(min_length=1, max_length=4096)]
 Reference = Annotated[str, StringConstraints(max_length=100)]
 """A cursor or another name that an earlier answer gave."""
 WaitSeconds = Annotated[float, Field(gt=0, le=MAX_WAIT_S)]
+PollSeconds = Annotated[float, Field(ge=0, le=LONGEST_POLL_S)]
+"""How long a call of a view waits for news before it answers without any."""
 BranchName = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 CommitMessage = Annotated[str, StringConstraints(max_length=100_000, pattern=r"[^\s\x00]")]
 SpareCount = Annotated[int, Field(ge=0, le=MAX_SPARES)]
@@ -460,8 +469,21 @@ class SendBatchRequest(Request):
     request_id: RequestId | None = None
 
 
+class ChangesRequest(Request):
+    """Follow the team: all its rows at first, and then those that changed."""
+
+    cursor: Reference | None = Field(default=None, description="Of the last answer; without it all rows at once.")
+    timeout_seconds: PollSeconds = VIEW_WAIT_S
+
+
+def _for_views_only(schema: dict[str, Any]) -> None:
+    schema["properties"].pop("leavesUnread")
+
+
 class ReadRequest(Request):
     """Read what an instance said, or its screen."""
+
+    model_config = ConfigDict(json_schema_extra=_for_views_only)
 
     instance_id: InstanceId
     source: Literal["conversation", "screen"] = Field(
@@ -470,6 +492,41 @@ class ReadRequest(Request):
     cursor: Reference | None = Field(default=None, description="Of the last answer.")
     lines: int = Field(default=50, ge=1, le=2000, description="Most entries or lines.")
     full: Reference | None = Field(default=None, description="Of one shortened entry.")
+    leaves_unread: bool = Field(
+        default=False, description="For views that people look at: what is read stays unread for the lead."
+    )
+
+
+class ScreenRequest(Request):
+    """Look at the terminal of an instance, and again when it shows something else."""
+
+    instance_id: InstanceId
+    after: Reference | None = Field(
+        default=None, description="The version of the last answer: returns when the terminal shows something else."
+    )
+    timeout_seconds: PollSeconds = VIEW_WAIT_S
+
+
+class Key(Request):
+    """A text or a key that is pressed."""
+
+    text: Annotated[str, StringConstraints(max_length=MAX_TYPED_CHARACTERS, pattern=_PRINTABLE)] | None = Field(
+        default=None, description=f"Printable, of one line, at most {MAX_TYPED_CHARACTERS} characters."
+    )
+    key: Annotated[str, StringConstraints(pattern=_KEY_NAME)] | None = Field(default=None, description=KEYS)
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> Self:
+        if (self.text is None) == (self.key is None):
+            raise PydanticCustomError("one_of_both", "give either text or key")
+        return self
+
+
+class TypeRequest(Request):
+    """Type into the terminal of an instance, as a person who is attached would."""
+
+    instance_id: InstanceId
+    keys: list[Key] = Field(min_length=1, max_length=MAX_KEYS)
 
 
 class ListRequest(Request):
@@ -548,11 +605,26 @@ class TerminateRequest(OneOrManyRequest):
     cascade: bool = Field(default=False, description="Also those that they lead.")
 
 
+def _without_lift(schema: dict[str, Any]) -> None:
+    """A lead gives an empty list or a higher number: a further argument would cost every lead its description."""
+    schema["properties"].pop("lift")
+
+
 class LimitRequest(Request):
     """Change the limits of an instance. What is not given stays; an empty list lifts."""
 
+    model_config = ConfigDict(json_schema_extra=_without_lift)
+
     instance_id: InstanceId
     limits: Limits
+    lift: list[Literal["instances", "depth", "models", "permissionModes", "tokens"]] = Field(
+        default_factory=list, max_length=5
+    )
+
+    @property
+    def lifted(self) -> list[str]:
+        """The names of the limits in ``Limits`` that are not to hold any more."""
+        return [name for name, field in Limits.model_fields.items() if (field.alias or name) in self.lift]
 
 
 class RecycleRequest(Request):
@@ -659,6 +731,10 @@ class GetPerformanceRequest(Request):
     """See how the team performs and what would help."""
 
     window_seconds: float = Field(default=300.0, ge=10, le=LONGEST_WINDOW_S, description="How far back.")
+
+
+class MetricsRequest(Request):
+    """The team's figures for Prometheus."""
 
 
 class OptimizeSettingsRequest(Request):

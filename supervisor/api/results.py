@@ -34,6 +34,11 @@ def iso(at: float) -> str:
     return datetime.datetime.fromtimestamp(at, datetime.UTC).isoformat(timespec="milliseconds")
 
 
+def called(instance_id: str, name: str | None) -> str:
+    """An instance as people are told of it: by its name, if it has one, and its id."""
+    return f"{name} ({instance_id})" if name else instance_id
+
+
 def named_only(schema: dict[str, Any]) -> None:
     """Replaces the fields in a schema by their names: what they are can be seen in the answer."""
     schema["description"] = ", ".join(schema.pop("properties"))
@@ -156,7 +161,24 @@ class SendBatchResult(Result):
     performance: SendPerformance
 
 
+class SubmittedReceipt(Result):
+    """A message that stands in a question, and what became of it."""
+
+    message_id: str
+    sender: str
+    status: MessageStatus | None = Field(default=None, description="null: of long ago, its receipt is not kept")
+    exact: bool | None = Field(default=None, description="every character arrived; null where that is not known")
+    changes: list[str] = Field(default_factory=list, description="what the agent's program changed in the text")
+
+
+def _named_without_messages(schema: dict[str, Any]) -> None:
+    schema["properties"].pop("messages")
+    named_only(schema)
+
+
 class ConversationEntry(Named):
+    model_config = ConfigDict(json_schema_extra=_named_without_messages)
+
     kind: Literal["question", "answer", "tool_call", "tool_result", "notice"]
     at: str
     text: str
@@ -164,6 +186,9 @@ class ConversationEntry(Named):
     input: dict[str, Any] | None = None
     left_out: int | None = Field(default=None, description="characters of text and input that are not shown here")
     full: str | None = Field(default=None, description="give it to read as full to get this entry in whole")
+    messages: list[SubmittedReceipt] | None = Field(
+        default=None, description="for views, of a question: those of the team that stand in it, in its order"
+    )
 
 
 class ReadResult(Result):
@@ -173,6 +198,27 @@ class ReadResult(Result):
     screen: str | None = None
     cursor: str | None = Field(default=None, description="give it to the next read to get only what is new")
     more: bool = Field(default=False, description="there is more after this cursor already")
+
+
+class CursorPlace(Result):
+    """From 0; ``column`` counts cells."""
+
+    column: int
+    row: int
+
+
+class ScreenResult(Result):
+    instance_id: str
+    version: str = Field(description="of all below: give it to the next call as after")
+    columns: int
+    rows: int
+    lines: list[str] = Field(description="one a row: text and SGR sequences, no other control characters")
+    cursor: CursorPlace | None = Field(default=None, description="null: hidden")
+    title: str = Field(description="that the program gave its window")
+
+
+class TypeResult(Result):
+    instance_id: str
 
 
 class Permission(Named):
@@ -210,8 +256,20 @@ class WorkInfo(Named):
     uncommitted_files: int | None = None
 
 
+FOR_VIEWS = ("activityAt", "model", "contextTokens", "contextWindow")
+"""Of a row of ``list``: what people look at, and what a lead need not pay for."""
+
+
+def _slim_row(schema: dict[str, Any]) -> None:
+    """A lead understands ``task`` and ``activity`` of an answer without a schema."""
+    for name in ("task", "activity", *FOR_VIEWS):
+        schema["properties"].pop(name)
+
+
 class InstanceInfo(Result):
     """In brief, as leads of many get it, fields keep their defaults."""
+
+    model_config = ConfigDict(json_schema_extra=_slim_row)
 
     instance_id: str
     name: str | None = None
@@ -234,6 +292,12 @@ class InstanceInfo(Result):
     host: str = ""
     tokens: Tokens = Tokens()
     work: WorkInfo | None = None
+    task: str | None = Field(default=None, description="head of what it was asked last")
+    activity: str | None = Field(default=None, description="its last tool call or words")
+    activity_at: str | None = Field(default=None, description="when that was")
+    model: str | None = Field(default=None, description="of its last answer")
+    context_tokens: int | None = Field(default=None, description="that its conversation takes now")
+    context_window: int | None = Field(default=None, description="tokens that the model takes, where known")
 
 
 class BranchConflict(Named):
@@ -250,6 +314,15 @@ class ListResult(Result):
     left_out: int | None = Field(default=None, description="instances not shown for length: narrow it")
     not_shown: int = Field(default=0, description="terminated ones")
     conflicts: list[BranchConflict] = Field(default_factory=list, description="with work: between ids or branches")
+    warnings: list[str] = Field(default_factory=list, description="what is wrong with the team itself")
+
+
+class ChangesResult(Result):
+    cursor: str = Field(description="give it to the next call to get only what is new")
+    complete: bool = Field(description="all rows are here: forget those of earlier answers")
+    instances: list[InstanceInfo] = Field(description="whole rows of those that changed, as list has them")
+    gone: list[str] = Field(default_factory=list, description="ids that are no longer shown")
+    needs_attention: list[str] = Field(description="all ids that need somebody, in the order of list")
     warnings: list[str] = Field(default_factory=list, description="what is wrong with the team itself")
 
 
@@ -669,6 +742,11 @@ class GetPerformanceResult(Result):
     settings: TunedSettings = Field(description="as optimize_settings names them", json_schema_extra=AS_ELSEWHERE)
     auto: list[AutoStep] = Field(description="latest last")
     history: list[HistoryPoint] = Field(description="oldest first; times in which nothing happened are left out")
+
+
+class MetricsResult(Result):
+    text: str
+    content_type: str = Field(description="the format of the text, as a media type")
 
 
 class OptimizeSettingsResult(Result):

@@ -44,7 +44,7 @@ from pydantic import TypeAdapter
 from actors.concurrency import TaskSet
 from actors.errors import FencedError, StoreError
 from actors.instance.inbox import without_headers
-from actors.messages import Message, MessageStatus, Receipt
+from actors.messages import TELLER, Message, MessageStatus, Receipt
 from actors.status import IDLE, Status
 from supervisor.api.requests import BatchMessage
 from supervisor.api.results import InstanceInfo, TeamEvent
@@ -61,7 +61,7 @@ from supervisor.team.team import Team
 
 logger = logging.getLogger(__name__)
 
-SENDER = "team"
+SENDER = TELLER
 TOLD_KINDS = frozenset({"became_idle", "needs_attention", "failed", "message_final", "conflict", "limit_reached"})
 """``merged`` is not among them: the result of ``merge`` tells it to the lead that asked, as it does of a conflict."""
 MOST_TOLD = 20

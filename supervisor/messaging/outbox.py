@@ -189,6 +189,7 @@ class Outbox:
         self._pending.setdefault(message.instance_id, {})[message.id] = message
         self._to_hand_over.setdefault(message.instance_id, set()).add(message.id)
         self._receipts.setdefault(message.id, _accepted(message))
+        self._registry.touch(message.instance_id)
 
     def _begin_handover(self, instance_id: str) -> None:
         """One task at a time hands over to an instance, so that the order holds."""
@@ -258,6 +259,7 @@ class Outbox:
         for message in self._pending.get(instance_id, {}).values():
             if self._receipts[message.id].status is MessageStatus.BLOCKED:
                 self._receipts[message.id] = _accepted(message)
+        self._registry.touch(instance_id)
 
     async def close(self, instance_id: str) -> None:
         """Settles every message under way, and those that are just being accepted: the instance is gone for good.
@@ -298,6 +300,7 @@ class Outbox:
         self._receipts |= receipts
         self._pending[instance_id] = {**kept, **self._pending.get(instance_id, {})}
         self._to_hand_over.setdefault(instance_id, set()).update(kept)
+        self._registry.touch(instance_id)
         self._changes.announce()
 
     async def take_receipts(self, receipts: Sequence[Receipt], extra: Writes = _NOTHING_MORE) -> None:
@@ -328,6 +331,7 @@ class Outbox:
             self._note_redelivery(receipt)
             if receipt.final:
                 self._settle(receipt)
+            self._registry.touch(receipt.instance_id)
         if news:
             self._events.publish_due(due)
         self._changes.announce()

@@ -186,6 +186,7 @@ def remove_files(home: Home) -> None:
     for path in (*sockets_of_team, *files):
         path.unlink(missing_ok=True)
     shutil.rmtree(home.ray_directory.parent, ignore_errors=True)
+    shutil.rmtree(home.web_sessions, ignore_errors=True)
     home.team_file.unlink(missing_ok=True)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Callable
 from typing import Protocol
 
 from actors.errors import FencedError, PhalanxError, UnavailableError, VersionError
@@ -40,7 +41,9 @@ class ReportListener(Protocol):
 
 
 class InstanceLinks:
-    def __init__(self) -> None:
+    def __init__(self, changed: Callable[[str], None] = lambda _: None) -> None:
+        """``changed`` is called with the id of an instance that is followed from now on, or is not any more."""
+        self._changed = changed
         self._pollers: dict[str, _ReportPoller] = {}
 
     def port(self, instance_id: str) -> Instance:
@@ -68,11 +71,13 @@ class InstanceLinks:
         if earlier is not None:
             earlier.task.cancel()
         self._pollers[instance_id] = _ReportPoller(instance_id, port, incarnation, listener)
+        self._changed(instance_id)
 
     async def leave(self, instance_id: str) -> None:
         """Stops following; no-op when it is not followed."""
         poller = self._pollers.pop(instance_id, None)
         if poller is not None:
+            self._changed(instance_id)
             poller.task.cancel()
             await asyncio.gather(poller.task, return_exceptions=True)
 

@@ -18,7 +18,7 @@ from actors.status import IDLE, Status
 from supervisor.api import requests, results
 from supervisor.api.verbs import Caller
 from supervisor.team import views
-from supervisor.team.registry import Member
+from supervisor.team.registry import Member, unknown_instance
 from supervisor.team.team import Team
 
 LASTS_S = 3.0
@@ -41,17 +41,22 @@ class Queries:
         if request.source == "screen":
             screen = await self._team.links.port(instance_id).screen(request.lines)
             return results.ReadResult(instance_id=instance_id, source="screen", screen=screen)
-        query = PageQuery(cursor=request.cursor, limit=request.lines, whole=request.full or "")
+        query = PageQuery(
+            cursor=request.cursor, limit=request.lines, whole=request.full or "", leaves_unread=request.leaves_unread
+        )
         if self._team.links.has(instance_id):
             page = await self._team.links.port(instance_id).page(query)
         elif record.transcript_path:
             page = await self._host.page(record.agent, record.transcript_path, query)
         else:
             page = TranscriptPage(entries=(), cursor="", more=False)
-        return views.read_result(instance_id, page)
+        return views.read_result(instance_id, page, self._team.outbox.receipt)
 
     def list(self, request: requests.ListRequest, seen: Iterable[Member]) -> results.ListResult:
         """``seen``: whom the caller sees. Raises ``UnknownInstanceError`` for an unknown id."""
+        seen = tuple(seen)
+        if request.parent_id is not None and all(member.record.instance_id != request.parent_id for member in seen):
+            raise unknown_instance(request.parent_id, seen)
         asked_for = [
             member
             for member in (seen if request.instance_ids is None else self._named(request.instance_ids))
@@ -64,7 +69,7 @@ class Queries:
         return results.ListResult(
             needs_attention=[member.record.instance_id for member in needing],
             counts=views.counts(members),
-            instances=[self._info(member) for member in (*needing, *(() if request.needs_attention else others))],
+            instances=[self.info(member) for member in (*needing, *(() if request.needs_attention else others))],
             not_shown=len(asked_for) - len(members),
             warnings=self._team.warnings,
         )
@@ -97,7 +102,7 @@ class Queries:
         return results.WaitResult(
             reached=reached,
             reason=None if reached else wait.why_not(),
-            instances=[self._info(member) for member in shown],
+            instances=[self.info(member) for member in shown],
             others=views.counts(rest),
         )
 
@@ -110,14 +115,16 @@ class Queries:
     def _needs_somebody(self, member: Member) -> bool:
         return self._team.needs_attention(member) or bool(why_held(self._team, member))
 
-    def _info(self, member: Member) -> results.InstanceInfo:
-        """Made anew only when something that it is made of has changed: most of a large team rests."""
+    def info(self, member: Member) -> results.InstanceInfo:
+        """The row of this member, made anew only when something that it is made of has changed: most of a large team
+        rests."""
         instance_id = member.record.instance_id
         followed = self._team.links.has(instance_id)
         pending = self._team.outbox.pending(instance_id)
         held = self._team.outbox.held(instance_id) if pending else 0
         why = self._team.outbox.blocked_reason(instance_id) if held else ""
-        of_member = (member.record, member.snapshot, member.status, member.silence, member.hold, member.total)
+        total = member.total if member.record.limits.tokens else 0  # nobody else is shown it
+        of_member = (member.record, member.snapshot, member.status, member.silence, member.hold, total)
         made_of = (*of_member, followed, pending, held, why)
         if member.shown is None or member.shown[0] != made_of:
             info = views.instance_info(member, followed=followed, pending=pending, held=held, why_held=why)

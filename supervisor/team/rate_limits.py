@@ -19,14 +19,14 @@ from dataclasses import replace
 from actors.concurrency import TaskSet
 from actors.errors import UnavailableError
 from actors.instance.reports import Report
-from actors.messages import Message
+from actors.messages import KEEPER, Message
 from actors.status import RateLimit
 from supervisor.api.verbs import Handler
 from supervisor.spawning.admission import Tell
 from supervisor.team.registry import Member
 from supervisor.team.team import Team
 
-SENDER = "phalanx"
+SENDER = KEEPER
 GO_ON = "A limit of your account has ended your last turn, and is over. Go on where you were."
 _LOOK_S = 60.0
 """The end of a limit is a time of day, which somebody may set or a machine sleep through."""

@@ -19,7 +19,7 @@ from actors.instance.inbox import ids_in
 from actors.instance.instance import Instance
 from actors.instance.reports import InstanceSnapshot, Report
 from actors.instance.transcript import PageItem, PageQuery
-from actors.messages import Message, MessageStatus
+from actors.messages import KEEPER, Message, MessageStatus
 from actors.status import Status
 from supervisor.api.requests import BatchMessage
 from supervisor.api.results import RecycleResult
@@ -27,7 +27,7 @@ from supervisor.team.lifecycle import Lifecycle
 from supervisor.team.registry import Member
 from supervisor.team.team import Team
 
-SENDER = "phalanx"
+SENDER = KEEPER
 LONGEST_SUMMARY = 20_000
 SUMMARY_S = 600.0
 """Longest wait for the summary."""

@@ -8,22 +8,24 @@ role and the line above.
 from __future__ import annotations
 
 import asyncio
+import difflib
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
 from actors.agents.base import TokenUse, mode_named
+from actors.concurrency import ChangeNotifier
 from actors.errors import InvalidRequestError, UnknownInstanceError
 from actors.instance.reports import InstanceSnapshot
 from actors.status import ALIVE, Status
 from actors.worktrees.model import Workspace
 from supervisor.api import requests
 from supervisor.api.requests import McpServers, Role, SpawnRequest
-from supervisor.api.results import SPARE_PREFIX, InstanceInfo
+from supervisor.api.results import SPARE_PREFIX, InstanceInfo, called
 from supervisor.team.accounts import account_of
 
 _ID = re.compile(r"exec_\d+|mgr_\d+_\d+|spec_\d+_\d+_\d+|spare_\d+")
@@ -69,11 +71,11 @@ class Limits:
     tokens: int | None = None
     """Of itself and all below it together, as ``TokenUse.counted`` counts them; see ``tokens``."""
 
-    def changed(self, given: requests.Limits | None) -> Limits:
-        """With those that a caller has given. An empty list lifts the limit."""
+    def changed(self, given: requests.Limits | None, lifted: Iterable[str] = ()) -> Limits:
+        """With those that a caller has given, and without those ``lifted``. An empty list lifts the limit too."""
         told = given.given if given is not None else {}
         lists = {name: tuple(value) or None for name, value in told.items() if isinstance(value, list)}
-        return replace(self, **{**told, **lists})
+        return replace(self, **{**told, **lists, **dict.fromkeys(lifted)})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -229,9 +231,16 @@ class RecordChanges(TypedDict, total=False):
     resumed_at: float
 
 
+_IN_A_ROW = frozenset({"record", "snapshot", "coming_back", "silence", "hold", "total"})
+"""Attributes of a ``Member`` that callers see in its row."""
+
+
 @dataclass(slots=True)
 class Member:
-    """A record and what was last heard of its instance."""
+    """A record and what was last heard of its instance.
+
+    Whoever changes what its row shows, the registry that it is in notes it; see ``Registry.touch``.
+    """
 
     record: InstanceRecord
     snapshot: InstanceSnapshot
@@ -253,6 +262,14 @@ class Member:
     """Why messages to it are held for a limit of tokens, in words; empty while they are not. See ``tokens``."""
     shown: tuple[object, InstanceInfo] | None = None
     """What was last shown of it, after all that it was made of; see ``queries``."""
+    registry: Registry | None = field(default=None, repr=False, compare=False)
+    """That it is in."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        object.__setattr__(self, name, value)
+        # The registry comes last of the fields, so it is missing while the member is made.
+        if name in _IN_A_ROW and (registry := getattr(self, "registry", None)) is not None:
+            registry.touch(self.record.instance_id)
 
     @property
     def status(self) -> Status:
@@ -295,6 +312,9 @@ class Registry:
         """The highest numbers that an instance and a spare of this home have ever had."""
         self.spare_worktrees: set[str] = set()
         """Names of spare worktrees."""
+        self.touched: set[str] = set()
+        """Ids of whom the row may show something else by now. ``rows`` takes them out; see ``touch``."""
+        self.touches = ChangeNotifier()
 
     def __iter__(self) -> Iterator[Member]:
         return iter(tuple(member for member in self._members.values() if not member.record.is_spare))
@@ -306,6 +326,12 @@ class Registry:
     def __contains__(self, instance_id: str) -> bool:
         return instance_id in self._members
 
+    def touch(self, instance_id: str) -> None:
+        """Notes that the row of this instance may have changed: also what the team knows of it elsewhere, as of its
+        messages."""
+        self.touched.add(instance_id)
+        self.touches.announce()
+
     def find(self, instance_id: str) -> Member | None:
         """The member, or None when there is no such one."""
         return self._members.get(instance_id)
@@ -314,7 +340,7 @@ class Registry:
         """Raises ``UnknownInstanceError`` in words for the caller."""
         member = self.find(instance_id)
         if member is None:
-            raise UnknownInstanceError(f"There is no instance {instance_id}. Call list to see the team.")
+            raise unknown_instance(instance_id, self)
         return member
 
     def resolve(self, given: str, sees: Callable[[InstanceRecord], bool]) -> str:
@@ -459,6 +485,8 @@ class Registry:
     def _take(self, member: Member) -> Member:
         record = member.record
         self._members[record.instance_id] = member
+        member.registry = self
+        self.touch(record.instance_id)
         if record.parent_id is not None:
             self._children[record.parent_id][record.instance_id] = member
         if record.name is not None:
@@ -518,6 +546,7 @@ class Registry:
         member = self._members.pop(instance_id, None)
         if member is None:
             return
+        self.touch(instance_id)
         self._forget_token(member)
         if member.record.parent_id is not None:
             self._children[member.record.parent_id].pop(instance_id, None)
@@ -573,6 +602,17 @@ class Registry:
     def made_by(self, request_id: str) -> Member | None:
         """The instance that the call with this request id made; the newest, when one before it could not be undone."""
         return next((member for member in reversed(self.everyone()) if member.record.request_id == request_id), None)
+
+
+def unknown_instance(given: str, seen: Iterable[Member]) -> UnknownInstanceError:
+    """The error for what is neither id nor name; it names the nearest of those whom the caller has ``seen``."""
+    # Ids differ in a digit only: the nearest one is not what was meant.
+    living = () if is_instance_id(given) else (member.record for member in seen if not member.terminated)
+    known = {each.lower(): record for record in living for each in (record.instance_id, record.name) if each}
+    close = difflib.get_close_matches(given.lower(), known, n=1)
+    nearest = known[close[0]] if close else None
+    hint = f" Did you mean {called(nearest.instance_id, nearest.name)}?" if nearest else ""
+    return UnknownInstanceError(f"There is no instance {given}.{hint} Call list to see the team.")
 
 
 def _instance_id(role: Role, executive: int, manager: int, number: int) -> str:

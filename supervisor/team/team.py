@@ -44,7 +44,7 @@ class Team:
         self.registry = Registry()
         for name in names:
             self.registry.note_name(name)
-        self.links = InstanceLinks()
+        self.links = InstanceLinks(self.registry.touch)
         self.moving_trees = MovingTrees(self.changes)
         self.recorder = recorder or MetricsRecorder()
         self.unreadable = Unreadable()

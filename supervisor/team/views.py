@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import asdict
 
-from actors.agents.base import Dialog
+from actors.agents.base import ConversationItem, Dialog, EntryKind
+from actors.instance.inbox import messages_in
 from actors.instance.reports import InstanceSnapshot
 from actors.instance.transcript import TranscriptPage
 from actors.messages import Receipt
@@ -24,6 +25,7 @@ from supervisor.api.results import (
     ReadResult,
     SendResult,
     SpawnResult,
+    SubmittedReceipt,
     Tokens,
     iso,
 )
@@ -60,6 +62,12 @@ def instance_info(
         branch=workspace.branch if workspace else None,
         host=record.host,
         tokens=tokens(member),
+        task=snapshot.task or None,
+        activity=snapshot.activity or None,
+        activity_at=snapshot.activity_at or None,
+        model=snapshot.model or None,
+        context_tokens=snapshot.context_tokens or None,
+        context_window=snapshot.context_window,
     )
 
 
@@ -172,7 +180,10 @@ def counts(members: Iterable[Member]) -> dict[str, int]:
     return {status.value: found[status.value] for status in Status if found[status.value]}
 
 
-def read_result(instance_id: str, page: TranscriptPage) -> ReadResult:
+def read_result(
+    instance_id: str, page: TranscriptPage, receipt: Callable[[str], Receipt | None] = lambda _: None
+) -> ReadResult:
+    """``receipt``: the latest one of a message; None when it is not kept."""
     return ReadResult(
         instance_id=instance_id,
         source="conversation",
@@ -185,9 +196,30 @@ def read_result(instance_id: str, page: TranscriptPage) -> ReadResult:
                 input=dict(shown.entry.tool_input) or None,
                 left_out=shown.left_out or None,
                 full=shown.reference or None,
+                messages=_messages(instance_id, shown.entry, receipt) or None,
             )
             for shown in page.entries
         ],
         cursor=page.cursor or None,
         more=page.more,
     )
+
+
+def _messages(
+    instance_id: str, entry: ConversationItem, receipt: Callable[[str], Receipt | None]
+) -> list[SubmittedReceipt]:
+    """Those of a question. Anybody can write a line that looks like a header: the id decides."""
+    if entry.kind is not EntryKind.QUESTION:
+        return []
+    found = [(message, receipt(message.id)) for message in messages_in(entry.text)]
+    return [
+        SubmittedReceipt(
+            message_id=message.id,
+            sender=message.sender,
+            status=known.status if known else None,
+            exact=known.exact if known else None,
+            changes=list(known.changes) if known else [],
+        )
+        for message, known in found
+        if known is None or known.instance_id == instance_id
+    ]

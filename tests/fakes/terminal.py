@@ -14,12 +14,14 @@ from actors.errors import PhalanxError, SettingsError
 from actors.home import Home
 from mcp_entry.cli.app import app
 from mcp_entry.cli.session import CommandContext
+from supervisor.api.requests import ListRequest
 from supervisor.rpc.client import SupervisorClient
 from supervisor.runtime import DownReport, EndedProcess, OnStep, TeamAddress, TeamState
 from supervisor.settings import Settings
 from tests.fakes.gateway import FakeClient
 
 HOME = Path("/nowhere/home")
+NAMES_LOOKED_UP = ("list", ListRequest(include_stopped=True))
 
 
 Ending = subprocess.CompletedProcess[str] | OSError | subprocess.TimeoutExpired
@@ -78,6 +80,8 @@ class Terminal:
         self.client = client or FakeClient()
         self.environment = {"PHALANX_HOME": str(HOME), "PATH": "/bin"}
         self.is_terminal = is_terminal
+        self.has_browser = False
+        self.browsed: list[str] = []
         self.runtime: type[FakeRuntime] = FakeRuntime
         self.ran: list[list[str]] = []
         self.environments: list[dict[str, str]] = []
@@ -92,6 +96,7 @@ class Terminal:
             runtime=self.runtime,
             run=self._run,
             become=self._become,
+            browse=self._browse,
             is_terminal=lambda: self.is_terminal,
         )
 
@@ -99,11 +104,14 @@ class Terminal:
         return CliRunner().invoke(app, list(arguments), obj=self.context(), input=stdin)
 
     def request(self) -> Any:
+        """What the command asked; beside it, it only looked up the names of instances."""
         assert isinstance(self.client, FakeClient)
-        return self.client.only_request()
+        (_, request), *others = self.client.asked
+        assert all(other == NAMES_LOOKED_UP for other in others)
+        return request
 
     async def _connect(self, home: Home) -> SupervisorClient:
-        assert home.root == HOME
+        assert home.root == Path(self.environment["PHALANX_HOME"])
         if isinstance(self.client, PhalanxError):
             raise self.client
         return self.client
@@ -115,6 +123,11 @@ class Terminal:
         if isinstance(ending, Exception):
             raise ending
         return ending
+
+    def _browse(self, address: str) -> bool:
+        if self.has_browser:
+            self.browsed.append(address)
+        return self.has_browser
 
     def _become(self, command: list[str], environment: Mapping[str, str]) -> NoReturn:
         raise BecameError(command, environment)

@@ -11,10 +11,12 @@ from typing import Any
 import httpx2
 
 from actors.errors import RefusedError
+from actors.home import Home
 from actors.host.endpoint import PATH
 from mcp_entry.calls import ToolCaller
 from mcp_entry.connection import TeamConnection
 from mcp_entry.web.app import Endpoint, TokenRoles, application
+from mcp_entry.web.browser import BrowserPages
 from mcp_entry.web.held_calls import HeldCalls
 from mcp_entry.web.server import server_for
 from supervisor.api import results
@@ -47,8 +49,9 @@ async def endpoint(fake: FakeClient, repeats: int = 3) -> AsyncIterator[httpx2.A
     connection = TeamConnection(fake, no_bring_up, patience_s=5.0)
     calls = ToolCaller(connection, log=Path("/home/logs/web.log"), repeats=repeats)
     made = Endpoint({role: server_for(role, calls, "1") for role in Role}, TokenRoles(connection), PORT, HeldCalls())
+    pages = BrowserPages(Home(Path("/nowhere")), fake, PORT)
     async with made.serving():
-        transport = httpx2.ASGITransport(application(made), raise_app_exceptions=False)
+        transport = httpx2.ASGITransport(application(made, *pages.routes), raise_app_exceptions=False)
         async with httpx2.AsyncClient(transport=transport, base_url=URL, headers=HEADERS) as client:
             yield client
     await connection.close()

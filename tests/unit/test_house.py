@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("actors", "supervisor", "mcp_entry")
 MODULES = sorted(path.relative_to(ROOT) for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 NAMES = {".".join(path.with_suffix("").parts).removesuffix(".__init__") for path in MODULES}
-LOCKS = ("runtime.txt", "dev.txt")
+LOCKS = ("runtime.txt", "dev.txt", "page.txt")
 
 
 def locked(name: str) -> dict[str, str]:
@@ -100,7 +100,8 @@ def test_every_dependency_is_locked() -> None:
     needed = wanted(project["project"]["dependencies"] + project["build-system"]["requires"])
 
     assert needed <= locked("runtime.txt").keys()
-    assert wanted(project["dependency-groups"]["dev"]) <= locked("dev.txt").keys()
+    for group in ("dev", "page"):
+        assert wanted(project["dependency-groups"][group]) <= locked(f"{group}.txt").keys()
 
 
 @pytest.mark.parametrize("name", LOCKS)

@@ -12,6 +12,7 @@ from actors.agents.base import AgentName, Launch, LaunchRequest
 from actors.agents.claude import start_files, start_options
 from actors.agents.claude_records import ClaudeRecords
 
+_CONTEXT_WINDOW = 200_000
 DEMO_PROGRAM = Path(__file__).resolve().with_name("__main__.py")
 
 
@@ -29,6 +30,9 @@ class DemoAgent(ClaudeRecords):
     @property
     def program(self) -> str:
         return self.python
+
+    def context_window(self, model: str) -> int | None:
+        return _CONTEXT_WINDOW
 
     @property
     def memory_mb(self) -> int:

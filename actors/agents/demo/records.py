@@ -18,7 +18,9 @@ from actors.agents.demo.options import DemoOptions
 Json = dict[str, Any]
 INPUT_TOKENS = 10
 """Of an answer for which the message names no other number."""
-_USAGE = {"output_tokens": 5, "cache_read_input_tokens": 0, "cache_creation_input_tokens": 0}
+_USAGE = {"output_tokens": 5, "cache_creation_input_tokens": 0}
+_CHARACTERS_A_TOKEN = 4
+MODEL = "demo"
 
 
 class TranscriptWriter:
@@ -28,6 +30,8 @@ class TranscriptWriter:
         """Of the answers that are written from now on."""
         self._common = {"sessionId": session_id, "cwd": str(cwd), "version": "demo", "isSidechain": False}
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._characters = sum(len(text) for _, text in self.exchanges()) if path.exists() else 0
+        """Said so far, by anybody."""
 
     def prompt(self, text: str, source: str) -> None:
         self._user(text, origin={"kind": "human"}, promptSource=source)
@@ -70,13 +74,19 @@ class TranscriptWriter:
             "id": f"msg_{uuid.uuid4().hex[:24]}",
             "type": "message",
             "role": "assistant",
-            "model": "demo",
+            "model": MODEL,
             "content": [block],
-            "usage": {"input_tokens": self.input_tokens, **_USAGE},
+            # What was said before is read again for each answer, as from a cache.
+            "usage": {
+                "input_tokens": self.input_tokens,
+                "cache_read_input_tokens": self._characters // _CHARACTERS_A_TOKEN,
+                **_USAGE,
+            },
         }
         self._append({"type": "assistant", "message": message, **more})
 
     def _append(self, line: Json) -> None:
+        self._characters += _characters_in(line)
         now = time.time()
         at = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now)) + f".{int(now % 1 * 1000):03d}Z"
         record = {**self._common, **line, "uuid": str(uuid.uuid4()), "timestamp": at}
@@ -94,6 +104,16 @@ class TranscriptWriter:
             elif data["type"] == "assistant" and content[0]["type"] == "text":
                 said.append(("agent", content[0]["text"]))
         return said
+
+
+def _characters_in(line: Json) -> int:
+    """Of what is said on one line of the transcript."""
+    content = line["message"]["content"] if "message" in line else line.get("attachment", {}).get("prompt", "")
+    return len(content) if isinstance(content, str) else sum(len(_said(block)) for block in content)
+
+
+def _said(block: Json) -> str:
+    return str(block.get("text") or block.get("content") or block.get("input") or "")
 
 
 class HookRunner:

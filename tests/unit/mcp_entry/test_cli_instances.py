@@ -33,6 +33,7 @@ from tests.fakes.gateway import (
 from tests.fakes.terminal import HOME, BecameError, Terminal, program_ended
 
 COMMANDS = {
+    "metrics": [],
     "status": [],
     "spawn": ["Write tests."],
     "send": ["spec_1_1_1", "go on"],
@@ -59,7 +60,7 @@ COMMANDS = {
     "down": [],
 }
 STDIN = {"git": '[{"type": "status", "workspaceDir": "/src"}]'}
-TESTED_ELSEWHERE = {"restore", "doctor", "mcp", "watch", "team", "lead"}
+TESTED_ELSEWHERE = {"restore", "doctor", "mcp", "watch", "top", "team", "lead", "dashboard"}
 """Commands that need a machine of their own, a program or a file, or print lines for as long as they run."""
 
 
@@ -260,11 +261,11 @@ def test_progress_goes_to_stderr_a_line_a_step_where_nobody_looks() -> None:
     async def spawn(request: requests.SpawnRequest, on_progress: ProgressCallback) -> Any:
         on_progress(0, 1, "making the workspace")
         on_progress(0, 1, "making the workspace")
-        on_progress(1, 1, "\x1bdone")
+        on_progress(1, 2, "\x1bdone")
         return FakeClient().replies["spawn"]
 
     ended = Terminal(FakeClient(spawn=spawn))("spawn", "x")
-    assert ended.stderr == "0/1 making the workspace\n1/1 ␛done\n"
+    assert ended.stderr == "making the workspace\n1/2 ␛done\n"
 
 
 async def _ctrl_c(request: Any, on_progress: ProgressCallback) -> Any:
@@ -363,6 +364,65 @@ def test_what_the_team_refuses_is_said_in_the_words_of_the_command_line(refusal:
     assert json.loads(terminal("spawn", "Do it.", "--json").stdout)["error"]["message"].endswith(words)
 
 
+NAMED = listing(info("spec_1_0_2", name="parser"), info("spec_1_0_3"))
+
+
+def test_instances_are_told_by_their_names_with_their_ids() -> None:
+    merged = results.MergeResult(
+        success=False,
+        moved=False,
+        instances=[
+            results.MergedWork(
+                instance_id="spec_1_0_2",
+                branch="phalanx/spec_1_0_2",
+                state="conflict",
+                reason="it waits for spec_1_0_2 and spec_1_0_3; see `phalanx read spec_1_0_2`",
+            )
+        ],
+        conflicts=[results.BranchConflict(between=["spec_1_0_2", "main"], files=["spec_1_0_2"])],
+    )
+    terminal = Terminal(FakeClient(merge=merged, list=NAMED))
+
+    assert terminal("merge", "parser").stdout.splitlines() == [
+        "Nothing was merged.",
+        "- parser (spec_1_0_2) on phalanx/spec_1_0_2 conflict: it waits for parser (spec_1_0_2) and spec_1_0_3; "
+        "see `phalanx read spec_1_0_2`",
+        "parser (spec_1_0_2) and main conflict in spec_1_0_2.",
+    ]
+    assert json.loads(terminal("merge", "parser", "--json").stdout)["instances"][0]["instanceId"] == "spec_1_0_2"
+
+
+def test_an_error_names_instances_too_and_is_told_without_names_when_the_team_has_gone() -> None:
+    refusal = InvalidRequestError("spec_1_0_2 is a specialist.")
+    named = Terminal(FakeClient(spawn=refusal, list=NAMED))("spawn", "x")
+    assert named.stderr == "parser (spec_1_0_2) is a specialist.\n"
+    alone = Terminal(FakeClient(spawn=refusal, list=TeamNotRunningError("No team.")))("spawn", "x")
+    assert alone.stderr == "spec_1_0_2 is a specialist.\n"
+
+
+def test_the_notes_of_a_list_and_the_end_of_a_wait_name_instances() -> None:
+    failed = info("spec_1_0_2", name="parser", status=Status.FAILED, reason="it ended", needs_attention=True)
+    assert "parser (spec_1_0_2): it ended" in Terminal(FakeClient(list=listing(failed)))("list").stdout
+    waited = results.WaitResult(reached=False, reason="spec_1_0_2 is failed.", instances=[failed])
+    ended = Terminal(FakeClient(wait=waited))("wait", "parser")
+    assert ended.stdout.startswith("Not reached. parser (spec_1_0_2) is failed.\n")
+
+
+def test_limit_alone_shows_the_limits_and_an_option_that_is_lifted_takes_one_away() -> None:
+    terminal = Terminal()
+    ended = terminal("limit", "spec_1_1_1")
+    assert "Limits of spec_1_1_1: models opus; tokens 2000." in ended.stdout
+    assert "it and all below it have used 1000" in ended.stdout
+    assert terminal.request() == requests.LimitRequest(instance_id="spec_1_1_1", limits=requests.Limits())
+    terminal = Terminal()
+    terminal("limit", "spec_1_1_1", "--lift", "permissions", "--lift", "tokens", "--depth", "1")
+    assert terminal.request() == requests.LimitRequest(
+        instance_id="spec_1_1_1", limits=requests.Limits(depth=1), lift=["permissionModes", "tokens"]
+    )
+    ended = Terminal()("limit", "spec_1_1_1", "--lift", "tokens", "--tokens", "5")
+    assert (ended.exit_code, "both given and lifted" in ended.stderr) == (2, True)
+
+
 def test_settings_that_are_only_looked_at_are_shown_once_and_changed_ones_before_and_after() -> None:
     changed = Terminal()("tune", "--spawns", "10").stdout
     assert "BEFORE" in changed
@@ -402,7 +462,8 @@ def test_attach_becomes_tmux_on_the_exact_session_and_leaves_a_tmux_around_it_as
 
 def test_attach_does_not_send_to_a_restart_of_an_instance_that_was_terminated() -> None:
     async def list_(request: Any, on_progress: ProgressCallback) -> Any:
-        return listing(info("spec_1_1_2" if request.include_stopped else "spec_1_1_1"))
+        ended = [info("spec_1_1_2", status=Status.STOPPED)] if request.instance_ids or request.include_stopped else []
+        return listing(info("spec_1_1_1"), *ended)
 
     ended = Terminal(FakeClient(list=list_))("attach", "spec_1_1_2")
     assert ended.exit_code == 1

@@ -25,11 +25,11 @@ def lead(instance_id: str, directory: Path, status: Status = Status.READY, **mor
 
 
 def terminal(*instances: results.InstanceDescription, **more: Any) -> Terminal:
-    ids = [each.instance_id for each in instances] or ["exec_9"]
+    ids = dict.fromkeys([*(each.instance_id for each in instances), "exec_9"])
     client = FakeClient(
         describe=results.DescribeResult(instances=list(instances)),
         spawn=spawned("exec_9", role=Role.EXECUTIVE),
-        list=listing(*(info(instance_id) for instance_id in [*ids, "exec_9"])),
+        list=listing(*(info(instance_id) for instance_id in ids)),
     )
     made = Terminal(client, **more)
     made.environment |= DEMO

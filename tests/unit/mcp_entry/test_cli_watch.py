@@ -142,7 +142,7 @@ def test_an_unknown_name_ends_it_with_1_and_an_ambiguous_one_with_2() -> None:
     unknown = team(Stream(), never, *members)("watch", "nobody")
     assert (unknown.exit_code, unknown.stderr.startswith("There is no instance nobody.")) == (1, True)
     ambiguous = team(Stream(), never, *members)("watch", "builder")
-    assert (ambiguous.exit_code, "spec_1_1_1, spec_1_1_2" in ambiguous.stderr) == (2, True)
+    assert (ambiguous.exit_code, "builder (spec_1_1_1), builder (spec_1_1_2)" in ambiguous.stderr) == (2, True)
 
 
 def test_a_cursor_that_the_team_refuses_ends_it_with_2() -> None:

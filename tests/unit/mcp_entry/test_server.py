@@ -13,6 +13,7 @@ import pytest
 from mcp.shared.exceptions import MCPError
 
 from actors.errors import InvalidRequestError, UnavailableError, UnknownInstanceError
+from mcp_entry.connection import OnStep
 from supervisor.api import requests, results
 from supervisor.api.validation import parse
 from supervisor.api.verbs import ProgressCallback, Verb, ignore_progress
@@ -258,18 +259,19 @@ async def test_while_the_team_starts_a_call_waits_and_says_so() -> None:
         told.append(message)
         starting.set()
 
-    async def bring_up() -> None:
+    async def bring_up(on_step: OnStep) -> None:
         await starting.wait()
+        on_step("starting Ray")
         fake.running = True
 
     async with lead(fake := absent(), bring_up=bring_up) as client:
-        result = await client.call_tool("list", {}, progress_callback=on_progress)
+        result = await client.call_tool("send", ARGUMENTS["send"], progress_callback=on_progress)
     assert not result.is_error
-    assert told == ["reaching the team, starting it if need be…"]
+    assert told == ["reaching the team, starting it if need be…", "starting Ray…"]
 
 
 async def test_tools_are_listed_at_once_while_the_team_does_not_come_up() -> None:
-    async def bring_up() -> None:
+    async def bring_up(on_step: OnStep) -> None:
         await asyncio.Event().wait()
 
     async with asyncio.timeout(5), lead(absent(), bring_up=bring_up) as client:

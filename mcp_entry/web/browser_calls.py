@@ -1,0 +1,91 @@
+"""What the page may ask of the team: calls of some verbs in the user's name, and the state of everybody's work.
+
+``browser`` has checked who asks. The supervisor checks the arguments, as it does for every caller. Calls of browsers go
+over a connection of their own and are limited in number, so that a page takes nothing from the calls of the agents.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from actors.errors import UnavailableError
+from supervisor.api.verbs import VERBS, TeamVerbs, Verb
+from supervisor.rpc.client import SupervisorClient
+
+logger = logging.getLogger(__name__)
+
+PAGE_VERBS = frozenset(
+    {
+        "list",
+        "read",
+        "describe",
+        "send",
+        "send_batch",
+        "respond",
+        "interrupt",
+        "restart",
+        "recycle",
+        "terminate",
+        "limit",
+        "git_batch",
+        "merge",
+        "sync",
+        "get_performance",
+        "optimize_settings",
+        "prewarm_resources",
+        "hosts",
+        "drain",
+        "status",
+        "screen",
+        "type",
+    }
+)
+MOST_CALLS = 32
+"""Of all browsers at the same time."""
+WORK_S = 5.0
+"""How old the state of the work may be: to find it, git looks at every branch."""
+Json = dict[str, Any]
+
+
+class BrowserCalls:
+    """All methods belong to one event loop."""
+
+    def __init__(self, client: SupervisorClient) -> None:
+        self._client = client
+        self._running = 0
+        self._work: Json = {}
+        self._work_at = -WORK_S
+        self._looking = asyncio.Lock()
+
+    async def call(self, verb: Verb[Any, Any], arguments: Mapping[str, Any]) -> Json:
+        """The result as the supervisor gave it. Raises ``PhalanxError``; ``UnavailableError`` also when too many calls
+        run."""
+        if self._running >= MOST_CALLS:
+            raise UnavailableError(f"{MOST_CALLS} calls of the page run already: wait for some of them.")
+        if not verb.read_only:
+            logger.info("the page calls %s", verb.name)
+        self._running += 1
+        try:
+            return await self._client.call_json(verb, arguments)
+        finally:
+            self._running -= 1
+
+    async def work(self) -> Json:
+        """``{"instances": {id: WorkInfo}, "conflicts": [BranchConflict]}``, at most ``WORK_S`` old: everybody who asks
+        meanwhile gets the same answer. Raises ``PhalanxError``."""
+        async with self._looking:
+            if time.monotonic() - self._work_at >= WORK_S:
+                listed = await self.call(TeamVerbs.list, {"work": True})
+                works = {each["instanceId"]: each["work"] for each in listed["instances"] if each.get("work")}
+                self._work = {"instances": works, "conflicts": listed.get("conflicts", [])}
+                self._work_at = time.monotonic()
+            return self._work
+
+
+def page_verb(name: str) -> Verb[Any, Any] | None:
+    """None for what the page may not call."""
+    return VERBS.get(name) if name in PAGE_VERBS else None

@@ -1,0 +1,235 @@
+"""The team as a stream of server-sent events: one follower of the supervisor for all browsers of this process.
+
+``browser`` serves ``TeamFeed.frames`` to each browser. The feed begins to follow the team with the first one and stops
+with the last one. It keeps the rows, so that a browser that comes gets all of them at once, without a call. What each
+browser has not taken yet is bounded: one that is too slow gets the complete state anew, and the number of events that
+it missed. Nothing is asked of the supervisor but one call of ``changes`` and one of ``events`` that wait.
+
+Events of the stream: ``changes`` (a ``ChangesResult``), ``happened`` (``{"events", "missed"}``), ``away``
+(``{"words"}``) when the team does not answer, ``back`` when it does again, followed by complete ``changes``. A comment
+every ``BEAT_S`` lets each side notice that the other one is gone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections import deque
+from collections.abc import AsyncGenerator, Mapping
+from typing import Any
+
+from actors.backoff import Backoff
+from actors.concurrency import beside
+from actors.errors import PhalanxError, UnavailableError
+from supervisor.api.verbs import TeamVerbs
+from supervisor.rpc.client import SupervisorClient
+
+logger = logging.getLogger(__name__)
+
+BEAT_S = 15.0
+BEAT = b": still here\n\n"
+MOST_WAITING_BYTES = 1 << 20
+"""Of one browser. All browsers hold the same frames."""
+_POLL_S = 25.0
+_HANGS_S = 10.0
+"""A supervisor that answers so much later than it was asked to is told to be away."""
+_AT_ONCE_S = 0.001
+_RETRY = Backoff(first_s=0.2, longest_s=2.0)
+_LOST = "The team does not answer just now. It comes back by itself, or with `phalanx up`."
+Json = Mapping[str, Any]
+
+
+class TeamFeed:
+    """All methods belong to one event loop."""
+
+    def __init__(self, client: SupervisorClient) -> None:
+        self._client = client
+        self._listeners: set[_Listener] = set()
+        self._following: asyncio.Task[None] | None = None
+        self._state = _TeamState()
+
+    async def frames(self) -> AsyncGenerator[bytes]:
+        """What one browser is sent, without end. Each is one or more whole frames."""
+        listener = _Listener()
+        self._listeners.add(listener)
+        if self._following is None:
+            self._state = _TeamState()
+            self._following = asyncio.create_task(self._follow(), name="the team for browsers")
+        try:
+            if whole := self._state.whole():
+                yield whole
+            while True:
+                try:
+                    async with asyncio.timeout(BEAT_S):
+                        await listener.has_news.wait()
+                except TimeoutError:
+                    yield BEAT
+                    continue
+                yield listener.taken() if not listener.is_behind else self._state.whole() + listener.caught_up()
+        finally:
+            self._listeners.discard(listener)
+            if not self._listeners and self._following is not None:
+                self._following.cancel()
+                self._following = None
+
+    async def _follow(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._follow_rows())
+            group.create_task(self._follow_events())
+
+    async def _follow_rows(self) -> None:
+        failures = 0
+        cursor: str | None = None
+        while True:
+            try:
+                answer = await self._changes(cursor)
+                self._take(answer)
+                cursor, failures = answer["cursor"], 0
+                continue
+            except PhalanxError as error:
+                words = str(error)
+            except Exception as error:
+                logger.exception("the team cannot be followed")
+                words = f"Phalanx failed inside ({type(error).__name__}): its log says more."
+            if not self._state.away:
+                self._state.away = words
+                self._tell(frame("away", {"words": words}))
+            cursor = None
+            failures += 1
+            await asyncio.sleep(_RETRY.pause_s(failures))
+
+    async def _changes(self, cursor: str | None) -> Json:
+        """Raises ``PhalanxError``, at once when the connection is lost: the client itself would wait for its return."""
+        given = {"timeoutSeconds": _POLL_S, **({} if cursor is None else {"cursor": cursor})}
+        try:
+            async with (
+                asyncio.timeout(_POLL_S + _HANGS_S),
+                beside(self._client.call_json(TeamVerbs.changes, given)) as asking,
+                beside(self._lost(is_first=cursor is None)) as losing,
+            ):
+                await asyncio.wait({asking, losing}, return_when=asyncio.FIRST_COMPLETED)
+                if not asking.done():
+                    raise UnavailableError(_LOST)
+                return await asking
+        except TimeoutError:
+            raise UnavailableError(_LOST) from None
+
+    async def _lost(self, *, is_first: bool) -> None:
+        """``is_first``: the call may open the connection itself."""
+        if is_first:
+            await self._client.until_connected()
+        await self._client.until_lost()
+
+    def _take(self, answer: Json) -> None:
+        changed = self._state.take(answer)
+        if self._state.away:
+            self._state.away = ""
+            self._tell(frame("back", {}) + self._state.whole())
+        elif changed:
+            self._tell(frame("changes", answer))
+
+    async def _follow_events(self) -> None:
+        failures = 0
+        given: dict[str, Any] = {"timeoutSeconds": _AT_ONCE_S}  # at first only the cursor of now
+        while True:
+            try:
+                answer = await self._client.call_json(TeamVerbs.next_events, given)
+                given, failures = {"timeoutSeconds": _POLL_S, "cursor": answer["cursor"]}, 0
+                events, missed = answer["events"], answer.get("missed", 0)
+                if events or missed:
+                    self._tell(frame("happened", {"events": events, "missed": missed}), len(events) + missed)
+                continue
+            except PhalanxError:  # that the team is away is told with the rows
+                pass
+            except Exception:
+                logger.exception("the events of the team cannot be followed")
+            failures += 1
+            await asyncio.sleep(_RETRY.pause_s(failures))
+
+    def _tell(self, frames: bytes, events: int = 0) -> None:
+        for listener in self._listeners:
+            listener.give(frames, events)
+
+
+class _TeamState:
+    """The rows as the last answers have them."""
+
+    def __init__(self) -> None:
+        self._rows: dict[str, Json] = {}
+        self._last: Json | None = None
+        self.away = ""
+        """Why the team does not answer; empty while it does."""
+
+    def take(self, answer: Json) -> bool:
+        """Whether anything is new in it."""
+        if answer["complete"]:
+            self._rows.clear()
+        for row in answer["instances"]:
+            self._rows[row["instanceId"]] = row
+        for gone in answer["gone"]:
+            self._rows.pop(gone, None)
+        before, self._last = self._last, answer
+        return (
+            bool(answer["complete"] or answer["instances"] or answer["gone"])
+            or before is None
+            or any(answer[name] != before[name] for name in ("needsAttention", "warnings"))
+        )
+
+    def whole(self) -> bytes:
+        """Frames that tell all of it; empty before the first answer."""
+        frames = b""
+        if self._last is not None:
+            frames = frame("changes", {**self._last, "complete": True, "instances": [*self._rows.values()], "gone": []})
+        return frames + (frame("away", {"words": self.away}) if self.away else b"")
+
+
+class _Listener:
+    """What one browser has not taken yet."""
+
+    def __init__(self) -> None:
+        self._frames: deque[bytes] = deque()
+        self._bytes = 0
+        self._events = 0
+        """In the frames."""
+        self.has_news = asyncio.Event()
+        self.is_behind = False
+        """Its frames were dropped: it needs the complete state."""
+
+    def give(self, frames: bytes, events: int) -> None:
+        self._events += events
+        self.has_news.set()
+        if self.is_behind:
+            return
+        self._frames.append(frames)
+        self._bytes += len(frames)
+        if self._bytes > MOST_WAITING_BYTES and len(self._frames) > 1:
+            self._frames.clear()
+            self.is_behind = True
+
+    def taken(self) -> bytes:
+        frames = b"".join(self._frames)
+        self._empty()
+        return frames
+
+    def caught_up(self) -> bytes:
+        """The frame that tells how many events were dropped; empty when there were none."""
+        missed = self._events
+        self._empty()
+        return frame("happened", {"events": [], "missed": missed}) if missed else b""
+
+    def _empty(self) -> None:
+        self._frames.clear()
+        self._bytes = self._events = 0
+        self.is_behind = False
+        self.has_news.clear()
+
+
+def frame(event: str, data: Json) -> bytes:
+    """One server-sent event. JSON has no line breaks, so its data is one line."""
+    return f"event: {event}\ndata: {document(data)}\n\n".encode()
+
+
+def document(data: Json) -> str:
+    """JSON in ASCII: a file name may hold lone surrogates, which UTF-8 has not."""
+    return json.dumps(data, separators=(",", ":"))

@@ -1,0 +1,356 @@
+/** The conversation of one instance, live: tool calls folded, what came by Phalanx with its receipt; and sending. */
+
+import { useEffect, useRef, useState } from "preact/hooks";
+
+import { call, inWords } from "../server.ts";
+import { attempt, events, nameOf } from "../store.ts";
+import { count, oneLine } from "../text.ts";
+import type { ConversationEntry, EntryMessage, InstanceInfo, Json, ReadResult, SendResult, TeamEvent } from "../wire.ts";
+import { Block, Clock, Foldable, Line } from "./parts.tsx";
+
+const FIRST_SHOWN = 200;
+const MORE_SHOWN = 600;
+/** The most that one read gives. */
+const MOST_READ = 2_000;
+const READ_EVERY_MS = 300;
+
+interface Reading {
+  entries: readonly ConversationEntry[];
+  /** Index in `entries` of the first that was ever read; so an entry keeps its number when earlier ones are read. */
+  origin: number;
+  cursor: string | null;
+  /** How many of the latest were asked for. */
+  asked: number;
+  error: string;
+  done: boolean;
+}
+
+const NOTHING_READ: Reading = { entries: [], origin: 0, cursor: null, asked: FIRST_SHOWN, error: "", done: false };
+
+/** All that stands after the cursor; without one, the latest `asked` entries. Looking leaves answers unread. */
+async function readFrom(instanceId: string, cursor: string | null, asked: number) {
+  const entries: ConversationEntry[] = [];
+  let at = cursor;
+  let page: ReadResult;
+  do {
+    page = await call<ReadResult>("read", {
+      instanceId,
+      lines: at === null ? asked : MOST_READ,
+      leavesUnread: true,
+      ...(at === null ? {} : { cursor: at }),
+    });
+    entries.push(...page.entries);
+    const isStuck = page.more && page.cursor === at;
+    at = page.cursor ?? at;
+    if (isStuck) break;
+  } while (page.more);
+  return { entries, cursor: at };
+}
+
+/** Follows the conversation: reads on whenever the row of the instance changed. */
+function useConversation(row: InstanceInfo | undefined, instanceId: string): [Reading, (asked: number) => void] {
+  const [reading, setReading] = useState<Reading>(NOTHING_READ);
+  const latest = useRef(reading);
+  const wantedAsked = useRef(FIRST_SHOWN);
+  const isReading = useRef(false);
+  const isWanted = useRef(false);
+  const isShown = useRef(true);
+
+  const read = async () => {
+    const { entries: held, origin, cursor, asked } = latest.current;
+    const isAnew = cursor === null || asked < wantedAsked.current;
+    const found = await readFrom(instanceId, isAnew ? null : cursor, wantedAsked.current);
+    const entries = isAnew ? found.entries : [...held, ...found.entries];
+    latest.current = {
+      entries: found.entries.length === 0 && !isAnew ? held : entries,
+      origin: isAnew && held.length > 0 ? origin + Math.max(0, entries.length - held.length) : origin,
+      cursor: found.cursor,
+      asked: wantedAsked.current,
+      error: "",
+      done: true,
+    };
+  };
+
+  const readOn = async () => {
+    isWanted.current = true;
+    if (isReading.current) return;
+    isReading.current = true;
+    while (isWanted.current && isShown.current) {
+      isWanted.current = false;
+      try {
+        await read();
+      } catch (error) {
+        latest.current = { ...latest.current, error: inWords(error), done: true };
+      }
+      if (isShown.current) setReading(latest.current);
+      await new Promise((resolve) => setTimeout(resolve, READ_EVERY_MS));
+    }
+    isReading.current = false;
+  };
+
+  useEffect(() => {
+    void readOn();
+  }, [row]);
+  useEffect(
+    () => () => {
+      isShown.current = false;
+    },
+    [],
+  );
+  const readFurtherBack = (asked: number) => {
+    wantedAsked.current = Math.min(asked, MOST_READ);
+    void readOn();
+  };
+  return [reading, readFurtherBack];
+}
+
+export function Conversation({ row, instanceId }: { row: InstanceInfo | undefined; instanceId: string }) {
+  const [reading, readFurtherBack] = useConversation(row, instanceId);
+  const [most, setMost] = useState(FIRST_SHOWN);
+  const { entries, origin, asked, error, done } = reading;
+  const first = Math.max(0, entries.length - most);
+  const mayHaveEarlier = first > 0 || (entries.length >= asked && asked < MOST_READ);
+
+  const showEarlier = () => {
+    const wanted = most + MORE_SHOWN;
+    setMost(wanted);
+    if (entries.length < wanted && asked < MOST_READ) readFurtherBack(wanted);
+  };
+
+  return (
+    <div class="conversation">
+      <div class="entries" role="log" aria-label="Conversation" tabIndex={0}>
+        <div class="entries-inner">
+        {error && <p class="warning">The conversation cannot be read: {error}</p>}
+        {mayHaveEarlier && (
+          <button type="button" class="quiet" onClick={showEarlier}>
+            Show earlier entries
+          </button>
+        )}
+        {!mayHaveEarlier && asked >= MOST_READ && entries.length >= MOST_READ && (
+          <p class="hint">These are the latest {entries.length}. `phalanx read {instanceId}` reads from a cursor on.</p>
+        )}
+        {entries.length === 0 && !error && <p class="calm">{done ? "Nothing was said yet." : "Reading…"}</p>}
+        {grouped(entries, first).map(({ index, entry, result }) => (
+          <Entry key={index - origin} entry={entry} result={result} instanceId={instanceId} />
+        ))}
+        </div>
+      </div>
+      {row && <Composer row={row} />}
+    </div>
+  );
+}
+
+interface Grouped {
+  index: number;
+  entry: ConversationEntry;
+  /** Of a tool call, when it follows at once. */
+  result: ConversationEntry | undefined;
+}
+
+function grouped(entries: readonly ConversationEntry[], first: number): Grouped[] {
+  const found: Grouped[] = [];
+  for (let index = first; index < entries.length; index += 1) {
+    const entry = entries[index] as ConversationEntry;
+    const next = entries[index + 1];
+    const result = entry.kind === "tool_call" && next?.kind === "tool_result" ? next : undefined;
+    found.push({ index, entry, result });
+    if (result) index += 1;
+  }
+  return found;
+}
+
+const WHO: Readonly<Record<ConversationEntry["kind"], string>> = {
+  question: "Asked",
+  answer: "Agent",
+  tool_call: "Tool",
+  tool_result: "Result",
+  notice: "Notice",
+};
+
+function Entry({
+  entry,
+  result,
+  instanceId,
+}: {
+  entry: ConversationEntry;
+  result: ConversationEntry | undefined;
+  instanceId: string;
+}) {
+  if (entry.kind === "tool_call" || entry.kind === "tool_result") {
+    return <ToolEntry entry={entry} result={result} instanceId={instanceId} />;
+  }
+  return (
+    <article class={`entry entry-${entry.kind}`}>
+      <header>
+        <span class="who">{WHO[entry.kind]}</span>
+        <span class="receipts">
+          {entry.messages?.map((message) => <Receipt key={message.messageId} message={message} />)}
+        </span>
+        <Clock at={entry.at} />
+      </header>
+      <Whole entry={entry} instanceId={instanceId} />
+    </article>
+  );
+}
+
+/** What became of a message of Phalanx. */
+function Receipt({ message }: { message: EntryMessage }) {
+  const exact =
+    message.exact === true ? "exact" : message.exact === false ? "altered by the agent's program" : "not yet compared";
+  const changes = message.changes?.length ? `: ${message.changes.join(", ")}` : "";
+  const isWell = message.status === "submitted" && message.exact !== false;
+  return (
+    <Line
+      text={`from ${message.sender ?? "?"}: ${message.status}, ${exact}${changes}`}
+      class={`whole receipt ${isWell ? "" : "odd"}`}
+    />
+  );
+}
+
+/** The text of an entry; what was left out of it is read when it is asked for. */
+function Whole({ entry, instanceId, label }: { entry: ConversationEntry; instanceId: string; label?: string }) {
+  const [whole, setWhole] = useState<ConversationEntry | null>(null);
+  const { full, leftOut } = entry;
+  const shown = whole ?? entry;
+  const readWhole = () =>
+    attempt("The entry cannot be read in whole", async () => {
+      const page = await call<ReadResult>("read", { instanceId, full, leavesUnread: true });
+      setWhole(page.entries[0] ?? null);
+      return undefined;
+    });
+  const isSpoken = entry.kind === "question" || entry.kind === "answer" || entry.kind === "notice";
+  const input = shown.input && Object.keys(shown.input).length > 0 ? Object.entries(shown.input) : [];
+  return (
+    <>
+      {input.map(([name, value]) => (
+        <div key={name} class="argument">
+          <span class="hint">{oneLine(name)}</span>
+          <Foldable text={asText(value)} label={`${shown.tool ?? "tool"}: ${name}`} />
+        </div>
+      ))}
+      {shown.text &&
+        (isSpoken ? (
+          <Block text={shown.text} class="spoken" label={label ?? WHO[entry.kind]} />
+        ) : (
+          <Foldable text={shown.text} label={label ?? "The result"} />
+        ))}
+      {leftOut && full && !whole ? (
+        <button type="button" class="quiet" onClick={() => void readWhole()}>
+          Show all of it ({leftOut.toLocaleString()} more characters)
+        </button>
+      ) : null}
+    </>
+  );
+}
+
+function asText(value: Json): string {
+  return typeof value === "string" ? value : JSON.stringify(value, null, 2);
+}
+
+const TELLING = ["command", "file_path", "path", "pattern", "url", "query", "prompt", "description"];
+
+function inputInLine(entry: ConversationEntry): string {
+  const input = entry.input ?? {};
+  const name = TELLING.find((each) => typeof input[each] === "string");
+  const told = name ? input[name] : Object.values(input).find((value) => typeof value === "string");
+  return typeof told === "string" ? told.slice(0, 300) : "";
+}
+
+/** A call and its result in one line, until it is unfolded. */
+function ToolEntry({
+  entry,
+  result,
+  instanceId,
+}: {
+  entry: ConversationEntry;
+  result: ConversationEntry | undefined;
+  instanceId: string;
+}) {
+  const [open, setOpen] = useState(false);
+  const isResult = entry.kind === "tool_result";
+  const answer = isResult ? entry : result;
+  const lines = answer ? answer.text.split("\n").length : 0;
+  return (
+    <details class="entry tool" open={open} onToggle={(event) => setOpen(event.currentTarget.open)}>
+      <summary>
+        <span class="who">{isResult ? "Result" : oneLine(entry.tool ?? "tool")}</span>
+        <Line text={isResult ? entry.text.slice(0, 300) : inputInLine(entry)} class="call" />
+        {answer && <span class="hint">{count(lines, "line")}</span>}
+        <Clock at={entry.at} />
+      </summary>
+      {open && (
+        <div class="tool-body">
+          <Whole entry={entry} instanceId={instanceId} />
+          {result && <Whole entry={result} instanceId={instanceId} />}
+        </div>
+      )}
+    </details>
+  );
+}
+
+interface Sent {
+  messageId: string;
+  text: string;
+}
+
+function Composer({ row }: { row: InstanceInfo }) {
+  const [text, setText] = useState("");
+  const [busy, setBusy] = useState(false);
+  const [sent, setSent] = useState<readonly Sent[]>([]);
+  const send = async () => {
+    if (!text.trim() || busy) return;
+    setBusy(true);
+    const done = await attempt(`Nothing was sent to ${nameOf(row)}`, async () => {
+      const result = await call<SendResult>("send", { instanceId: row.instanceId, message: text });
+      if (result.messageId) setSent([...sent.slice(-2), { messageId: result.messageId, text }]);
+      return undefined;
+    });
+    if (done) setText("");
+    setBusy(false);
+  };
+  return (
+    <form
+      class="composer"
+      onSubmit={(event) => {
+        event.preventDefault();
+        void send();
+      }}
+    >
+      {sent.map((message) => (
+        <SentMessage key={message.messageId} message={message} />
+      ))}
+      <textarea
+        rows={2}
+        aria-label={`Message to ${oneLine(nameOf(row))}`}
+        placeholder={row.status === "busy" ? "Message; it goes in when the turn is done" : "Message"}
+        value={text}
+        onInput={(event) => setText(event.currentTarget.value)}
+        onKeyDown={(event) => {
+          if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
+            event.preventDefault();
+            void send();
+          }
+        }}
+      />
+      <button type="submit" class="primary" disabled={busy || !text.trim()} title="Ctrl+Enter">
+        Send
+      </button>
+    </form>
+  );
+}
+
+/** What was sent from here, until its final receipt has come. */
+function SentMessage({ message }: { message: Sent }) {
+  const final = events.value.find((event) => event.kind === "message_final" && event.messageId === message.messageId);
+  return (
+    <p class="sent hint" role="status">
+      <Line text={message.text} />
+      <span>{final ? fateInWords(final) : "accepted, on its way"}</span>
+    </p>
+  );
+}
+
+function fateInWords({ status, text }: TeamEvent): string {
+  return text && text !== status ? `${status ?? "done"}: ${oneLine(text)}` : (status ?? "done");
+}

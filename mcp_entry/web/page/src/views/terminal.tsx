@@ -1,0 +1,153 @@
+/** The terminal of one instance, live. Looking only, until a person takes it over: then keys go to the agent.
+ *
+ * It is taken over for as long as the field that takes the keys has the focus. Ctrl+Shift+Escape, Ctrl+], the button and
+ * everything that moves the focus away give it back.
+ */
+
+import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
+
+import { keyOf, keysOfText } from "../keys.ts";
+import { call, followScreen, inWords } from "../server.ts";
+import { nameOf, tell } from "../store.ts";
+import type { InstanceInfo, Key, ScreenResult } from "../wire.ts";
+import { Line } from "./parts.tsx";
+import { Screen } from "./screen.tsx";
+
+const MOST_KEYS = 200;
+
+export function Terminal({ row, instanceId }: { row: InstanceInfo | undefined; instanceId: string }) {
+  const [screen, setScreen] = useState<ScreenResult | null>(null);
+  const [state, setState] = useState("Looking…");
+  const [taken, setTaken] = useState(false);
+  const field = useRef<HTMLTextAreaElement>(null);
+
+  useEffect(
+    () =>
+      followScreen(instanceId, {
+        drawn(drawn) {
+          setScreen(drawn);
+          setState("");
+        },
+        ended(words) {
+          setState(words);
+          setTaken(false);
+        },
+        lost: () => setState("The screen is not followed just now; it is tried again."),
+      }),
+    [instanceId],
+  );
+  useLayoutEffect(() => {
+    if (taken) field.current?.focus();
+  }, [taken]);
+
+  return (
+    <div class={`terminal ${taken ? "taken" : ""}`}>
+      <div class="terminal-bar">
+        {taken ? (
+          <>
+            <strong role="status">You type into this terminal.</strong>
+            <span class="hint">Ctrl+Shift+Escape or Ctrl+] ends it.</span>
+            <button type="button" onClick={() => setTaken(false)}>
+              Give it back
+            </button>
+          </>
+        ) : (
+          <>
+            <span class="hint">Looking only.</span>
+            <button type="button" disabled={!screen || !row} onClick={() => setTaken(true)}>
+              Take over
+            </button>
+          </>
+        )}
+        {screen?.title && <Line text={screen.title} class="hint" />}
+      </div>
+      {state && <p class="hint">{state}</p>}
+      <div
+        class="terminal-box"
+        tabIndex={0}
+        role="group"
+        aria-label={`Terminal of ${instanceId}`}
+        onClick={() => field.current?.focus()}
+      >
+        {screen && <Screen screen={screen} />}
+        {taken && row && <KeyField row={row} field={field} end={() => setTaken(false)} />}
+      </div>
+      {screen && (
+        <p class="visually-hidden">
+          {screen.columns} by {screen.rows}
+        </p>
+      )}
+    </div>
+  );
+}
+
+/** Takes keys, pasted text and what an input method composes; sends them in the order in which they came. */
+function KeyField({
+  row,
+  field,
+  end,
+}: {
+  row: InstanceInfo;
+  field: { current: HTMLTextAreaElement | null };
+  end: () => void;
+}) {
+  const waiting = useRef<Key[]>([]);
+  const isSending = useRef(false);
+
+  const send = async (keys: readonly Key[]) => {
+    waiting.current.push(...keys);
+    if (isSending.current) return;
+    isSending.current = true;
+    try {
+      while (waiting.current.length > 0) {
+        await call("type", { instanceId: row.instanceId, keys: waiting.current.splice(0, MOST_KEYS) });
+      }
+    } catch (error) {
+      waiting.current = [];
+      tell(`${nameOf(row)}: the keys did not arrive: ${inWords(error)}`, "failed");
+      end();
+    } finally {
+      isSending.current = false;
+    }
+  };
+
+  return (
+    <textarea
+      ref={field}
+      class="key-field"
+      aria-label="Keys for the terminal. Ctrl+Shift+Escape gives it back."
+      autocomplete="off"
+      autocapitalize="off"
+      spellcheck={false}
+      onBlur={end}
+      onKeyDown={(event) => {
+        event.stopPropagation();
+        const isEnd = event.ctrlKey && ((event.shiftKey && event.key === "Escape") || event.key === "]");
+        if (isEnd) {
+          event.preventDefault();
+          end();
+          return;
+        }
+        if (event.isComposing) return;
+        const key = keyOf(event);
+        if (key) {
+          event.preventDefault();
+          void send([key]);
+        }
+      }}
+      onPaste={(event) => {
+        event.preventDefault();
+        void send(keysOfText(event.clipboardData?.getData("text/plain") ?? ""));
+      }}
+      onInput={(event) => {
+        if (event.isComposing) return;
+        void send(keysOfText(event.currentTarget.value));
+        event.currentTarget.value = "";
+      }}
+      onCompositionEnd={(event) => {
+        void send(keysOfText(event.currentTarget.value));
+        event.currentTarget.value = "";
+      }}
+    />
+  );
+}

@@ -1,0 +1,180 @@
+"""The stream of the team for browsers, over a supervisor that is a fake: what each is sent, and how little is asked."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+from typing import Any
+
+from actors.errors import UnavailableError
+from mcp_entry.web.feed import BEAT, MOST_WAITING_BYTES, TeamFeed
+from supervisor.api import results
+from supervisor.api.requests import ChangesRequest, EventsRequest
+from supervisor.api.verbs import ProgressCallback
+from tests.fakes.gateway import FakeClient, info
+
+
+class Team:
+    """Rows and events that a test changes, and the client over which the feed asks for them."""
+
+    def __init__(self) -> None:
+        self.client = FakeClient(changes=self._changes, events=self._events)
+        self._answers: asyncio.Queue[results.ChangesResult] = asyncio.Queue()
+        self._happened: asyncio.Queue[results.EventsResult] = asyncio.Queue()
+        self.cursors: list[str | None] = []
+        self.hangs = False
+
+    def change(self, *rows: results.InstanceInfo, complete: bool = False, **fields: Any) -> None:
+        self._answers.put_nowait(
+            results.ChangesResult(
+                cursor=str(len(self.cursors)), complete=complete, instances=list(rows), needs_attention=[], **fields
+            )
+        )
+
+    def happen(self, text: str) -> None:
+        event = results.TeamEvent(kind="became_idle", at="2026-11-01T10:00:01.000Z", text=text)
+        self._happened.put_nowait(results.EventsResult(events=[event], cursor="1"))
+
+    async def _changes(self, request: ChangesRequest, _progress: ProgressCallback) -> results.ChangesResult:
+        self.cursors.append(request.cursor)
+        if self.hangs:
+            await asyncio.Event().wait()
+        return await self._answers.get()
+
+    async def _events(self, request: EventsRequest, _progress: ProgressCallback) -> results.EventsResult:
+        if request.cursor is None:
+            return results.EventsResult(events=[], cursor="0")
+        return await self._happened.get()
+
+
+@asynccontextmanager
+async def _browser(feed: TeamFeed) -> AsyncIterator[AsyncIterator[bytes]]:
+    async with aclosing(feed.frames()) as frames:
+        yield frames
+
+
+async def _next(frames: AsyncIterator[bytes]) -> list[tuple[str, Any]]:
+    """The events of the next part that is no beat."""
+    while (part := await anext(frames)) == BEAT:
+        pass
+    found = []
+    for event in part.decode().strip().split("\n\n"):
+        name, _, data = event.partition("\n")
+        found.append((name.removeprefix("event: "), json.loads(data.removeprefix("data: "))))
+    return found
+
+
+def _ids(data: Any) -> list[str]:
+    return [row["instanceId"] for row in data["instances"]]
+
+
+async def test_a_second_browser_gets_all_rows_at_once_without_a_call() -> None:
+    team = Team()
+    feed = TeamFeed(team.client)
+    async with _browser(feed) as first:
+        team.change(info("a"), info("b"), complete=True)
+        assert _ids((await _next(first))[0][1]) == ["a", "b"]
+        team.change(info("c"), gone=["a"])
+        await _next(first)
+        async with _browser(feed) as second:
+            ((name, rows),) = await _next(second)
+            asked = len(team.cursors)
+    assert name == "changes"
+    assert rows["complete"]
+    assert _ids(rows) == ["b", "c"]
+    assert asked <= 3  # two answers, and the one that waits
+
+
+async def test_answers_with_nothing_new_are_not_passed_on_and_a_beat_is() -> None:
+    team = Team()
+    async with _browser(TeamFeed(team.client)) as browser:
+        team.change(info("a"), complete=True)
+        await _next(browser)
+        team.change()
+        assert await anext(browser) == BEAT
+        team.change(warnings=["Redis is away."])
+        ((_, told),) = await _next(browser)
+    assert told["warnings"] == ["Redis is away."]
+
+
+async def test_a_browser_that_is_slow_gets_the_whole_state_and_hears_how_many_events_it_missed() -> None:
+    team = Team()
+    feed = TeamFeed(team.client)
+    async with _browser(feed) as slow, _browser(feed) as quick:
+        team.change(info("a"), info("b"), complete=True)
+        await _next(slow)
+        await _next(quick)
+        team.happen("one")
+        await _next(quick)
+        for number in range(20):
+            team.change(info("a", unread=number, reason="x" * (MOST_WAITING_BYTES // 10)))
+            await _next(quick)
+        events = await _next(slow)
+    assert [name for name, _ in events] == ["changes", "happened"]
+    assert events[0][1]["complete"]
+    assert {row["instanceId"]: row["unread"] for row in events[0][1]["instances"]} == {"a": 19, "b": 0}
+    assert events[1][1] == {"events": [], "missed": 1}
+
+
+async def test_a_row_larger_than_the_limit_still_arrives() -> None:
+    team = Team()
+    async with _browser(TeamFeed(team.client)) as browser:
+        team.change(info("a", reason="x" * 2 * MOST_WAITING_BYTES), complete=True)
+        ((_, rows),) = await _next(browser)
+    assert _ids(rows) == ["a"]
+
+
+async def test_a_lost_connection_is_told_at_once_and_its_return_with_all_rows() -> None:
+    team = Team()
+    async with _browser(TeamFeed(team.client)) as browser:
+        team.change(info("a"), complete=True)
+        await _next(browser)
+        team.client.lose()
+        ((name, told),) = await _next(browser)
+        assert name == "away"
+        assert "phalanx up" in told["words"]
+        await team.client.open()
+        team.change(info("b"), complete=True)
+        events = await _next(browser)
+    assert [name for name, _ in events] == ["back", "changes"]
+    assert _ids(events[1][1]) == ["b"]
+    assert team.cursors[:3] == [None, "0", None]
+
+
+async def test_a_supervisor_that_hangs_is_told_to_be_away() -> None:
+    team = Team()
+    async with _browser(TeamFeed(team.client)) as browser:
+        team.change(info("a"), complete=True)
+        await _next(browser)
+        team.hangs = True
+        team.change()
+        ((name, _),) = await _next(browser)
+    assert name == "away"
+
+
+async def test_while_the_team_refuses_it_is_asked_ever_more_rarely_and_told_away_once() -> None:
+    team = Team()
+    team.client.replies["changes"] = UnavailableError("The supervisor is only just starting.")
+    async with _browser(TeamFeed(team.client)) as browser:
+        assert await _next(browser) == [("away", {"words": "The supervisor is only just starting."})]
+        for _ in range(4):
+            assert await anext(browser) == BEAT
+    assert 25 <= sum(verb == "changes" for verb, _ in team.client.asked) <= 45
+
+
+async def test_without_a_browser_nothing_is_asked() -> None:
+    team = Team()
+    feed = TeamFeed(team.client)
+    async with _browser(feed) as browser:
+        team.change(info("a"), complete=True)
+        await _next(browser)
+    await asyncio.sleep(1)
+    asked = len(team.client.asked)
+    await asyncio.sleep(300)
+    assert len(team.client.asked) == asked
+    async with _browser(feed) as browser:
+        team.change(info("b"), complete=True)
+        ((_, rows),) = await _next(browser)
+    assert _ids(rows) == ["b"]
