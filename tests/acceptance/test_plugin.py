@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -26,7 +27,7 @@ from supervisor.versions import VERSION
 from tests.acceptance.team import Team, bring_up
 from tests.processes import command_of, environment_of
 from tests.projects import make_repository, shell_environment
-from tests.standin.api import ApiStandIn, Json
+from tests.standin.api import Answer, ApiStandIn, Json, text_block, tool_block, tool_results, turn_text
 from tests.standin.claude_home import make_claude_home, standin_environment
 from tests.standin.claude_versions import installed_claude
 
@@ -46,9 +47,9 @@ async def until(condition: Callable[[], Awaitable[bool]], what: str, timeout_s: 
         await asyncio.sleep(0.1)
 
 
-def plugin_command(claude: Path, user: Path, *words: str) -> str:
-    """The output of ``claude plugin``, with a home of its own."""
-    environment = {**shell_environment(Home(user / "none")), **standin_environment("http://127.0.0.1:9", user)}
+def plugin_command(claude: Path, user: Path, *words: str, url: str = "http://127.0.0.1:9") -> str:
+    """The output of ``claude plugin``, with a home of its own. ``url``: of the API; by default nothing is there."""
+    environment = {**shell_environment(Home(user / "none")), **standin_environment(url, user)}
     done = subprocess.run(
         [claude, "plugin", *words],
         check=False,
@@ -272,3 +273,28 @@ async def test_an_instance_of_a_team_gets_neither_its_tools_nor_its_monitor(
             assert monitors_of(user) == []
         finally:
             await asyncio.to_thread(team.runtime.down, lambda step: None)
+
+
+class ModelWithSkills(ApiStandIn):
+    """Looks up how to lead when it is asked for a team and knows of the skill; to anything else it says a word."""
+
+    def answer(self, request: Json) -> Answer:
+        asked = turn_text(next(each for each in request["messages"] if each["role"] == "user"))
+        is_first = not any(map(tool_results, request["messages"]))
+        if is_first and "team of instances" in asked and "phalanx:lead" in texts_of([request]):
+            return Answer([tool_block("Skill", {"skill": "phalanx:lead"})])
+        return Answer([text_block("Done.")])
+
+
+def test_its_cases_are_scored_by_claude_plugin_eval(short_tmp: Path) -> None:
+    claude = installed_claude("newest")
+    copy = Path(shutil.copytree(ROOT / "plugin", short_tmp / "plugin", ignore=shutil.ignore_patterns("results")))
+    user = make_claude_home(short_tmp / "user")
+    with ModelWithSkills() as api:
+        scored = plugin_command(
+            claude, user, "eval", str(copy), "--runs", "1", "--trust-plugin", "--no-publish", "--json", url=api.url
+        )
+    scores = {case["name"]: case["aggregates"] for case in json.loads(scored)["cases"]}
+    assert set(scores) == {each.parent.name for each in (ROOT / "plugin/evals").glob("*/prompt.md")}
+    assert {name: score["score"] for name, score in scores.items()} == dict.fromkeys(scores, 1)
+    assert scores["uses-the-skill"]["delta"] == 1, "without the plugin nobody knows the skill"
