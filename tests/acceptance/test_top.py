@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import signal
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -29,6 +30,12 @@ MARK = "TOP_OF"
 """A variable by which a test finds the programs in its own terminals."""
 PROGRAM = (str(Path(sys.executable).with_name("phalanx")), "top")
 SMALL, LARGE = (80, 24), (200, 50)
+QUESTION = {
+    "question": "Which database?",
+    "header": "Database",
+    "multiSelect": False,
+    "options": [{"label": "SQLite", "description": "one file"}, {"label": "Redis", "description": "a server"}],
+}
 DIALOG = '@@demo dialog Bash {"command": "rm -rf build"}'
 KEYS = "a allow  d deny  n next"
 
@@ -52,10 +59,18 @@ async def client(team: Team) -> AsyncIterator[SupervisorClient]:
 
 @pytest.fixture
 async def people(team: Team, short_tmp: Path) -> AsyncIterator[People]:
-    environment = {**team.environment, "TERM": "xterm-256color", MARK: str(short_tmp)}
-    people = People(short_tmp, environment, team.home.tmux_socket)
-    yield people
-    await people.close()
+    async with people_before(team, short_tmp) as people:
+        yield people
+
+
+@asynccontextmanager
+async def people_before(team: Team, directory: Path) -> AsyncIterator[People]:
+    environment = {**team.environment, "TERM": "xterm-256color", MARK: str(directory)}
+    people = People(directory, environment, team.home.tmux_socket)
+    try:
+        yield people
+    finally:
+        await people.close()
 
 
 async def started(client: SupervisorClient, team: Team, *contexts: str, **more: object) -> list[str]:
@@ -337,3 +352,31 @@ async def test_what_an_agent_says_steers_no_terminal(team: Team, client: Supervi
     with suppress(ValueError):
         screen.index("\u202e")
         raise AssertionError("an override reaches the terminal")
+
+
+@pytest.mark.real_claude
+async def test_a_real_claude_is_seen_allowed_and_answered(
+    claude_team: Team, claude: SupervisorClient, short_tmp: Path
+) -> None:
+    spawned = await claude.spawn(claude_team.specialist("hello", permission_mode="default", name="asker"))
+    instance_id = spawned.instance_id
+    command = {"command": "touch made-by-bash", "description": "make it"}
+    async with people_before(claude_team, short_tmp) as people:
+        person = await watches(people, LARGE)
+        await person.until(lambda screen: "? for shortcuts" in screen or "hello" in screen, "Claude's own screen")
+        await claude.send(SendRequest(instance_id=instance_id, message=f"@@tool Bash {json.dumps(command)}"))
+        await person.until(f"! {instance_id} asks to use Bash")
+        assert "command: touch made-by-bash" in await person.sees()
+        await asyncio.sleep(0.6)
+        await person.presses("a")
+        await person.until("Bash was allowed")
+        await until((Path(spawned.working_directory) / "made-by-bash").exists, "the tool has run")
+        asked = json.dumps({"questions": [QUESTION]})
+        await claude.send(SendRequest(instance_id=instance_id, message=f"@@tool AskUserQuestion {asked}"))
+        await person.until("2. Redis  a server")
+        await asyncio.sleep(0.6)
+        await person.presses("2")
+        await person.until("AskUserQuestion was allowed")
+        await claude.wait(WaitRequest(instance_ids=[instance_id], timeout_seconds=PATIENCE_S))
+        await person.presses("v")
+        await person.until(lambda screen: "AskUserQuestion" in screen and "Redis" in screen, "the answer")
