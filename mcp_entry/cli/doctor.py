@@ -270,7 +270,7 @@ def _addresses(process: psutil.Process) -> list[str]:
 
 def _purpose(process: psutil.Process, address: str, home: Home) -> str:
     if address.endswith(f":{kept_port(home)}"):  # of the endpoint's process, and of the host's actor beside it
-        return "the tools of the instances, each by its token"
+        return "the tools of the instances, each by its token, and the page, by its link"
     if mark_of(process, INSTANCE_MARK):
         return f"a program of an agent ({name_of(process)})"
     return "Ray, by its token"

@@ -24,6 +24,7 @@ from actors.messages import MessageStatus
 from actors.status import Status
 from mcp_entry import texts
 from mcp_entry.cli import views
+from mcp_entry.cli.follow import follow as follow_conversation
 from mcp_entry.cli.session import CliSession
 from supervisor.api import results
 from supervisor.api.requests import NAME_FORM, PermissionMode, Role, Until
@@ -152,10 +153,18 @@ def read(
     cursor: Annotated[str | None, typer.Option(help="Only what is newer than an earlier read ended with.")] = None,
     lines: Annotated[int, typer.Option(min=1, max=2000, help="Most entries or screen lines.")] = 50,
     full: Annotated[str | None, typer.Option(help="One entry that was shortened, in whole.")] = None,
-) -> None:
+    follow: Annotated[
+        bool, typer.Option("--follow", help="Go on with what it says from now on, until Ctrl-C.")
+    ] = False,
+) -> int:
     """Read what an instance was told, answered and did."""
+    if follow:
+        if screen or cursor or full:
+            raise InvalidRequestError("--follow shows the conversation as it goes on: leave out the other options.")
+        return follow_conversation(team, instance_id, lines)
     result = team.ask(TeamVerbs.read, "reading", source="screen" if screen else "conversation")
     team.show(result, views.of_read(result, latest=None if cursor or full else lines))
+    return 0
 
 
 def list_(

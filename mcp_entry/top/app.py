@@ -133,7 +133,7 @@ class TopApp(App[None]):
         wall_clock: Callable[[], datetime.datetime] = lambda: datetime.datetime.now(datetime.UTC),
     ) -> None:
         """``way_into`` is called in a thread and raises ``PhalanxError`` where there is no way. ``clock``: seconds."""
-        super().__init__(ansi_color=True)
+        super().__init__(driver_class=terminal.TerminalDriver, ansi_color=True)
         self.theme = "ansi-dark"
         self._client = client
         self._way_into = way_into
@@ -174,6 +174,7 @@ class TopApp(App[None]):
 
     def on_mount(self) -> None:
         self.set_interval(AGES_S, self._draw_ages)
+        self.app_resume_signal.subscribe(self, self._draw_all)
         self._tell_keys()
         self._follow_team()
 
@@ -227,6 +228,10 @@ class TopApp(App[None]):
         self._draw_rows()
         if news.complete or self._selected is not before:
             self._draw_selected()
+
+    def _draw_all(self, app: App[object]) -> None:
+        """Another program has used the terminal."""
+        self.refresh(layout=True)
 
     def _draw_head(self) -> None:
         head = plain("phalanx top", "bold")

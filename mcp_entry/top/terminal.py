@@ -16,6 +16,8 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
+from textual.drivers.linux_driver import LinuxDriver
+
 HUNG_UP = 129
 """The exit status, as of a program that SIGHUP ends."""
 _END_S = 5.0
@@ -27,6 +29,20 @@ class WayInto:
 
     command: Sequence[str]
     environment: Mapping[str, str]
+
+
+class TerminalDriver(LinuxDriver):
+    """Textual's driver, which also comes back from a stop that it was not told of before, as by ``kill -STOP``.
+
+    A shell, or a person, has used the terminal meanwhile. Textual's own would begin a second time without an end, so
+    two threads would read the keys, and the terminal would never be put back.
+    """
+
+    def _sigcont_application(self, *signal_arguments: object) -> None:
+        if self._auto_restart and not self._must_signal_resume:
+            self.suspend_application_mode()
+            self._must_signal_resume = True
+        super()._sigcont_application(*signal_arguments)
 
 
 def end_with_terminal(descriptor: int) -> None:

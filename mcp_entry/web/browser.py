@@ -8,7 +8,7 @@ of the internet that the user opens can send requests here, so each is checked b
   the instances' tools, and their tokens open nothing here.
 - Calls are JSON with the content type that says so, of the verbs that the page needs (``browser_calls``), with a body
   that ends. They are made in the user's name.
-- At most ``MOST_STREAMS`` streams are open.
+- At most ``MOST_STREAMS`` streams are open, of one browser ``MOST_STREAMS_OF_BROWSER``.
 
 All texts of agents leave as JSON. The page is built by ``scripts/page`` into ``static``. ``HEADERS`` go with every
 answer of the endpoint's process.
@@ -55,6 +55,8 @@ logger = logging.getLogger(__name__)
 SENDER = "operator"
 """As with the commands of a person."""
 MOST_STREAMS = 50
+MOST_STREAMS_OF_BROWSER = 5
+"""A browser opens six connections to one server: one is left for calls, else all of its pages would be stuck."""
 HEADERS = (
     (
         "content-security-policy",
@@ -206,11 +208,11 @@ class BrowserPages:
             return _told(404, "refused", f"The team of this host is led from {leader}: its page is there.")
         return None
 
-    async def _team(self, _request: Request) -> Response:
-        return self._stream(self._feed.frames())
+    async def _team(self, request: Request) -> Response:
+        return self._stream(request, self._feed.frames())
 
     async def _screen(self, request: Request) -> Response:
-        return self._stream(screen_frames(self._client, request.path_params["instance_id"]))
+        return self._stream(request, screen_frames(self._client, request.path_params["instance_id"]))
 
     async def _work(self, _request: Request) -> Response:
         return _json(await self._calls.work())
@@ -236,10 +238,14 @@ class BrowserPages:
             await asyncio.wait({call, left} if verb.read_only else {call}, return_when=asyncio.FIRST_COMPLETED)
             return _json(await call) if call.done() else Response()
 
-    def _stream(self, frames: AsyncGenerator[bytes]) -> Response:
+    def _stream(self, request: Request, frames: AsyncGenerator[bytes]) -> Response:
+        session = self._session(request)
+        if sum(stream.session == session for stream in self._streams) >= MOST_STREAMS_OF_BROWSER:
+            words = f"This browser has {MOST_STREAMS_OF_BROWSER} views of the team open already: close some of them."
+            return _told(503, "unavailable", words)
         if len(self._streams) >= MOST_STREAMS:
             return _told(503, "unavailable", f"{MOST_STREAMS} views of the team are open already: close some of them.")
-        return _EventStream(frames, self._streams)
+        return _EventStream(frames, session, self._streams)
 
     # --- Who asks ------------------------------------------------------------------------------------------------
 
@@ -254,16 +260,20 @@ class BrowserPages:
         return ""
 
     async def _is_signed_in(self, request: Request) -> bool:
-        session = request.cookies.get(self._cookie, "")
-        return await asyncio.to_thread(sign_in.is_session, self._home, session)
+        return await asyncio.to_thread(sign_in.is_session, self._home, self._session(request))
+
+    def _session(self, request: Request) -> str:
+        """What the browser says that it is signed in by."""
+        return request.cookies.get(self._cookie, "")
 
 
 class _EventStream(StreamingResponse):
     """Server-sent events until the browser goes away or ``end`` is called."""
 
-    def __init__(self, frames: AsyncGenerator[bytes], streams: set[_EventStream]) -> None:
-        """It is in ``streams`` while it is open."""
+    def __init__(self, frames: AsyncGenerator[bytes], session: str, streams: set[_EventStream]) -> None:
+        """It is in ``streams`` while it is open. ``session``: of its browser."""
         super().__init__(frames, media_type="text/event-stream", headers=_NEVER)
+        self.session = session
         self._frames = frames
         self._streams = streams
         self._limit = asyncio.timeout(None)

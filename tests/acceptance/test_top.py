@@ -290,6 +290,20 @@ async def test_the_terminal_is_put_back_when_the_program_is_asked_to_end(
     assert "No instance yet" not in screen
 
 
+async def test_it_draws_itself_anew_after_a_stop_and_still_puts_the_terminal_back(
+    team: Team, client: SupervisorClient, people: People
+) -> None:
+    person = await people.runs(["sh", "-c", '"$@"; stty -a | tr ";" "\\n"; sleep 1000', "sh", *PROGRAM], SMALL)
+    await person.until("No instance yet")
+    tell(programs(people), signal.SIGSTOP)
+    await people.run("send-keys", "-R", "-t", "=person0:")  # the terminal is reset, as by another program
+    tell(programs(people), signal.SIGCONT)
+    await person.until(lambda screen: "INSTANCE" in screen and KEYS in screen, "the whole screen")
+    await person.presses("q")
+    screen = await person.until("icanon")
+    assert " echo " in screen.replace("\n", " ")
+
+
 @pytest.mark.parametrize("terminal", ["xterm", "screen", "tmux-256color", "linux", "vt100"])
 async def test_it_runs_in_terminals_of_every_kind(
     team: Team, client: SupervisorClient, people: People, terminal: str

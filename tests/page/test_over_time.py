@@ -37,8 +37,8 @@ async def test_a_setting_is_changed_and_a_change_that_the_team_refuses_is_told(
     await expect(field).to_have_value(str(before))
 
 
-async def test_the_hosts_are_listed_with_their_room(page: Page) -> None:
+async def test_a_team_on_one_machine_shows_it_among_the_hosts(page: Page) -> None:
     await page.get_by_role("link", name="Hosts").click()
     await expect(page.get_by_role("heading", name="Hosts")).to_be_visible()
-    await expect(page.get_by_role("row").nth(1)).to_contain_text("supervisor")
-    await expect(page.get_by_role("row").nth(1)).to_contain_text(" of ")
+    await expect(page.get_by_text("The team is on one machine.")).to_be_visible()
+    await expect(page.get_by_role("table", name="Machines").get_by_role("row")).to_have_count(2)

@@ -15,7 +15,7 @@ import pytest
 from actors.home import Home
 from actors.host.endpoint import TeamEndpoint
 from mcp_entry.web import bodies, sign_in
-from mcp_entry.web.browser import MOST_STREAMS
+from mcp_entry.web.browser import MOST_STREAMS, MOST_STREAMS_OF_BROWSER
 from mcp_entry.web.browser_calls import PAGE_VERBS
 from supervisor.api.verbs import VERBS
 from tests.fakes.gateway import info
@@ -215,15 +215,17 @@ async def test_a_body_that_never_ends_is_given_up_and_holds_nobody_up(browser: B
     assert _acted(verbs) == []
 
 
-async def test_sixty_streams_are_too_many_and_harm_no_agent(browser: Browser) -> None:
+async def test_sixty_streams_are_too_many_and_harm_no_agent(browser: Browser, home: Home) -> None:
     async with AsyncExitStack() as stack:
-        for _ in range(MOST_STREAMS):
-            events = await stack.enter_async_context(browser.stream())
-            await heard(events, "changes")
-        for _ in range(60 - MOST_STREAMS):
-            refused = await browser.client.get("/api/team")
-            assert refused.status_code == 503
-            assert "close some" in refused.json()["message"]
+        browsers = [Browser(browser.port) for _ in range(60 // MOST_STREAMS_OF_BROWSER)]
+        statuses = []
+        for each in browsers:
+            stack.push_async_callback(each.client.aclose)
+            assert (await each.sign_in(home)).status_code == 303
+            for _ in range(MOST_STREAMS_OF_BROWSER):
+                opened = await stack.enter_async_context(each.client.stream("GET", "/api/team"))
+                statuses.append(opened.status_code)
+        assert statuses == MOST_STREAMS * [200] + (60 - MOST_STREAMS) * [503]
         status, answer = await exchange(browser.port, send_message("It is done."))
         assert status == 200
         assert "isError" not in json.loads(answer)["result"]
@@ -236,6 +238,15 @@ async def test_sixty_streams_are_too_many_and_harm_no_agent(browser: Browser) ->
 async def _first_status(browser: Browser) -> int:
     async with browser.client.stream("GET", "/api/team") as response:
         return response.status_code
+
+
+async def test_the_streams_of_one_browser_leave_it_a_connection_for_its_calls(browser: Browser) -> None:
+    async with AsyncExitStack() as stack:
+        for _ in range(MOST_STREAMS_OF_BROWSER):
+            await heard(await stack.enter_async_context(browser.stream()), "changes")
+        refused = await browser.client.get("/api/team")
+        assert refused.status_code == 503
+        assert "close some" in refused.json()["message"]
 
 
 async def test_calls_of_a_page_leave_room_for_those_of_the_agents(browser: Browser, verbs: ScriptedVerbs) -> None:

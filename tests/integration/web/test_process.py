@@ -247,7 +247,10 @@ async def test_the_doctor_lists_where_it_listens_and_for_what(endpoint: TeamEndp
     (listens,) = [each for each in findings if each.what == "listens"]
     assert listens.state == "ok"
     pid = the_process(home).pid
-    assert listens.found == f"127.0.0.1:{port} (process {pid}): the tools of the instances, each by its token"
+    assert (
+        listens.found
+        == f"127.0.0.1:{port} (process {pid}): the tools of the instances, each by its token, and the page, by its link"
+    )
 
 
 def test_the_doctor_names_the_agents_that_still_know_another_address_and_run(home: Home) -> None:

@@ -60,7 +60,7 @@ COMMANDS = {
     "down": [],
 }
 STDIN = {"git": '[{"type": "status", "workspaceDir": "/src"}]'}
-TESTED_ELSEWHERE = {"restore", "doctor", "mcp", "watch", "top", "team", "lead", "dashboard"}
+TESTED_ELSEWHERE = {"demo", "restore", "doctor", "mcp", "watch", "top", "team", "lead", "dashboard"}
 """Commands that need a machine of their own, a program or a file, or print lines for as long as they run."""
 
 

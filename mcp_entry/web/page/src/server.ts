@@ -63,21 +63,27 @@ export function inWords(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
 
-/** Connects again by itself, with growing pauses, until it is closed. */
+/** Connects again by itself, with growing pauses, until it is closed or rests. */
 class Stream {
   private source: EventSource | null = null;
   private retryMs = FIRST_RETRY_MS;
   private timer: ReturnType<typeof setTimeout> | undefined;
+  private isAwake = false;
 
   constructor(
     private readonly path: string,
     private readonly listeners: Readonly<Record<string, (data: unknown) => void>>,
     private readonly lost: (status: number) => void,
-  ) {
+  ) {}
+
+  wake(): void {
+    if (this.isAwake) return;
+    this.isAwake = true;
     this.open();
   }
 
-  close(): void {
+  rest(): void {
+    this.isAwake = false;
     clearTimeout(this.timer);
     this.source?.close();
     this.source = null;
@@ -94,18 +100,29 @@ class Stream {
     }
     source.onerror = () => {
       source.close();
-      if (this.source !== source) return;
-      this.source = null;
-      void this.again();
+      if (this.source === source) void this.again(source);
     };
   }
 
   /** An event source does not tell why it ended, so a request asks. */
-  private async again(): Promise<void> {
-    this.lost(await statusOf(this.path));
+  private async again(ended: EventSource): Promise<void> {
+    const status = await statusOf(this.path);
+    if (this.source !== ended) return;
+    this.lost(status);
     this.timer = setTimeout(() => this.open(), this.retryMs);
     this.retryMs = Math.min(2 * this.retryMs, LONGEST_RETRY_MS);
   }
+}
+
+/**
+ * Calls one of both now and whenever the page comes into sight or is hidden. A browser opens few connections to one
+ * server, so a page that nobody sees gives its own up. Returns what ends it.
+ */
+function bySight(seen: () => void, hidden: () => void): () => void {
+  const turned = () => (document.hidden ? hidden() : seen());
+  document.addEventListener("visibilitychange", turned);
+  turned();
+  return () => document.removeEventListener("visibilitychange", turned);
 }
 
 async function statusOf(path: string): Promise<number> {
@@ -132,9 +149,11 @@ export interface TeamListener {
   lost(status: number): void;
 }
 
-/** Follows the team for as long as the page is open. */
+const HIDDEN_LOCK = "phalanx: the hidden page that follows the team";
+
+/** Follows the team for as long as the page is open. Of hidden pages one goes on, so that its title tells the count. */
 export function followTeam(listener: TeamListener): void {
-  new Stream(
+  const stream = new Stream(
     "/api/team",
     {
       changes: (data) => listener.changed(data as ChangesResult),
@@ -147,6 +166,25 @@ export function followTeam(listener: TeamListener): void {
     },
     (status) => listener.lost(status),
   );
+  let giveUp = () => {};
+  const seen = () => {
+    giveUp();
+    stream.wake();
+  };
+  const hidden = () => {
+    void navigator.locks.request(HIDDEN_LOCK, { ifAvailable: true }, (lock) => {
+      if (!document.hidden) return;
+      if (lock === null) {
+        stream.rest();
+        return;
+      }
+      stream.wake();
+      return new Promise<void>((release) => {
+        giveUp = release;
+      });
+    });
+  };
+  bySight(seen, hidden);
 }
 
 export interface ScreenListener {
@@ -157,16 +195,24 @@ export interface ScreenListener {
 
 /** Follows the terminal of one instance. Returns what ends it. */
 export function followScreen(instanceId: string, listener: ScreenListener): () => void {
-  const stream: Stream = new Stream(
+  const stream = new Stream(
     `/api/screen/${encodeURIComponent(instanceId)}`,
     {
       screen: (data) => listener.drawn(data as ScreenResult),
       ended: (data) => {
-        stream.close();
+        end();
         listener.ended((data as { words: string }).words);
       },
     },
     () => listener.lost(),
   );
-  return () => stream.close();
+  const stopLooking = bySight(
+    () => stream.wake(),
+    () => stream.rest(),
+  );
+  const end = () => {
+    stopLooking();
+    stream.rest();
+  };
+  return end;
 }

@@ -17,6 +17,8 @@ export type Connection =
   | { state: "away"; words: string }
   /** The endpoint does not answer. */
   | { state: "lost" }
+  /** Too many pages of this browser are open. */
+  | { state: "crowded" }
   | { state: "signed out" };
 
 export type PanelTab = "conversation" | "terminal" | "changes" | "events";
@@ -139,7 +141,8 @@ export function start(): void {
       connection.value = { state: "live" };
     },
     lost(status) {
-      connection.value = status === 401 || status === 403 ? { state: "signed out" } : { state: "lost" };
+      if (status === 401 || status === 403) connection.value = { state: "signed out" };
+      else connection.value = { state: status === 503 ? "crowded" : "lost" };
     },
   });
   document.addEventListener("visibilitychange", wantWork);

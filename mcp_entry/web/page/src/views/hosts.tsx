@@ -10,7 +10,6 @@ import { Machines } from "./machines.tsx";
 import { Line, Modal } from "./parts.tsx";
 
 const LOOK_EVERY_MS = 5_000;
-const STATUS_WORDS = { up: "up", drained: "drained: nothing new is placed there", away: "away" } as const;
 
 interface DrainResult {
   drained: boolean;
@@ -75,10 +74,10 @@ export function Hosts() {
             <thead>
               <tr>
                 <th scope="col">Host</th>
-                <th scope="col">Address</th>
+                <th scope="col" class="minor">Address</th>
                 <th scope="col">Status</th>
                 <th scope="col">Instances</th>
-                <th scope="col">Labels</th>
+                <th scope="col" class="minor">Labels</th>
                 <th scope="col">
                   <span class="visually-hidden">Actions</span>
                 </th>
@@ -91,10 +90,15 @@ export function Hosts() {
                     <Line text={host.host} />
                     {host.supervisor && <span class="chip">supervisor</span>}
                   </th>
-                  <td>
+                  <td class="minor">
                     <Line text={host.address} class="path" />
                   </td>
-                  <td class={`host-${host.status}`}>{STATUS_WORDS[host.status] ?? host.status}</td>
+                  <td
+                    class={`host-${host.status}`}
+                    title={host.status === "drained" ? "Nothing new is placed there" : undefined}
+                  >
+                    {host.status}
+                  </td>
                   <td>
                     <span class="context">
                       <span class="bar" aria-hidden="true">
@@ -105,7 +109,7 @@ export function Hosts() {
                       </span>
                     </span>
                   </td>
-                  <td>
+                  <td class="minor">
                     <Line
                       text={Object.entries(host.labels)
                         .map(([name, value]) => `${name}=${value}`)
