@@ -45,7 +45,7 @@ _CHANGES_EVERY_S = 0.5
 """Of each instance that works: a tool call or a line of text."""
 _WATCHED_S = 30.0
 _GATHER_S = 0.05
-_ARRIVES_S = 10.0
+_ARRIVES_S = 60.0
 _WORDS = f"""
 {_SIZE} rows, five of them with a request for permission, from a stand-in of the supervisor; the page, its server and
 Chromium are real. The first paint and the rows are counted from the beginning of the navigation, with nothing in the
@@ -169,8 +169,15 @@ async def _page(browser: Any, stage: _Stage) -> Any:
     await context.add_init_script(_WATCH.replace("SIZE", str(_SIZE)))
     page = await context.new_page()
     await page.goto(stage.link())
-    await page.wait_for_function("window.rowsAt > 0")
+    await _until(page, "window.rowsAt > 0")
     return page
+
+
+async def _until(page: Any, condition: str) -> None:
+    """Playwright's own way evaluates text within the page, which the page's policy forbids."""
+    async with asyncio.timeout(_ARRIVES_S):
+        look = f"(function look() {{ {condition} ? done() : setTimeout(look, 20) }})()"
+        await page.evaluate(f"new Promise(done => {{ {look} }})")
 
 
 async def _opened(browser: Any, stage: _Stage) -> tuple[float, float]:
@@ -179,7 +186,7 @@ async def _opened(browser: Any, stage: _Stage) -> tuple[float, float]:
     devtools = await page.context.new_cdp_session(page)
     await devtools.send("Network.clearBrowserCache")
     await page.goto(stage.url)
-    await page.wait_for_function("window.rowsAt > 0")
+    await _until(page, "window.rowsAt > 0")
     told = await page.evaluate(
         "[performance.getEntriesByName('first-contentful-paint')[0].startTime, window.rowsAt].map(Number)"
     )
@@ -201,7 +208,7 @@ async def _worked(page: Any, stage: _Stage) -> tuple[list[float], float]:
 
     share = await _cpu_share(stage.process, work())
     last = list(begun)[-1]
-    await page.wait_for_function(f"window.marks[{json.dumps(last)}] > 0", timeout=_ARRIVES_S * 1000)
+    await _until(page, f"window.marks[{json.dumps(last)}] > 0")
     seen: dict[str, float] = await page.evaluate("window.marks")
     # Of two changes of one row that are gathered, only the later one is told.
     return [seen[mark] - at for mark, at in begun.items() if mark in seen], share

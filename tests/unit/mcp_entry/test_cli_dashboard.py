@@ -12,6 +12,7 @@ import pytest
 
 from actors.errors import TeamNotRunningError
 from actors.home import Home
+from mcp_entry.cli.session import system_context
 from mcp_entry.web.sign_in import use_link
 from tests.fakes.terminal import Terminal
 
@@ -94,3 +95,9 @@ def test_on_a_host_that_is_led_from_elsewhere_it_names_that_host(terminal: Termi
     assert ended.exit_code == 1
     assert "10.0.0.7" in ended.stderr
     assert not home.web_sessions.exists()
+
+
+def test_where_only_the_terminal_could_show_it_no_browser_is_opened(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER"):
+        monkeypatch.delenv(name, raising=False)
+    assert not system_context().browse("http://127.0.0.1:1/")

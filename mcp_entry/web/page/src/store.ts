@@ -6,7 +6,8 @@
 import { computed, effect, signal } from "@preact/signals";
 
 import { needInWords, needOf, waiting } from "./attention.ts";
-import { followTeam, inWords, readWork } from "./server.ts";
+import { followTeam, type Told } from "./feed.ts";
+import { inWords, readWork } from "./server.ts";
 import { applyChanges, EMPTY_TEAM, newlyNeeding, type Team } from "./team.ts";
 import type { InstanceInfo, TeamEvent, WorkOfTeam } from "./wire.ts";
 
@@ -17,8 +18,6 @@ export type Connection =
   | { state: "away"; words: string }
   /** The endpoint does not answer. */
   | { state: "lost" }
-  /** Too many pages of this browser are open. */
-  | { state: "crowded" }
   | { state: "signed out" };
 
 export type PanelTab = "conversation" | "terminal" | "changes" | "events";
@@ -121,32 +120,37 @@ export function start(): void {
   setInterval(() => {
     if (!document.hidden) nowMs.value = Date.now();
   }, 1_000);
-  followTeam({
-    changed(changes) {
-      const before = team.value;
-      team.value = applyChanges(before, changes);
-      connection.value = { state: "live" };
-      announce(newlyNeeding(before, team.value));
-      if (changes.instances.length > 0 || changes.gone.length > 0) wantWork();
-    },
-    happened(heard) {
-      const known = new Set(events.value.map((event) => event.number).filter((number) => number > 0));
-      const fresh = heard.filter((event) => !known.has(event.number));
-      if (fresh.length > 0) events.value = [...events.value, ...fresh].slice(-MOST_EVENTS);
-    },
-    away(words) {
-      connection.value = { state: "away", words };
-    },
-    back() {
-      connection.value = { state: "live" };
-    },
-    lost(status) {
-      if (status === 401 || status === 403) connection.value = { state: "signed out" };
-      else connection.value = { state: status === 503 ? "crowded" : "lost" };
-    },
-  });
+  followTeam(hear);
   document.addEventListener("visibilitychange", wantWork);
   effect(showCount);
+}
+
+function hear(told: Told): void {
+  switch (told.kind) {
+    case "changes": {
+      const before = team.value;
+      team.value = applyChanges(before, told.changes);
+      connection.value = { state: "live" };
+      announce(newlyNeeding(before, team.value));
+      if (told.changes.instances.length > 0 || told.changes.gone.length > 0) wantWork();
+      break;
+    }
+    case "happened": {
+      const known = new Set(events.value.map((event) => event.number).filter((number) => number > 0));
+      const fresh = told.events.filter((event) => !known.has(event.number));
+      if (fresh.length > 0) events.value = [...events.value, ...fresh].slice(-MOST_EVENTS);
+      break;
+    }
+    case "away":
+      connection.value = { state: "away", words: told.words };
+      break;
+    case "back":
+      connection.value = { state: "live" };
+      break;
+    case "lost":
+      connection.value = { state: told.status === 401 || told.status === 403 ? "signed out" : "lost" };
+      break;
+  }
 }
 
 function announce(ids: readonly string[]): void {

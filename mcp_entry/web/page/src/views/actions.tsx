@@ -6,7 +6,7 @@ import { useState } from "preact/hooks";
 import { call } from "../server.ts";
 import { attempt, nameOf, team, tell, work } from "../store.ts";
 import { count, oneLine } from "../text.ts";
-import type { InstanceInfo, TerminateResult } from "../wire.ts";
+import type { InstanceInfo, Status, TerminateResult } from "../wire.ts";
 import { Line, Modal } from "./parts.tsx";
 
 /** The instance that a person is asked about; null: nobody is asked. */
@@ -78,6 +78,8 @@ function workInWords(row: InstanceInfo): string {
   return `Its commits stay on ${branch}${ahead}. ${uncommitted} will be saved as a commit under refs/phalanx/saved.`;
 }
 
+const UNDER_WAY: ReadonlySet<Status> = new Set(["busy", "waiting_permission", "waiting_input"]);
+
 /** The buttons for one instance. */
 export function Actions({ row }: { row: InstanceInfo }) {
   const [busy, setBusy] = useState("");
@@ -93,7 +95,7 @@ export function Actions({ row }: { row: InstanceInfo }) {
     <div class="actions" role="group" aria-label="Actions">
       <button
         type="button"
-        disabled={busy !== "" || row.status !== "busy"}
+        disabled={busy !== "" || !UNDER_WAY.has(row.status)}
         onClick={() =>
           void act("interrupt", (result) =>
             result.interrupted ? `The turn of ${name} was interrupted.` : `${name} had no turn under way.`,

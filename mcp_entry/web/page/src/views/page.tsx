@@ -91,7 +91,6 @@ const CONNECTION_WORDS = {
   live: "live",
   away: "team away",
   lost: "no connection",
-  crowded: "too many pages",
   "signed out": "signed out",
 } as const;
 
@@ -115,13 +114,6 @@ function ConnectionState() {
         <p class="warning" role="alert">
           The page's server does not answer; it is tried again. What is shown may be old. If the team was brought down,
           `phalanx up` brings it back.
-        </p>
-      );
-    case "crowded":
-      return (
-        <p class="warning" role="alert">
-          Too many pages of the team are open in this browser: close some of them, and this one goes on by itself. What is
-          shown may be old.
         </p>
       );
     case "signed out":

@@ -3,8 +3,12 @@
 import type { CSSProperties } from "preact";
 import { useMemo } from "preact/hooks";
 
+import { legible } from "../contrast.ts";
 import { parseScreen, type Run } from "../sgr.ts";
 import type { ScreenResult } from "../wire.ts";
+
+/** `--t-page` of the style sheet. */
+const TERMINAL_PAGE = "#16181d";
 
 /** `lastRows`: only the last rows that hold something, for a look in a small place. */
 export function Screen({ screen, lastRows }: { screen: ScreenResult; lastRows?: number }) {
@@ -43,7 +47,7 @@ function RunOf({ run }: { run: Run }) {
     ...(run.wide ? ["wide"] : []),
   ];
   const css: CSSProperties = {};
-  if (foreground !== undefined) css.color = cssColor(foreground);
+  if (foreground !== undefined) css.color = cssColor(legibleOn(background, foreground));
   if (background !== undefined) css.backgroundColor = cssColor(background);
   if (classes.length === 0 && foreground === undefined && background === undefined) return <>{run.text}</>;
   return (
@@ -51,6 +55,13 @@ function RunOf({ run }: { run: Run }) {
       {run.text}
     </span>
   );
+}
+
+/** Of the palette the style sheet itself chose legible colors. */
+function legibleOn(background: number | string | undefined, foreground: number | string): number | string {
+  const under = background ?? TERMINAL_PAGE;
+  const areKnown = [under, foreground].every((color) => typeof color === "string" && color.startsWith("#"));
+  return areKnown ? legible(String(foreground), String(under)) : foreground;
 }
 
 function cssColor(color: number | string): string {

@@ -7,8 +7,9 @@
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 
 import { keyOf, keysOfText } from "../keys.ts";
-import { call, followScreen, inWords } from "../server.ts";
+import { call, inWords } from "../server.ts";
 import { nameOf, tell } from "../store.ts";
+import { followScreen } from "../stream.ts";
 import type { InstanceInfo, Key, ScreenResult } from "../wire.ts";
 import { Line } from "./parts.tsx";
 import { Screen } from "./screen.tsx";

@@ -1,0 +1,116 @@
+/** The stream of the team, which all pages of a browser share.
+ *
+ * A browser opens six connections to one server, so a stream for each page would leave none for calls. The page that was
+ * looked at last holds the stream and tells the others; a lock says which one it is. A page that comes into view takes
+ * the lock, because browsers slow down the others. When the one that holds it is closed, the next in the queue takes over.
+ */
+
+import { Stream } from "./stream.ts";
+import { applyChanges, EMPTY_TEAM, type Team } from "./team.ts";
+import type { ChangesResult, TeamEvent } from "./wire.ts";
+
+export type Told =
+  | { kind: "changes"; changes: ChangesResult }
+  | { kind: "happened"; events: TeamEvent[]; missed: number }
+  /** The endpoint answers and the team does not. */
+  | { kind: "away"; words: string }
+  | { kind: "back" }
+  /** The endpoint does not answer (0), or refuses with this status. */
+  | { kind: "lost"; status: number };
+
+const NAME = "phalanx-team";
+/** What a page that begins in the background asks for: all that is known. */
+const HELLO = "hello";
+const TAKEN = "this page takes the lock itself";
+
+interface Passed {
+  /** Of the page that holds the stream. */
+  from: string;
+  told: Told;
+}
+
+/** Follows the team for as long as the page is open. */
+export function followTeam(hear: (told: Told) => void): void {
+  const channel = new BroadcastChannel(NAME);
+  const own = String(Math.random());
+  /** Whose news count here: of two pages, the one that told the whole team last. */
+  let holder = "";
+  let stream: Stream | null = null;
+  let cursor = "";
+  let team: Team = EMPTY_TEAM;
+  let trouble: Told | null = null;
+  let queued: AbortController | null = null;
+
+  const pass = (told: Told) => channel.postMessage({ from: own, told } satisfies Passed);
+  const tell = (told: Told) => {
+    if (told.kind === "changes") {
+      team = applyChanges(team, told.changes);
+      cursor = told.changes.cursor;
+      trouble = null;
+    } else if (told.kind === "away" || told.kind === "lost") trouble = told;
+    else if (told.kind === "back") trouble = null;
+    pass(told);
+    hear(told);
+  };
+
+  const open = () => {
+    stream ??= new Stream(
+      "/api/team",
+      {
+        changes: (data) => tell({ kind: "changes", changes: data as ChangesResult }),
+        happened: (data) => tell({ kind: "happened", ...(data as { events: TeamEvent[]; missed: number }) }),
+        away: (data) => tell({ kind: "away", words: (data as { words: string }).words }),
+        back: () => tell({ kind: "back" }),
+      },
+      (status) => tell({ kind: "lost", status }),
+    );
+  };
+
+  channel.onmessage = ({ data }: MessageEvent<Passed | typeof HELLO>) => {
+    if (data === HELLO) {
+      if (stream !== null) passWhole();
+      return;
+    }
+    if (data.told.kind === "lost" || (data.told.kind === "changes" && data.told.changes.complete)) holder = data.from;
+    if (stream === null && data.from === holder) hear(data.told);
+  };
+
+  const passWhole = () => {
+    if (cursor) {
+      const { rows, needsAttention, warnings } = team;
+      const whole = { cursor, complete: true, instances: [...rows.values()], gone: [] };
+      const changes = { ...whole, needsAttention: [...needsAttention], warnings: [...warnings] };
+      pass({ kind: "changes", changes });
+    }
+    if (trouble) pass(trouble);
+  };
+
+  /** Holds the lock until another page takes it. */
+  const hold = () => {
+    open();
+    return new Promise<never>(() => {});
+  };
+  const give = (reason: unknown) => {
+    if (reason === TAKEN) return;
+    stream?.close();
+    stream = null;
+    queue();
+  };
+  const queue = () => {
+    queued = new AbortController();
+    navigator.locks.request(NAME, { signal: queued.signal }, hold).catch(give);
+  };
+  const take = () => {
+    if (stream !== null) return;
+    queued?.abort(TAKEN);
+    navigator.locks.request(NAME, { steal: true }, hold).catch(give);
+  };
+
+  document.addEventListener("visibilitychange", () => {
+    if (!document.hidden) take();
+  });
+  if (document.hidden) {
+    queue();
+    channel.postMessage(HELLO);
+  } else take();
+}
