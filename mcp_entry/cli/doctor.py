@@ -200,7 +200,10 @@ def _redis(address: str, context: CommandContext) -> DoctorFinding:
 
 def _claude_remedy() -> str:
     there = f": `scripts/setup --claude` has put one at {_SET_UP_CLAUDE}" if _SET_UP_CLAUDE.exists() else ""
-    return f"Install it: `npm install -g @anthropic-ai/claude-code`; or set PHALANX_CLAUDE_COMMAND to its path{there}."
+    return (
+        f"Install it: `npm install -g @anthropic-ai/claude-code`; or set {_CLAUDE_VARIABLE} to its path{there}. To try "
+        "a team without it: PHALANX_AGENT=demo."
+    )
 
 
 def version_finding(said: str) -> DoctorFinding:

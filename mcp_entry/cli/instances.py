@@ -11,7 +11,7 @@ import datetime
 import json
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -21,14 +21,15 @@ import typer
 from actors.agents.base import AgentName
 from actors.errors import InvalidRequestError, WrongStateError
 from actors.messages import MessageStatus
-from actors.status import Status
+from actors.status import ALIVE, Status
 from mcp_entry import texts
 from mcp_entry.cli import views
 from mcp_entry.cli.follow import follow as follow_conversation
+from mcp_entry.cli.output import plain
 from mcp_entry.cli.session import CliSession
 from supervisor.api import results
 from supervisor.api.requests import NAME_FORM, PermissionMode, Role, Until
-from supervisor.api.verbs import TeamVerbs
+from supervisor.api.verbs import RequestT, ResultT, TeamVerbs, Verb
 
 InstanceArgument = Annotated[
     str, typer.Argument(metavar="ID", help="Id or name of the instance, as `phalanx list` shows it.")
@@ -44,6 +45,8 @@ McpServersOption = Annotated[
     str,
     typer.Option("--mcp-servers", metavar="all|none|NAME,...", help="Which of your MCP servers it gets."),
 ]
+_NOTED_MS = 10_000
+"""How long tmux shows a note. A key ends it earlier."""
 NEEDS_ATTENTION = 3
 """The exit code when something waits for a person or the lead; 1 is an error, 2 wrong usage."""
 
@@ -230,9 +233,19 @@ def respond(
     team.ask_and_show(TeamVerbs.respond, "answering", texts.of_respond)
 
 
-def interrupt(team: CliSession, instance_id: InstanceArgument) -> None:
-    """Stop an instance's current turn; the instance stays."""
-    team.ask_and_show(TeamVerbs.interrupt, "interrupting", texts.of_interrupt)
+def interrupt(
+    team: CliSession,
+    instances: Annotated[list[str] | None, typer.Argument(metavar="ID", help="Ids or names of instances.")] = None,
+    *,
+    whole_team: Annotated[bool, typer.Option("--all", help="All that are alive.")] = False,
+) -> int:
+    """Stop the current turns of instances; the instances stay. Exits with 1 when one was not interrupted."""
+    if bool(instances) == whole_team:
+        raise InvalidRequestError("Name the instances to interrupt, or give --all.")
+    if not instances:
+        listed = team.ask(TeamVerbs.list, "looking").instances
+        instances = [each.instance_id for each in listed if each.status in ALIVE]
+    return _for_each(team, TeamVerbs.interrupt, "interrupting", texts.of_interrupt, instances)
 
 
 def restart(team: CliSession, instances: InstancesArgument) -> int:
@@ -241,12 +254,30 @@ def restart(team: CliSession, instances: InstancesArgument) -> int:
     return 0 if result.success else 1
 
 
-def recycle(team: CliSession, instance_id: InstanceArgument) -> None:
+def recycle(team: CliSession, instances: InstancesArgument) -> int:
     """Go on with a fresh conversation in place of a long one.
 
-    It knows what the long one has summed up for it.
+    It knows what the long one has summed up for it. Exits with 1 when one of several was refused.
     """
-    team.ask_and_show(TeamVerbs.recycle, "asking for a summary", texts.of_recycle)
+    return _for_each(team, TeamVerbs.recycle, "asking for a summary", texts.of_recycle, instances)
+
+
+def _for_each(
+    team: CliSession,
+    verb: Verb[RequestT, ResultT],
+    what: str,
+    text: Callable[[ResultT], str],
+    instance_ids: Sequence[str],
+) -> int:
+    """Returns the exit code. With --json several are one object each in ``results``."""
+    done = team.ask_each(verb, what, instance_ids)
+    if len(instance_ids) == 1:
+        team.show(done[0], text(team.named(done[0])))
+        return 0
+    document = {"results": [each.model_dump(mode="json", by_alias=True) for each in done]}
+    lines = [text(team.named(each)) for each in done] or ["There is nobody."]
+    team.output.show(document, plain("\n".join(lines)))
+    return 0 if len(done) == len(instance_ids) else 1
 
 
 def limit(
@@ -284,11 +315,12 @@ def attach(team: CliSession, instance_id: InstanceArgument) -> None:
     go_into(team, instance_id)
 
 
-def go_into(team: CliSession, instance_id: str, *, leaves_with_agent: bool = False) -> None:
+def go_into(team: CliSession, instance_id: str, *, leaves_with_agent: bool = False, notes: Sequence[str] = ()) -> None:
     """``attach`` to the instance of this id or name.
 
     ``leaves_with_agent``: the terminal is given back when the agent ends. Otherwise its last screen stays, which says
-    why it did.
+    why it did. ``notes``: what the person should know. It is said before, where it is seen again after leaving, and in
+    the status line of the terminal for some seconds, because tmux takes the screen at once.
     """
     found = _to_attach_to(team, instance_id)
     tmux = ["tmux", "-S", str(team.home.tmux_socket)]
@@ -298,15 +330,17 @@ def go_into(team: CliSession, instance_id: str, *, leaves_with_agent: bool = Fal
         return
     if not team.context.is_terminal():
         raise InvalidRequestError(f"attach needs a terminal. In one, run: {' '.join([*tmux, *attach_to])}")
-    command, outside = way_into(team, found, leaves_with_agent=leaves_with_agent)
+    command, outside = way_into(team, found, leaves_with_agent=leaves_with_agent, notes=notes)
+    for each in notes:
+        team.output.say(each)
     team.output.say(f"To come back: {_way_back(team)}. What you type goes to the agent.")
     team.context.become(command, outside)
 
 
 def way_into(
-    team: CliSession, found: results.InstanceInfo, *, leaves_with_agent: bool = False
+    team: CliSession, found: results.InstanceInfo, *, leaves_with_agent: bool = False, notes: Sequence[str] = ()
 ) -> tuple[list[str], Mapping[str, str]]:
-    """The program that goes into the terminal of an instance, and its environment.
+    """The program that goes into the terminal of an instance, and its environment; see ``go_into``.
 
     Raises ``WrongStateError`` when the terminal is on another machine.
     """
@@ -319,7 +353,8 @@ def way_into(
     tmux = ["tmux", "-S", str(team.home.tmux_socket)]
     leave = f"detach-client -s ={session}"
     hook = ["set-hook", "-w", "-t", f"={session}:", "pane-died", leave, ";"] if leaves_with_agent else []
-    note = [";", "display-message", "-d", "5000", f"To come back: {_way_back(team)}"]
+    shown = " ".join([f"To come back: {_way_back(team)}.", *notes])
+    note = [";", "display-message", "-d", str(_NOTED_MS), shown.replace("#", "##").replace("%", "%%")]
     outside = {name: value for name, value in team.context.environment.items() if name != "TMUX"}
     return [*tmux, *hook, "attach-session", "-t", f"={session}", *note], outside
 

@@ -13,9 +13,9 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
-from supervisor.api.results import Result, called
+from supervisor.api.results import called
 
-ResultT = TypeVar("ResultT", bound=Result)
+ModelT = TypeVar("ModelT", bound=BaseModel)
 _SENTENCES = frozenset({"reason", "kept", "message", "why", "notes", "errors", "warnings"})
 """The fields that tell something in words of the team. All other texts are whole ids, or not ours."""
 _VERBATIM = frozenset({"files", "summary"})
@@ -36,25 +36,16 @@ def sentence_with_names(sentence: str, names: Mapping[str, str]) -> str:
     return "`".join(parts)
 
 
-def with_names(result: ResultT, names: Mapping[str, str]) -> ResultT:
+def with_names(model: ModelT, names: Mapping[str, str]) -> ModelT:
     """The result with names wherever it holds ids; only for people, as no id in it can be used any more."""
-    return _model_with_names(result, names)
-
-
-_ModelT = TypeVar("_ModelT", bound=BaseModel)
-
-
-def _model_with_names(model: _ModelT, names: Mapping[str, str]) -> _ModelT:
-    given = {field: getattr(model, field) for field in type(model).model_fields}
+    given = {field: getattr(model, field) for field in type(model).model_fields if field not in _VERBATIM}
     return model.model_copy(update={field: _value_with_names(field, value, names) for field, value in given.items()})
 
 
 def _value_with_names(field: str, value: Any, names: Mapping[str, str]) -> Any:
     match value:
-        case _ if field in _VERBATIM:
-            return value
         case BaseModel():
-            return _model_with_names(value, names)
+            return with_names(value, names)
         case list():
             return [_value_with_names(field, each, names) for each in value]
         case str() if field in _SENTENCES:

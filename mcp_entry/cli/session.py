@@ -42,7 +42,8 @@ from supervisor.settings import HOME_VARIABLE, Settings, home_from
 _ARGUMENTS = {name: field.alias or name for verb in VERBS.values() for name, field in verb.request.model_fields.items()}
 """The names of arguments in the tools, by the names of the fields."""
 _PHRASES = (
-    (re.compile(r"\bCall list to see (the team|who does)\b"), r"`phalanx list` shows \1"),
+    (re.compile(r"\bCall list to see (the team|who \w+)"), r"`phalanx list` shows \1"),
+    (re.compile(r"\buse a shared workspace\b"), "use --shared"),
     (re.compile(r"\bCall list and look at it first\b"), "Look at it with `phalanx list` first"),
 )
 SENDER = "operator"
@@ -125,25 +126,53 @@ class CliSession:
 
         ``more``: fields of the request that differ from what was typed. Raises ``PhalanxError``.
         """
+        (result,) = self._call(verb, [self._request(verb, **more)], what)
+        if isinstance(result, PhalanxError):
+            raise result
+        return result
+
+    def ask_each(self, verb: Verb[RequestT, ResultT], what: str, instance_ids: Sequence[str]) -> list[ResultT]:
+        """``ask`` for each of these instances, side by side. One that is refused is told alone, and left out."""
+        answers = self._call(verb, [self._request(verb, instance_id=each) for each in instance_ids], what)
+        if len(answers) == 1 and isinstance(answers[0], PhalanxError):
+            raise answers[0]
+        for instance_id, answer in zip(instance_ids, answers, strict=True):
+            if isinstance(answer, PhalanxError):
+                self.output.say(f"{instance_id}: {self.in_words(answer)}", "red")
+        return [answer for answer in answers if not isinstance(answer, PhalanxError)]
+
+    def _request(self, verb: Verb[RequestT, ResultT], **more: Any) -> RequestT:
         values = {name: value for name, value in {**self.command.params, **more}.items() if value not in (None, ())}
         arguments = {_ARGUMENTS[name]: value for name, value in values.items() if name in verb.request.model_fields}
-        request = parse(verb.request, arguments, _typed_words(self.command))
+        return parse(verb.request, arguments, _typed_words(self.command))
 
+    def _call(
+        self, verb: Verb[RequestT, ResultT], requests: Sequence[RequestT], what: str
+    ) -> Sequence[ResultT | PhalanxError]:
+        """What became of each. Raises ``PhalanxError`` when the team does not answer at all."""
         notes: list[str] = []
 
-        async def call(on_progress: ProgressCallback) -> ResultT:
-            client = await self.context.connect(self.home)
+        async def one(
+            client: SupervisorClient, request: RequestT, on_progress: ProgressCallback
+        ) -> ResultT | PhalanxError:
             try:
                 return await client.call(verb, request, on_progress)
+            except PhalanxError as error:
+                return error
+
+        async def call(on_progress: ProgressCallback) -> Sequence[ResultT | PhalanxError]:
+            client = await self.context.connect(self.home)
+            try:
+                return await asyncio.gather(*(one(client, request, on_progress) for request in requests))
             finally:
                 notes.append(client.version_note)
                 await client.close()
 
         with self.on_ctrl_c(_words_after_ctrl_c(verb)), self.output.telling_progress(what) as on_progress:
-            result = asyncio.run(call(on_progress))
+            answers = asyncio.run(call(on_progress))
         for note in filter(None, notes):
             self.output.say(note, "yellow")
-        return result
+        return answers
 
     def ask_and_show(
         self, verb: Verb[RequestT, ResultT], what: str, view: Callable[[ResultT], RenderableType], **more: Any
@@ -263,12 +292,16 @@ def _typed_words(command: typer.Context) -> Mapping[str, str]:
 def _in_typed_words(refusal: str, words: Mapping[str, str]) -> str:
     """An error text of the team, which is written for leads, in the words of the command line.
 
-    Only names in mixed case are replaced, and only where they stand free: a path or a quoted text may hold them too.
+    Names are replaced only where they stand free: a path or a quoted text may hold them too. A name that is a word of
+    English is one only where the text says what to do with it: give it, correct it or leave it out.
     """
     for pattern, said in _PHRASES:
         refusal = pattern.sub(said, refusal)
-    names = "|".join(name for name in words if name != name.lower())
-    return re.sub(rf"(?<![\w/.'\"-])({names})(?![\w/'\"-])", lambda found: words[found[1]], refusal)
+    mixed = "|".join(name for name in words if name != name.lower())
+    refusal = re.sub(rf"(?<![\w/.'\"-])({mixed})(?![\w/'\"-])", lambda found: words[found[1]], refusal)
+    name = f"(?:{'|'.join(words)})"
+    told = rf"\b(?:[Gg]ive|[Cc]orrect|[Ll]eave|, not) {name}(?: and {name})*(?=[.,:;]| out\b|$)"
+    return re.sub(told, lambda found: re.sub(rf"\b{name}\b", lambda one: words[one[0]], found[0]), refusal)
 
 
 def _words_after_ctrl_c(verb: Verb[Any, Any]) -> str:

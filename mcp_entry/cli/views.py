@@ -75,8 +75,9 @@ def _named(result: _RowsT) -> _RowsT:
 
 
 def _status(each: results.InstanceInfo) -> Text:
-    """An idle instance is not done while a message for it is held."""
-    return plain(f"{each.status}, held", "yellow") if each.held_messages else plain(each.status, _STYLES[each.status])
+    """One at its prompt is not done while a message for it is held, or while it takes none, as at a limit of tokens."""
+    is_held = each.held_messages or (each.status is Status.READY and each.needs_attention)
+    return plain(f"{each.status}, held", "yellow") if is_held else plain(each.status, _STYLES[each.status])
 
 
 def _shared_note(note: str, noted: Sequence[results.InstanceInfo]) -> Text:

@@ -23,7 +23,7 @@ from actors.home import leader_of
 from actors.marks import TEAM_MARK
 from actors.status import Status
 from mcp_entry.cli.lead_watch import watch_for_lead
-from mcp_entry.cli.output import one_line
+from mcp_entry.cli.output import one_line, plain
 from mcp_entry.cli.session import STOPPED, CliSession
 from supervisor.api.requests import MAX_WAIT_S, EventKind, EventsRequest, ListRequest, Until, WaitRequest
 from supervisor.api.results import EventsResult, TeamEvent
@@ -39,6 +39,11 @@ _EVENT_OF: dict[WatchedState, EventKind] = {
     "idle": "became_idle",
     "attention": "needs_attention",
     "failed": "failed",
+}
+_REACHED: dict[WatchedState, str] = {
+    "idle": "all of them are idle",
+    "attention": "one needs attention",
+    "failed": "one has failed",
 }
 _POLL_S = 60.0
 _AT_ONCE_S = 0.001
@@ -91,12 +96,22 @@ def _check_alone(team: CliSession, *others: object) -> None:
 async def _watch(team: CliSession, named: Sequence[str], until: WatchedState | None, since: str | None) -> int:
     client = await team.context.connect(team.home)
     try:
-        return await _Watch(team, client, await _ids_of(client, named), until).run(since)
+        ids = await _ids_of(client, named)
+        if team.context.is_terminal() and not team.output.as_json:
+            team.output.say(_greeting(team, named, until))
+        return await _Watch(team, client, ids, until).run(since)
     except _TeamDownError:
         team.output.say(f"The team in {team.home.root} was brought down.")
         return BROUGHT_DOWN
     finally:
         await client.close()
+
+
+def _greeting(team: CliSession, named: Sequence[str], until: WatchedState | None) -> str:
+    """For a person, who would see nothing before the first event."""
+    whom = ", ".join(named) or f"the team in {team.home.root}"
+    end = "" if until is None else f" until {_REACHED[until]}"
+    return f"Watching {whom}{end}: a line for each event. Ctrl-C ends it."
 
 
 async def _ids_of(client: SupervisorClient, named: Sequence[str]) -> list[str] | None:
@@ -202,12 +217,15 @@ class _Watch:
         return answer.events
 
     def _write(self, document: dict[str, Any], line: str) -> None:
-        file = self._team.output.results.file
+        results = self._team.output.results
         if self._team.output.as_json:
             cursor = str(document.get("number", self._cursor))
             line = json.dumps({**document, "cursor": cursor}, ensure_ascii=True)
-        file.write(f"{line}\n")
-        file.flush()
+        elif results.is_terminal:
+            results.print(plain(line))  # breaks it between words
+            return
+        results.file.write(f"{line}\n")
+        results.file.flush()
 
     async def _events(self, cursor: str | None, timeout_s: float) -> EventsResult:
         request = EventsRequest(cursor=cursor, instance_ids=self._ids, timeout_seconds=timeout_s)

@@ -225,13 +225,14 @@ class Tokens(Result):
 
 
 class WorkInfo(Result):
-    """Against the branch that it began from."""
+    """Against the branch that it began from. ``reason``: why it is not compared."""
 
     base: str | None = None
     ahead: int | None = None
     behind: int | None = None
     changed_files: int | None = None
     uncommitted_files: int | None = None
+    reason: str | None = None
 
 
 FOR_VIEWS = ("activityAt", "model", "contextTokens", "contextWindow")

@@ -355,6 +355,11 @@ def test_what_is_to_say_of_many_instances_is_said_once() -> None:
         ("another one, for Bash. Call list and look at it first.", "Look at it with `phalanx list` first."),
         ("workDir '/x/workDir' is not a directory.", "--dir '/x/workDir' is not a directory."),
         ("Choose another parentId or leave it out.", "Choose another --parent or leave it out."),
+        ("It waits for nothing. Call list to see who waits.", "`phalanx list` shows who waits."),
+        ("choose another one, or leave name out.", "choose another one, or leave --name out."),
+        ("vm is alone: leave host and labels out. See more.", "vm is alone: leave --host and --label out. See more."),
+        ("Make a first commit, or use a shared workspace.", "Make a first commit, or use --shared."),
+        ("They give name and host to others.", "They give name and host to others."),
         ("A file /srv/parentId/workDir is in the way.", "A file /srv/parentId/workDir is in the way."),
     ],
 )
@@ -421,6 +426,46 @@ def test_limit_alone_shows_the_limits_and_an_option_that_is_lifted_takes_one_awa
     )
     ended = Terminal()("limit", "spec_1_1_1", "--lift", "tokens", "--tokens", "5")
     assert (ended.exit_code, "both given and lifted" in ended.stderr) == (2, True)
+
+
+def test_what_merge_and_sync_are_told_to_be_given_is_named_by_its_option() -> None:
+    merge = InvalidRequestError("/src has no branch checked out. Give into, the branch that is meant.")
+    assert "Give --into, the branch" in Terminal(FakeClient(merge=merge))("merge", "spec_1_1_1").stderr
+    sync = InvalidRequestError("Which branch it began from is not known: give from.")
+    assert "not known: give --from." in Terminal(FakeClient(sync=sync))("sync").stderr
+    respond = InvalidRequestError("It waits for permission to use Bash: give decision, not option.")
+    ended = Terminal(FakeClient(respond=respond))("respond", "spec_1_1_1", "--option", "1")
+    assert ended.stderr.endswith("give DECISION, not --option.\n")
+
+
+def test_several_are_interrupted_side_by_side_and_each_is_refused_alone() -> None:
+    async def interrupt(request: requests.InterruptRequest, on_progress: ProgressCallback) -> Any:
+        if request.instance_id == "spec_9":
+            raise UnknownInstanceError("There is no instance spec_9.")
+        return results.InterruptResult(instance_id=request.instance_id, interrupted=True, status=Status.READY)
+
+    terminal = Terminal(FakeClient(interrupt=interrupt))
+    ended = terminal("interrupt", "spec_1_1_1", "spec_9")
+    assert ended.exit_code == 1
+    assert ended.stdout == "spec_1_1_1 was interrupted; it is ready now.\n"
+    assert ended.stderr == "spec_9: There is no instance spec_9.\n"
+    everybody = terminal("interrupt", "--all", "--json")
+    assert everybody.exit_code == 0
+    told = json.loads(everybody.stdout)["results"]
+    assert [each["instanceId"] for each in told] == ["spec_1_1_2", "spec_1_1_1"]
+    for wrong in (("interrupt",), ("interrupt", "--all", "spec_1_1_1")):
+        assert terminal(*wrong).exit_code == 2
+
+
+def test_one_at_its_prompt_that_takes_no_messages_is_shown_as_held() -> None:
+    used_up = info(status=Status.READY, needs_attention=True, reason="its limit of tokens is used up")
+    assert "ready, held" in Terminal(FakeClient(list=listing(used_up)))("list").stdout
+
+
+def test_work_that_is_not_compared_says_why() -> None:
+    work = results.WorkInfo(uncommitted_files=1, reason="/src has no branch with a commit checked out")
+    shown = Terminal(FakeClient(list=listing(info(name="parser", work=work))))("list", "--work").stdout
+    assert "parser (spec_1_1_1): 1 uncommitted, not compared: /src has no branch with a commit checked out" in shown
 
 
 def test_settings_that_are_only_looked_at_are_shown_once_and_changed_ones_before_and_after() -> None:
