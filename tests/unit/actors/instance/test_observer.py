@@ -294,7 +294,7 @@ def test_a_message_counts_as_arrived_only_once_its_turn_is_known_although_nobody
 
 
 class AtWork(ReportingAgent):
-    def read_screen(self, styled: str) -> Screen:  # type: ignore[override]
+    def read_screen(self, styled: str) -> Screen:
         return Screen(composer=Composer.EMPTY, busy=True)
 
 
