@@ -108,6 +108,8 @@ class Home:
     """One-time links and signed-in browsers of the team's page, by hash; see ``mcp_entry.web.sign_in``."""
     allowed_files = _Below("allowed-team-files")
     """A file for each content of a team file that the user has allowed; see ``mcp_entry.team_file.consent``."""
+    metrics_token_file = _Below("metrics-token")
+    """By this secret Prometheus reads the team's figures; see ``supervisor.metrics.scrape_token``."""
     logs = _Below("logs")
 
     def instance_directory(self, instance_id: str) -> Path:

@@ -1,7 +1,8 @@
 """``phalanx-mcp``: the stdio MCP server that a Claude starts.
 
 Only MCP reaches stdout: ``stdio`` takes the descriptor, and the log goes to the home. The process ends when its input
-ends, and at once on SIGINT and SIGTERM: it owns nothing that needs a cleanup, and the team goes on without it.
+ends, and at once on SIGINT and SIGTERM: it owns nothing that needs a cleanup, and the team goes on without it. No team
+is started before a tool that acts is called.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from importlib.metadata import version
 from actors.errors import PhalanxError, TeamNotRunningError
 from actors.home import Home
 from actors.marks import TEAM_MARK
-from mcp_entry.connection import BringUpProcess, TeamConnection
+from mcp_entry.connection import BringUpProcess, OnStep, TeamConnection
 from mcp_entry.log import log_to
 from mcp_entry.notifications import AlertForwarder
 from mcp_entry.server import EntryServer
@@ -36,7 +37,7 @@ logger = logging.getLogger("mcp_entry")
 def team_in(home: Home, environment: Mapping[str, str], client: SupervisorClient) -> TeamConnection:
     """The connection to a home's team. A Claude that is itself an instance of a team brings no team up."""
 
-    async def refuse() -> None:
+    async def refuse(_on_step: OnStep) -> None:
         raise TeamNotRunningError(
             f"No team runs in {home.root}, and this Claude, which is an instance of a team itself, starts none. "
             "Set PHALANX_HOME to the home of its team."
@@ -45,7 +46,7 @@ def team_in(home: Home, environment: Mapping[str, str], client: SupervisorClient
     if TEAM_MARK in environment:
         return TeamConnection(client, refuse, patience_s=PATIENCE_S)
     bring_up = BringUpProcess(home=home, environment=environment)
-    return TeamConnection(client, bring_up, patience_s=PATIENCE_S, revive=bring_up.revive)
+    return TeamConnection(client, bring_up, patience_s=PATIENCE_S, bring_back=bring_up.bring_back, reads_bring_up=False)
 
 
 def run(team: TeamConnection, alerts: AlertForwarder, home: Home) -> None:

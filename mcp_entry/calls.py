@@ -18,6 +18,8 @@ from mcp_entry.notifications import ProgressNotifier
 from mcp_entry.schemas import structured
 from mcp_entry.sizes import Json
 from mcp_entry.tools import Tool
+from supervisor.api.verbs import Verb
+from supervisor.rpc.client import SupervisorClient
 from supervisor.rpc.connection import advice, completed
 
 logger = logging.getLogger(__name__)
@@ -58,10 +60,10 @@ class ToolCaller:
         return _result(sizes.short_text(text), structuredContent=sizes.guarded(content))
 
     async def _run(self, tool: Tool, arguments: Json, progress: ProgressNotifier, token: str | None) -> Json:
-        if not self._team.connected:
-            progress.on_progress(0, 0, "reaching the team, starting it if need be…")
-        client = await self._team.client()
         verb, asked = tool.verb, tool.asked(arguments)
+        if not (self._team.connected or verb.read_only):
+            progress.on_progress(0, 0, "reaching the team, starting it if need be…")
+        client = await self._client(verb, progress)
         try:
             for _ in range(self._repeats):
                 try:
@@ -70,10 +72,16 @@ class ToolCaller:
                     if not (client.closed and (verb.read_only or "requestId" in asked)):
                         raise
                 logger.info("the connection broke during %s; making the call again", verb.name)
-                client = await self._team.client()
+                client = await self._client(verb, progress)
             return await client.call_json(verb, asked, progress.on_progress, token)
         except (TeamNotRunningError, UnavailableError) as error:
             raise UnavailableError(f"{error}{_how_to_repeat(arguments)}") from error
+
+    async def _client(self, verb: Verb[Any, Any], progress: ProgressNotifier) -> SupervisorClient:
+        def on_step(step: str) -> None:
+            progress.on_progress(0, 0, f"{step}…")
+
+        return await self._team.client(only_reads=verb.read_only, on_step=on_step)
 
 
 def outcome_unknown(tool: Tool) -> dict[str, Any]:

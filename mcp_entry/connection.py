@@ -1,9 +1,12 @@
 """The entry's connection to its team, and the process that brings the team up when none runs.
 
-``server`` makes its calls over one ``TeamConnection``, which opens its client in the background, and again when the
+``calls`` makes its calls over one ``TeamConnection``, which opens its client with the first call, and again when the
 connection is lost. At most one attempt to open runs at a time. A waiting call that is cancelled does not stop the
 attempt. A failed attempt raises in the calls that wait; the next call tries again. A lost connection is opened again at
-once, without a call. A team that was lost is brought back for that; a team that was brought down only by a call.
+once, without a call.
+
+A team that was lost is brought back without a call. A team that was brought down, or never was up, is brought up only
+by a call that acts: one that only reads would find nothing there. So an entry that nobody uses costs one idle process.
 
 ``BringUpProcess`` runs ``supervisor.runtime`` in a session of its own, without input, with the log for output. So the
 team outlives the entry and its client, and its output cannot reach the entry's stdout.
@@ -30,13 +33,14 @@ from actors.files import FileLock
 from actors.home import Home, away_words, leader_of
 from mcp_entry.log import make_room
 from supervisor.rpc.client import SupervisorClient
-from supervisor.team.file import reason_in, wanted_team
+from supervisor.team.file import reason_in, steps_in, wanted_team
 
 logger = logging.getLogger(__name__)
-BringUp = Callable[[], Awaitable[None]]
-"""Brings the team up; returns when it runs. Raises ``PhalanxError`` with the reason when that fails."""
-Revive = Callable[[], Awaitable[bool]]
-"""Brings back a team that was lost; False when it was brought down. Raises ``PhalanxError`` when that fails."""
+OnStep = Callable[[str], None]
+"""Called with each step of a bring-up, in words."""
+BringUp = Callable[[OnStep], Awaitable[None]]
+"""Brings the team up, or back; returns when it runs. Raises ``PhalanxError`` with the reason when that fails, and
+``NoTeamError`` when there is none to bring back."""
 _REVIVE_BACKOFF = Backoff(first_s=2.0, longest_s=60.0)
 _REVIVE_ATTEMPTS = 7
 """Attempts to bring a lost team back, the first at once. After the last one only a call tries again."""
@@ -52,6 +56,14 @@ _REASON_BYTES = 4000
 _PACKAGE_PARENT = Path(supervisor.__file__).resolve().parent.parent
 
 
+class NoTeamError(TeamNotRunningError):
+    """No team was lost here: it was brought down, or never was up. Only a call that acts brings it up."""
+
+
+def ignore_steps(step: str) -> None:
+    """For callers that do not show steps."""
+
+
 class TeamConnection:
     def __init__(
         self,
@@ -59,18 +71,23 @@ class TeamConnection:
         bring_up: BringUp,
         *,
         patience_s: float,
-        revive: Revive | None = None,
-        begin_after_s: float = 1.0,
+        bring_back: BringUp | None = None,
+        reads_bring_up: bool = True,
+        reach_after_s: float = 1.0,
     ) -> None:
-        """``patience_s``: longest wait of a call for the team. ``begin_after_s``: pause of ``begin_soon``.
-        Without ``revive`` only a call opens a lost connection again."""
+        """``patience_s``: longest wait of a call for the team. ``reach_after_s``: pause of ``reach_soon``.
+
+        Without ``bring_back`` only a call opens a lost connection again. ``reads_bring_up``: whether a call that only
+        reads brings the team up too, and not only back."""
         self._client = client
         self._bring_up = bring_up
-        self._revive = revive
+        self._bring_back = bring_back
+        self._for_reads = bring_up if reads_bring_up or bring_back is None else bring_back
         self._patience_s = patience_s
-        self._begin_after_s = begin_after_s
+        self._reach_after_s = reach_after_s
         self._opening: asyncio.Task[None] | None = None
-        self._opening_for_call = False
+        self._opening_brings: BringUp | None = None
+        self._on_steps: set[OnStep] = set()
         self._reopening: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._background = TaskSet("the connection to the team")
@@ -79,26 +96,33 @@ class TeamConnection:
     def connected(self) -> bool:
         return not self._client.closed
 
-    def begin_soon(self) -> None:
-        """Brings the team up in the background after ``begin_after_s``, unless ``close`` comes first, and connects."""
+    def reach_soon(self) -> None:
+        """Connects in the background to a team that runs or was lost, after ``reach_after_s``, unless ``close`` comes
+        first. Starts no other team."""
         if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(self._begin_after_s, self._begin)
+            self._timer = asyncio.get_running_loop().call_later(self._reach_after_s, self._reach)
 
-    def _begin(self) -> None:
-        if not self.connected:
-            self._attempt(self._bring_up, for_call=True)
+    def _reach(self) -> None:
+        if not self.connected and self._bring_back is not None:
+            self._attempt(self._bring_back)
 
-    async def client(self) -> SupervisorClient:
-        """The client, connected. Raises why the team could not be brought up; ``UnavailableError`` after
-        ``patience_s``."""
+    async def client(self, *, only_reads: bool = False, on_step: OnStep = ignore_steps) -> SupervisorClient:
+        """The client, connected. ``on_step`` is told the steps of a bring-up.
+
+        Raises why the team could not be brought up; ``NoTeamError`` when none runs and the call ``only_reads``;
+        ``UnavailableError`` after ``patience_s``.
+        """
         if not self.connected:
+            self._on_steps.add(on_step)
             try:
                 async with asyncio.timeout(self._patience_s):
-                    await self._open_for_call()
+                    await self._open_with(self._for_reads if only_reads else self._bring_up)
             except TimeoutError as error:
                 raise UnavailableError(
                     f"The team is still starting after {self._patience_s:.0f} s. Make the call again in a minute."
                 ) from error
+            finally:
+                self._on_steps.discard(on_step)
         return self._client
 
     async def close(self) -> None:
@@ -110,20 +134,24 @@ class TeamConnection:
         await self._background.end(within_s=_CLOSE_S)
         await self._client.close()
 
-    async def _open_for_call(self) -> None:
-        if self._opening is not None and not self._opening_for_call:
-            with suppress(PhalanxError):  # an attempt to revive fails for a team that was brought down
+    async def _open_with(self, bring: BringUp) -> None:
+        if self._opening is not None and self._opening_brings == self._bring_back != bring:
+            with suppress(PhalanxError):  # an attempt to bring back fails for a team that was brought down
                 await asyncio.shield(self._opening)
                 return
-        await asyncio.shield(self._attempt(self._bring_up, for_call=True))
+        await asyncio.shield(self._attempt(bring))
 
-    def _attempt(self, bring: BringUp, *, for_call: bool) -> asyncio.Task[None]:
+    def _attempt(self, bring: BringUp) -> asyncio.Task[None]:
         """The attempt that is under way; begins one when there is none."""
         if self._opening is None:
             self._opening = asyncio.create_task(self._open(bring), name="open the team")
             self._opening.add_done_callback(self._opened)
-            self._opening_for_call = for_call
+            self._opening_brings = bring
         return self._opening
+
+    def _on_step(self, step: str) -> None:
+        for told in tuple(self._on_steps):
+            told(step)
 
     async def _open(self, bring: BringUp) -> None:
         for attempt in range(_OPEN_ATTEMPTS + 1):
@@ -132,8 +160,8 @@ class TeamConnection:
             except TeamNotRunningError as error:
                 if attempt == _OPEN_ATTEMPTS:
                     raise
-                logger.info("bringing the team up: %s", error)
-                await bring()
+                logger.info("no team answers: %s", error)
+                await bring(self._on_step)
             else:
                 return
 
@@ -142,28 +170,24 @@ class TeamConnection:
         if opening.cancelled():
             return
         if error := opening.exception():
-            logger.warning("the team could not be reached: %s", error)
+            level = logging.INFO if isinstance(error, NoTeamError) else logging.WARNING
+            logger.log(level, "the team could not be reached: %s", error)
             return
         logger.info("connected to the team")
-        if self._revive is not None:
+        if self._bring_back is not None:
             if self._reopening is not None:  # it may pause after a failed attempt
                 self._reopening.cancel()
-            self._reopening = asyncio.create_task(self._reopen_when_lost(self._revive), name="reopen the team")
+            self._reopening = asyncio.create_task(self._reopen_when_lost(self._bring_back), name="reopen the team")
             self._background.keep(self._reopening)
 
-    async def _reopen_when_lost(self, revive: Revive) -> None:
+    async def _reopen_when_lost(self, bring_back: BringUp) -> None:
         """Watches one connection. Ends when it was reopened, which has a watch of its own, or cannot be."""
-
-        async def bring_back() -> None:
-            if not await revive():
-                raise _BroughtDownError("the team was brought down")
-
         await self._client.until_lost()
         for failures in range(_REVIVE_ATTEMPTS):
             await asyncio.sleep(_REVIVE_BACKOFF.pause_s(failures))
             try:
-                await asyncio.shield(self._attempt(bring_back, for_call=False))
-            except _BroughtDownError:
+                await asyncio.shield(self._attempt(bring_back))
+            except NoTeamError:
                 return
             except (PhalanxError, OSError) as error:
                 logger.info("the lost team is not back yet: %s", error)
@@ -171,8 +195,32 @@ class TeamConnection:
                 return
 
 
-class _BroughtDownError(TeamNotRunningError):
-    """The team was brought down, so only a call brings it up."""
+class BringUpLog:
+    """What a process that brings a team up writes to its log."""
+
+    def __init__(self, path: Path, begin: int) -> None:
+        """``begin``: the log's size in bytes before the process."""
+        self._path = path
+        self._begin = begin
+        self._size = begin
+        self._told = 0
+
+    def new_steps(self) -> list[str]:
+        """The steps since the last call."""
+        size = self._path.stat().st_size
+        if size == self._size:
+            return []
+        self._size = size
+        steps = steps_in(self.written())
+        new, self._told = steps[self._told :], len(steps)
+        return new
+
+    def written(self) -> str:
+        """All of it; of much only the end."""
+        with self._path.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(self._begin, size - _REASON_BYTES))
+            return file.read().decode(errors="replace")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,20 +230,19 @@ class BringUpProcess:
     home: Home
     environment: Mapping[str, str]
 
-    async def __call__(self) -> None:
+    async def __call__(self, on_step: OnStep) -> None:
         """Returns when the team runs. Raises ``TeamNotRunningError`` with the end of the log when it fails, and on a
         host whose team is led from another host."""
         self._check_leads()
-        await self._run("up")
+        await self._run("up", on_step)
 
-    async def revive(self) -> bool:
-        """Brings back a team that was lost; False when it was brought down. Raises as a bring-up does.
+    async def bring_back(self, on_step: OnStep) -> None:
+        """Brings back a team that was lost. Raises ``NoTeamError`` when none was, and else as a bring-up does.
 
         When several entries call at the same time, one starts the process and the others wait for its end.
         """
         self._check_leads()
-        if wanted_team(self.home) is None:
-            return False
+        self._check_wanted()
         lock = FileLock(self.home.revive_lock_file)
         first = lock.try_acquire()
         if not first and not await lock.acquire_async(_BRING_UP_LIMIT_S):
@@ -205,16 +252,20 @@ class BringUpProcess:
             )
         try:
             if first:
-                await self._run("revive")
+                await self._run("revive", on_step)
         finally:
             lock.release()
-        return wanted_team(self.home) is not None
+        self._check_wanted()
+
+    def _check_wanted(self) -> None:
+        if wanted_team(self.home) is None:
+            raise NoTeamError(f"No team runs in {self.home.root}. The first spawn starts one.")
 
     def _check_leads(self) -> None:
         if leader := leader_of(self.home):
             raise TeamNotRunningError(away_words(leader))
 
-    async def _run(self, command: str) -> None:
+    async def _run(self, command: str, on_step: OnStep) -> None:
         """Runs the process to its end; a killed one is started again at once."""
         self.home.create()
         log = self.home.logs / "up.log"
@@ -223,21 +274,24 @@ class BringUpProcess:
             begin = log.stat().st_size if log.exists() else 0
             process = await asyncio.to_thread(self._start, command, log)
             logger.info("the team: %s as process %d, see %s", command, process.pid, log)
-            code = await self._end_of(process)
+            code = await self._end_of(process, BringUpLog(log, begin), on_step)
             if code != -signal.SIGKILL:
                 break
         if code != 0:
             how = f"was ended by signal {-code}" if code < 0 else f"ended with exit status {code}"
-            reason = _reason(log, begin) or f"The process that brings it up {how}."
+            reason = reason_in(BringUpLog(log, begin).written()) or f"The process that brings it up {how}."
             help_words = "" if _DOCTOR in reason else f" {_DOCTOR} says what this machine lacks."
             raise TeamNotRunningError(
                 f"The team could not be brought up. {reason}\nThe log is {log}.{help_words} The next call tries again."
             )
 
-    async def _end_of(self, process: subprocess.Popen[bytes]) -> int:
+    async def _end_of(self, process: subprocess.Popen[bytes], log: BringUpLog, on_step: OnStep) -> int:
+        """The exit code. ``on_step`` is told what the process writes of its steps."""
         try:
             async with asyncio.timeout(_BRING_UP_LIMIT_S):
-                while (code := process.poll()) is None:  # noqa: ASYNC110 - a thread that waits would outlast the entry
+                while (code := process.poll()) is None:  # a thread that waits would outlast the entry
+                    for step in log.new_steps():
+                        on_step(step)
                     await asyncio.sleep(_POLL_S)
                 return code
         except TimeoutError:
@@ -265,11 +319,3 @@ class BringUpProcess:
             )
         finally:
             os.close(output)
-
-
-def _reason(log: Path, begin: int) -> str:
-    """The reason that ``log`` tells after byte ``begin``; empty when it only tells steps."""
-    with log.open("rb") as file:
-        size = file.seek(0, os.SEEK_END)
-        file.seek(max(begin, size - _REASON_BYTES))
-        return reason_in(file.read().decode(errors="replace"))

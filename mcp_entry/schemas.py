@@ -1,7 +1,8 @@
-"""JSON schemas of the tools, made small, because a lead pays for every word of them when it lists the tools.
+"""JSON schemas of the tools, made small, because a Claude pays for every word of them in each of its conversations.
 
-``server`` makes them from the pydantic models of the verbs, without titles, references and limits that an error text
-tells anyway. "May be null" is written as "may be absent", and ``structured`` sends values so: without nulls.
+``server`` and ``web`` make them from the pydantic models of the verbs. What a tool takes is given without titles,
+references and limits, which the error text of a wrong call tells; what it gives, by names. "May be null" is written as
+"may be absent", and ``structured`` sends values so: without nulls.
 """
 
 from __future__ import annotations
@@ -17,22 +18,30 @@ from supervisor.api.results import Result
 
 Schema = dict[str, Any]
 _NULL: Schema = {"type": "null"}
-_DROPPED_FROM_INPUTS = frozenset(
-    {"title", "pattern", "minLength", "maxLength", "minItems", "maxItems", "exclusiveMinimum", "propertyNames"}
+_TOLD_BY_ERRORS = frozenset(
+    {
+        *("title", "pattern", "minLength", "maxLength", "minItems", "maxItems", "propertyNames"),
+        *("minimum", "maximum", "exclusiveMinimum", "additionalProperties"),
+    }
 )
-"""A call that breaks one of these is refused with an error text that tells the limit."""
-_DROPPED_FROM_OUTPUTS = _DROPPED_FROM_INPUTS | {"default", "enum"}
+_WORDS = frozenset({"description", "default"})
 
 
-def input_schema(model: type[Request]) -> Schema:
-    """What a tool takes: one flat object, unknown arguments forbidden."""
-    return _root(model.model_json_schema(), _DROPPED_FROM_INPUTS)
+def input_schema(model: type[Request], *, unlisted: frozenset[str], with_words: bool = True) -> Schema:
+    """What a tool takes: one flat object without the arguments that are ``unlisted``, also in the members of a batch.
+
+    A call with one of these is taken all the same. Without words, the names of arguments must say enough.
+    """
+    schema = model.model_json_schema()
+    definitions = schema.pop("$defs", {})
+    schema.pop("description", None)
+    dropped = _TOLD_BY_ERRORS if with_words else _TOLD_BY_ERRORS | _WORDS
+    return _listed(_slim(schema, definitions, dropped), unlisted)
 
 
 def output_schema(model: type[Result]) -> Schema:
-    """What a tool gives, as ``structured`` writes it."""
-    schema = _root(model.model_json_schema(), _DROPPED_FROM_OUTPUTS)
-    return {**_without_required(schema), **({"required": schema["required"]} if schema.get("required") else {})}
+    """What a tool gives, as ``structured`` writes it: the names of the fields."""
+    return {"type": "object", "properties": {field.alias or name: {} for name, field in model.model_fields.items()}}
 
 
 def structured(model: type[Result], answer: Mapping[str, Any]) -> dict[str, Any]:
@@ -77,10 +86,19 @@ def _model_in(annotation: Any) -> type[Result] | None:
     return next(filter(None, map(_model_in, get_args(annotation))), None)
 
 
-def _root(schema: Schema, dropped: frozenset[str]) -> Schema:
-    definitions = schema.pop("$defs", {})
-    schema.pop("description", None)
-    return _slim(schema, definitions, dropped)
+def _listed(schema: Schema, unlisted: frozenset[str]) -> Schema:
+    """The schema without these arguments, and without what only says again what holds anyway."""
+    listed: Schema = {}
+    for key, value in schema.items():
+        if key == "properties":
+            listed[key] = {name: _listed(inner, unlisted) for name, inner in value.items() if name not in unlisted}
+        elif key == "items":
+            listed[key] = _listed(value, unlisted)
+        elif key == "required":
+            listed[key] = [name for name in value if name not in unlisted]
+        elif value is not False:  # no further arguments; a default that is the same as leaving it out
+            listed[key] = value
+    return listed
 
 
 def _slim(schema: Schema, definitions: Mapping[str, Schema], dropped: frozenset[str]) -> Schema:
@@ -119,14 +137,6 @@ def _slim_value(key: str, value: Any, definitions: Mapping[str, Schema], dropped
     if key == "anyOf":
         return [_slim(option, definitions, dropped) for option in value]
     return value
-
-
-def _without_required(schema: Any) -> Any:
-    """Without ``required`` at every level: a result shows what it has."""
-    if not isinstance(schema, dict):
-        return schema
-    kept = {key: value for key, value in schema.items() if not (key == "required" and isinstance(value, list))}
-    return {key: _without_required(value) for key, value in kept.items()}
 
 
 def _may_be_null(schema: Schema) -> bool:

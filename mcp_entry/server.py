@@ -76,9 +76,10 @@ class EntryServer:
     async def _list_tools(
         self, context: Context, _params: types.PaginatedRequestParams | None
     ) -> types.ListToolsResult:
-        """Brings the team up a moment later: a client that only checks the server lists the tools and leaves."""
+        """Reaches a team that is there a moment later: a client that only checks the server lists the tools and
+        leaves."""
         self._alerts.client_is(context.session)
-        self._team.begin_soon()
+        self._team.reach_soon()
         return self._listing
 
     async def _call_tool(self, context: Context, params: types.CallToolRequestParams) -> dict[str, Any]:
@@ -95,9 +96,18 @@ class EntryServer:
 def _described(tool: Tool) -> types.Tool:
     return types.Tool(
         name=tool.verb.name,
-        title=tool.title,
         description=tool.description,
-        input_schema=input_schema(tool.verb.request),
+        input_schema=input_schema(tool.verb.request, unlisted=tool.unlisted),
         output_schema=output_schema(tool.verb.result),
-        annotations=tool.hints.model_copy(update={"title": tool.title}),
+        annotations=tool.hints,
+        _meta=_for_claude_code(tool),
     )
+
+
+def _for_claude_code(tool: Tool) -> dict[str, Any] | None:
+    meta: dict[str, Any] = {}
+    if tool.always_loaded:
+        meta["anthropic/alwaysLoad"] = True
+    if tool.search_hint is not None:
+        meta["anthropic/searchHint"] = tool.search_hint
+    return meta or None

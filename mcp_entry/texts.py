@@ -20,6 +20,7 @@ _MOST_FILES = 10
 _OUR_REFS = "refs/phalanx/"
 _PLAIN = frozenset({MessageStatus.ACCEPTED, MessageStatus.SUBMITTED})
 _SPARES = {"instances": "spare agents", "worktrees": "spare worktrees", "actors": "spare actors"}
+_ARTICLES = {"executive": "an", "manager": "a", "specialist": "a"}
 _UNITS = {"messageBatchDelay": " ms", "cacheTTL": " ms"}
 
 
@@ -28,7 +29,7 @@ def of_spawn(result: results.SpawnResult) -> str:
     was_spare = PurePath(result.working_directory).name.startswith(results.SPARE_PREFIX)
     named = ", which keeps the name of the spare that it was" if was_spare else ""
     started = (
-        f"{result.instance_id} ({result.role}) was started and is {result.status}: "
+        f"{result.instance_id}, {_ARTICLES[result.role]} {result.role}, was started and is {result.status}: "
         f"{where}{result.working_directory}{named}."
     )
     return "\n".join([started, *(f"Note: {note}" for note in result.notes)])
@@ -48,7 +49,8 @@ def of_spawn_batch(result: results.SpawnBatchResult) -> str:
 
 
 def of_prewarm(result: results.PrewarmResult) -> str:
-    ready = f"{result.instances} spare agents and {result.worktrees} spare worktrees are ready for {result.work_dir}."
+    spares = f"{counted(result.instances, 'spare agent')} and {counted(result.worktrees, 'spare worktree')}"
+    ready = f"Ready for {result.work_dir}: {spares}."
     taken = [f"Spawns have taken {result.taken} of what was asked for meanwhile."] if result.taken else []
     return "\n".join([ready, *taken, *(f"Some are not there: {error}" for error in result.errors)])
 
@@ -64,7 +66,7 @@ def of_send(result: results.SendResult) -> str:
 
 def of_send_batch(result: results.SendBatchResult) -> str:
     counts = Counter(str(each.status or "refused") for each in result.results)
-    heading = f"{len(result.results)} messages: {counts_in_words(counts)}."
+    heading = f"{counted(len(result.results), 'message')}: {counts_in_words(counts)}."
     odd = [
         f"messages[{index}]: {of_send(each)}"
         for index, each in enumerate(result.results)
@@ -95,7 +97,7 @@ def of_list(result: results.ListResult) -> str:
         return "\n".join([*warnings, f"There are no instances. Start some with spawn_batch.{hidden}"])
     total = len(result.instances) + (result.left_out or 0)
     more = f" Only {len(result.instances)} are shown." if result.left_out else ""
-    heading = f"{total} instances: {counts_in_words(result.counts)}.{hidden}{more}"
+    heading = f"{counted(total, 'instance')}: {counts_in_words(result.counts)}.{hidden}{more}"
     return "\n".join([*warnings, heading, *map(_instance, result.instances), *of_conflicts(result.conflicts)])
 
 
@@ -154,7 +156,9 @@ def of_recycle(result: results.RecycleResult) -> str:
 def of_limit(result: results.LimitResult) -> str:
     limits = result.limits.model_dump(by_alias=True, exclude_none=True)
     words = (f"{name} {', '.join(value) if isinstance(value, list) else value}" for name, value in limits.items())
-    used = f" {result.tokens.counted} tokens are used." if result.tokens.counted is not None else ""
+    own = result.tokens.input + result.tokens.output + result.tokens.cache_creation
+    with_below = f"it and all below it have used {result.tokens.counted}"
+    used = f" Of tokens {with_below if result.tokens.counted is not None else f'it has used {own}'}."
     held = f" It is held: {result.reason}" if result.reason else ""
     return f"Limits of {result.instance_id}: {'; '.join(words) or 'none'}.{used}{held}"
 
@@ -179,7 +183,7 @@ def _how_it_goes_on(resumed: bool | None) -> str:
 def of_git_batch(result: results.GitBatchResult) -> str:
     done = sum(each.success for each in result.results)
     hits = result.performance.cache_hits
-    heading = f"{done} of {len(result.results)} operations done{f', {hits} from the cache' if hits else ''}."
+    heading = f"{done} of {counted(len(result.results), 'operation')} done{f', {hits} from the cache' if hits else ''}."
     failed = [
         f"operations[{index}]{_git_asked(each)} failed: {_error(each.error)}"
         for index, each in enumerate(result.results)
@@ -228,7 +232,7 @@ def _synced(each: results.SyncedWork) -> str:
 
 
 def _on(branch: str | None) -> str:
-    return f" ({branch})" if branch else ""
+    return f" on {branch}" if branch else ""
 
 
 def _some(files: Sequence[str]) -> str:
@@ -238,7 +242,9 @@ def _some(files: Sequence[str]) -> str:
 
 def of_resume(result: results.ResumeResult) -> str:
     started = sum(each.error is None for each in result.instances)
-    heading = f"{started} of {len(result.instances)} instances were started again."
+    total = len(result.instances)
+    were = "was" if total == 1 else "were"
+    heading = f"{started} of {counted(total, 'instance')} {were} started again."
     return "\n".join([heading, *(_resumed(each) for each in result.instances)])
 
 
@@ -267,10 +273,16 @@ def _instance(each: results.InstanceInfo) -> str:
 
 
 def of_work(work: results.WorkInfo) -> str:
-    counted = {"uncommitted": work.uncommitted_files or 0}
-    if work.base is not None:
-        counted = {"ahead": work.ahead or 0, "behind": work.behind or 0, "files": work.changed_files or 0, **counted}
-    return ", ".join(f"{number} {what}" for what, number in counted.items())
+    uncommitted = f"{work.uncommitted_files or 0} uncommitted"
+    if work.base is None:
+        return uncommitted + (f", not compared: {work.reason}" if work.reason else "")
+    files = counted(work.changed_files or 0, "file")
+    return f"{work.ahead or 0} ahead, {work.behind or 0} behind, {files}, {uncommitted}"
+
+
+def counted(number: int, thing: str) -> str:
+    """``1 file``, ``2 files``."""
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
 
 
 def counts_in_words(counts: Mapping[str, int]) -> str:

@@ -15,6 +15,8 @@ from supervisor.cluster.router import HostRouter
 from supervisor.cluster.scheduler import HostScheduler
 from supervisor.cluster.service import ClusterService, HostConnector, NoClusterService
 from supervisor.events.detector import EventDetector
+from supervisor.events.needing import NeedingLine
+from supervisor.events.notices import PeopleNotifier
 from supervisor.events.service import EventService
 from supervisor.events.telling import LeadNotifier
 from supervisor.git.claims import Claims
@@ -27,6 +29,7 @@ from supervisor.metrics.autotune import CapTuningLoop
 from supervisor.metrics.metrics import MetricsRecorder
 from supervisor.metrics.monitor import Hosts, Monitor
 from supervisor.metrics.service import AlertLoop, HistoryStore, MetricsService
+from supervisor.metrics.token_meter import TokenMeter
 from supervisor.pool.makers import ActorMaker, AgentMaker, WorktreeMaker
 from supervisor.pool.placement import SparePlacement, StaleSpareCleaner
 from supervisor.pool.service import OrderBook, Pools, this_boot
@@ -183,8 +186,21 @@ def build_supervisor(
         no_memory=lambda: memory.warning,
     )
     history = HistoryStore(recorder, fenced, team.unreadable)
+    TokenMeter(team)
     cap_tuning = CapTuningLoop(live_settings, permits, recorder, hosts)
 
+    alerts = AlertLoop(monitor, team.events)
+    people = PeopleNotifier(
+        team.events,
+        PreservingStore(fenced, team.unreadable),
+        team.unreadable,
+        own_host,
+        alerts,
+        settings.notify_words,
+        frozenset(settings.notify_kinds),
+        desktop=settings.desktop_notices,
+    )
+    team.add_warning(lambda: people.warning)
     notifier = LeadNotifier(
         team, PreservingStore(fenced, team.unreadable), on=settings.tell_leads, auto_restart=settings.resumes
     )
@@ -237,7 +253,7 @@ def build_supervisor(
                 team.registry,
                 access,
                 EventDetector(team, fenced, team.unreadable),
-                AlertLoop(monitor, team.events),
+                alerts,
             ),
             RowService(team, queries),
             TerminalService(team),
@@ -246,6 +262,8 @@ def build_supervisor(
             cluster_service,
             pools,
             notifier,
+            people,
+            NeedingLine(team, hosts),
         ),
         on_shutdown=at_the_end,
     )

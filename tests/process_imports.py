@@ -81,6 +81,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         "entry": _module("mcp_entry.__main__"),
         "endpoint": _module("mcp_entry.web.__main__"),
         "command": _module("mcp_entry.cli"),
+        "top": _module("mcp_entry.top.app"),
         "client": _module("supervisor.rpc.client"),
         "Redis probe": _file("mcp_entry/cli/redis_probe.py", "-P"),
     }

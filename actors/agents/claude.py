@@ -36,6 +36,8 @@ _ENDPOINT_HOST = "127.0.0.1"
 _NO_PROXY = ("NO_PROXY", "no_proxy")
 _OWN_SERVER = "phalanx"
 """As ``phalanx mcp add`` registers the entry for the user's own Claude."""
+_OWN_PLUGIN = "phalanx@phalanx"
+"""Its tools, its monitor and its skill are for a lead outside of the team."""
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@\[\]-]{0,199}")
 _PERMISSION_MODE = re.compile(r"[A-Za-z]{1,40}")
@@ -155,6 +157,7 @@ def settings_text(python: str, request: LaunchRequest) -> str:
         "disableAllHooks": False,  # a user or a project may have set it for hooks of their own
         # Its own tools of the team need no process; the user's entry would take 70 MB and half a second of CPU.
         "deniedMcpServers": [{"serverName": _OWN_SERVER}],
+        "enabledPlugins": {_OWN_PLUGIN: False},
         **_MODE_SETTINGS.get(mode_named(request.permission_mode), {}),
     }
     return json.dumps(settings, indent=1)

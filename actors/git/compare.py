@@ -144,14 +144,14 @@ def base_of(git: GitRunner, git_directory: Path, trees: Collection[Path]) -> str
             continue
         branch = Repository(git, place, tree, {}).head().branch
         if branch is None:
-            raise InvalidRequestError(f"{tree} has no branch checked out: name the branch that is meant.")
+            raise InvalidRequestError(f"{tree} has no branch checked out.")
         branches.setdefault(branch, tree)
     if len(branches) == 1:
         return next(iter(branches))
     if not branches:
-        raise InvalidRequestError(f"No working tree of {git_directory} tells which branch is meant: name it.")
+        raise InvalidRequestError(f"No working tree of {git_directory} tells which branch is meant.")
     told = " and ".join(f"{branch} (in {tree})" for branch, tree in list(branches.items())[:3])
-    raise InvalidRequestError(f"They began from different branches, {told}: name the branch that is meant.")
+    raise InvalidRequestError(f"They began from different branches, {told}.")
 
 
 def commits_of(repo: Repository, branches: Sequence[WorkBranch]) -> dict[str, str]:

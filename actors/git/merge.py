@@ -132,7 +132,9 @@ def _commit(repo: Repository, branch: str) -> str:
     """The commit of a local branch, else of any revision of that name."""
     commit = repo.commit_of(f"refs/heads/{branch}") or repo.commit_of(branch)
     if commit is None:
-        raise InvalidRequestError(f"There is no branch {branch!r} to merge: correct the name (type branch lists them).")
+        raise InvalidRequestError(
+            f"There is no branch {branch!r} to merge: correct the name (`git branch` lists them)."
+        )
     return commit
 
 

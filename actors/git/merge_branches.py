@@ -162,7 +162,10 @@ class BranchMerger:
         return tuple(found)
 
     def _branch_meant(self, repo: Repository, job: MergeJob) -> str:
-        named = job.into or base_of(self._git, job.git_directory, job.trees)
+        try:
+            named = job.into or base_of(self._git, job.git_directory, job.trees)
+        except InvalidRequestError as error:
+            raise InvalidRequestError(f"{error} Give into, the branch that is meant.") from None
         # A branch may be an alias of another one, which is checked out by its own name.
         alias = repo.read("symbolic-ref", "--quiet", f"refs/heads/{named}").output.removesuffix("\n")
         return branch_of(alias) or named

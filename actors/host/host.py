@@ -15,6 +15,7 @@ import socket
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import asdict, fields, replace
 from functools import partial
 from pathlib import Path
@@ -24,7 +25,7 @@ from actors.agents.base import Agent, AgentStart, Handover, LaunchRequest, Resta
 from actors.agents.catalog import AgentCatalog
 from actors.agents.launch import REQUEST_NAME, can_resume, program_mark, renew, tell, write_launch
 from actors.agents.spool import LAUNCH_MARK, SPOOL_NAME
-from actors.errors import AgentError, PhalanxError
+from actors.errors import AgentError, PhalanxError, TerminalError
 from actors.files import append_private, in_words, write_private
 from actors.git.compare import Comparer
 from actors.git.executor import GitExecutor
@@ -43,6 +44,7 @@ from actors.git.model import (
     RepositoryPaths,
 )
 from actors.home import Home
+from actors.host import notice
 from actors.host.endpoint import kept_url
 from actors.host.load import HostLoad, LoadMeter
 from actors.instance.transcript import PageQuery, TranscriptPage, read_page
@@ -71,6 +73,8 @@ GIT_S = 300.0
 """The checkout of a large repository takes long; each git process has its own limit."""
 _MOST_THREADS = 128
 """More than the supervisor ever calls at once; threads start on demand."""
+_MOST_NOTICES = 8
+"""More than the supervisor ever gives at once."""
 _Result = TypeVar("_Result")
 _REQUEST_FIELDS = frozenset(field.name for field in fields(LaunchRequest))
 _WITHDRAWN_S = 20.0
@@ -105,6 +109,7 @@ class Host:
         self._environment = dict(agent_environment)
         self._endpoint = endpoint
         self._server = TmuxServer(home.tmux_socket)
+        self._needing: tuple[str, tuple[str, ...]] = ("", ())
         self._load_meter = LoadMeter(home.root)
         self._workspaces = WorktreeManager(home.worktrees, self._environment)
         self._starts = Starts()
@@ -113,6 +118,7 @@ class Host:
         self._comparer = Comparer(self._environment)
         self._merger = BranchMerger(self._environment, self._workspaces, self._comparer)
         self._git_threads = ThreadPoolExecutor(_MOST_THREADS, thread_name_prefix="git")
+        self._notice_threads = ThreadPoolExecutor(_MOST_NOTICES, thread_name_prefix="notice")
         self._workspace_threads = ThreadPoolExecutor(_MOST_THREADS, thread_name_prefix="workspace")
 
     @remote(timeout_s=AGENT_S, retry=True)
@@ -133,6 +139,13 @@ class Host:
     async def agents(self) -> tuple[RunningAgent, ...]:
         """Every session on the home's tmux server; empty without a server. Raises ``TerminalError`` when tmux hangs."""
         return await asyncio.to_thread(self._server.agents)
+
+    @remote(timeout_s=AGENT_S, retry=True)
+    async def show_needing(self, words: str, session_names: Sequence[str]) -> None:
+        """Shows in every attached terminal who needs somebody; see ``TmuxServer.show_needing``. A tmux server that is
+        started later shows it too. Raises ``TerminalError``."""
+        self._needing = (words, tuple(session_names))
+        await asyncio.to_thread(self._server.show_needing, *self._needing)
 
     @remote(timeout_s=AGENT_S, retry=True)
     async def instance_directories(self) -> tuple[str, ...]:
@@ -333,6 +346,22 @@ class Host:
         self._require_environment()
         await self._in(self._git_threads, self._merger.move, prepared, limit_s)
 
+    @remote(timeout_s=AGENT_S + notice.LONGEST_S, ping=True)
+    async def notify(self, command: Sequence[str], text: str) -> str:
+        """Runs a command of the user's with the text on its standard input. Returns why it failed; empty: it did not.
+
+        Raises ``SettingsError`` while the agents' environment, with which it runs, is missing.
+        """
+        self._require_environment()
+        environment = {**self._environment, "PHALANX_HOME": str(self._home.root)}
+        return await self._in(self._notice_threads, notice.run_notice, command, text, environment)
+
+    @remote(timeout_s=AGENT_S + notice.LONGEST_S, ping=True)
+    async def show_on_desktop(self, summary: str, body: str) -> str:
+        """Returns why it could not, for example because there is no desktop. Raises ``SettingsError`` as ``notify``."""
+        self._require_environment()
+        return await self._in(self._notice_threads, notice.show_on_desktop, summary, body, self._environment)
+
     def _require_environment(self) -> None:
         """Raises ``SettingsError`` while the agents' environment is missing; only the actor can lack it."""
 
@@ -425,8 +454,15 @@ class Host:
             raise AgentError(
                 f"{request.instance_id} was not started: {error.filename or directory}: {in_words(error)}"
             ) from error
-        self._server.start(self._environment)  # the server may have ended, with its agents
+        self._start_server()
         return self._server.open_session(start.session_name, command, start.working_directory)
+
+    def _start_server(self) -> None:
+        """It may have ended, with its agents. A new one knows nothing of who needs somebody."""
+        if not self._server.is_running():
+            self._server.start(self._environment)
+            with suppress(TerminalError):  # the next change is shown
+                self._server.show_needing(*self._needing)
 
     def _end_agent(self, instance_id: str, session_name: str, grace_s: float) -> None:
         mark = str(self._home.instance_directory(instance_id))

@@ -56,6 +56,16 @@ _NAME = re.compile(r"[A-Za-z0-9_-]+")
 _PEER_CREDENTIALS = struct.Struct("3i")
 _ABSENT = ("can't find session", NO_SESSION, "no server running", "No such file or directory")
 _REMAKE_S = 0.2
+_NEEDING_WORDS = "@phalanx_words"
+"""Who needs somebody, for the status line."""
+_NEEDING = "@phalanx_needing"
+"""Their sessions, each between spaces and the first one again at the end; empty for none."""
+_NEXT = (
+    f"#{{?#{{m:* #{{session_name}} *,#{{{_NEEDING}}}}},"
+    f"#{{s/^.* #{{session_name}} ([^ ]+) .*$/\\1/:{_NEEDING}}},"
+    f"#{{s/^ ([^ ]+) .*$/\\1/:{_NEEDING}}}}}"
+)
+"""The session after this one among these, or the first."""
 _CONFIG = f"""\
 # Written by Phalanx at every start of its tmux server; changes here are lost.
 set -sq exit-empty off
@@ -67,7 +77,15 @@ set -gq update-environment ''
 set -gq destroy-unattached off
 set -gq default-size {COLUMNS}x{ROWS}
 set -gq history-limit 5000
-set -gq status off
+set -gq status on
+set -gq status-interval 0
+set -gq status-style bg=default,fg=colour245
+set -gq status-left ' #{{session_name}} · Ctrl-b d leaves it'
+set -gq status-left-length 60
+set -gq status-right '#{{?{_NEEDING_WORDS},#[reverse] #{{{_NEEDING_WORDS}}}#{{?{_NEEDING}, · Ctrl-b n,}} #[default],}}'
+set -gq status-right-length 80
+set -gwq window-status-format ''
+set -gwq window-status-current-format ''
 set -gq mouse on
 set -gwq remain-on-exit on
 set -gwq remain-on-exit-format ''
@@ -75,12 +93,15 @@ set -gwq allow-rename off
 set -gwq automatic-rename off
 set -gwq window-size latest
 bind -n C-z display-message "Ctrl-Z is not passed on: it would stop the agent, and no shell is here to bring it back"
+bind n if-shell -F '#{{{_NEEDING}}}' {{ run-shell -C 'switch-client -t ={_NEXT}' }} \
+{{ display-message 'Nobody here needs you.' }}
 set-hook -g client-detached {{ if-shell -F '#{{==:#{{session_attached}},0}}' {{ {own_size()} }} }}
 """
 # remain-on-exit-format: the note about the dead pane would push the first line, perhaps the reason, off the screen.
 # window-size latest: a window has the size of the attached client that typed last. client-detached: without clients it
 # gets its own size back, or it could stay too small for the agent's dialogs. A global "manual" crashes tmux 3.3a at its
-# first new-session.
+# first new-session. status-right: names reach it as the values of options, in which tmux looks for no format. n is
+# next-window elsewhere; here a session has one window.
 
 
 class TmuxServer:
@@ -179,6 +200,17 @@ class TmuxServer:
         _check_name(new_name)
         # Session.rename_session would then read all fields, with the faults of libtmux's listing.
         printed(self._session(name).cmd("rename-session", "--", new_name))
+
+    def show_needing(self, words: str, names: Sequence[str]) -> None:
+        """Shows the words at the right of the status line. Ctrl-b n goes through the sessions with these names, as far
+        as they are there. No-op without a server. Raises ``TerminalError``."""
+        there = {agent.session_name for agent in self.agents()}
+        needing = [name for name in names if name in there]
+        ring = f" {' '.join([*needing, needing[0]])} " if needing else ""
+        words = _escaped(words.replace("#", "##"))
+        if self.is_running():
+            shown = ("set-option", "-g", "--", _NEEDING_WORDS, words)
+            printed(self._tmux.cmd(*shown, ";", "set-option", "-g", "--", _NEEDING, ring))
 
     def agents(self) -> tuple[RunningAgent, ...]:
         """Every session with its first pane, by name; empty when no server runs. Raises ``TerminalError``.

@@ -194,4 +194,4 @@ def is_rebuilt(path: str) -> bool:
 
 def some_of(paths: tuple[str, ...]) -> str:
     """The first paths for a sentence, escaped so that any name is safe to print."""
-    return ", ".join(map(ascii, paths[:3])) + (f" and {len(paths) - 3} more" if len(paths) > 3 else "")
+    return ", ".join(map(repr, paths[:3])) + (f" and {len(paths) - 3} more" if len(paths) > 3 else "")

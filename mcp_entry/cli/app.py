@@ -7,9 +7,12 @@ from typing import Annotated
 
 import typer
 
-from mcp_entry.cli import doctor, instances, lead, team, team_file
+from mcp_entry.cli import doctor, instances, lead, registration, team, team_file
 from mcp_entry.cli.dashboard import dashboard
+from mcp_entry.cli.demo import demo
+from mcp_entry.cli.metrics import metrics
 from mcp_entry.cli.session import Commands, in_session, system_context
+from mcp_entry.cli.top import top
 from mcp_entry.cli.watch import watch
 from supervisor.versions import VERSION
 
@@ -17,7 +20,6 @@ app = typer.Typer(
     name="phalanx",
     cls=Commands,
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -37,6 +39,7 @@ _COMMANDS: tuple[Callable[..., int | None], ...] = (
     instances.list_,
     instances.wait,
     watch,
+    top,
     instances.respond,
     instances.interrupt,
     instances.restart,
@@ -49,6 +52,7 @@ _COMMANDS: tuple[Callable[..., int | None], ...] = (
     team.git,
     team.prewarm,
     team.perf,
+    metrics,
     team.tune,
     team.hosts,
     team.drain,
@@ -57,12 +61,14 @@ _COMMANDS: tuple[Callable[..., int | None], ...] = (
 )
 for _command in _COMMANDS:
     app.command(_command.__name__.rstrip("_"))(in_session(_command))
-mcp.command("add")(in_session(doctor.add))
+mcp.command("add")(in_session(registration.add))
+mcp.command("remove")(in_session(registration.remove))
 app.add_typer(mcp, name="mcp")
 for _command in (team_file.up, team_file.export, team_file.allow, team_file.schema):
     file_of_team.command(_command.__name__)(in_session(_command))
 app.add_typer(file_of_team, name="team")
 app.command("doctor")(in_session(doctor.doctor))
+app.command("demo")(demo)
 
 
 def _show_version(wanted: bool) -> None:

@@ -1,8 +1,8 @@
-"""``phalanx doctor`` and ``phalanx mcp add``: what a team needs of this machine and of Claude Code.
+"""``phalanx doctor``: what a team needs of this machine and of Claude Code.
 
-Claude Code's configuration file is only read; a value of an unexpected form counts as missing. ``mcp add`` calls Claude
-Code's own command. ``OLDEST`` and ``NEWEST`` are the checked versions of Claude Code; ``requirements/claude`` pins the
-same two for the tests, and a test compares them.
+Claude Code's configuration file is only read; a value of an unexpected form counts as missing. ``OLDEST`` and
+``NEWEST`` are the checked versions of Claude Code; ``requirements/claude`` pins the same two for the tests, and a test
+compares them.
 """
 
 from __future__ import annotations
@@ -10,11 +10,10 @@ from __future__ import annotations
 import json
 import platform
 import re
-import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -28,7 +27,7 @@ from actors.agents.base import command_words
 from actors.agents.claude import mcp_file
 from actors.agents.claude_trust import config_file
 from actors.agents.launch import REQUEST_NAME
-from actors.errors import AgentError, SettingsError
+from actors.errors import SettingsError
 from actors.home import Home
 from actors.host.endpoint import kept_port, kept_url
 from actors.marks import INSTANCE_MARK, NODE_MARK, TEAM_SERVER
@@ -38,7 +37,7 @@ from mcp_entry.cli.session import CliSession, CommandContext
 from supervisor.api.results import SPARE_PREFIX
 from supervisor.redis_url import without_secrets
 from supervisor.runtime.parts import processes_of
-from supervisor.settings import HOME_VARIABLE, Settings, check_variables, home_from, setting_variables
+from supervisor.settings import Settings, check_variables, setting_variables
 from supervisor.team.file import read_team
 
 _LOGIN_VARIABLES = (
@@ -48,7 +47,6 @@ _LOGIN_VARIABLES = (
     "CLAUDE_CODE_USE_BEDROCK",
     "CLAUDE_CODE_USE_VERTEX",
 )
-NAME = "phalanx"
 OLDEST = "2.1.197"
 NEWEST = "2.1.332"
 """All scenarios of ``scripts/claude-check`` pass with both."""
@@ -202,7 +200,10 @@ def _redis(address: str, context: CommandContext) -> DoctorFinding:
 
 def _claude_remedy() -> str:
     there = f": `scripts/setup --claude` has put one at {_SET_UP_CLAUDE}" if _SET_UP_CLAUDE.exists() else ""
-    return f"Install it: `npm install -g @anthropic-ai/claude-code`; or set PHALANX_CLAUDE_COMMAND to its path{there}."
+    return (
+        f"Install it: `npm install -g @anthropic-ai/claude-code`; or set {_CLAUDE_VARIABLE} to its path{there}. To try "
+        "a team without it: PHALANX_AGENT=demo."
+    )
 
 
 def version_finding(said: str) -> DoctorFinding:
@@ -372,10 +373,6 @@ class ClaudeConfig:
             for each in (directory, *directory.parents)
         )
 
-    def mcp_server(self, name: str) -> Mapping[str, Any] | None:
-        """The registration of an MCP server in the user's scope."""
-        return _mapping(_mapping(self.content.get("mcpServers")).get(name)) or None
-
 
 def claude_config(environment: Mapping[str, str]) -> ClaudeConfig:
     try:
@@ -412,71 +409,3 @@ def missing_agent(settings: Settings, environment: Mapping[str, str]) -> str:
         "Install it, or set PHALANX_CLAUDE_COMMAND to its path, and bring the team up anew. `phalanx doctor` says what "
         "else is missing."
     )
-
-
-def add(team: CliSession) -> None:
-    """Register Phalanx with Claude Code for all your projects. May be repeated."""
-    program, environment = _entry_program(), _home_variable(team)
-    claude = _claude(team)
-    found = claude_config(team.context.environment).mcp_server(NAME)
-    done = "already registered"
-    if not _is_registered(found, program, environment):
-        if found is not None:
-            _run(team.context, [*claude, "mcp", "remove", "--scope", "user", NAME])
-        # The name must come before ``-e``, which takes all words that follow as variables.
-        variables = [part for name, value in environment.items() for part in ("-e", f"{name}={value}")]
-        _run(team.context, [*claude, "mcp", "add", "--scope", "user", NAME, *variables, "--", program])
-        done = "registered again" if found is not None else "registered"
-    undo = f"{shlex.join(claude)} mcp remove --scope user {NAME}"
-    document = {"done": done, "program": program, "environment": environment, "undo": undo}
-    told = (
-        f"Phalanx is {done} with Claude Code for all your projects: {program}\n"
-        f"Start claude anew and ask it to lead a team. To undo: {undo}"
-    )
-    team.output.show(document, plain(told))
-
-
-def _is_registered(found: Mapping[str, Any] | None, program: str, environment: Mapping[str, str]) -> bool:
-    return (
-        found is not None
-        and found.get("command") == program
-        and not found.get("args")
-        and (found.get("env") or {}) == environment
-    )
-
-
-def _entry_program() -> str:
-    program = Path(sys.executable).with_name("phalanx-mcp")
-    if not program.is_file():
-        raise SettingsError(f"{program} is missing. Install the package into this environment, then repeat.")
-    return str(program)
-
-
-def _home_variable(team: CliSession) -> dict[str, str]:
-    """The variable that names the home, unless the server finds this home by default."""
-    ordinary = home_from({name: value for name, value in team.context.environment.items() if name != HOME_VARIABLE})
-    return {} if team.home == ordinary else {HOME_VARIABLE: str(team.home.root)}
-
-
-def _claude(team: CliSession) -> list[str]:
-    """The path of Claude Code's program, with the arguments of the setting."""
-    program, *arguments = command_words(
-        Settings.load(team.home, team.context.environment).claude_command, _CLAUDE_VARIABLE
-    )
-    found = shutil.which(program, path=team.context.environment.get("PATH"))
-    if found is None:
-        raise SettingsError(
-            f"Claude Code ({program}) is not on PATH. Install it with `npm install -g @anthropic-ai/claude-code`, "
-            "or set PHALANX_CLAUDE_COMMAND to its path."
-        )
-    return [found, *arguments]
-
-
-def _run(context: CommandContext, command: Sequence[str]) -> None:
-    try:
-        ended = context.run(command, context.environment)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise AgentError(f"`{' '.join(command)}` could not be run: {error}") from error
-    if ended.returncode != 0:
-        reason = (ended.stderr or ended.stdout).strip()
-        raise AgentError(f"`{' '.join(command)}` failed with status {ended.returncode}: {reason}")

@@ -11,22 +11,25 @@ import datetime
 import json
 import subprocess
 import sys
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
 from actors.agents.base import AgentName
-from actors.errors import InvalidRequestError, UnknownInstanceError, WrongStateError
+from actors.errors import InvalidRequestError, WrongStateError
 from actors.messages import MessageStatus
-from actors.status import Status
+from actors.status import ALIVE, Status
 from mcp_entry import texts
 from mcp_entry.cli import views
+from mcp_entry.cli.follow import follow as follow_conversation
+from mcp_entry.cli.output import plain
 from mcp_entry.cli.session import CliSession
 from supervisor.api import results
 from supervisor.api.requests import NAME_FORM, PermissionMode, Role, Until
-from supervisor.api.verbs import TeamVerbs
+from supervisor.api.verbs import RequestT, ResultT, TeamVerbs, Verb
 
 InstanceArgument = Annotated[
     str, typer.Argument(metavar="ID", help="Id or name of the instance, as `phalanx list` shows it.")
@@ -42,8 +45,24 @@ McpServersOption = Annotated[
     str,
     typer.Option("--mcp-servers", metavar="all|none|NAME,...", help="Which of your MCP servers it gets."),
 ]
+_NOTED_MS = 10_000
+"""How long tmux shows a note. A key ends it earlier."""
 NEEDS_ATTENTION = 3
 """The exit code when something waits for a person or the lead; 1 is an error, 2 wrong usage."""
+
+
+class LimitOption(StrEnum):
+    """The limits by the options that set them."""
+
+    TOKENS = "tokens"
+    INSTANCES = "instances"
+    DEPTH = "depth"
+    MODEL = "model"
+    PERMISSIONS = "permissions"
+
+
+_LIMITED: Mapping[LimitOption, str] = {LimitOption.MODEL: "models", LimitOption.PERMISSIONS: "permissionModes"}
+"""The names of limits in the team that are not those of their options."""
 
 
 def named_servers(given: str) -> str | list[str]:
@@ -137,10 +156,18 @@ def read(
     cursor: Annotated[str | None, typer.Option(help="Only what is newer than an earlier read ended with.")] = None,
     lines: Annotated[int, typer.Option(min=1, max=2000, help="Most entries or screen lines.")] = 50,
     full: Annotated[str | None, typer.Option(help="One entry that was shortened, in whole.")] = None,
-) -> None:
+    follow: Annotated[
+        bool, typer.Option("--follow", help="Go on with what it says from now on, until Ctrl-C.")
+    ] = False,
+) -> int:
     """Read what an instance was told, answered and did."""
-    view = partial(views.of_read, latest=None if cursor or full else lines)
-    team.ask_and_show(TeamVerbs.read, "reading", view, source="screen" if screen else "conversation")
+    if follow:
+        if screen or cursor or full:
+            raise InvalidRequestError("--follow shows the conversation as it goes on: leave out the other options.")
+        return follow_conversation(team, instance_id, lines)
+    result = team.ask(TeamVerbs.read, "reading", source="screen" if screen else "conversation")
+    team.show(result, views.of_read(result, latest=None if cursor or full else lines))
+    return 0
 
 
 def list_(
@@ -159,7 +186,8 @@ def list_(
     ] = False,
 ) -> None:
     """Show the team; those that need attention come first."""
-    team.ask_and_show(TeamVerbs.list, "looking", partial(views.of_list, now=_now()))
+    result = team.ask(TeamVerbs.list, "looking")
+    team.show(result, views.of_list(result, _now()))
 
 
 def wait(
@@ -205,9 +233,19 @@ def respond(
     team.ask_and_show(TeamVerbs.respond, "answering", texts.of_respond)
 
 
-def interrupt(team: CliSession, instance_id: InstanceArgument) -> None:
-    """Stop an instance's current turn; the instance stays."""
-    team.ask_and_show(TeamVerbs.interrupt, "interrupting", texts.of_interrupt)
+def interrupt(
+    team: CliSession,
+    instances: Annotated[list[str] | None, typer.Argument(metavar="ID", help="Ids or names of instances.")] = None,
+    *,
+    whole_team: Annotated[bool, typer.Option("--all", help="All that are alive.")] = False,
+) -> int:
+    """Stop the current turns of instances; the instances stay. Exits with 1 when one was not interrupted."""
+    if bool(instances) == whole_team:
+        raise InvalidRequestError("Name the instances to interrupt, or give --all.")
+    if not instances:
+        listed = team.ask(TeamVerbs.list, "looking").instances
+        instances = [each.instance_id for each in listed if each.status in ALIVE]
+    return _for_each(team, TeamVerbs.interrupt, "interrupting", texts.of_interrupt, instances)
 
 
 def restart(team: CliSession, instances: InstancesArgument) -> int:
@@ -216,12 +254,30 @@ def restart(team: CliSession, instances: InstancesArgument) -> int:
     return 0 if result.success else 1
 
 
-def recycle(team: CliSession, instance_id: InstanceArgument) -> None:
+def recycle(team: CliSession, instances: InstancesArgument) -> int:
     """Go on with a fresh conversation in place of a long one.
 
-    It knows what the long one has summed up for it.
+    It knows what the long one has summed up for it. Exits with 1 when one of several was refused.
     """
-    team.ask_and_show(TeamVerbs.recycle, "asking for a summary", texts.of_recycle)
+    return _for_each(team, TeamVerbs.recycle, "asking for a summary", texts.of_recycle, instances)
+
+
+def _for_each(
+    team: CliSession,
+    verb: Verb[RequestT, ResultT],
+    what: str,
+    text: Callable[[ResultT], str],
+    instance_ids: Sequence[str],
+) -> int:
+    """Returns the exit code. With --json several are one object each in ``results``."""
+    done = team.ask_each(verb, what, instance_ids)
+    if len(instance_ids) == 1:
+        team.show(done[0], text(team.named(done[0])))
+        return 0
+    document = {"results": [each.model_dump(mode="json", by_alias=True) for each in done]}
+    lines = [text(team.named(each)) for each in done] or ["There is nobody."]
+    team.output.show(document, plain("\n".join(lines)))
+    return 0 if len(done) == len(instance_ids) else 1
 
 
 def limit(
@@ -237,13 +293,21 @@ def limit(
     modes: Annotated[
         list[str] | None, typer.Option("--permissions", help="Likewise: only this permission mode.")
     ] = None,
+    lift: Annotated[
+        list[LimitOption] | None, typer.Option(help="Take the limit of this option away; may be repeated.")
+    ] = None,
 ) -> None:
-    """Limit what an instance and all below it may use, or raise that."""
+    """Limit what an instance and all below it may use, or raise that.
+
+    Without an option: show its limits, and what it has used.
+    """
     given = {"tokens": tokens, "instances": instances, "depth": depth, "models": models, "permissionModes": modes}
     limits = {name: value for name, value in given.items() if value not in (None, [])}
-    if not limits:
-        raise InvalidRequestError("Say what to limit: --tokens, --instances, --depth, --model or --permissions.")
-    team.ask_and_show(TeamVerbs.limit, "limiting", texts.of_limit, limits=limits)
+    lifted = [_LIMITED.get(option, option.value) for option in lift or []]
+    both = sorted(limits.keys() & lifted)
+    if both:
+        raise InvalidRequestError(f"The limit of {both[0]} is both given and lifted: do one of the two.")
+    team.ask_and_show(TeamVerbs.limit, "looking", texts.of_limit, limits=limits, lift=lifted)
 
 
 def attach(team: CliSession, instance_id: InstanceArgument) -> None:
@@ -251,11 +315,12 @@ def attach(team: CliSession, instance_id: InstanceArgument) -> None:
     go_into(team, instance_id)
 
 
-def go_into(team: CliSession, instance_id: str, *, leaves_with_agent: bool = False) -> None:
+def go_into(team: CliSession, instance_id: str, *, leaves_with_agent: bool = False, notes: Sequence[str] = ()) -> None:
     """``attach`` to the instance of this id or name.
 
     ``leaves_with_agent``: the terminal is given back when the agent ends. Otherwise its last screen stays, which says
-    why it did.
+    why it did. ``notes``: what the person should know. It is said before, where it is seen again after leaving, and in
+    the status line of the terminal for some seconds, because tmux takes the screen at once.
     """
     found = _to_attach_to(team, instance_id)
     tmux = ["tmux", "-S", str(team.home.tmux_socket)]
@@ -265,38 +330,51 @@ def go_into(team: CliSession, instance_id: str, *, leaves_with_agent: bool = Fal
         return
     if not team.context.is_terminal():
         raise InvalidRequestError(f"attach needs a terminal. In one, run: {' '.join([*tmux, *attach_to])}")
-    if not _is_here(team, found.session_name):
+    command, outside = way_into(team, found, leaves_with_agent=leaves_with_agent, notes=notes)
+    for each in notes:
+        team.output.say(each)
+    team.output.say(f"To come back: {_way_back(team)}. What you type goes to the agent.")
+    team.context.become(command, outside)
+
+
+def way_into(
+    team: CliSession, found: results.InstanceInfo, *, leaves_with_agent: bool = False, notes: Sequence[str] = ()
+) -> tuple[list[str], Mapping[str, str]]:
+    """The program that goes into the terminal of an instance, and its environment; see ``go_into``.
+
+    Raises ``WrongStateError`` when the terminal is on another machine.
+    """
+    session = found.session_name
+    if not _is_here(team, session):
         raise WrongStateError(
-            f"The terminal of {instance_id} is not on this machine: it runs on {found.host}. "
-            f"`phalanx attach {instance_id}` there goes into it."
+            f"The terminal of {found.instance_id} is not on this machine: it runs on {found.host}. "
+            f"`phalanx attach {found.instance_id}` there goes into it."
         )
+    tmux = ["tmux", "-S", str(team.home.tmux_socket)]
+    leave = f"detach-client -s ={session}"
+    hook = ["set-hook", "-w", "-t", f"={session}:", "pane-died", leave, ";"] if leaves_with_agent else []
+    shown = " ".join([f"To come back: {_way_back(team)}.", *notes])
+    note = [";", "display-message", "-d", str(_NOTED_MS), shown.replace("#", "##").replace("%", "%%")]
     outside = {name: value for name, value in team.context.environment.items() if name != "TMUX"}
-    nested = len(outside) < len(team.context.environment)
-    how = "Ctrl-b Ctrl-b d (you are inside tmux already)" if nested else "Ctrl-b d"
-    team.output.say(f"To come back: {how}. What you type goes to the agent.")
-    leave = f"detach-client -s ={found.session_name}"
-    hook = ["set-hook", "-w", "-t", f"={found.session_name}:", "pane-died", leave, ";"] if leaves_with_agent else []
-    note = [";", "display-message", "-d", "5000", f"To come back: {how}"]
-    team.context.become([*tmux, *hook, *attach_to, *note], outside)
+    return [*tmux, *hook, "attach-session", "-t", f"={session}", *note], outside
+
+
+def _way_back(team: CliSession) -> str:
+    return "Ctrl-b Ctrl-b d (you are inside tmux already)" if "TMUX" in team.context.environment else "Ctrl-b d"
 
 
 def _to_attach_to(team: CliSession, instance_id: str) -> results.InstanceInfo:
     """The instance. Raises ``PhalanxError`` when it has no terminal, with the reason."""
-    for include_stopped in (False, True):
-        listed = team.ask(TeamVerbs.list, "looking", include_stopped=include_stopped)
-        found = next((each for each in listed.instances if instance_id in (each.instance_id, each.name)), None)
-        if found is not None and include_stopped:
-            raise WrongStateError(
-                f"{instance_id} was terminated and has no terminal. `phalanx read {instance_id}` shows what it said, "
-                "`phalanx spawn` starts a new instance."
-            )
-        if found is not None and found.status is Status.STOPPED:
-            raise WrongStateError(
-                f"{instance_id} is stopped and has no terminal: `phalanx restart {instance_id}` starts it."
-            )
-        if found is not None:
-            return found
-    raise UnknownInstanceError(f"There is no instance {instance_id}. `phalanx list` shows who is there.")
+    (found,) = team.ask(TeamVerbs.list, "looking", instance_ids=[instance_id]).instances
+    if found.status is not Status.STOPPED:
+        return found
+    there = team.ask(TeamVerbs.list, "looking").instances
+    if all(each.instance_id != found.instance_id for each in there):
+        raise WrongStateError(
+            f"{instance_id} was terminated and has no terminal. `phalanx read {instance_id}` shows what it said, "
+            "`phalanx spawn` starts a new instance."
+        )
+    raise WrongStateError(f"{instance_id} is stopped and has no terminal: `phalanx restart {instance_id}` starts it.")
 
 
 def _is_here(team: CliSession, session_name: str) -> bool:

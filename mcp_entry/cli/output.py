@@ -56,20 +56,23 @@ class Output:
 
     @contextmanager
     def telling_progress(self, what: str) -> Iterator[ProgressCallback]:
-        """A bar on a terminal, a line for each new step elsewhere, nothing with ``--json``."""
+        """A bar on a terminal, a line for each new step elsewhere, nothing with ``--json``.
+
+        One step of one is not counted: what goes on is said in words.
+        """
         if self.as_json:
             yield ignore_progress
         elif self.progress.is_terminal:
             with _bar(self.progress) as bar:
                 task = bar.add_task(what, total=None)
                 yield lambda done, total, word: bar.update(
-                    task, completed=done, total=total or None, description=f"{what}: {visible(word)}"
+                    task, completed=done, total=total if total > 1 else None, description=f"{what}: {visible(word)}"
                 )
         else:
             told: list[str] = []
 
             def tell(done: int, total: int, word: str) -> None:
-                line = f"{done}/{total} {word}" if total else word
+                line = f"{done}/{total} {word}" if total > 1 else word
                 if [line] != told:
                     self.say(line)
                 told[:] = [line]

@@ -3,7 +3,8 @@
 ``CommandContext`` holds everything outside the process that a command touches; tests pass another one. ``in_session``
 makes a command of a function that takes its ``CliSession`` first: it adds the options that all commands have, and turns
 a ``PhalanxError`` into a message on stderr and an exit code. ``CliSession.ask`` fills a request from the options and
-arguments that have the names of its fields. Error texts name these as they were typed: ``--parent`` for ``parentId``.
+arguments that have the names of its fields. Error texts name these as they were typed: ``--parent`` for ``parentId``;
+and errors and results name instances by their names (``naming``).
 """
 
 from __future__ import annotations
@@ -28,8 +29,10 @@ from typer.core import TyperGroup
 
 from actors.errors import InvalidRequestError, PhalanxError, to_wire
 from actors.home import Home
+from mcp_entry.cli.naming import holds_an_id, sentence_with_names, with_names
 from mcp_entry.cli.output import Output, plain
-from supervisor.api.results import Result
+from supervisor.api.requests import ListRequest
+from supervisor.api.results import ListResult, Result
 from supervisor.api.validation import parse, value_fault
 from supervisor.api.verbs import VERBS, ProgressCallback, RequestT, ResultT, Verb
 from supervisor.rpc.client import SupervisorClient
@@ -39,7 +42,8 @@ from supervisor.settings import HOME_VARIABLE, Settings, home_from
 _ARGUMENTS = {name: field.alias or name for verb in VERBS.values() for name, field in verb.request.model_fields.items()}
 """The names of arguments in the tools, by the names of the fields."""
 _PHRASES = (
-    (re.compile(r"\bCall list to see (the team|who does)\b"), r"`phalanx list` shows \1"),
+    (re.compile(r"\bCall list to see (the team|who \w+)"), r"`phalanx list` shows \1"),
+    (re.compile(r"\buse a shared workspace\b"), "use --shared"),
     (re.compile(r"\bCall list and look at it first\b"), "Look at it with `phalanx list` first"),
 )
 SENDER = "operator"
@@ -122,33 +126,88 @@ class CliSession:
 
         ``more``: fields of the request that differ from what was typed. Raises ``PhalanxError``.
         """
+        (result,) = self._call(verb, [self._request(verb, **more)], what)
+        if isinstance(result, PhalanxError):
+            raise result
+        return result
+
+    def ask_each(self, verb: Verb[RequestT, ResultT], what: str, instance_ids: Sequence[str]) -> list[ResultT]:
+        """``ask`` for each of these instances, side by side. One that is refused is told alone, and left out."""
+        answers = self._call(verb, [self._request(verb, instance_id=each) for each in instance_ids], what)
+        if len(answers) == 1 and isinstance(answers[0], PhalanxError):
+            raise answers[0]
+        for instance_id, answer in zip(instance_ids, answers, strict=True):
+            if isinstance(answer, PhalanxError):
+                self.output.say(f"{instance_id}: {self.in_words(answer)}", "red")
+        return [answer for answer in answers if not isinstance(answer, PhalanxError)]
+
+    def _request(self, verb: Verb[RequestT, ResultT], **more: Any) -> RequestT:
         values = {name: value for name, value in {**self.command.params, **more}.items() if value not in (None, ())}
         arguments = {_ARGUMENTS[name]: value for name, value in values.items() if name in verb.request.model_fields}
-        request = parse(verb.request, arguments, _typed_words(self.command))
+        return parse(verb.request, arguments, _typed_words(self.command))
 
+    def _call(
+        self, verb: Verb[RequestT, ResultT], requests: Sequence[RequestT], what: str
+    ) -> Sequence[ResultT | PhalanxError]:
+        """What became of each. Raises ``PhalanxError`` when the team does not answer at all."""
         notes: list[str] = []
 
-        async def call(on_progress: ProgressCallback) -> ResultT:
-            client = await self.context.connect(self.home)
+        async def one(
+            client: SupervisorClient, request: RequestT, on_progress: ProgressCallback
+        ) -> ResultT | PhalanxError:
             try:
                 return await client.call(verb, request, on_progress)
+            except PhalanxError as error:
+                return error
+
+        async def call(on_progress: ProgressCallback) -> Sequence[ResultT | PhalanxError]:
+            client = await self.context.connect(self.home)
+            try:
+                return await asyncio.gather(*(one(client, request, on_progress) for request in requests))
             finally:
                 notes.append(client.version_note)
                 await client.close()
 
         with self.on_ctrl_c(_words_after_ctrl_c(verb)), self.output.telling_progress(what) as on_progress:
-            result = asyncio.run(call(on_progress))
+            answers = asyncio.run(call(on_progress))
         for note in filter(None, notes):
             self.output.say(note, "yellow")
-        return result
+        return answers
 
     def ask_and_show(
         self, verb: Verb[RequestT, ResultT], what: str, view: Callable[[ResultT], RenderableType], **more: Any
     ) -> ResultT:
-        """``ask``, then ``show`` with this view of the result."""
+        """``ask``, then ``show`` with this view of the result, in which instances are named."""
         result = self.ask(verb, what, **more)
-        self.show(result, view(result))
+        self.show(result, view(self.named(result)))
         return result
+
+    def named(self, result: ResultT) -> ResultT:
+        """The result for a view that has no column of names."""
+        if self.output.as_json or not holds_an_id(result.model_dump_json()):
+            return result
+        return with_names(result, self._names())
+
+    def in_words(self, error: PhalanxError) -> str:
+        """The error for a person: in the words that were typed, with the names of instances."""
+        said = _in_typed_words(str(error), _typed_words(self.command))
+        return said if self.output.as_json or not holds_an_id(said) else sentence_with_names(said, self._names())
+
+    def _names(self) -> Mapping[str, str]:
+        """By id, of all instances that have one; empty when the team does not answer."""
+
+        async def look() -> ListResult:
+            client = await self.context.connect(self.home)
+            try:
+                return await client.list(ListRequest(include_stopped=True))
+            finally:
+                await client.close()
+
+        try:
+            listed = asyncio.run(look())
+        except PhalanxError:
+            return {}
+        return {each.instance_id: each.name for each in listed.instances if each.name}
 
     def show(self, result: Result, view: RenderableType) -> None:
         """Writes the result with ``--json``, otherwise the view."""
@@ -187,18 +246,27 @@ def _session(command: typer.Context, home: Path | None, *, as_json: bool) -> Ite
     try:
         named = {HOME_VARIABLE: str(home)} if home else {}
         home_of_team = home_from({**context.environment, **named})
-        yield CliSession(context=context, command=command, home=home_of_team, output=output)
+        session = CliSession(context=context, command=command, home=home_of_team, output=output)
     except PhalanxError as error:
-        said = _in_typed_words(str(error), _typed_words(command))
-        if as_json:
-            output.show({"error": {**to_wire(error), "message": said}}, "")
-        output.say(said, "red")
-        usage = type(error) is InvalidRequestError  # subclasses are about the team and not about the usage
-        raise typer.Exit(WRONG_USAGE if usage else 1) from None
+        raise _ended(output, error, _in_typed_words(str(error), _typed_words(command))) from None
+    try:
+        yield session
+    except PhalanxError as error:
+        raise _ended(output, error, session.in_words(error)) from None
+
+
+def _ended(output: Output, error: PhalanxError, said: str) -> typer.Exit:
+    """Tells of the error. Returns the end of the command."""
+    if output.as_json:
+        output.show({"error": {**to_wire(error), "message": said}}, "")
+    output.say(said, "red")
+    usage = type(error) is InvalidRequestError  # subclasses are about the team and not about the usage
+    return typer.Exit(WRONG_USAGE if usage else 1)
 
 
 class Commands(TyperGroup):
-    """The group of commands. A value that its option does not take ends a command with exit code 2."""
+    """The group of commands. A value that its option does not take ends a command with exit code 2, Ctrl-C where the
+    command has no words for it with 130."""
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -207,6 +275,8 @@ class Commands(TyperGroup):
             if isinstance(error.__cause__, ValidationError):
                 error.message = value_fault(error.__cause__)
             raise
+        except KeyboardInterrupt:
+            raise typer.Exit(STOPPED) from None
 
 
 def _typed_words(command: typer.Context) -> Mapping[str, str]:
@@ -222,12 +292,16 @@ def _typed_words(command: typer.Context) -> Mapping[str, str]:
 def _in_typed_words(refusal: str, words: Mapping[str, str]) -> str:
     """An error text of the team, which is written for leads, in the words of the command line.
 
-    Only names in mixed case are replaced, and only where they stand free: a path or a quoted text may hold them too.
+    Names are replaced only where they stand free: a path or a quoted text may hold them too. A name that is a word of
+    English is one only where the text says what to do with it: give it, correct it or leave it out.
     """
     for pattern, said in _PHRASES:
         refusal = pattern.sub(said, refusal)
-    names = "|".join(name for name in words if name != name.lower())
-    return re.sub(rf"(?<![\w/.'\"-])({names})(?![\w/'\"-])", lambda found: words[found[1]], refusal)
+    mixed = "|".join(name for name in words if name != name.lower())
+    refusal = re.sub(rf"(?<![\w/.'\"-])({mixed})(?![\w/'\"-])", lambda found: words[found[1]], refusal)
+    name = f"(?:{'|'.join(words)})"
+    told = rf"\b(?:[Gg]ive|[Cc]orrect|[Ll]eave|, not) {name}(?: and {name})*(?=[.,:;]| out\b|$)"
+    return re.sub(told, lambda found: re.sub(rf"\b{name}\b", lambda one: words[one[0]], found[0]), refusal)
 
 
 def _words_after_ctrl_c(verb: Verb[Any, Any]) -> str:

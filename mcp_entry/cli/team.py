@@ -79,7 +79,9 @@ def up(
     lines = [f"The team in {address.home} {runs}. `phalanx spawn` starts an instance, `phalanx down` ends all."]
     if resumed is not None:
         document["resumed"] = resumed.model_dump(mode="json", by_alias=True)["instances"]
-        lines.append(texts.of_resume(resumed) if resumed.instances else "There was no instance to start again.")
+        lines.append(
+            texts.of_resume(team.named(resumed)) if resumed.instances else "There was no instance to start again."
+        )
     elif resumable:
         lines.append(_how_to_resume(len(resumable), running=address.already_running))
     if waiting:
@@ -120,7 +122,8 @@ def down(team: CliSession) -> None:
         "ended": [asdict(process) for process in report.ended],
         "notes": report.notes,
     }
-    done = f"The team in {team.home.root} is down: {len(report.ended)} processes ended."
+    processes = "1 process" if len(report.ended) == 1 else f"{len(report.ended)} processes"
+    done = f"The team in {team.home.root} is down: {processes} ended."
     words = done if report.was_running else f"No team was running in {team.home.root}."
     team.output.show(document, Group(*(plain(note) for note in report.notes), plain(words)))
 
@@ -194,7 +197,8 @@ def _restore(team: CliSession, address: str, *arguments: str) -> dict[str, Any]:
 
 def _restored_words(found: Mapping[str, Any]) -> str:
     return (
-        f"{found['instances']} instances and {found['messages']} messages on their way, as they were at "
+        f"{texts.counted(found['instances'], 'instance')} and {texts.counted(found['messages'], 'message')} on the "
+        "way, as they were at "
         f"{utc(found['currentAt'])} on {found['host']} ({found['home']})"
     )
 

@@ -24,6 +24,7 @@ from mcp_entry.team_file import consent
 from mcp_entry.team_file.export import exported
 from mcp_entry.team_file.model import TeamFile, json_schema, load
 from mcp_entry.team_file.plan import PlannedMember, plan, request_of
+from mcp_entry.texts import counted
 from supervisor.api import results
 from supervisor.api.verbs import TeamVerbs
 
@@ -201,7 +202,7 @@ def export(
         replace_file(target, text, mode=0o644)
     except OSError as error:
         raise InvalidRequestError(f"{target} cannot be written: {error.strerror}.") from error
-    team.output.show(document, plain(f"{len(described)} members are in {target}."))
+    team.output.show(document, plain(f"{target} holds {counted(len(described), 'member')}."))
 
 
 def schema(team: CliSession) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import datetime
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -16,6 +16,7 @@ from rich.text import Text
 
 from actors.status import Status
 from mcp_entry import texts
+from mcp_entry.cli.naming import with_names
 from mcp_entry.cli.output import one_line, plain, table
 from supervisor.api import results
 
@@ -29,6 +30,7 @@ _STYLES: Mapping[Status, str] = {
     Status.STOPPED: "dim",
     Status.FAILED: "bold red",
 }
+_RowsT = TypeVar("_RowsT", results.ListResult, results.WaitResult)
 _LONGEST_NOTE = 300
 _MOST_NAMED = 5
 _SPANS = (("d", 86400), ("h", 3600), ("m", 60))
@@ -40,8 +42,8 @@ def of_list(result: results.ListResult, now: datetime.datetime) -> RenderableTyp
         rest = f"No instance needs attention: {texts.counts_in_words(result.counts)}." if result.counts else ""
         none = Text(rest or "There is no instance to show. `phalanx spawn` starts one.")
         return Group(*_warnings(result.warnings), none, *hidden)
-    work = [plain(f"{each.instance_id}: {texts.of_work(each.work)}") for each in result.instances if each.work]
-    conflicts = [plain(line, "yellow") for line in texts.of_conflicts(result.conflicts)]
+    work = [plain(f"{_who(each)}: {texts.of_work(each.work)}") for each in result.instances if each.work]
+    conflicts = [plain(line, "yellow") for line in texts.of_conflicts(_named(result).conflicts)]
     shown = of_instances(result.instances, now)
     return Group(*_warnings(result.warnings), shown, *([Text(), *work] if work else []), *conflicts, *hidden)
 
@@ -64,13 +66,22 @@ def of_instances(instances: Sequence[results.InstanceInfo], now: datetime.dateti
     return Group(shown, Text(), *(_shared_note(note, noted) for note, noted in notes.items())) if notes else shown
 
 
+def _who(each: results.InstanceInfo) -> str:
+    return results.called(each.instance_id, each.name)
+
+
+def _named(result: _RowsT) -> _RowsT:
+    return with_names(result, {each.instance_id: each.name for each in result.instances if each.name})
+
+
 def _status(each: results.InstanceInfo) -> Text:
-    """An idle instance is not done while a message for it is held."""
-    return plain(f"{each.status}, held", "yellow") if each.held_messages else plain(each.status, _STYLES[each.status])
+    """One at its prompt is not done while a message for it is held, or while it takes none, as at a limit of tokens."""
+    is_held = each.held_messages or (each.status is Status.READY and each.needs_attention)
+    return plain(f"{each.status}, held", "yellow") if is_held else plain(each.status, _STYLES[each.status])
 
 
 def _shared_note(note: str, noted: Sequence[results.InstanceInfo]) -> Text:
-    named = ", ".join(each.instance_id for each in noted[:_MOST_NAMED])
+    named = ", ".join(map(_who, noted[:_MOST_NAMED]))
     more = f" and {len(noted) - _MOST_NAMED} more" if len(noted) > _MOST_NAMED else ""
     return plain(f"{named}{more}", _STYLES[noted[0].status]).append_text(plain(f": {note}"))
 
@@ -83,7 +94,7 @@ def _note(each: results.InstanceInfo) -> str:
 
 
 def of_wait(result: results.WaitResult, now: datetime.datetime) -> RenderableType:
-    heading = plain(texts.how_it_ended(result), "" if result.reached else "yellow")
+    heading = plain(texts.how_it_ended(_named(result)), "" if result.reached else "yellow")
     others = [plain(f"The others: {texts.counts_in_words(result.others)}.", "dim")] if result.others else []
     return Group(heading, *([of_instances(result.instances, now)] if result.instances else []), *others)
 

@@ -1,8 +1,8 @@
 """The command ``phalanx watch``: one line for each event of the team, as it happens.
 
-It is made for programs that run it in the background: the shell of a Claude, the monitor of a plugin. It goes on when
-the supervisor restarts and when a lost team comes back, and loses nothing meanwhile. It ends when what it was to watch
-for is so, or when the team is brought down.
+It is made for programs that run it in the background, such as the shell of a Claude. It goes on when the supervisor
+restarts and when a lost team comes back, and loses nothing meanwhile. It ends when what it was to watch for is so, or
+when the team is brought down. For the monitor of the plugin, which wakes a lead, it has another form (``lead_watch``).
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import datetime
 import json
 import time
 from collections.abc import Sequence
+from functools import partial
 from typing import Annotated, Any, Literal
 
 import typer
@@ -19,8 +20,10 @@ import typer
 from actors.backoff import Backoff
 from actors.errors import InvalidRequestError, TeamNotRunningError, UnavailableError, UnknownInstanceError
 from actors.home import leader_of
+from actors.marks import TEAM_MARK
 from actors.status import Status
-from mcp_entry.cli.output import one_line
+from mcp_entry.cli.lead_watch import watch_for_lead
+from mcp_entry.cli.output import one_line, plain
 from mcp_entry.cli.session import STOPPED, CliSession
 from supervisor.api.requests import MAX_WAIT_S, EventKind, EventsRequest, ListRequest, Until, WaitRequest
 from supervisor.api.results import EventsResult, TeamEvent
@@ -36,6 +39,11 @@ _EVENT_OF: dict[WatchedState, EventKind] = {
     "idle": "became_idle",
     "attention": "needs_attention",
     "failed": "failed",
+}
+_REACHED: dict[WatchedState, str] = {
+    "idle": "all of them are idle",
+    "attention": "one needs attention",
+    "failed": "one has failed",
 }
 _POLL_S = 60.0
 _AT_ONCE_S = 0.001
@@ -56,6 +64,10 @@ def watch(
     since: Annotated[
         str | None, typer.Option(metavar="CURSOR", help="Begin after this event; 0: with all that are kept.")
     ] = None,
+    for_lead: Annotated[
+        bool,
+        typer.Option("--for-lead", help="Only what a lead acts on; waits for a team and ends with its parent."),
+    ] = False,
 ) -> int:
     """Print a line for each event of the team, as it happens.
 
@@ -64,15 +76,30 @@ def watch(
     team is brought down.
     """
     try:
+        if for_lead:
+            _check_alone(team, instances, until, since)
+            asyncio.run(watch_for_lead(partial(team.context.connect, team.home)))
+            return 0
         return asyncio.run(_watch(team, instances or [], until, since))
     except KeyboardInterrupt:
         return STOPPED
 
 
+def _check_alone(team: CliSession, *others: object) -> None:
+    """Raises ``InvalidRequestError`` for what does not go with ``--for-lead``."""
+    if any(others) or team.output.as_json:
+        raise InvalidRequestError("--for-lead goes with no ID and with none of --until, --since and --json.")
+    if TEAM_MARK in team.context.environment:
+        raise InvalidRequestError("--for-lead is for a lead outside of the team: an instance gets messages instead.")
+
+
 async def _watch(team: CliSession, named: Sequence[str], until: WatchedState | None, since: str | None) -> int:
     client = await team.context.connect(team.home)
     try:
-        return await _Watch(team, client, await _ids_of(client, named), until).run(since)
+        ids = await _ids_of(client, named)
+        if team.context.is_terminal() and not team.output.as_json:
+            team.output.say(_greeting(team, named, until))
+        return await _Watch(team, client, ids, until).run(since)
     except _TeamDownError:
         team.output.say(f"The team in {team.home.root} was brought down.")
         return BROUGHT_DOWN
@@ -80,20 +107,18 @@ async def _watch(team: CliSession, named: Sequence[str], until: WatchedState | N
         await client.close()
 
 
+def _greeting(team: CliSession, named: Sequence[str], until: WatchedState | None) -> str:
+    """For a person, who would see nothing before the first event."""
+    whom = ", ".join(named) or f"the team in {team.home.root}"
+    end = "" if until is None else f" until {_REACHED[until]}"
+    return f"Watching {whom}{end}: a line for each event. Ctrl-C ends it."
+
+
 async def _ids_of(client: SupervisorClient, named: Sequence[str]) -> list[str] | None:
     """Of instances that are named by id or name. Raises ``PhalanxError`` for an unknown or ambiguous name."""
     if not named:
         return None
-    listed = (await client.list(ListRequest(include_stopped=True))).instances
-    found: list[str] = []
-    for name in named:
-        ids = [each.instance_id for each in listed if name in (each.instance_id, each.name)]
-        if not ids:
-            raise UnknownInstanceError(f"There is no instance {name}. `phalanx list` shows who is there.")
-        if len(ids) > 1:
-            raise InvalidRequestError(f"{name} is the name of {', '.join(ids)}: give the ID of one.")
-        found.extend(ids)
-    return found
+    return [each.instance_id for each in (await client.list(ListRequest(instance_ids=list(named)))).instances]
 
 
 class _TeamDownError(Exception):
@@ -192,12 +217,15 @@ class _Watch:
         return answer.events
 
     def _write(self, document: dict[str, Any], line: str) -> None:
-        file = self._team.output.results.file
+        results = self._team.output.results
         if self._team.output.as_json:
             cursor = str(document.get("number", self._cursor))
             line = json.dumps({**document, "cursor": cursor}, ensure_ascii=True)
-        file.write(f"{line}\n")
-        file.flush()
+        elif results.is_terminal:
+            results.print(plain(line))  # breaks it between words
+            return
+        results.file.write(f"{line}\n")
+        results.file.flush()
 
     async def _events(self, cursor: str | None, timeout_s: float) -> EventsResult:
         request = EventsRequest(cursor=cursor, instance_ids=self._ids, timeout_seconds=timeout_s)

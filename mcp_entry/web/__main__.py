@@ -19,6 +19,7 @@ from contextlib import suppress
 from importlib.metadata import version
 
 import uvicorn
+from starlette.routing import Route
 
 from actors.concurrency import TaskSet
 from actors.errors import PhalanxError, TeamNotRunningError
@@ -29,11 +30,13 @@ from actors.host.open_calls import OpenCall
 from actors.processes import allow_many_files
 from actors.sockets import check_is_socket, is_answered, listen
 from mcp_entry.calls import ToolCaller
-from mcp_entry.connection import BringUpProcess, TeamConnection
+from mcp_entry.connection import BringUpProcess, NoTeamError, OnStep, TeamConnection
 from mcp_entry.log import log_to
 from mcp_entry.web import browser
 from mcp_entry.web.app import Endpoint, TokenRoles, application
 from mcp_entry.web.held_calls import HeldCalls
+from mcp_entry.web.metrics import PATH as METRICS_PATH
+from mcp_entry.web.metrics import MetricsEndpoint
 from mcp_entry.web.protocol import ImpatientProtocol, QuietServer
 from mcp_entry.web.server import server_for
 from supervisor.api.requests import Role
@@ -64,8 +67,8 @@ class WebProcess:
         self._listener = listener
         self._bring_up = BringUpProcess(home=home, environment=dict(os.environ))
         self._client = SupervisorClient(home, SENDER)
-        revive = None if leader_of(home) else self._bring_up.revive
-        self._team = TeamConnection(self._client, self._bring_back, patience_s=PATIENCE_S, revive=revive)
+        bring_back = None if leader_of(home) else self._bring_up.bring_back
+        self._team = TeamConnection(self._client, self._bring_back, patience_s=PATIENCE_S, bring_back=bring_back)
         calls = ToolCaller(self._team, log=home.logs / LOG_NAME, repeats=REPEATS)
         servers = {role: server_for(role, calls, version("phalanx")) for role in Role}
         self._held = HeldCalls(keeper_comes=keeper_comes)
@@ -74,9 +77,11 @@ class WebProcess:
         endpoint = Endpoint(servers, TokenRoles(self._team), port, self._held)
         self._page_client = SupervisorClient(home, browser.SENDER)
         self._pages = browser.BrowserPages(home, self._page_client, port)
+        self._scraper = SupervisorClient(home, "prometheus")
+        metrics = Route(METRICS_PATH, MetricsEndpoint(home, self._scraper.metrics, port))
         self._server = QuietServer(
             uvicorn.Config(
-                application(endpoint, *self._pages.routes),
+                application(endpoint, *self._pages.routes, metrics),
                 loop="asyncio",
                 http=ImpatientProtocol,
                 ws="none",
@@ -106,6 +111,7 @@ class WebProcess:
             holding.cancel()
             private.close()
             await self._left_over.end(within_s=_GOODBYE_S)
+            await self._scraper.close()
             await self._team.close()
             await self._page_client.close()
 
@@ -125,7 +131,7 @@ class WebProcess:
         await self._server.until_told_to_end()
         self._pages.end()
 
-    async def _bring_back(self) -> None:
+    async def _bring_back(self, on_step: OnStep) -> None:
         """Waits for a supervisor that is being started, and brings back a team that was lost."""
         with suppress(TimeoutError):
             async with asyncio.timeout(STARTING_S):
@@ -135,8 +141,10 @@ class WebProcess:
                     await asyncio.sleep(_LOOK_S / 5)
         if leader := leader_of(self._home):
             raise TeamNotRunningError(away_words(leader))
-        if not await self._bring_up.revive():
-            raise TeamNotRunningError(f"The team in {self._home.root} was brought down.")
+        try:
+            await self._bring_up.bring_back(on_step)
+        except NoTeamError:
+            raise TeamNotRunningError(f"The team in {self._home.root} was brought down.") from None
 
     async def _until_over(self) -> None:
         """Ends the server when the team was brought down. Looks only while the team does not answer."""

@@ -8,27 +8,23 @@ call says ``supervisor.team.access``. One of them that has no words here is desc
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import mcp_types as types
 
-from mcp_entry.schemas import Schema, input_schema
+from mcp_entry.schemas import input_schema
 from mcp_entry.tools import TOOLS, Tool
 from supervisor.api.requests import Role
 from supervisor.team.access import MAY_CALL
 
-_HIDDEN = frozenset({"requestId", "env", "host", "labels", "agent", "immediate", "cacheKey", "includeStopped"})
-"""Arguments that no instance needs. Request ids are made of what Claude tells of each call."""
-_NO_KEYS = frozenset({"description", "default", "maximum", "minimum", "additionalProperties"})
-"""Of schemas. A wrong argument is refused in words that tell the limit."""
+_HIDDEN = frozenset({"env", "host", "labels", "includeStopped"})
+"""Arguments that no instance needs, beside those that no lead is shown."""
 _ALWAYS_LOADED = frozenset({"spawn_batch", "send", "read", "list", "wait", "respond"})
 """Claude Code shows only the names of other tools until its model searches for them."""
 _FOR_LEADS: Mapping[str, str] = {
-    "spawn": "Start an instance below you. For several use spawn_batch. context, its first message, is all that it "
-    "knows: state the task, its files, what done means, and that it should commit. An isolated one works in a worktree "
-    "on a branch of its own, made from the last commit of workDir (an absolute path within yours). You may start: an "
-    "executive managers and specialists, a manager specialists.",
-    "spawn_batch": "Start several instances at once, each given as for spawn, on files that no other one changes. One "
+    "spawn": "Start an instance below you. context is all that it knows: the task, its files, what done means, and "
+    "that it should commit. An isolated one works on a branch of its own, made from the last commit of workDir (an "
+    "absolute path within yours). An executive may start managers and specialists, a manager specialists.",
+    "spawn_batch": "Start several at once, each with any argument of spawn, on files that no other one changes. One "
     "that fails fails alone.",
     "send": "Give a message to an instance below you, to your lead, or, as a manager, to another manager. It is typed "
     "when the turn ends. Status: accepted, on its way; submitted, in the conversation; blocked, held until typing is "
@@ -80,11 +76,10 @@ def described(role: Role) -> list[types.Tool]:
 
 def _described(tool: Tool, words: Mapping[str, str], hidden: frozenset[str]) -> types.Tool:
     name = tool.verb.name
-    schema = _short(input_schema(tool.verb.request), hidden)
     return types.Tool(
         name=name,
         description=words.get(name, tool.description),
-        input_schema={"type": "object", **schema},
+        input_schema=input_schema(tool.verb.request, unlisted=hidden | tool.unlisted, with_words=False),
         annotations=_hints(tool),
         _meta={"anthropic/alwaysLoad": True} if name in _ALWAYS_LOADED else None,
     )
@@ -97,18 +92,3 @@ def _hints(tool: Tool) -> types.ToolAnnotations | None:
     if tool.takes_request_id or tool.hints.idempotent_hint:
         return types.ToolAnnotations(idempotent_hint=True)
     return None
-
-
-def _short(schema: Any, hidden: frozenset[str]) -> Schema:
-    """The schema without what is hidden and without words."""
-    short: Schema = {}
-    for key, value in schema.items():
-        if key == "properties":
-            short[key] = {name: _short(inner, hidden) for name, inner in value.items() if name not in hidden}
-        elif key == "items":
-            short[key] = _short(value, hidden)
-        elif key == "required":
-            short[key] = [name for name in value if name not in hidden]
-        elif key not in _NO_KEYS:
-            short[key] = value
-    return short

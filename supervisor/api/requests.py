@@ -328,34 +328,22 @@ class SpawnRequest(Request):
 
     model_config = ConfigDict(json_schema_extra=_for_people_only)
 
-    role: Role = Field(
-        description="Its part, tools and possible parent: executive, over managers, over specialists, who do the work."
-    )
-    work_dir: DirectoryPath = Field(
-        description="Absolute path of the directory to work on, in a git repository unless shared."
-    )
-    context: str = Field(description="The first message: the whole task.")
+    role: Role = Field(description="A specialist works, a manager leads specialists, an executive managers.")
+    work_dir: DirectoryPath = Field(description="Absolute path, in a git repository unless shared.")
+    context: str = Field(description="The first message.")
     parent_id: InstanceId | None = Field(
         default=None,
-        description="The instance that leads it; default: you.",
+        description="Who leads it; default: you.",
     )
-    workspace_mode: WorkspaceMode = Field(
-        default="isolated", description="A git worktree on a branch of its own, or workDir itself."
-    )
-    host: HostName | None = Field(
-        default=None, description="The machine to run on, as get_performance names it; default: where most room is."
-    )
-    labels: dict[LabelKey, LabelValue] = Field(default_factory=dict, description="Which its machine must have.")
-    name: Name | None = Field(default=None, description=NAME_FORM)
+    workspace_mode: WorkspaceMode = Field(default="isolated", description="A worktree of its own, or workDir itself.")
+    host: HostName | None = Field(default=None, description="As get_performance names it.")
+    labels: dict[LabelKey, LabelValue] = Field(default_factory=dict, description="Of its machine.")
+    name: Name | None = Field(default=None, description=NAME_FORM, json_schema_extra=_for_faults_only)
     agent: AgentName | None = Field(default=None, description="Default by settings.")
-    model: Model | None = Field(default=None, description="As Claude Code's --model takes it; default: its own.")
-    permission_mode: PermissionMode | None = Field(
-        default=None, description="Which tool calls it may make without asking; default, which asks (see respond)."
-    )
+    model: Model | None = Field(default=None, description="As --model takes it.")
+    permission_mode: PermissionMode | None = Field(default=None, description="default asks (see respond).")
     answers: Literal["permissions"] | None = Field(default=None, description="It may answer those below it.")
-    env: dict[VariableName, str] = Field(
-        default_factory=dict, description="Environment variables, on top of the team's."
-    )
+    env: dict[VariableName, str] = Field(default_factory=dict, description="On top of the team's.")
     mcp_servers: McpServers = Field(default="all", description="all, none or names of the user's own.")
     limits: Annotated[Limits | None, WithJsonSchema({"type": "object"})] = Field(
         default=None, description="As for limit.", json_schema_extra=_without_default
@@ -433,14 +421,13 @@ class SpawnBatchRequest(Request):
 class PrewarmRequest(Request):
     """Have spare agents and worktrees ready, so that spawn need not wait for them."""
 
-    instances: SpareCount | None = Field(default=None, description="0 lets them go; without it they stay as they are.")
-    worktrees: SpareCount | bool | None = Field(
+    instances: SpareCount | None = Field(default=None, description="0 lets them go.")
+    worktrees: Annotated[SpareCount | bool | None, WithJsonSchema({"type": ["integer", "boolean"]})] = Field(
         default=None,
-        description="Spare worktrees for further instances, likewise; true: as many as instances, or 5 without any.",
+        description="For further instances; true: as many as instances, or 5.",
+        json_schema_extra=_without_default,
     )
-    work_dir: DirectoryPath | None = Field(
-        default=None, description="As for spawn; default: where one was started last, at first your own directory."
-    )
+    work_dir: DirectoryPath | None = Field(default=None, description="Default: where one was started last.")
     role: Role = Role.SPECIALIST
     agent: AgentName | None = None
     model: Model | None = None
@@ -458,15 +445,15 @@ class PrewarmRequest(Request):
 
 class BatchMessage(Request):
     instance_id: InstanceId
-    message: str = Field(min_length=1, description="The text, at most 1 MB.")
+    message: str = Field(min_length=1)
     immediate: bool = Field(default=False, description="Without waiting for others to go with it.")
 
 
 class SendRequest(BatchMessage):
     """Give one instance a message."""
 
-    wait: bool = Field(default=False, description="Return when its fate is known instead of at once.")
-    timeout_seconds: WaitSeconds = Field(default=LEAD_WAIT_S, description="With wait: longest wait.")
+    wait: bool = Field(default=False, description="Return when its fate is known.")
+    timeout_seconds: WaitSeconds = LEAD_WAIT_S
     request_id: RequestId | None = None
 
 
@@ -478,7 +465,7 @@ class SendBatchRequest(Request):
 
     messages: Sequence[SendMember] = Field(min_length=1, max_length=MAX_BATCH_MEMBERS)
     wait: bool = Field(default=False, description="Return when every message's fate is known.")
-    timeout_seconds: WaitSeconds = Field(default=LEAD_WAIT_S, description="With wait: longest wait.")
+    timeout_seconds: WaitSeconds = LEAD_WAIT_S
     request_id: RequestId | None = None
 
 
@@ -500,11 +487,11 @@ class ReadRequest(Request):
 
     instance_id: InstanceId
     source: Literal["conversation", "screen"] = Field(
-        default="conversation", description="The agent's own record, or the pane's text."
+        default="conversation", description="Its record, or its pane's text."
     )
-    cursor: Reference | None = Field(default=None, description="Of an earlier answer: only what is newer.")
-    lines: int = Field(default=50, ge=1, le=2000, description="Most entries, or screen lines.")
-    full: Reference | None = Field(default=None, description="Of one shortened entry: that one, whole.")
+    cursor: Reference | None = Field(default=None, description="Of the last answer.")
+    lines: int = Field(default=50, ge=1, le=2000, description="Most entries or lines.")
+    full: Reference | None = Field(default=None, description="Of one shortened entry.")
     leaves_unread: bool = Field(
         default=False, description="For views that people look at: what is read stays unread for the lead."
     )
@@ -561,9 +548,7 @@ class WaitRequest(Request):
     instance_ids: list[InstanceId] | None = Field(
         default=None, min_length=1, max_length=MAX_BATCH_MEMBERS, description="Default: the whole team."
     )
-    until: Until = Field(
-        default="idle", description="idle: all are done; any_idle: one is; needs_attention: one needs somebody."
-    )
+    until: Until = Field(default="idle", description="idle: all; any_idle, needs_attention: one.")
     timeout_seconds: WaitSeconds = LEAD_WAIT_S
 
 
@@ -572,17 +557,15 @@ class RespondRequest(Request):
 
     instance_id: InstanceId
     decision: Literal["allow", "deny"] | None = Field(default=None, description="deny also closes a dialog.")
-    option: str | None = Field(
-        default=None, max_length=2_000, description="Of a dialog or question: in its words or by its number."
-    )
-    answers: dict[str, str] = Field(default_factory=dict, description="To several questions, by their words.")
+    option: str | None = Field(default=None, max_length=2_000, description="In its words or by its number.")
+    answers: dict[str, str] = Field(default_factory=dict, description="By the words of the questions.")
     permission_id: Reference | None = Field(
-        default=None, description="That you saw: if another request waits by now, nothing is answered."
+        default=None, description="Nothing is answered if another request waits by now."
     )
     message: str | None = Field(
         default=None,
         max_length=10_000,
-        description="With deny: what to do instead. With allow of AskUserQuestion: the answer.",
+        description="With deny: what to do instead; of AskUserQuestion: the answer.",
     )
 
     @model_validator(mode="after")
@@ -601,7 +584,7 @@ class InterruptRequest(Request):
 class OneOrManyRequest(Request):
     instance_id: InstanceId | None = None
     instance_ids: list[InstanceId] | None = Field(
-        default=None, min_length=1, max_length=MAX_BATCH_MEMBERS, description="Several; each fails alone."
+        default=None, min_length=1, max_length=MAX_BATCH_MEMBERS, description="Each fails alone."
     )
 
     @model_validator(mode="after")
@@ -622,11 +605,26 @@ class TerminateRequest(OneOrManyRequest):
     cascade: bool = Field(default=False, description="Also those that they lead.")
 
 
+def _without_lift(schema: dict[str, Any]) -> None:
+    """A lead gives an empty list or a higher number: a further argument would cost every lead its description."""
+    schema["properties"].pop("lift")
+
+
 class LimitRequest(Request):
     """Change the limits of an instance. What is not given stays; an empty list lifts."""
 
+    model_config = ConfigDict(json_schema_extra=_without_lift)
+
     instance_id: InstanceId
     limits: Limits
+    lift: list[Literal["instances", "depth", "models", "permissionModes", "tokens"]] = Field(
+        default_factory=list, max_length=5
+    )
+
+    @property
+    def lifted(self) -> list[str]:
+        """The names of the limits in ``Limits`` that are not to hold any more."""
+        return [name for name, field in Limits.model_fields.items() if (field.alias or name) in self.lift]
 
 
 class RecycleRequest(Request):
@@ -643,10 +641,8 @@ class GitOperation(Request):
     """One git operation in one directory."""
 
     type: GitType
-    workspace_dir: DirectoryPath = Field(
-        description="Absolute path in the repository; of an instance its workingDirectory."
-    )
-    params: dict[str, Any] = Field(default_factory=dict, description="What the type takes.")
+    workspace_dir: DirectoryPath = Field(description="Absolute path; of an instance its workingDirectory.")
+    params: dict[str, Any] = Field(default_factory=dict)
     cache_key: str | None = Field(default=None, max_length=200, description="Not needed.")
 
 
@@ -668,11 +664,11 @@ class MergeRequest(Request):
     instance_ids: list[InstanceId] = Field(min_length=1, max_length=MAX_MERGED)
     into: BranchName | None = Field(default=None, description="Default: what you have checked out.")
     check: str | None = Field(
-        default=None, max_length=2_000, description="One of the setting merge_checks: must succeed after each merge."
+        default=None, max_length=2_000, description="One of the setting merge_checks: must succeed."
     )
     message: CommitMessage | None = None
     commit_message: CommitMessage | None = Field(
-        default=None, description="Commits first what idle instances have not committed."
+        default=None, description="Commits first what they have not committed."
     )
     request_id: RequestId | None = None
 
@@ -684,7 +680,7 @@ class SyncRequest(Request):
         default=None, min_length=1, max_length=MAX_BATCH_MEMBERS, description="Default: all below you."
     )
     from_branch: BranchName | None = Field(default=None, alias="from", description="Default: as into of merge.")
-    timeout_seconds: WaitSeconds = Field(default=LEAD_WAIT_S, description="Longest wait for those at work.")
+    timeout_seconds: WaitSeconds = Field(default=LEAD_WAIT_S, description="For those at work.")
     request_id: RequestId | None = None
 
 
@@ -737,12 +733,14 @@ class GetPerformanceRequest(Request):
     window_seconds: float = Field(default=300.0, ge=10, le=LONGEST_WINDOW_S, description="How far back.")
 
 
+class MetricsRequest(Request):
+    """The team's figures for Prometheus."""
+
+
 class OptimizeSettingsRequest(Request):
     """Change settings of the running team; they hold for the next one too. Only what is given is changed."""
 
-    profile: Profile | None = Field(
-        default=None, description="For up to 10, 50, 100, and more instances; what else is given wins."
-    )
+    profile: Profile | None = Field(default=None, description="For up to 10, 50, 100, and more instances.")
     max_concurrent_spawns: int | None = Field(default=None, ge=1, le=100)
     max_concurrent_git_ops: int | None = Field(default=None, ge=1, le=100)
     message_batch_size: int | None = Field(default=None, ge=1, le=1000)
@@ -750,7 +748,7 @@ class OptimizeSettingsRequest(Request):
         default=None,
         ge=0,
         le=60_000,
-        description="ms that a message which came soon after another waits for more.",
+        description="ms that a message waits for more.",
     )
     cache_size: int | None = Field(default=None, ge=0, le=100_000)
     cache_ttl: float | None = Field(default=None, alias="cacheTTL", ge=0, le=86_400_000, description="ms")
@@ -758,10 +756,8 @@ class OptimizeSettingsRequest(Request):
         default=None, ge=0, le=500, description="Spare worktrees for each repository."
     )
     prewarm_instances: int | None = Field(default=None, ge=0, le=500, description="Spare agents at their prompt.")
-    auto: bool | None = Field(
-        default=None, description="The spawn cap tunes itself, beginning with maxConcurrentSpawns."
-    )
-    reset: bool = Field(default=False, description="First take back all that was ever changed.")
+    auto: bool | None = Field(default=None, description="The spawn cap tunes itself.")
+    reset: bool = Field(default=False, description="First take back all changes.")
 
     @model_validator(mode="before")
     @classmethod

@@ -1,6 +1,6 @@
 """What callers get back: one model for each verb, and the words for a failure. camelCase on the wire.
 
-Times are ISO 8601 in UTC, durations in ms. Descriptions are short, because a lead pays for every word of a schema.
+Times are ISO 8601 in UTC, durations in ms. Descriptions are for programmers: the tools' schemas name the fields alone.
 """
 
 from __future__ import annotations
@@ -21,9 +21,6 @@ from supervisor.api.requests import EventKind, GitType, Role, WorkspaceMode
 
 logger = logging.getLogger(__name__)
 OutcomeT = TypeVar("OutcomeT")
-AS_ELSEWHERE: dict[str, Any] = {"properties": {}, "required": []}
-"""For the schema of a field whose parts another field describes."""
-ROWS_AS_ELSEWHERE: dict[str, Any] = {"items": {"type": "object"}}
 Severity = Literal["info", "warning", "error"]
 SPARE_PREFIX = "spare_"
 """Names of spare agents and spare worktrees begin so; an instance made of one keeps the name."""
@@ -34,21 +31,16 @@ def iso(at: float) -> str:
     return datetime.datetime.fromtimestamp(at, datetime.UTC).isoformat(timespec="milliseconds")
 
 
-def named_only(schema: dict[str, Any]) -> None:
-    """Replaces the fields in a schema by their names: what they are can be seen in the answer."""
-    schema["description"] = ", ".join(schema.pop("properties"))
-    schema.pop("required", None)
+def called(instance_id: str, name: str | None) -> str:
+    """An instance as people are told of it: by its name, if it has one, and its id."""
+    return f"{name} ({instance_id})" if name else instance_id
 
 
 class Result(BaseModel):
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True, defer_build=True)
 
 
-class Named(Result):
-    model_config = ConfigDict(json_schema_extra=named_only)
-
-
-class ErrorInfo(Named):
+class ErrorInfo(Result):
     code: str
     message: str
 
@@ -107,7 +99,7 @@ class SpawnOutcome(Result):
     error: ErrorInfo | None = None
 
 
-class SpawnPerformance(Named):
+class SpawnPerformance(Result):
     duration: float = Field(description="ms")
     avg_time_per_instance: float = Field(description="ms")
     concurrent_spawns: int = Field(description="at once")
@@ -116,9 +108,7 @@ class SpawnPerformance(Named):
 
 class SpawnBatchResult(Result):
     success: bool = Field(description="all did")
-    instances: list[SpawnOutcome] = Field(
-        description="success, and what spawn gives or an error", json_schema_extra=ROWS_AS_ELSEWHERE
-    )
+    instances: list[SpawnOutcome] = Field(description="success, and what spawn gives or an error")
     performance: SpawnPerformance
 
 
@@ -143,7 +133,7 @@ class SendResult(Result):
     error: ErrorInfo | None = None
 
 
-class SendPerformance(Named):
+class SendPerformance(Result):
     total_messages: int
     queued: int
     immediate: int
@@ -152,7 +142,7 @@ class SendPerformance(Named):
 
 class SendBatchResult(Result):
     success: bool
-    results: list[SendResult] = Field(description="as send gives them", json_schema_extra=ROWS_AS_ELSEWHERE)
+    results: list[SendResult] = Field(description="as send gives them")
     performance: SendPerformance
 
 
@@ -166,14 +156,7 @@ class SubmittedReceipt(Result):
     changes: list[str] = Field(default_factory=list, description="what the agent's program changed in the text")
 
 
-def _named_without_messages(schema: dict[str, Any]) -> None:
-    schema["properties"].pop("messages")
-    named_only(schema)
-
-
-class ConversationEntry(Named):
-    model_config = ConfigDict(json_schema_extra=_named_without_messages)
-
+class ConversationEntry(Result):
     kind: Literal["question", "answer", "tool_call", "tool_result", "notice"]
     at: str
     text: str
@@ -216,7 +199,7 @@ class TypeResult(Result):
     instance_id: str
 
 
-class Permission(Named):
+class Permission(Result):
     """The tool call that an instance asks permission for."""
 
     permission_id: str = Field(description="for respond")
@@ -225,14 +208,14 @@ class Permission(Named):
     left_out: int | None = Field(default=None, description="characters of input not shown: list its id alone")
 
 
-class DialogInfo(Named):
+class DialogInfo(Result):
     """A dialog at an instance's terminal, which respond can answer with one of its options."""
 
     question: str
     options: list[str]
 
 
-class Tokens(Named):
+class Tokens(Result):
     input: int = 0
     output: int = 0
     cache_read: int = 0
@@ -241,14 +224,15 @@ class Tokens(Named):
     limit: int | None = None
 
 
-class WorkInfo(Named):
-    """Against the branch that it began from."""
+class WorkInfo(Result):
+    """Against the branch that it began from. ``reason``: why it is not compared."""
 
     base: str | None = None
     ahead: int | None = None
     behind: int | None = None
     changed_files: int | None = None
     uncommitted_files: int | None = None
+    reason: str | None = None
 
 
 FOR_VIEWS = ("activityAt", "model", "contextTokens", "contextWindow")
@@ -295,7 +279,7 @@ class InstanceInfo(Result):
     context_window: int | None = Field(default=None, description="tokens that the model takes, where known")
 
 
-class BranchConflict(Named):
+class BranchConflict(Result):
     between: list[str]
     """Ids of instances, or the branch that is merged into."""
     files: list[str]
@@ -346,8 +330,7 @@ class WaitResult(Result):
     reached: bool
     reason: str | None = Field(default=None, description="why it was not reached")
     instances: list[InstanceInfo] = Field(
-        description="those that need somebody, then those that are done; as list has them, in brief",
-        json_schema_extra=ROWS_AS_ELSEWHERE,
+        description="those that need somebody, then those that are done; as list has them, in brief"
     )
     others: dict[str, int] = Field(default_factory=dict, description="the rest, by status")
 
@@ -355,8 +338,8 @@ class WaitResult(Result):
 class RespondResult(Result):
     instance_id: str
     decision: Literal["allow", "deny"] | None = None
-    permission: Permission | None = Field(default=None, description="that was answered", json_schema_extra=AS_ELSEWHERE)
-    dialog: DialogInfo | None = Field(default=None, description="that was answered", json_schema_extra=AS_ELSEWHERE)
+    permission: Permission | None = Field(default=None, description="that was answered")
+    dialog: DialogInfo | None = Field(default=None, description="that was answered")
     status: Status
 
 
@@ -366,7 +349,7 @@ class InterruptResult(Result):
     status: Status
 
 
-class TerminatedInstance(Named):
+class TerminatedInstance(Result):
     instance_id: str
     status: Status | None = None
     workspace_removed: bool = False
@@ -382,7 +365,7 @@ class TerminateResult(Result):
     still_running: list[str] = Field(default_factory=list, description="those that it led and that go on without it")
 
 
-class LimitsInfo(Named):
+class LimitsInfo(Result):
     instances: int | None = None
     depth: int | None = None
     models: list[str] | None = None
@@ -439,7 +422,7 @@ class GitOutcome(Result):
     error: ErrorInfo | None = None
 
 
-class GitPerformance(Named):
+class GitPerformance(Result):
     total_operations: int
     cache_hits: int
     avg_git_op_time: float = Field(description="ms, of those not cached")
@@ -452,7 +435,7 @@ class GitBatchResult(Result):
     performance: GitPerformance
 
 
-class MergedWork(Named):
+class MergedWork(Result):
     """Of one instance. ``committed``: under the ``commitMessage`` of the request."""
 
     instance_id: str
@@ -474,7 +457,7 @@ class MergeResult(Result):
     conflicts: list[BranchConflict] = Field(default_factory=list)
 
 
-class SyncedWork(Named):
+class SyncedWork(Result):
     instance_id: str
     from_branch: str | None = None
     state: Literal["synced", "up_to_date", "conflict", "at_work", "failed"]
@@ -556,7 +539,7 @@ class StatusResult(Result):
     max_concurrent_spawns: int
 
 
-class Latency(Named):
+class Latency(Result):
     """In ms."""
 
     count: int = 0
@@ -567,13 +550,13 @@ class Latency(Named):
     max: float = 0.0
 
 
-class InstanceFigures(Named):
+class InstanceFigures(Result):
     total: int
     alive: int
     by_status: dict[str, int]
 
 
-class SpawnFigures(Named):
+class SpawnFigures(Result):
     total: int = Field(description="started or failed in the window")
     failed: int
     from_pool: int
@@ -582,7 +565,7 @@ class SpawnFigures(Named):
     wait: Latency = Field(description="for the permit")
 
 
-class MessageFigures(Named):
+class MessageFigures(Result):
     total: int = Field(description="accepted in the window")
     delivered: int
     failed: int
@@ -593,7 +576,7 @@ class MessageFigures(Named):
     time: Latency = Field(description="from accepted to the proof")
 
 
-class GitFigures(Named):
+class GitFigures(Result):
     total: int
     failed: int
     retries: int = Field(description="met another one's lock and were tried again")
@@ -602,7 +585,7 @@ class GitFigures(Named):
     wait: Latency
 
 
-class CacheFigures(Named):
+class CacheFigures(Result):
     size: int
     limit: int
     hits: int
@@ -610,37 +593,37 @@ class CacheFigures(Named):
     hit_rate: float = Field(description="0 to 1")
 
 
-class QueueFigures(Named):
+class QueueFigures(Result):
     size: int = Field(description="running and waiting")
     pending: int = Field(description="waiting")
     running: int
     limit: int
 
 
-class Queues(Named):
+class Queues(Result):
     spawn: QueueFigures
     git: QueueFigures
 
 
-class StockFigures(Named):
+class StockFigures(Result):
     ready: int
     wanted: int
     waits_for: str | None = Field(default=None, description="why fewer are ready than wanted")
 
 
-class Pools(Named):
+class Pools(Result):
     instances: StockFigures
     worktrees: StockFigures
     actors: StockFigures
 
 
-class StoreFigures(Named):
+class StoreFigures(Result):
     mode: str
     warning: str | None = None
     write: Latency
 
 
-class HostFigures(Named):
+class HostFigures(Result):
     host: str
     instances: int = Field(description="alive on it")
     slots: int | None = Field(default=None, description="instances that it has room for; null on one machine")
@@ -653,7 +636,7 @@ class HostFigures(Named):
     disk_available_mb: int
 
 
-class Metrics(Named):
+class Metrics(Result):
     window_seconds: float
     instances: InstanceFigures
     spawns: SpawnFigures
@@ -667,25 +650,25 @@ class Metrics(Named):
     hosts: list[HostFigures]
 
 
-class Alert(Named):
+class Alert(Result):
     severity: Severity
     code: str
     category: str
     message: str
 
 
-class LostPoints(Named):
+class LostPoints(Result):
     points: int
     reason: str
 
 
-class Performance(Named):
+class Performance(Result):
     score: int = Field(description="0 to 100")
     lost: list[LostPoints] = Field(description="why it is not 100")
     alerts: list[Alert]
 
 
-class Recommendation(Named):
+class Recommendation(Result):
     category: str
     priority: Literal["high", "medium", "low"]
     suggestion: str
@@ -694,7 +677,7 @@ class Recommendation(Named):
     value: float | None = None
 
 
-class HistoryPoint(Named):
+class HistoryPoint(Result):
     at: str
     seconds: float
     spawns: int
@@ -706,7 +689,7 @@ class HistoryPoint(Named):
     cache_hits: int
 
 
-class TunedSettings(Named):
+class TunedSettings(Result):
     max_concurrent_spawns: int
     max_concurrent_git_ops: int
     message_batch_size: int
@@ -718,7 +701,7 @@ class TunedSettings(Named):
     auto: bool
 
 
-class AutoStep(Named):
+class AutoStep(Result):
     """What the supervisor did to the spawn cap by itself."""
 
     at: str
@@ -732,11 +715,16 @@ class GetPerformanceResult(Result):
     metrics: Metrics
     performance: Performance
     recommendations: list[Recommendation]
-    queues: Queues = Field(description="as in metrics", json_schema_extra=AS_ELSEWHERE)
-    messages: MessageFigures = Field(description="as in metrics", json_schema_extra=AS_ELSEWHERE)
-    settings: TunedSettings = Field(description="as optimize_settings names them", json_schema_extra=AS_ELSEWHERE)
+    queues: Queues = Field(description="as in metrics")
+    messages: MessageFigures = Field(description="as in metrics")
+    settings: TunedSettings = Field(description="as optimize_settings names them")
     auto: list[AutoStep] = Field(description="latest last")
     history: list[HistoryPoint] = Field(description="oldest first; times in which nothing happened are left out")
+
+
+class MetricsResult(Result):
+    text: str
+    content_type: str = Field(description="the format of the text, as a media type")
 
 
 class OptimizeSettingsResult(Result):

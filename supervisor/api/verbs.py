@@ -142,6 +142,7 @@ class TeamVerbs(ABC):
     gc = Verb(requests.GcRequest, results.GcResult, timeout_s=300)
     status = Verb(requests.StatusRequest, results.StatusResult, read_only=True, measured=True)
     get_performance = Verb(requests.GetPerformanceRequest, results.GetPerformanceResult, read_only=True)
+    metrics = Verb(requests.MetricsRequest, results.MetricsResult, read_only=True)
     optimize_settings = Verb(requests.OptimizeSettingsRequest, results.OptimizeSettingsResult, repeatable=True)
     next_events = Verb(requests.EventsRequest, results.EventsResult, read_only=True, name="events")
     identify = Verb(requests.IdentifyRequest, results.IdentifyResult, read_only=True, measured=True)

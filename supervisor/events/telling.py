@@ -4,10 +4,8 @@ The supervisor begins ``LeadNotifier`` with its services. It listens to the ``Ev
 message for all that happened since the last one, through the outbox, typed and proved like any other. The sender is
 ``team``.
 
-Whose event it is: the nearest instance above that is not gone. One that was terminated is gone, and one that has failed
-and is not started again by itself. A request for a permission goes to the nearest one that answers permissions, past
-all that do not; without any it is the person's alone, who sees it in ``list`` in any case. What became of a message is
-told to the instance that sent it, whatever that is to the other one. Leads that are no instances are not typed at.
+Whose event it is says ``addressees``; in which words it is told, ``telling_words``. Leads that are no instances are not
+typed at.
 
 When: while the lead stands at its prompt and no earlier message of ours is under way to it. So events gather during its
 turn, and one message interrupts it at most once a turn. A request that was answered meanwhile is left out.
@@ -34,7 +32,7 @@ import datetime
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -43,20 +41,19 @@ from pydantic import TypeAdapter
 
 from actors.concurrency import TaskSet
 from actors.errors import FencedError, StoreError
-from actors.instance.inbox import without_headers
 from actors.messages import TELLER, Message, MessageStatus, Receipt
-from actors.status import IDLE, Status
+from actors.status import Status
 from supervisor.api.requests import BatchMessage
 from supervisor.api.results import InstanceInfo, TeamEvent
 from supervisor.api.verbs import Handler
+from supervisor.events.addressees import Addressees, is_question
+from supervisor.events.telling_words import text_of
 from supervisor.messaging.outbox import Writes
 from supervisor.records import decode_plain, encode_plain
 from supervisor.store import keys
 from supervisor.store.base import StateStore
-from supervisor.team.access import QUESTION_TOOL
-from supervisor.team.lifecycle import GIVEN_UP
 from supervisor.team.queries import is_settled
-from supervisor.team.registry import InstanceStage, Member
+from supervisor.team.registry import Member
 from supervisor.team.team import Team
 
 logger = logging.getLogger(__name__)
@@ -64,11 +61,6 @@ logger = logging.getLogger(__name__)
 SENDER = TELLER
 TOLD_KINDS = frozenset({"became_idle", "needs_attention", "failed", "message_final", "conflict", "limit_reached"})
 """``merged`` is not among them: the result of ``merge`` tells it to the lead that asked, as it does of a conflict."""
-MOST_TOLD = 20
-"""More events than these are told by the ids of their instances alone."""
-LONGEST = 6000
-"""Most characters of agents' own words in one message."""
-_SHORTEST = 120
 _MOST_TRIES = 3
 """So often a message is made that a living lead does not take."""
 _STORE_AGAIN_S = 1.0
@@ -78,10 +70,10 @@ _NOT_TOLD = -1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToldToLeads:
-    """How far the events of one instance are told, or seen."""
+    """How far the events of one instance are told. What its lead has seen for itself counts as told."""
 
     number: int = 0
-    """All its events up to this one are settled so,"""
+    """All its events up to this one are told,"""
     left: frozenset[int] = frozenset()
     """but for these,"""
     sent: frozenset[int] = frozenset()
@@ -130,7 +122,7 @@ class LeadNotifier:
         self._heard = "0"
         """The cursor in the stream up to which events were taken in."""
         self._on = on
-        self._auto_restart = auto_restart
+        self._addressees = Addressees(team.registry, auto_restart=auto_restart)
         self._pending: dict[int, TeamEvent] = {}
         """What is to be told, by number."""
         self._told: dict[str, ToldToLeads] = {}
@@ -216,7 +208,7 @@ class LeadNotifier:
                 earlier = self._sent.get(told.message_id)
                 both = [*(earlier.events if earlier else ()), *sent]
                 self._sent[told.message_id] = _Sent(lead=told.lead, events=both)
-            asked = [event for event in of_instance[instance_id] if _is_question(event)]
+            asked = [event for event in of_instance[instance_id] if is_question(event)]
             if asked and asked[-1].number == told.question:
                 self._asked[told.question] = (asked[-1], told.asked)
         if gone:
@@ -234,8 +226,8 @@ class LeadNotifier:
                 logger.exception("no lead is told of event %d", event.number)
 
     def _add(self, event: TeamEvent) -> None:
-        is_settled = self._told.get(event.instance_id or "", _NOTHING).covers(event.number)
-        if not is_settled and not self._is_known(event):
+        is_told = self._told.get(event.instance_id or "", _NOTHING).covers(event.number)
+        if not is_told and not self._is_known(event):
             self._pending[event.number] = event
 
     def _is_known(self, event: TeamEvent) -> bool:
@@ -301,7 +293,7 @@ class LeadNotifier:
                 await self._store.save(self._stored(event.instance_id or "" for event in seen))
 
     def _note_told(self, events: Sequence[TeamEvent]) -> None:
-        """These are settled; what is pending of the same instances besides is not."""
+        """These are told; what is pending of the same instances besides is not."""
         numbers = {event.number for event in events}
         for event in events:
             told = self._told.get(event.instance_id or "", _NOTHING)
@@ -316,7 +308,7 @@ class LeadNotifier:
     def _note_asked(self, events: Iterable[TeamEvent], lead: str) -> None:
         """``lead`` knows of the questions among these, which are noted as told."""
         for event in events:
-            if _is_question(event):
+            if is_question(event):
                 told = self._told[event.instance_id or ""]
                 self._told[event.instance_id or ""] = replace(told, question=event.number, asked=lead)
                 self._asked[event.number] = (event, lead)
@@ -327,47 +319,12 @@ class LeadNotifier:
             self._pending.pop(event.number, None)
             self._refused.pop(event.number, None)
 
+    def _lead_of(self, event: TeamEvent) -> Member | None:
+        return self._addressees.lead_of(event, self._refused.get(event.number, ()))
+
     def _is_lead(self, instance_id: str, event: TeamEvent) -> bool:
         lead = self._lead_of(event)
         return lead is not None and lead.record.instance_id == instance_id
-
-    # Whose event it is
-
-    def _lead_of(self, event: TeamEvent) -> Member | None:
-        """None: nobody whose event it is, or will be again, is an instance.
-
-        When all that are left have failed it waits for the nearest one, which somebody may restart.
-        """
-        member = self._team.registry.find(event.instance_id or "")
-        if member is None:
-            return None
-        if event.kind == "message_final":
-            sender = self._team.registry.find(event.sender or "")
-            above = [sender] if sender is not None else []
-        else:
-            above = [*self._team.registry.line(member.record.parent_id)]
-        refused = self._refused.get(event.number, ())
-        leads = [
-            lead
-            for lead in above
-            if lead.record.wanted and lead.record.instance_id not in refused and _may_answer(lead, event, member)
-        ]
-        return next((lead for lead in leads if not self._is_gone(lead)), leads[0] if leads else None)
-
-    def _is_gone(self, lead: Member | None) -> bool:
-        """It was terminated, or has failed and is not started again by itself.
-
-        One whose end has begun and is not stored may go on.
-        """
-        if lead is None or not lead.record.wanted:
-            return True
-        comes_back = lead.coming_back or (self._auto_restart and GIVEN_UP not in lead.record.reason)
-        return lead.record.stage is InstanceStage.FAILED and not comes_back
-
-    def _is_anothers(self, event: TeamEvent, lead: str) -> bool:
-        """``lead`` is gone, and there is another one."""
-        now = self._lead_of(event) if self._is_gone(self._team.registry.find(lead)) else None
-        return now is not None and now.record.instance_id != lead
 
     # Telling
 
@@ -393,7 +350,7 @@ class LeadNotifier:
             return await self._tell_due() or has_waited
 
     async def _tell_due(self) -> bool:
-        self._settle()
+        self._take_in_receipts()
         pending = self._pending_by_state()
         self._forget(pending)
         due = self._due(pending.leads)
@@ -438,7 +395,7 @@ class LeadNotifier:
         self._over -= over
         return True
 
-    def _settle(self) -> None:
+    def _take_in_receipts(self) -> None:
         """What became of the messages that were under way."""
         for message_id, sent in [*self._sent.items()]:
             receipt = self._team.outbox.receipt(message_id)
@@ -460,11 +417,11 @@ class LeadNotifier:
                 self._told[instance_id] = replace(told, left=left, sent=frozenset(), message_id="")
                 self._unstored.add(instance_id)
         for number, (event, lead) in [*self._asked.items()]:
-            self._settle_question(number, event, lead)
+            self._look_at_question(number, event, lead)
 
     def _note_try(self, sent: _Sent, tries: int, receipt: Receipt | None) -> None:
         """A living lead that does not take it is passed over for what it was to be told."""
-        if receipt is None or self._is_gone(self._team.registry.find(sent.lead)):
+        if receipt is None or self._addressees.is_gone(self._team.registry.find(sent.lead)):
             return
         if tries < _MOST_TRIES:
             self._tries[sent.lead] = tries
@@ -476,14 +433,16 @@ class LeadNotifier:
         for event in sent.events:
             self._refused[event.number].add(sent.lead)
 
-    def _settle_question(self, number: int, event: TeamEvent, lead: str) -> None:
+    def _look_at_question(self, number: int, event: TeamEvent, lead: str) -> None:
         """One that still waits when who was told of it is gone is told to the next one above."""
         member = self._team.registry.find(event.instance_id or "")
         if member is not None and self._is_unknown(event, member):
             return
         if member is None or self._is_over(event, member):
             del self._asked[number]
-        elif self._is_anothers(event, lead) and not self._is_under_way_to(lead):
+        elif self._addressees.is_anothers(
+            event, lead, self._refused.get(event.number, ())
+        ) and not self._is_under_way_to(lead):
             del self._asked[number]
             self._pending[number] = event
 
@@ -491,14 +450,16 @@ class LeadNotifier:
         """What may have arrived is told again only to somebody else."""
         if receipt.status is MessageStatus.FAILED:
             return True
-        return receipt.status is MessageStatus.UNCONFIRMED and self._is_anothers(event, sent.lead)
+        return receipt.status is MessageStatus.UNCONFIRMED and self._addressees.is_anothers(
+            event, sent.lead, self._refused.get(event.number, ())
+        )
 
     def _pending_by_state(self) -> _Pending:
         leads: dict[int, Member] = {}
         over: list[TeamEvent] = []
         nobodys: list[TeamEvent] = []
         of_all: dict[object, Member | None] = {}
-        latest = {each.instance_id: number for number, each in sorted(self._pending.items()) if _is_question(each)}
+        latest = {each.instance_id: number for number, each in sorted(self._pending.items()) if is_question(each)}
         for event in self._pending.values():
             member = self._team.registry.find(event.instance_id or "")
             if member is not None and self._is_unknown(event, member):
@@ -509,7 +470,7 @@ class LeadNotifier:
                 of_all[alike] = self._lead_of(event)
             lead = of_all[alike]
             known = self._told.get(event.instance_id or "", _NOTHING).question
-            is_old = _is_question(event) and event.number < max(known, latest[event.instance_id])
+            is_old = is_question(event) and event.number < max(known, latest[event.instance_id])
             if member is not None and (is_old or self._is_over(event, member) or (lead is None and refused)):
                 over.append(event)
             elif member is None or lead is None:
@@ -557,11 +518,11 @@ class LeadNotifier:
         is_heard = self._team.links.has(member.record.instance_id) and (
             snapshot.status is not Status.STARTING or bool(snapshot.reason)
         )
-        return _is_question(event) and member.alive and not is_heard
+        return is_question(event) and member.alive and not is_heard
 
     def _is_over(self, event: TeamEvent, member: Member) -> bool:
         """Its question was answered meanwhile."""
-        if not _is_question(event):
+        if not is_question(event):
             return False
         if event.permission_id:
             asked = member.snapshot.permission
@@ -590,23 +551,9 @@ def _is_told(event: TeamEvent) -> bool:
     return event.kind in TOLD_KINDS and bool(event.instance_id) and not is_known
 
 
-def _is_question(event: TeamEvent) -> bool:
-    return event.kind == "needs_attention"
-
-
 def _happened_at(event: TeamEvent) -> float:
     """Seconds since the epoch."""
     return datetime.datetime.fromisoformat(event.at).timestamp()
-
-
-def _may_answer(lead: Member, event: TeamEvent, member: Member) -> bool:
-    """What is asked is told to who may answer it; see ``team.access``."""
-    if not _is_question(event):
-        return True
-    asked = member.snapshot.permission
-    is_question = asked is not None and asked.request_id == event.permission_id and asked.tool == QUESTION_TOOL
-    asks_for_rights = bool(event.permission_id and not is_question) or member.snapshot.dialog is not None
-    return lead.record.answers_permissions or not asks_for_rights
 
 
 def _encode(told: ToldToLeads) -> bytes:
@@ -615,55 +562,3 @@ def _encode(told: ToldToLeads) -> bytes:
 
 def _decode(data: bytes) -> ToldToLeads:
     return _ADAPTER.validate_python(decode_plain(data))
-
-
-def text_of(events: Sequence[TeamEvent], team: Team) -> str:
-    """The message that tells these events. What agents said is quoted, so that no line of it looks like one of ours."""
-    most_urgent = sorted(events, key=lambda event: (_URGENCY.get(event.kind, 1), event.number))
-    told, named = most_urgent[:MOST_TOLD], most_urgent[MOST_TOLD:]
-    asked = sum(event.kind == "needs_attention" for event in told)
-    share, of_question = (max(_SHORTEST, LONGEST // number) for number in (len(told), max(asked, 1)))
-    ends = {event.instance_id: event.number for event in events if event.kind == "became_idle"}
-    lines: list[str] = []
-    for event in told:
-        member = team.registry.find(event.instance_id or "")
-        runs = member is not None and member.alive
-        is_idle = member is not None and member.status in IDLE and ends.get(event.instance_id) == event.number
-        longest = of_question if event.kind == "needs_attention" else share
-        lines += [_headline(event, is_idle=is_idle, runs=runs), *_quoted(event.text, longest)]
-        if event.permission_id:
-            lines.append(f"Answer with respond, permissionId {event.permission_id}.")
-    if named:
-        ids = ", ".join(dict.fromkeys(event.instance_id or "" for event in named))
-        lines.append(f"{len(named)} more: {ids}. See list, and read their answers.")
-    return "\n".join(lines)
-
-
-_URGENCY = {"needs_attention": 0, "failed": 0, "became_idle": 2}
-
-
-def _headline(event: TeamEvent, *, is_idle: bool, runs: bool) -> str:
-    who = f"{event.instance_id} ({event.name})" if event.name else str(event.instance_id)
-    match event.kind:
-        case "became_idle":
-            words = "is idle" if is_idle else "ended a turn"
-            return f"{who} {words}. Its answer:" if event.text else f"{who} {words} without an answer."
-        case "needs_attention" if event.permission_id:
-            return f"{who} waits for an answer:"
-        case "needs_attention":
-            return f"{who} needs attention:"
-        case "failed" if runs:
-            return f"{who} had failed, and runs again:"
-        case "failed":
-            return f"{who} has failed:"
-        case "message_final":
-            return f"The message {event.message_id} to {who} may not be in its conversation:"
-        case _:
-            return f"{who}, {event.kind.replace('_', ' ')}:"
-
-
-def _quoted(text: str, longest: int) -> Iterator[str]:
-    """A mark before each line, and no header of ours in any."""
-    cut = text if len(text) <= longest else f"{text[:longest].rstrip()} …"
-    for line in without_headers(cut).splitlines():
-        yield f"> {line}"

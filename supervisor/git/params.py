@@ -208,6 +208,30 @@ def operation_of(asked: GitOperation) -> values.Operation:
     return parse(model, asked.params, {name: f"params.{name}" for name in names}).operation()
 
 
+def type_of(operation: values.Operation) -> GitType:
+    """The type of ``git_batch`` that asks for it."""
+    match operation:
+        case values.ListRefs(kind=kind) | values.CreateRef(kind=kind):
+            return kind
+        case _:
+            return _TYPES[type(operation)]
+
+
+_TYPES: Mapping[type[values.Operation], GitType] = MappingProxyType(
+    {
+        values.ReadStatus: "status",
+        values.ReadLog: "log",
+        values.ReadDiff: "diff",
+        values.ListWorktrees: "worktree",
+        values.PredictMerge: "merge",
+        values.DeleteBranch: "branch",
+        values.Checkout: "checkout",
+        values.Commit: "commit",
+        values.Merge: "merge",
+    }
+)
+
+
 def _check_pair(action: str | None, name: str | None, name_field: str, start: str | None, start_field: str) -> None:
     """Raises what pydantic tells when the action and the fields do not fit."""
     if action == "list" and name is not None:

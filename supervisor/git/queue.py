@@ -33,7 +33,7 @@ from actors.errors import InvalidRequestError, PhalanxError, UnavailableError
 from actors.git import model
 from actors.git.model import CreateRef, GitRequest, GitResponse, ListRefs, Operation, Read, RepositoryPaths
 from supervisor.api.results import public_error
-from supervisor.git.params import base_of
+from supervisor.git.params import base_of, type_of
 from supervisor.metrics.metrics import Count, MetricsRecorder, Timing
 from supervisor.ports import GitPort
 from supervisor.spawning.admission import FairSemaphore
@@ -429,7 +429,7 @@ class GitQueue:
                     if isinstance(each, GitRequest) and isinstance(each.operation, Read):
                         reads[each, waits_for] = task
                 answers.append(task)
-                task.add_done_callback(partial(self._answered, on_done, number))
+                task.add_done_callback(partial(self._answered, each, on_done, number))
             return await asyncio.gather(*answers)
         finally:
             for task in answers:
@@ -478,8 +478,14 @@ class GitQueue:
         self._places.update((each, place) for each, place in zip(unknown, found, strict=True) if place is not None)
         return {each: self._places[each] for each in directories if each in self._places}
 
-    def _answered(self, on_done: Callable[[int], None], number: int, answer: asyncio.Task[GitResponse]) -> None:
+    def _answered(
+        self,
+        asked: GitRequest | PhalanxError,
+        on_done: Callable[[int], None],
+        number: int,
+        answer: asyncio.Task[GitResponse],
+    ) -> None:
         if not answer.cancelled():
-            self._recorder.count(Count.GIT_ANSWERED)
-            self._recorder.count(Count.GIT_FAILED, int(answer.result().error is not None))
+            kind = type_of(asked.operation) if isinstance(asked, GitRequest) else "other"
+            self._recorder.git_answered(kind, failed=answer.result().error is not None)
             on_done(number)

@@ -18,7 +18,7 @@ from actors.errors import InvalidRequestError, WrongStateError
 from actors.git.model import Comparison, GitResponse, Merge, ReadLog, WorkBranch
 from actors.host.host import Host
 from supervisor.api.requests import SyncRequest
-from supervisor.api.results import ErrorInfo, SyncedWork, SyncResult, alone
+from supervisor.api.results import ErrorInfo, SyncedWork, SyncResult, alone, called
 from supervisor.api.verbs import Caller, Handler
 from supervisor.git.claims import Claims
 from supervisor.git.conflicts import ConflictTeller
@@ -70,7 +70,7 @@ class SyncService:
             name = member.record.instance_id
             synced = await alone(self._sync_one(member, sources.get(name), caller, deadline_s), f"Syncing {name}")
             done += 1
-            caller.progress(done, len(members), f"{name} is done")
+            caller.progress(done, len(members), f"{called(name, member.record.name)} is done")
             if isinstance(synced, ErrorInfo):
                 return SyncedWork(instance_id=name, state="failed", reason=synced.message)
             return synced

@@ -113,8 +113,10 @@ class WorkOverview:
         named = (self._registry.find(instance_id) for instance_id in ids if instance_id not in besides)
         members = [member for member in named if member and repository_of(member.record) is not None]
         read = [work for work in await self._reader.read(members) if isinstance(work, InstanceWork)]
-        reports = [await self._compared(*group) for group in _by_repository(read)]
-        found = {work.branch.name: _info(work, reports) for work in read}
+        compared = [await self._compared(*group) for group in _by_repository(read)]
+        reports = [report for report in compared if isinstance(report, ComparisonReport)]
+        failed = next((report.message for report in compared if isinstance(report, ErrorInfo)), "")
+        found = {work.branch.name: _info(work, reports, failed) for work in read}
         conflicts = [
             BranchConflict(
                 between=[conflict.one or report.bases[conflict.other], conflict.other], files=list(conflict.files)
@@ -126,14 +128,13 @@ class WorkOverview:
             update={"instances": [_with_work(each, found) for each in listed.instances], "conflicts": conflicts}
         )
 
-    async def _compared(self, git_directory: Path, works: Sequence[InstanceWork]) -> ComparisonReport:
+    async def _compared(self, git_directory: Path, works: Sequence[InstanceWork]) -> ComparisonReport | ErrorInfo:
         asked = Comparison(
             git_directory=git_directory,
             branches=tuple(work.branch for work in works),
             bases=tuple(work.member.record.work_dir for work in works),
         )
-        report = await alone(self._host.compare_branches(asked), f"Comparing the branches of {git_directory}")
-        return ComparisonReport(bases={}, work={}, conflicts=()) if isinstance(report, ErrorInfo) else report
+        return await alone(self._host.compare_branches(asked), f"Comparing the branches of {git_directory}")
 
 
 def _by_repository(works: Iterable[InstanceWork]) -> Iterable[tuple[Path, Sequence[InstanceWork]]]:
@@ -144,11 +145,13 @@ def _by_repository(works: Iterable[InstanceWork]) -> Iterable[tuple[Path, Sequen
     return groups.items()
 
 
-def _info(work: InstanceWork, reports: Iterable[ComparisonReport]) -> WorkInfo:
+def _info(work: InstanceWork, reports: Iterable[ComparisonReport], failed: str) -> WorkInfo:
+    """``failed``: why a comparison failed, if one did."""
     name = work.branch.name
     report = next((each for each in reports if name in each.work), None)
     if report is None:
-        return WorkInfo(uncommitted_files=work.uncommitted_files)
+        reason = failed or f"{work.member.record.work_dir} has no branch with a commit checked out"
+        return WorkInfo(uncommitted_files=work.uncommitted_files, reason=reason)
     done = report.work[name]
     return WorkInfo(
         base=report.bases[name],

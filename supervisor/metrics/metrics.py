@@ -2,7 +2,8 @@
 
 Every part of the supervisor calls ``MetricsRecorder.count`` and ``observe``, cheap at any rate. ``History`` keeps fine
 buckets for the last quarter of an hour and coarse ones for a day: at most 90 fine and 289 coarse ones, and none for a
-time in which nothing happened. ``HistoryStore`` stores the coarse ones. All but the recorder's clock is pure.
+time in which nothing happened. ``HistoryStore`` stores the coarse ones. What Prometheus scrapes is summed up beside it
+(``totals``). All but the recorder's clock is pure.
 """
 
 from __future__ import annotations
@@ -15,8 +16,10 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Self
 
+from actors.agents.base import TokenUse
 from actors.errors import InvalidRequestError, PhalanxError
 from actors.messages import Message, MessageStatus, Receipt
+from supervisor.metrics.totals import Totals
 
 _SMALLEST_S = 1e-4
 _GROWTH = 1.1
@@ -82,6 +85,7 @@ class MetricsRecorder:
         """``clock``: seconds since the epoch."""
         self.clock = clock
         self.history = History()
+        self.totals = Totals()
         self.changes = 0
         """The number of changes so far, besides writes of the state."""
         self._changed_since = math.inf
@@ -103,11 +107,13 @@ class MetricsRecorder:
         if by:
             now = self.clock()
             self.history.slot(now).count(name, by)
+            self.totals.counts[name] += max(0, by)
             self._tell(name, by, now)
 
     def observe(self, name: Timing, seconds: float) -> None:
         now = self.clock()
         self.history.slot(now).observe(name, seconds)
+        self.totals.durations[name].add(seconds)
         self._tell(name, seconds, now)
 
     @contextmanager
@@ -131,7 +137,9 @@ class MetricsRecorder:
     def receipt(self, message: Message, receipt: Receipt, *, meant: bool = False) -> None:
         """A message has come to the end of its way. ``meant``: it is no loss if it did not arrive, because its instance
         is only being started (then the spawn has failed) or ends on request."""
-        if receipt.status is MessageStatus.SUBMITTED:
+        arrived = receipt.status is MessageStatus.SUBMITTED
+        self.totals.messages["withdrawn" if meant and not arrived else str(receipt.status)] += 1
+        if arrived:
             self.observe(Timing.MESSAGE, receipt.at - message.accepted_at)
         elif receipt.status in _LOST and not meant:
             self.count(_LOST[receipt.status])
@@ -141,8 +149,19 @@ class MetricsRecorder:
         name = _LOST[doubted.status]
         if self.history.take_back(name, doubted.at):
             self._tell(name, -1, doubted.at)
+        self.totals.messages[str(receipt.status)] += 1
         if accepted_at is not None:
             self.observe(Timing.MESSAGE, receipt.at - accepted_at)
+
+    def git_answered(self, kind: str, *, failed: bool) -> None:
+        """A caller has the answer to a git operation. ``kind``: its type in ``git_batch``."""
+        self.totals.git[kind, failed] += 1
+        self.count(Count.GIT_ANSWERED)
+        self.count(Count.GIT_FAILED, int(failed))
+
+    def tokens_used(self, use: TokenUse) -> None:
+        """Which are in no total so far. They are no part of the history."""
+        self.totals.tokens = self.totals.tokens.plus(use)
 
     def settle(self) -> None:
         """What was told so far has been taken care of."""

@@ -79,11 +79,14 @@ class Monitor:
         held, queued = self._messages(members, now)
         slots = self._slots()
         living = Counter(member.record.host for member in members if member.alive)
+        present = [member for member in members if not member.terminated]
         return TeamSnapshot(
             window=self._recorder.history.window(now, window_s),
             window_s=window_s,
             spawn_failure=self._recorder.last_failures.get(Count.SPAWNS_FAILED, ""),
             statuses=Counter(str(member.status) for member in members),
+            roles=Counter((str(member.status), str(member.record.role)) for member in present),
+            needing=sum(map(team.needs_attention, present)),
             alive=living.total(),
             silent=sum(bool(member.silence) for member in members),
             asking=tuple(_waiting(member, now) for member in members if _asks(member)),

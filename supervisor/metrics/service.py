@@ -1,4 +1,4 @@
-"""The verb ``get_performance``, the history behind it, and the alerts.
+"""The verbs ``get_performance`` and ``metrics``, the history behind the first, and the alerts.
 
 The supervisor begins and ends ``MetricsService`` with its other services. The service keeps the history in the store
 (``HistoryStore``). ``AlertLoop`` looks at the team while somebody listens (``events.service``) and publishes what it
@@ -20,12 +20,14 @@ from supervisor.api.verbs import Caller, Handler
 from supervisor.events.stream import EventStream
 from supervisor.metrics import views
 from supervisor.metrics.autotune import CapStep, CapTuningLoop
+from supervisor.metrics.exposition import CONTENT_TYPE, SupervisorInfo, exposition
 from supervisor.metrics.health import HealthFinding, judge
 from supervisor.metrics.metrics import COARSE_S, FINE_S, KEPT_S, MetricsRecorder
 from supervisor.metrics.monitor import Monitor
 from supervisor.records import Unreadable, decode_bucket, encode_bucket
 from supervisor.store import keys
 from supervisor.store.base import StateStore
+from supervisor.versions import VERSION
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +46,7 @@ _MOST_POINTS = 30
 
 
 class MetricsService:
-    """Answers ``get_performance``. All in the supervisor's event loop."""
+    """Answers ``get_performance`` and ``metrics``. All in the supervisor's event loop."""
 
     def __init__(
         self,
@@ -58,10 +60,11 @@ class MetricsService:
         self._recorder = recorder
         self._history = history
         self._cap_tuning = cap_tuning
+        self._about = SupervisorInfo(version=VERSION, started_at=recorder.clock())
 
     @property
     def verbs(self) -> Mapping[str, Handler]:
-        return {"get_performance": self.get_performance}
+        return {"get_performance": self.get_performance, "metrics": self.metrics}
 
     async def begin(self) -> None:
         await self._history.begin()
@@ -85,6 +88,12 @@ class MetricsService:
             auto=[_step(step) for step in self._cap_tuning.steps],
             history=self._points(request.window_seconds),
         )
+
+    async def metrics(self, request: requests.MetricsRequest, caller: Caller) -> results.MetricsResult:
+        """Costs nothing before the first call: what is summed up for it is summed up beside the history."""
+        snapshot = await self._monitor.snapshot(WINDOW_S)
+        text = exposition(self._about, self._recorder.totals, snapshot, judge(snapshot))
+        return results.MetricsResult(text=text, content_type=CONTENT_TYPE)
 
     def _points(self, window_s: float) -> list[results.HistoryPoint]:
         recorder, seconds = self._recorder, max(FINE_S, window_s / _MOST_POINTS)

@@ -87,6 +87,10 @@ class TeamSnapshot:
     window_s: float
     statuses: Mapping[str, int]
     """Instances by status."""
+    roles: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    """Instances by status and role, without those that were terminated."""
+    needing: int = 0
+    """Of these, how many need attention."""
     alive: int
     silent: int
     """Instances whose actor does not answer."""

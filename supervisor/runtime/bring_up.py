@@ -22,6 +22,7 @@ from datetime import UTC, datetime
 from actors.errors import SettingsError, TerminalError, UnavailableError
 from actors.home import Home, write_environment
 from actors.tmux.server import TmuxServer
+from supervisor.metrics.scrape_token import keep_scrape_token
 from supervisor.runtime.environment import (
     agent_environment,
     joined_environment,
@@ -113,6 +114,7 @@ class BringUp:
             team = self._begin(known)
         if earlier := kept_settings(self._home):  # a team that goes on gets its own back when this fails
             self._undo.callback(keep_settings, self._home, earlier)
+        keep_scrape_token(self._home)
         keep_settings(self._home, self._settings)  # for the supervisor, also for one that Ray restarts
         team = self._with_retries(team, parts)
         write_team(self._home, team)

@@ -19,7 +19,7 @@ import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, PrivateAttr, ValidationInfo
 from pydantic.fields import FieldInfo
@@ -30,7 +30,7 @@ from actors.errors import SettingsError
 from actors.files import write_private
 from actors.home import Home
 from actors.marks import MARKS
-from supervisor.api.requests import VariableName
+from supervisor.api.requests import STORED_KINDS, EventKind, VariableName
 from supervisor.redis_url import database_of, fault_in, from_parts
 from supervisor.settings.sources import (
     Directory,
@@ -80,7 +80,16 @@ def _check_command(line: str) -> str:
     return line
 
 
+def _check_notify_command(given: str | tuple[str, ...]) -> str | tuple[str, ...]:
+    if isinstance(given, str):
+        return _check_command(given) if given else given
+    if not given or not given[0] or any("\0" in word for word in given):
+        raise setting_fault("it names no program")
+    return given
+
+
 CheckCommand = Annotated[str, AfterValidator(_check_command)]
+NotifyCommand = Annotated[str | tuple[str, ...], AfterValidator(_check_notify_command)]
 
 
 class Settings(BaseModel):
@@ -299,6 +308,27 @@ class Settings(BaseModel):
     merge_check_timeout_s: float = number(
         600.0, "PHALANX_MERGE_CHECK_TIMEOUT_S", "s", 1, 3600, "How long one run of such a command may take."
     )
+    notify_command: NotifyCommand = setting(
+        "",
+        "PHALANX_NOTIFY_COMMAND",
+        "",
+        "a command line, split into words as a shell does but run without one, or a list of words",
+        "A command of yours that is run when something happens, with each event as a line of JSON on its stdin.",
+    )
+    notify_kinds: tuple[EventKind, ...] = setting(
+        ("needs_attention", "failed", "limit_reached", "alert"),
+        "PHALANX_NOTIFY_KINDS",
+        "",
+        f"a list of {', '.join(STORED_KINDS)}; in the environment joined by '{os.pathsep}'",
+        "The events of which notify_command and desktop notices tell; of alerts those that are errors.",
+    )
+    desktop_notices: bool = setting(
+        False,
+        "PHALANX_DESKTOP_NOTICES",
+        "",
+        "true or false",
+        "Whether they are shown on the desktop too, by notify-send, of whoever brought the team up.",
+    )
     env: Mapping[VariableName, VariableValue] = setting(
         {},
         "",
@@ -323,6 +353,11 @@ class Settings(BaseModel):
     @property
     def resumes(self) -> bool:
         return self.on_agent_failure == "resume"
+
+    @property
+    def notify_words(self) -> tuple[str, ...]:
+        """The program to tell people by, and its arguments; none: there is none."""
+        return tuple(shlex.split(self.notify_command)) if isinstance(self.notify_command, str) else self.notify_command
 
     @property
     def redis_address(self) -> str | None:
@@ -399,9 +434,15 @@ def _row(name: str, field: FieldInfo) -> SettingInfo:
         variable=extra(field, "variable"),
         unit=extra(field, "unit"),
         allowed=extra(field, "allowed"),
-        default="" if field.default in ((), {}) else str(field.default),
+        default=_shown(field.default),
         meaning=field.description or "",
     )
+
+
+def _shown(default: Any) -> str:
+    if isinstance(default, tuple):
+        return ", ".join(default)
+    return "" if default == {} else str(default)
 
 
 def check_variables(names: Iterable[str]) -> None:

@@ -43,7 +43,7 @@ from actors.status import ALIVE, Status
 from actors.worktrees.model import Workspace
 from supervisor.api import requests, results
 from supervisor.api.requests import SpawnRequest
-from supervisor.api.results import ErrorInfo, alone
+from supervisor.api.results import ErrorInfo, alone, called
 from supervisor.api.verbs import Caller
 from supervisor.cluster.scheduler import HostScheduler, Placement, placed
 from supervisor.messaging.outbox import Writes, check_text
@@ -536,10 +536,11 @@ async def spawn_all(
         nonlocal done
         spawned = await alone(start(number, member), "This spawn")
         done += 1
+        name = member.named("name") if isinstance(member, requests.Malformed) else member.name
         if isinstance(spawned, ErrorInfo):
-            caller.progress(done, total, "failed")
+            caller.progress(done, total, f"{name or 'one'} failed")
             return results.SpawnOutcome(success=False, error=spawned)
-        caller.progress(done, total, spawned.instance_id)
+        caller.progress(done, total, called(spawned.instance_id, name))
         return results.SpawnOutcome(success=True, **spawned.model_dump())
 
     return await asyncio.gather(*(one(number, member) for number, member in enumerate(request.instances)))

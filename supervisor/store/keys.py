@@ -23,6 +23,8 @@ POOL_ORDERS = "pool/orders"
 """Which spares are ordered, see ``pool.service``."""
 LEADS_TOLD_SINCE = "team/leads_told_since"
 """The number of the event after which leads are told, when they were not told once; see ``events.telling``."""
+NOTICED = "team/noticed"
+"""The number of the event up to which people were told of what happens; see ``events.notices``."""
 RESTORED = "team/restored"
 """The mirror that the state was restored from, see ``base.origin_record``."""
 

@@ -28,7 +28,7 @@ from actors.worktrees.model import Workspace, WorkspaceMode
 from supervisor.api import requests
 from supervisor.api.requests import Malformed, McpServers, PermissionMode, Request, Role
 from supervisor.team.limits import check_given, check_widened
-from supervisor.team.registry import InstanceRecord, InstanceStage, Member, Registry
+from supervisor.team.registry import InstanceRecord, InstanceStage, Member, Registry, unknown_instance
 
 MemberT = TypeVar("MemberT", bound=Request)
 Check = Callable[[MemberT, InstanceRecord], MemberT]
@@ -294,14 +294,17 @@ class Access:
                 self._check(caller, Act.MANAGE, [request.instance_id])
                 record = self._registry.get(request.instance_id).record
                 check_given(request.limits, record.parent_id, self._registry)
-                check_widened(request.limits, record, caller, self._registry)
+                check_widened(request, record, caller, self._registry)
             case requests.TerminateRequest() | requests.RestartRequest():
                 self._check(caller, Act.MANAGE, request.ids)
         return request
 
     def _check(self, caller: InstanceRecord, act: Act, ids: Iterable[str]) -> None:
         for instance_id in ids:
-            if not self.may(caller, act, self._registry.get(instance_id).record):
+            member = self._registry.find(instance_id)
+            if member is None:
+                raise unknown_instance(instance_id, self.seen_by(caller))
+            if not self.may(caller, act, member.record):
                 whom = _whom(MAY[caller.role][act])
                 raise RefusedError(f"{_subject(caller)} may {act} {whom}, not {instance_id}. {_instead(caller)}")
 
@@ -363,7 +366,10 @@ class Access:
         if request.role not in startable:
             roles = " and ".join(f"{role}s" for role in startable) or "nobody"
             raise RefusedError(f"{_subject(caller)} may start {roles}, no {request.role}. {_instead(caller)}")
-        parent = caller if request.parent_id is None else self._registry.get(request.parent_id).record
+        lead = None if request.parent_id is None else self._registry.find(request.parent_id)
+        if request.parent_id is not None and lead is None:
+            raise unknown_instance(request.parent_id, self.seen_by(caller))
+        parent = caller if lead is None else lead.record
         if relation(caller, parent, self._registry) not in _OWN_PART:
             raise RefusedError(f"{request.parent_id} is not below you: leave parentId out, or name one that is.")
         directory = os.path.normpath(request.work_dir)

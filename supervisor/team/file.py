@@ -79,6 +79,12 @@ def step_line(time_of_day: str, what: str) -> str:
     return f"{_STEP_MARK}{time_of_day} {what}"
 
 
+def steps_in(log: str) -> list[str]:
+    """The steps in whole lines of the log, without their times."""
+    lines = log.split("\n")[:-1]
+    return [line.removeprefix(_STEP_MARK).partition(" ")[2] for line in lines if line.startswith(_STEP_MARK)]
+
+
 def reason_in(log: str) -> str:
     """Why the bring-up failed: the last lines after the last step; empty when none follow."""
     lines = [line.rstrip() for line in log.split("\n") if line.strip()]

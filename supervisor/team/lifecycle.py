@@ -536,10 +536,11 @@ async def resume_all(
     async def one(member: Member) -> results.ResumedInstance:
         nonlocal done
         instance_id = member.record.instance_id
+        who = results.called(instance_id, member.record.name)
         restarted = await alone(start(member), f"Resuming {instance_id}")
         done += 1
         error = restarted if isinstance(restarted, ErrorInfo) else None
-        progress(done, len(members), f"{instance_id} failed" if error else instance_id)
+        progress(done, len(members), f"{who} failed" if error else who)
         if isinstance(restarted, RestartResult):
             status, resumed = restarted.status, restarted.resumed
         else:  # it failed, or was not to be resumed any more when it was its turn

@@ -46,11 +46,13 @@ def check_given(given: requests.Limits | None, parent_id: str | None, registry: 
             )
 
 
-def check_widened(given: requests.Limits, record: InstanceRecord, caller: InstanceRecord, registry: Registry) -> None:
+def check_widened(
+    request: requests.LimitRequest, record: InstanceRecord, caller: InstanceRecord, registry: Registry
+) -> None:
     """Raises ``RefusedError`` when the caller would raise or lift what the user, or a lead above it, has limited."""
-    now, then = record.limits, record.limits.changed(given)
+    now, then = record.limits, record.limits.changed(request.limits, request.lifted)
     above = {lead.record.instance_id for lead in registry.line(caller.parent_id)}
-    for name in given.given:
+    for name in {*request.limits.given, *request.lifted}:
         before, after = getattr(now, name), getattr(then, name)
         if before is None or (after is not None and not _wider(Limits(**{name: after}), Limits(**{name: before}), 0)):
             continue

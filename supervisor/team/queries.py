@@ -18,7 +18,7 @@ from actors.status import IDLE, Status
 from supervisor.api import requests, results
 from supervisor.api.verbs import Caller
 from supervisor.team import views
-from supervisor.team.registry import Member
+from supervisor.team.registry import Member, unknown_instance
 from supervisor.team.team import Team
 
 LASTS_S = 3.0
@@ -54,6 +54,9 @@ class Queries:
 
     def list(self, request: requests.ListRequest, seen: Iterable[Member]) -> results.ListResult:
         """``seen``: whom the caller sees. Raises ``UnknownInstanceError`` for an unknown id."""
+        seen = tuple(seen)
+        if request.parent_id is not None and all(member.record.instance_id != request.parent_id for member in seen):
+            raise unknown_instance(request.parent_id, seen)
         asked_for = [
             member
             for member in (seen if request.instance_ids is None else self._named(request.instance_ids))

@@ -8,9 +8,10 @@ role and the line above.
 from __future__ import annotations
 
 import asyncio
+import difflib
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
@@ -24,7 +25,7 @@ from actors.status import ALIVE, Status
 from actors.worktrees.model import Workspace
 from supervisor.api import requests
 from supervisor.api.requests import McpServers, Role, SpawnRequest
-from supervisor.api.results import SPARE_PREFIX, InstanceInfo
+from supervisor.api.results import SPARE_PREFIX, InstanceInfo, called
 from supervisor.team.accounts import account_of
 
 _ID = re.compile(r"exec_\d+|mgr_\d+_\d+|spec_\d+_\d+_\d+|spare_\d+")
@@ -70,11 +71,11 @@ class Limits:
     tokens: int | None = None
     """Of itself and all below it together, as ``TokenUse.counted`` counts them; see ``tokens``."""
 
-    def changed(self, given: requests.Limits | None) -> Limits:
-        """With those that a caller has given. An empty list lifts the limit."""
+    def changed(self, given: requests.Limits | None, lifted: Iterable[str] = ()) -> Limits:
+        """With those that a caller has given, and without those ``lifted``. An empty list lifts the limit too."""
         told = given.given if given is not None else {}
         lists = {name: tuple(value) or None for name, value in told.items() if isinstance(value, list)}
-        return replace(self, **{**told, **lists})
+        return replace(self, **{**told, **lists, **dict.fromkeys(lifted)})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -339,7 +340,7 @@ class Registry:
         """Raises ``UnknownInstanceError`` in words for the caller."""
         member = self.find(instance_id)
         if member is None:
-            raise UnknownInstanceError(f"There is no instance {instance_id}. Call list to see the team.")
+            raise unknown_instance(instance_id, self)
         return member
 
     def resolve(self, given: str, sees: Callable[[InstanceRecord], bool]) -> str:
@@ -601,6 +602,17 @@ class Registry:
     def made_by(self, request_id: str) -> Member | None:
         """The instance that the call with this request id made; the newest, when one before it could not be undone."""
         return next((member for member in reversed(self.everyone()) if member.record.request_id == request_id), None)
+
+
+def unknown_instance(given: str, seen: Iterable[Member]) -> UnknownInstanceError:
+    """The error for what is neither id nor name; it names the nearest of those whom the caller has ``seen``."""
+    # Ids differ in a digit only: the nearest one is not what was meant.
+    living = () if is_instance_id(given) else (member.record for member in seen if not member.terminated)
+    known = {each.lower(): record for record in living for each in (record.instance_id, record.name) if each}
+    close = difflib.get_close_matches(given.lower(), known, n=1)
+    nearest = known[close[0]] if close else None
+    hint = f" Did you mean {called(nearest.instance_id, nearest.name)}?" if nearest else ""
+    return UnknownInstanceError(f"There is no instance {given}.{hint} Call list to see the team.")
 
 
 def _instance_id(role: Role, executive: int, manager: int, number: int) -> str:

@@ -141,8 +141,13 @@ class RowService:
         rows.refresh()
         since = rows.position(request.cursor)
         deadline = clock() + request.timeout_seconds
+
+        def has_news() -> bool:
+            # Another call may have taken in already what was touched.
+            return bool(self._registry.touched) or rows.revision != since
+
         while since == rows.revision and (left_s := deadline - clock()) > 0:
-            if await self._registry.touches.until(lambda: bool(self._registry.touched), left_s):
+            if await self._registry.touches.until(has_news, left_s):
                 await asyncio.sleep(min(GATHER_S, max(deadline - clock(), 0.0)))
             rows.refresh()
         return rows.after(since)

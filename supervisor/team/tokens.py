@@ -113,24 +113,28 @@ class TokenLimits:
                 raise RefusedError(f"Nothing is started below {lead.record.instance_id}. {self._used_up(lead)}")
 
     async def limit(self, request: requests.LimitRequest, caller: Caller) -> results.LimitResult:
-        """Raises ``StoreError``; then the limits are as they were."""
+        """Where nothing is given it only tells. Raises ``StoreError``; then the limits are as they were."""
         member = self._team.registry.get(request.instance_id)
+        if request.limits.given or request.lifted:
+            await self._change(member, request, caller)
+        return results.LimitResult(
+            instance_id=request.instance_id,
+            limits=views.limits_info(member.record.limits),
+            tokens=views.tokens(member),
+            reason=member.hold or None,
+        )
+
+    async def _change(self, member: Member, request: requests.LimitRequest, caller: Caller) -> None:
         async with self._changing:  # two calls may each change a part
-            limits = member.record.limits.changed(request.limits)
+            limits = member.record.limits.changed(request.limits, request.lifted)
             if limits.tokens is not None:
                 await self._store_use(member)
-            setters = dict.fromkeys(request.limits.given, caller.instance_id)
-            record = await self._team.save(
+            setters = dict.fromkeys([*request.limits.given, *request.lifted], caller.instance_id)
+            await self._team.save(
                 request.instance_id, limits=limits, limits_set_by={**member.record.limits_set_by, **setters}
             )
         self._keep_told(member)
         self._judge(member)
-        return results.LimitResult(
-            instance_id=record.instance_id,
-            limits=views.limits_info(record.limits),
-            tokens=views.tokens(member),
-            reason=member.hold or None,
-        )
 
     async def _store_use(self, member: Member) -> None:
         """It counts from now on: the next supervisor must know it before any actor reports. Raises ``StoreError``."""

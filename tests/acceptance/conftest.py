@@ -61,6 +61,6 @@ def bring(team: Team) -> Iterator[OwnedBringUp]:
 @pytest.fixture
 async def entry(team: Team, bring: OwnedBringUp) -> AsyncIterator[EntryTeam]:
     """An entry's way to the module's own ``team``."""
-    made = EntryTeam(SupervisorClient(team.home, "lead"), bring, patience_s=60.0, revive=bring.revive)
+    made = EntryTeam(SupervisorClient(team.home, "lead"), bring, patience_s=60.0, bring_back=bring.bring_back)
     yield made
     await made.close()

@@ -16,6 +16,7 @@ from actors.home import Home
 from actors.processes import end_processes, is_running
 from actors.tmux.server import TmuxServer
 from mcp_entry.connection import TeamConnection as EntryTeam
+from mcp_entry.connection import ignore_steps
 from supervisor.api.requests import ListRequest, SendRequest
 from supervisor.settings import Settings
 from supervisor.team.file import read_team
@@ -100,7 +101,7 @@ async def test_a_broken_edit_of_the_settings_keeps_no_team_from_coming_back(
 
     await entry.close()
     end_processes(of_ray(team.home), grace_s=0)
-    assert await bring.revive()
+    await bring.bring_back(ignore_steps)
     async with await team.connect() as again:
         assert (await again.status()).max_concurrent_spawns == most
     with pytest.raises(SettingsError, match="not TOML"):

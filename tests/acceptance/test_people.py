@@ -34,7 +34,7 @@ def attached(team: Team, instance_id: str, columns: int, rows: int, *, plainly: 
         else (str(Path(sys.executable).with_name("phalanx")), "attach", instance_id)
     )
     with PtyPerson(command, columns, rows, {**team.environment, "TERM": "xterm-256color"}) as person:
-        until(lambda: window_of(team, session) == f"{columns}x{rows}")
+        until(lambda: window_of(team, session) == f"{columns}x{rows - 1}")  # the last one is the status line
         yield person
 
 
@@ -123,3 +123,29 @@ async def test_what_a_person_types_is_never_submitted_and_only_in_the_way_while_
     await claude.terminate(requests.TerminateRequest(instance_id=instance_id))
     assert not any("half a thought" in prompt for prompt in said)
     assert sum(prompt.endswith("after the draft") for prompt in said) == 1
+
+
+async def test_who_looks_at_one_instance_is_told_in_the_status_line_of_another_that_asks_and_a_key_goes_there(
+    claude: SupervisorClient, claude_team: Team
+) -> None:
+    looked_at = await claude.spawn(claude_team.specialist(name="quiet"))
+    tool = {"command": "touch asked"}
+    asking = await claude.spawn(claude_team.specialist(name="parser", permission_mode="default"))
+    with attached(claude_team, looked_at.instance_id, 80, 24, plainly=False) as person:
+        await claude.send(
+            requests.SendRequest(instance_id=asking.instance_id, message=f"@@tool Bash {json.dumps(tool)}", wait=True)
+        )
+        until(lambda: "1 needs you: parser · Ctrl-b n" in person.seen.decode(errors="replace"))
+        person.type("\x02n")
+        until(lambda: client_of(claude_team) == asking.instance_id)
+        until(lambda: "touch asked" in screen_of(claude_team, asking.instance_id))
+        person.detach()
+    await claude.respond(requests.RespondRequest(instance_id=asking.instance_id, decision="deny"))
+    until(lambda: tmux(claude_team, "show-options", "-gv", "@phalanx_words").strip() == "")
+    for each in (looked_at, asking):
+        await claude.terminate(requests.TerminateRequest(instance_id=each.instance_id))
+
+
+def client_of(team: Team) -> str:
+    """The session at which somebody looks."""
+    return tmux(team, "list-clients", "-F", "#{client_session}").strip()

@@ -77,6 +77,10 @@ class Plan:
         return f"{'starting' if self.while_starting else 'running'}: {kills}"
 
 
+_CALLED = "optimize_settings"
+"""A tool that acts, because one that only reads starts no first team; without arguments it changes nothing."""
+
+
 def plans(seed: int, count: int) -> list[Plan]:
     """Every victim in turn, in the order that the seed gives; every second one is struck twice."""
     chance = Random(seed)  # noqa: S311 - a schedule, no secret
@@ -188,7 +192,7 @@ class Strikes:
     async def _call(self) -> None:
         begun = time.monotonic()
         async with asyncio.timeout(ANSWER_S):
-            answer = await self._client.call_tool("list", {}, read_timeout_seconds=2 * ANSWER_S)
+            answer = await self._client.call_tool(_CALLED, {}, read_timeout_seconds=2 * ANSWER_S)
         now = time.monotonic()
         self._longest_s = max(self._longest_s, now - max(begun, self._struck_at))
         if begun > self._struck_at or now - self._struck_at > _CALL_EVERY_S:

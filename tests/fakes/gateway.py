@@ -8,11 +8,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from pathlib import Path
 from typing import Any
 
-from actors.errors import TeamNotRunningError
+from actors.errors import InvalidRequestError, TeamNotRunningError, UnknownInstanceError
 from actors.home import Home
 from actors.status import Status
 from supervisor.api import results
-from supervisor.api.requests import EventKind, Request, Role
+from supervisor.api.requests import EventKind, ListRequest, Request, Role
 from supervisor.api.results import Result
 from supervisor.api.validation import parse
 from supervisor.api.verbs import ProgressCallback, RequestT, ResultT, Verb, ignore_progress
@@ -79,6 +79,8 @@ class FakeClient(SupervisorClient):
         if isinstance(reply, Exception):
             raise reply
         result = await reply(request, on_progress) if callable(reply) else reply
+        if isinstance(result, results.ListResult) and isinstance(request, ListRequest) and request.instance_ids:
+            result = listing(*(_of_name(result.instances, each) for each in request.instance_ids))
         return result.model_dump(mode="json", by_alias=True)
 
     async def call(
@@ -106,6 +108,17 @@ class FakeClient(SupervisorClient):
     def only_request(self) -> Request:
         ((_, request),) = self.asked
         return request
+
+
+def _of_name(instances: Sequence[results.InstanceInfo], given: str) -> results.InstanceInfo:
+    """As the team finds it by its id or name."""
+    found = [each for each in instances if given in (each.instance_id, each.name)]
+    if not found:
+        raise UnknownInstanceError(f"There is no instance {given}. Call list to see the team.")
+    if len(found) > 1:
+        ids = ", ".join(each.instance_id for each in found)
+        raise InvalidRequestError(f"Several instances have the name {given}: say which one, {ids}.")
+    return found[0]
 
 
 def info(instance_id: str = "spec_1_1_1", **changes: Any) -> results.InstanceInfo:
@@ -325,6 +338,7 @@ REPLIES: dict[str, Reply] = {
         tokens=results.Tokens(input=10, counted=1000, limit=2000),
     ),
     "prewarm_resources": results.PrewarmResult(success=True, work_dir="/src", instances=3, worktrees=0),
+    "metrics": results.MetricsResult(text="phalanx_score 100.0\n", content_type="text/plain"),
     "optimize_settings": results.OptimizeSettingsResult(old_settings=tuned(), new_settings=tuned(spawns=10)),
     "hosts": results.HostsResult(
         hosts=[

@@ -74,6 +74,8 @@ class FakeHost(Host):
         self.gate = asyncio.Event()
         self.gate.set()
         """A closed gate holds the answer of ``agents`` back, which was read before."""
+        self.needing: list[tuple[str, tuple[str, ...]]] = []
+        """What it was told to show of who needs somebody."""
         self.silent = False
         self.making: set[str] = set()
         """Instances of which it is making something."""
@@ -106,6 +108,11 @@ class FakeHost(Host):
 
     async def program(self, agent: str) -> str:
         return self.program_version
+
+    async def show_needing(self, words: str, session_names: Sequence[str]) -> None:
+        if self.silent:
+            raise UnavailableError(f"{self._name} does not answer.")
+        self.needing.append((words, tuple(session_names)))
 
     async def load(self) -> HostLoad:
         self.asked["load"] += 1

@@ -12,7 +12,7 @@ import pytest
 from mcp.client import Client
 from mcp.client.session import LoggingFnT
 
-from mcp_entry.connection import BringUp, TeamConnection
+from mcp_entry.connection import BringUp, OnStep, TeamConnection
 from mcp_entry.notifications import AlertForwarder
 from mcp_entry.server import EntryServer
 from tests.fakes.gateway import FakeClient
@@ -20,7 +20,7 @@ from tests.fakes.gateway import FakeClient
 BOTH_ERAS = pytest.mark.parametrize("mode", ["legacy", "auto"])
 
 
-async def no_bring_up() -> None:
+async def no_bring_up(on_step: OnStep) -> None:
     raise AssertionError("a team that answers is not brought up")
 
 

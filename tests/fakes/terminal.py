@@ -14,12 +14,14 @@ from actors.errors import PhalanxError, SettingsError
 from actors.home import Home
 from mcp_entry.cli.app import app
 from mcp_entry.cli.session import CommandContext
+from supervisor.api.requests import ListRequest
 from supervisor.rpc.client import SupervisorClient
 from supervisor.runtime import DownReport, EndedProcess, OnStep, TeamAddress, TeamState
 from supervisor.settings import Settings
 from tests.fakes.gateway import FakeClient
 
 HOME = Path("/nowhere/home")
+NAMES_LOOKED_UP = ("list", ListRequest(include_stopped=True))
 
 
 Ending = subprocess.CompletedProcess[str] | OSError | subprocess.TimeoutExpired
@@ -102,8 +104,11 @@ class Terminal:
         return CliRunner().invoke(app, list(arguments), obj=self.context(), input=stdin)
 
     def request(self) -> Any:
+        """What the command asked; beside it, it only looked up the names of instances."""
         assert isinstance(self.client, FakeClient)
-        return self.client.only_request()
+        (_, request), *others = self.client.asked
+        assert all(other == NAMES_LOOKED_UP for other in others)
+        return request
 
     async def _connect(self, home: Home) -> SupervisorClient:
         assert home.root == Path(self.environment["PHALANX_HOME"])

@@ -1,8 +1,9 @@
-"""What ``scripts/demo`` decides and checks beside the team itself."""
+"""What the demo decides and checks beside the team itself."""
 
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -10,10 +11,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+import typer
 
 from actors.home import Home
-from scripts import demo_team
-from scripts.demo_team import DemoFailed, agent_environment, expect_nothing_left
+from mcp_entry.cli import demo
+from mcp_entry.cli.demo import DemoFailed, Play, expect_nothing_left, own_variables, play
+from scripts.demo_team import claude_environment
 from supervisor.runtime import OnStep
 from supervisor.settings import Settings
 
@@ -26,7 +29,7 @@ def user(home: Path, *, onboarded: bool) -> dict[str, str]:
 
 def test_an_account_of_a_claude_that_was_set_up_is_used(tmp_path: Path) -> None:
     given = {**user(tmp_path / "user", onboarded=True), "CLAUDE_CODE_OAUTH_TOKEN": "t", "PHALANX_CLAUDE_COMMAND": "sh"}
-    with agent_environment("claude", tmp_path, given) as environment:
+    with claude_environment(tmp_path, given) as environment:
         assert environment == given
 
 
@@ -40,7 +43,7 @@ def test_without_an_account_or_first_start_claude_talks_to_the_stand_in_and_nobo
         "ANTHROPIC_MODEL": "some",
         "CLAUDE_CONFIG_DIR": str(tmp_path / "user"),
     }
-    with agent_environment("claude", tmp_path, given) as environment:
+    with claude_environment(tmp_path, given) as environment:
         assert environment["HOME"] != given["HOME"]
         assert environment["ANTHROPIC_BASE_URL"].startswith("http://127.0.0.1:")
         assert environment["ANTHROPIC_API_KEY"] not in ("", key)
@@ -60,8 +63,20 @@ def test_what_belongs_to_a_team_of_the_users_is_not_the_demos(tmp_path: Path) ->
         "RAY_ADDRESS": "auto",
         "MAX_CONCURRENT_SPAWNS": "1",
     }
-    with agent_environment("demo", tmp_path, given) as environment:
-        assert environment.keys() == {"HOME", "PATH", "PHALANX_CLAUDE_COMMAND"}
+    assert own_variables(given).keys() == {"HOME", "PATH", "PHALANX_CLAUDE_COMMAND"}
+
+
+def test_without_an_account_the_real_claude_is_refused_in_words_before_anything_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in user(tmp_path / "user", onboarded=True).items():
+        monkeypatch.setenv(name, value)
+    for name in ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "CLAUDE_CODE_OAUTH_TOKEN", "CLAUDE_CONFIG_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(typer.Exit) as ended:
+        demo.demo(agent="claude")
+    assert ended.value.exit_code == 1
+    assert "Run `claude` once and log in" in capsys.readouterr().out
 
 
 def test_a_process_that_is_left_in_the_home_fails_the_demo_by_name(tmp_path: Path) -> None:
@@ -71,6 +86,9 @@ def test_a_process_that_is_left_in_the_home_fails_the_demo_by_name(tmp_path: Pat
             expect_nothing_left(tmp_path, None)
         left.kill()
     expect_nothing_left(tmp_path, None)
+
+
+PLAY = Play(agent="demo", size=1)
 
 
 class InterruptedRuntime:
@@ -95,12 +113,11 @@ def test_ctrl_c_and_whoever_ends_it_otherwise_end_it_quietly_once_all_is_put_awa
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], number: signal.Signals
 ) -> None:
     monkeypatch.setattr(InterruptedRuntime, "number", number)
-    monkeypatch.setattr(demo_team, "Runtime", InterruptedRuntime)
-    monkeypatch.setattr(sys, "argv", ["demo"])
+    monkeypatch.setattr(demo, "Runtime", InterruptedRuntime)
     started_with = signal.signal(number, signal.default_int_handler)  # under nohup a hangup is ignored, and stays so
     before = {each: signal.getsignal(each) for each in signal.Signals}
     try:
-        assert demo_team.main() == 128 + number
+        assert play(PLAY, os.environ) == 128 + number
         assert {each: signal.getsignal(each) for each in signal.Signals} == before
     finally:
         signal.signal(number, started_with)
@@ -114,11 +131,10 @@ def test_ctrl_c_and_whoever_ends_it_otherwise_end_it_quietly_once_all_is_put_awa
 def test_it_can_be_ended_when_a_shell_started_it_in_the_background(monkeypatch: pytest.MonkeyPatch) -> None:
     """Then it ignores Ctrl-C."""
     monkeypatch.setattr(InterruptedRuntime, "number", signal.SIGTERM)
-    monkeypatch.setattr(demo_team, "Runtime", InterruptedRuntime)
-    monkeypatch.setattr(sys, "argv", ["demo"])
+    monkeypatch.setattr(demo, "Runtime", InterruptedRuntime)
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        assert demo_team.main() == 128 + signal.SIGTERM
+        assert play(PLAY, os.environ) == 128 + signal.SIGTERM
         assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
     finally:
         signal.signal(signal.SIGINT, before)

@@ -18,7 +18,7 @@ from tests.process_imports import KINDS, ROOT, Start, given_to, start
 DEAR = (
     "ray grpc google numpy aiohttp requests urllib3 jsonschema yaml pydantic pydantic_core redis hiredis cryptography "
     "opentelemetry git gitdb libtmux psutil msgpack mcp mcp_types anyio starlette sse_starlette uvicorn httpx httpx2 "
-    "python_multipart typer click rich sqlite3 tomllib multiprocessing argparse http email"
+    "python_multipart typer click rich textual sqlite3 tomllib multiprocessing argparse http email"
 )
 """Packages whose import costs time or memory that is worth a thought; the standard library's among them."""
 _RAY = "ray google requests urllib3 jsonschema yaml psutil multiprocessing http email msgpack"
@@ -45,6 +45,7 @@ MAY_LOAD: Mapping[str, str] = {
     "entry": _MCP,
     "endpoint": f"{_MCP} psutil",
     "command": f"{_PROGRAM} typer rich yaml",
+    "top": f"{_PROGRAM} typer rich yaml textual",
     "client": "pydantic pydantic_core msgpack email",
     "Redis probe": _REDIS,
 }

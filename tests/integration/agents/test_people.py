@@ -38,15 +38,21 @@ async def size(rig: DemoRig | ClaudeRig) -> tuple[int, int]:
     return columns, len(rows)
 
 
-async def has_size(rig: DemoRig | ClaudeRig, *expected: tuple[int, int]) -> None:
+async def has_size(rig: DemoRig | ClaudeRig, of_terminal: tuple[int, int]) -> None:
+    """As it is in a person's terminal of this size, of which the last row is the status line."""
+    columns, rows = of_terminal
+    await has_one_of(rig, (columns, rows - 1))
+
+
+async def has_own_size(rig: DemoRig | ClaudeRig) -> None:
+    await has_one_of(rig, (COLUMNS, ROWS), (COLUMNS + 1, ROWS))
+
+
+async def has_one_of(rig: DemoRig | ClaudeRig, *expected: tuple[int, int]) -> None:
     async def reached() -> bool:
         return await size(rig) in expected
 
     await until(reached)
-
-
-async def has_own_size(rig: DemoRig | ClaudeRig) -> None:
-    await has_size(rig, (COLUMNS, ROWS), (COLUMNS + 1, ROWS))
 
 
 def is_empty(screen: Screen) -> bool:
@@ -120,7 +126,7 @@ async def test_a_screen_that_is_broken_is_drawn_anew(rig: DemoRig | ClaudeRig, s
     with looking(socket, 80, 24):
         await has_size(rig, (80, 24))
         await rig.pane.redraw()
-        assert await size(rig) == (80, 24)
+        assert await size(rig) == (80, 23)
 
 
 async def test_what_a_person_has_typed_stays_a_draft_when_they_leave(rig: DemoRig | ClaudeRig, socket: Path) -> None:

@@ -323,7 +323,7 @@ def test_a_detached_tree_does_not_say_what_to_merge_into(merging: Merging) -> No
     merging.member("one", {"a": "1"})
     merging.project.git("switch", "-q", "--detach")
 
-    with pytest.raises(InvalidRequestError, match="name the branch that is meant"):
+    with pytest.raises(InvalidRequestError, match="Give into, the branch that is meant"):
         merging.merge("one")
 
 

@@ -10,7 +10,7 @@ import warnings
 from typing import Any
 
 from mcp_entry.__main__ import run
-from mcp_entry.connection import TeamConnection
+from mcp_entry.connection import OnStep, TeamConnection
 from mcp_entry.notifications import AlertForwarder
 from supervisor.api.verbs import ProgressCallback
 from supervisor.settings import home_from
@@ -31,7 +31,7 @@ async def wait_for_ever(request: Any, on_progress: ProgressCallback) -> Any:
     await asyncio.Event().wait()
 
 
-async def bring_up() -> None:
+async def bring_up(on_step: OnStep) -> None:
     raise AssertionError("a team that answers is not brought up")
 
 

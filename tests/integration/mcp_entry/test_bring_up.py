@@ -13,7 +13,7 @@ from actors.processes import end_processes, processes_with
 from supervisor.runtime import Runtime
 from supervisor.settings import Settings
 from supervisor.team.file import read_team
-from tests.integration.mcp_entry.conftest import PROMPTLY_S, StartEntry
+from tests.integration.mcp_entry.conftest import PROMPTLY_S, EntryProcess, StartEntry
 
 INSTALLED = str(Path(sys.executable).with_name("phalanx-mcp"))
 
@@ -28,13 +28,18 @@ def intruder(short_tmp: Path) -> Path:
     return project
 
 
+def begin_team(entry: EntryProcess) -> None:
+    """By the call that acts and does least."""
+    assert not entry.call("optimize_settings").get("isError")
+
+
 def test_why_the_team_cannot_come_up_is_told_by_the_call_and_by_the_next(
     start_entry: StartEntry, intruder: Path, short_tmp: Path
 ) -> None:
     entry = start_entry(INSTALLED, directory=intruder, PATH=str(short_tmp))
     entry.initialize()
     for _ in range(2):
-        result = entry.call("list")
+        result = entry.call("send", instanceId="spec_0_0_1", message="hello")
         assert result["isError"]
         assert "tmux is missing" in result["content"][0]["text"]
         assert "phalanx doctor" in result["content"][0]["text"]
@@ -50,6 +55,7 @@ def test_the_team_that_an_entry_brought_up_outlives_it_and_is_found_by_the_next(
     try:
         first = start_entry(INSTALLED, directory=intruder)
         first.initialize()
+        begin_team(first)
         assert first.call("list")["structuredContent"]["instances"] == []
         first.end_input()
         assert first.exit_code(PROMPTLY_S) == 0
@@ -64,16 +70,17 @@ def test_the_team_that_an_entry_brought_up_outlives_it_and_is_found_by_the_next(
     assert runtime.state().kind == "stopped"
 
 
-def test_a_team_that_was_brought_down_is_brought_up_again_by_the_next_call(
+def test_a_team_that_was_brought_down_is_brought_up_again_by_the_next_call_that_acts(
     start_entry: StartEntry, short_tmp: Path
 ) -> None:
     runtime = Runtime(Home(short_tmp / "home"), Settings())
     try:
         entry = start_entry(INSTALLED)
         entry.initialize()
-        assert not entry.call("list").get("isError")
+        begin_team(entry)
         runtime.down()
-        assert not entry.call("list").get("isError")
+        assert entry.call("list")["isError"]
+        begin_team(entry)
     finally:
         runtime.down()
 
@@ -85,7 +92,7 @@ def test_of_many_entries_one_brings_a_lost_team_back_and_all_go_on(start_entry: 
         entries = [start_entry(INSTALLED) for _ in range(3)]
         for entry in entries:
             entry.initialize()
-            assert not entry.call("list").get("isError")
+            begin_team(entry)
         team = read_team(home)
         assert team is not None
         end_processes(processes_with(TEAM_MARK, team.team_id), grace_s=0)

@@ -11,7 +11,7 @@ import pytest
 
 from actors.errors import TeamNotRunningError
 from actors.home import Home
-from mcp_entry.connection import BringUpProcess
+from mcp_entry.connection import BringUpProcess, ignore_steps
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,10 +29,23 @@ def scripted(directory: Path, *scripts: str) -> Scripted:
     return Scripted(home=Home(directory / "h"), environment=os.environ, scripts=list(scripts))
 
 
+async def test_its_steps_are_told_while_it_goes_on(short_tmp: Path) -> None:
+    told: list[str] = []
+    script = "echo '- 18:20:25 starting Ray'; while [ ! -e told ]; do sleep 0.01; done; echo '- 18:20:26 the end'"
+
+    def on_step(step: str) -> None:
+        told.append(step)
+        (short_tmp / "told").touch()
+
+    await scripted(short_tmp, f"cd {short_tmp}; {script}")(on_step)
+
+    assert told[0] == "starting Ray"
+
+
 async def test_one_that_is_killed_is_begun_again_at_once(short_tmp: Path) -> None:
     bring_up = scripted(short_tmp, "kill -9 $$", "kill -9 $$", "exit 0", "exit 1")
 
-    await bring_up()
+    await bring_up(ignore_steps)
 
     assert bring_up.scripts == ["exit 1"]
 
@@ -55,7 +68,7 @@ async def test_why_it_failed_is_told_in_words_with_the_log_and_what_to_do(
     bring_up = scripted(short_tmp, *scripts)
 
     with pytest.raises(TeamNotRunningError, match=words) as refused:
-        await bring_up()
+        await bring_up(ignore_steps)
 
     assert "up.log. `phalanx doctor` says what this machine lacks. The next call tries again." in str(refused.value)
     assert not bring_up.scripts

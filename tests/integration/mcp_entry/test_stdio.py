@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.integration.mcp_entry.conftest import PROMPTLY_S, ROOT, EntryProcess, StartEntry
@@ -101,13 +102,22 @@ def test_its_log_is_private_and_tells_of_its_start_and_end(start_entry: StartEnt
     assert "ended" in words
 
 
-def test_a_client_that_only_checks_the_server_brings_up_no_team(start_entry: StartEntry, short_tmp: Path) -> None:
+@pytest.mark.parametrize("tool", ["list", "get_performance"])
+def test_a_client_that_only_looks_is_told_that_no_team_runs_and_starts_no_process(
+    start_entry: StartEntry, short_tmp: Path, tool: str
+) -> None:
     entry = start_entry()
     entry.initialize()
     entry.ask("tools/list")
+
+    result = entry.call(tool)
+
+    assert result["isError"]
+    assert result["content"][0]["text"] == f"No team runs in {short_tmp / 'home'}. The first spawn starts one."
+    assert psutil.Process(entry.process.pid).children() == []
     entry.end_input()
     assert entry.exit_code(PROMPTLY_S) == 0
-    assert "bringing the team up" not in (short_tmp / "home" / "logs" / "mcp-entry.log").read_text()
+    assert not (short_tmp / "home" / "logs" / "up.log").exists()
 
 
 def test_an_entry_inside_a_team_brings_up_no_other(start_entry: StartEntry, short_tmp: Path) -> None:
@@ -123,6 +133,6 @@ def test_a_home_that_cannot_be_is_told_by_the_tools_and_not_by_silence(start_ent
     entry = start_entry(PHALANX_HOME="/tmp/" + "x" * 100)
     entry.initialize()
     assert entry.ask("tools/list")["tools"]
-    result = entry.call("list")
+    result = entry.call("git_batch", operations=[])
     assert result["isError"]
     assert "too long for Unix sockets" in result["content"][0]["text"]

@@ -37,7 +37,7 @@ async def test_the_options_are_in_force(tmux: TmuxClient) -> None:
     told = await tmux.run("show-options", "-s", ";", "show-options", "-g", ";", "show-options", "-gw")
     wanted = """\
         exit-empty off, escape-time 0, extended-keys off, set-clipboard off, destroy-unattached off,
-        default-size 200x50, history-limit 5000, status off, mouse on, prefix C-b, remain-on-exit on,
+        default-size 200x50, history-limit 5000, status on, mouse on, prefix C-b, remain-on-exit on,
         allow-rename off, update-environment"""
     lines = {line.rstrip(" '\"") for line in told.splitlines()}
     assert {option.strip() for option in wanted.split(",")} <= lines

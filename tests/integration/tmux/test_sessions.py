@@ -85,7 +85,7 @@ async def test_the_window_has_the_size_of_a_person_who_looks_and_its_own_when_th
 
     await has("200x50")
     with PtyPerson(attach_command(home / "tmux.sock", "agent"), 40, 10):
-        await has("40x10")
+        await has("40x9")  # the last row is the status line
     await has("200x50", "201x50")
 
 

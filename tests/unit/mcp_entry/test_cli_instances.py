@@ -33,6 +33,7 @@ from tests.fakes.gateway import (
 from tests.fakes.terminal import HOME, BecameError, Terminal, program_ended
 
 COMMANDS = {
+    "metrics": [],
     "status": [],
     "spawn": ["Write tests."],
     "send": ["spec_1_1_1", "go on"],
@@ -59,7 +60,7 @@ COMMANDS = {
     "down": [],
 }
 STDIN = {"git": '[{"type": "status", "workspaceDir": "/src"}]'}
-TESTED_ELSEWHERE = {"restore", "doctor", "mcp", "watch", "team", "lead", "dashboard"}
+TESTED_ELSEWHERE = {"demo", "restore", "doctor", "mcp", "watch", "top", "team", "lead", "dashboard"}
 """Commands that need a machine of their own, a program or a file, or print lines for as long as they run."""
 
 
@@ -260,11 +261,11 @@ def test_progress_goes_to_stderr_a_line_a_step_where_nobody_looks() -> None:
     async def spawn(request: requests.SpawnRequest, on_progress: ProgressCallback) -> Any:
         on_progress(0, 1, "making the workspace")
         on_progress(0, 1, "making the workspace")
-        on_progress(1, 1, "\x1bdone")
+        on_progress(1, 2, "\x1bdone")
         return FakeClient().replies["spawn"]
 
     ended = Terminal(FakeClient(spawn=spawn))("spawn", "x")
-    assert ended.stderr == "0/1 making the workspace\n1/1 ␛done\n"
+    assert ended.stderr == "making the workspace\n1/2 ␛done\n"
 
 
 async def _ctrl_c(request: Any, on_progress: ProgressCallback) -> Any:
@@ -354,6 +355,11 @@ def test_what_is_to_say_of_many_instances_is_said_once() -> None:
         ("another one, for Bash. Call list and look at it first.", "Look at it with `phalanx list` first."),
         ("workDir '/x/workDir' is not a directory.", "--dir '/x/workDir' is not a directory."),
         ("Choose another parentId or leave it out.", "Choose another --parent or leave it out."),
+        ("It waits for nothing. Call list to see who waits.", "`phalanx list` shows who waits."),
+        ("choose another one, or leave name out.", "choose another one, or leave --name out."),
+        ("vm is alone: leave host and labels out. See more.", "vm is alone: leave --host and --label out. See more."),
+        ("Make a first commit, or use a shared workspace.", "Make a first commit, or use --shared."),
+        ("They give name and host to others.", "They give name and host to others."),
         ("A file /srv/parentId/workDir is in the way.", "A file /srv/parentId/workDir is in the way."),
     ],
 )
@@ -361,6 +367,105 @@ def test_what_the_team_refuses_is_said_in_the_words_of_the_command_line(refusal:
     terminal = Terminal(FakeClient(spawn=InvalidRequestError(refusal)))
     assert terminal("spawn", "Do it.").stderr.endswith(f"{words}\n")
     assert json.loads(terminal("spawn", "Do it.", "--json").stdout)["error"]["message"].endswith(words)
+
+
+NAMED = listing(info("spec_1_0_2", name="parser"), info("spec_1_0_3"))
+
+
+def test_instances_are_told_by_their_names_with_their_ids() -> None:
+    merged = results.MergeResult(
+        success=False,
+        moved=False,
+        instances=[
+            results.MergedWork(
+                instance_id="spec_1_0_2",
+                branch="phalanx/spec_1_0_2",
+                state="conflict",
+                reason="it waits for spec_1_0_2 and spec_1_0_3; see `phalanx read spec_1_0_2`",
+            )
+        ],
+        conflicts=[results.BranchConflict(between=["spec_1_0_2", "main"], files=["spec_1_0_2"])],
+    )
+    terminal = Terminal(FakeClient(merge=merged, list=NAMED))
+
+    assert terminal("merge", "parser").stdout.splitlines() == [
+        "Nothing was merged.",
+        "- parser (spec_1_0_2) on phalanx/spec_1_0_2 conflict: it waits for parser (spec_1_0_2) and spec_1_0_3; "
+        "see `phalanx read spec_1_0_2`",
+        "parser (spec_1_0_2) and main conflict in spec_1_0_2.",
+    ]
+    assert json.loads(terminal("merge", "parser", "--json").stdout)["instances"][0]["instanceId"] == "spec_1_0_2"
+
+
+def test_an_error_names_instances_too_and_is_told_without_names_when_the_team_has_gone() -> None:
+    refusal = InvalidRequestError("spec_1_0_2 is a specialist.")
+    named = Terminal(FakeClient(spawn=refusal, list=NAMED))("spawn", "x")
+    assert named.stderr == "parser (spec_1_0_2) is a specialist.\n"
+    alone = Terminal(FakeClient(spawn=refusal, list=TeamNotRunningError("No team.")))("spawn", "x")
+    assert alone.stderr == "spec_1_0_2 is a specialist.\n"
+
+
+def test_the_notes_of_a_list_and_the_end_of_a_wait_name_instances() -> None:
+    failed = info("spec_1_0_2", name="parser", status=Status.FAILED, reason="it ended", needs_attention=True)
+    assert "parser (spec_1_0_2): it ended" in Terminal(FakeClient(list=listing(failed)))("list").stdout
+    waited = results.WaitResult(reached=False, reason="spec_1_0_2 is failed.", instances=[failed])
+    ended = Terminal(FakeClient(wait=waited))("wait", "parser")
+    assert ended.stdout.startswith("Not reached. parser (spec_1_0_2) is failed.\n")
+
+
+def test_limit_alone_shows_the_limits_and_an_option_that_is_lifted_takes_one_away() -> None:
+    terminal = Terminal()
+    ended = terminal("limit", "spec_1_1_1")
+    assert "Limits of spec_1_1_1: models opus; tokens 2000." in ended.stdout
+    assert "it and all below it have used 1000" in ended.stdout
+    assert terminal.request() == requests.LimitRequest(instance_id="spec_1_1_1", limits=requests.Limits())
+    terminal = Terminal()
+    terminal("limit", "spec_1_1_1", "--lift", "permissions", "--lift", "tokens", "--depth", "1")
+    assert terminal.request() == requests.LimitRequest(
+        instance_id="spec_1_1_1", limits=requests.Limits(depth=1), lift=["permissionModes", "tokens"]
+    )
+    ended = Terminal()("limit", "spec_1_1_1", "--lift", "tokens", "--tokens", "5")
+    assert (ended.exit_code, "both given and lifted" in ended.stderr) == (2, True)
+
+
+def test_what_merge_and_sync_are_told_to_be_given_is_named_by_its_option() -> None:
+    merge = InvalidRequestError("/src has no branch checked out. Give into, the branch that is meant.")
+    assert "Give --into, the branch" in Terminal(FakeClient(merge=merge))("merge", "spec_1_1_1").stderr
+    sync = InvalidRequestError("Which branch it began from is not known: give from.")
+    assert "not known: give --from." in Terminal(FakeClient(sync=sync))("sync").stderr
+    respond = InvalidRequestError("It waits for permission to use Bash: give decision, not option.")
+    ended = Terminal(FakeClient(respond=respond))("respond", "spec_1_1_1", "--option", "1")
+    assert ended.stderr.endswith("give DECISION, not --option.\n")
+
+
+def test_several_are_interrupted_side_by_side_and_each_is_refused_alone() -> None:
+    async def interrupt(request: requests.InterruptRequest, on_progress: ProgressCallback) -> Any:
+        if request.instance_id == "spec_9":
+            raise UnknownInstanceError("There is no instance spec_9.")
+        return results.InterruptResult(instance_id=request.instance_id, interrupted=True, status=Status.READY)
+
+    terminal = Terminal(FakeClient(interrupt=interrupt))
+    ended = terminal("interrupt", "spec_1_1_1", "spec_9")
+    assert ended.exit_code == 1
+    assert ended.stdout == "spec_1_1_1 was interrupted; it is ready now.\n"
+    assert ended.stderr == "spec_9: There is no instance spec_9.\n"
+    everybody = terminal("interrupt", "--all", "--json")
+    assert everybody.exit_code == 0
+    told = json.loads(everybody.stdout)["results"]
+    assert [each["instanceId"] for each in told] == ["spec_1_1_2", "spec_1_1_1"]
+    for wrong in (("interrupt",), ("interrupt", "--all", "spec_1_1_1")):
+        assert terminal(*wrong).exit_code == 2
+
+
+def test_one_at_its_prompt_that_takes_no_messages_is_shown_as_held() -> None:
+    used_up = info(status=Status.READY, needs_attention=True, reason="its limit of tokens is used up")
+    assert "ready, held" in Terminal(FakeClient(list=listing(used_up)))("list").stdout
+
+
+def test_work_that_is_not_compared_says_why() -> None:
+    work = results.WorkInfo(uncommitted_files=1, reason="/src has no branch with a commit checked out")
+    shown = Terminal(FakeClient(list=listing(info(name="parser", work=work))))("list", "--work").stdout
+    assert "parser (spec_1_1_1): 1 uncommitted, not compared: /src has no branch with a commit checked out" in shown
 
 
 def test_settings_that_are_only_looked_at_are_shown_once_and_changed_ones_before_and_after() -> None:
@@ -402,7 +507,8 @@ def test_attach_becomes_tmux_on_the_exact_session_and_leaves_a_tmux_around_it_as
 
 def test_attach_does_not_send_to_a_restart_of_an_instance_that_was_terminated() -> None:
     async def list_(request: Any, on_progress: ProgressCallback) -> Any:
-        return listing(info("spec_1_1_2" if request.include_stopped else "spec_1_1_1"))
+        ended = [info("spec_1_1_2", status=Status.STOPPED)] if request.instance_ids or request.include_stopped else []
+        return listing(info("spec_1_1_1"), *ended)
 
     ended = Terminal(FakeClient(list=list_))("attach", "spec_1_1_2")
     assert ended.exit_code == 1

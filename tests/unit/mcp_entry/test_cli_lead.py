@@ -9,9 +9,12 @@ from typing import Any
 import pytest
 
 from actors.errors import WrongStateError
+from actors.files import FileLock
 from actors.status import Status
+from mcp_entry.cli import lead as cli_lead
 from supervisor.api import requests, results
 from supervisor.api.requests import Role
+from supervisor.settings import Settings
 from tests.fakes.gateway import FakeClient, described, info, listing, spawned
 from tests.fakes.terminal import HOME, BecameError, Terminal
 
@@ -25,11 +28,11 @@ def lead(instance_id: str, directory: Path, status: Status = Status.READY, **mor
 
 
 def terminal(*instances: results.InstanceDescription, **more: Any) -> Terminal:
-    ids = [each.instance_id for each in instances] or ["exec_9"]
+    ids = dict.fromkeys([*(each.instance_id for each in instances), "exec_9"])
     client = FakeClient(
         describe=results.DescribeResult(instances=list(instances)),
         spawn=spawned("exec_9", role=Role.EXECUTIVE),
-        list=listing(*(info(instance_id) for instance_id in [*ids, "exec_9"])),
+        list=listing(*(info(instance_id) for instance_id in ids)),
     )
     made = Terminal(client, **more)
     made.environment |= DEMO
@@ -140,6 +143,31 @@ def test_without_claude_code_nothing_is_started(tmp_path: Path) -> None:
     assert ended.exit_code == 1
     assert "Claude Code (claude) is not found" in ended.stderr
     assert asked(at) == []
+
+
+def test_who_names_another_agent_than_the_running_team_has_is_told_that_it_does_not_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cli_lead, "kept_settings", lambda home: Settings(agent="claude"))
+    at = terminal()
+    at.environment["PATH"] = str(tmp_path)
+    ended = at("lead", str(tmp_path))
+    assert ended.exit_code == 1
+    assert "runs already, with claude as its agent" in " ".join(ended.stderr.split())
+
+
+def test_while_another_call_starts_one_in_the_same_directory_none_is_started_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cli_lead, "_OTHER_STARTS_S", 0.0)
+    first = FileLock(tmp_path.resolve(), is_directory=True)
+    assert first.try_acquire()
+    at = terminal()
+    ended = at("lead", str(tmp_path))
+    assert (ended.exit_code, asked(at)) == (1, [])
+    assert "Another `phalanx lead` is just starting" in ended.stderr
+    first.release()
+    assert session(at("lead", str(tmp_path))) == "=exec_9"
 
 
 def test_what_the_team_refuses_is_said_in_typed_words(tmp_path: Path) -> None:

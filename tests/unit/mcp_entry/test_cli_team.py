@@ -142,7 +142,7 @@ def test_down_says_what_stays_and_works_with_settings_that_do_not() -> None:
     assert ended.exit_code == 0
     assert ended.stdout.splitlines() == [
         "spec_1_1_1: 2 commits are not merged",
-        f"The team in {HOME} is down: 1 processes ended.",
+        f"The team in {HOME} is down: 1 process ended.",
     ]
 
 
@@ -208,7 +208,7 @@ def test_what_would_be_restored_is_told_before_a_person_says_yes(short_tmp: Path
 
     ended = terminal("restore", "--from-redis", stdin="y\n")
 
-    told = "3 instances and 12 messages on their way, as they were at 2026-11-30 00:53:20 UTC on one (/old/home)"
+    told = "3 instances and 12 messages on the way, as they were at 2026-11-30 00:53:20 UTC on one (/old/home)"
     assert ended.exit_code == 0, ended.output
     assert f"Bring back {told}, from redis://***@db:6379/0 into {home}?" in ended.output
     assert f"Restored: {told}. What was written after that is not in it. `phalanx up` goes on." in ended.stdout

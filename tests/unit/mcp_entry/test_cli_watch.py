@@ -66,7 +66,9 @@ def waited(*, reached: bool, reason: str | None = None) -> WaitResult:
 
 
 def team(stream: Stream, wait: Reply = never, *members: InstanceInfo) -> Terminal:
-    return Terminal(FakeClient(events=stream, wait=wait, list=listing(*(members or (info(),)))))
+    """As a program runs it, without a terminal."""
+    client = FakeClient(events=stream, wait=wait, list=listing(*(members or (info(),))))
+    return Terminal(client, is_terminal=False)
 
 
 DOWN = TeamNotRunningError("No team runs.")
@@ -84,6 +86,15 @@ def test_each_event_is_a_line_until_the_team_is_brought_down() -> None:
         "spec_1_1_1 message final msg_1: submitted",
     ]
     assert (ended.exit_code, "was brought down" in ended.stderr) == (watch.BROUGHT_DOWN, True)
+
+
+def test_a_person_is_told_first_what_is_watched() -> None:
+    at = team(Stream(DOWN))
+    at.is_terminal = True
+    assert at("watch").stderr.startswith("Watching the team in /nowhere/home: a line for each event. Ctrl-C ends it.\n")
+    at = team(Stream([IDLE]), waited(reached=True), info(name="parser"))
+    at.is_terminal = True
+    assert at("watch", "parser", "--until", "idle").stderr.startswith("Watching parser until all of them are idle: ")
 
 
 def test_with_json_each_line_is_an_object_with_its_cursor() -> None:
@@ -126,7 +137,8 @@ def test_an_instance_that_is_cleared_away_is_watched_no_more_and_the_others_go_o
 
     gone = UnknownInstanceError("There is no instance of this id.")
     stream = Stream(gone, [IDLE], gone)
-    ended = Terminal(FakeClient(events=stream, wait=never, list=shrinking))("watch", "spec_1_1_1", "spec_1_1_2")
+    client = FakeClient(events=stream, wait=never, list=shrinking)
+    ended = Terminal(client, is_terminal=False)("watch", "spec_1_1_1", "spec_1_1_2")
     watched = [request.instance_ids for request in stream.asked if request.cursor]
     assert watched == [["spec_1_1_1", "spec_1_1_2"], ["spec_1_1_1"], ["spec_1_1_1"]]
     assert len(ended.stdout.splitlines()) == 1
@@ -142,7 +154,7 @@ def test_an_unknown_name_ends_it_with_1_and_an_ambiguous_one_with_2() -> None:
     unknown = team(Stream(), never, *members)("watch", "nobody")
     assert (unknown.exit_code, unknown.stderr.startswith("There is no instance nobody.")) == (1, True)
     ambiguous = team(Stream(), never, *members)("watch", "builder")
-    assert (ambiguous.exit_code, "spec_1_1_1, spec_1_1_2" in ambiguous.stderr) == (2, True)
+    assert (ambiguous.exit_code, "builder (spec_1_1_1), builder (spec_1_1_2)" in ambiguous.stderr) == (2, True)
 
 
 def test_a_cursor_that_the_team_refuses_ends_it_with_2() -> None:

@@ -10,7 +10,7 @@ import pytest
 from actors.backoff import Backoff
 from actors.errors import TeamNotRunningError, UnavailableError
 from mcp_entry import connection
-from mcp_entry.connection import TeamConnection
+from mcp_entry.connection import NoTeamError, OnStep, TeamConnection
 from tests.fakes.gateway import FakeClient
 
 
@@ -29,7 +29,7 @@ class Machine(FakeClient):
         self.may_come_up = asyncio.Event()
         self.may_come_up.set()
         self.failed = asyncio.Event()
-        self.revived = 0
+        self.brought_back = 0
         self.brought_down = False
 
     async def open(self) -> None:
@@ -38,26 +38,34 @@ class Machine(FakeClient):
         await super().open()
         self.connections += 1
 
-    async def bring_up(self) -> None:
+    async def bring_up(self, on_step: OnStep) -> None:
         self.brought_up += 1
+        on_step("starting Ray")
         await self.may_come_up.wait()
         if self.brought_up <= self.failures:
             self.failed.set()
             raise TeamNotRunningError("tmux is missing")
         self.running = True
 
-    async def revive(self) -> bool:
-        self.revived += 1
+    async def bring_back(self, on_step: OnStep) -> None:
+        self.brought_back += 1
         if self.brought_down:
-            return False
+            raise NoTeamError("No team runs here.")
         await self.may_come_up.wait()
-        if self.revived <= self.failures:
+        if self.brought_back <= self.failures:
+            self.failed.set()
             raise TeamNotRunningError("tmux is missing")
         self.running = True
-        return True
 
-    def team(self, patience_s: float = 5.0) -> TeamConnection:
-        return TeamConnection(self, self.bring_up, patience_s=patience_s, revive=self.revive, begin_after_s=0.0)
+    def team(self, patience_s: float = 5.0, *, reads_bring_up: bool = False) -> TeamConnection:
+        return TeamConnection(
+            self,
+            self.bring_up,
+            patience_s=patience_s,
+            bring_back=self.bring_back,
+            reads_bring_up=reads_bring_up,
+            reach_after_s=0.0,
+        )
 
     def crash(self) -> None:
         self.running = False
@@ -116,11 +124,69 @@ async def test_the_reason_why_the_team_does_not_come_up_is_told_and_the_next_cal
 async def test_an_attempt_in_the_background_that_failed_is_made_again_by_the_first_call() -> None:
     machine = Machine(failures=1)
     team = machine.team()
-    team.begin_soon()
+    team.reach_soon()
     async with asyncio.timeout(5):
         await machine.failed.wait()
     await turns()
+    assert not (await team.client(only_reads=True)).closed
+    assert (machine.brought_back, machine.brought_up) == (2, 0)
+
+
+async def test_a_team_that_runs_or_was_lost_is_reached_without_a_call() -> None:
+    for running in (True, False):
+        machine = Machine(running=running)
+        team = machine.team()
+        team.reach_soon()
+        await until_connected(team)
+        assert machine.brought_up == 0
+        await team.close()
+
+
+async def test_where_no_team_was_lost_none_is_started_until_a_call_acts() -> None:
+    machine = Machine()
+    machine.brought_down = True
+    team = machine.team()
+    team.reach_soon()
+    await turns()
+    for _ in range(2):
+        with pytest.raises(NoTeamError, match="No team runs here"):
+            await team.client(only_reads=True)
+    assert machine.brought_up == 0
+
     assert not (await team.client()).closed
+
+    assert machine.brought_up == 1
+    await team.client(only_reads=True)
+
+
+async def test_a_call_that_reads_waits_for_a_team_that_another_call_is_bringing_up() -> None:
+    machine = Machine()
+    machine.brought_down = True
+    machine.may_come_up.clear()
+    team = machine.team()
+    acts = asyncio.create_task(team.client())
+    await turns()
+    reads = asyncio.create_task(team.client(only_reads=True))
+    await turns()
+    machine.may_come_up.set()
+    assert await reads is await acts
+    assert (machine.brought_up, machine.brought_back) == (1, 0)
+
+
+async def test_where_reads_bring_the_team_up_too_they_do_not_differ_from_other_calls() -> None:
+    machine = Machine()
+    machine.brought_down = True
+    await machine.team(reads_bring_up=True).client(only_reads=True)
+    assert machine.brought_up == 1
+
+
+async def test_each_call_that_waits_is_told_the_steps_of_the_bring_up() -> None:
+    machine = Machine()
+    team = machine.team()
+    first: list[str] = []
+    second: list[str] = []
+    await asyncio.gather(team.client(on_step=first.append), team.client(on_step=second.append))
+    assert first == second == ["starting Ray"]
 
 
 @pytest.mark.parametrize(("losses", "brought_up"), [(1, 2), (9, 3)])
@@ -199,20 +265,20 @@ async def test_closing_ends_an_attempt_under_way() -> None:
 async def test_a_client_that_leaves_soon_brings_up_no_team() -> None:
     machine = Machine()
     team = machine.team()
-    team.begin_soon()
+    team.reach_soon()
     await team.close()
     await turns()
-    assert machine.brought_up == 0
+    assert (machine.brought_up, machine.brought_back) == (0, 0)
 
 
 async def test_a_team_that_was_lost_is_brought_back_without_a_call(machine: Machine, team: TeamConnection) -> None:
     machine.crash()
 
     await until_connected(team)
-    assert (machine.revived, machine.brought_up, machine.connections) == (1, 0, 2)
+    assert (machine.brought_back, machine.brought_up, machine.connections) == (1, 0, 2)
     machine.crash()
     await until_connected(team)
-    assert machine.revived == 2
+    assert machine.brought_back == 2
 
 
 async def test_a_supervisor_that_came_back_by_itself_is_only_connected_to_again(
@@ -221,7 +287,7 @@ async def test_a_supervisor_that_came_back_by_itself_is_only_connected_to_again(
     machine.lose()
 
     await until_connected(team)
-    assert machine.revived == 0
+    assert machine.brought_back == 0
 
 
 @pytest.mark.usefixtures("no_pause")
@@ -231,7 +297,7 @@ async def test_a_team_that_was_brought_down_is_not_brought_back_until_a_call_ask
     machine.brought_down = True
     machine.crash()
     await turns()
-    assert (machine.revived, team.connected) == (1, False)
+    assert (machine.brought_back, team.connected) == (1, False)
 
     await team.client()
 
@@ -250,7 +316,7 @@ async def test_a_call_that_comes_while_a_team_turns_out_to_be_down_brings_it_up(
     machine.may_come_up.set()
 
     assert not (await call).closed
-    assert (machine.revived, machine.brought_up) == (1, 2)
+    assert (machine.brought_back, machine.brought_up) == (1, 2)
 
 
 @pytest.mark.usefixtures("no_pause")
@@ -262,7 +328,7 @@ async def test_a_team_that_could_not_be_brought_back_is_tried_again_after_a_paus
     machine.crash()
 
     await until_connected(team)
-    assert machine.revived == 3
+    assert machine.brought_back == 3
 
 
 async def test_a_team_that_a_call_has_brought_up_and_that_is_lost_again_is_brought_back_at_once(
@@ -272,14 +338,14 @@ async def test_a_team_that_a_call_has_brought_up_and_that_is_lost_again_is_broug
     machine.failures = 1
     machine.crash()
     await turns(50)
-    assert (machine.revived, team.connected) == (1, False)
+    assert (machine.brought_back, team.connected) == (1, False)
     machine.failures = 0
     await team.client()
 
     machine.crash()
 
     await until_connected(team)
-    assert machine.revived == 2
+    assert machine.brought_back == 2
 
 
 async def test_a_closed_team_brings_nothing_back(machine: Machine, team: TeamConnection) -> None:
@@ -288,4 +354,4 @@ async def test_a_closed_team_brings_nothing_back(machine: Machine, team: TeamCon
     await team.close()
 
     await turns()
-    assert machine.revived == 0
+    assert machine.brought_back == 0

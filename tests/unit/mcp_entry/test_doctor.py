@@ -7,107 +7,22 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from actors.home import Home
 from mcp_entry.cli import doctor
 from mcp_entry.cli.doctor import NEWEST, OLDEST, claude_config, version_finding
-from tests.fakes.terminal import Ending, Terminal, program_ended
+from tests.fakes.machine import Machine
+from tests.fakes.terminal import Ending, program_ended
 
-PROGRAM = str(Path(sys.executable).with_name("phalanx-mcp"))
 PINS = Path(__file__).resolve().parents[3] / "requirements" / "claude"
-
-
-class Machine(Terminal):
-    """A machine with programs on PATH and a HOME, all below one directory."""
-
-    def __init__(self, directory: Path, *programs: str) -> None:
-        super().__init__()
-        self.user_home = directory / "user"
-        self.bin = directory / "bin"
-        for made in (self.user_home, self.bin):
-            made.mkdir(parents=True)
-        for name in programs:
-            (self.bin / name).touch(mode=0o755)
-        self.home = directory / "home"
-        self.environment |= {"HOME": str(self.user_home), "PATH": str(self.bin), "PHALANX_HOME": str(self.home)}
-
-    def write_config(self, **content: Any) -> None:
-        (self.user_home / ".claude.json").write_text(json.dumps(content))
-
-    def examine(self) -> dict[str, dict[str, str]]:
-        said = self("doctor", "--json")
-        document = json.loads(said.stdout)
-        assert (said.exit_code == 0) is document["ok"]
-        return {finding["what"]: finding for finding in document["findings"]}
 
 
 @pytest.fixture
 def machine(short_tmp: Path) -> Machine:
     """A machine with all programs that a team needs."""
     return Machine(short_tmp, "tmux", "git", "claude")
-
-
-def server(home: str | None = None) -> dict[str, Any]:
-    """How Claude Code keeps a registration."""
-    variables = {} if home is None else {"PHALANX_HOME": home}
-    return {"phalanx": {"type": "stdio", "command": PROGRAM, "args": [], "env": variables}}
-
-
-def test_the_server_is_registered_for_the_user_with_its_absolute_path_and_its_home(machine: Machine) -> None:
-    said = machine("mcp", "add")
-    claude = str(machine.bin / "claude")
-    assert said.exit_code == 0
-    assert machine.ran == [
-        [claude, "mcp", "add", "--scope", "user", "phalanx", "-e", f"PHALANX_HOME={machine.home}", "--", PROGRAM]
-    ]
-    assert f"To undo: {claude} mcp remove --scope user phalanx" in said.stdout
-
-
-def test_a_claude_that_is_run_with_arguments_is_run_with_them_here_too(tmp_path: Path) -> None:
-    machine = Machine(tmp_path, "env")
-    machine.environment["PHALANX_CLAUDE_COMMAND"] = "env 'A B=1' claude"
-    machine.write_config(mcpServers=server("/other"))
-    said = machine("mcp", "add")
-    begin = [str(machine.bin / "env"), "A B=1", "claude", "mcp"]
-    assert [command[:4] for command in machine.ran] == [begin, begin]
-    assert [command[4] for command in machine.ran] == ["remove", "add"]
-    assert f"To undo: {machine.bin}/env 'A B=1' claude mcp remove" in said.stdout
-
-
-def test_the_default_home_is_not_registered(machine: Machine) -> None:
-    del machine.environment["PHALANX_HOME"]
-    machine("mcp", "add")
-    assert "-e" not in machine.ran[0]
-
-
-def test_registering_twice_changes_nothing(machine: Machine) -> None:
-    machine.write_config(mcpServers=server(str(machine.home)))
-    said = machine("mcp", "add", "--json")
-    assert machine.ran == []
-    assert json.loads(said.stdout)["done"] == "already registered"
-
-
-@pytest.mark.parametrize("registered", [server(), server("/other"), {"phalanx": {"command": "/old/phalanx-mcp"}}])
-def test_another_registration_is_replaced(machine: Machine, registered: dict[str, Any]) -> None:
-    machine.write_config(mcpServers=registered)
-    machine("mcp", "add")
-    assert [command[1:3] for command in machine.ran] == [["mcp", "remove"], ["mcp", "add"]]
-
-
-def test_what_claude_says_when_it_refuses_is_told(machine: Machine) -> None:
-    machine.programs["claude"] = program_ended(stderr="disk full\n", code=1)
-    said = machine("mcp", "add")
-    assert said.exit_code == 1
-    assert "failed with status 1: disk full" in said.stderr
-
-
-def test_without_claude_it_says_how_to_get_it(tmp_path: Path) -> None:
-    said = Machine(tmp_path)("mcp", "add")
-    assert said.exit_code == 1
-    assert "npm install -g @anthropic-ai/claude-code" in said.stderr
 
 
 def test_a_machine_with_all_that_is_needed_is_well(machine: Machine, short_tmp: Path) -> None:
@@ -236,7 +151,6 @@ def test_a_configuration_that_is_not_as_expected_counts_as_empty(tmp_path: Path,
     config = claude_config({"HOME": str(tmp_path)})
     assert not config.onboarded
     assert not config.trusts(tmp_path)
-    assert config.mcp_server("phalanx") is None
     assert config.login == ""
 
 

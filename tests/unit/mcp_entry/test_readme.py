@@ -1,33 +1,43 @@
-"""The README's tables of tools, commands and settings, held against the code."""
+"""The README, and the tables of tools, commands and settings in docs/, held against the code."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from typer.core import TyperGroup
-from typer.main import get_group
+from typer.main import get_command
 
 from mcp_entry.cli.app import app
 from mcp_entry.tools import TOOLS
 from supervisor.settings import SettingInfo, describe
 
-README = (Path(__file__).resolve().parents[3] / "README.md").read_text()
-GROUP = get_group(app)
-MENTIONS = sorted(set(re.findall(r"(?:^|`|&& )phalanx ([^`#&\n]+)", README, re.MULTILINE)))
+ROOT = Path(__file__).resolve().parents[3]
+README = (ROOT / "README.md").read_text()
+FOR_USERS = ("begin", "promises", "tools", "cli", "settings", "team-file", "large-teams", "cluster", "security")
+GROUP = cast("TyperGroup", get_command(app))
 WORDS_FOR_NOTHING = ("none", "any")
 
 
-def section(heading: str) -> str:
-    return README.split(f"\n## {heading}\n")[1].split("\n## ")[0]
+def page(name: str) -> str:
+    return (ROOT / f"docs/{name}.md").read_text()
 
 
-def rows(heading: str) -> list[list[str]]:
-    """The cells of the section's first table, without its head."""
-    lines = [line for line in section(heading).splitlines() if line.startswith("|")]
+MENTIONS = sorted(
+    {
+        mention
+        for text in (README, *map(page, FOR_USERS))
+        for mention in re.findall(r"(?:^|`|&& )phalanx ([^`#&\n]+)", text, re.MULTILINE)
+    }
+)
+
+
+def rows(name: str) -> list[list[str]]:
+    """The cells of the page's first table, without its head."""
+    lines = page(name).partition("\n|")[2].split("\n\n")[0].splitlines()
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
 
 
@@ -47,8 +57,14 @@ def default(setting: SettingInfo) -> str:
     return f"{number} {setting.unit}" if setting.unit in ("s", "ms") else number
 
 
+def test_the_readme_fits_on_one_screen_and_its_links_lead_somewhere() -> None:
+    assert README.count("\n") <= 60
+    for link in re.findall(r"\]\((?!https:)([^)#]+)", README):
+        assert (ROOT / link).is_file(), link
+
+
 def test_the_table_of_tools_names_every_tool_once() -> None:
-    named = [name for row in rows("The tools of a lead") for name in re.findall(r"`(\w+)`", row[0])]
+    named = [name for row in rows("tools") for name in re.findall(r"`(\w+)`", row[0])]
     assert sorted(named) == sorted(TOOLS)
 
 
@@ -56,7 +72,7 @@ def test_every_argument_and_field_that_the_table_of_tools_names_exists() -> None
     known = {
         name for tool in TOOLS.values() for model in (tool.verb.request, tool.verb.result) for name in fields(model)
     }
-    for row in rows("The tools of a lead"):
+    for row in rows("tools"):
         assert set(re.findall(r"`(\w+)`", row[1])) <= known
 
 
@@ -65,7 +81,7 @@ def fields(model: type) -> set[str]:
 
 
 def test_the_table_of_settings_names_every_setting_with_its_variable_and_its_default() -> None:
-    told = {re.findall(r"`(\w+)`", row[1])[0]: (row[0].strip("`"), row[2].strip("`")) for row in rows("Settings")}
+    told = {re.findall(r"`(\w+)`", row[1])[0]: (row[0].strip("`"), row[2].strip("`")) for row in rows("settings")}
     settings = describe()[1:]
     assert list(told) == [setting.name for setting in settings]
     for setting in settings:
@@ -75,7 +91,7 @@ def test_the_table_of_settings_names_every_setting_with_its_variable_and_its_def
 
 
 def test_the_list_of_commands_is_complete() -> None:
-    listed = section("The command line").split("lists all commands:")[1].split(". ")[0]
+    listed = page("cli").split("lists all commands:")[1].split(". ")[0]
     assert sorted(re.findall(r"`([^`]+)`", listed)) == sorted(commands(GROUP))
 
 

@@ -13,6 +13,7 @@ import pytest
 from mcp.shared.exceptions import MCPError
 
 from actors.errors import InvalidRequestError, UnavailableError, UnknownInstanceError
+from mcp_entry.connection import OnStep
 from supervisor.api import requests, results
 from supervisor.api.validation import parse
 from supervisor.api.verbs import ProgressCallback, Verb, ignore_progress
@@ -70,19 +71,23 @@ async def test_everything_that_a_lead_reads_before_it_starts_fits_into_what_clie
         instructions = client.instructions or ""
     assert {tool.name for tool in tools} == set(ARGUMENTS)
     assert len(instructions) <= 2048
-    for tool in tools:
-        assert "Example:" in (tool.description or "")
-        assert len(tool.description or "") <= 2048
-        assert tool.title
-        assert tool.annotations is not None
-        assert tool.annotations.title == tool.title
+    assert all(0 < len(tool.description or "") <= 2048 for tool in tools)
 
 
-async def test_the_example_in_a_description_is_a_call_that_the_tool_takes() -> None:
+async def test_the_few_tools_with_which_a_lead_begins_need_no_search() -> None:
     async with lead(FakeClient()) as client:
-        for tool in (await client.list_tools()).tools:
-            example = (tool.description or "").rpartition("Example:")[2]
-            jsonschema.validate(json.loads(" ".join(example.split())), tool.input_schema)
+        tools = (await client.list_tools()).tools
+    begins = {tool.name for tool in tools if (tool.meta or {}).get("anthropic/alwaysLoad")}
+    assert begins == {"spawn", "spawn_batch", "send", "wait", "list", "read"}
+
+
+async def test_the_schema_of_an_answer_names_its_fields() -> None:
+    async with lead(FakeClient()) as client:
+        (tool,) = [each for each in (await client.list_tools()).tools if each.name == "wait"]
+    assert tool.output_schema == {
+        "type": "object",
+        "properties": {"reached": {}, "reason": {}, "instances": {}, "others": {}},
+    }
 
 
 async def test_tools_that_only_look_say_so_and_those_that_end_something_too() -> None:
@@ -254,18 +259,19 @@ async def test_while_the_team_starts_a_call_waits_and_says_so() -> None:
         told.append(message)
         starting.set()
 
-    async def bring_up() -> None:
+    async def bring_up(on_step: OnStep) -> None:
         await starting.wait()
+        on_step("starting Ray")
         fake.running = True
 
     async with lead(fake := absent(), bring_up=bring_up) as client:
-        result = await client.call_tool("list", {}, progress_callback=on_progress)
+        result = await client.call_tool("send", ARGUMENTS["send"], progress_callback=on_progress)
     assert not result.is_error
-    assert told == ["reaching the team, starting it if need be…"]
+    assert told == ["reaching the team, starting it if need be…", "starting Ray…"]
 
 
 async def test_tools_are_listed_at_once_while_the_team_does_not_come_up() -> None:
-    async def bring_up() -> None:
+    async def bring_up(on_step: OnStep) -> None:
         await asyncio.Event().wait()
 
     async with asyncio.timeout(5), lead(absent(), bring_up=bring_up) as client:
@@ -350,13 +356,16 @@ async def test_a_request_id_belongs_to_a_batch_and_not_to_its_members() -> None:
     (malformed,) = request.instances
     assert isinstance(malformed, requests.Malformed)
     assert "requestId stands beside instances, one for the whole batch" in malformed.fault
-    assert "requestId" not in tools["spawn_batch"]["properties"]["instances"]["items"]["properties"]
-    assert {name for name, schema in tools.items() if "requestId" in schema["properties"]} == {
-        "spawn",
-        "spawn_batch",
-        "send",
-        "send_batch",
-        "git_batch",
-        "merge",
-        "sync",
-    }
+    assert "requestId" not in json.dumps(tools)
+
+
+async def test_an_argument_that_a_lead_is_not_shown_is_taken_all_the_same() -> None:
+    arguments = {**ARGUMENTS["spawn_batch"]["instances"][0], "model": "opus", "env": {"A": "b"}}
+    async with lead(fake := FakeClient()) as client:
+        tools = {tool.name: tool.input_schema for tool in (await client.list_tools()).tools}
+        await client.call_tool("spawn_batch", {"instances": [arguments], "requestId": "mine-1"})
+    assert "model" not in tools["spawn_batch"]["properties"]["instances"]["items"]["properties"]
+    request = fake.only_request()
+    assert isinstance(request, requests.SpawnBatchRequest)
+    assert request.request_id == "mine-1"
+    assert request.instances == [requests.SpawnRequest.model_validate(arguments)]

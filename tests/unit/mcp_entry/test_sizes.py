@@ -295,9 +295,21 @@ def test_an_answer_that_is_too_long_in_spite_of_everything_loses_the_end_of_its_
     assert sizes.guarded({"results": [1]}) == {"results": [1]}
 
 
-async def test_what_a_lead_pays_for_the_list_of_tools_stays_small() -> None:
-    async with lead(FakeClient()) as client:
+async def test_what_a_lead_pays_before_it_begins_stays_small() -> None:
+    async with lead(FakeClient(), mode="legacy") as client:
         tools = (await client.list_tools()).tools
+        instructions = client.instructions or ""
     listed = [tool.model_dump(mode="json", by_alias=True, exclude_none=True) for tool in tools]
-    assert tokens(json.dumps(listed, ensure_ascii=False, separators=(",", ":"))) < 10_000
+    assert tokens(instructions + json.dumps(listed, ensure_ascii=False, separators=(",", ":"))) < 5_000
     assert all(tool.output_schema for tool in tools)
+
+
+async def test_what_only_people_look_at_is_no_part_of_a_lead_s_answers() -> None:
+    shown = info(task="Write tests.", activity="Bash: npm test", model="claude-x", context_tokens=5, context_window=9)
+    (row,) = (await structured("list", {}, FakeClient(list=listing(shown))))["instances"]
+    assert (row["task"], row["activity"]) == ("Write tests.", "Bash: npm test")
+    assert not {"model", "contextTokens", "contextWindow", "activityAt"} & row.keys()
+    asked = entry("hello", "question", messages=[results.SubmittedReceipt(message_id="msg_1", sender="lead")])
+    read = results.ReadResult(instance_id="spec_1_1_1", source="conversation", entries=[asked])
+    (question,) = (await structured("read", ARGUMENTS["read"], FakeClient(read=read)))["entries"]
+    assert "messages" not in question

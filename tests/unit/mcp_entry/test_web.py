@@ -25,7 +25,7 @@ from tests.unit.mcp_entry.test_server import BreakingClient
 
 SEND: dict[str, Any] = {"instanceId": "mgr_1", "message": "It is done."}
 TOOL_USE = {"claudecode/toolUseId": "toolu_1"}
-BUDGET = {Role.EXECUTIVE: 3000, Role.MANAGER: 3000, Role.SPECIALIST: 600}
+BUDGET = {Role.EXECUTIVE: 2400, Role.MANAGER: 2400, Role.SPECIALIST: 450}
 INITIALIZE: dict[str, Any] = {
     "protocolVersion": "2025-06-18",
     "capabilities": {},

@@ -19,7 +19,8 @@ from actors.status import PendingPermission, Status
 from supervisor.api import results
 from supervisor.api.requests import Role
 from supervisor.api.results import TeamEvent, iso
-from supervisor.events.telling import LONGEST, LeadNotifier
+from supervisor.events.telling import LeadNotifier
+from supervisor.events.telling_words import LONGEST
 from supervisor.team.registry import InstanceStage, Member
 from supervisor.team.team import Team
 from supervisor.team.views import instance_info

@@ -11,7 +11,7 @@ import pytest
 from actors.errors import InvalidRequestError, SettingsError, TeamNotRunningError
 from actors.home import Home, led_node_from, led_team_from
 from actors.marks import TEAM_MARK
-from mcp_entry.connection import BringUpProcess
+from mcp_entry.connection import BringUpProcess, ignore_steps
 from supervisor.runtime import Runtime
 from supervisor.settings import Settings
 from supervisor.team.file import TeamInfo, write_team
@@ -70,7 +70,7 @@ async def test_an_entry_on_a_worker_starts_nothing(home: Home) -> None:
     write_team(home, TeamInfo(team_id="abc", version="1", started_at="now"))
     bring_up = BringUpProcess(home=home, environment={})
 
-    for bring in (bring_up, bring_up.revive):
+    for bring in (bring_up, bring_up.bring_back):
         with pytest.raises(TeamNotRunningError, match=f"led from {HEAD}"):
-            await bring()
+            await bring(ignore_steps)
     assert not (home.logs / "up.log").exists()

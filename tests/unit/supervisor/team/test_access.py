@@ -685,6 +685,16 @@ def test_an_unknown_id_is_unknown_and_not_refused(scene: Scene) -> None:
         scene.ask("exec", requests.ReadRequest(instance_id="spec_9_9_99"))
 
 
+def test_an_instance_is_told_no_name_of_one_whom_it_does_not_see(scene: Scene) -> None:
+    member = scene.registry.get(scene.ids["spec"])
+    member.record = replace(member.record, name="parser")
+    request = requests.ReadRequest(instance_id="praser")
+    with pytest.raises(UnknownInstanceError, match="Did you mean parser"):
+        scene.ask("mgr", request)
+    with pytest.raises(UnknownInstanceError, match=r"There is no instance praser\. Call"):
+        scene.ask("cousin", request)
+
+
 def test_those_under_an_instance_that_was_cleared_away_are_strangers(scene: Scene) -> None:
     scene.registry.remove(scene.ids["mgr"])
 
@@ -733,7 +743,11 @@ def test_a_limit_is_widened_by_who_set_it_or_one_above_and_narrowed_by_who_leads
 def test_who_may_not_widen_a_limit_is_told_who_may(scene: Scene) -> None:
     spec, executive = scene.ids["spec"], scene.ids["exec"]
     scene.registry.change_in_memory(spec, limits=Limits(tokens=1000), limits_set_by={"tokens": executive})
-    with pytest.raises(
-        RefusedError, match=f"{executive} has limited the tokens of {spec}: .* {executive} or one above"
+    for widening in (
+        requests.LimitRequest(instance_id=spec, limits=requests.Limits(tokens=1001)),
+        requests.LimitRequest(instance_id=spec, limits=requests.Limits(), lift=["tokens"]),
     ):
-        scene.ask("mgr", requests.LimitRequest(instance_id=spec, limits=requests.Limits(tokens=1001)))
+        with pytest.raises(
+            RefusedError, match=f"{executive} has limited the tokens of {spec}: .* {executive} or one above"
+        ):
+            scene.ask("mgr", widening)

@@ -10,7 +10,7 @@ import pytest
 
 from actors.home import Home
 from actors.marks import TEAM_MARK
-from supervisor.team.file import TeamInfo, head_runs, read_team, reason_in, step_line, wanted_team, write_team
+from supervisor.team.file import TeamInfo, head_runs, read_team, reason_in, step_line, steps_in, wanted_team, write_team
 
 TEAM = TeamInfo(
     team_id="abc",
@@ -75,3 +75,7 @@ STEPS = "\n".join(step_line("18:20:25", what) for what in ("starting Ray", "star
 )
 def test_the_reason_is_what_follows_the_last_step(text: str, reason: str) -> None:
     assert reason_in(text) == reason
+
+
+def test_steps_are_told_once_their_line_is_whole() -> None:
+    assert steps_in(f"a warning\n{STEPS}\n- 18:20:30 waiting for") == ["starting Ray", "starting the supervisor"]

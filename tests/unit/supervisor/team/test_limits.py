@@ -143,3 +143,4 @@ def test_what_is_given_changes_and_the_rest_stays_and_an_empty_list_lifts() -> N
     assert limits.changed(requests.Limits(tokens=9)) == Limits(tokens=9, models=("opus",))
     assert limits.changed(requests.Limits(models=[])) == Limits(tokens=5)
     assert limits.changed(None) == limits
+    assert limits.changed(requests.Limits(depth=1), ["tokens"]) == Limits(depth=1, models=("opus",))

@@ -11,8 +11,9 @@ from supervisor.team.registry import InstanceStage, Member, Registry
 from tests.fakes.team import record
 
 
-def add(registry: Registry, role: str, parent_id: str | None = None) -> Member:
-    request = SpawnRequest.model_validate({"role": role, "workDir": "/project", "context": "go", "parentId": parent_id})
+def add(registry: Registry, role: str, parent_id: str | None = None, name: str | None = None) -> Member:
+    given = {"role": role, "workDir": "/project", "context": "go", "parentId": parent_id, "name": name}
+    request = SpawnRequest.model_validate(given)
     return registry.add(request, agent="demo", session_id="s", now=1.0)
 
 
@@ -101,6 +102,24 @@ def test_a_parent_that_has_ended_takes_no_children(changes: dict[str, Any], word
 def test_an_unknown_instance_is_refused_and_list_is_named() -> None:
     with pytest.raises(UnknownInstanceError, match="Call list"):
         Registry().get("spec_9_9_9")
+
+
+@pytest.mark.parametrize("given", ["pars", "Parser", "praser"])
+def test_who_mistypes_a_name_is_told_which_one_may_be_meant(given: str) -> None:
+    registry = Registry()
+    member = add(registry, "specialist", name="parser")
+    with pytest.raises(UnknownInstanceError, match=rf"Did you mean parser \({member.record.instance_id}\)\?"):
+        registry.get(given)
+    registry.change_in_memory(member.record.instance_id, wanted=False, stage=InstanceStage.STOPPED)
+    with pytest.raises(UnknownInstanceError, match=rf"There is no instance {given}\. Call"):
+        registry.get(given)
+
+
+def test_no_other_id_is_proposed_for_an_id() -> None:
+    registry = Registry()
+    add(registry, "specialist")
+    with pytest.raises(UnknownInstanceError, match=r"There is no instance spec_0_0_2\. Call"):
+        registry.get("spec_0_0_2")
 
 
 def test_of_two_instances_of_one_call_the_newest_counts() -> None:

@@ -111,6 +111,19 @@ async def test_a_call_waits_until_something_changes_and_gathers_what_comes_with_
     assert clock() - began == pytest.approx(3.0 + GATHER_S)
 
 
+async def test_a_view_that_waits_is_told_what_another_call_has_just_taken_in(scene: Scene) -> None:
+    view, other = scene.view(), scene.view()
+    await view.ask()
+    clock = asyncio.get_running_loop().time
+    began = clock()
+    asked = asyncio.create_task(view.ask(25.0))
+    await asyncio.sleep(1.0)
+    scene.team.registry.get(FIRST).snapshot = replace(READY, unread=1)
+    await other.ask()
+    assert [row.unread for row in (await asked).instances] == [1]
+    assert clock() - began < 2.0
+
+
 async def test_nothing_is_told_and_nobody_woken_while_nothing_that_a_row_shows_changes(scene: Scene) -> None:
     view = scene.view()
     await view.ask()
@@ -167,7 +180,7 @@ async def test_one_that_was_terminated_is_gone_and_one_that_only_ended_is_shown(
     assert list(view.rows) == [SECOND]
 
 
-NUMBERS = st.integers(1, 6)
+NUMBERS = st.integers(1, 8)
 SNAPSHOTS = st.sampled_from(
     [
         READY,
@@ -189,7 +202,10 @@ class Rows(RuleBasedStateMachine):
         self.runner = asyncio.Runner(loop_factory=VirtualTimeLoop)
         self.patches.setattr(rows, "GONE_KEPT", 2)
         self.messages: list[Message] = []
+        self.last = 0
         self.run(self.make())
+        for _ in range(3):
+            self.one_comes()
 
     def run(self, work: Coroutine[Any, Any, Any]) -> Any:
         return self.runner.run(work)
@@ -201,10 +217,11 @@ class Rows(RuleBasedStateMachine):
     def member(self, number: int) -> Any:
         return self.scene.team.registry.find(f"spec_0_0_{number}")
 
-    @rule(number=NUMBERS)
-    def one_comes(self, number: int) -> None:
-        if self.member(number) is None:
-            self.run(add_member(self.scene.team, number, limits=Limits(tokens=9 if number % 2 else None)))
+    @rule()
+    def one_comes(self) -> None:
+        """Numbers are given once, in their order."""
+        self.last += 1
+        self.run(add_member(self.scene.team, self.last, limits=Limits(tokens=9 if self.last % 2 else None)))
 
     @rule(number=NUMBERS)
     def one_is_forgotten(self, number: int) -> None:

@@ -1,0 +1,45 @@
+"""The entry points of ``phalanx`` and ``phalanx-mcp``: what must hold before anything else is imported.
+
+To import the rest takes half a second. Ctrl-C in that time ends the process with 130 and without a traceback, so this
+module imports almost nothing itself.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from importlib import import_module
+
+STOPPED = 130
+"""The exit status after Ctrl-C, as shells have it."""
+
+
+def phalanx() -> None:
+    """The command line."""
+    _run("mcp_entry.cli.app")
+
+
+def phalanx_mcp() -> None:
+    """The MCP server of a lead."""
+    _run("mcp_entry.__main__")
+
+
+def _run(module: str) -> None:
+    """Calls ``main`` of the module."""
+    ends_by_ctrl_c = signal.getsignal(signal.SIGINT) is signal.default_int_handler  # not so in a shell's background
+    if ends_by_ctrl_c:
+        signal.signal(signal.SIGINT, _stop)
+    if fault := import_module("mcp_entry.own_packages").fault():
+        sys.exit(f"Phalanx cannot start: {fault}")
+    main = import_module(module).main
+    try:
+        if ends_by_ctrl_c:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        main()
+    except KeyboardInterrupt:
+        sys.exit(STOPPED)
+
+
+def _stop(_number: int, _frame: object) -> None:
+    os._exit(STOPPED)  # nothing was begun; an exception would pass through imports, which may turn it into another

@@ -1,0 +1,149 @@
+"""The part of the screen about the selected instance: who it is, what it needs, and what it shows or says.
+
+``LinesView`` is a widget for lines that are laid out already. Who has scrolled up in it stays there while lines are
+added; who is at its end follows it.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable, Mapping, Sequence
+
+from rich.text import Text
+from textual import events
+from textual.geometry import Size
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
+from textual.widget import Widget
+
+from mcp_entry.cli.output import one_line, plain, visible
+from mcp_entry.cli.views import age
+from mcp_entry.top.columns import short_number
+from mcp_entry.top.needs import MOST_OPTIONS, Need
+from supervisor.api.results import InstanceInfo
+
+_LONGEST = 300
+
+
+LayOut = Callable[[int], Sequence[Strip]]
+"""Lays something out for a width in cells."""
+
+
+class LinesView(ScrollView, can_focus=True):
+    """``follows_end``: it begins at its end. ``fits``: it is as high as its lines, as far as there is room."""
+
+    def __init__(self, *, id: str, follows_end: bool = False, fits: bool = False) -> None:  # noqa: A002 - Textual's name
+        super().__init__(id=id)
+        self._follows_end = follows_end
+        self._fits = fits
+        self._lay_out: LayOut = lambda width: ()
+        self._strips: Sequence[Strip] = ()
+        self._width = 0
+        """For which the lines were laid out."""
+
+    @property
+    def text(self) -> str:
+        """All lines, without styles."""
+        return "\n".join(strip.text.rstrip() for strip in self._strips)
+
+    def show(self, lay_out: LayOut, *, anew: bool) -> None:
+        """``anew``: of another subject, so where it was scrolled to does not count."""
+        self._lay_out = lay_out
+        height = self.scrollable_content_region.height
+        at_end = round(self.scroll_y) >= len(self._strips) - height
+        before = self._strips
+        self._take(self._width_given)
+        if anew or (self._follows_end and at_end):
+            self.scroll_to(x=0 if anew else None, y=self._end, animate=False, force=True, immediate=True)
+        top = round(self.scroll_y)
+        for line in range(height):
+            if anew or _at(before, top + line) != _at(self._strips, top + line):
+                self.refresh_line(top + line)
+
+    @property
+    def _width_given(self) -> int:
+        """Without the column of the scroll bar. Known also while the widget is not shown."""
+        parent = self.parent
+        return max(1, (parent.content_size.width if isinstance(parent, Widget) else self.size.width) - 1)
+
+    @property
+    def _end(self) -> int:
+        return max(0, len(self._strips) - self.scrollable_content_region.height) if self._follows_end else 0
+
+    def _take(self, width: int) -> None:
+        self._strips, self._width = self._lay_out(width), width
+        self.virtual_size = Size(max((strip.cell_length for strip in self._strips), default=0), len(self._strips))
+        if self._fits:
+            self.styles.height = len(self._strips)
+
+    def on_resize(self, event: events.Resize) -> None:
+        if self._width != self._width_given:
+            self._take(self._width_given)
+            self.refresh()
+        if self._follows_end:
+            self.scroll_to(y=self._end, animate=False, force=True, immediate=True)
+
+    def render_line(self, y: int) -> Strip:
+        x, top = self.scroll_offset
+        width = self.scrollable_content_region.width
+        strip = _at(self._strips, top + y)
+        return Strip.blank(width) if strip is None else strip.crop_extend(x, x + width, None)
+
+
+def _at(strips: Sequence[Strip], index: int) -> Strip | None:
+    return strips[index] if 0 <= index < len(strips) else None
+
+
+def who_text(each: InstanceInfo, now: datetime.datetime) -> Text:
+    """Who it is and how it stands, on one line."""
+    since = f" for {age(each.since, now)}" if each.since else ""
+    used = short_number(each.context_tokens or 0)
+    of = f" of {short_number(each.context_window)}" if each.context_window else ""
+    facts = [
+        f"{each.instance_id} {each.name or ''}",
+        str(each.role),
+        f"{each.status}{since}".replace("_", " "),
+        each.model or "",
+        f"context {used}{of}" if used else "",
+        f"{each.unread} unread" if each.unread else "",
+        f"{each.queued_messages} queued" if each.queued_messages else "",
+    ]
+    return plain(one_line(" · ".join(fact.strip() for fact in facts if fact), _LONGEST), "bold reverse")
+
+
+def task_text(each: InstanceInfo) -> Text:
+    """What it was asked last and where it works, on one line."""
+    where = each.branch if each.branch and each.workspace_mode == "isolated" else each.working_directory
+    return plain(one_line(f"{each.task or 'no task yet'} · {where}", _LONGEST))
+
+
+def need_text(need: Need, answers: Mapping[str, str]) -> Text:
+    """All that somebody must know to decide, to the last character, and the keys that decide.
+
+    ``answers``: what was chosen so far of several questions.
+    """
+    lines = [plain(f"! {need.instance_id} {need.title}", "bold yellow")]
+    if need.decidable and not need.questions:
+        lines[0].append_text(plain("   a allow  d deny", "bold"))
+    for name, value in need.parts:
+        label = plain(f"  {name}: ", "bold")
+        lines.append(label.append_text(plain(value)) if "\n" not in value else label)
+        if "\n" in value:
+            lines += [plain(f"    {line}") for line in visible(value).split("\n")]
+    for question in need.questions:
+        chosen = answers.get(question.words)
+        lines.append(plain(question.words, "dim" if chosen else "bold"))
+        if chosen:
+            lines.append(plain(f"  → {chosen}", "dim"))
+            continue
+        for number, option in enumerate(question.options, 1):
+            described = question.descriptions[number - 1] if number <= len(question.descriptions) else ""
+            key = f"  {number}. " if number <= MOST_OPTIONS else "     "
+            lines.append(plain(f"{key}{option}").append_text(plain(f"  {described}" if described else "", "dim")))
+        several = " More than one may be chosen at its terminal: Enter attaches." if question.several else ""
+        deny = "  d deny" if need.decidable or need.closable else ""
+        lines.append(plain(f"  1-{min(len(question.options), MOST_OPTIONS)} answer{deny}.{several}", "bold"))
+        break
+    if need.reason and not need.permission_id and not need.questions:
+        lines.append(plain(need.reason))
+    return Text("\n").join(lines)

@@ -1,0 +1,6 @@
+#!/bin/sh
+# Says to the user, when a session starts, that the program is missing. Its words cost the model nothing.
+command -v phalanx-mcp >/dev/null 2>&1 && command -v phalanx >/dev/null 2>&1 && exit 0
+cat <<'END'
+{"systemMessage": "The plugin phalanx has no tools yet: the programs phalanx and phalanx-mcp are not on the PATH. Install them with `uv tool install phalanx` (or pipx), then start Claude Code again."}
+END

@@ -1,0 +1,465 @@
+"""``phalanx top`` before a team that is not there: what is drawn, what each key does, and what stays where it is."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from textual import events
+
+from actors.errors import InvalidRequestError, TeamNotRunningError, UnavailableError, WrongStateError
+from actors.messages import MessageStatus
+from actors.status import Status
+from mcp_entry.top.terminal import WayInto
+from supervisor.api import requests, results
+from supervisor.api.requests import Role
+from supervisor.api.results import InstanceInfo
+from supervisor.api.verbs import ProgressCallback
+from tests.fakes.gateway import asking, entry, info, sent
+from tests.unit.mcp_entry.top.live import LiveTeam, Top, team_of, watched
+
+PROMPT = "an agent's screen"
+
+
+def asks(instance_id: str, permission_id: str, command: str = "ls") -> InstanceInfo:
+    permission = results.Permission(permission_id=permission_id, tool="Bash", input={"command": command})
+    return asking(instance_id).model_copy(update={"permission": permission})
+
+
+def answered(each: InstanceInfo) -> InstanceInfo:
+    update = {"permission": None, "needs_attention": False, "status": Status.BUSY}
+    return each.model_copy(update=update)
+
+
+# What is drawn
+
+
+async def test_those_that_need_somebody_come_first_and_the_first_one_is_selected_with_its_exact_input() -> None:
+    team = LiveTeam(*team_of(3), asks("spec_1_1_9", "4be0", "rm -rf build\nls  "))
+    async with watched(team) as top:
+        assert top.shown[:3] == ["NEEDS YOU 1", "spec_1_1_9", "TEAM 4"]
+        assert top.selected == "spec_1_1_9"
+        assert top.words("need").splitlines() == [
+            "! spec_1_1_9 asks to use Bash   a allow  d deny",
+            "  command:",
+            "    rm -rf build",
+            "    ls",
+        ]
+        assert "1 needs you" in top.screen[0]
+
+
+async def test_the_screen_of_the_selected_one_is_shown_and_follows_it() -> None:
+    team = LiveTeam(*team_of(2))
+    team.screens = {"spec_1_1_1": ["first \x1b[31mscreen"], "spec_1_1_2": ["second screen"]}
+    async with watched(team) as top:
+        await top.until(lambda: top.words("preview") == "first screen")
+        await top.presses("down")
+        await top.until(lambda: top.words("preview") == "second screen")
+
+
+async def test_the_conversation_is_shown_in_its_place_without_marking_it_as_read() -> None:
+    async with watched(LiveTeam(*team_of(1))) as top:
+        await top.presses("v")
+        await top.until(lambda: top.words("preview") == "> What is done?\n● It is done.")
+        assert [each.leaves_unread for each in top.asked("read")] == [True]
+
+
+async def test_the_conversation_is_read_on_when_its_row_changes() -> None:
+    async with watched(LiveTeam(*team_of(1))) as top:
+        await top.presses("v")
+        await top.until(lambda: "It is done." in top.words("preview"))
+        page = results.ReadResult(
+            instance_id="spec_1_1_1", source="conversation", entries=[entry("More.")], cursor="c:3"
+        )
+        top.team.client.replies["read"] = page
+        await top.changes(info("spec_1_1_1", unread=1))
+        await top.until(lambda: "● More." in top.words("preview"))
+        assert top.asked("read")[-1].cursor == "c:2"
+
+
+async def test_an_instance_without_a_screen_says_why_and_shows_it_when_it_has_one() -> None:
+    team = LiveTeam(info(status=Status.STARTING))
+    team.screens["spec_1_1_1"] = WrongStateError("It has no terminal yet.")
+    async with watched(team) as top:
+        await top.until(lambda: "It has no terminal yet." in top.words("preview"))
+        team.screens["spec_1_1_1"] = [PROMPT]
+        await top.changes(info(status=Status.READY))
+        await top.until(lambda: top.words("preview") == PROMPT)
+
+
+async def test_one_that_is_stopped_is_not_asked_for_its_screen_and_says_what_starts_it() -> None:
+    async with watched(LiveTeam(info(status=Status.STOPPED))) as top:
+        assert "`phalanx restart spec_1_1_1`" in top.words("preview")
+        assert top.asked("screen") == []
+        await top.changes(info(status=Status.READY))
+        await top.until(lambda: top.words("preview") == PROMPT)
+
+
+async def test_the_whole_of_the_smallest_terminal_is_used_and_nothing_runs_over_its_edge() -> None:
+    team = LiveTeam(*team_of(30), asks("spec_1_1_99", "4be0", "x" * 500))
+    async with watched(team, (80, 24)) as top:
+        await top.until(lambda: PROMPT in top.words("preview") or top.words("preview"))
+        assert len(top.screen) == 24
+        assert all(len(row) <= 80 for row in top.screen)
+        assert top.screen[-1].startswith("a allow")
+
+
+async def test_a_wide_terminal_has_the_details_beside_the_list_and_more_columns() -> None:
+    team = LiveTeam(*team_of(30))
+    async with watched(team, (200, 50)) as top:
+        await top.settles()
+        assert "CTX" in top.screen[1]
+        assert "spec_1_1_1 · specialist" in top.screen[1]
+
+
+async def test_another_size_of_the_terminal_is_taken_over() -> None:
+    async with watched(LiveTeam(*team_of(30)), (200, 50)) as top:
+        await top.pilot.resize_terminal(80, 24)
+        await top.settles()
+        assert "CTX" not in top.screen[1]
+        assert len(top.shown) < 12
+        await top.presses("end")
+        assert top.shown[-1] == top.selected == "spec_1_1_30"
+
+
+async def test_an_empty_team_says_how_to_begin() -> None:
+    async with watched(LiveTeam()) as top:
+        await top.settles()
+        assert "phalanx spawn" in top.words("who")
+
+
+async def test_what_is_wrong_with_the_team_is_told() -> None:
+    team = LiveTeam(*team_of(1))
+    team.warnings = ["Its Redis is away."]
+    async with watched(team) as top:
+        assert top.words("trouble") == "Warning: Its Redis is away."
+
+
+async def test_a_team_that_is_away_is_said_to_be_and_what_was_shown_stays_until_it_is_back() -> None:
+    team = LiveTeam(*team_of(3))
+    async with watched(team) as top:
+        team.client.replies["changes"], reply = TeamNotRunningError("It restarts."), team.client.replies["changes"]
+        await top.changes(info("spec_1_1_1"))
+        await top.until(lambda: top.words("trouble") == "AWAY: It restarts.")
+        assert "spec_1_1_3" in top.shown
+        team.client.replies["changes"] = reply
+        await top.changes(info("spec_1_1_4"))
+        await top.until(lambda: "spec_1_1_4" in top.shown)
+        assert top.words("trouble") == ""
+
+
+async def test_it_ends_with_the_refusal_of_a_team_that_cannot_be_followed() -> None:
+    team = LiveTeam()
+    team.client.replies["changes"] = InvalidRequestError("There is no verb changes.")
+    async with watched(team) as top:
+        await top.until(lambda: top.app.failure is not None)
+        assert str(top.app.failure) == "There is no verb changes."
+
+
+async def test_only_the_lines_that_changed_are_drawn() -> None:
+    async with watched(LiveTeam(*team_of(8), asks("spec_9", "1")), (80, 40)) as top:
+        drawn: list[int] = []
+        table, refresh_line = top.table, top.table.refresh_line
+
+        def note(y: int) -> None:
+            drawn.append(y)
+            refresh_line(y)
+
+        table.refresh_line = note  # type: ignore[method-assign]
+        await top.changes(info("spec_1_1_4", status=Status.BUSY))
+        assert [table.shown[y].instance_id for y in drawn] == ["spec_1_1_4"]
+
+
+# What stays where it is
+
+
+def place_of(top: Top, instance_id: str) -> int:
+    return top.shown.index(instance_id)
+
+
+async def test_what_one_looks_at_stays_when_the_list_of_those_that_need_somebody_grows_and_shrinks() -> None:
+    team = LiveTeam(*team_of(60))
+    async with watched(team) as top:
+        await top.presses("end", *["up"] * 20)
+        selected, shown = top.selected, top.shown
+        for number in range(1, 8):
+            await top.changes(asks(f"spec_1_1_{number}", f"{number}"))
+            assert (top.selected, top.shown) == (selected, shown)
+        for number in range(1, 8):
+            await top.changes(answered(asks(f"spec_1_1_{number}", f"{number}")))
+            assert (top.selected, top.shown) == (selected, shown)
+
+
+async def test_what_one_looks_at_stays_when_others_above_it_are_added_and_go() -> None:
+    lead = info("exec_1", role=Role.EXECUTIVE)
+    team = LiveTeam(lead, *team_of(60))
+    async with watched(team) as top:
+        await top.presses("end", *["up"] * 20)
+        selected, shown = top.selected, top.shown
+        for number in range(5):
+            await top.changes(info(f"spec_1_0_{number}", parent_id="exec_1"))
+            assert (top.selected, top.shown) == (selected, shown)
+        for number in range(5):
+            await top.changes(gone=f"spec_1_0_{number}")
+            assert (top.selected, top.shown) == (selected, shown)
+        for number in range(1, 10):
+            await top.changes(gone=f"spec_1_1_{number}")
+            assert (top.selected, top.shown) == (selected, shown)
+
+
+async def test_what_was_scrolled_to_without_selecting_it_stays_too() -> None:
+    team = LiveTeam(*team_of(60))
+    async with watched(team) as top:
+        top.table.scroll_to(y=30, animate=False, force=True, immediate=True)
+        await top.settles()
+        shown = top.shown
+        await top.changes(asks("spec_1_1_2", "1"), asks("spec_1_1_3", "2"), gone="spec_1_1_5")
+        assert top.shown == shown
+
+
+async def test_at_the_top_those_that_newly_need_somebody_are_seen_and_the_selected_one_stays_in_view() -> None:
+    team = LiveTeam(*team_of(60))
+    async with watched(team) as top:
+        await top.presses("down", "down")
+        for number in range(40, 43):
+            await top.changes(asks(f"spec_1_1_{number}", f"{number}"))
+            assert top.selected == "spec_1_1_3"
+            assert top.selected in top.shown
+        assert top.shown[0] == "NEEDS YOU 3"
+        for number in range(43, 56):
+            await top.changes(asks(f"spec_1_1_{number}", f"{number}"))
+            assert top.selected in top.shown
+
+
+async def test_the_last_ones_are_shown_to_the_end_when_the_list_becomes_shorter() -> None:
+    team = LiveTeam(*team_of(60))
+    async with watched(team) as top:
+        await top.presses("end")
+        for number in range(60, 2, -1):
+            await top.changes(gone=f"spec_1_1_{number}")
+            assert top.selected == f"spec_1_1_{number - 1}"
+            assert top.selected in top.shown
+        assert top.shown == ["TEAM 2", "spec_1_1_1", "spec_1_1_2"]
+
+
+async def test_one_that_was_answered_stays_selected_where_it_stands_in_the_tree() -> None:
+    team = LiveTeam(*team_of(3), asks("spec_1_1_8", "1"), asks("spec_1_1_9", "2"))
+    async with watched(team) as top:
+        await top.changes(answered(asks("spec_1_1_8", "1")))
+        assert top.selected == "spec_1_1_8"
+        assert top.table.selected_key == ("team", "spec_1_1_8")
+
+
+# Deciding
+
+
+async def test_a_allows_what_is_shown_by_its_id() -> None:
+    async with watched(LiveTeam(*team_of(3), asks("spec_1_1_9", "4be0"))) as top:
+        await top.presses("a")
+        await top.until(lambda: top.asked("respond"))
+        (request,) = top.asked("respond")
+        assert (request.instance_id, request.decision, request.permission_id) == ("spec_1_1_9", "allow", "4be0")
+
+
+async def test_d_denies_it() -> None:
+    async with watched(LiveTeam(asks("spec_1_1_9", "4be0"))) as top:
+        await top.presses("d")
+        await top.until(lambda: top.asked("respond"))
+        assert [(each.decision, each.permission_id) for each in top.asked("respond")] == [("deny", "4be0")]
+
+
+async def test_a_key_that_was_meant_for_what_stood_there_before_decides_nothing() -> None:
+    team = LiveTeam(asks("spec_1_1_9", "4be0", "ls"))
+    async with watched(team) as top:
+        team.clock.step_s = 0.05  # a person who presses at once
+        await top.changes(asks("spec_1_1_9", "5cf1", "rm -rf /"))
+        await top.presses("a")
+        assert top.asked("respond") == []
+        assert "came up just now" in top.words("keys")
+        team.clock.step_s = 1.0
+        await top.presses("a")
+        await top.until(lambda: top.asked("respond"))
+        assert [each.permission_id for each in top.asked("respond")] == ["5cf1"]
+
+
+async def test_a_second_key_while_the_answer_is_under_way_answers_nothing() -> None:
+    team = LiveTeam(asks("spec_1_1_8", "1"), asks("spec_1_1_9", "2"))
+    begun, done = asyncio.Event(), asyncio.Event()
+
+    async def respond(request: requests.RespondRequest, on_progress: ProgressCallback) -> results.Result:
+        begun.set()
+        await done.wait()
+        return results.RespondResult(instance_id="spec_1_1_8", decision="allow", status=Status.BUSY)
+
+    team.client.replies["respond"] = respond
+    async with watched(team) as top:
+        await top.presses("a", "a", "d")
+        await begun.wait()
+        await top.settles()
+        assert len(top.asked("respond")) == 1
+        done.set()
+
+
+async def test_an_answer_that_the_team_refuses_is_told_and_may_be_given_again() -> None:
+    team = LiveTeam(asks("spec_1_1_9", "4be0"))
+    team.client.replies["respond"] = WrongStateError("The request 4be0 waits no more.")
+    async with watched(team) as top:
+        for times in (1, 2):
+            await top.presses("a")
+            await top.until(lambda times=times: len(top.asked("respond")) == times)  # type: ignore[misc]
+            await top.until(lambda: "waits no more" in top.words("keys"))
+
+
+async def test_a_question_is_answered_by_the_number_of_its_option() -> None:
+    options = [{"label": "SQLite", "description": "one file"}, {"label": "Redis", "description": "a server"}]
+    question = {"question": "Which database?", "options": options}
+    async with watched(LiveTeam(asking(tool="AskUserQuestion", questions=[question]))) as top:
+        assert "  1. SQLite  one file" in top.words("need").splitlines()
+        await top.presses("2")
+        await top.until(lambda: top.asked("respond"))
+        assert top.asked("respond")[0].answers == {"Which database?": "Redis"}
+
+
+async def test_n_goes_to_each_that_needs_somebody_in_turn() -> None:
+    needing = [asks("spec_1_1_40", "1"), asks("spec_1_1_41", "2"), asks("spec_1_1_42", "3")]
+    async with watched(LiveTeam(*team_of(30), *needing)) as top:
+        await top.presses("end", "n")
+        seen = [top.selected]
+        for _ in range(3):
+            await top.presses("n")
+            seen.append(top.selected)
+        assert seen == ["spec_1_1_40", "spec_1_1_41", "spec_1_1_42", "spec_1_1_40"]
+
+
+async def test_n_says_when_nobody_needs_somebody() -> None:
+    async with watched(LiveTeam(*team_of(3))) as top:
+        await top.presses("n")
+        assert top.words("keys") == "Nobody needs you."
+
+
+async def test_who_failed_and_who_holds_a_message_says_why() -> None:
+    team = LiveTeam(
+        info("spec_1", status=Status.FAILED, needs_attention=True, reason="Its agent ended with status 1."),
+        info("spec_2", needs_attention=True, held_messages=2, reason="a draft stands in the box: hello"),
+    )
+    async with watched(team) as top:
+        assert top.words("need").splitlines() == ["! spec_1 has failed", "Its agent ended with status 1."]
+        await top.presses("n")
+        assert top.words("need").splitlines() == [
+            "! spec_2 has 2 messages held back",
+            "a draft stands in the box: hello",
+        ]
+
+
+# Writing
+
+
+async def test_a_message_is_sent_to_the_one_that_was_selected_when_it_was_begun() -> None:
+    team = LiveTeam(*team_of(3))
+    async with watched(team) as top:
+        await top.presses("s", *"a n q")
+        await top.changes(gone="spec_1_1_1")
+        await top.presses("enter")
+        await top.until(lambda: top.asked("send"))
+        (request,) = top.asked("send")
+        assert (request.instance_id, request.message) == ("spec_1_1_1", "a n q")
+        await top.until(lambda: "is submitted" in top.words("keys"))
+
+
+async def test_pasted_text_goes_in_whole_as_one_message() -> None:
+    text = "first line\n\n  second: a d q /exit\n\tthird\n"
+    async with watched(LiveTeam(*team_of(1))) as top:
+        await top.presses("s")
+        top.app.post_message(events.Paste(text))
+        await top.settles()
+        await top.presses("enter")
+        await top.until(lambda: top.asked("send"))
+        assert [each.message for each in top.asked("send")] == [text]
+
+
+async def test_text_that_is_pasted_over_the_list_does_nothing() -> None:
+    async with watched(LiveTeam(asks("spec_1", "1"))) as top:
+        top.app.post_message(events.Paste("a\nd\nq\n"))
+        await top.settles()
+        assert top.asked("respond") == []
+        assert top.app.is_running
+
+
+async def test_ctrl_j_begins_a_new_line_and_escape_keeps_what_was_written_for_the_next_time() -> None:
+    async with watched(LiveTeam(*team_of(2))) as top:
+        await top.presses("s", *"one", "ctrl+j", *"two", "escape")
+        assert top.asked("send") == []
+        await top.presses("down", "s", *"other", "escape", "up", "s", "enter")
+        await top.until(lambda: top.asked("send"))
+        assert [each.message for each in top.asked("send")] == ["one\ntwo"]
+
+
+@pytest.mark.parametrize(
+    "fate",
+    [
+        UnavailableError("No answer."),
+        sent(success=False, message_id=None, status=None, error=results.ErrorInfo(code="refused", message="Too long.")),
+    ],
+)
+async def test_what_could_not_be_sent_is_not_lost(fate: Any) -> None:
+    team = LiveTeam(*team_of(1))
+    team.client.replies["send"] = fate
+    async with watched(team) as top:
+        await top.presses("s", *"hello", "enter")
+        await top.until(lambda: "s shows what you wrote" in top.words("keys"))
+        team.client.replies["send"] = sent(status=MessageStatus.BLOCKED, reason="a draft stands in the box")
+        await top.presses("s", "enter")
+        await top.until(lambda: "a draft stands in the box" in top.words("keys"))
+        assert [each.message for each in top.asked("send")] == ["hello", "hello"]
+
+
+# The list
+
+
+async def test_the_list_follows_the_filter_letter_by_letter_and_escape_ends_it() -> None:
+    team = LiveTeam(*team_of(5), info("spec_2", task="Write the parser"))
+    async with watched(team) as top:
+        await top.presses("slash", *"PARS")
+        assert top.shown == ["TEAM 1", "spec_2"]
+        assert top.selected == "spec_2"
+        await top.presses("enter")
+        assert "filter: PARS" in top.screen[0]
+        await top.presses("escape")
+        assert top.shown[0] == "TEAM 6"
+        assert top.selected == "spec_2"
+
+
+async def test_t_lists_by_state_and_as_a_tree_again() -> None:
+    team = LiveTeam(*team_of(2), info("spec_2", status=Status.BUSY))
+    async with watched(team) as top:
+        await top.presses("t")
+        assert top.shown == ["BUSY 1", "spec_2", "READY 2", "spec_1_1_1", "spec_1_1_2"]
+        assert top.selected == "spec_1_1_1"
+        await top.presses("t")
+        assert top.shown == ["TEAM 3", "spec_1_1_1", "spec_1_1_2", "spec_2"]
+
+
+async def test_the_help_shows_the_keys_and_the_next_key_only_closes_it() -> None:
+    async with watched(LiveTeam(asks("spec_1", "1"))) as top:
+        await top.presses("question_mark")
+        assert any("choose this option of a question" in row for row in top.screen)
+        await top.presses("a")
+        assert not any("choose this option of a question" in row for row in top.screen)
+        assert top.asked("respond") == []
+
+
+async def test_enter_says_why_there_is_no_way_into_a_terminal() -> None:
+    def no_way(each: InstanceInfo) -> WayInto:
+        raise WrongStateError(f"The terminal of {each.instance_id} is not on this machine.")
+
+    async with watched(LiveTeam(*team_of(1)), way_into=no_way) as top:
+        await top.presses("enter")
+        await top.until(lambda: "is not on this machine" in top.words("keys"))
+
+
+async def test_q_ends_it() -> None:
+    async with watched(LiveTeam(*team_of(1))) as top:
+        await top.pilot.press("q")
+        await top.until(lambda: not top.app.is_running)
+        assert top.app.return_code == 0
