@@ -293,6 +293,29 @@ def test_a_message_counts_as_arrived_only_once_its_turn_is_known_although_nobody
     assert followed.state.status is Status.BUSY
 
 
+class AtWork(ReportingAgent):
+    def read_screen(self, styled: str) -> Screen:
+        return Screen(composer=Composer.EMPTY, busy=True)
+
+
+async def test_a_tool_that_runs_is_told_although_no_event_tells_of_it_before_it_has_ended(directory: Path) -> None:
+    transcript = directory / "one.jsonl"
+    told = {"transcript_path": str(transcript)}
+    ours = os.getpid()
+    spool(directory, event("SessionStart", ours, **told), event("UserPromptSubmit", ours, prompt="go", **told))
+    pane = cast("Pane", SlowPane(0.001, ["busy"]))
+    followed = Observer(AtWork(command="claude", python="python"), pane, directory, "one", ours, ChangeNotifier())
+    following = asyncio.create_task(followed.run())
+    await asyncio.sleep(60.0)
+    use = {"type": "tool_use", "id": "t", "name": "Bash", "input": {"command": "npm test"}}
+    message = {"id": "m", "role": "assistant", "model": "claude-x", "content": [use]}
+    transcript.write_text(json.dumps({"type": "assistant", "message": message}) + "\n")
+    await asyncio.sleep(2.1)
+    assert followed.conversation.activity.now(idle=False).text == "Bash: npm test"
+    following.cancel()
+    await asyncio.gather(following, return_exceptions=True)
+
+
 def test_a_claude_that_the_agent_itself_starts_is_not_followed(directory: Path) -> None:
     spool(directory, LAUNCH_MARK, started(PANE_PID), started(502, "nested"), event("UserPromptSubmit", 502, "nested"))
     followed = observer(directory, an_agent({}))

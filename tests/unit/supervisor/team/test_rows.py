@@ -220,8 +220,12 @@ class Rows(RuleBasedStateMachine):
     @rule()
     def one_comes(self) -> None:
         """Numbers are given once, in their order."""
+
+        async def come() -> None:
+            await add_member(self.scene.team, self.last, limits=Limits(tokens=9 if self.last % 2 else None))
+
         self.last += 1
-        self.run(add_member(self.scene.team, self.last, limits=Limits(tokens=9 if self.last % 2 else None)))
+        self.run(come())
 
     @rule(number=NUMBERS)
     def one_is_forgotten(self, number: int) -> None:
