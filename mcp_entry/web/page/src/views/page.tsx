@@ -175,13 +175,20 @@ function pressed(event: KeyboardEvent): void {
   if (document.querySelector("dialog[open]")) return;
   const target = event.target as HTMLElement;
   if (target.matches("input, textarea, select")) {
-    if (event.key === "Escape") target.blur();
+    if (event.key === "Escape") leave(target);
     return;
   }
   const act = actionOf(event.key, target);
   if (act === undefined) return;
   event.preventDefault();
   act();
+}
+
+/** From a field back to the card that it is in, where the keys of the card act. */
+function leave(field: HTMLElement): void {
+  const card = field.closest<HTMLElement>(".need-card");
+  if (card) card.focus();
+  else field.blur();
 }
 
 function actionOf(key: string, target: HTMLElement): (() => void) | undefined {
