@@ -189,6 +189,7 @@ class TopApp(App[None]):
                 self._tell_keys()
             if self._help.display:
                 self._help.display = False
+                self._decisions.seen_anew()
                 return
         await super().on_event(event)
 
@@ -231,6 +232,7 @@ class TopApp(App[None]):
 
     def _draw_all(self, app: App[object]) -> None:
         """Another program has used the terminal."""
+        self._decisions.seen_anew()
         self.refresh(layout=True)
 
     def _draw_head(self) -> None:
@@ -382,6 +384,7 @@ class TopApp(App[None]):
         self._decide(lambda: self._decisions.choose(number))
 
     def _decide(self, decision: Callable[[], RespondRequest | None]) -> None:
+        self._draw_need()  # of the row that is selected by now
         try:
             request = decision()
         except NotDecidedError as error:

@@ -48,6 +48,10 @@ class Decisions:
             self._under_way = False
         self._need = need
 
+    def seen_anew(self) -> None:
+        """Something else was on the screen in its place until now."""
+        self._shown_at = self._clock()
+
     def key_came(self) -> None:
         """To be called for every key, before what it does."""
         now = self._clock()

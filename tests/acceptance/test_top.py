@@ -239,33 +239,6 @@ async def test_enter_goes_into_the_terminal_and_ctrl_b_d_comes_back_to_a_whole_s
     await ended(people)
 
 
-async def test_a_killed_supervisor_is_said_to_be_away_and_the_list_goes_on_by_itself(
-    team: Team, client: SupervisorClient, people: People
-) -> None:
-    (quiet,) = await started(client, team, "hello")
-    person = await watches(people)
-    await person.until(quiet)
-    (supervisor,) = called(of_ray(team.home), "ray::_SupervisorServer")
-    supervisor.send_signal(signal.SIGSTOP)  # its sockets are closed, but nothing comes back before this is seen
-    tell([supervisor])
-    screen = await person.until("AWAY: ")
-    assert quiet in screen
-    await person.until(lambda shown: "AWAY" not in shown and KEYS in shown, "the team back")
-    (other,) = await started(client, team, "hello again")
-    await person.until(other)
-
-
-async def test_a_killed_endpoint_is_not_even_noticed(team: Team, client: SupervisorClient, people: People) -> None:
-    await started(client, team, "hello")
-    person = await watches(people)
-    endpoints = [each for each in of_team(team.home) if "mcp_entry.web" in command_of(each)]
-    assert len(endpoints) == 1
-    tell(endpoints)
-    (other,) = await started(client, team, "hello again")
-    screen = await person.until(other)
-    assert "AWAY" not in screen
-
-
 @pytest.mark.parametrize("ignoring", [(), ("sh", "-c", 'trap "" HUP; "$@"; exit', "sh")], ids=["", "SIGHUP ignored"])
 async def test_it_ends_when_its_terminal_is_gone(
     team: Team, client: SupervisorClient, people: People, ignoring: tuple[str, ...]
@@ -352,6 +325,31 @@ async def test_what_an_agent_says_steers_no_terminal(team: Team, client: Supervi
     with suppress(ValueError):
         screen.index("\u202e")
         raise AssertionError("an override reaches the terminal")
+
+
+async def test_a_killed_endpoint_is_not_even_noticed(team: Team, client: SupervisorClient, people: People) -> None:
+    await started(client, team, "hello")
+    person = await watches(people)
+    endpoints = [each for each in of_team(team.home) if "mcp_entry.web" in command_of(each)]
+    assert len(endpoints) == 1
+    tell(endpoints)
+    (other,) = await started(client, team, "hello again")
+    screen = await person.until(other)
+    assert "AWAY" not in screen
+
+
+async def test_a_killed_supervisor_is_said_to_be_away_and_the_list_goes_on_by_itself(
+    team: Team, client: SupervisorClient, people: People
+) -> None:
+    (quiet,) = await started(client, team, "hello")
+    person = await watches(people)
+    await person.until(quiet)
+    tell(called(of_ray(team.home), "ray::_SupervisorServer"))
+    screen = await person.until("AWAY: ")
+    assert quiet in screen
+    await person.until(lambda shown: "AWAY" not in shown and KEYS in shown, "the team back")
+    (other,) = await started(client, team, "hello again")
+    await person.until(other)
 
 
 @pytest.mark.real_claude

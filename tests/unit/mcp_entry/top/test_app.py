@@ -283,6 +283,25 @@ async def test_a_key_that_was_meant_for_what_stood_there_before_decides_nothing(
         assert [each.permission_id for each in top.asked("respond")] == ["5cf1"]
 
 
+async def test_what_came_up_under_the_help_is_not_decided_by_the_key_after_the_one_that_closes_it() -> None:
+    team = LiveTeam(*team_of(1))
+    async with watched(team) as top:
+        await top.presses("question_mark")
+        await top.changes(asks("spec_1_1_1", "4be0", "rm -rf /"))
+        team.clock.step_s = 0.05
+        await top.presses("x", "a")
+        assert top.asked("respond") == []
+        assert "came up just now" in top.words("keys")
+
+
+async def test_a_key_that_comes_with_the_one_that_selects_another_decides_neither() -> None:
+    team = LiveTeam(asks("spec_1_1_1", "1"), asks("spec_1_1_2", "2"))
+    async with watched(team) as top:
+        team.clock.step_s = 0.05
+        await top.presses("down", "a")
+        assert top.asked("respond") == []
+
+
 async def test_a_second_key_while_the_answer_is_under_way_answers_nothing() -> None:
     team = LiveTeam(asks("spec_1_1_8", "1"), asks("spec_1_1_9", "2"))
     begun, done = asyncio.Event(), asyncio.Event()

@@ -78,6 +78,15 @@ def test_a_request_that_came_up_just_before_the_key_is_not_decided_by_it(key: st
     assert getattr(decisions, key)().permission_id == "5cf1"
 
 
+def test_a_request_that_was_covered_until_now_is_not_decided_before_it_is_read() -> None:
+    decisions, clock = shown(asking(command="ls"))
+    decisions.seen_anew()
+    with pytest.raises(NotDecidedError, match="came up just now"):
+        decisions.allow()
+    clock.now += READ_S
+    assert decisions.allow().permission_id == "4be0"
+
+
 def test_a_request_whose_surroundings_change_needs_not_be_read_again() -> None:
     decisions, _ = shown(asking(command="ls"))
     decisions.show(needed(asking(command="ls").model_copy(update={"reason": "something else", "unread": 3})))
