@@ -247,7 +247,7 @@ async def test_without_the_program_it_says_what_to_install(short_tmp: Path, clau
         )
         session = Session(short_tmp, claude_command, environment, repository)
         try:
-            await until(lambda: session.shows("uv tool install phalanx"), "the words")
+            await until(lambda: session.shows("The plugin phalanx has no tools"), "the words")
             assert not await _woken(api, "task-notification")
         finally:
             session.end()
