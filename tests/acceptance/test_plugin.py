@@ -35,6 +35,7 @@ pytestmark = [pytest.mark.real_claude, pytest.mark.timeout(300)]
 ROOT = Path(__file__).resolve().parents[2]
 PLUGIN = "phalanx@phalanx"
 TOOL = "mcp__plugin_phalanx_phalanx__"
+TEACH = '@@tool Skill {"skill": "phalanx:lead"}'
 PATIENCE_S = 90.0
 """Generous: two cores of a busy machine."""
 AGAIN_S = 10.0
@@ -117,7 +118,8 @@ def team(make_short_tmp: Callable[[], Path]) -> Iterator[Team]:
 
 def environment_in(home: Home, api: ApiStandIn, user: Path) -> dict[str, str]:
     """With our programs on the PATH, as an installation leaves them."""
-    own = {**standin_environment(api.url, user), "MCP_CONNECTION_NONBLOCKING": "0"}
+    patient = {"MCP_CONNECTION_NONBLOCKING": "0", "MCP_TIMEOUT": "120000"}
+    own = {**standin_environment(api.url, user), **patient}
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     return {**shell_environment(home, **own), "PATH": path}
 
@@ -167,10 +169,11 @@ async def test_a_session_has_the_tools_the_skill_and_the_commands(
             async def has_tools() -> bool:
                 asked = len(api.requests)
                 await session.type("hello", lambda: len(api.requests) > asked)
-                return f"{TOOL}list" in tools_of(api.requests[-1])
+                return any(f"{TOOL}list" in tools_of(each) for each in api.requests[asked:])
 
             await until(has_tools, "the tools with which a lead begins")
-            begins = {name.removeprefix(TOOL) for name in tools_of(api.requests[-1]) if name.startswith(TOOL)}
+            shown = set[str]().union(*map(tools_of, api.requests))
+            begins = {name.removeprefix(TOOL) for name in shown if name.startswith(TOOL)}
             assert {"spawn", "spawn_batch", "send", "wait", "list", "read"} <= begins
             assert "phalanx:lead" in texts_of(api.requests)
 
@@ -178,8 +181,7 @@ async def test_a_session_has_the_tools_the_skill_and_the_commands(
             await session.type(call, lambda: bool(api.requests_with(call)))
             await until(lambda: _says(api, call, '\\"counts\\"'), "the team in the answer of list")
 
-            teach = '@@tool Skill {"skill": "phalanx:lead"}'
-            await session.type(teach, lambda: bool(api.requests_with(teach)))
+            await session.type(TEACH, lambda: bool(api.requests_with(TEACH)))
             await until(lambda: _says(api, "", "# Leading a team"), "the skill")
 
             await session.type("/phalanx:status", lambda: "Call list of the Phalanx server" in texts_of(api.requests))
@@ -194,7 +196,7 @@ async def _says(api: ApiStandIn, typed: str, words: str) -> bool:
     return words in texts_of(api.requests_with(typed))
 
 
-async def test_the_monitor_wakes_a_lead_at_rest_when_an_instance_becomes_idle_and_ends_with_it(
+async def test_the_monitor_wakes_whoever_has_begun_to_lead_when_an_instance_becomes_idle_and_ends_with_it(
     team: Team, short_tmp: Path
 ) -> None:
     claude = installed_claude("newest")
@@ -203,6 +205,8 @@ async def test_the_monitor_wakes_a_lead_at_rest_when_an_instance_becomes_idle_an
         session = Session(short_tmp, claude, environment_in(team.home, api, user), team.repository)
         try:
             await session.ready()
+            assert monitors_of(user) == [], "a session that does not lead is not woken"
+            await session.type(TEACH, lambda: bool(api.requests_with(TEACH)))
             await until(lambda: _monitors(user, 1), "the monitor")
             async with await team.connect() as client:
                 spawned = await client.spawn(team.specialist("hello", name="cart"))
@@ -247,7 +251,7 @@ async def test_without_the_program_it_says_what_to_install(short_tmp: Path, clau
         )
         session = Session(short_tmp, claude_command, environment, repository)
         try:
-            await until(lambda: session.shows("uv tool install phalanx"), "the words")
+            await until(lambda: session.shows("The plugin phalanx has no tools"), "the words")
             assert not await _woken(api, "task-notification")
         finally:
             session.end()

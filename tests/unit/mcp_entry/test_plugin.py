@@ -67,4 +67,4 @@ def test_what_is_missing_is_said_to_the_user_when_a_session_starts(tmp_path: Pat
     said = subprocess.run(["sh", *script], env=environment, check=True, capture_output=True, text=True, timeout=30)
     assert bool(said.stdout) is not installed
     if said.stdout:
-        assert "uv tool install phalanx" in json.loads(said.stdout)["systemMessage"]
+        assert "uv tool install" in json.loads(said.stdout)["systemMessage"]

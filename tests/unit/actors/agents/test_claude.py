@@ -192,6 +192,7 @@ def test_hooks_of_ours_run_whatever_the_user_has_switched_off_approvals_hold_and
     assert read["disableAllHooks"] is False
     assert read["enabledMcpjsonServers"] == ["fs"]
     assert read["deniedMcpServers"] == [{"serverName": "phalanx"}]
+    assert read["enabledPlugins"] == {"phalanx@phalanx": False}
 
 
 def test_every_event_runs_the_hook_program_in_place_of_the_shell() -> None:
