@@ -44,10 +44,10 @@ _IDLE_S = 20.0
 _WORDS = f"""# Compared with bare terminals
 
 Made by `python -m scripts.benchmarks.comparison`, with Claude Code {NEWEST} and a stand-in of the API. Each text was
-sent once to a fresh Claude Code by *bare tmux* (`tmux send-keys -l TEXT`, {_PAUSE_S} s, `tmux send-keys Enter`, which
-is how scripts and session managers over tmux type), and once by Phalanx. *Arrived* means that Claude Code's own
-transcript shows this text as what it was told; {_ARRIVES_S:.0f} s were waited for it, and with Phalanx until no message
-was on its way.
+sent once to a Claude Code that has had its first turn, by *bare tmux* (`tmux send-keys -l TEXT`, {_PAUSE_S} s,
+`tmux send-keys Enter`, which is how scripts and session managers over tmux type), and once by Phalanx. *Arrived* means
+that Claude Code's own transcript shows this text as what it was told; {_ARRIVES_S:.0f} s were waited for it, and with
+Phalanx until no message was on its way.
 
 """
 
@@ -118,18 +118,26 @@ class BareTmux:
         command = [str(self._claude), "--permission-mode", "default"]
         opened = self._server.open_session(directory.name, command, directory)
         pane = Pane(TmuxClient(self._socket), opened.pane_id)
-        if not case.at_start:
-            await self._shows(pane, lambda screen: screen.composer is Composer.EMPTY)
         if case.while_asking:
-            await pane.paste(ASKED)
-            await self._shows(pane, lambda screen: screen.composer is Composer.DRAFT)
-            await pane.press("Enter")
+            await self._first_turn(pane, directory, ASKED)
             await self._shows(pane, lambda screen: screen.dialog is not None)
+        elif not case.at_start:
+            await self._first_turn(pane, directory, "hello")
+            await self._shows(pane, lambda screen: screen.composer is Composer.EMPTY and not screen.busy)
         refused = await self._type(opened.pane_id, case.text)
         arrived = not refused and await until(lambda: was_told(self._user_home, directory, case.text))
         outcome = Outcome(arrived, refused or unasked(directory))
         self._server.close_session(directory.name)
         return outcome
+
+    async def _first_turn(self, pane: Pane, directory: Path, text: str) -> None:
+        """With care, so that what follows meets a program that works."""
+        await self._shows(pane, lambda screen: screen.composer is Composer.EMPTY)
+        await pane.paste(text)
+        await self._shows(pane, lambda screen: screen.composer is Composer.DRAFT)
+        await pane.press("Enter")
+        while not await until(lambda: was_told(self._user_home, directory, text)):
+            await pane.press("Enter")  # right at the start one is swallowed
 
     async def _type(self, pane: str, text: str) -> str:
         """Why tmux refuses; empty when it does not."""
@@ -224,7 +232,8 @@ async def compare() -> str:
         bench.say("an entry that nobody uses")
         idle = await asyncio.to_thread(idle_entry, team)
     table = "\n".join(rows)
-    return f"{_WORDS}{table}\n\nA Claude that Phalanx is registered with, and that does not use it: {idle}.\n"
+    load = f"Load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores at the end."
+    return f"{_WORDS}{table}\n\n{load}\n\nA Claude that Phalanx is registered with, and that does not use it: {idle}.\n"
 
 
 def main() -> None:

@@ -63,6 +63,14 @@ def test_the_readme_fits_on_one_screen_and_its_links_lead_somewhere() -> None:
         assert (ROOT / link).is_file(), link
 
 
+def test_the_comparison_in_the_readme_is_what_was_measured() -> None:
+    measured = page("comparison").splitlines()
+    shown = README.split("## Compared with bare terminals")[1].split("\n## ")[0]
+    rows_shown = [line for line in shown.splitlines() if line.startswith("|")]
+    assert len(rows_shown) == 7
+    assert set(rows_shown) <= set(measured)
+
+
 def test_the_table_of_tools_names_every_tool_once() -> None:
     named = [name for row in rows("tools") for name in re.findall(r"`(\w+)`", row[0])]
     assert sorted(named) == sorted(TOOLS)
