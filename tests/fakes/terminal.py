@@ -108,9 +108,9 @@ class Terminal:
         return request
 
     async def _connect(self, home: Home) -> SupervisorClient:
-        assert home.root == HOME
         if isinstance(self.client, PhalanxError):
             raise self.client
+        assert home.root == HOME
         return self.client
 
     def _run(self, command: Sequence[str], environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
