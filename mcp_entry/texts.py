@@ -157,8 +157,8 @@ def of_limit(result: results.LimitResult) -> str:
     limits = result.limits.model_dump(by_alias=True, exclude_none=True)
     words = (f"{name} {', '.join(value) if isinstance(value, list) else value}" for name, value in limits.items())
     own = result.tokens.input + result.tokens.output + result.tokens.cache_creation
-    with_below = f"it and all below it have used {result.tokens.counted}"
-    used = f" Of tokens {with_below if result.tokens.counted is not None else f'it has used {own}'}."
+    total = result.tokens.counted
+    used = f" It has used {own} tokens." if total is None else f" It and all below it have used {total} tokens."
     held = f" It is held: {result.reason}" if result.reason else ""
     return f"Limits of {result.instance_id}: {'; '.join(words) or 'none'}.{used}{held}"
 

@@ -54,6 +54,8 @@ STOPPED = 130
 _AFTER_CTRL_C = {
     "spawn": "Stopped waiting; the instance may start all the same. `phalanx list` shows it, `phalanx terminate ID` "
     "ends it.",
+    "spawn_batch": "Stopped waiting; those that have begun may start all the same. `phalanx list` shows them, `phalanx "
+    "terminate ID` ends one, and the same command again starts what is missing.",
     "resume": "Stopped waiting; those that have begun start all the same, the others do not. `phalanx list` shows "
     "them, `phalanx terminate ID` ends one, and `phalanx up --resume` starts the others.",
 }

@@ -139,6 +139,12 @@ def _status(team: CliSession) -> results.StatusResult:
         return team.ask(TeamVerbs.status, "looking")
     except TeamNotRunningError:
         state = team.context.runtime(team.home, Settings()).state()
+        if state.kind == "stopped" and team.home.state_file.exists():
+            raise TeamNotRunningError(
+                f"No team runs in {team.home.root}. What it knew is kept there in {team.home.state_file.name}, its "
+                f"worktrees in {team.home.worktrees}. `phalanx up` begins again with its instances as they were; "
+                "`phalanx up --resume` also starts those again, with their conversations, whose agents have ended."
+            ) from None
         if state.kind == "stopped" or leader_of(team.home):
             raise
         missing = " and ".join(state.missing) or "the supervisor"

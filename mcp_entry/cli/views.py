@@ -42,7 +42,7 @@ def of_list(result: results.ListResult, now: datetime.datetime) -> RenderableTyp
         rest = f"No instance needs attention: {texts.counts_in_words(result.counts)}." if result.counts else ""
         none = Text(rest or "There is no instance to show. `phalanx spawn` starts one.")
         return Group(*_warnings(result.warnings), none, *hidden)
-    work = [plain(f"{_who(each)}: {texts.of_work(each.work)}") for each in result.instances if each.work]
+    work = [plain(f"{_some(alike)}: {words}") for words, alike in _by_work(result.instances).items()]
     conflicts = [plain(line, "yellow") for line in texts.of_conflicts(_named(result).conflicts)]
     shown = of_instances(result.instances, now)
     return Group(*_warnings(result.warnings), shown, *([Text(), *work] if work else []), *conflicts, *hidden)
@@ -81,9 +81,21 @@ def _status(each: results.InstanceInfo) -> Text:
 
 
 def _shared_note(note: str, noted: Sequence[results.InstanceInfo]) -> Text:
-    named = ", ".join(map(_who, noted[:_MOST_NAMED]))
-    more = f" and {len(noted) - _MOST_NAMED} more" if len(noted) > _MOST_NAMED else ""
-    return plain(f"{named}{more}", _STYLES[noted[0].status]).append_text(plain(f": {note}"))
+    return plain(_some(noted), _STYLES[noted[0].status]).append_text(plain(f": {note}"))
+
+
+def _by_work(instances: Sequence[results.InstanceInfo]) -> Mapping[str, list[results.InstanceInfo]]:
+    """By the words of their work, which for many that are not compared are the same."""
+    found: dict[str, list[results.InstanceInfo]] = {}
+    for each in instances:
+        if each.work:
+            found.setdefault(texts.of_work(each.work), []).append(each)
+    return found
+
+
+def _some(instances: Sequence[results.InstanceInfo]) -> str:
+    more = f" and {len(instances) - _MOST_NAMED} more" if len(instances) > _MOST_NAMED else ""
+    return f"{', '.join(map(_who, instances[:_MOST_NAMED]))}{more}"
 
 
 def _note(each: results.InstanceInfo) -> str:

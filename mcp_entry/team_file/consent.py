@@ -30,7 +30,11 @@ def to_allow(file: TeamFile, environment: Mapping[str, str]) -> list[str]:
 
     ``environment`` tells where the user's Claude Code notes what it trusts. Raises ``AgentError`` when that is damaged.
     """
-    asked = [f"{member.name}: {words}" for member in file.members for words in _of_member(file, member)]
+    by_words: dict[str, list[str]] = {}
+    for member in file.members:
+        for words in _of_member(file, member):
+            by_words.setdefault(words, []).append(member.name)
+    asked = [f"{', '.join(names)}: {words}" for words, names in by_words.items()]
     directories = {member.compared.work_dir: None for member in file.members if member.compared.agent != "demo"}
     asked += [
         f"Claude Code is to trust {directory}: the settings, hooks and servers that it has for Claude Code count"

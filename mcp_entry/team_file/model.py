@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import stat
 from collections.abc import Iterator, Mapping, Sequence
 from copy import copy
@@ -139,6 +140,24 @@ def json_schema() -> dict[str, Any]:
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "A team of Phalanx"}
 
 
+_YAML_FAULTS = (
+    (r"<stream end>|unexpected end of stream", "a bracket or quotation mark is not closed"),
+    (r"<block (end|mapping start|sequence start)>", "this line is not indented as those that it belongs to"),
+    (r"mapping values are not allowed", "a second colon stands here: put the text in quotes, or indent it anew"),
+    (r"could not find expected ':'", "a name without a colon after it"),
+    (r"found character '\\t'", "a tab stands here: indent with spaces"),
+)
+"""What the parser says, by a part of it, in words that tell what to do."""
+
+
+def _yaml_fault(error: yaml.MarkedYAMLError) -> str:
+    said = error.problem or "it cannot be read"
+    words = next((words for part, words in _YAML_FAULTS if re.search(part, said)), said)
+    begun = error.context_mark.line + 1 if error.context_mark else 0
+    since = f" (what it is part of begins in line {begun})" if words != said and begun else ""
+    return f"{words}{since}"
+
+
 class _Reading:
     """Reads one file and gathers its faults, each with its line."""
 
@@ -164,7 +183,7 @@ class _Reading:
             raise InvalidRequestError(f"{self._path} is not valid UTF-8 at byte {error.start}.") from error
         except yaml.MarkedYAMLError as error:
             line = error.problem_mark.line + 1 if error.problem_mark else 1
-            raise InvalidRequestError(f"{self._path}:{line}: this is no YAML: {error.problem}.") from error
+            raise InvalidRequestError(f"{self._path}:{line}: this is no YAML: {_yaml_fault(error)}.") from error
         except (yaml.YAMLError, ValueError) as error:
             raise InvalidRequestError(f"{self._path} is no YAML: {error}") from error
         except RecursionError:

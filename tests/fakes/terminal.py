@@ -111,9 +111,9 @@ class Terminal:
         return request
 
     async def _connect(self, home: Home) -> SupervisorClient:
-        assert home.root == Path(self.environment["PHALANX_HOME"])
         if isinstance(self.client, PhalanxError):
             raise self.client
+        assert home.root == Path(self.environment["PHALANX_HOME"])
         return self.client
 
     def _run(self, command: Sequence[str], environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:

@@ -417,7 +417,7 @@ def test_limit_alone_shows_the_limits_and_an_option_that_is_lifted_takes_one_awa
     terminal = Terminal()
     ended = terminal("limit", "spec_1_1_1")
     assert "Limits of spec_1_1_1: models opus; tokens 2000." in ended.stdout
-    assert "it and all below it have used 1000" in ended.stdout
+    assert "It and all below it have used 1000 tokens." in ended.stdout
     assert terminal.request() == requests.LimitRequest(instance_id="spec_1_1_1", limits=requests.Limits())
     terminal = Terminal()
     terminal("limit", "spec_1_1_1", "--lift", "permissions", "--lift", "tokens", "--depth", "1")

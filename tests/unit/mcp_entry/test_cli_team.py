@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from actors.errors import TeamNotRunningError
+from actors.home import Home
 from actors.status import Status
 from mcp_entry.cli import team
 from supervisor.api import requests, results
@@ -152,6 +153,17 @@ def test_status_says_what_is_missing_of_a_team_that_is_partly_there() -> None:
     ended = terminal("status")
     assert ended.exit_code == 1
     assert "the supervisor does not answer. `phalanx up` brings it back" in ended.stderr
+
+
+def test_status_after_down_says_what_is_kept_and_how_to_begin_again(short_tmp: Path) -> None:
+    home = Home(short_tmp / "home")
+    home.create()
+    home.state_file.touch()
+    terminal = Terminal(TeamNotRunningError("No team runs here."))
+    ended = terminal("status", "--home", str(home.root))
+    assert ended.exit_code == 1
+    assert f"its worktrees in {home.worktrees}" in " ".join(ended.stderr.split())
+    assert "`phalanx up --resume` also starts those again" in " ".join(ended.stderr.split())
 
 
 def test_gc_shows_what_goes_and_what_stays_and_how_to_get_saved_work_back() -> None:

@@ -166,6 +166,12 @@ def test_commands_of_a_file_run_only_after_the_user_allowed_this_content(at: Ter
     assert team(at).names == [["a"]]
 
 
+def test_what_several_members_ask_for_is_to_be_allowed_in_one_line(at: Terminal, tmp_path: Path) -> None:
+    two = "".join(f"  - {{name: {name}, role: specialist, context: x}}\n" for name in ("a", "b"))
+    path = write(tmp_path, f"defaults: {{agent: demo, model: opus}}\nmembers:\n{two}")
+    assert at("team", "allow", path).stdout.splitlines()[1:] == ["  a, b: agent: demo", "  a, b: model: opus"]
+
+
 def test_what_ended_while_the_team_was_brought_up_is_not_started_without_consent(at: Terminal, tmp_path: Path) -> None:
     path, fake = write(tmp_path, ASKING), team(at)
     runs = described("id_a", name="a", work_dir=str(tmp_path.resolve()))

@@ -155,6 +155,12 @@ def test_parents_come_before_those_they_lead_whatever_the_order_of_the_file(tmp_
         (members("  - {name: a, role: executive, name: b}\n"), [":2: members[0].name is given twice"]),
         (members("  - &x {name: a, role: executive}\n  - *x\n"), [":2: members[1] repeats another part"]),
         ("members: [\n  - x", [":2: this is no YAML"]),
+        ("members:\n  - name: a\n   role: x\n", [":3: this is no YAML: this line is not indented as those"]),
+        ("members:\n\t- name: a\n", [":2: this is no YAML: a tab stands here: indent with spaces"]),
+        (
+            'members:\n  - name: "a\n',
+            ["a bracket or quotation mark is not closed (what it is part of begins in line 2)"],
+        ),
         ("a: !!python/name:os.system\n", [":1: this is no YAML"]),
         ("[" * 10_000, ["nested too deeply"]),
     ],
