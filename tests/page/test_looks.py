@@ -49,17 +49,19 @@ async def test_every_view_fits_and_is_accessible(
     try:
         async with opened(browser, stage.link(), size=size, scheme=scheme) as page:
             await expect(page.locator("article.need-card").first).to_be_visible()
-            views = {
-                "team": "#/",
-                **{tab: f"#/i/{worker}/{tab}" for tab in ("conversation", "terminal", "changes", "events")},
-                "time": "#/time",
-                "hosts": "#/hosts",
-            }
+            of_worker = f"#/i/{worker}/"
             faults: list[str] = []
-            for name, place in views.items():
+            for name, place, content in (
+                ("team", "#/", "article.need-card"),
+                ("conversation", f"{of_worker}conversation", ".panel article.entry"),
+                ("terminal", f"{of_worker}terminal", ".panel .screen-row"),
+                ("changes", f"{of_worker}changes", ".panel .changes section"),
+                ("events", f"{of_worker}events", ".panel .happenings"),
+                ("time", "#/time", "table:has(caption:text-is('Times'))"),
+                ("hosts", "#/hosts", "table:has(caption:text-is('Machines'))"),
+            ):
                 await page.evaluate("hash => { location.hash = hash }", place)
-                await page.wait_for_load_state()
-                await expect(page.locator("h2:visible").first).to_be_visible()
+                await expect(page.locator(content).first).to_be_visible()
                 await _picture(page, f"{name}-{size[0]}-{scheme}")
                 over = await page.evaluate("document.documentElement.scrollWidth - innerWidth")
                 if over > 0:
