@@ -59,7 +59,7 @@ COMMANDS = {
     "down": [],
 }
 STDIN = {"git": '[{"type": "status", "workspaceDir": "/src"}]'}
-TESTED_ELSEWHERE = {"restore", "doctor", "mcp", "watch", "team", "lead"}
+TESTED_ELSEWHERE = {"restore", "demo", "doctor", "mcp", "watch", "team", "lead"}
 """Commands that need a machine of their own, a program or a file, or print lines for as long as they run."""
 
 
