@@ -196,31 +196,33 @@ class TeamConnection:
 
 
 class BringUpLog:
-    """What a process that brings a team up writes to its log."""
+    """What a process that brings a team up writes to its log. A log that somebody took away holds nothing."""
 
     def __init__(self, path: Path, begin: int) -> None:
         """``begin``: the log's size in bytes before the process."""
         self._path = path
         self._begin = begin
-        self._size = begin
-        self._told = 0
+        self._told_to = begin
+        """The offset in bytes after the last whole line in which steps were looked for."""
 
     def new_steps(self) -> list[str]:
         """The steps since the last call."""
-        size = self._path.stat().st_size
-        if size == self._size:
-            return []
-        self._size = size
-        steps = steps_in(self.written())
-        new, self._told = steps[self._told :], len(steps)
-        return new
+        new = self._after(self._told_to)
+        lines = new[: new.rfind(b"\n") + 1]
+        self._told_to += len(lines)
+        return steps_in(lines.decode(errors="replace"))
 
     def written(self) -> str:
         """All of it; of much only the end."""
-        with self._path.open("rb") as file:
-            size = file.seek(0, os.SEEK_END)
-            file.seek(max(self._begin, size - _REASON_BYTES))
-            return file.read().decode(errors="replace")
+        return self._after(self._begin)[-_REASON_BYTES:].decode(errors="replace")
+
+    def _after(self, offset: int) -> bytes:
+        try:
+            with self._path.open("rb") as file:
+                file.seek(offset)
+                return file.read()
+        except FileNotFoundError:
+            return b""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

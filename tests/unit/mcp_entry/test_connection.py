@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
 from actors.backoff import Backoff
 from actors.errors import TeamNotRunningError, UnavailableError
 from mcp_entry import connection
-from mcp_entry.connection import NoTeamError, OnStep, TeamConnection
+from mcp_entry.connection import BringUpLog, NoTeamError, OnStep, TeamConnection
+from supervisor.team.file import step_line
 from tests.fakes.gateway import FakeClient
 
 
@@ -355,3 +357,34 @@ async def test_a_closed_team_brings_nothing_back(machine: Machine, team: TeamCon
 
     await turns()
     assert machine.brought_back == 0
+
+
+def written(path: Path, text: str) -> None:
+    with path.open("a") as file:
+        file.write(text)
+
+
+def test_each_step_of_a_bring_up_is_told_once_however_much_else_is_written(tmp_path: Path) -> None:
+    path = tmp_path / "up.log"
+    written(path, f"{step_line('10:00:00', 'of an earlier one')}\n")
+    log = BringUpLog(path, path.stat().st_size)
+    told = []
+    for number in range(1, 5):
+        written(path, f"{step_line('10:00:01', f'step {number}')}\n" + 30 * f"{'a warning of a library ':-<99}\n")
+        told += log.new_steps()
+    assert told == [f"step {number}" for number in range(1, 5)]
+    assert log.new_steps() == []
+
+
+def test_a_step_is_told_when_its_line_is_whole(tmp_path: Path) -> None:
+    path = tmp_path / "up.log"
+    log = BringUpLog(path, 0)
+    written(path, f"{step_line('10:00:00', 'starting Ray')}\n{step_line('10:00:01', 'waiting ')}")
+    assert log.new_steps() == ["starting Ray"]
+    written(path, "for it\n")
+    assert log.new_steps() == ["waiting for it"]
+
+
+def test_a_log_that_was_taken_away_has_no_steps_and_no_reason(tmp_path: Path) -> None:
+    log = BringUpLog(tmp_path / "up.log", 120)
+    assert (log.new_steps(), log.written()) == ([], "")
