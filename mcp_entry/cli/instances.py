@@ -19,7 +19,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from actors.agents.base import AgentName
-from actors.errors import InvalidRequestError, WrongStateError
+from actors.errors import InvalidRequestError, PhalanxError, WrongStateError, to_wire
 from actors.messages import MessageStatus
 from actors.status import ALIVE, Status
 from mcp_entry import texts
@@ -269,15 +269,22 @@ def _for_each(
     text: Callable[[ResultT], str],
     instance_ids: Sequence[str],
 ) -> int:
-    """Returns the exit code. With --json several are one object each in ``results``."""
-    done = team.ask_each(verb, what, instance_ids)
+    """Returns the exit code. With --json several are one object each in ``results``; the refused ones in ``errors``."""
+    answers = team.ask_each(verb, what, instance_ids)
+    done = [answer for answer in answers if not isinstance(answer, PhalanxError)]
     if len(instance_ids) == 1:
         team.show(done[0], text(team.named(done[0])))
         return 0
-    document = {"results": [each.model_dump(mode="json", by_alias=True) for each in done]}
-    lines = [text(team.named(each)) for each in done] or ["There is nobody."]
-    team.output.show(document, plain("\n".join(lines)))
-    return 0 if len(done) == len(instance_ids) else 1
+    errors = [
+        {"instanceId": instance_id, **to_wire(answer), "message": team.in_words(answer)}
+        for instance_id, answer in zip(instance_ids, answers, strict=True)
+        if isinstance(answer, PhalanxError)
+    ]
+    document = {"results": [each.model_dump(mode="json", by_alias=True) for each in done], "errors": errors}
+    lines = [text(team.named(each)) for each in done] if instance_ids else ["There is nobody."]
+    if lines or team.output.as_json:
+        team.output.show(document, plain("\n".join(lines)))
+    return 1 if errors else 0
 
 
 def limit(

@@ -133,15 +133,21 @@ class CliSession:
             raise result
         return result
 
-    def ask_each(self, verb: Verb[RequestT, ResultT], what: str, instance_ids: Sequence[str]) -> list[ResultT]:
-        """``ask`` for each of these instances, side by side. One that is refused is told alone, and left out."""
+    def ask_each(
+        self, verb: Verb[RequestT, ResultT], what: str, instance_ids: Sequence[str]
+    ) -> Sequence[ResultT | PhalanxError]:
+        """``ask`` for each of these instances, side by side: what became of each, in this order.
+
+        Of several each refusal is said alone, on stderr. Raises ``PhalanxError`` when the only one is refused, and when
+        the team does not answer at all.
+        """
         answers = self._call(verb, [self._request(verb, instance_id=each) for each in instance_ids], what)
         if len(answers) == 1 and isinstance(answers[0], PhalanxError):
             raise answers[0]
         for instance_id, answer in zip(instance_ids, answers, strict=True):
             if isinstance(answer, PhalanxError):
                 self.output.say(f"{instance_id}: {self.in_words(answer)}", "red")
-        return [answer for answer in answers if not isinstance(answer, PhalanxError)]
+        return answers
 
     def _request(self, verb: Verb[RequestT, ResultT], **more: Any) -> RequestT:
         values = {name: value for name, value in {**self.command.params, **more}.items() if value not in (None, ())}

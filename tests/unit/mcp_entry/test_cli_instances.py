@@ -457,6 +457,23 @@ def test_several_are_interrupted_side_by_side_and_each_is_refused_alone() -> Non
         assert terminal(*wrong).exit_code == 2
 
 
+def test_several_of_which_all_are_refused_are_each_told_and_with_json_stand_among_the_errors() -> None:
+    terminal = Terminal(FakeClient(recycle=UnknownInstanceError("There is no such instance.")))
+    ended = terminal("recycle", "spec_8", "spec_9")
+    assert (ended.exit_code, ended.stdout) == (1, "")
+    assert ended.stderr == "spec_8: There is no such instance.\nspec_9: There is no such instance.\n"
+    as_json = terminal("recycle", "spec_8", "spec_9", "--json")
+    assert as_json.exit_code == 1
+    refused = {"code": "unknown_instance", "message": "There is no such instance."}
+    errors = [{"instanceId": "spec_8", **refused}, {"instanceId": "spec_9", **refused}]
+    assert json.loads(as_json.stdout) == {"results": [], "errors": errors}
+
+
+def test_a_team_in_which_nobody_is_alive_is_said_to_be_so() -> None:
+    ended = Terminal(FakeClient(list=listing()))("interrupt", "--all")
+    assert (ended.exit_code, ended.stdout) == (0, "There is nobody.\n")
+
+
 def test_one_at_its_prompt_that_takes_no_messages_is_shown_as_held() -> None:
     used_up = info(status=Status.READY, needs_attention=True, reason="its limit of tokens is used up")
     assert "ready, held" in Terminal(FakeClient(list=listing(used_up)))("list").stdout
