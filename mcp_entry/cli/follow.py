@@ -1,8 +1,8 @@
 """``phalanx read --follow``: the conversation of one instance, entry by entry as it goes on.
 
 It reads when the instance's row of the team has changed, so nothing is asked while nothing happens. It goes on over
-restarts of the supervisor, each entry once, and ends with Ctrl-C or when the instance is terminated. What is read stays
-unread for the lead.
+restarts of the supervisor, each entry once, and ends with Ctrl-C, when the instance is terminated, and when the team is
+brought down. What is read stays unread for the lead.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from contextlib import aclosing, suppress
 
 from actors.errors import TeamNotRunningError, UnavailableError, UnknownInstanceError
 from mcp_entry.cli import views
-from mcp_entry.cli.session import STOPPED, CliSession
+from mcp_entry.cli.session import BROUGHT_DOWN, STOPPED, CliSession
 from mcp_entry.top.following import Away, changes
 from supervisor.api.requests import ReadRequest
 from supervisor.api.results import ReadResult
@@ -34,11 +34,18 @@ async def _follow(team: CliSession, named: str, lines: int) -> int:
         page = await client.read(ReadRequest(instance_id=named, lines=lines, leaves_unread=True))
         instance_id, cursor = page.instance_id, page.cursor
         _show(team, page)
+        trouble = ""
         async with aclosing(changes(client)) as news:
             async for each in news:
                 if isinstance(each, Away):
-                    team.output.say(each.words, "yellow")
+                    if team.is_brought_down():
+                        team.say_brought_down()
+                        return BROUGHT_DOWN
+                    if each.words != trouble:
+                        trouble = each.words
+                        team.output.say(trouble, "yellow")
                     continue
+                trouble = ""
                 shown = {one.instance_id for one in each.instances}
                 if instance_id in each.gone or (each.complete and instance_id not in shown):
                     with suppress(UnknownInstanceError):  # it was cleared away too

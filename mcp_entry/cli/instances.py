@@ -160,7 +160,10 @@ def read(
         bool, typer.Option("--follow", help="Go on with what it says from now on, until Ctrl-C.")
     ] = False,
 ) -> int:
-    """Read what an instance was told, answered and did."""
+    """Read what an instance was told, answered and did.
+
+    With --follow it ends with 0 when the instance is terminated, and with 4 when the team is brought down.
+    """
     if follow:
         if screen or cursor or full:
             raise InvalidRequestError("--follow shows the conversation as it goes on: leave out the other options.")

@@ -28,7 +28,7 @@ from rich.console import RenderableType
 from typer.core import TyperGroup
 
 from actors.errors import InvalidRequestError, PhalanxError, to_wire
-from actors.home import Home
+from actors.home import Home, leader_of
 from mcp_entry.cli.naming import holds_an_id, sentence_with_names, with_names
 from mcp_entry.cli.output import Output, plain
 from supervisor.api.requests import ListRequest
@@ -38,6 +38,7 @@ from supervisor.api.verbs import VERBS, ProgressCallback, RequestT, ResultT, Ver
 from supervisor.rpc.client import SupervisorClient
 from supervisor.runtime import DownReport, OnStep, Runtime, TeamAddress, TeamState
 from supervisor.settings import HOME_VARIABLE, Settings, home_from
+from supervisor.team.file import wanted_team
 
 _ARGUMENTS = {name: field.alias or name for verb in VERBS.values() for name, field in verb.request.model_fields.items()}
 """The names of arguments in the tools, by the names of the fields."""
@@ -51,6 +52,8 @@ PROGRAM_LIMIT_S = 60.0
 WRONG_USAGE = 2
 STOPPED = 130
 """The exit status after Ctrl-C, as shells have it."""
+BROUGHT_DOWN = 4
+"""The exit code of a command that follows a team for as long as it is there."""
 _AFTER_CTRL_C = {
     "spawn": "Stopped waiting; the instance may start all the same. `phalanx list` shows it, `phalanx terminate ID` "
     "ends it.",
@@ -122,6 +125,14 @@ class CliSession:
     command: typer.Context
     home: Home
     output: Output
+
+    def is_brought_down(self) -> bool:
+        """Whether a team that does not answer was brought down, or is being so. On a host whose team is led from
+        another one nobody can tell: False."""
+        return not leader_of(self.home) and wanted_team(self.home) is None
+
+    def say_brought_down(self) -> None:
+        self.output.say(f"The team in {self.home.root} was brought down.")
 
     def ask(self, verb: Verb[RequestT, ResultT], what: str, **more: Any) -> ResultT:
         """Calls one verb with the command's options and arguments; shows ``what`` while it runs.

@@ -19,22 +19,19 @@ import typer
 
 from actors.backoff import Backoff
 from actors.errors import InvalidRequestError, TeamNotRunningError, UnavailableError, UnknownInstanceError
-from actors.home import leader_of
 from actors.marks import TEAM_MARK
 from actors.status import Status
 from mcp_entry.cli.lead_watch import watch_for_lead
 from mcp_entry.cli.output import one_line, plain
-from mcp_entry.cli.session import STOPPED, CliSession
+from mcp_entry.cli.session import BROUGHT_DOWN, STOPPED, CliSession
 from supervisor.api.requests import MAX_WAIT_S, EventKind, EventsRequest, ListRequest, Until, WaitRequest
 from supervisor.api.results import EventsResult, TeamEvent
 from supervisor.api.verbs import RequestT, ResultT, TeamVerbs, Verb
 from supervisor.rpc.client import SupervisorClient
-from supervisor.team.file import wanted_team
 
 WatchedState = Literal["idle", "attention", "failed"]
 HELD = 3
 """The exit code when one of those that were to become idle cannot go on by itself, as that of ``wait``."""
-BROUGHT_DOWN = 4
 _EVENT_OF: dict[WatchedState, EventKind] = {
     "idle": "became_idle",
     "attention": "needs_attention",
@@ -101,7 +98,7 @@ async def _watch(team: CliSession, named: Sequence[str], until: WatchedState | N
             team.output.say(_greeting(team, named, until))
         return await _Watch(team, client, ids, until).run(since)
     except _TeamDownError:
-        team.output.say(f"The team in {team.home.root} was brought down.")
+        team.say_brought_down()
         return BROUGHT_DOWN
     finally:
         await client.close()
@@ -241,7 +238,7 @@ class _Watch:
             try:
                 return await self._client.call(verb, request)
             except (TeamNotRunningError, UnavailableError) as error:
-                if not leader_of(self._team.home) and wanted_team(self._team.home) is None:
+                if self._team.is_brought_down():
                     raise _TeamDownError from None
                 self._say_once(str(error))
                 failures += 1

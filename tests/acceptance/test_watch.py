@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from actors.processes import end_processes
-from mcp_entry.cli.watch import BROUGHT_DOWN, HELD
+from mcp_entry.cli.session import BROUGHT_DOWN
+from mcp_entry.cli.watch import HELD
 from supervisor.api.requests import SendRequest, WaitRequest
 from supervisor.rpc.client import SupervisorClient
 from tests.acceptance.team import Team, bring_up

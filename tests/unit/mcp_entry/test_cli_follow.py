@@ -6,11 +6,15 @@ import json
 
 import pytest
 
+from actors.backoff import Backoff
 from actors.errors import TeamNotRunningError, UnknownInstanceError
-from mcp_entry.cli.session import WRONG_USAGE
+from mcp_entry.cli import session
+from mcp_entry.cli.session import BROUGHT_DOWN, WRONG_USAGE
+from mcp_entry.top import following
 from supervisor.api import requests
 from supervisor.api.results import ChangesResult, ConversationEntry, ReadResult, Result
 from supervisor.api.verbs import ProgressCallback
+from supervisor.team.file import TeamInfo
 from tests.fakes.gateway import FakeClient, entry, info
 from tests.fakes.terminal import Terminal
 
@@ -88,12 +92,41 @@ def test_with_json_each_entry_is_an_object_on_a_line() -> None:
     assert "\x1b" not in "".join(lines)
 
 
+@pytest.fixture(autouse=True)
+def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A team that is away is asked again at once."""
+    monkeypatch.setattr(following, "_RETRY", Backoff(0.0, 0.0))
+
+
+@pytest.fixture
+def wanted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The team was not brought down."""
+    running = TeamInfo(team_id="t", version="1", started_at="2026-11-01T10:00:00+00:00")
+    monkeypatch.setattr(session, "wanted_team", lambda home: running)
+
+
+@pytest.mark.usefixtures("wanted")
 def test_a_team_that_is_away_is_said_to_be_and_followed_again() -> None:
     away = TeamNotRunningError("The team restarts.")
     terminal, _ = team(([], ALL), ([entry("Meanwhile.")], away), ([], ALL), ([], rows("spec_1_1_2", complete=True)))
     ended = terminal("read", "spec_1_1_1", "--follow")
     assert ended.stderr.splitlines() == ["The team restarts.", "spec_1_1_1 was terminated."]
     assert ended.stdout.count("Meanwhile.") == 1
+
+
+@pytest.mark.usefixtures("wanted")
+def test_however_long_a_team_is_away_it_is_said_once_each_time() -> None:
+    away = TeamNotRunningError("The team restarts.")
+    terminal, _ = team(*4 * [([], away)], ([], ALL), ([], away), ([], away), ([], GONE))
+    ended = terminal("read", "spec_1_1_1", "--follow")
+    assert ended.stderr.splitlines() == [*2 * ["The team restarts."], "spec_1_1_1 was terminated."]
+
+
+def test_a_team_that_is_brought_down_ends_it_as_it_ends_a_watch() -> None:
+    terminal, _ = team(([], ALL), ([], TeamNotRunningError("No team runs.")))
+    ended = terminal("read", "spec_1_1_1", "--follow")
+    assert ended.exit_code == BROUGHT_DOWN
+    assert ended.stderr == "The team in /nowhere/home was brought down.\n"
 
 
 @pytest.mark.parametrize("other", [["--screen"], ["--cursor", "c:1"], ["--full", "e:1"]])

@@ -10,7 +10,8 @@ import pytest
 
 from actors.errors import InvalidRequestError, TeamNotRunningError, UnavailableError, UnknownInstanceError
 from actors.status import Status
-from mcp_entry.cli import watch
+from mcp_entry.cli import session, watch
+from mcp_entry.cli.session import BROUGHT_DOWN
 from supervisor.api import requests
 from supervisor.api.results import EventsResult, InstanceInfo, Result, TeamEvent, WaitResult
 from supervisor.api.verbs import ProgressCallback
@@ -85,7 +86,7 @@ def test_each_event_is_a_line_until_the_team_is_brought_down() -> None:
         "spec_1_1_1 (builder) needs attention permission 4be0: asks to use Bash: ls",
         "spec_1_1_1 message final msg_1: submitted",
     ]
-    assert (ended.exit_code, "was brought down" in ended.stderr) == (watch.BROUGHT_DOWN, True)
+    assert (ended.exit_code, "was brought down" in ended.stderr) == (BROUGHT_DOWN, True)
 
 
 def test_a_person_is_told_first_what_is_watched() -> None:
@@ -191,7 +192,7 @@ def test_the_event_of_it_ends_it(until: str, told: TeamEvent) -> None:
 
 def test_an_event_of_before_does_not_end_it() -> None:
     ended = team(Stream([event(3, "failed")], DOWN))("watch", "--until", "failed", "--since", "1")
-    assert ended.exit_code == watch.BROUGHT_DOWN
+    assert ended.exit_code == BROUGHT_DOWN
 
 
 def test_before_anybody_is_there_the_first_event_ends_it() -> None:
@@ -206,7 +207,7 @@ def test_one_that_cannot_become_idle_by_itself_ends_it_with_3_and_why() -> None:
 
 
 def test_it_goes_on_when_a_lost_team_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watch, "wanted_team", lambda home: TeamInfo(team_id="t", version="1", started_at=AT))
+    monkeypatch.setattr(session, "wanted_team", lambda home: TeamInfo(team_id="t", version="1", started_at=AT))
     lost = UnavailableError("The connection to the team was lost during events.")
     stream = Stream([IDLE], lost, lost, [event(9, "failed")])
     ended = team(stream)("watch", "--until", "failed")
