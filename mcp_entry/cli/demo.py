@@ -1,8 +1,8 @@
 """``phalanx demo``: a team at work on a sample repository, from an empty home to a clean end.
 
 Every check that it prints was made in this run. It exits with 1 when a check fails, and always brings the team down.
-All that it makes is below one temporary directory. A checkout's ``scripts/demo`` also shows the real Claude Code
-without an account, against a stand-in of the API.
+All that it makes is below one temporary directory, which stays only when the team could not be brought down. A
+checkout's ``scripts/demo`` also shows the real Claude Code without an account, against a stand-in of the API.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from actors.marks import TEAM_MARK
 from actors.messages import MessageStatus
 from actors.processes import is_running, name_of, processes_with
 from mcp_entry.cli.doctor import claude_config
+from mcp_entry.cli.output import plain
 from supervisor.api import requests
 from supervisor.api.requests import Role
 from supervisor.api.results import InstanceInfo, SpawnOutcome
@@ -53,6 +54,10 @@ console = Console(highlight=False)
 
 class DemoFailed(Exception):  # noqa: N818 - it ends the demo and is not handled
     """A check of the demo failed."""
+
+
+class TeamLeft(Exception):  # noqa: N818 - it ends the demo and is not handled
+    """The team was not brought down, or processes of it are left."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -305,8 +310,12 @@ def make_repository(directory: Path) -> Path:
     return directory
 
 
+def _program() -> str:
+    return "phalanx" if shutil.which("phalanx") else str(Path(sys.executable).with_name("phalanx"))
+
+
 def _next_steps() -> str:
-    program = "phalanx" if shutil.which("phalanx") else str(Path(sys.executable).with_name("phalanx"))
+    program = _program()
     return (
         f"Next:\n  {program} doctor      looks at this machine\n  {program} mcp add     lets your Claude lead a team\n"
         f"  {program} lead        starts a Claude that leads one, here"
@@ -326,25 +335,58 @@ def _play(play: Play, environment: Mapping[str, str], told: list[int]) -> int:
     own = {**environment, "PHALANX_HOME": str(home.root)}
     try:
         runtime = Runtime(home, Settings.load(home, own))
-        console.rule(f"up ({home.root})")
-        try:
-            runtime.up(own, lambda step: console.print(f"  {step}"))
-            asyncio.run(lead(home, make_repository(scratch / "project"), play))
-        finally:
-            with signals_ignored():
-                console.rule("down")
-                team = read_team(home)
-                runtime.down(lambda step: console.print(f"  {step}"))
-                expect_nothing_left(scratch, team)
-    except (DemoFailed, PhalanxError) as failure:
-        console.print(f"✗ {failure}", style="red", markup=False)
-        console.print("The team is down. `phalanx demo` tries again; `phalanx doctor` looks for what is wrong.")
+    except PhalanxError as error:
+        scratch.rmdir()
+        return _failed(error)
+    try:
+        with _put_away_after(runtime, home, scratch):
+            code = _run(runtime, home, scratch, play, own)
+    except TeamLeft as left:
+        _failed(left)
+        down = f"{_program()} down --home {home.root}"
+        words = f"The team may not be down, so its home is kept: `{down}` ends it. Then remove {scratch}."
+        console.print(words, soft_wrap=True)
         return 1
     except KeyboardInterrupt:
         console.print(f"Stopped by you. The team is down, {scratch} is removed.")
         return 128 + (told or [signal.SIGINT])[0]
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
-    console.print("[bold green]All of this happened, and nothing of it is left.[/]")
-    console.print(_next_steps(), markup=False)
+    if code != 0:
+        console.print("The team is down. `phalanx demo` tries again; `phalanx doctor` looks for what is wrong.")
+        return code
+    console.print("All of this happened, and nothing of it is left.", style="bold green")
+    console.print(_next_steps())
     return 0
+
+
+def _run(runtime: Runtime, home: Home, scratch: Path, play: Play, environment: Mapping[str, str]) -> int:
+    """The exit status. What fails is said at once, before the team is put away."""
+    try:
+        console.rule(f"up ({home.root})")
+        runtime.up(environment, lambda step: console.print(f"  {step}"))
+        asyncio.run(lead(home, make_repository(scratch / "project"), play))
+    except (DemoFailed, PhalanxError) as failure:
+        return _failed(failure)
+    return 0
+
+
+def _failed(failure: Exception) -> int:
+    console.print(plain(f"✗ {failure}", "red"))
+    return 1
+
+
+@contextlib.contextmanager
+def _put_away_after(runtime: Runtime, home: Home, scratch: Path) -> Iterator[None]:
+    """Brings the team down after the block and removes ``scratch``. Raises ``TeamLeft`` when something of the team may
+    be left; then ``scratch`` is kept, because ``phalanx down`` needs the home in it."""
+    try:
+        yield
+    finally:
+        with signals_ignored():
+            console.rule("down")
+            try:
+                team = read_team(home)
+                runtime.down(lambda step: console.print(f"  {step}"))
+                expect_nothing_left(scratch, team)
+            except (DemoFailed, PhalanxError, OSError) as failure:
+                raise TeamLeft(str(failure)) from failure
+            shutil.rmtree(scratch, ignore_errors=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 import typer
 
+from actors.errors import UnavailableError
 from actors.home import Home
 from mcp_entry.cli import demo
 from mcp_entry.cli.demo import DemoFailed, Play, expect_nothing_left, own_variables, play
@@ -138,3 +140,67 @@ def test_it_can_be_ended_when_a_shell_started_it_in_the_background(monkeypatch: 
         assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+class StubbornRuntime:
+    """The team does not come up, and nobody can bring down what has started of it."""
+
+    def __init__(self, home: Home, settings: Settings) -> None:
+        self.home = home
+
+    def up(self, environment: Mapping[str, str], on_step: OnStep) -> None:
+        self.home.create()
+        raise UnavailableError("Ray did not start.")
+
+    def down(self, on_step: OnStep) -> None:
+        raise UnavailableError("Process 7 does not end.")
+
+
+class LeavingRuntime(StubbornRuntime):
+    """A process goes on in the home of a team that says that it is down."""
+
+    left: subprocess.Popen[bytes]
+
+    def down(self, on_step: OnStep) -> None:
+        type(self).left = subprocess.Popen([sys.executable, "-c", "input()"], cwd=self.home.root, stdin=subprocess.PIPE)
+
+
+@pytest.mark.parametrize("runtime", [StubbornRuntime, LeavingRuntime])
+def test_a_team_that_may_not_be_down_keeps_its_home_and_is_told_with_the_command_that_ends_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], runtime: type[StubbornRuntime]
+) -> None:
+    monkeypatch.setattr(demo, "Runtime", runtime)
+
+    code = play(PLAY, os.environ)
+
+    said = " ".join(capsys.readouterr().out.split())
+    home = Path(said.partition("down --home ")[2].partition("`")[0])
+    try:
+        assert code == 1
+        assert "The team is down" not in said
+        assert said.index("Ray did not start.") < said.index("The team may not be down")
+        assert home.is_dir()
+        if issubclass(runtime, LeavingRuntime):
+            assert f"processes of the team are left: {runtime.left.pid}" in said
+        else:
+            assert "Process 7 does not end." in said
+    finally:
+        if issubclass(runtime, LeavingRuntime):
+            runtime.left.communicate(b"\n", timeout=30)
+        if home.name == "home":
+            shutil.rmtree(home.parent)
+
+
+class FailingRuntime(StubbornRuntime):
+    def down(self, on_step: OnStep) -> None:
+        on_step("ending Ray")
+
+
+def test_a_team_that_failed_and_is_down_leaves_nothing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(demo, "Runtime", FailingRuntime)
+    assert play(PLAY, os.environ) == 1
+    said = capsys.readouterr().out
+    assert said.index("Ray did not start.") < said.index("ending Ray") < said.index("The team is down.")
+    assert not Path(said.partition("up (")[2].partition("/home)")[0]).exists()
