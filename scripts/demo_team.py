@@ -25,7 +25,7 @@ def claude_environment(scratch: Path, environment: Mapping[str, str]) -> Iterato
     if not shutil.which(own.get(CLAUDE_COMMAND, "claude")):
         own[CLAUDE_COMMAND] = str(CLAUDE_IN_VENV)
     if words := account(own):
-        console.print(f"Claude Code works with your own account ({words}).", markup=False)
+        console.print(f"Claude Code works with your own account ({words}).")
         yield own
         return
     console.print("No account was found: Claude Code talks to a stand-in of the API on this machine.")

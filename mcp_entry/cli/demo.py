@@ -25,6 +25,7 @@ import psutil
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from actors.errors import AgentError, PhalanxError
 from actors.home import Home
@@ -32,7 +33,7 @@ from actors.marks import TEAM_MARK
 from actors.messages import MessageStatus
 from actors.processes import is_running, name_of, processes_with
 from mcp_entry.cli.doctor import claude_config
-from mcp_entry.cli.output import plain
+from mcp_entry.cli.output import plain, visible
 from supervisor.api import requests
 from supervisor.api.requests import Role
 from supervisor.api.results import InstanceInfo, SpawnOutcome
@@ -49,7 +50,7 @@ _IDLE_S = 90.0
 IDLE_WITH_AN_ACCOUNT_S = 300.0
 _MOST = 20
 _GIT_S = 30.0
-console = Console(highlight=False)
+console = Console(highlight=False, markup=False, emoji=False)
 
 
 class DemoFailed(Exception):  # noqa: N818 - it ends the demo and is not handled
@@ -80,7 +81,7 @@ def demo(
     try:
         idle_s = _IDLE_S if agent == "demo" else _with_account(environment)
     except AgentError as error:
-        console.print(str(error), style="red", markup=False)
+        console.print(str(error), style="red")
         raise typer.Exit(1) from None
     raise typer.Exit(play(Play(agent=agent, size=size, idle_s=idle_s), environment))
 
@@ -93,7 +94,7 @@ def _with_account(environment: Mapping[str, str]) -> float:
             "No account of Claude Code was found. Run `claude` once and log in, or see a team of demo agents: "
             "`phalanx demo`."
         )
-    console.print(f"Claude Code works with your own account ({words}).", markup=False)
+    console.print(f"Claude Code works with your own account ({words}).")
     return IDLE_WITH_AN_ACCOUNT_S
 
 
@@ -116,7 +117,7 @@ def own_variables(environment: Mapping[str, str]) -> dict[str, str]:
 def expect(condition: bool, what: str) -> None:
     if not condition:
         raise DemoFailed(what)
-    console.print(f"  [green]✓[/] {what}")
+    console.print(Text.assemble("  ", ("✓", "green"), " ", visible(what)))
 
 
 def task_for(agent: str, number: int) -> str:
@@ -198,7 +199,7 @@ async def work(client: SupervisorClient, members: list[SpawnOutcome], play: Play
         if not asking:
             break
         for instance_id, asked in asking:
-            console.print(f"    {instance_id} asks to use {asked.tool}: allowed")
+            console.print(plain(f"    {instance_id} asks to use {asked.tool}: allowed"))
             allow = requests.RespondRequest(
                 instance_id=instance_id, permission_id=asked.permission_id, decision="allow"
             )

@@ -19,8 +19,10 @@ from actors.home import Home
 from mcp_entry.cli import demo
 from mcp_entry.cli.demo import DemoFailed, Play, expect_nothing_left, own_variables, play
 from scripts.demo_team import claude_environment
+from supervisor.api.results import ReadResult, SpawnOutcome
 from supervisor.runtime import OnStep
 from supervisor.settings import Settings
+from tests.fakes.gateway import FakeClient, entry
 
 
 def user(home: Path, *, onboarded: bool) -> dict[str, str]:
@@ -204,3 +206,14 @@ def test_a_team_that_failed_and_is_down_leaves_nothing(
     said = capsys.readouterr().out
     assert said.index("Ray did not start.") < said.index("ending Ray") < said.index("The team is down.")
     assert not Path(said.partition("up (")[2].partition("/home)")[0]).exists()
+
+
+async def test_an_answer_is_shown_as_the_agent_gave_it_and_controls_no_terminal(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    answer = "Look at [/tmp/x] :smile: [bold]now\x1b]0;owned\x07"
+    page = ReadResult(instance_id="spec_1_1_1", source="conversation", entries=[entry(answer)], cursor="1", more=False)
+    await demo.read(FakeClient(read=page), [SpawnOutcome(success=True, instance_id="spec_1_1_1")])
+    said = capsys.readouterr().out
+    assert "spec_1_1_1 answered: Look at [/tmp/x] :smile: [bold]now" in said
+    assert not {"\x1b", "\x07"} & set(said)
