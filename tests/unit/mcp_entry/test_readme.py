@@ -103,6 +103,11 @@ def test_the_list_of_commands_is_complete() -> None:
     assert sorted(re.findall(r"`([^`]+)`", listed)) == sorted(commands(GROUP))
 
 
+def test_the_front_page_of_the_site_leads_to_every_other_page() -> None:
+    others = {path.name for path in (ROOT / "docs").glob("*.md")} - {"index.md"}
+    assert set(re.findall(r"\]\(([^)#]+)", page("index"))) == others
+
+
 @pytest.mark.parametrize("mention", MENTIONS)
 def test_a_command_that_the_readme_uses_exists_with_its_options(mention: str) -> None:
     words = mention.split()
