@@ -74,8 +74,8 @@ def show_on_desktop(summary: str, body: str, environment: Mapping[str, str]) -> 
     """Shows a notice on the desktop of the person who brought the team up. Returns why it could not, as a sentence."""
     if missing := _missing_for_desktop(environment):
         return f"There is no desktop to show it on: {missing}."
-    # Desktops read the body as markup.
-    text = html.escape(_printable(body), quote=False)
+    # notify-send decodes backslashes in the body, and the desktop reads the result as markup.
+    text = html.escape(_printable(body), quote=False).replace("\\", "\\\\")
     return run_notice((_DESKTOP_PROGRAM, "--app-name=Phalanx", "--", _printable(summary), text), "", environment)
 
 

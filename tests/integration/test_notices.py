@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -91,6 +92,27 @@ def test_what_agents_write_is_neither_an_option_nor_markup_on_the_desktop(
     assert notice.show_on_desktop("--help", "-x <b>bold</b> \x1b[31m & so", desktop) == ""
     shown = (tmp_path / "shown").read_text()
     assert shown == "--app-name=Phalanx|--|--help|-x &lt;b&gt;bold&lt;/b&gt;  [31m &amp; so|"
+
+
+NOTIFY_SEND = r"""
+import re, sys
+signs = {"n": "\n", "t": "\t"}
+def sign(found):
+    return chr(int(found[1], 8)) if found[1].isdigit() else signs.get(found[1], found[1])
+print(re.sub(r"\\([0-7]{1,3}|.)", sign, sys.argv[-1]), end="", file=open(sys.argv[1], "w"))
+"""
+"""Decodes the body as the real one does (``g_strcompress``), and writes it into a file."""
+
+
+def test_a_backslash_that_an_agent_writes_is_a_backslash_on_the_desktop(
+    tmp_path: Path, environment: Mapping[str, str]
+) -> None:
+    desktop = on_desktop(environment, tmp_path)
+    (tmp_path / "decode.py").write_text(NOTIFY_SEND)
+    program(tmp_path, "notify-send", f'exec {sys.executable} {tmp_path}/decode.py {tmp_path}/shown "$@"')
+    said = r"C:\new \074a href=x\076 \\"
+    assert notice.show_on_desktop("a", said, desktop) == ""
+    assert (tmp_path / "shown").read_text() == said
 
 
 @pytest.mark.parametrize("missing", ["DISPLAY", "DBUS_SESSION_BUS_ADDRESS", "notify-send"])
