@@ -414,6 +414,34 @@ async def test_ctrl_j_begins_a_new_line_and_escape_keeps_what_was_written_for_th
         assert [each.message for each in top.asked("send")] == ["one\ntwo"]
 
 
+async def test_what_is_written_goes_on_when_s_is_pressed_again_from_the_list() -> None:
+    async with watched(LiveTeam(*team_of(2))) as top:
+        await top.presses("s", *"one", "tab", "s", *" two", "enter")
+        await top.until(lambda: top.asked("send"))
+        assert [(each.instance_id, each.message) for each in top.asked("send")] == [("spec_1_1_1", "one two")]
+
+
+async def test_what_was_not_sent_is_kept_when_another_one_is_written_to_or_the_filter_is_opened() -> None:
+    async with watched(LiveTeam(*team_of(2))) as top:
+        await top.presses("s", *"first", "tab", "down", "s", *"second", "tab", "slash", *"spec", "tab", "slash", *"_1")
+        assert "filter: _1" in top.screen[0]
+        await top.presses("enter", "s", "enter")
+        await top.until(lambda: top.asked("send"))
+        await top.presses("up", "s", "enter")
+        await top.until(lambda: len(top.asked("send")) == 2)
+        sent_to = [(each.instance_id, each.message) for each in top.asked("send")]
+        assert sent_to == [("spec_1_1_2", "second"), ("spec_1_1_1", "first")]
+
+
+async def test_keys_of_an_unmarked_paste_that_open_two_places_to_write_in_do_no_harm() -> None:
+    async with watched(LiveTeam(*team_of(2))) as top:
+        for key in ("s", "slash", "s", "s"):
+            top.app.post_message(events.Key(key, None))
+        await top.settles()
+        assert top.app.is_running
+        assert "To spec_1_1_1" in "\n".join(top.screen)
+
+
 @pytest.mark.parametrize(
     "fate",
     [
