@@ -70,7 +70,8 @@ _HELP = """\
  q       end; the team goes on
 
  A key decides only what is shown of the selected one, and only after
- it has stood there for half a second.
+ it has stood there for half a second. a wants the end of a long call
+ to have been in view: Tab, then End.
 
  Any key closes this."""
 
@@ -376,7 +377,8 @@ class TopApp(App[None]):
     # Decisions
 
     def action_allow(self) -> None:
-        self._decide(self._decisions.allow)
+        view = self.query_one("#need", LinesView)
+        self._decide(lambda: self._decisions.allow(end_was_in_view=view.end_was_in_view))
 
     def action_deny(self) -> None:
         self._decide(self._decisions.deny)

@@ -262,6 +262,31 @@ async def test_a_allows_what_is_shown_by_its_id() -> None:
         assert (request.instance_id, request.decision, request.permission_id) == ("spec_1_1_9", "allow", "4be0")
 
 
+LONG_COMMAND = "\n".join(["echo a harmless line"] * 30 + ["rm -rf ~"])
+
+
+async def test_a_long_call_is_allowed_only_after_its_end_was_in_view() -> None:
+    team = LiveTeam(asks("spec_1_1_8", "1", LONG_COMMAND), asks("spec_1_1_9", "2", LONG_COMMAND))
+    async with watched(team, (80, 24)) as top:
+        await top.presses("a")
+        assert top.asked("respond") == []
+        assert "Scroll to its end first" in top.words("keys")
+        await top.presses("tab", "end")
+        await top.until(lambda: any("rm -rf ~" in row for row in top.screen))
+        await top.presses("home", "a")
+        await top.until(lambda: top.asked("respond"))
+        await top.presses("n", "a")
+        assert [each.permission_id for each in top.asked("respond")] == ["1"]
+
+
+async def test_one_that_is_shown_in_whole_by_a_larger_terminal_needs_no_scrolling() -> None:
+    async with watched(LiveTeam(asks("spec_1_1_9", "2", LONG_COMMAND)), (80, 24)) as top:
+        await top.pilot.resize_terminal(80, 150)
+        await top.settles()
+        await top.presses("a")
+        await top.until(lambda: top.asked("respond"))
+
+
 async def test_d_denies_it() -> None:
     async with watched(LiveTeam(asks("spec_1_1_9", "4be0"))) as top:
         await top.presses("d")
