@@ -31,7 +31,7 @@ from actors.messages import MessageStatus
 from actors.status import Status
 from mcp_entry.cli.output import one_line
 from supervisor.api.requests import DescribeRequest, EventKind, EventsRequest, ListRequest
-from supervisor.api.results import EventsResult, InstanceDescription, InstanceInfo, TeamEvent, iso
+from supervisor.api.results import InstanceDescription, InstanceInfo, TeamEvent, iso
 from supervisor.api.verbs import TeamVerbs
 from supervisor.rpc.client import SupervisorClient
 from supervisor.team.access import QUESTION_TOOL
@@ -72,7 +72,10 @@ class LeadWatch:
         self._tell = tell
         self._cursor = ""
         self._since = iso(time.time())
-        """What happened before is not told: the lead looks at the team when it begins."""
+        """What happened before is not told: the lead looks at the team when it begins. It counts only where events are
+        read from the first; otherwise the cursor tells what is new, because a clock may be set back."""
+        self._reads_back = False
+        """Events from before the watch may still come."""
         self._failures = 0
         self._told_at = float("-inf")
         self._gathered: dict[tuple[str | None, EventKind, str | None], TeamEvent] = {}
@@ -101,12 +104,18 @@ class LeadWatch:
     async def _begin(self, client: SupervisorClient) -> None:
         """Takes a cursor. A team that came later, or is another one than before, is heard from its first event on."""
         try:
-            if self._cursor or self._failures:
-                await self._hear(client, self._cursor or _FROM_THE_FIRST, _AT_ONCE_S)
+            if self._cursor or not self._failures:
+                await self._hear(client, self._cursor or None, _AT_ONCE_S)
             else:
-                await self._hear(client, None, _AT_ONCE_S)
+                await self._hear_from_the_first(client)
         except InvalidRequestError:
-            await self._hear(client, _FROM_THE_FIRST, _AT_ONCE_S)
+            await self._hear_from_the_first(client)
+        while self._reads_back:
+            await self._hear(client, self._cursor, _AT_ONCE_S)
+
+    async def _hear_from_the_first(self, client: SupervisorClient) -> None:
+        self._reads_back = True
+        await self._hear(client, _FROM_THE_FIRST, _AT_ONCE_S)
 
     async def _gather(self, client: SupervisorClient) -> None:
         """Returns when something is to be told, and a moment is over in which more may have come."""
@@ -117,15 +126,15 @@ class LeadWatch:
         while (left_s := until - clock()) > 0 and len(self._gathered) < _MOST_GATHERED:
             await self._hear(client, self._cursor, left_s)
 
-    async def _hear(self, client: SupervisorClient, cursor: str | None, timeout_s: float) -> EventsResult:
+    async def _hear(self, client: SupervisorClient, cursor: str | None, timeout_s: float) -> None:
         request = EventsRequest(cursor=cursor, kinds=list(_KINDS), timeout_seconds=timeout_s)
         answer = await client.call(TeamVerbs.next_events, request)
+        self._reads_back = self._reads_back and bool(answer.events)
         for event in answer.events:
-            if event.at >= self._since:
+            if not self._reads_back or event.at >= self._since:
                 self._gathered[event.instance_id, event.kind, event.message_id] = event
         self._cursor = answer.cursor
         self._failures = 0
-        return answer
 
     async def _tell_gathered(self, client: SupervisorClient) -> None:
         rows = {row.instance_id: row for row in (await client.list(ListRequest())).instances}
