@@ -11,8 +11,8 @@ only what is still so when the line is made, as ``list`` tells it. An answer tha
 that was answered.
 
 It waits for a team where none runs, and starts none. It goes on when a team ends, restarts or is another one. It ends
-with its parent, and when nobody reads its output any more. What agents say is quoted and cut, controls no terminal, and
-closes no element of the notification that it becomes.
+with its parent, and when nobody reads its output any more. What agents say is cut and quoted, does not end its quotes,
+controls no terminal, and closes no element of the notification that it becomes.
 """
 
 from __future__ import annotations
@@ -60,7 +60,8 @@ _MOST_GATHERED = 1_000
 _MOST_IN_WORDS = 4
 _RETRY = Backoff(first_s=0.5, longest_s=5.0)
 _FROM_THE_FIRST = "0"
-_NO_ELEMENTS = str.maketrans("<>", "()")
+_NO_ENDS = str.maketrans('<>"', "()'")
+"""Of what agents say: it ends neither its quotes nor an element."""
 
 
 class LeadWatch:
@@ -204,7 +205,7 @@ def _told(event: TeamEvent, most: int) -> str:
     about = event.message_id or (f"permissionId {event.permission_id}" if event.permission_id else "")
     head = one_line(f"{event.instance_id}{name} {_KINDS[event.kind]}{f' [{about}]' if about else ''}", most)
     room = most - len(head) - len(': ""')
-    text = one_line(event.text.translate(_NO_ELEMENTS), room) if room > 1 else ""
+    text = one_line(event.text.translate(_NO_ENDS), room) if room > 1 else ""
     return f'{head}: "{text}"' if text else head
 
 
