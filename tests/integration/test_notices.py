@@ -136,3 +136,13 @@ async def test_the_host_tells_the_command_which_team_it_is_of(short_tmp: Path, e
     told = short_tmp / "told"
     fault = await host.notify((*SHELL, f'cat >{told}; echo "$PHALANX_HOME" >>{told}'), "{}\n")
     assert (fault, told.read_text()) == ("", f"{{}}\n{home.root}\n")
+
+
+async def test_a_command_finds_phalanx_behind_the_programs_of_the_user(short_tmp: Path) -> None:
+    home = Home(short_tmp / "h")
+    home.create()
+    host = Host(home, CATALOG, {"PATH": "/usr/bin:/bin", "HOME": str(short_tmp)})
+    told = short_tmp / "told"
+    assert await host.notify((*SHELL, f'{{ command -v phalanx; echo "$PATH"; }} >{told}'), "") == ""
+    programs = Path(sys.executable).parent
+    assert told.read_text() == f"{programs}/phalanx\n/usr/bin:/bin:{programs}\n"
