@@ -364,7 +364,8 @@ class Host:
     async def show_on_desktop(self, summary: str, body: str) -> str:
         """Returns why it could not, for example because there is no desktop. Raises ``SettingsError`` as ``notify``."""
         self._require_environment()
-        return await self._in(self._notice_threads, notice.show_on_desktop, summary, body, self._environment)
+        environment = {**self._environment, "PHALANX_HOME": str(self._home.root)}
+        return await self._in(self._notice_threads, notice.show_on_desktop, summary, body, environment)
 
     def _require_environment(self) -> None:
         """Raises ``SettingsError`` while the agents' environment is missing; only the actor can lack it."""

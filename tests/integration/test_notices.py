@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import time
 from collections.abc import Mapping
@@ -76,6 +77,30 @@ def test_what_a_command_leaves_behind_ends_with_it(tmp_path: Path, environment: 
     left = tmp_path / "left"
     assert notice.run_notice((*SHELL, f"setsid sleep 600 >/dev/null 2>&1 & echo $! >{left}"), "", environment) == ""
     assert not runs(int(left.read_text()))
+
+
+def test_what_a_killed_host_was_running_and_had_left_is_ended_by_the_next_host_of_the_home(
+    tmp_path: Path, environment: Mapping[str, str]
+) -> None:
+    program_text = (
+        "import sys; from actors.host.notice import run_notice\n"
+        "run_notice(('/bin/sh', '-c', sys.argv[1]), '', {'PATH': sys.argv[2], 'PHALANX_HOME': sys.argv[3]})"
+    )
+    left: dict[str, list[int]] = {}
+    for home in ("h1", "h2"):
+        os.mkfifo(pids := tmp_path / f"{home}.pids")
+        script = f"setsid sleep 600 >/dev/null 2>&1 & echo $! $$ >{pids}; sleep 600"
+        arguments = (script, environment["PATH"], str(tmp_path / home))
+        with subprocess.Popen([sys.executable, "-c", program_text, *arguments]) as host:
+            left[home] = [int(pid) for pid in pids.read_text().split()]
+            host.kill()
+    try:
+        notice.end_left_behind(tmp_path / "h1")
+        assert [runs(pid) for pid in left["h1"]] == [False, False]
+        assert [runs(pid) for pid in left["h2"]] == [True, True]
+    finally:
+        notice.end_left_behind(tmp_path / "h2")
+    assert not any(map(runs, left["h2"]))
 
 
 def on_desktop(environment: Mapping[str, str], directory: Path) -> dict[str, str]:
