@@ -13,7 +13,7 @@ NODE_MARK = "PHALANX_RAY_NODE"
 ENDPOINT_MARK = "PHALANX_ENDPOINT"
 """The home on this host; the process that serves the instances' tools carries it. It may outlive one `phalanx up`."""
 NOTICE_MARK = "PHALANX_NOTICE"
-"""A random name of one run of the user's `notify_command`; all that it has started carries it."""
+"""The home and a random name of one run of the user's `notify_command`; all that it has started carries it."""
 TEAM_SERVER = "phalanx-team"
 """The MCP server under which agents know the tools of the team: ``mcp__phalanx-team__send``."""
 MARKS = frozenset({TEAM_MARK, INSTANCE_MARK, UMASK_MARK, NODE_MARK, ENDPOINT_MARK, NOTICE_MARK})

@@ -21,6 +21,7 @@ from actors.errors import PhalanxError, SettingsError, UnavailableError
 from actors.git.local import GitCallNotSentError, GitClient, GitServer
 from actors.git.model import READ_S, WRITE_S, GitRequest, GitResponse
 from actors.home import Home, TeamIdentity, prepare_home, read_environment
+from actors.host import notice
 from actors.host.endpoint import TeamEndpoint
 from actors.host.host import Host
 from actors.host.relay import Relay, connect_through_ray
@@ -127,6 +128,7 @@ class _HostServer(Host):
         self._team_endpoint.begin()
         self._git_server = GitServer(home.git_socket, {"read": self.git_read, "write": self.git_write})
         if leader is None:
+            await asyncio.to_thread(notice.end_left_behind, home.root)
             await _start_git(self._git_server)
 
     async def meet(self, protocol: int) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
 import shutil
 import socket
 import sys
@@ -350,17 +351,21 @@ class Host:
     async def notify(self, command: Sequence[str], text: str) -> str:
         """Runs a command of the user's with the text on its standard input. Returns why it failed; empty: it did not.
 
+        Our ``phalanx`` is the last on its PATH: agents are kept from the environment in which it may be installed.
         Raises ``SettingsError`` while the agents' environment, with which it runs, is missing.
         """
         self._require_environment()
-        environment = {**self._environment, "PHALANX_HOME": str(self._home.root)}
+        programs = str(Path(sys.executable).parent)
+        path = os.pathsep.join((self._environment.get("PATH", os.defpath), programs))
+        environment = {**self._environment, "PHALANX_HOME": str(self._home.root), "PATH": path}
         return await self._in(self._notice_threads, notice.run_notice, command, text, environment)
 
     @remote(timeout_s=AGENT_S + notice.LONGEST_S, ping=True)
     async def show_on_desktop(self, summary: str, body: str) -> str:
         """Returns why it could not, for example because there is no desktop. Raises ``SettingsError`` as ``notify``."""
         self._require_environment()
-        return await self._in(self._notice_threads, notice.show_on_desktop, summary, body, self._environment)
+        environment = {**self._environment, "PHALANX_HOME": str(self._home.root)}
+        return await self._in(self._notice_threads, notice.show_on_desktop, summary, body, environment)
 
     def _require_environment(self) -> None:
         """Raises ``SettingsError`` while the agents' environment is missing; only the actor can lack it."""

@@ -11,8 +11,8 @@ only what is still so when the line is made, as ``list`` tells it. An answer tha
 that was answered.
 
 It waits for a team where none runs, and starts none. It goes on when a team ends, restarts or is another one. It ends
-with its parent, and when nobody reads its output any more. What agents say is quoted and cut, controls no terminal, and
-closes no element of the notification that it becomes.
+with its parent, and when nobody reads its output any more. What agents say is cut and quoted, does not end its quotes,
+controls no terminal, and closes no element of the notification that it becomes.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from actors.messages import MessageStatus
 from actors.status import Status
 from mcp_entry.cli.output import one_line
 from supervisor.api.requests import DescribeRequest, EventKind, EventsRequest, ListRequest
-from supervisor.api.results import EventsResult, InstanceDescription, InstanceInfo, TeamEvent, iso
+from supervisor.api.results import InstanceDescription, InstanceInfo, TeamEvent, iso
 from supervisor.api.verbs import TeamVerbs
 from supervisor.rpc.client import SupervisorClient
 from supervisor.team.access import QUESTION_TOOL
@@ -60,7 +60,8 @@ _MOST_GATHERED = 1_000
 _MOST_IN_WORDS = 4
 _RETRY = Backoff(first_s=0.5, longest_s=5.0)
 _FROM_THE_FIRST = "0"
-_NO_ELEMENTS = str.maketrans("<>", "()")
+_NO_ENDS = str.maketrans('<>"', "()'")
+"""Of what agents say: it ends neither its quotes nor an element."""
 
 
 class LeadWatch:
@@ -72,7 +73,10 @@ class LeadWatch:
         self._tell = tell
         self._cursor = ""
         self._since = iso(time.time())
-        """What happened before is not told: the lead looks at the team when it begins."""
+        """What happened before is not told: the lead looks at the team when it begins. It counts only where events are
+        read from the first; otherwise the cursor tells what is new, because a clock may be set back."""
+        self._reads_back = False
+        """Events from before the watch may still come."""
         self._failures = 0
         self._told_at = float("-inf")
         self._gathered: dict[tuple[str | None, EventKind, str | None], TeamEvent] = {}
@@ -101,12 +105,18 @@ class LeadWatch:
     async def _begin(self, client: SupervisorClient) -> None:
         """Takes a cursor. A team that came later, or is another one than before, is heard from its first event on."""
         try:
-            if self._cursor or self._failures:
-                await self._hear(client, self._cursor or _FROM_THE_FIRST, _AT_ONCE_S)
+            if self._cursor or not self._failures:
+                await self._hear(client, self._cursor or None, _AT_ONCE_S)
             else:
-                await self._hear(client, None, _AT_ONCE_S)
+                await self._hear_from_the_first(client)
         except InvalidRequestError:
-            await self._hear(client, _FROM_THE_FIRST, _AT_ONCE_S)
+            await self._hear_from_the_first(client)
+        while self._reads_back:
+            await self._hear(client, self._cursor, _AT_ONCE_S)
+
+    async def _hear_from_the_first(self, client: SupervisorClient) -> None:
+        self._reads_back = True
+        await self._hear(client, _FROM_THE_FIRST, _AT_ONCE_S)
 
     async def _gather(self, client: SupervisorClient) -> None:
         """Returns when something is to be told, and a moment is over in which more may have come."""
@@ -117,15 +127,15 @@ class LeadWatch:
         while (left_s := until - clock()) > 0 and len(self._gathered) < _MOST_GATHERED:
             await self._hear(client, self._cursor, left_s)
 
-    async def _hear(self, client: SupervisorClient, cursor: str | None, timeout_s: float) -> EventsResult:
+    async def _hear(self, client: SupervisorClient, cursor: str | None, timeout_s: float) -> None:
         request = EventsRequest(cursor=cursor, kinds=list(_KINDS), timeout_seconds=timeout_s)
         answer = await client.call(TeamVerbs.next_events, request)
+        self._reads_back = self._reads_back and bool(answer.events)
         for event in answer.events:
-            if event.at >= self._since:
+            if not self._reads_back or event.at >= self._since:
                 self._gathered[event.instance_id, event.kind, event.message_id] = event
         self._cursor = answer.cursor
         self._failures = 0
-        return answer
 
     async def _tell_gathered(self, client: SupervisorClient) -> None:
         rows = {row.instance_id: row for row in (await client.list(ListRequest())).instances}
@@ -195,7 +205,7 @@ def _told(event: TeamEvent, most: int) -> str:
     about = event.message_id or (f"permissionId {event.permission_id}" if event.permission_id else "")
     head = one_line(f"{event.instance_id}{name} {_KINDS[event.kind]}{f' [{about}]' if about else ''}", most)
     room = most - len(head) - len(': ""')
-    text = one_line(event.text.translate(_NO_ELEMENTS), room) if room > 1 else ""
+    text = one_line(event.text.translate(_NO_ENDS), room) if room > 1 else ""
     return f'{head}: "{text}"' if text else head
 
 

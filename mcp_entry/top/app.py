@@ -70,7 +70,8 @@ _HELP = """\
  q       end; the team goes on
 
  A key decides only what is shown of the selected one, and only after
- it has stood there for half a second.
+ it has stood there for half a second. a wants the end of a long call
+ to have been in view: Tab, then End.
 
  Any key closes this."""
 
@@ -148,7 +149,8 @@ class TopApp(App[None]):
         """In place of the keys until the next one is pressed."""
         self._drafts: dict[str, str] = {}
         """By instance: what was written to it and not sent."""
-        self._writing_to = ""
+        self._place: MessageArea | FilterLine | None = None
+        """Where one may write now; it need not have the keyboard."""
         self._shows_screen = True
         self._previewed: InstanceInfo | None = None
         """As it was when its preview was last asked for; None when no preview goes on."""
@@ -375,7 +377,8 @@ class TopApp(App[None]):
     # Decisions
 
     def action_allow(self) -> None:
-        self._decide(self._decisions.allow)
+        view = self.query_one("#need", LinesView)
+        self._decide(lambda: self._decisions.allow(end_was_in_view=view.end_was_in_view))
 
     def action_deny(self) -> None:
         self._decide(self._decisions.deny)
@@ -417,37 +420,53 @@ class TopApp(App[None]):
 
     # Writing
 
-    def action_write(self) -> None:
+    async def action_write(self) -> None:
         each = self._selected
         if each is None:
             self._tell("There is nobody to send to.")
             return
-        self._writing_to = each.instance_id
+        if isinstance(self._place, MessageArea) and self._place.instance_id == each.instance_id:
+            self._place.focus()
+            return
+        self._keep_draft()
         name = f" {each.name}" if each.name else ""
-        self._open(
-            MessageArea(self._drafts.get(each.instance_id, "")),
+        await self._open(
+            MessageArea(each.instance_id, self._drafts.get(each.instance_id, "")),
             f"To {each.instance_id}{name}: Enter sends, Ctrl-J begins a new line, Esc leaves",
         )
 
-    def action_filter(self) -> None:
-        self._open(FilterLine(self._filter), "Filter: Enter keeps it, Esc ends it")
+    async def action_filter(self) -> None:
+        if isinstance(self._place, FilterLine):
+            self._place.focus()
+            return
+        self._keep_draft()
+        await self._open(FilterLine(self._filter), "Filter: Enter keeps it, Esc ends it")
 
     def action_no_filter(self) -> None:
         if self._filter:
             self._set_filter("")
 
-    def _open(self, place: MessageArea | FilterLine, words: str) -> None:
+    def _keep_draft(self) -> None:
+        """Before another place to write in comes in place of the open one."""
+        if isinstance(self._place, MessageArea):
+            self._drafts[self._place.instance_id] = self._place.text
+
+    async def _open(self, place: MessageArea | FilterLine, words: str) -> None:
+        self._place = place
         writing = self.query_one("#writing", Vertical)
-        writing.remove_children()
-        writing.mount(Static(plain(words, "reverse"), id="writing-to", markup=False), place)
+        await writing.remove_children()
+        await writing.mount(Static(plain(words, "reverse"), id="writing-to", markup=False), place)
         writing.display = True
         place.focus()
 
-    def _close(self) -> None:
+    async def _close(self, place: MessageArea | FilterLine) -> None:
+        if place is not self._place:
+            return  # another one has come in its place
+        self._place = None
         writing = self.query_one("#writing", Vertical)
         writing.display = False
-        writing.remove_children()
         self._table.focus()
+        await writing.remove_children()
 
     @on(FilterLine.Changed)
     def _filter_typed(self, event: FilterLine.Changed) -> None:
@@ -460,20 +479,20 @@ class TopApp(App[None]):
             self._draw_rows()
 
     @on(FilterLine.Left)
-    def _filter_left(self) -> None:
-        self._close()
+    async def _filter_left(self, event: FilterLine.Left) -> None:
+        await self._close(event.place)
 
     @on(MessageArea.Left)
-    def _message_left(self, event: MessageArea.Left) -> None:
-        self._drafts[self._writing_to] = event.text
-        self._close()
+    async def _message_left(self, event: MessageArea.Left) -> None:
+        self._drafts[event.place.instance_id] = event.text
+        await self._close(event.place)
 
     @on(MessageArea.Sent)
-    def _message_sent(self, event: MessageArea.Sent) -> None:
-        self._drafts[self._writing_to] = event.text  # until it has arrived
+    async def _message_sent(self, event: MessageArea.Sent) -> None:
+        self._drafts[event.place.instance_id] = event.text  # until it has arrived
         if event.text.strip():
-            self._send(self._writing_to, event.text)
-        self._close()
+            self._send(event.place.instance_id, event.text)
+        await self._close(event.place)
 
     @work(group="asks")
     async def _send(self, instance_id: str, text: str) -> None:

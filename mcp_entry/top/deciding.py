@@ -2,7 +2,8 @@
 
 A key decides only what is shown of the selected instance. It decides nothing while the request has stood there for less
 than ``READ_S``, because it may be meant for what stood there before, nor when it came within ``PASTE_S`` of another
-key, because then nobody pressed it: a terminal that does not mark pasted text gives it as keys.
+key, because then nobody pressed it: a terminal that does not mark pasted text gives it as keys. A call that is longer
+than there is room for it is allowed only when its end was in view.
 """
 
 from __future__ import annotations
@@ -57,13 +58,15 @@ class Decisions:
         now = self._clock()
         self._key_at, self._key_gap_s = now, now - self._key_at
 
-    def allow(self) -> RespondRequest:
-        """Raises ``NotDecidedError``, as ``deny`` and ``choose``."""
+    def allow(self, *, end_was_in_view: bool) -> RespondRequest:
+        """``end_was_in_view``: of what is shown. Raises ``NotDecidedError``, as ``deny`` and ``choose``."""
         need = self._decidable()
         if need.questions:
             raise NotDecidedError("It asks a question: choose an option by its number, or d denies.")
         if not need.decidable:
             raise NotDecidedError("It asks for no permission.")
+        if not end_was_in_view:
+            raise NotDecidedError("Only its first lines were in view. Scroll to its end first: Tab, then End, then a.")
         self._under_way = True
         return need.allowed()
 

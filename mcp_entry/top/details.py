@@ -40,6 +40,12 @@ class LinesView(ScrollView, can_focus=True):
         self._strips: Sequence[Strip] = ()
         self._width = 0
         """For which the lines were laid out."""
+        self._end_drawn = False
+
+    @property
+    def end_was_in_view(self) -> bool:
+        """Whether the last line of the subject has been drawn since ``show`` began with it."""
+        return self._end_drawn
 
     @property
     def text(self) -> str:
@@ -52,6 +58,7 @@ class LinesView(ScrollView, can_focus=True):
         height = self.scrollable_content_region.height
         at_end = round(self.scroll_y) >= len(self._strips) - height
         before = self._strips
+        self._end_drawn = self._end_drawn and not anew
         self._take(self._width_given)
         if anew or (self._follows_end and at_end):
             self.scroll_to(x=0 if anew else None, y=self._end, animate=False, force=True, immediate=True)
@@ -87,6 +94,7 @@ class LinesView(ScrollView, can_focus=True):
         x, top = self.scroll_offset
         width = self.scrollable_content_region.width
         strip = _at(self._strips, top + y)
+        self._end_drawn |= top + y == len(self._strips) - 1
         return Strip.blank(width) if strip is None else strip.crop_extend(x, x + width, None)
 
 

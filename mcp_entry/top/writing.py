@@ -27,21 +27,25 @@ class MessageArea(TextArea):
     ]
 
     class Sent(Message):
-        def __init__(self, text: str) -> None:
+        def __init__(self, place: MessageArea) -> None:
             super().__init__()
-            self.text = text
+            self.place = place
+            self.text = place.text
 
     class Left(Message):
         """Nothing is sent."""
 
-        def __init__(self, text: str) -> None:
+        def __init__(self, place: MessageArea) -> None:
             super().__init__()
-            self.text = text
+            self.place = place
+            self.text = place.text
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, instance_id: str, text: str) -> None:
+        """``instance_id``: to whom it is written."""
         super().__init__(
             text, id="message", show_line_numbers=False, soft_wrap=True, compact=True, tab_behavior="focus"
         )
+        self.instance_id = instance_id
         self.move_cursor(self.document.end)
         self._entered: Timer | None = None
         """Runs after an Enter until it is certain that it was no part of a paste."""
@@ -60,13 +64,13 @@ class MessageArea(TextArea):
 
     def _send(self) -> None:
         self._entered = None
-        self.post_message(self.Sent(self.text))
+        self.post_message(self.Sent(self))
 
     def action_new_line(self) -> None:
         self.insert("\n")
 
     def action_leave(self) -> None:
-        self.post_message(self.Left(self.text))
+        self.post_message(self.Left(self))
 
 
 class FilterLine(Input):
@@ -77,13 +81,17 @@ class FilterLine(Input):
     class Left(Message):
         """The list has the keyboard again."""
 
+        def __init__(self, place: FilterLine) -> None:
+            super().__init__()
+            self.place = place
+
     def __init__(self, words: str) -> None:
         super().__init__(words, id="filter", placeholder="id, name, role, state, branch, task…", compact=True)
         self.cursor_blink = False
 
     def action_clear(self) -> None:
         self.value = ""
-        self.post_message(self.Left())
+        self.post_message(self.Left(self))
 
     async def action_submit(self) -> None:
-        self.post_message(self.Left())
+        self.post_message(self.Left(self))

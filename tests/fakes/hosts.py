@@ -73,7 +73,7 @@ class FakeHost(Host):
         """How often it was asked for ``load``, ``agents`` and ``orphans``."""
         self.gate = asyncio.Event()
         self.gate.set()
-        """A closed gate holds the answer of ``agents`` back, which was read before."""
+        """A closed gate holds the answers of ``agents``, which was read before, and ``show_needing`` back."""
         self.needing: list[tuple[str, tuple[str, ...]]] = []
         """What it was told to show of who needs somebody."""
         self.silent = False
@@ -112,6 +112,7 @@ class FakeHost(Host):
     async def show_needing(self, words: str, session_names: Sequence[str]) -> None:
         if self.silent:
             raise UnavailableError(f"{self._name} does not answer.")
+        await self.gate.wait()
         self.needing.append((words, tuple(session_names)))
 
     async def load(self) -> HostLoad:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -77,6 +79,30 @@ def test_what_a_command_leaves_behind_ends_with_it(tmp_path: Path, environment: 
     assert not runs(int(left.read_text()))
 
 
+def test_what_a_killed_host_was_running_and_had_left_is_ended_by_the_next_host_of_the_home(
+    tmp_path: Path, environment: Mapping[str, str]
+) -> None:
+    program_text = (
+        "import sys; from actors.host.notice import run_notice\n"
+        "run_notice(('/bin/sh', '-c', sys.argv[1]), '', {'PATH': sys.argv[2], 'PHALANX_HOME': sys.argv[3]})"
+    )
+    left: dict[str, list[int]] = {}
+    for home in ("h1", "h2"):
+        os.mkfifo(pids := tmp_path / f"{home}.pids")
+        script = f"setsid sleep 600 >/dev/null 2>&1 & echo $! $$ >{pids}; sleep 600"
+        arguments = (script, environment["PATH"], str(tmp_path / home))
+        with subprocess.Popen([sys.executable, "-c", program_text, *arguments]) as host:
+            left[home] = [int(pid) for pid in pids.read_text().split()]
+            host.kill()
+    try:
+        notice.end_left_behind(tmp_path / "h1")
+        assert [runs(pid) for pid in left["h1"]] == [False, False]
+        assert [runs(pid) for pid in left["h2"]] == [True, True]
+    finally:
+        notice.end_left_behind(tmp_path / "h2")
+    assert not any(map(runs, left["h2"]))
+
+
 def on_desktop(environment: Mapping[str, str], directory: Path) -> dict[str, str]:
     """With a program that notes its arguments."""
     program(directory, "notify-send", f'for word; do printf "%s|" "$word"; done >>{directory}/shown')
@@ -91,6 +117,27 @@ def test_what_agents_write_is_neither_an_option_nor_markup_on_the_desktop(
     assert notice.show_on_desktop("--help", "-x <b>bold</b> \x1b[31m & so", desktop) == ""
     shown = (tmp_path / "shown").read_text()
     assert shown == "--app-name=Phalanx|--|--help|-x &lt;b&gt;bold&lt;/b&gt;  [31m &amp; so|"
+
+
+NOTIFY_SEND = r"""
+import re, sys
+signs = {"n": "\n", "t": "\t"}
+def sign(found):
+    return chr(int(found[1], 8)) if found[1].isdigit() else signs.get(found[1], found[1])
+print(re.sub(r"\\([0-7]{1,3}|.)", sign, sys.argv[-1]), end="", file=open(sys.argv[1], "w"))
+"""
+"""Decodes the body as the real one does (``g_strcompress``), and writes it into a file."""
+
+
+def test_a_backslash_that_an_agent_writes_is_a_backslash_on_the_desktop(
+    tmp_path: Path, environment: Mapping[str, str]
+) -> None:
+    desktop = on_desktop(environment, tmp_path)
+    (tmp_path / "decode.py").write_text(NOTIFY_SEND)
+    program(tmp_path, "notify-send", f'exec {sys.executable} {tmp_path}/decode.py {tmp_path}/shown "$@"')
+    said = r"C:\new \074a href=x\076 \\"
+    assert notice.show_on_desktop("a", said, desktop) == ""
+    assert (tmp_path / "shown").read_text() == said
 
 
 @pytest.mark.parametrize("missing", ["DISPLAY", "DBUS_SESSION_BUS_ADDRESS", "notify-send"])
@@ -114,3 +161,13 @@ async def test_the_host_tells_the_command_which_team_it_is_of(short_tmp: Path, e
     told = short_tmp / "told"
     fault = await host.notify((*SHELL, f'cat >{told}; echo "$PHALANX_HOME" >>{told}'), "{}\n")
     assert (fault, told.read_text()) == ("", f"{{}}\n{home.root}\n")
+
+
+async def test_a_command_finds_phalanx_behind_the_programs_of_the_user(short_tmp: Path) -> None:
+    home = Home(short_tmp / "h")
+    home.create()
+    host = Host(home, CATALOG, {"PATH": "/usr/bin:/bin", "HOME": str(short_tmp)})
+    told = short_tmp / "told"
+    assert await host.notify((*SHELL, f'{{ command -v phalanx; echo "$PATH"; }} >{told}'), "") == ""
+    programs = Path(sys.executable).parent
+    assert told.read_text() == f"{programs}/phalanx\n/usr/bin:/bin:{programs}\n"

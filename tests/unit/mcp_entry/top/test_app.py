@@ -262,6 +262,31 @@ async def test_a_allows_what_is_shown_by_its_id() -> None:
         assert (request.instance_id, request.decision, request.permission_id) == ("spec_1_1_9", "allow", "4be0")
 
 
+LONG_COMMAND = "\n".join(["echo a harmless line"] * 30 + ["rm -rf ~"])
+
+
+async def test_a_long_call_is_allowed_only_after_its_end_was_in_view() -> None:
+    team = LiveTeam(asks("spec_1_1_8", "1", LONG_COMMAND), asks("spec_1_1_9", "2", LONG_COMMAND))
+    async with watched(team, (80, 24)) as top:
+        await top.presses("a")
+        assert top.asked("respond") == []
+        assert "Scroll to its end first" in top.words("keys")
+        await top.presses("tab", "end")
+        await top.until(lambda: any("rm -rf ~" in row for row in top.screen))
+        await top.presses("home", "a")
+        await top.until(lambda: top.asked("respond"))
+        await top.presses("n", "a")
+        assert [each.permission_id for each in top.asked("respond")] == ["1"]
+
+
+async def test_one_that_is_shown_in_whole_by_a_larger_terminal_needs_no_scrolling() -> None:
+    async with watched(LiveTeam(asks("spec_1_1_9", "2", LONG_COMMAND)), (80, 24)) as top:
+        await top.pilot.resize_terminal(80, 150)
+        await top.settles()
+        await top.presses("a")
+        await top.until(lambda: top.asked("respond"))
+
+
 async def test_d_denies_it() -> None:
     async with watched(LiveTeam(asks("spec_1_1_9", "4be0"))) as top:
         await top.presses("d")
@@ -412,6 +437,34 @@ async def test_ctrl_j_begins_a_new_line_and_escape_keeps_what_was_written_for_th
         await top.presses("down", "s", *"other", "escape", "up", "s", "enter")
         await top.until(lambda: top.asked("send"))
         assert [each.message for each in top.asked("send")] == ["one\ntwo"]
+
+
+async def test_what_is_written_goes_on_when_s_is_pressed_again_from_the_list() -> None:
+    async with watched(LiveTeam(*team_of(2))) as top:
+        await top.presses("s", *"one", "tab", "s", *" two", "enter")
+        await top.until(lambda: top.asked("send"))
+        assert [(each.instance_id, each.message) for each in top.asked("send")] == [("spec_1_1_1", "one two")]
+
+
+async def test_what_was_not_sent_is_kept_when_another_one_is_written_to_or_the_filter_is_opened() -> None:
+    async with watched(LiveTeam(*team_of(2))) as top:
+        await top.presses("s", *"first", "tab", "down", "s", *"second", "tab", "slash", *"spec", "tab", "slash", *"_1")
+        assert "filter: _1" in top.screen[0]
+        await top.presses("enter", "s", "enter")
+        await top.until(lambda: top.asked("send"))
+        await top.presses("up", "s", "enter")
+        await top.until(lambda: len(top.asked("send")) == 2)
+        sent_to = [(each.instance_id, each.message) for each in top.asked("send")]
+        assert sent_to == [("spec_1_1_2", "second"), ("spec_1_1_1", "first")]
+
+
+async def test_keys_of_an_unmarked_paste_that_open_two_places_to_write_in_do_no_harm() -> None:
+    async with watched(LiveTeam(*team_of(2))) as top:
+        for key in ("s", "slash", "s", "s"):
+            top.app.post_message(events.Key(key, None))
+        await top.settles()
+        assert top.app.is_running
+        assert "To spec_1_1_1" in "\n".join(top.screen)
 
 
 @pytest.mark.parametrize(

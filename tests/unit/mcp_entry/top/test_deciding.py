@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -33,6 +34,10 @@ def shown(each: InstanceInfo, after_s: float = 10.0) -> tuple[Decisions, Clock]:
     return decisions, clock
 
 
+def allowed(decisions: Decisions) -> RespondRequest:
+    return decisions.allow(end_was_in_view=True)
+
+
 def needed(each: InstanceInfo) -> Need | None:
     return need_of(each, needs_attention=each.needs_attention)
 
@@ -57,7 +62,7 @@ def other(each: InstanceInfo, permission_id: str) -> InstanceInfo:
 
 
 def test_a_request_is_allowed_and_denied_by_its_id() -> None:
-    assert shown(asking(command="ls"))[0].allow() == RespondRequest(
+    assert shown(asking(command="ls"))[0].allow(end_was_in_view=True) == RespondRequest(
         instance_id="spec_1_1_2", decision="allow", permission_id="4be0"
     )
     assert shown(asking(command="ls"))[0].deny() == RespondRequest(
@@ -65,32 +70,41 @@ def test_a_request_is_allowed_and_denied_by_its_id() -> None:
     )
 
 
-@pytest.mark.parametrize("key", ["allow", "deny"])
-def test_a_request_that_came_up_just_before_the_key_is_not_decided_by_it(key: str) -> None:
+def test_a_call_whose_end_was_not_in_view_is_not_allowed_but_may_be_denied() -> None:
+    decisions, _ = shown(asking(command="ls"))
+    with pytest.raises(NotDecidedError, match="Scroll to its end first"):
+        decisions.allow(end_was_in_view=False)
+    assert decisions.deny().decision == "deny"
+
+
+@pytest.mark.parametrize("decide", [allowed, Decisions.deny])
+def test_a_request_that_came_up_just_before_the_key_is_not_decided_by_it(
+    decide: Callable[[Decisions], RespondRequest],
+) -> None:
     decisions, clock = shown(asking(command="ls"))
     decisions.show(needed(other(asking(), "5cf1")))
     clock.now += READ_S * 0.9
     decisions.key_came()
     with pytest.raises(NotDecidedError, match="came up just now"):
-        getattr(decisions, key)()
+        decide(decisions)
     clock.now += READ_S
     decisions.key_came()
-    assert getattr(decisions, key)().permission_id == "5cf1"
+    assert decide(decisions).permission_id == "5cf1"
 
 
 def test_a_request_that_was_covered_until_now_is_not_decided_before_it_is_read() -> None:
     decisions, clock = shown(asking(command="ls"))
     decisions.seen_anew()
     with pytest.raises(NotDecidedError, match="came up just now"):
-        decisions.allow()
+        decisions.allow(end_was_in_view=True)
     clock.now += READ_S
-    assert decisions.allow().permission_id == "4be0"
+    assert decisions.allow(end_was_in_view=True).permission_id == "4be0"
 
 
 def test_a_request_whose_surroundings_change_needs_not_be_read_again() -> None:
     decisions, _ = shown(asking(command="ls"))
     decisions.show(needed(asking(command="ls").model_copy(update={"reason": "something else", "unread": 3})))
-    assert decisions.allow().permission_id == "4be0"
+    assert decisions.allow(end_was_in_view=True).permission_id == "4be0"
 
 
 def test_keys_of_a_paste_decide_nothing() -> None:
@@ -98,12 +112,12 @@ def test_keys_of_a_paste_decide_nothing() -> None:
     clock.now += PASTE_S / 2
     decisions.key_came()
     with pytest.raises(NotDecidedError, match="faster than anybody types"):
-        decisions.allow()
+        decisions.allow(end_was_in_view=True)
 
 
 def test_an_answer_that_is_under_way_is_not_given_twice_and_again_after_it_failed() -> None:
     decisions, _ = shown(asking(command="ls"))
-    request = decisions.allow()
+    request = decisions.allow(end_was_in_view=True)
     with pytest.raises(NotDecidedError, match="is being answered"):
         decisions.deny()
     decisions.failed(request)
@@ -114,7 +128,7 @@ def test_nothing_is_decided_where_nothing_is_asked() -> None:
     failed = info(status=Status.FAILED, needs_attention=True, reason="It ended.")
     for each in (info(), failed):
         decisions, _ = shown(each)
-        for decide in (decisions.allow, decisions.deny, partial(decisions.choose, 1)):
+        for decide in (partial(allowed, decisions), decisions.deny, partial(decisions.choose, 1)):
             with pytest.raises(NotDecidedError):
                 decide()
 
@@ -124,7 +138,7 @@ def test_an_option_answers_a_question_in_its_words() -> None:
     with pytest.raises(NotDecidedError, match="2 options"):
         decisions.choose(3)
     with pytest.raises(NotDecidedError, match="by its number"):
-        decisions.allow()
+        decisions.allow(end_was_in_view=True)
     assert decisions.choose(2) == RespondRequest(
         instance_id="spec_1_1_2", decision="allow", permission_id="4be0", answers={"Which database?": "Redis"}
     )
@@ -146,7 +160,7 @@ def test_an_option_of_a_dialog_is_named_by_its_words_and_deny_closes_it() -> Non
     assert shown(each)[0].choose(2) == RespondRequest(instance_id="spec_1_1_1", option="No, exit")
     assert shown(each)[0].deny() == RespondRequest(instance_id="spec_1_1_1", decision="deny")
     with pytest.raises(NotDecidedError, match="by its number"):
-        shown(each)[0].allow()
+        shown(each)[0].allow(end_was_in_view=True)
 
 
 @pytest.mark.parametrize(

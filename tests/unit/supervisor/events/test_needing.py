@@ -111,3 +111,51 @@ async def test_a_host_that_did_not_answer_and_one_that_joins_later_are_told_what
     told = ("1 needs you: spec_0_0_1", ("spec_0_0_1",))
     assert scene.desk.needing == [("", ()), told]
     assert scene.rack.needing == [told]
+
+
+async def test_a_host_that_hangs_holds_up_no_other_and_is_told_the_latest_when_it_goes_on(scene: Scene) -> None:
+    scene.hosts["rack"] = scene.rack
+    scene.rack.gate.clear()
+    member = await add_member(scene.team, 1)
+    scene.asks(member)
+    await asyncio.sleep(ENOUGH_S)
+    scene.is_answered(member)
+    await asyncio.sleep(ENOUGH_S)
+    assert [words for words, _ in scene.desk.needing] == ["", "1 needs you: spec_0_0_1", ""]
+    scene.asks(member)
+    await asyncio.sleep(ENOUGH_S)
+    scene.rack.gate.set()
+    await asyncio.sleep(ENOUGH_S)
+    assert scene.rack.needing[-1][0] == scene.desk.needing[-1][0] == "1 needs you: spec_0_0_1"
+
+
+async def test_a_host_that_left_and_came_back_is_told_again(scene: Scene) -> None:
+    scene.hosts["rack"] = scene.rack
+    member = await add_member(scene.team, 1)
+    scene.asks(member)
+    await asyncio.sleep(ENOUGH_S)
+    del scene.hosts["rack"]
+    scene.team.changed(member)
+    await asyncio.sleep(ENOUGH_S)
+    again = scene.hosts["rack"] = FakeHost("rack")
+    scene.team.changed(member)
+    await asyncio.sleep(ENOUGH_S)
+    assert again.needing == [("1 needs you: spec_0_0_1", ("spec_0_0_1",))]
+
+
+async def test_a_host_is_told_again_when_an_agent_has_started_there_because_it_may_have_restarted(scene: Scene) -> None:
+    scene.hosts["rack"] = scene.rack
+    member = await add_member(scene.team, 1, host="desk", pid=7)
+    scene.asks(member)
+    await asyncio.sleep(ENOUGH_S)
+    scene.rack.needing.clear()
+    started = await add_member(scene.team, 2, host="rack", pid=8)
+    scene.team.changed(started)
+    await asyncio.sleep(ENOUGH_S)
+    started.record = replace(started.record, pid=9)
+    scene.team.changed(started)
+    await asyncio.sleep(ENOUGH_S)
+    told = ("1 needs you: spec_0_0_1", ("spec_0_0_1",))
+    assert scene.rack.needing == [told, told]
+    assert scene.desk.needing[-1] == told
+    assert len(scene.desk.needing) <= 2
