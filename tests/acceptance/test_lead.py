@@ -38,6 +38,8 @@ class LeadScript:
     def __init__(self, repository: Path) -> None:
         self._repository = repository
         self.results: dict[str, Any] = {}
+        self.latest = ""
+        """The last answer as it came: an error of a tool is no JSON."""
         self.steps = [
             *(self.spawn, self.send, self.wait, self.read_first, self.read_second),
             *(self.merge, self.wait_for_owner, self.merge_again, self.report),
@@ -45,6 +47,7 @@ class LeadScript:
 
     def _last(self, messages: list[Json], name: str) -> Any:
         text = next(found[-1] for message in reversed(messages) if (found := tool_results(message)))
+        self.latest = text
         self.results[name] = json.loads(text)
         return self.results[name]
 
@@ -132,7 +135,7 @@ async def test_a_claude_leads_two_claudes_over_mcp_and_reads_their_answers(
             await until(lambda: _shows(pane, "THE LEAD IS DONE"), DONE_S, "the lead's report")
             await _check(script.results, home, repository)
         except AssertionError as error:
-            error.add_note(await pane.capture(history_lines=100))
+            error.add_note(f"{await pane.capture(history_lines=100)}\nthe latest answer of a tool: {script.latest}")
             raise
         finally:
             lead.end()

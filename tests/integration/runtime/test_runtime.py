@@ -30,7 +30,7 @@ from tests.integration.runtime.conftest import ROOT, STANDIN, eventually, team_o
 from tests.processes import command_of, environment_of, of_team, session_of
 
 pytestmark = pytest.mark.timeout(180)
-LEFT = {"phalanx-home", "team.lock", "logs", "instances", "worktrees"}
+LEFT = {"phalanx-home", "team.lock", "logs", "instances", "worktrees", "metrics-token"}
 """Of a home, when its team is down."""
 
 
