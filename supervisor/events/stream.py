@@ -17,7 +17,7 @@ import itertools
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -69,7 +69,11 @@ class EventStream:
         return bool(self._waiting)
 
     async def load(self) -> None:
-        """Takes in the events of earlier supervisors and publishes those that were due. Raises ``StoreError``."""
+        """Takes in the events of earlier supervisors and publishes those that were due. Raises ``StoreError``.
+
+        An event that is due may be stored already: the save of its change failed, as far as that supervisor knew, and
+        the change was made again together with others.
+        """
         stored = await self._store.load(keys.EVENT_PREFIX)
         if stored:
             # From the keys: an event that this version cannot read has its number all the same.
@@ -78,8 +82,16 @@ class EventStream:
             number = keys.event_number(key)
             self._events[number] = event.model_copy(update={"number": number})
         due = await self._store.load(keys.DUE_EVENT_PREFIX)
+        told: set[bytes] = set()
         for key, events in self._unreadable.readable(due, _decode_due):
-            self.publish_soon(*events, delete=[key])
+            told |= self._stored_at({event.at for event in events})
+            encoded = {encode_event(event): event for event in events}
+            self.publish_soon(*(event for code, event in encoded.items() if code not in told), delete=[key])
+            told |= encoded.keys()
+
+    def _stored_at(self, times: Set[str]) -> Set[bytes]:
+        """The stored events of these times, encoded."""
+        return {encode_event(event) for event in self._events.values() if event.at in times}
 
     async def stop(self) -> None:
         """Stores what waits, if the store can. What is published later is left to the next supervisor."""

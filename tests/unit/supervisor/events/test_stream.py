@@ -254,6 +254,22 @@ async def test_a_due_event_is_published_by_the_next_supervisor_and_only_once() -
     assert await store.load(keys.DUE_EVENT_PREFIX) == {}
 
 
+async def test_a_change_that_was_stored_twice_because_its_save_seemed_to_fail_is_told_once() -> None:
+    """The save failed as far as that supervisor knew, and its record is there all the same."""
+    store = MemoryStore()
+    first, second, third = idle("first"), idle("second"), idle("third")
+    await store.save(EventStream.due("msg_1", [first, second]).record)
+    await store.save(EventStream.due("msg_0", [third, first]).record)
+    later = await opened(store)
+    assert sorted(await texts(later, "0")) == ["first", "second", "third"]
+    await later.stop()
+    await store.save(EventStream.due("msg_1", [first, second]).record)
+    last = await opened(store)
+    await last.publish(idle("fourth"))
+    assert sorted(await texts(last, "0")) == ["first", "fourth", "second", "third"]
+    assert await store.load(keys.DUE_EVENT_PREFIX) == {}
+
+
 async def test_an_event_that_another_version_wrote_keeps_its_number() -> None:
     store = MemoryStore()
     stream = await opened(store)
