@@ -6,6 +6,7 @@ schemas to us.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import cached_property
@@ -24,6 +25,7 @@ from mcp_entry.schemas import input_schema, output_schema
 from mcp_entry.tools import INSTRUCTIONS, TOOLS, Tool
 
 PROGRESS_AT_LEAST_EVERY_S = 8.0
+logger = logging.getLogger(__name__)
 Context = ServerRequestContext[Any, Any]
 
 
@@ -80,6 +82,7 @@ class EntryServer:
         leaves."""
         self._alerts.client_is(context.session)
         self._team.reach_soon()
+        logger.info("its client has the tools")
         return self._listing
 
     async def _call_tool(self, context: Context, params: types.CallToolRequestParams) -> dict[str, Any]:

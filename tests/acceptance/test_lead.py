@@ -19,6 +19,7 @@ from actors.home import Home
 from actors.tmux.client import TmuxClient
 from actors.tmux.pane import Pane
 from actors.tmux.server import TmuxServer
+from mcp_entry.__main__ import LOG_NAME
 from supervisor.api.requests import ReadRequest
 from supervisor.rpc.client import SupervisorClient
 from supervisor.runtime import Runtime
@@ -129,6 +130,7 @@ async def test_a_claude_leads_two_claudes_over_mcp_and_reads_their_answers(
         pane = lead.start()
         try:
             await until(lambda: _shows(pane, "❯"), TEAM_UP_S, "the lead's input box")
+            await until(lambda: _has_tools(home), TEAM_UP_S, "the lead has the tools")
             await pane.paste("Lead a team of two.\n@@script lead\n")
             await until(lambda: _shows(pane, "script lead"), 10.0, "the lead's draft")
             await until(lambda: _enter_is_taken(pane, api), 10.0, "the lead takes its task")
@@ -168,6 +170,12 @@ class Lead:
 
     def end(self) -> None:
         self._server.stop()
+
+
+async def _has_tools(home: Home) -> bool:
+    """An older Claude Code connects to its servers while a person types already."""
+    log = home.logs / LOG_NAME
+    return log.exists() and "has the tools" in log.read_text()
 
 
 async def _shows(pane: Pane, text: str) -> bool:
