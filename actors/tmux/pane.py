@@ -67,8 +67,8 @@ _TYPED_KEYS: Final[dict[str, str]] = {
     "PageDown": "1b 5b 36 7e",
     "DC": "1b 5b 33 7e",
 }
-"""Likewise, of the keys that people press; beside these there are C-a to C-z."""
-_CONTROL_KEY = re.compile(r"C-([a-z])")
+"""Likewise, of the keys that people press; beside these C-a to C-y. C-z would suspend the program for good."""
+_CONTROL_KEY = re.compile(r"C-([a-y])")
 _AFTER_ESCAPE_S = 0.05
 _LAST_KEY_FORMAT = "#{session_attached}:#{session_activity}"
 _TYPED = "typed"
@@ -154,7 +154,7 @@ class TypedText:
 
 @dataclass(frozen=True, slots=True)
 class NamedKey:
-    """A key by tmux's name: Enter, Escape, Tab, BTab, BSpace, DC, arrows, Home, End, PageUp, PageDown, C-a to C-z."""
+    """A key by tmux's name: Enter, Escape, Tab, BTab, BSpace, DC, arrows, Home, End, PageUp, PageDown, C-a to C-y."""
 
     name: str
 

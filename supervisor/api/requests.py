@@ -58,8 +58,11 @@ MAX_TYPED_CHARACTERS = 4_000
 LONGEST_POLL_S = 110.0
 LONGEST_WINDOW_S = 86_400
 REQUEST_ID_USE = "Rarely needed: the same call with the same one is done only once."
-KEYS = "One of Enter, Escape, Tab, BTab, BSpace, DC, Up, Down, Left, Right, Home, End, PageUp, PageDown, C-a to C-z."
-_KEY_NAME = "^(Enter|Escape|Tab|BTab|BSpace|DC|Up|Down|Left|Right|Home|End|PageUp|PageDown|C-[a-z])$"
+KEYS = (
+    "One of Enter, Escape, Tab, BTab, BSpace, DC, Up, Down, Left, Right, Home, End, PageUp, PageDown, C-a to C-y. "
+    "C-z is not passed on: it would stop the agent, and no shell is there to bring it back."
+)
+_KEY_NAME = "^(Enter|Escape|Tab|BTab|BSpace|DC|Up|Down|Left|Right|Home|End|PageUp|PageDown|C-[a-y])$"
 _PRINTABLE = r"^[^\x00-\x1f\x7f-\x9f]+$"
 _MEMBER_NAME_CHARACTERS = 500
 _SERVER = re.compile(r"[A-Za-z0-9_-]{1,100}")

@@ -24,7 +24,7 @@ KEYS = {
     "PageDown": b"\x1b[6~",
     "C-a": b"\x01",
     "C-b": b"\x02",
-    "C-z": b"\x1a",
+    "C-y": b"\x19",
 }
 
 
@@ -47,7 +47,7 @@ async def test_texts_and_keys_arrive_in_their_order_and_nothing_is_pasted(
 
 
 @pytest.mark.parametrize(
-    "wrong", [TypedText(""), TypedText("a\nb"), TypedText("\x1b[A"), NamedKey("F1"), NamedKey("-l")]
+    "wrong", [TypedText(""), TypedText("a\nb"), TypedText("\x1b[A"), NamedKey("F1"), NamedKey("-l"), NamedKey("C-z")]
 )
 async def test_what_is_no_text_and_no_key_is_not_typed(open_reader: OpenReader, wrong: TypedText | NamedKey) -> None:
     reader = await open_reader("agent").ready()

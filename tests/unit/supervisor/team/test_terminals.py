@@ -93,6 +93,7 @@ async def test_without_an_actor_or_an_instance_it_says_so(team: Team) -> None:
         ([{"key": "enter"}], "One of Enter, Escape"),
         ([{"key": "Enter\n"}], "One of Enter, Escape"),
         ([{"key": "-X"}], "One of Enter, Escape"),
+        ([{"key": "C-z"}], "C-z is not passed on: it would stop the agent"),
         ([{}], "give either text or key"),
         ([{"text": "a", "key": "Enter"}], "give either text or key"),
         ([{"text": "a", "literal": True}], "literal is no known argument"),
