@@ -11,6 +11,7 @@ import pytest
 from starlette.applications import Starlette
 
 from actors.home import Home
+from mcp_entry.web import peers
 from mcp_entry.web.browser import BrowserPages
 from mcp_entry.web.sign_in import make_link, use_link
 from tests.fakes.gateway import FakeClient
@@ -23,6 +24,12 @@ SCRIPT = "page-6VIIWABN.js"
 @pytest.fixture
 def home(tmp_path: Path) -> Home:
     return Home(tmp_path)
+
+
+@pytest.fixture(autouse=True)
+def _of_the_own_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A request that comes by no socket is as on a system that does not tell whose a connection is."""
+    monkeypatch.setattr(peers, "_TABLES", ())
 
 
 @pytest.fixture
