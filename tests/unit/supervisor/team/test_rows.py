@@ -182,6 +182,19 @@ async def test_one_that_was_terminated_is_gone_and_one_that_only_ended_is_shown(
     assert list(view.rows) == [SECOND]
 
 
+async def test_the_row_of_one_that_has_ended_with_messages_on_their_way_says_that_it_needs_somebody(
+    scene: Scene,
+) -> None:
+    view = scene.view()
+    await view.ask()
+    await accept(scene.team, "x", "y")
+    scene.team.registry.get(FIRST).snapshot = replace(READY, status=Status.STOPPED)
+    assert (await view.ask()).needs_attention == [FIRST]
+    assert view.rows[FIRST].needs_attention
+    assert view.rows[FIRST].reason == "2 messages not delivered: restart it"
+    scene.check(view)
+
+
 NUMBERS = st.integers(1, 8)
 SNAPSHOTS = st.sampled_from(
     [
