@@ -55,6 +55,8 @@ LEAD_WAIT_S = 100.0
 VIEW_WAIT_S = 25.0
 MAX_KEYS = 200
 MAX_TYPED_CHARACTERS = 4_000
+MAX_QUESTION_CHARACTERS = 50_000
+"""More than a screen holds."""
 LONGEST_POLL_S = 110.0
 LONGEST_WINDOW_S = 86_400
 REQUEST_ID_USE = "Rarely needed: the same call with the same one is done only once."
@@ -565,6 +567,11 @@ class RespondRequest(Request):
     permission_id: Reference | None = Field(
         default=None, description="Nothing is answered if another request waits by now."
     )
+    question: str | None = Field(
+        default=None,
+        max_length=MAX_QUESTION_CHARACTERS,
+        description="Of the dialog that you have seen: nothing is answered if another one is up by now.",
+    )
     message: str | None = Field(
         default=None,
         max_length=10_000,
@@ -575,6 +582,10 @@ class RespondRequest(Request):
     def _one_of_both(self) -> RespondRequest:
         if (self.decision is None) == (self.option is None):
             raise PydanticCustomError("one_of_both", "give either decision (allow or deny) or option")
+        if self.permission_id is not None and self.question is not None:
+            raise PydanticCustomError(
+                "one_of_both", "permissionId names a request, question a dialog at the terminal: give one of them"
+            )
         return self
 
 
