@@ -73,6 +73,7 @@ STATIC = Path(__file__).parent / "static"
 _COOKIE_S = 400 * 86_400
 """As long as browsers allow. The session itself ends earlier."""
 _ASSET = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.(css|js|svg|woff2)")
+_NUMBER = re.compile(r"[0-9]{1,15}")
 _FOREVER = {"cache-control": "private, max-age=31536000, immutable"}
 _NEVER = {"cache-control": "no-store"}
 _COMMAND = "<code>phalanx dashboard</code>"
@@ -214,7 +215,8 @@ class BrowserPages:
         return None
 
     async def _team(self, request: Request) -> Response:
-        return self._stream(request, self._feed.frames())
+        heard_to = request.headers.get("last-event-id") or request.query_params.get("after", "")
+        return self._stream(request, self._feed.frames(int(heard_to) if _NUMBER.fullmatch(heard_to) else None))
 
     async def _screen(self, request: Request) -> Response:
         return self._stream(request, screen_frames(self._client, request.path_params["instance_id"]))

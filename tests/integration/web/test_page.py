@@ -163,6 +163,18 @@ async def test_the_stream_tells_all_rows_first_and_then_what_changes_and_happens
     assert [each["text"] for each in happened["events"]] == [HOSTILE]
 
 
+async def test_a_browser_that_comes_again_is_told_what_has_happened_since_the_event_that_it_names(
+    browser: Browser, team: ScriptedTeam
+) -> None:
+    for text in ("heard", "missed", "missed too"):
+        team.happen(kind="became_idle", instance_id="spec_1", text=text)
+    async with browser.stream("/api/team?after=1") as events:
+        happened = await heard(events, "happened")
+    assert [each["text"] for each in happened["events"]] == ["missed", "missed too"]
+    async with browser.stream("/api/team?after=x") as events:
+        assert await heard(events, "changes")
+
+
 async def test_many_browsers_share_one_call_of_each_and_the_last_one_ends_them(
     browser: Browser, team: ScriptedTeam, gateway: Gateway
 ) -> None:
