@@ -12,7 +12,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from actors.errors import UnavailableError
+from actors.errors import PhalanxError, UnavailableError
 from supervisor.api.verbs import VERBS, TeamVerbs, Verb
 from supervisor.rpc.client import SupervisorClient
 
@@ -57,7 +57,7 @@ class BrowserCalls:
     def __init__(self, client: SupervisorClient) -> None:
         self._client = client
         self._running = 0
-        self._work: Json = {}
+        self._work: Json | PhalanxError = {}
         self._work_at = -WORK_S
         self._looking = asyncio.Lock()
 
@@ -76,14 +76,22 @@ class BrowserCalls:
 
     async def work(self) -> Json:
         """``{"instances": {id: WorkInfo}, "conflicts": [BranchConflict]}``, at most ``WORK_S`` old: everybody who asks
-        meanwhile gets the same answer. Raises ``PhalanxError``."""
+        meanwhile gets the same answer, or the same ``PhalanxError``."""
         async with self._looking:
             if time.monotonic() - self._work_at >= WORK_S:
-                listed = await self.call(TeamVerbs.list, {"work": True})
-                works = {each["instanceId"]: each["work"] for each in listed["instances"] if each.get("work")}
-                self._work = {"instances": works, "conflicts": listed.get("conflicts", [])}
+                try:
+                    self._work = await self._read_work()
+                except PhalanxError as error:
+                    self._work = error
                 self._work_at = time.monotonic()
+            if isinstance(self._work, PhalanxError):
+                raise self._work.with_traceback(None)
             return self._work
+
+    async def _read_work(self) -> Json:
+        listed = await self.call(TeamVerbs.list, {"work": True})
+        works = {each["instanceId"]: each["work"] for each in listed["instances"] if each.get("work")}
+        return {"instances": works, "conflicts": listed.get("conflicts", [])}
 
 
 def page_verb(name: str) -> Verb[Any, Any] | None:

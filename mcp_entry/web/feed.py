@@ -110,9 +110,10 @@ class TeamFeed:
     async def _changes(self, cursor: str | None) -> Json:
         """Raises ``PhalanxError``, at once when the connection is lost: the client itself would wait for its return."""
         given = {"timeoutSeconds": _POLL_S, **({} if cursor is None else {"cursor": cursor})}
+        longest_s = _HANGS_S + (0.0 if cursor is None else _POLL_S)  # without a cursor the team answers at once
         try:
             async with (
-                asyncio.timeout(_POLL_S + _HANGS_S),
+                asyncio.timeout(longest_s),
                 beside(self._client.call_json(TeamVerbs.changes, given)) as asking,
                 beside(self._lost(is_first=cursor is None)) as losing,
             ):

@@ -173,6 +173,16 @@ async def test_a_supervisor_that_hangs_is_told_to_be_away() -> None:
     assert name == "away"
 
 
+async def test_a_supervisor_that_hangs_from_the_first_call_on_is_told_to_be_away_soon() -> None:
+    team = Team()
+    team.hangs = True
+    began = asyncio.get_running_loop().time()
+    async with _browser(TeamFeed(team.client)) as browser:
+        ((name, _),) = await _next(browser)
+    assert name == "away"
+    assert asyncio.get_running_loop().time() - began < 15
+
+
 async def test_while_the_team_refuses_it_is_asked_ever_more_rarely_and_told_away_once() -> None:
     team = Team()
     team.client.replies["changes"] = UnavailableError("The supervisor is only just starting.")
