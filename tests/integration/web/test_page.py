@@ -305,7 +305,7 @@ async def test_what_the_team_refuses_is_told_in_its_words(browser: Browser, verb
 async def test_a_call_that_only_looks_ends_when_its_browser_leaves(browser: Browser, verbs: ScriptedVerbs) -> None:
     begun, ended = asyncio.Event(), asyncio.Event()
 
-    async def status(_request: Request, _caller: Caller) -> Result:
+    async def hosts(_request: Request, _caller: Caller) -> Result:
         begun.set()
         try:
             await asyncio.Event().wait()
@@ -313,8 +313,8 @@ async def test_a_call_that_only_looks_ends_when_its_browser_leaves(browser: Brow
             ended.set()
         raise AssertionError
 
-    verbs.answers["status"] = status
-    call = asyncio.create_task(browser.call("status"))
+    verbs.answers["hosts"] = hosts
+    call = asyncio.create_task(browser.call("hosts"))
     await begun.wait()
     call.cancel()
     async with asyncio.timeout(10):

@@ -77,7 +77,7 @@ async def test_a_host_that_is_led_from_elsewhere_names_that_host(home: Home, sta
     home.leader_file.write_text("<10.0.0.7>")
     async with _browser(home, static) as browser:
         page = await browser.get("/")
-        call = await browser.post("/api/call/status", json={}, headers={"Origin": URL})
+        call = await browser.post("/api/call/hosts", json={}, headers={"Origin": URL})
     assert page.status_code == 404
     assert "&lt;10.0.0.7&gt;" in page.text
     assert call.status_code == 404
