@@ -191,7 +191,7 @@ class Pane:
         """The styled screen, and the last key of a person before it, in one step: tmux handles no event in between."""
         typed = self._typed, self._typed_at
         look = ("display-message", "-p", "-t", self._id, _LOOK_FORMAT, ";")
-        answer = await self._tmux.run(*look, "capture-pane", "-p", "-e", "-t", self._id)
+        answer = await self._tmux.run(*self._if_there, *look, "capture-pane", "-p", "-e", "-t", self._id)
         seen, _, text = answer.partition("\n")
         clients, pressed_at, column, row, dead, terminal = seen.split(":", 5)
         stopped = dead != "1" and is_stopped(terminal)
@@ -201,7 +201,7 @@ class Pane:
     async def view(self) -> PaneView:
         """The screen for people to look at."""
         seen = ("display-message", "-p", "-t", self._id, _VIEW_FORMAT, ";")
-        answer = await self._tmux.run(*seen, "capture-pane", "-p", "-e", "-t", self._id)
+        answer = await self._tmux.run(*self._if_there, *seen, "capture-pane", "-p", "-e", "-t", self._id)
         told, _, text = answer.partition("\n")
         pane_id, shown, column, row, columns, rows, title = told.split(":", 6)
         self._check_is_this(pane_id)
@@ -320,10 +320,7 @@ class Pane:
         return state
 
     async def _read_state(self) -> tuple[int, PaneState]:
-        # tmux 3.2a crashes, with every agent, on a query for a pane that is gone. has-session checks that in the same
-        # step.
-        there = ("has-session", "-t", self._id, ";")
-        answer = await self._tmux.run(*there, "display-message", "-p", "-t", self._id, _STATE_FORMAT)
+        answer = await self._tmux.run(*self._if_there, "display-message", "-p", "-t", self._id, _STATE_FORMAT)
         fields = answer.removesuffix("\n").split(":", 8)
         server_pid, pane_id, pid, dead, status, ended_by, modes, created_s, terminal = fields
         self._check_is_this(pane_id)
@@ -336,6 +333,12 @@ class Pane:
             created_s=int(created_s or 0),
             stopped=dead != "1" and is_stopped(terminal),
         )
+
+    @property
+    def _if_there(self) -> tuple[str, ...]:
+        """The beginning of a query: tmux 3.2a crashes, with every agent, on one for a pane that is gone. has-session
+        checks that in the same step."""
+        return ("has-session", "-t", self._id, ";")
 
     def _check_is_this(self, pane_id: str) -> None:
         """tmux also answers for a pane that is gone, with empty fields."""
