@@ -198,21 +198,23 @@ class Pane:
         place = "0;0" if stopped else f"{int(row or 0) + 1};{int(column or 0) + 1}"
         return text.removesuffix("\n") + f"\x1b[{place}H", _last_key(f"{clients}:{pressed_at}", *typed)
 
-    async def view(self) -> PaneView:
-        """The screen for people to look at."""
+    async def view(self) -> tuple[PaneView, str]:
+        """The screen for people to look at, and the same as ``look`` gives it to a program that still runs."""
         seen = ("display-message", "-p", "-t", self._id, _VIEW_FORMAT, ";")
         answer = await self._tmux.run(*self._if_there, *seen, "capture-pane", "-p", "-e", "-t", self._id)
         told, _, text = answer.partition("\n")
         pane_id, shown, column, row, columns, rows, title = told.split(":", 6)
         self._check_is_this(pane_id)
-        lines = styled_lines(text.removesuffix("\n"))[: int(rows)]
-        return PaneView(
+        text = text.removesuffix("\n")
+        lines = styled_lines(text)[: int(rows)]
+        view = PaneView(
             columns=int(columns),
             rows=int(rows),
             lines=(*lines, *[""] * (int(rows) - len(lines))),
             cursor=(int(column), int(row)) if shown == "1" else None,
             title=printable(title)[:_LONGEST_TITLE],
         )
+        return view, f"{text}\x1b[{int(row) + 1};{int(column) + 1}H"
 
     async def type_keys(self, keys: Sequence[TypedText | NamedKey]) -> None:
         """Types for a person, as from the keyboard of one who is attached, after leaving copy mode.

@@ -532,6 +532,10 @@ class TypeRequest(Request):
 
     instance_id: InstanceId
     keys: list[Key] = Field(min_length=1, max_length=MAX_KEYS)
+    seen: Reference | None = Field(
+        default=None,
+        description="The version that you look at: nothing is typed when a dialog is up that it does not show.",
+    )
 
 
 class ListRequest(Request):

@@ -85,7 +85,9 @@ async def test_a_view_shows_screen_cursor_and_title_without_any_command(run: Run
         r"\033]8;;http://x\033\\link\033]8;;\033\\ ready'; sleep 60"
     )
     await shown(pane, "ready")
-    view = await pane.view()
+    view, text = await pane.view()
+    looked, _ = await pane.look()
+    assert text.rpartition("\x1b[")[0] == looked.rpartition("\x1b[")[0]
     assert (len(view.lines), view.columns) == (view.rows, 200)
     assert view.lines[0].startswith("\x1b[")
     assert view.lines[0].endswith("red\x1b[0m")
@@ -100,7 +102,8 @@ async def test_a_view_shows_screen_cursor_and_title_without_any_command(run: Run
 async def test_a_hidden_cursor_is_none(run: Run) -> None:
     pane = run(r"printf '\033[?25lready'; sleep 60")
     await shown(pane, "ready")
-    assert (await pane.view()).cursor is None
+    view, _ = await pane.view()
+    assert view.cursor is None
 
 
 async def test_a_pane_that_is_gone_has_no_view(tmux: TmuxClient) -> None:

@@ -11,6 +11,7 @@ from typing import Any, cast
 
 import pytest
 
+from actors.agents.base import Agent
 from actors.errors import PaneGoneError, TeamNotRunningError
 from actors.instance.instance import AgentSession, InstanceConfig
 from actors.instance.terminal import TerminalScreen, TerminalView
@@ -37,7 +38,7 @@ class Terminal(FakeInstance):
 
 
 class GonePane:
-    async def view(self) -> PaneView:
+    async def view(self) -> tuple[PaneView, str]:
         raise PaneGoneError("the pane is gone (%7): its agent has to be started again")
 
 
@@ -46,7 +47,7 @@ class WithoutPane(FakeInstance):
 
     def __init__(self) -> None:
         super().__init__()
-        session = SimpleNamespace(terminal=TerminalView(cast("Pane", GonePane())))
+        session = SimpleNamespace(terminal=TerminalView(cast("Pane", GonePane()), cast("Agent", None)))
         self._config = cast("InstanceConfig", SimpleNamespace(instance_id=FIRST))
         self._current, self._broken, self._vacant = cast("AgentSession", session), None, False
 
