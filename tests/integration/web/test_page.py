@@ -61,7 +61,7 @@ async def test_a_link_signs_a_browser_in_and_leads_it_to_the_page(
 
 
 async def test_every_answer_forbids_what_the_page_does_not_need(browser: Browser) -> None:
-    for path in ("/", "/sign-in", "/assets/x.js", "/api/work", "/api/nothing", "/mcp", "/nothing"):
+    for path in ("/", "/sign-in", "/assets/x.js", "/api/work", "/api/nothing", "/mcp", "/metrics", "/nothing"):
         headers = (await browser.client.get(path)).headers
         assert "default-src 'none'; script-src 'self'" in headers["content-security-policy"]
         assert "frame-ancestors 'none'" in headers["content-security-policy"]
