@@ -1,8 +1,8 @@
 """What the page may ask of the team: calls of some verbs in the user's name, and the state of everybody's work.
 
 ``browser`` has checked who asks. The supervisor checks the arguments, as it does for every caller; here only that git
-changes nothing, because no view of the page has it do so. Calls of browsers go
-over a connection of their own and are limited in number, so that a page takes nothing from the calls of the agents.
+changes nothing, because no view of the page has it do so. Calls of browsers go over a connection of their own and are
+limited in number, so that a page takes nothing from the calls of the agents.
 """
 
 from __future__ import annotations

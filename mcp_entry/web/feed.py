@@ -148,9 +148,9 @@ class TeamFeed:
                 self._tell_events(answer["events"], answer.get("missed", 0), int(answer["cursor"]))
                 continue
             except InvalidRequestError:  # the state of the team was restored, and its numbers begin anew
-                given = {"timeoutSeconds": _AT_ONCE_S}
+                given, self._told_to = {"timeoutSeconds": _AT_ONCE_S}, None
                 for listener in self._listeners:
-                    listener.heard_to = 0
+                    listener.heard_to = None if listener.heard_to is None else 0
             except PhalanxError:  # that the team is away is told with the rows
                 pass
             except Exception:
