@@ -42,7 +42,7 @@ SETS = ToolAnnotations(destructive_hint=False, idempotent_hint=True)
 ACTS = ToolAnnotations(destructive_hint=True)
 ACTS_ONCE = ToolAnnotations(destructive_hint=True, idempotent_hint=True)
 READS = ToolAnnotations(read_only_hint=True)
-UNLISTED = frozenset({"requestId", "agent", "immediate", "cacheKey"})
+UNLISTED = frozenset({"requestId", "agent", "immediate", "cacheKey", "question"})
 """Arguments that a lead is not shown. The entry gives each call its request id; an error that needs one names it."""
 _OF_ONE = frozenset({"instanceId"})
 _OF_SPARES = frozenset({"env", "mcpServers", "model", "permissionMode"})

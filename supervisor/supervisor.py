@@ -237,6 +237,7 @@ class Supervisor:
                 message=request.message or "",
                 answers=request.answers,
                 permission_id=request.permission_id or "",
+                question=request.question,
             )
         )
         # A wait after this call must not take the answered request for one that still waits.

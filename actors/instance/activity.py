@@ -34,6 +34,8 @@ _TELLING = (
     "prompt",
 )
 """Arguments of tools that say most of a call, the best first."""
+_READ = 2_000
+"""Characters of a line: a result or a paste may be one line of megabytes."""
 _SAYS_SOMETHING = re.compile(r"\w")
 _MARK = re.compile(r"</?pasted_content\b[^>\n]*>")
 """With which Claude Code surrounds a long paste."""
@@ -87,7 +89,7 @@ def task_in(prompt: str) -> str:
 def head(text: str) -> str:
     """The first line that says something, without control characters and not too long."""
     for line in text.splitlines():
-        words = " ".join(clean(_MARK.sub("", line)).text.split())
+        words = " ".join(clean(_MARK.sub("", line.strip()[:_READ])).text.split())
         if _SAYS_SOMETHING.search(words):
             return _cut(words)
     return ""

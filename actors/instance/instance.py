@@ -120,7 +120,7 @@ class AgentSession:
         """Raises ``RecordVersionError`` for a journal that another version of Phalanx has left."""
         self.found = found
         self.pane = found.pane
-        self.terminal = TerminalView(found.pane)
+        self.terminal = TerminalView(found.pane, agent)
         self.changes = ChangeNotifier()
         self.observer = Observer(agent, found.pane, config.directory, config.session_id, found.pid, self.changes)
         self.observer.coming_back = config.comes_back
@@ -239,6 +239,8 @@ _INTERRUPT_LOOK_S = 0.1
 _END_SHOWN_S = 3.0
 """How long after its screen is idle an agent may take to show how an interrupted turn has ended."""
 _TYPING_PATIENCE_S = 5.0
+_KEY_PATIENCE_S = 1.0
+"""A key of a person that comes later may meet another screen."""
 _WRITTEN_PATIENCE_S = 2.0
 LOCK_NAME = "typist.lock"
 """Held by the one actor that types into the instance: one that lost its raylet may live on beside its successor. A
@@ -450,17 +452,21 @@ class Instance:
             raise UnavailableError(f"The terminal of {self._config.instance_id} cannot be seen: {error}") from error
 
     @remote(timeout_s=READ_S)
-    async def type_keys(self, keys: Sequence[TypedText | NamedKey]) -> None:
+    async def type_keys(self, keys: Sequence[TypedText | NamedKey], seen: str = "") -> None:
         """Types for a person at the agent's terminal.
 
-        Raises ``WrongStateError`` when the agent has ended, ``UnavailableError`` while a message is being typed, and
-        when the terminal does not answer: then some of it may have been typed.
+        ``seen``: the version of the terminal that this person looks at. When a dialog is up that it does not show,
+        nothing is typed: a letter, a digit, Enter or Escape would answer it. Raises ``WrongStateError`` then, and when
+        the agent has ended; ``UnavailableError`` while a message is being typed, and when the terminal does not answer:
+        then some of it may have been typed.
         """
         session = self._now
         if not session.observer.alive:
             raise WrongStateError(f"The agent of {self._config.instance_id} has ended: nothing was typed. Restart it.")
         try:
-            async with typing_alone(session.deliverer.typing, _TYPING_PATIENCE_S):
+            async with typing_alone(session.deliverer.typing, _KEY_PATIENCE_S):
+                if seen and (dialog := session.terminal.unseen(await session.observer.look(), seen)):
+                    raise WrongStateError(f"Nothing was typed: meanwhile {in_words(dialog)}. Look at it first.")
                 await session.pane.type_keys(keys)
         except TerminalError as error:
             raise UnavailableError(f"The terminal of {self._config.instance_id} does not answer: {error}") from error

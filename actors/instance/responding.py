@@ -24,7 +24,7 @@ from actors.agents.base import Agent, Composer, Decision, Dialog
 from actors.agents.permissions import answer
 from actors.errors import InvalidRequestError, UnavailableError, WrongStateError
 from actors.instance.observer import Observer
-from actors.status import PendingPermission, decided
+from actors.status import PendingPermission, decided, in_words
 from actors.tmux.pane import Key, Pane
 
 _LOOK_S = 0.05
@@ -75,6 +75,8 @@ class Reply:
     """With AskUserQuestion: the answer to each question, by its words."""
     permission_id: str = ""
     """Answer this request and no other."""
+    question: str | None = None
+    """Answer the dialog with this question, however its lines are broken, and nothing else."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,6 +116,11 @@ class Responder:
         that it cannot take, ``UnavailableError`` when the terminal does not follow."""
         self._observer.read_spool()
         waiting = self._observer.state.permissions
+        if waiting and reply.question is not None:
+            raise WrongStateError(
+                f"Nothing was answered: it waits for permission to use {waiting[0].tool} by now, and not for an answer "
+                "to the dialog. Look first."
+            )
         if waiting or reply.permission_id:
             return AnsweredPrompt(permission=self._decide(waiting, reply))
         async with typing_alone(self._typing, _TYPING_PATIENCE_S):
@@ -142,6 +149,8 @@ class Responder:
                 f"It waits for no permission and shows no dialog (it is {self._observer.state.status}). "
                 "Call list to see who waits."
             )
+        if reply.question is not None and _words(reply.question) != _words(dialog.question):
+            raise WrongStateError(f"Nothing was answered: that dialog is gone, and {in_words(dialog)}. Look first.")
         if reply.option:
             wanted = _index_of(dialog, reply.option)
             if dialog.keys:
@@ -239,13 +248,17 @@ def _decision(asked: PendingPermission, reply: Reply) -> Decision:
 
 def _index_of(dialog: Dialog, option: str) -> int:
     """By its words, or by its number as it is listed."""
-    words = " ".join(option.split())
-    found = [index for index, each in enumerate(dialog.options) if " ".join(each.split()) == words]
+    words = _words(option)
+    found = [index for index, each in enumerate(dialog.options) if _words(each) == words]
     if not found and words.isdecimal() and 1 <= int(words) <= len(dialog.options):
         found = [int(words) - 1]
     if len(found) != 1:
         raise InvalidRequestError(f"The dialog has no option {option!r}. It has: {_named(dialog)}.")
     return found[0]
+
+
+def _words(text: str) -> str:
+    return " ".join(text.split())
 
 
 def _named(dialog: Dialog) -> str:

@@ -67,8 +67,8 @@ _TYPED_KEYS: Final[dict[str, str]] = {
     "PageDown": "1b 5b 36 7e",
     "DC": "1b 5b 33 7e",
 }
-"""Likewise, of the keys that people press; beside these there are C-a to C-z."""
-_CONTROL_KEY = re.compile(r"C-([a-z])")
+"""Likewise, of the keys that people press; beside these C-a to C-y. C-z would suspend the program for good."""
+_CONTROL_KEY = re.compile(r"C-([a-y])")
 _AFTER_ESCAPE_S = 0.05
 _LAST_KEY_FORMAT = "#{session_attached}:#{session_activity}"
 _TYPED = "typed"
@@ -154,7 +154,7 @@ class TypedText:
 
 @dataclass(frozen=True, slots=True)
 class NamedKey:
-    """A key by tmux's name: Enter, Escape, Tab, BTab, BSpace, DC, arrows, Home, End, PageUp, PageDown, C-a to C-z."""
+    """A key by tmux's name: Enter, Escape, Tab, BTab, BSpace, DC, arrows, Home, End, PageUp, PageDown, C-a to C-y."""
 
     name: str
 
@@ -191,28 +191,30 @@ class Pane:
         """The styled screen, and the last key of a person before it, in one step: tmux handles no event in between."""
         typed = self._typed, self._typed_at
         look = ("display-message", "-p", "-t", self._id, _LOOK_FORMAT, ";")
-        answer = await self._tmux.run(*look, "capture-pane", "-p", "-e", "-t", self._id)
+        answer = await self._tmux.run(*self._if_there, *look, "capture-pane", "-p", "-e", "-t", self._id)
         seen, _, text = answer.partition("\n")
         clients, pressed_at, column, row, dead, terminal = seen.split(":", 5)
         stopped = dead != "1" and is_stopped(terminal)
         place = "0;0" if stopped else f"{int(row or 0) + 1};{int(column or 0) + 1}"
         return text.removesuffix("\n") + f"\x1b[{place}H", _last_key(f"{clients}:{pressed_at}", *typed)
 
-    async def view(self) -> PaneView:
-        """The screen for people to look at."""
+    async def view(self) -> tuple[PaneView, str]:
+        """The screen for people to look at, and the same as ``look`` gives it to a program that still runs."""
         seen = ("display-message", "-p", "-t", self._id, _VIEW_FORMAT, ";")
-        answer = await self._tmux.run(*seen, "capture-pane", "-p", "-e", "-t", self._id)
+        answer = await self._tmux.run(*self._if_there, *seen, "capture-pane", "-p", "-e", "-t", self._id)
         told, _, text = answer.partition("\n")
         pane_id, shown, column, row, columns, rows, title = told.split(":", 6)
         self._check_is_this(pane_id)
-        lines = styled_lines(text.removesuffix("\n"))[: int(rows)]
-        return PaneView(
+        text = text.removesuffix("\n")
+        lines = styled_lines(text)[: int(rows)]
+        view = PaneView(
             columns=int(columns),
             rows=int(rows),
             lines=(*lines, *[""] * (int(rows) - len(lines))),
             cursor=(int(column), int(row)) if shown == "1" else None,
             title=printable(title)[:_LONGEST_TITLE],
         )
+        return view, f"{text}\x1b[{int(row) + 1};{int(column) + 1}H"
 
     async def type_keys(self, keys: Sequence[TypedText | NamedKey]) -> None:
         """Types for a person, as from the keyboard of one who is attached, after leaving copy mode.
@@ -320,10 +322,7 @@ class Pane:
         return state
 
     async def _read_state(self) -> tuple[int, PaneState]:
-        # tmux 3.2a crashes, with every agent, on a query for a pane that is gone. has-session checks that in the same
-        # step.
-        there = ("has-session", "-t", self._id, ";")
-        answer = await self._tmux.run(*there, "display-message", "-p", "-t", self._id, _STATE_FORMAT)
+        answer = await self._tmux.run(*self._if_there, "display-message", "-p", "-t", self._id, _STATE_FORMAT)
         fields = answer.removesuffix("\n").split(":", 8)
         server_pid, pane_id, pid, dead, status, ended_by, modes, created_s, terminal = fields
         self._check_is_this(pane_id)
@@ -336,6 +335,12 @@ class Pane:
             created_s=int(created_s or 0),
             stopped=dead != "1" and is_stopped(terminal),
         )
+
+    @property
+    def _if_there(self) -> tuple[str, ...]:
+        """The beginning of a query: tmux 3.2a crashes, with every agent, on one for a pane that is gone. has-session
+        checks that in the same step."""
+        return ("has-session", "-t", self._id, ";")
 
     def _check_is_this(self, pane_id: str) -> None:
         """tmux also answers for a pane that is gone, with empty fields."""

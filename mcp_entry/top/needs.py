@@ -1,7 +1,7 @@
 """What an instance needs of a person, in words and as the request that answers it. Pure.
 
-A ``Need`` is what was shown. Its answers name it: a request by its ``permissionId``, an option of a dialog by its
-words. So an answer never goes to another request that has come up meanwhile: the team refuses it.
+A ``Need`` is what was shown. Its answers name it: a request by its ``permissionId``, a dialog by its question. So an
+answer never goes to another one that has come up meanwhile: the team refuses it.
 """
 
 from __future__ import annotations
@@ -54,7 +54,12 @@ class Need:
         return RespondRequest(instance_id=self.instance_id, decision="allow", permission_id=self.permission_id)
 
     def denied(self) -> RespondRequest:
-        return RespondRequest(instance_id=self.instance_id, decision="deny", permission_id=self.permission_id or None)
+        return RespondRequest(
+            instance_id=self.instance_id,
+            decision="deny",
+            permission_id=self.permission_id or None,
+            question=self._dialog_question,
+        )
 
     def answered(self, answers: Mapping[str, str]) -> RespondRequest:
         """``answers``: by the words of each question, the words of the option."""
@@ -66,7 +71,12 @@ class Need:
                 permission_id=self.permission_id,
             )
         (words,) = answers.values()
-        return RespondRequest(instance_id=self.instance_id, option=words)
+        return RespondRequest(instance_id=self.instance_id, option=words, question=self._dialog_question)
+
+    @property
+    def _dialog_question(self) -> str | None:
+        """By which an answer names the dialog; None when it names a request, or there is nothing to answer."""
+        return None if self.permission_id or not self.questions else self.questions[0].words
 
 
 def need_of(each: InstanceInfo, *, needs_attention: bool) -> Need | None:

@@ -88,6 +88,7 @@ class WebProcess:
                 lifespan="on",
                 log_config=None,
                 access_log=False,
+                proxy_headers=False,  # anybody may write them, and they would name another connection's port
                 limit_concurrency=MOST_CONNECTIONS,
                 timeout_graceful_shutdown=_GOODBYE_S,
                 headers=[("connection", "close"), *browser.HEADERS],

@@ -5,7 +5,8 @@ of the internet that the user opens can send requests here, so each is checked b
 
 - Host must name this server, so no other name leads a page here. An Origin must be this one, and a call must have one.
 - ``/sign-in?once=SECRET`` (``sign_in``) sets the cookie; everything else wants it. It opens nothing at the address of
-  the instances' tools, and their tokens open nothing here.
+  the instances' tools, and their tokens open nothing here. Link and cookie are good for a connection of our own user
+  only (``peers``).
 - Calls are JSON with the content type that says so, of the verbs that the page needs (``browser_calls``), with a body
   that ends. They are made in the user's name.
 - At most ``MOST_STREAMS`` streams are open, of one browser ``MOST_STREAMS_OF_BROWSER``.
@@ -72,6 +73,7 @@ STATIC = Path(__file__).parent / "static"
 _COOKIE_S = 400 * 86_400
 """As long as browsers allow. The session itself ends earlier."""
 _ASSET = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.(css|js|svg|woff2)")
+_NUMBER = re.compile(r"[0-9]{1,15}")
 _FOREVER = {"cache-control": "private, max-age=31536000, immutable"}
 _NEVER = {"cache-control": "no-store"}
 _COMMAND = "<code>phalanx dashboard</code>"
@@ -124,9 +126,10 @@ class BrowserPages:
     async def _page(self, request: Request) -> Response:
         if refusal := self._misled(request):
             return _words_page(refusal, 403)
-        if leader := leader_of(self._home):
+        is_signed_in, leader = await self._standing(request)
+        if leader:
             return _words_page(f"The team of this host is led from {html.escape(leader)}: its page is there.", 404)
-        if not await self._is_signed_in(request):
+        if not is_signed_in:
             if request.headers.get("sec-fetch-site") == "cross-site":
                 # The cookie does not come with a step from another site, which a link in a chat is. The next one is
                 # a step within this site.
@@ -146,8 +149,7 @@ class BrowserPages:
             return _words_page(refusal, 403)
         if request.method != "GET" or "prefetch" in request.headers.get("sec-purpose", ""):
             return _words_page("This link opens the page when a person follows it.", 503)
-        client_port = request.client.port if request.client else 0
-        if not await asyncio.to_thread(is_own_user, client_port, self._port):
+        if not await asyncio.to_thread(is_own_user, _client_port(request), self._port):
             return _words_page("This link is for another user of this machine.", 403)
         try:
             session = await asyncio.to_thread(sign_in.use_link, self._home, request.query_params.get("once", ""))
@@ -165,8 +167,11 @@ class BrowserPages:
         return response
 
     async def _asset(self, request: Request) -> Response:
-        if (refusal := self._misled(request)) or not await self._is_signed_in(request):
-            return _words_page(refusal or _SIGN_IN, 403 if refusal else 401)
+        if refusal := self._misled(request):
+            return _words_page(refusal, 403)
+        is_signed_in, _ = await self._standing(request)
+        if not is_signed_in:
+            return _words_page(_SIGN_IN, 401)
         name = request.path_params["name"]
         path = self._static / "assets" / name
         if not _ASSET.fullmatch(name) or not await asyncio.to_thread(path.is_file):
@@ -202,14 +207,16 @@ class BrowserPages:
             return _told(403, "refused", words)
         if request.headers.get("sec-fetch-site", "same-origin") != "same-origin":
             return _told(403, "refused", "Only the page itself may ask for this.")
-        if not await self._is_signed_in(request):
+        is_signed_in, leader = await self._standing(request)
+        if not is_signed_in:
             return _told(401, "signed_out", "You are not signed in: `phalanx dashboard` opens the page anew.")
-        if leader := leader_of(self._home):
+        if leader:
             return _told(404, "refused", f"The team of this host is led from {leader}: its page is there.")
         return None
 
     async def _team(self, request: Request) -> Response:
-        return self._stream(request, self._feed.frames())
+        heard_to = request.headers.get("last-event-id") or request.query_params.get("after", "")
+        return self._stream(request, self._feed.frames(int(heard_to) if _NUMBER.fullmatch(heard_to) else None))
 
     async def _screen(self, request: Request) -> Response:
         return self._stream(request, screen_frames(self._client, request.path_params["instance_id"]))
@@ -259,8 +266,13 @@ class BrowserPages:
             return "Only the page itself may ask for this."
         return ""
 
-    async def _is_signed_in(self, request: Request) -> bool:
-        return await asyncio.to_thread(sign_in.is_session, self._home, self._session(request))
+    async def _standing(self, request: Request) -> tuple[bool, str]:
+        """Whether its browser is signed in, and the host from which the team is led, if that is another one."""
+        return await asyncio.to_thread(self._read_standing, self._session(request), _client_port(request))
+
+    def _read_standing(self, session: str, client_port: int) -> tuple[bool, str]:
+        is_signed_in = sign_in.is_session(self._home, session) and is_own_user(client_port, self._port)
+        return is_signed_in, leader_of(self._home)
 
     def _session(self, request: Request) -> str:
         """What the browser says that it is signed in by."""
@@ -295,6 +307,10 @@ class _EventStream(StreamingResponse):
     def end(self) -> None:
         with suppress(RuntimeError):  # it has not begun, or is over
             self._limit.reschedule(0.0)
+
+
+def _client_port(request: Request) -> int:
+    return request.client.port if request.client else 0
 
 
 async def _has_left(request: Request) -> None:

@@ -3,11 +3,12 @@
 ``browser`` serves ``TeamFeed.frames`` to each browser. The feed begins to follow the team with the first one and stops
 with the last one. It keeps the rows, so that a browser that comes gets all of them at once, without a call. What each
 browser has not taken yet is bounded: one that is too slow gets the complete state anew, and the number of events that
-it missed. Nothing is asked of the supervisor but one call of ``changes`` and one of ``events`` that wait.
+it missed. Nothing is asked of the supervisor but one call of ``changes`` and one of ``events`` that wait, and what a
+browser that comes again has missed meanwhile.
 
-Events of the stream: ``changes`` (a ``ChangesResult``), ``happened`` (``{"events", "missed"}``), ``away``
-(``{"words"}``) when the team does not answer, ``back`` when it does again, followed by complete ``changes``. A comment
-every ``BEAT_S`` lets each side notice that the other one is gone.
+Events of the stream: ``changes`` (a ``ChangesResult``); ``happened`` (``{"events", "missed"}``, with the number of the
+team's last event as its id); ``away`` (``{"words"}``) when the team does not answer, ``back`` when it does again,
+followed by complete ``changes``. A comment every ``BEAT_S`` lets each side notice that the other one is gone.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ from collections.abc import AsyncGenerator, Mapping
 from typing import Any
 
 from actors.backoff import Backoff
-from actors.concurrency import beside
-from actors.errors import PhalanxError, UnavailableError
+from actors.concurrency import ChangeNotifier, beside
+from actors.errors import InvalidRequestError, PhalanxError, UnavailableError
 from supervisor.api.verbs import TeamVerbs
 from supervisor.rpc.client import SupervisorClient
 
@@ -31,6 +32,8 @@ BEAT_S = 15.0
 BEAT = b": still here\n\n"
 MOST_WAITING_BYTES = 1 << 20
 """Of one browser. All browsers hold the same frames."""
+MOST_CAUGHT_UP = 1000
+"""Events that a browser is sent of the time in which it was not here; of older ones it hears only how many."""
 _POLL_S = 25.0
 _HANGS_S = 10.0
 """A supervisor that answers so much later than it was asked to is told to be away."""
@@ -48,25 +51,30 @@ class TeamFeed:
         self._listeners: set[_Listener] = set()
         self._following: asyncio.Task[None] | None = None
         self._state = _TeamState()
+        self._told_to: int | None = None
+        """The number of the last event that was told; None before the team has said where it is."""
+        self._begins = ChangeNotifier()
 
-    async def frames(self) -> AsyncGenerator[bytes]:
-        """What one browser is sent, without end. Each is one or more whole frames."""
-        listener = _Listener()
+    async def frames(self, after: int | None = None) -> AsyncGenerator[bytes]:
+        """What one browser is sent, without end. Each is one or more whole frames. ``after``: the number of the last
+        event that it has heard of; without it, it hears what happens from now on."""
+        listener = _Listener(heard_to=0 if after is None else None)
         self._listeners.add(listener)
         if self._following is None:
-            self._state = _TeamState()
+            self._state, self._told_to = _TeamState(), None
             self._following = asyncio.create_task(self._follow(), name="the team for browsers")
         try:
             if whole := self._state.whole():
                 yield whole
-            while True:
-                try:
-                    async with asyncio.timeout(BEAT_S):
-                        await listener.has_news.wait()
-                except TimeoutError:
-                    yield BEAT
-                    continue
-                yield listener.taken() if not listener.is_behind else self._state.whole() + listener.caught_up()
+            async with beside(self._catch_up(listener, after)):
+                while True:
+                    try:
+                        async with asyncio.timeout(BEAT_S):
+                            await listener.has_news.wait()
+                    except TimeoutError:
+                        yield BEAT
+                        continue
+                    yield self._state.whole() + listener.caught_up() if listener.is_behind else listener.taken()
         finally:
             self._listeners.discard(listener)
             if not self._listeners and self._following is not None:
@@ -102,9 +110,10 @@ class TeamFeed:
     async def _changes(self, cursor: str | None) -> Json:
         """Raises ``PhalanxError``, at once when the connection is lost: the client itself would wait for its return."""
         given = {"timeoutSeconds": _POLL_S, **({} if cursor is None else {"cursor": cursor})}
+        longest_s = _HANGS_S + (0.0 if cursor is None else _POLL_S)  # without a cursor the team answers at once
         try:
             async with (
-                asyncio.timeout(_POLL_S + _HANGS_S),
+                asyncio.timeout(longest_s),
                 beside(self._client.call_json(TeamVerbs.changes, given)) as asking,
                 beside(self._lost(is_first=cursor is None)) as losing,
             ):
@@ -136,10 +145,12 @@ class TeamFeed:
             try:
                 answer = await self._client.call_json(TeamVerbs.next_events, given)
                 given, failures = {"timeoutSeconds": _POLL_S, "cursor": answer["cursor"]}, 0
-                events, missed = answer["events"], answer.get("missed", 0)
-                if events or missed:
-                    self._tell(frame("happened", {"events": events, "missed": missed}), len(events) + missed)
+                self._tell_events(answer["events"], answer.get("missed", 0), int(answer["cursor"]))
                 continue
+            except InvalidRequestError:  # the state of the team was restored, and its numbers begin anew
+                given, self._told_to = {"timeoutSeconds": _AT_ONCE_S}, None
+                for listener in self._listeners:
+                    listener.heard_to = None if listener.heard_to is None else 0
             except PhalanxError:  # that the team is away is told with the rows
                 pass
             except Exception:
@@ -147,9 +158,59 @@ class TeamFeed:
             failures += 1
             await asyncio.sleep(_RETRY.pause_s(failures))
 
-    def _tell(self, frames: bytes, events: int = 0) -> None:
+    def _tell_events(self, events: list[Json], missed: int, last: int) -> None:
+        self._told_to = last
+        self._begins.announce()
+        if not events and not missed:
+            return
+        frames = _happened(events, missed, last)
         for listener in self._listeners:
-            listener.give(frames, events)
+            if listener.heard_to is None:  # it catches up, and gets these that way
+                continue
+            fresh = [each for each in events if each["number"] > listener.heard_to]
+            if len(fresh) == len(events):
+                listener.give(frames, len(events) + missed)
+            elif fresh:
+                listener.give(_happened(fresh, 0, last), len(fresh))
+
+    async def _catch_up(self, listener: _Listener, after: int | None) -> None:
+        failures = 0
+        while after is not None:
+            try:
+                events, missed, last = await self._since(after)
+            except PhalanxError:
+                pass
+            except Exception:
+                logger.exception("a browser cannot be told what it has missed")
+            else:
+                if events or missed:
+                    listener.give(_happened(events, missed, last), len(events) + missed)
+                listener.heard_to = last
+                return
+            failures += 1
+            await asyncio.sleep(_RETRY.pause_s(failures))
+
+    async def _since(self, after: int) -> tuple[list[Json], int, int]:
+        """What has happened after this event, how many more have, and the number of the last one, at or after which the
+        feed goes on. Raises ``PhalanxError``."""
+        await self._begins.until(lambda: self._told_to is not None, None)
+        last = self._told_to or 0
+        if after > last:  # of another team, or of this one before its state was restored
+            return [], 0, last
+        first = max(after, last - MOST_CAUGHT_UP)
+        events: list[Json] = []
+        missed, last = first - after, first
+        while True:
+            given = {"timeoutSeconds": _AT_ONCE_S, "cursor": str(last)}
+            answer = await self._client.call_json(TeamVerbs.next_events, given)
+            events += answer["events"]
+            missed, last = missed + answer.get("missed", 0), int(answer["cursor"])
+            if not answer["events"] and last >= (self._told_to or 0):
+                return events, missed, last
+
+    def _tell(self, frames: bytes) -> None:
+        for listener in self._listeners:
+            listener.give(frames)
 
 
 class _TeamState:
@@ -187,7 +248,9 @@ class _TeamState:
 class _Listener:
     """What one browser has not taken yet."""
 
-    def __init__(self) -> None:
+    def __init__(self, heard_to: int | None) -> None:
+        self.heard_to = heard_to
+        """It is told of events with a higher number; None while it catches up."""
         self._frames: deque[bytes] = deque()
         self._bytes = 0
         self._events = 0
@@ -196,7 +259,8 @@ class _Listener:
         self.is_behind = False
         """Its frames were dropped: it needs the complete state."""
 
-    def give(self, frames: bytes, events: int) -> None:
+    def give(self, frames: bytes, events: int = 0) -> None:
+        """``events``: how many events of the team the frames tell."""
         self._events += events
         self.has_news.set()
         if self.is_behind:
@@ -225,9 +289,16 @@ class _Listener:
         self.has_news.clear()
 
 
-def frame(event: str, data: Json) -> bytes:
-    """One server-sent event. JSON has no line breaks, so its data is one line."""
-    return f"event: {event}\ndata: {document(data)}\n\n".encode()
+def _happened(events: list[Json], missed: int, last: int) -> bytes:
+    """``missed``: how many more events there were. ``last``: the number of the last one of all."""
+    return frame("happened", {"events": events, "missed": missed}, last)
+
+
+def frame(event: str, data: Json, number: int | None = None) -> bytes:
+    """One server-sent event. JSON has no line breaks, so its data is one line. ``number``: its id, which a browser
+    gives when it connects again."""
+    identity = "" if number is None else f"id: {number}\n"
+    return f"event: {event}\n{identity}data: {document(data)}\n\n".encode()
 
 
 def document(data: Json) -> str:

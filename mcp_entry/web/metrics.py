@@ -24,7 +24,7 @@ from supervisor.metrics.scrape_token import is_scrape_token
 PATH = "/metrics"
 ANSWER_S = 8.0
 """Prometheus waits 10 s unless it is told otherwise."""
-_HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+_HEADERS = {"Cache-Control": "no-store"}
 
 
 class MetricsEndpoint:
@@ -50,7 +50,7 @@ class MetricsEndpoint:
         if request.method not in ("GET", "HEAD"):
             return PlainTextResponse("Only GET is served here.", 405, {"Allow": "GET, HEAD"})
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or not is_scrape_token(self._home, token.strip()):
+        if scheme.lower() != "bearer" or not await asyncio.to_thread(is_scrape_token, self._home, token.strip()):
             words = f"Give the token that stands in {self._home.metrics_token_file.name} of the team's home, on the "
             words += "machine of its supervisor: Authorization: Bearer TOKEN. `phalanx metrics --scrape-config` tells "
             return PlainTextResponse(f"{words}Prometheus how.", 401, {"WWW-Authenticate": "Bearer"})

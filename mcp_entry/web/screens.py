@@ -3,8 +3,9 @@
 ``browser`` serves ``screen_frames``. Each event is the whole screen as it is now, so a browser that is slow skips what
 was between. The instance looks at its pane only while somebody waits for it.
 
-Events of the stream: ``screen`` (a ``ScreenResult``), and at its end ``ended`` (``{"words"}``) when there is no
-terminal to look at. While the team is away nothing comes: the team's own stream (``feed``) tells it.
+Events of the stream: ``screen`` (a ``ScreenResult``); ``waiting`` (``{"words"}``) when there is no terminal to look at
+now, because the instance was stopped, or the team is away: it is looked for again, and the next ``screen`` shows it;
+``ended`` (``{"words"}``), the last one, for an instance that is not in the team.
 """
 
 from __future__ import annotations
@@ -24,20 +25,23 @@ _RETRY = Backoff(first_s=0.5, longest_s=5.0)
 
 async def screen_frames(client: SupervisorClient, instance_id: str) -> AsyncGenerator[bytes]:
     """Ends after ``ended``."""
-    given: dict[str, Any] = {"instanceId": instance_id, "timeoutSeconds": BEAT_S}
+    version: str | None = None
+    waits_because = ""
     failures = 0
     while True:
         try:
-            screen = await client.call_json(TeamVerbs.screen, given)
-        except (TeamNotRunningError, UnavailableError):
+            given: dict[str, Any] = {"instanceId": instance_id, "timeoutSeconds": BEAT_S}
+            screen = await client.call_json(TeamVerbs.screen, given if version is None else given | {"after": version})
+        except (TeamNotRunningError, UnavailableError) as error:
             failures += 1
-            yield BEAT  # who is gone need not be kept
+            version = None  # its browser shows the words by now
+            yield BEAT if str(error) == waits_because else frame("waiting", {"words": str(error)})
+            waits_because = str(error)
             await asyncio.sleep(_RETRY.pause_s(failures))
         except PhalanxError as error:
             yield frame("ended", {"words": str(error)})
             return
         else:
-            failures = 0
-            is_new = screen["version"] != given.get("after")
-            given["after"] = screen["version"]
-            yield frame("screen", screen) if is_new else BEAT
+            failures, waits_because = 0, ""
+            yield BEAT if screen["version"] == version else frame("screen", screen)
+            version = screen["version"]

@@ -55,11 +55,16 @@ LEAD_WAIT_S = 100.0
 VIEW_WAIT_S = 25.0
 MAX_KEYS = 200
 MAX_TYPED_CHARACTERS = 4_000
+MAX_QUESTION_CHARACTERS = 50_000
+"""More than a screen holds."""
 LONGEST_POLL_S = 110.0
 LONGEST_WINDOW_S = 86_400
 REQUEST_ID_USE = "Rarely needed: the same call with the same one is done only once."
-KEYS = "One of Enter, Escape, Tab, BTab, BSpace, DC, Up, Down, Left, Right, Home, End, PageUp, PageDown, C-a to C-z."
-_KEY_NAME = "^(Enter|Escape|Tab|BTab|BSpace|DC|Up|Down|Left|Right|Home|End|PageUp|PageDown|C-[a-z])$"
+KEYS = (
+    "One of Enter, Escape, Tab, BTab, BSpace, DC, Up, Down, Left, Right, Home, End, PageUp, PageDown, C-a to C-y. "
+    "C-z is not passed on: it would stop the agent, and no shell is there to bring it back."
+)
+_KEY_NAME = "^(Enter|Escape|Tab|BTab|BSpace|DC|Up|Down|Left|Right|Home|End|PageUp|PageDown|C-[a-y])$"
 _PRINTABLE = r"^[^\x00-\x1f\x7f-\x9f]+$"
 _MEMBER_NAME_CHARACTERS = 500
 _SERVER = re.compile(r"[A-Za-z0-9_-]{1,100}")
@@ -527,6 +532,10 @@ class TypeRequest(Request):
 
     instance_id: InstanceId
     keys: list[Key] = Field(min_length=1, max_length=MAX_KEYS)
+    seen: Reference | None = Field(
+        default=None,
+        description="The version that you look at: nothing is typed when a dialog is up that it does not show.",
+    )
 
 
 class ListRequest(Request):
@@ -562,6 +571,11 @@ class RespondRequest(Request):
     permission_id: Reference | None = Field(
         default=None, description="Nothing is answered if another request waits by now."
     )
+    question: str | None = Field(
+        default=None,
+        max_length=MAX_QUESTION_CHARACTERS,
+        description="Of the dialog that you have seen: nothing is answered if another one is up by now.",
+    )
     message: str | None = Field(
         default=None,
         max_length=10_000,
@@ -572,6 +586,10 @@ class RespondRequest(Request):
     def _one_of_both(self) -> RespondRequest:
         if (self.decision is None) == (self.option is None):
             raise PydanticCustomError("one_of_both", "give either decision (allow or deny) or option")
+        if self.permission_id is not None and self.question is not None:
+            raise PydanticCustomError(
+                "one_of_both", "permissionId names a request, question a dialog at the terminal: give one of them"
+            )
         return self
 
 

@@ -22,7 +22,7 @@ def keep_scrape_token(home: Home) -> None:
 
 
 def is_scrape_token(home: Home, given: str) -> bool:
-    """False for every token of a home that has none."""
+    """False for every token of a home that has none. Reads a file: an event loop calls it in a thread."""
     try:
         kept = home.metrics_token_file.read_bytes().strip()
     except OSError:

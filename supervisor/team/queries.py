@@ -123,11 +123,14 @@ class Queries:
         pending = self._team.outbox.pending(instance_id)
         held = self._team.outbox.held(instance_id) if pending else 0
         why = self._team.outbox.blocked_reason(instance_id) if held else ""
+        needs = self._team.needs_attention(member)
         total = member.total if member.record.limits.tokens else 0  # nobody else is shown it
         of_member = (member.record, member.snapshot, member.status, member.silence, member.hold, total)
-        made_of = (*of_member, followed, pending, held, why)
+        made_of = (*of_member, followed, needs, pending, held, why)
         if member.shown is None or member.shown[0] != made_of:
-            info = views.instance_info(member, followed=followed, pending=pending, held=held, why_held=why)
+            info = views.instance_info(
+                member, followed=followed, needs_attention=needs, pending=pending, held=held, why_held=why
+            )
             member.shown = (made_of, info)
         return member.shown[1]
 
@@ -154,9 +157,9 @@ def why_held(team: Team, member: Member) -> str:
         return f"waits for a decision{asked}"
     blocked = team.outbox.blocked_reason(instance_id)
     if blocked:
-        return f"has {_messages(team.outbox.held(instance_id))} held back: {blocked}"
+        return f"has {views.messages_in_words(team.outbox.held(instance_id))} held back: {blocked}"
     if not member.alive:
-        return f"is {snapshot.status}, with {_messages(team.outbox.pending(instance_id))} not delivered: restart it"
+        return f"is {snapshot.status}, with {views.undelivered(team.outbox.pending(instance_id))}"
     return snapshot.reason if member.status not in IDLE and not member.coming_back else ""
 
 
@@ -240,7 +243,3 @@ class _Wait:
             told.append(f"{work} {'is' if work == 1 else 'are'} still at work")
         ran_out = "" if self._is_stuck() else "The time ran out: "
         return f"{ran_out}{'; '.join(told)}."
-
-
-def _messages(number: int) -> str:
-    return "a message" if number == 1 else f"{number} messages"

@@ -297,9 +297,9 @@ class Team:
 
     def needs_attention(self, member: Member) -> bool:
         instance_id = member.record.instance_id
-        undelivered = not member.alive and self.outbox.pending(instance_id) > 0
-        from_messages = undelivered or bool(self.outbox.blocked_reason(instance_id))
-        return member.snapshot.needs_attention or from_messages or bool(member.silence or member.hold)
+        if member.snapshot.needs_attention or member.silence or member.hold:
+            return True
+        return self.outbox.pending(instance_id) > 0 and (not member.alive or self.outbox.held(instance_id) > 0)
 
     @property
     def average_batch(self) -> float:

@@ -46,9 +46,10 @@ class TerminalService:
         )
 
     async def type(self, request: requests.TypeRequest, caller: Caller) -> results.TypeResult:
-        """Raises as ``screen``, and ``WrongStateError`` when the agent has ended. Nothing is typed then."""
+        """Raises as ``screen``, and ``WrongStateError`` when the agent has ended, or a dialog has come up that ``seen``
+        does not show. Nothing is typed then."""
         keys = [TypedText(key.text) if key.text is not None else NamedKey(str(key.key)) for key in request.keys]
-        await self._port(request.instance_id).type_keys(keys)
+        await self._port(request.instance_id).type_keys(keys, request.seen or "")
         return results.TypeResult(instance_id=request.instance_id)
 
     def _port(self, instance_id: str) -> Instance:

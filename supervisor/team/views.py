@@ -34,13 +34,15 @@ from supervisor.team.registry import COMING_BACK, InstanceRecord, InstanceStage,
 
 
 def instance_info(
-    member: Member, *, followed: bool, pending: int = 0, held: int = 0, why_held: str = ""
+    member: Member, *, followed: bool, needs_attention: bool, pending: int = 0, held: int = 0, why_held: str = ""
 ) -> InstanceInfo:
-    """``followed``: its actor reports to this supervisor. ``pending``: how many messages are on their way to it,
-    ``held``: how many of them are held back, ``why_held``: why the first of these is."""
+    """``followed``: its actor reports to this supervisor. ``needs_attention``: by ``Team.needs_attention``.
+    ``pending``: how many messages are on their way to it, ``held``: how many of them are held back, ``why_held``: why
+    the first of these is."""
     record, snapshot = member.record, member.snapshot
     workspace = record.workspace
     unknown = COMING_BACK if record.stage is InstanceStage.RUNNING and not followed else ""
+    why = "; ".join(filter(None, (snapshot.reason, member.hold, "" if member.alive else undelivered(pending))))
     return InstanceInfo(
         instance_id=record.instance_id,
         name=record.name,
@@ -49,10 +51,10 @@ def instance_info(
         agent=record.agent,
         status=member.status,
         since=iso(snapshot.since),
-        reason="; ".join(filter(None, (snapshot.reason, member.hold))) or why_held or member.silence or unknown or None,
+        reason=why or why_held or member.silence or unknown or None,
         permission=permission(snapshot.permission),
         dialog=dialog(snapshot.dialog),
-        needs_attention=snapshot.needs_attention or bool(held or member.silence or member.hold),
+        needs_attention=needs_attention,
         queued_messages=pending,
         held_messages=held,
         unread=snapshot.unread,
@@ -69,6 +71,15 @@ def instance_info(
         context_tokens=snapshot.context_tokens or None,
         context_window=snapshot.context_window,
     )
+
+
+def messages_in_words(number: int) -> str:
+    return "a message" if number == 1 else f"{number} messages"
+
+
+def undelivered(messages: int) -> str:
+    """Of an instance that has ended, with so many messages on their way to it; empty for none."""
+    return f"{messages_in_words(messages)} not delivered: restart it" if messages else ""
 
 
 def with_status_only(listed: ListResult, ids: Collection[str]) -> ListResult:

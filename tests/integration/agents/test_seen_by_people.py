@@ -116,6 +116,23 @@ async def test_what_is_typed_from_afar_is_seen_holds_messages_and_is_sent_by_its
     assert (await snapshot(instance)).task == "a message"
 
 
+async def test_a_key_of_a_person_is_not_taken_by_a_dialog_that_this_person_has_not_seen(team: Team) -> None:
+    await team.start()
+    asked = message(1, f"Make the file.\n{team.rig.use_tool('touch made')}")
+    instance = await team.successor([])
+    before = await instance.watch_terminal("", 0.0)
+    await instance.deliver([asked])
+    await until(lambda: team.status is Status.WAITING_PERMISSION)
+    dialog = await shows(instance, "touch made", before.version)
+    while "No" not in text_of(dialog):
+        dialog = await instance.watch_terminal(dialog.version, 10.0)
+    with pytest.raises(WrongStateError, match="Nothing was typed: meanwhile a dialog is up"):
+        await instance.type_keys([ENTER], before.version)
+    assert team.status is Status.WAITING_PERMISSION
+    await instance.type_keys([ENTER], dialog.version)
+    await until(lambda: team.rig.has_run("touch made"))
+
+
 async def test_nothing_is_typed_for_an_agent_that_has_ended(team: Team) -> None:
     await team.start()
     instance = await team.successor([])

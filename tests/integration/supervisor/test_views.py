@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from actors.errors import UnavailableError, UnknownInstanceError
+from actors.errors import UnavailableError, UnknownInstanceError, WrongStateError
 from actors.home import Home
 from supervisor.api import requests, results
 from supervisor.supervisor import Supervisor
@@ -103,6 +103,32 @@ async def test_a_person_takes_a_terminal_over_from_a_page(supervisor: Supervisor
     row = await row_when(supervisor, instance_id, task="look at me", status="ready")
     assert row.activity == "demo: received 1 message(s): look at me"
     assert received(home, instance_id)[-1] == "look at me"
+
+
+async def test_a_key_of_a_person_answers_no_request_that_this_person_has_not_seen(
+    supervisor: Supervisor, repository: Path, home: Home
+) -> None:
+    spawned = await supervisor.spawn(specialist(repository, "the task"), LEAD)
+    await settle_supervisor(supervisor, spawned.instance_id)
+    instance_id = spawned.instance_id
+    before = await call(supervisor, "screen", requests.ScreenRequest(instance_id=instance_id))
+    asks = '@@demo dialog Bash {"command": "touch it-ran"}'
+    await call(supervisor, "send", requests.SendRequest(instance_id=instance_id, message=asks))
+    await row_when(supervisor, instance_id, status="waiting_permission")
+    now = before
+    async with asyncio.timeout(PATIENCE_S):
+        while "touch it-ran" not in "\n".join(now.lines) or "Yes" not in "\n".join(now.lines):
+            request = requests.ScreenRequest(instance_id=instance_id, after=now.version)
+            now = await call(supervisor, "screen", request)
+
+    enter = {"instanceId": instance_id, "keys": [{"key": "Enter"}]}
+    with pytest.raises(WrongStateError, match="Nothing was typed: meanwhile a dialog is up"):
+        await call(supervisor, "type", requests.TypeRequest.model_validate({**enter, "seen": before.version}))
+    ran = home.instance_directory(instance_id) / "ran.jsonl"
+    assert not ran.exists()
+    await call(supervisor, "type", requests.TypeRequest.model_validate({**enter, "seen": now.version}))
+    await row_when(supervisor, instance_id, status="ready", permission=None)
+    assert ran.exists()
 
 
 async def test_one_that_was_terminated_has_no_terminal(supervisor: Supervisor, repository: Path) -> None:

@@ -24,7 +24,7 @@ KEYS = {
     "PageDown": b"\x1b[6~",
     "C-a": b"\x01",
     "C-b": b"\x02",
-    "C-z": b"\x1a",
+    "C-y": b"\x19",
 }
 
 
@@ -47,7 +47,7 @@ async def test_texts_and_keys_arrive_in_their_order_and_nothing_is_pasted(
 
 
 @pytest.mark.parametrize(
-    "wrong", [TypedText(""), TypedText("a\nb"), TypedText("\x1b[A"), NamedKey("F1"), NamedKey("-l")]
+    "wrong", [TypedText(""), TypedText("a\nb"), TypedText("\x1b[A"), NamedKey("F1"), NamedKey("-l"), NamedKey("C-z")]
 )
 async def test_what_is_no_text_and_no_key_is_not_typed(open_reader: OpenReader, wrong: TypedText | NamedKey) -> None:
     reader = await open_reader("agent").ready()
@@ -85,7 +85,9 @@ async def test_a_view_shows_screen_cursor_and_title_without_any_command(run: Run
         r"\033]8;;http://x\033\\link\033]8;;\033\\ ready'; sleep 60"
     )
     await shown(pane, "ready")
-    view = await pane.view()
+    view, text = await pane.view()
+    looked, _ = await pane.look()
+    assert text.rpartition("\x1b[")[0] == looked.rpartition("\x1b[")[0]
     assert (len(view.lines), view.columns) == (view.rows, 200)
     assert view.lines[0].startswith("\x1b[")
     assert view.lines[0].endswith("red\x1b[0m")
@@ -100,7 +102,8 @@ async def test_a_view_shows_screen_cursor_and_title_without_any_command(run: Run
 async def test_a_hidden_cursor_is_none(run: Run) -> None:
     pane = run(r"printf '\033[?25lready'; sleep 60")
     await shown(pane, "ready")
-    assert (await pane.view()).cursor is None
+    view, _ = await pane.view()
+    assert view.cursor is None
 
 
 async def test_a_pane_that_is_gone_has_no_view(tmux: TmuxClient) -> None:

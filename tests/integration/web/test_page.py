@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,7 @@ from tests.integration.rpc.conftest import ScriptedVerbs, gives
 from tests.integration.web.conftest import SENT, port_of, the_process, until
 from tests.integration.web.page import Browser, ScriptedTeam, heard
 
+only_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can act as another user")
 HOSTILE = "<img src=x onerror=alert(1)>\x1b[2J\u202eevil\u2066 \u2028 </script>"
 
 
@@ -59,7 +61,7 @@ async def test_a_link_signs_a_browser_in_and_leads_it_to_the_page(
 
 
 async def test_every_answer_forbids_what_the_page_does_not_need(browser: Browser) -> None:
-    for path in ("/", "/sign-in", "/assets/x.js", "/api/work", "/api/nothing", "/mcp", "/nothing"):
+    for path in ("/", "/sign-in", "/assets/x.js", "/api/work", "/api/nothing", "/mcp", "/metrics", "/nothing"):
         headers = (await browser.client.get(path)).headers
         assert "default-src 'none'; script-src 'self'" in headers["content-security-policy"]
         assert "frame-ancestors 'none'" in headers["content-security-policy"]
@@ -88,17 +90,20 @@ async def test_what_a_browser_fetches_in_advance_does_not_use_the_link_up(browse
     assert (await browser.client.get("/sign-in", params=once)).status_code == 303
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="only root can act as another user")
-async def test_another_user_of_the_machine_cannot_use_the_link(browser: Browser, home: Home) -> None:
-    link = f"{browser.own}/sign-in?once={make_link(home)}"
+async def _as_another_user(url: str, headers: Mapping[str, str], body: str = "") -> str:
+    """What the server answers to a request of another user of the machine: the status and the text."""
     program = (
-        "import sys, urllib.request, urllib.error\n"
-        "try: urllib.request.urlopen(sys.argv[1])\n"
-        "except urllib.error.HTTPError as error: print(error.code, error.read().decode())"
+        "import json, sys, urllib.request, urllib.error\n"
+        "url, headers, body = json.load(sys.stdin)\n"
+        "request = urllib.request.Request(url, body.encode() or None, headers)\n"
+        "try: answer = urllib.request.urlopen(request)\n"
+        "except urllib.error.HTTPError as error: answer = error\n"
+        "print(answer.status, answer.readline().decode())"
     )
     done = await asyncio.to_thread(
         subprocess.run,
-        ["/usr/bin/python3" if Path("/usr/bin/python3").exists() else sys.executable, "-c", program, link],
+        ["/usr/bin/python3" if Path("/usr/bin/python3").exists() else sys.executable, "-c", program],
+        input=json.dumps([url, headers, body]),
         env={"no_proxy": "*"},
         user=65534,
         group=65534,
@@ -108,9 +113,36 @@ async def test_another_user_of_the_machine_cannot_use_the_link(browser: Browser,
         timeout=30,
         check=True,
     )
-    assert done.stdout.startswith("403 ")
-    assert "another user" in done.stdout
+    return done.stdout
+
+
+@only_root
+async def test_another_user_of_the_machine_cannot_use_the_link(browser: Browser, home: Home) -> None:
+    link = f"{browser.own}/sign-in?once={make_link(home)}"
+    answer = await _as_another_user(link, {})
+    assert answer.startswith("403 ")
+    assert "another user" in answer
     assert (await browser.client.get(link)).status_code == 303
+
+
+@only_root
+async def test_another_user_who_has_got_the_cookie_sees_and_does_nothing(
+    browser: Browser, verbs: ScriptedVerbs
+) -> None:
+    cookie = "; ".join(f"{name}={value}" for name, value in browser.client.cookies.items())
+    reader, writer = await asyncio.open_connection("127.0.0.1", browser.port)
+    writer.write(f"GET /api/team HTTP/1.1\r\nHost: 127.0.0.1:{browser.port}\r\nCookie: {cookie}\r\n\r\n".encode())
+    assert b" 200 " in await reader.readline()
+    own_port = writer.get_extra_info("sockname")[1]
+    headers = {"Cookie": cookie, "Origin": browser.own, "Content-Type": "application/json"}
+    for pretended in ({}, {"X-Forwarded-For": f"127.0.0.1:{own_port}"}):
+        for path in ("/", "/assets/page-AAAAAAAA.js", "/api/team", "/api/work", "/api/screen/spec_1"):
+            assert (await _as_another_user(browser.own + path, headers | pretended)).startswith("401 "), path
+        call = await _as_another_user(f"{browser.own}/api/call/interrupt", headers | pretended, "{}")
+        assert call.startswith("401 ")
+    writer.close()
+    assert "interrupt" not in [verb for verb, _, _ in verbs.calls]
+    assert (await browser.client.get("/api/work")).status_code == 200
 
 
 async def test_the_stream_tells_all_rows_first_and_then_what_changes_and_happens(
@@ -129,6 +161,18 @@ async def test_the_stream_tells_all_rows_first_and_then_what_changes_and_happens
         happened = await heard(events, "happened")
     assert happened["missed"] == 0
     assert [each["text"] for each in happened["events"]] == [HOSTILE]
+
+
+async def test_a_browser_that_comes_again_is_told_what_has_happened_since_the_event_that_it_names(
+    browser: Browser, team: ScriptedTeam
+) -> None:
+    for text in ("heard", "missed", "missed too"):
+        team.happen(kind="became_idle", instance_id="spec_1", text=text)
+    async with browser.stream("/api/team?after=1") as events:
+        happened = await heard(events, "happened")
+    assert [each["text"] for each in happened["events"]] == ["missed", "missed too"]
+    async with browser.stream("/api/team?after=x") as events:
+        assert await heard(events, "changes")
 
 
 async def test_many_browsers_share_one_call_of_each_and_the_last_one_ends_them(
@@ -261,7 +305,7 @@ async def test_what_the_team_refuses_is_told_in_its_words(browser: Browser, verb
 async def test_a_call_that_only_looks_ends_when_its_browser_leaves(browser: Browser, verbs: ScriptedVerbs) -> None:
     begun, ended = asyncio.Event(), asyncio.Event()
 
-    async def status(_request: Request, _caller: Caller) -> Result:
+    async def hosts(_request: Request, _caller: Caller) -> Result:
         begun.set()
         try:
             await asyncio.Event().wait()
@@ -269,8 +313,8 @@ async def test_a_call_that_only_looks_ends_when_its_browser_leaves(browser: Brow
             ended.set()
         raise AssertionError
 
-    verbs.answers["status"] = status
-    call = asyncio.create_task(browser.call("status"))
+    verbs.answers["hosts"] = hosts
+    call = asyncio.create_task(browser.call("hosts"))
     await begun.wait()
     call.cancel()
     async with asyncio.timeout(10):

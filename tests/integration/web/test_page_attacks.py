@@ -49,7 +49,7 @@ async def stranger(browser: Browser) -> AsyncIterator[Browser]:
 
 
 def _acted(verbs: ScriptedVerbs) -> list[str]:
-    return [verb for verb, _, _ in verbs.calls if verb not in ("changes", "events", "status", "identify")]
+    return [verb for verb, _, _ in verbs.calls if verb not in ("changes", "events", "hosts", "status", "identify")]
 
 
 async def test_without_a_cookie_nothing_is_shown_or_done(stranger: Browser, verbs: ScriptedVerbs) -> None:
@@ -185,7 +185,7 @@ async def test_a_token_of_an_instance_opens_nothing_of_the_page(stranger: Browse
     for path in PATHS:
         assert (await stranger.client.get(path, headers=headers)).status_code == 401
     assert (await stranger.client.get("/sign-in", params={"once": TOKEN})).status_code == 403
-    answer = await stranger.client.post("/api/call/status", json={}, headers={**headers, "Origin": stranger.own})
+    answer = await stranger.client.post("/api/call/hosts", json={}, headers={**headers, "Origin": stranger.own})
     assert answer.status_code == 401
     assert _acted(verbs) == []
 
@@ -207,7 +207,7 @@ async def test_a_body_that_never_ends_is_given_up_and_holds_nobody_up(browser: B
     opened = [await asyncio.open_connection("127.0.0.1", browser.port) for _ in range(100)]
     for _, writer in opened:
         writer.write(head.encode())
-    assert (await browser.call("status")).status_code == 200
+    assert (await browser.call("hosts")).status_code == 200
     async with asyncio.timeout(bodies.BODY_S + 20):
         for reader, writer in opened:
             assert b" 408 " in await reader.readline()
@@ -229,7 +229,7 @@ async def test_sixty_streams_are_too_many_and_harm_no_agent(browser: Browser, ho
         status, answer = await exchange(browser.port, send_message("It is done."))
         assert status == 200
         assert "isError" not in json.loads(answer)["result"]
-        assert (await browser.call("status")).status_code == 200
+        assert (await browser.call("hosts")).status_code == 200
     async with asyncio.timeout(20):
         while (await _first_status(browser)) != 200:  # noqa: ASYNC110 - the process announces nothing
             await asyncio.sleep(0.1)
@@ -252,12 +252,12 @@ async def test_the_streams_of_one_browser_leave_it_a_connection_for_its_calls(br
 async def test_calls_of_a_page_leave_room_for_those_of_the_agents(browser: Browser, verbs: ScriptedVerbs) -> None:
     go_on = asyncio.Event()
 
-    async def status(*_: Any) -> Any:
+    async def hosts(*_: Any) -> Any:
         await go_on.wait()
         raise RuntimeError
 
-    verbs.answers["status"] = status
-    calls = [asyncio.create_task(browser.call("status")) for _ in range(60)]
+    verbs.answers["hosts"] = hosts
+    calls = [asyncio.create_task(browser.call("hosts")) for _ in range(60)]
     done: set[asyncio.Task[httpx2.Response]] = set()
     async with asyncio.timeout(30):
         while len(done) < 28:

@@ -8,8 +8,9 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
-from actors.errors import UnavailableError
-from mcp_entry.web.feed import BEAT, MOST_WAITING_BYTES, TeamFeed
+from actors.concurrency import ChangeNotifier
+from actors.errors import InvalidRequestError, UnavailableError
+from mcp_entry.web.feed import BEAT, MOST_CAUGHT_UP, MOST_WAITING_BYTES, TeamFeed
 from supervisor.api import results
 from supervisor.api.requests import ChangesRequest, EventsRequest
 from supervisor.api.verbs import ProgressCallback
@@ -22,7 +23,9 @@ class Team:
     def __init__(self) -> None:
         self.client = FakeClient(changes=self._changes, events=self._events)
         self._answers: asyncio.Queue[results.ChangesResult] = asyncio.Queue()
-        self._happened: asyncio.Queue[results.EventsResult] = asyncio.Queue()
+        self._happened: list[results.TeamEvent] = []
+        self._forgotten = 0
+        self._news = ChangeNotifier()
         self.cursors: list[str | None] = []
         self.hangs = False
 
@@ -33,9 +36,21 @@ class Team:
             )
         )
 
-    def happen(self, text: str) -> None:
-        event = results.TeamEvent(kind="became_idle", at="2026-11-01T10:00:01.000Z", text=text)
-        self._happened.put_nowait(results.EventsResult(events=[event], cursor="1"))
+    def happen(self, *texts: str) -> None:
+        for text in texts:
+            number = len(self._happened) + 1
+            event = results.TeamEvent(kind="became_idle", at="2026-11-01T10:00:01.000Z", text=text, number=number)
+            self._happened.append(event)
+        self._news.announce()
+
+    def forget(self) -> None:
+        """As a supervisor does with old events."""
+        self._forgotten = len(self._happened)
+
+    def restore(self) -> None:
+        """An earlier state of the team, whose events have lower numbers."""
+        self._happened.clear()
+        self._news.announce()
 
     async def _changes(self, request: ChangesRequest, _progress: ProgressCallback) -> results.ChangesResult:
         self.cursors.append(request.cursor)
@@ -44,14 +59,18 @@ class Team:
         return await self._answers.get()
 
     async def _events(self, request: EventsRequest, _progress: ProgressCallback) -> results.EventsResult:
-        if request.cursor is None:
-            return results.EventsResult(events=[], cursor="0")
-        return await self._happened.get()
+        since = len(self._happened) if request.cursor is None else int(request.cursor)
+        await self._news.until(lambda: len(self._happened) != since, request.timeout_seconds)
+        if since > len(self._happened):
+            raise InvalidRequestError("The cursor is of another team.")
+        missed = max(self._forgotten - since, 0)
+        found = self._happened[since + missed :][:500]
+        return results.EventsResult(events=found, cursor=str(since + missed + len(found)), missed=missed)
 
 
 @asynccontextmanager
-async def _browser(feed: TeamFeed) -> AsyncIterator[AsyncIterator[bytes]]:
-    async with aclosing(feed.frames()) as frames:
+async def _browser(feed: TeamFeed, after: int | None = None) -> AsyncIterator[AsyncIterator[bytes]]:
+    async with aclosing(feed.frames(after)) as frames:
         yield frames
 
 
@@ -61,8 +80,8 @@ async def _next(frames: AsyncIterator[bytes]) -> list[tuple[str, Any]]:
         pass
     found = []
     for event in part.decode().strip().split("\n\n"):
-        name, _, data = event.partition("\n")
-        found.append((name.removeprefix("event: "), json.loads(data.removeprefix("data: "))))
+        fields = dict(line.split(": ", 1) for line in event.splitlines())
+        found.append((fields["event"], json.loads(fields["data"])))
     return found
 
 
@@ -154,6 +173,16 @@ async def test_a_supervisor_that_hangs_is_told_to_be_away() -> None:
     assert name == "away"
 
 
+async def test_a_supervisor_that_hangs_from_the_first_call_on_is_told_to_be_away_soon() -> None:
+    team = Team()
+    team.hangs = True
+    began = asyncio.get_running_loop().time()
+    async with _browser(TeamFeed(team.client)) as browser:
+        ((name, _),) = await _next(browser)
+    assert name == "away"
+    assert asyncio.get_running_loop().time() - began < 15
+
+
 async def test_while_the_team_refuses_it_is_asked_ever_more_rarely_and_told_away_once() -> None:
     team = Team()
     team.client.replies["changes"] = UnavailableError("The supervisor is only just starting.")
@@ -162,6 +191,92 @@ async def test_while_the_team_refuses_it_is_asked_ever_more_rarely_and_told_away
         for _ in range(4):
             assert await anext(browser) == BEAT
     assert 25 <= sum(verb == "changes" for verb, _ in team.client.asked) <= 45
+
+
+async def _heard(frames: AsyncIterator[bytes], number: int) -> tuple[list[str], int]:
+    """The texts of the next events, so many at least, and how many were missed."""
+    texts: list[str] = []
+    missed = 0
+    async with asyncio.timeout(600):
+        while len(texts) < number:
+            for name, data in await _next(frames):
+                if name == "happened":
+                    texts += [each["text"] for each in data["events"]]
+                    missed += data["missed"]
+    return texts, missed
+
+
+async def test_a_browser_that_comes_again_hears_what_has_happened_meanwhile_once_and_in_order() -> None:
+    team = Team()
+    feed = TeamFeed(team.client)
+    team.happen("before")
+    async with _browser(feed) as browser:
+        team.change(info("a"), complete=True)
+        await _next(browser)
+        team.happen("heard")
+        assert await _heard(browser, 1) == (["heard"], 0)
+    team.happen("meanwhile", "and this")
+    async with _browser(feed, after=2) as browser:
+        asked = asyncio.create_task(_heard(browser, 3))
+        await asyncio.sleep(1)
+        team.happen("now")
+        assert await asked == (["meanwhile", "and this", "now"], 0)
+
+
+async def test_what_happens_while_a_browser_catches_up_is_told_once_also_beside_another_browser() -> None:
+    team = Team()
+    feed = TeamFeed(team.client)
+    answer = team.client.replies["events"]
+    late = asyncio.Event()
+
+    async def events(request: EventsRequest, progress: ProgressCallback) -> results.EventsResult:
+        assert callable(answer)
+        found = await answer(request, progress)
+        if request.cursor == "1":  # of who catches up
+            await late.wait()
+        assert isinstance(found, results.EventsResult)
+        return found
+
+    team.client.replies["events"] = events
+    team.happen("one", "two")
+    async with _browser(feed) as other, _browser(feed, after=1) as again:
+        heard = asyncio.create_task(_heard(again, 3))
+        heard_by_other = asyncio.create_task(_heard(other, 2))
+        await asyncio.sleep(1)
+        team.happen("three")
+        await asyncio.sleep(1)
+        late.set()
+        await asyncio.sleep(1)
+        team.happen("four")
+        assert await heard_by_other == (["three", "four"], 0)
+        assert await heard == (["two", "three", "four"], 0)
+
+
+async def test_of_a_long_absence_the_last_events_are_told_and_the_others_counted() -> None:
+    team = Team()
+    team.happen(*map(str, range(MOST_CAUGHT_UP + 700)))
+    async with _browser(TeamFeed(team.client), after=0) as browser:
+        texts, missed = await _heard(browser, MOST_CAUGHT_UP)
+    assert (texts[0], texts[-1], len(texts), missed) == ("700", "1699", MOST_CAUGHT_UP, 700)
+    team.forget()
+    team.happen("kept")
+    async with _browser(TeamFeed(team.client), after=1690) as browser:
+        assert await _heard(browser, 1) == (["kept"], 10)
+
+
+async def test_events_go_on_when_the_state_of_the_team_was_restored() -> None:
+    team = Team()
+    feed = TeamFeed(team.client)
+    team.happen("one", "two", "three")
+    async with _browser(feed, after=2) as browser, _browser(feed, after=9) as of_another_team:
+        heard_by_other = asyncio.create_task(_heard(of_another_team, 1))
+        assert await _heard(browser, 1) == (["three"], 0)
+        await asyncio.sleep(1)
+        team.restore()
+        await asyncio.sleep(1)
+        team.happen("anew")
+        assert await _heard(browser, 1) == (["anew"], 0)
+        assert await heard_by_other == (["anew"], 0)
 
 
 async def test_without_a_browser_nothing_is_asked() -> None:

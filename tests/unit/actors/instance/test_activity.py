@@ -88,3 +88,9 @@ def test_heads_are_short_and_of_one_line_whatever_is_said(text: str, tool_input:
         assert len(words) <= LONGEST
         assert words == " ".join(words.split())
         assert not any(ord(character) < 32 or 127 <= ord(character) < 160 for character in words)
+
+
+@pytest.mark.timeout(20)
+def test_a_line_of_megabytes_costs_no_more_than_a_short_one() -> None:
+    assert head("  Read this: " + "<pasted_content " * 300_000).startswith("Read this: <pasted_content")
+    assert head(" " * 3_000_000 + "late\nnext") == "late"

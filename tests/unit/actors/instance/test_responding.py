@@ -205,6 +205,29 @@ async def test_a_dialog_that_has_only_just_come_up_gets_no_key(reply: Reply) -> 
     assert terminal.pressed == []
 
 
+@pytest.mark.parametrize("question", ["New MCP server", "New  MCP\nserver"])
+async def test_an_answer_that_names_the_dialog_goes_to_it(question: str) -> None:
+    terminal = Terminal(ASKS)
+    await respond(terminal, Reply(option="Use all", question=question))
+    assert terminal.took == "Use all"
+
+
+@pytest.mark.parametrize("answer", [Reply(option="Use all", question="Old"), Reply(allow=False, question="")])
+async def test_an_answer_to_another_dialog_than_the_one_that_is_up_presses_no_key(answer: Reply) -> None:
+    terminal = Terminal(ASKS)
+    with pytest.raises(WrongStateError, match=r"that dialog is gone.*New MCP server"):
+        await respond(terminal, answer)
+    assert terminal.pressed == []
+
+
+async def test_an_answer_to_a_dialog_decides_no_request_that_waits_by_now() -> None:
+    terminal = Terminal(ASKS)
+    request = PendingPermission(request_id="p", tool="Bash", tool_input={})
+    with pytest.raises(WrongStateError, match="permission to use Bash by now"):
+        await respond(terminal, Reply(allow=False, question="New MCP server"), request)
+    assert terminal.pressed == []
+
+
 async def test_where_nothing_waits_nothing_is_answered() -> None:
     terminal = Terminal(None)
     with pytest.raises(WrongStateError, match="waits for no permission"):

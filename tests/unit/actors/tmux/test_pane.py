@@ -176,3 +176,13 @@ async def test_no_inotify_is_kept(terminal: Terminal) -> None:
             pass
     await asyncio.get_running_loop().shutdown_default_executor()
     assert held() == before
+
+
+async def test_whoever_looks_at_a_terminal_asks_first_whether_the_pane_is_there() -> None:
+    """tmux 3.2a dies, with every agent, of a query for a pane that is gone."""
+    tmux = RecordingTmux({"has-session": PaneGoneError("no such pane")})
+    pane = Pane(tmux, "%1")
+    for look in (pane.look, pane.view, pane.state):
+        with pytest.raises(PaneGoneError):
+            await look()
+    assert [call[:4] for call, _ in tmux.calls] == 3 * [("has-session", "-t", "%1", ";")]

@@ -155,10 +155,11 @@ def test_several_questions_are_answered_one_after_the_other_and_together() -> No
     assert request.answers == {"Which?": "A", "Where?": "D"}
 
 
-def test_an_option_of_a_dialog_is_named_by_its_words_and_deny_closes_it() -> None:
-    each = dialog("Trust this directory?", "Yes", "No, exit")
-    assert shown(each)[0].choose(2) == RespondRequest(instance_id="spec_1_1_1", option="No, exit")
-    assert shown(each)[0].deny() == RespondRequest(instance_id="spec_1_1_1", decision="deny")
+def test_an_option_of_a_dialog_is_named_by_its_words_and_deny_closes_it_both_of_this_dialog_alone() -> None:
+    question = "Trust this directory?"
+    each = dialog(question, "Yes", "No, exit")
+    assert shown(each)[0].choose(2) == RespondRequest(instance_id="spec_1_1_1", option="No, exit", question=question)
+    assert shown(each)[0].deny() == RespondRequest(instance_id="spec_1_1_1", decision="deny", question=question)
     with pytest.raises(NotDecidedError, match="by its number"):
         shown(each)[0].allow(end_was_in_view=True)
 

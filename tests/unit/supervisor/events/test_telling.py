@@ -280,7 +280,8 @@ async def test_what_somebody_else_has_read_is_told(scene: Scene) -> None:
 
 
 def shown(scene: Scene, *instance_ids: str) -> list[results.InstanceInfo]:
-    return [instance_info(scene.member(instance_id), followed=True) for instance_id in instance_ids]
+    members = map(scene.member, instance_ids)
+    return [instance_info(each, followed=True, needs_attention=scene.team.needs_attention(each)) for each in members]
 
 
 async def test_a_list_counts_for_a_question_and_a_failure_and_not_for_an_answer(scene: Scene) -> None:

@@ -89,7 +89,8 @@ async def test_every_change_of_an_instance_is_seen_by_the_next_list(part: str, c
     setattr(scene.members[1], part, changed)
     after = {info.instance_id: info for info in scene.list()}
     assert after[FIRST] == before[0]
-    assert after[SECOND] == views.instance_info(scene.members[1], followed=False) != before[1]
+    needs = scene.team.needs_attention(scene.members[1])
+    assert after[SECOND] == views.instance_info(scene.members[1], followed=False, needs_attention=needs) != before[1]
 
 
 async def test_what_becomes_of_messages_is_seen_by_the_next_list() -> None:
@@ -219,6 +220,8 @@ async def test_one_that_has_stopped_with_messages_on_their_way_needs_attention()
     scene.members[0].snapshot = replace(READY, status=Status.STOPPED)
     waited = await scene.wait("needs_attention")
     assert (waited.reached, shown(waited)) == (True, [FIRST])
+    assert waited.instances[0].needs_attention
+    assert waited.instances[0].reason == "a message not delivered: restart it"
 
 
 async def test_many_that_are_held_are_named_in_part() -> None:

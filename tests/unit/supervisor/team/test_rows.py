@@ -72,6 +72,8 @@ class Scene:
         listed = self.queries.list(requests.ListRequest(), self.team.registry)
         assert view.rows == {row.instance_id: row for row in listed.instances}
         assert view.needs_attention == listed.needs_attention
+        assert {row.instance_id for row in listed.instances if row.needs_attention} == set(view.needs_attention)
+        assert all(row.reason or row.permission or row.dialog for row in listed.instances if row.needs_attention)
 
 
 @pytest.fixture
@@ -91,7 +93,7 @@ async def test_at_first_every_row_is_told_and_then_only_those_that_changed(scene
     member.snapshot = replace(READY, status=Status.WAITING_PERMISSION, permission=ASKS)
     second = await view.ask()
     assert not second.complete
-    assert second.instances == [views.instance_info(member, followed=False)]
+    assert second.instances == [views.instance_info(member, followed=False, needs_attention=True)]
     assert second.needs_attention == [SECOND]
 
 
@@ -180,6 +182,19 @@ async def test_one_that_was_terminated_is_gone_and_one_that_only_ended_is_shown(
     assert list(view.rows) == [SECOND]
 
 
+async def test_the_row_of_one_that_has_ended_with_messages_on_their_way_says_that_it_needs_somebody(
+    scene: Scene,
+) -> None:
+    view = scene.view()
+    await view.ask()
+    await accept(scene.team, "x", "y")
+    scene.team.registry.get(FIRST).snapshot = replace(READY, status=Status.STOPPED)
+    assert (await view.ask()).needs_attention == [FIRST]
+    assert view.rows[FIRST].needs_attention
+    assert view.rows[FIRST].reason == "2 messages not delivered: restart it"
+    scene.check(view)
+
+
 NUMBERS = st.integers(1, 8)
 SNAPSHOTS = st.sampled_from(
     [
@@ -187,6 +202,7 @@ SNAPSHOTS = st.sampled_from(
         replace(READY, status=Status.BUSY, task="Write tests.", activity="Bash: npm test"),
         replace(READY, status=Status.WAITING_PERMISSION, permission=ASKS),
         replace(READY, status=Status.FAILED, reason="it has ended"),
+        replace(READY, status=Status.STOPPED),
         replace(READY, unread=2, model="demo", context_tokens=7),
     ]
 )

@@ -28,13 +28,15 @@ class Terminal(FakeInstance):
         super().__init__()
         self.asked_for: list[tuple[str, float]] = []
         self.typed: list[TypedText | NamedKey] = []
+        self.seen: list[str] = []
 
     async def watch_terminal(self, after: str, timeout_s: float) -> TerminalScreen:
         self.asked_for.append((after, timeout_s))
         return TerminalScreen("v1", VIEW)
 
-    async def type_keys(self, keys: Sequence[TypedText | NamedKey]) -> None:
+    async def type_keys(self, keys: Sequence[TypedText | NamedKey], seen: str = "") -> None:
         self.typed += keys
+        self.seen.append(seen)
 
 
 @pytest.fixture
@@ -67,7 +69,9 @@ async def test_a_first_look_does_not_wait_and_a_later_one_waits_for_something_el
 async def test_texts_and_keys_are_typed_in_their_order(team: Team, terminal: Terminal) -> None:
     given = {"instanceId": FIRST, "keys": [{"text": "-l a"}, {"key": "C-c"}, {"key": "BTab"}]}
     await TerminalService(team).type(parse(requests.TypeRequest, given), USER)
-    assert terminal.typed == [TypedText("-l a"), NamedKey("C-c"), NamedKey("BTab")]
+    await TerminalService(team).type(parse(requests.TypeRequest, {**given, "seen": "v1"}), USER)
+    assert terminal.typed == 2 * [TypedText("-l a"), NamedKey("C-c"), NamedKey("BTab")]
+    assert terminal.seen == ["", "v1"]
 
 
 async def test_without_an_actor_or_an_instance_it_says_so(team: Team) -> None:
@@ -93,6 +97,7 @@ async def test_without_an_actor_or_an_instance_it_says_so(team: Team) -> None:
         ([{"key": "enter"}], "One of Enter, Escape"),
         ([{"key": "Enter\n"}], "One of Enter, Escape"),
         ([{"key": "-X"}], "One of Enter, Escape"),
+        ([{"key": "C-z"}], "C-z is not passed on: it would stop the agent"),
         ([{}], "give either text or key"),
         ([{"text": "a", "key": "Enter"}], "give either text or key"),
         ([{"text": "a", "literal": True}], "literal is no known argument"),
