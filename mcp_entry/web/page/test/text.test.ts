@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { bars, series } from "../src/history.ts";
-import { keyOf, keysOfText } from "../src/keys.ts";
+import { keyOf, keysOfText, refusalOf } from "../src/keys.ts";
 import { age, milliseconds, oneLine, shortModel, shortNumber, visible } from "../src/text.ts";
 
 test("control characters are shown as symbols", () => {
@@ -58,6 +58,15 @@ test("keys of a browser are named as the terminal takes them", () => {
   assert.equal(pressed("v", { ctrlKey: true }), null);
   assert.equal(pressed("F5"), null);
   assert.equal(pressed("r", { metaKey: true }), null);
+});
+
+test("what suspends the agent is not sent, and the page says why", () => {
+  const pressed = { key: "z", ctrlKey: true, shiftKey: false, altKey: false, metaKey: false };
+  assert.equal(keyOf(pressed), null);
+  assert.match(refusalOf(pressed), /suspend/);
+  assert.match(refusalOf({ ...pressed, key: "Z" }), /suspend/);
+  assert.equal(refusalOf({ ...pressed, ctrlKey: false }), "");
+  assert.equal(refusalOf({ ...pressed, key: "c" }), "");
 });
 
 test("a pasted text submits nothing and holds no control character", () => {

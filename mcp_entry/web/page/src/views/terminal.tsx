@@ -6,7 +6,7 @@
 
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 
-import { keyOf, keysOfText } from "../keys.ts";
+import { keyOf, keysOfText, refusalOf } from "../keys.ts";
 import { call, inWords } from "../server.ts";
 import { nameOf, tell } from "../store.ts";
 import { followScreen } from "../stream.ts";
@@ -20,6 +20,7 @@ export function Terminal({ row, instanceId }: { row: InstanceInfo | undefined; i
   const [screen, setScreen] = useState<ScreenResult | null>(null);
   const [state, setState] = useState("Looking…");
   const [taken, setTaken] = useState(false);
+  const [refused, setRefused] = useState("");
   const field = useRef<HTMLTextAreaElement>(null);
 
   useEffect(
@@ -48,6 +49,7 @@ export function Terminal({ row, instanceId }: { row: InstanceInfo | undefined; i
           <>
             <strong role="status">You type into this terminal.</strong>
             <span class="hint">Ctrl+Shift+Escape or Ctrl+] ends it.</span>
+            <span role="status">{refused}</span>
             <button type="button" onClick={() => setTaken(false)}>
               Give it back
             </button>
@@ -71,7 +73,7 @@ export function Terminal({ row, instanceId }: { row: InstanceInfo | undefined; i
         onClick={() => field.current?.focus()}
       >
         {screen && <Screen screen={screen} />}
-        {taken && row && <KeyField row={row} field={field} end={() => setTaken(false)} />}
+        {taken && row && <KeyField row={row} field={field} end={() => setTaken(false)} refuse={setRefused} />}
       </div>
       {screen && (
         <p class="visually-hidden">
@@ -87,10 +89,13 @@ function KeyField({
   row,
   field,
   end,
+  refuse,
 }: {
   row: InstanceInfo;
   field: { current: HTMLTextAreaElement | null };
   end: () => void;
+  /** Tells why the last key was not sent; with nothing, that it was. */
+  refuse: (words: string) => void;
 }) {
   const waiting = useRef<Key[]>([]);
   const isSending = useRef(false);
@@ -130,6 +135,9 @@ function KeyField({
           return;
         }
         if (event.isComposing) return;
+        const refusal = refusalOf(event);
+        refuse(refusal);
+        if (refusal) event.preventDefault();
         const key = keyOf(event);
         if (key) {
           event.preventDefault();
