@@ -7,7 +7,8 @@ import { computed, effect, signal } from "@preact/signals";
 
 import { needInWords, needOf, waiting } from "./attention.ts";
 import { followTeam, type Told } from "./feed.ts";
-import { inWords, readWork } from "./server.ts";
+import { type Deed, failureInWords, isUnknown } from "./outcome.ts";
+import { readWork } from "./server.ts";
 import { applyChanges, EMPTY_TEAM, newlyNeeding, type Team } from "./team.ts";
 import type { InstanceInfo, TeamEvent, WorkOfTeam } from "./wire.ts";
 
@@ -101,15 +102,18 @@ export function dismiss(id: number): void {
   notices.value = notices.value.filter((notice) => notice.id !== id);
 }
 
-/** Does what a button asks for, and tells how it went. Returns whether it was done. */
-export async function attempt(what: string, act: () => Promise<string | undefined>): Promise<boolean> {
+/** Does what a button asks for, and tells how it went. `unknown`: it may have been done. */
+export async function attempt(
+  deed: Deed,
+  act: () => Promise<string | undefined>,
+): Promise<"done" | "failed" | "unknown"> {
   try {
     const words = await act();
     if (words) tell(words);
-    return true;
+    return "done";
   } catch (error) {
-    tell(`${what}: ${inWords(error)}`, "failed");
-    return false;
+    tell(failureInWords(error, deed), "failed");
+    return isUnknown(error) ? "unknown" : "failed";
   }
 }
 

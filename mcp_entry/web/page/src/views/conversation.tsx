@@ -2,6 +2,7 @@
 
 import { useEffect, useRef, useState } from "preact/hooks";
 
+import { RequestIds } from "../outcome.ts";
 import { call, inWords } from "../server.ts";
 import { attempt, events, nameOf } from "../store.ts";
 import { count, oneLine } from "../text.ts";
@@ -214,7 +215,7 @@ function Whole({ entry, instanceId, label }: { entry: ConversationEntry; instanc
   const { full, leftOut } = entry;
   const shown = whole ?? entry;
   const readWhole = () =>
-    attempt("The entry cannot be read in whole", async () => {
+    attempt({ failed: "The entry cannot be read in whole" }, async () => {
       const page = await call<ReadResult>("read", { instanceId, full, leavesUnread: true });
       setWhole(page.entries[0] ?? null);
       return undefined;
@@ -294,6 +295,8 @@ interface Sent {
   text: string;
 }
 
+const requestIds = new RequestIds();
+
 function Composer({ row }: { row: InstanceInfo }) {
   const [text, setText] = useState("");
   const [busy, setBusy] = useState(false);
@@ -301,12 +304,20 @@ function Composer({ row }: { row: InstanceInfo }) {
   const send = async () => {
     if (!text.trim() || busy) return;
     setBusy(true);
-    const done = await attempt(`Nothing was sent to ${nameOf(row)}`, async () => {
-      const result = await call<SendResult>("send", { instanceId: row.instanceId, message: text });
+    const { instanceId } = row;
+    const deed = {
+      failed: `Nothing was sent to ${nameOf(row)}`,
+      whether: `the message was sent to ${nameOf(row)}`,
+      then: "Send does it again; as long as the text stays as it is, it is given once.",
+    };
+    const outcome = await attempt(deed, async () => {
+      const requestId = requestIds.of(instanceId, text);
+      const result = await call<SendResult>("send", { instanceId, message: text, requestId });
       if (result.messageId) setSent([...sent.slice(-2), { messageId: result.messageId, text }]);
       return undefined;
     });
-    if (done) setText("");
+    if (outcome !== "unknown") requestIds.settle(instanceId, text);
+    if (outcome === "done") setText("");
     setBusy(false);
   };
   return (

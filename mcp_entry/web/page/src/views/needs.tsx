@@ -160,10 +160,13 @@ function useResponse(row: InstanceInfo, what: string, card: { current: HTMLEleme
     setState("sent");
     const answered = card.current;
     const next = answered?.contains(document.activeElement) ? nextCard() : undefined;
-    const done = await attempt(`${nameOf(row)}: ${what} was not answered`, async () => {
+    const name = nameOf(row);
+    const deed = { failed: `${name}: ${what} was not answered`, whether: `${what} of ${name} was answered` };
+    const outcome = await attempt(deed, async () => {
       await call("respond", { instanceId: row.instanceId, ...answer });
       return undefined;
     });
+    const done = outcome === "done";
     setState(done ? "answered" : "open");
     const isFree = document.activeElement === document.body || answered?.contains(document.activeElement);
     if (done && next && next !== answered && isFree) focusCard(next.isConnected ? next : cards()[0]);
@@ -413,7 +416,8 @@ function Trouble({ row, need }: { row: InstanceInfo; need: Extract<Need, { reaso
   const [busy, setBusy] = useState(false);
   const restart = async () => {
     setBusy(true);
-    await attempt(`${nameOf(row)} was not restarted`, async () => {
+    const deed = { failed: `${nameOf(row)} was not restarted`, whether: `${nameOf(row)} was restarted` };
+    await attempt(deed, async () => {
       await call("restart", { instanceId: row.instanceId });
       return `${nameOf(row)} was restarted.`;
     });
