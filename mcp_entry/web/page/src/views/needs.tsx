@@ -388,18 +388,27 @@ function DialogAnswer({
   card: { current: HTMLElement | null };
 }) {
   const { respond, isOpen, state } = useResponse(row, "the dialog", card);
+  const [unfolded, setUnfolded] = useState(false);
+  const isHidden = isLong(question) && !unfolded;
+  // With the text that was read here: the team refuses when another dialog has come in its place.
   return (
     <>
-      <Foldable text={question} label="The dialog" />
-      <div class="options">
-        {options.map((option) => (
-          <button type="button" key={option} disabled={!isOpen} onClick={() => void respond({ option })}>
-            <Line text={option} class="whole" />
-          </button>
-        ))}
-      </div>
+      <Block text={isHidden ? headOf(question) : question} label="The dialog" />
+      {isHidden ? (
+        <button type="button" class="quiet" onClick={() => setUnfolded(true)}>
+          Show {restInWords(question)} and its options
+        </button>
+      ) : (
+        <div class="options">
+          {options.map((option) => (
+            <button type="button" key={option} disabled={!isOpen} onClick={() => void respond({ option, question })}>
+              <Line text={option} class="whole" />
+            </button>
+          ))}
+        </div>
+      )}
       <div class="answers">
-        <button type="button" disabled={!isOpen} onClick={() => void respond({ decision: "deny" })}>
+        <button type="button" disabled={!isOpen} onClick={() => void respond({ decision: "deny", question })}>
           Close the dialog
         </button>
         <a class="button" href={hrefOf(row.instanceId, "terminal")}>
