@@ -432,22 +432,23 @@ function Trouble({ row, need }: { row: InstanceInfo; need: Extract<Need, { reaso
     });
     setBusy(false);
   };
+  const hasEnded = row.status === "failed" || row.status === "stopped";
   return (
     <>
       <Foldable text={need.reason || "It does not say why."} class="reason" label="The reason" />
       {need.kind !== "limited" && <LastScreen row={row} />}
       <div class="answers">
-        {need.kind === "failed" && (
+        {hasEnded && (
           <button type="button" class="primary" disabled={busy} onClick={() => void restart()}>
             Restart
           </button>
         )}
-        {need.kind !== "failed" && (
+        {!hasEnded && (
           <a class="button primary" href={hrefOf(row.instanceId, "terminal")}>
             Open its terminal
           </a>
         )}
-        {need.kind === "failed" && (
+        {hasEnded && (
           <button type="button" onClick={() => confirmTermination(row)}>
             Terminate…
           </button>
