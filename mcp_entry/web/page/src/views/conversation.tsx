@@ -8,6 +8,7 @@ import { attempt, events, nameOf } from "../store.ts";
 import { count, oneLine } from "../text.ts";
 import type { ConversationEntry, EntryMessage, InstanceInfo, Json, ReadResult, SendResult, TeamEvent } from "../wire.ts";
 import { Block, Clock, Foldable, Line } from "./parts.tsx";
+import { useRetry } from "./retry.ts";
 
 const FIRST_SHOWN = 200;
 const MORE_SHOWN = 600;
@@ -56,6 +57,7 @@ function useConversation(row: InstanceInfo | undefined, instanceId: string): [Re
   const isReading = useRef(false);
   const isWanted = useRef(false);
   const isShown = useRef(true);
+  const retry = useRetry();
 
   const read = async () => {
     const { entries: held, origin, cursor, asked } = latest.current;
@@ -80,8 +82,10 @@ function useConversation(row: InstanceInfo | undefined, instanceId: string): [Re
       isWanted.current = false;
       try {
         await read();
+        if (isShown.current) retry.succeeded();
       } catch (error) {
         latest.current = { ...latest.current, error: inWords(error), done: true };
+        if (isShown.current) retry.failed();
       }
       if (isShown.current) setReading(latest.current);
       await new Promise((resolve) => setTimeout(resolve, READ_EVERY_MS));
@@ -91,7 +95,7 @@ function useConversation(row: InstanceInfo | undefined, instanceId: string): [Re
 
   useEffect(() => {
     void readOn();
-  }, [row]);
+  }, [row, retry.round]);
   useEffect(
     () => () => {
       isShown.current = false;
@@ -122,7 +126,7 @@ export function Conversation({ row, instanceId }: { row: InstanceInfo | undefine
     <div class="conversation">
       <div class="entries" role="log" aria-label="Conversation" tabIndex={0}>
         <div class="entries-inner">
-        {error && <p class="warning">The conversation cannot be read: {error}</p>}
+        {error && <p class="warning">The conversation cannot be read just now; it is tried again. {error}</p>}
         {mayHaveEarlier && (
           <button type="button" class="quiet" onClick={showEarlier}>
             Show earlier entries

@@ -10,6 +10,7 @@ import { oneLine } from "../text.ts";
 import type { InstanceInfo, Json, JsonObject, Permission, ScreenResult } from "../wire.ts";
 import { confirmTermination } from "./actions.tsx";
 import { Age, Block, Foldable, headOf, isLong, Line, restInWords, StatusShape } from "./parts.tsx";
+import { useRetry } from "./retry.ts";
 import { Screen } from "./screen.tsx";
 
 const FIRST_SHOWN = 12;
@@ -461,19 +462,28 @@ function Trouble({ row, need }: { row: InstanceInfo; need: Extract<Need, { reaso
   );
 }
 
-/** The last rows of its screen, looked at once for each change of its row. */
+/** The last rows of its screen, looked at for each change of its row. */
 function LastScreen({ row }: { row: InstanceInfo }) {
   const [screen, setScreen] = useState<ScreenResult | null>(null);
+  const retry = useRetry();
   useEffect(() => {
     let isWanted = true;
     call<ScreenResult>("screen", { instanceId: row.instanceId }).then(
-      (found) => isWanted && setScreen(found),
-      () => isWanted && setScreen(null), // an agent that has ended may have left none
+      (found) => {
+        if (!isWanted) return;
+        setScreen(found);
+        retry.succeeded();
+      },
+      () => {
+        if (!isWanted) return;
+        setScreen(null); // an agent that has ended may have left none
+        retry.failed();
+      },
     );
     return () => {
       isWanted = false;
     };
-  }, [row]);
+  }, [row, retry.round]);
   if (screen === null || screen.lines.every((line) => line.trim() === "")) return null;
   return (
     <div class="last-screen" role="img" aria-label="The end of its screen">
