@@ -3,10 +3,11 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 
 import { RequestIds } from "../outcome.ts";
+import { fateInWords, unsettled, withReceipts } from "../receipts.ts";
 import { call, inWords } from "../server.ts";
 import { attempt, events, nameOf } from "../store.ts";
 import { count, oneLine } from "../text.ts";
-import type { ConversationEntry, EntryMessage, InstanceInfo, Json, ReadResult, SendResult, TeamEvent } from "../wire.ts";
+import type { ConversationEntry, EntryMessage, InstanceInfo, Json, ReadResult, SendResult } from "../wire.ts";
 import { Block, Clock, Foldable, Line } from "./parts.tsx";
 import { useRetry } from "./retry.ts";
 
@@ -15,6 +16,10 @@ const MORE_SHOWN = 600;
 /** The most that one read gives. */
 const MOST_READ = 2_000;
 const READ_EVERY_MS = 300;
+/** After which receipts that were still open are looked at once more, though nothing else changed. */
+const SECOND_LOOK_MS = 2_000;
+/** A receipt that never becomes final is not asked for without end. */
+const MOST_LOOKS = 20;
 
 interface Reading {
   entries: readonly ConversationEntry[];
@@ -58,8 +63,25 @@ function useConversation(row: InstanceInfo | undefined, instanceId: string): [Re
   const isWanted = useRef(false);
   const isShown = useRef(true);
   const retry = useRetry();
+  const looks = useRef({ key: "", count: 0 });
+  const secondLook = useRef<ReturnType<typeof setTimeout> | undefined>(undefined);
+  const mayLookAgain = useRef(false);
+
+  /** Those whose receipts are to be read again. */
+  const open = () => {
+    const found = unsettled(latest.current.entries);
+    if (found.key !== looks.current.key) looks.current = { key: found.key, count: 0 };
+    return looks.current.count < MOST_LOOKS ? found.depth : 0;
+  };
+
+  const readReceipts = async (depth: number) => {
+    looks.current.count += 1;
+    const { entries: fresh } = await readFrom(instanceId, null, Math.min(depth, MOST_READ));
+    latest.current = { ...latest.current, entries: withReceipts(latest.current.entries, fresh) };
+  };
 
   const read = async () => {
+    const openBefore = open();
     const { entries: held, origin, cursor, asked } = latest.current;
     const isAnew = cursor === null || asked < wantedAsked.current;
     const found = await readFrom(instanceId, isAnew ? null : cursor, wantedAsked.current);
@@ -72,10 +94,12 @@ function useConversation(row: InstanceInfo | undefined, instanceId: string): [Re
       error: "",
       done: true,
     };
+    if (openBefore > 0 && !isAnew) await readReceipts(openBefore + found.entries.length);
   };
 
   const readOn = async () => {
     isWanted.current = true;
+    clearTimeout(secondLook.current);
     if (isReading.current) return;
     isReading.current = true;
     while (isWanted.current && isShown.current) {
@@ -91,14 +115,20 @@ function useConversation(row: InstanceInfo | undefined, instanceId: string): [Re
       await new Promise((resolve) => setTimeout(resolve, READ_EVERY_MS));
     }
     isReading.current = false;
+    if (mayLookAgain.current && isShown.current && open() > 0) {
+      mayLookAgain.current = false;
+      secondLook.current = setTimeout(() => void readOn(), SECOND_LOOK_MS);
+    }
   };
 
   useEffect(() => {
+    mayLookAgain.current = true;
     void readOn();
   }, [row, retry.round]);
   useEffect(
     () => () => {
       isShown.current = false;
+      clearTimeout(secondLook.current);
     },
     [],
   );
@@ -141,7 +171,7 @@ export function Conversation({ row, instanceId }: { row: InstanceInfo | undefine
         ))}
         </div>
       </div>
-      {row && <Composer row={row} />}
+      {row && <Composer row={row} entries={entries} />}
     </div>
   );
 }
@@ -204,10 +234,11 @@ function Receipt({ message }: { message: EntryMessage }) {
   const exact =
     message.exact === true ? "exact" : message.exact === false ? "altered by the agent's program" : "not yet compared";
   const changes = message.changes?.length ? `: ${message.changes.join(", ")}` : "";
-  const isWell = message.status === "submitted" && message.exact !== false;
+  const isWell = message.status == null || (message.status === "submitted" && message.exact !== false);
+  const receipt = message.status == null ? "its receipt is not kept any more" : `${message.status}, ${exact}${changes}`;
   return (
     <Line
-      text={`from ${message.sender ?? "?"}: ${message.status}, ${exact}${changes}`}
+      text={`from ${message.sender ?? "?"}: ${receipt}`}
       class={`whole receipt ${isWell ? "" : "odd"}`}
     />
   );
@@ -301,7 +332,7 @@ interface Sent {
 
 const requestIds = new RequestIds();
 
-function Composer({ row }: { row: InstanceInfo }) {
+function Composer({ row, entries }: { row: InstanceInfo; entries: readonly ConversationEntry[] }) {
   const [text, setText] = useState("");
   const [busy, setBusy] = useState(false);
   const [sent, setSent] = useState<readonly Sent[]>([]);
@@ -333,7 +364,7 @@ function Composer({ row }: { row: InstanceInfo }) {
       }}
     >
       {sent.map((message) => (
-        <SentMessage key={message.messageId} message={message} />
+        <SentMessage key={message.messageId} message={message} entries={entries} />
       ))}
       <textarea
         rows={2}
@@ -356,16 +387,12 @@ function Composer({ row }: { row: InstanceInfo }) {
 }
 
 /** What was sent from here, until its final receipt has come. */
-function SentMessage({ message }: { message: Sent }) {
-  const final = events.value.find((event) => event.kind === "message_final" && event.messageId === message.messageId);
+function SentMessage({ message, entries }: { message: Sent; entries: readonly ConversationEntry[] }) {
+  const fate = fateInWords(message.messageId, events.value, entries);
   return (
     <p class="sent hint" role="status">
       <Line text={message.text} />
-      <span>{final ? fateInWords(final) : "accepted, on its way"}</span>
+      <span>{fate || "accepted, on its way"}</span>
     </p>
   );
-}
-
-function fateInWords({ status, text }: TeamEvent): string {
-  return text && text !== status ? `${status ?? "done"}: ${oneLine(text)}` : (status ?? "done");
 }
