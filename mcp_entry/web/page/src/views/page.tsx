@@ -112,8 +112,16 @@ function ConnectionState() {
     case "lost":
       return (
         <p class="warning" role="alert">
-          The page's server does not answer; it is tried again. What is shown may be old. If the team was brought down,
-          `phalanx up` brings it back.
+          {now.words ? (
+            <>
+              The team is not followed: <Line text={now.words} class="whole" /> It is tried again. What is shown may be old.
+            </>
+          ) : (
+            <>
+              The page's server does not answer; it is tried again. What is shown may be old. If the team was brought down,
+              `phalanx up` brings it back.
+            </>
+          )}
         </p>
       );
     case "signed out":

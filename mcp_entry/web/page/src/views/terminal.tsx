@@ -30,11 +30,15 @@ export function Terminal({ row, instanceId }: { row: InstanceInfo | undefined; i
           setScreen(drawn);
           setState("");
         },
+        waiting(words) {
+          setState(words);
+          setTaken(false);
+        },
         ended(words) {
           setState(words);
           setTaken(false);
         },
-        lost: () => setState("The screen is not followed just now; it is tried again."),
+        lost: (words) => setState(`The screen is not followed just now; it is tried again. ${words}`),
       }),
     [instanceId],
   );
