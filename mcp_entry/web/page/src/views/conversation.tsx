@@ -6,8 +6,9 @@ import { RequestIds } from "../outcome.ts";
 import { fateInWords, unsettled, withReceipts } from "../receipts.ts";
 import { call, inWords } from "../server.ts";
 import { attempt, events, nameOf } from "../store.ts";
-import { count, oneLine } from "../text.ts";
-import type { ConversationEntry, EntryMessage, InstanceInfo, Json, ReadResult, SendResult } from "../wire.ts";
+import { asText, count, oneLine } from "../text.ts";
+import { tellingArgument } from "../toolcall.ts";
+import type { ConversationEntry, EntryMessage, InstanceInfo, ReadResult, SendResult } from "../wire.ts";
 import { Block, Clock, Foldable, Line } from "./parts.tsx";
 import { useRetry } from "./retry.ts";
 
@@ -280,19 +281,6 @@ function Whole({ entry, instanceId, label }: { entry: ConversationEntry; instanc
   );
 }
 
-function asText(value: Json): string {
-  return typeof value === "string" ? value : JSON.stringify(value, null, 2);
-}
-
-const TELLING = ["command", "file_path", "path", "pattern", "url", "query", "prompt", "description"];
-
-function inputInLine(entry: ConversationEntry): string {
-  const input = entry.input ?? {};
-  const name = TELLING.find((each) => typeof input[each] === "string");
-  const told = name ? input[name] : Object.values(input).find((value) => typeof value === "string");
-  return typeof told === "string" ? told.slice(0, 300) : "";
-}
-
 /** A call and its result in one line, until it is unfolded. */
 function ToolEntry({
   entry,
@@ -311,7 +299,7 @@ function ToolEntry({
     <details class="entry tool" open={open} onToggle={(event) => setOpen(event.currentTarget.open)}>
       <summary>
         <span class="who">{isResult ? "Result" : oneLine(entry.tool ?? "tool")}</span>
-        <Line text={isResult ? entry.text.slice(0, 300) : inputInLine(entry)} class="call" />
+        <Line text={isResult ? entry.text.slice(0, 300) : tellingArgument(entry.input ?? {})} class="call" />
         {answer && <span class="hint">{count(lines, "line")}</span>}
         <Clock at={entry.at} />
       </summary>

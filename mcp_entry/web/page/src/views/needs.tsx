@@ -6,8 +6,8 @@ import { useEffect, useId, useRef, useState } from "preact/hooks";
 import { type Need, needInWords, needKey, needOf, type Question } from "../attention.ts";
 import { call } from "../server.ts";
 import { attempt, hrefOf, nameOf, needing, team } from "../store.ts";
-import { oneLine } from "../text.ts";
-import type { InstanceInfo, Json, JsonObject, Permission, ScreenResult } from "../wire.ts";
+import { asText, oneLine } from "../text.ts";
+import type { InstanceInfo, JsonObject, Permission, ScreenResult } from "../wire.ts";
 import { confirmTermination } from "./actions.tsx";
 import { Age, Block, Foldable, headOf, isLong, Line, restInWords, StatusShape } from "./parts.tsx";
 import { useRetry } from "./retry.ts";
@@ -109,7 +109,12 @@ function Origin({ row }: { row: InstanceInfo }) {
       <dt>From</dt>
       <dd>
         <Line text={[...leadsOf(row), row.instanceId].join(" › ")} />
-        {row.host && row.host !== "local" && <Line text={` on ${row.host}`} />}
+        {row.host && row.host !== "local" && (
+          <>
+            {" on "}
+            <Line text={row.host} />
+          </>
+        )}
       </dd>
       <dt>In</dt>
       <dd>
@@ -268,10 +273,6 @@ function useDecisionKeys(card: { current: HTMLElement | null }, allow: () => voi
     shown?.addEventListener("keydown", pressed);
     return () => shown?.removeEventListener("keydown", pressed);
   }, []);
-}
-
-function asText(value: Json): string {
-  return typeof value === "string" ? value : JSON.stringify(value, null, 2);
 }
 
 function QuestionsAnswer({
