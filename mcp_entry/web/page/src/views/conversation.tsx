@@ -3,8 +3,9 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 
 import { RequestIds } from "../outcome.ts";
-import { fateInWords, unsettled, withReceipts } from "../receipts.ts";
-import { call, inWords } from "../server.ts";
+import { ConversationReader, FIRST_ASKED, MOST_READ, NOTHING_READ, type Reading } from "../reading.ts";
+import { fateInWords } from "../receipts.ts";
+import { call } from "../server.ts";
 import { attempt, events, nameOf } from "../store.ts";
 import { asText, count, oneLine } from "../text.ts";
 import { tellingArgument } from "../toolcall.ts";
@@ -12,137 +13,34 @@ import type { ConversationEntry, EntryMessage, InstanceInfo, ReadResult, SendRes
 import { Block, Clock, Foldable, Line } from "./parts.tsx";
 import { useRetry } from "./retry.ts";
 
-const FIRST_SHOWN = 200;
 const MORE_SHOWN = 600;
-/** The most that one read gives. */
-const MOST_READ = 2_000;
-const READ_EVERY_MS = 300;
-/** After which receipts that were still open are looked at once more, though nothing else changed. */
-const SECOND_LOOK_MS = 2_000;
-/** A receipt that never becomes final is not asked for without end. */
-const MOST_LOOKS = 20;
-
-interface Reading {
-  entries: readonly ConversationEntry[];
-  /** Index in `entries` of the first that was ever read; so an entry keeps its number when earlier ones are read. */
-  origin: number;
-  cursor: string | null;
-  /** How many of the latest were asked for. */
-  asked: number;
-  error: string;
-  done: boolean;
-}
-
-const NOTHING_READ: Reading = { entries: [], origin: 0, cursor: null, asked: FIRST_SHOWN, error: "", done: false };
-
-/** All that stands after the cursor; without one, the latest `asked` entries. Looking leaves answers unread. */
-async function readFrom(instanceId: string, cursor: string | null, asked: number) {
-  const entries: ConversationEntry[] = [];
-  let at = cursor;
-  let page: ReadResult;
-  do {
-    page = await call<ReadResult>("read", {
-      instanceId,
-      lines: at === null ? asked : MOST_READ,
-      leavesUnread: true,
-      ...(at === null ? {} : { cursor: at }),
-    });
-    entries.push(...page.entries);
-    const isStuck = page.more && page.cursor === at;
-    at = page.cursor ?? at;
-    if (isStuck) break;
-  } while (page.more);
-  return { entries, cursor: at };
-}
 
 /** Follows the conversation: reads on whenever the row of the instance changed. */
 function useConversation(row: InstanceInfo | undefined, instanceId: string): [Reading, (asked: number) => void] {
-  const [reading, setReading] = useState<Reading>(NOTHING_READ);
-  const latest = useRef(reading);
-  const wantedAsked = useRef(FIRST_SHOWN);
-  const isReading = useRef(false);
-  const isWanted = useRef(false);
-  const isShown = useRef(true);
+  const [reading, setReading] = useState(NOTHING_READ);
   const retry = useRetry();
-  const looks = useRef({ key: "", count: 0 });
-  const secondLook = useRef<ReturnType<typeof setTimeout> | undefined>(undefined);
-  const mayLookAgain = useRef(false);
-
-  /** Those whose receipts are to be read again. */
-  const open = () => {
-    const found = unsettled(latest.current.entries);
-    if (found.key !== looks.current.key) looks.current = { key: found.key, count: 0 };
-    return looks.current.count < MOST_LOOKS ? found.depth : 0;
-  };
-
-  const readReceipts = async (depth: number) => {
-    looks.current.count += 1;
-    const { entries: fresh } = await readFrom(instanceId, null, Math.min(depth, MOST_READ));
-    latest.current = { ...latest.current, entries: withReceipts(latest.current.entries, fresh) };
-  };
-
-  const read = async () => {
-    const openBefore = open();
-    const { entries: held, origin, cursor, asked } = latest.current;
-    const isAnew = cursor === null || asked < wantedAsked.current;
-    const found = await readFrom(instanceId, isAnew ? null : cursor, wantedAsked.current);
-    const entries = isAnew ? found.entries : [...held, ...found.entries];
-    latest.current = {
-      entries: found.entries.length === 0 && !isAnew ? held : entries,
-      origin: isAnew && held.length > 0 ? origin + Math.max(0, entries.length - held.length) : origin,
-      cursor: found.cursor,
-      asked: wantedAsked.current,
-      error: "",
-      done: true,
-    };
-    if (openBefore > 0 && !isAnew) await readReceipts(openBefore + found.entries.length);
-  };
-
-  const readOn = async () => {
-    isWanted.current = true;
-    clearTimeout(secondLook.current);
-    if (isReading.current) return;
-    isReading.current = true;
-    while (isWanted.current && isShown.current) {
-      isWanted.current = false;
-      try {
-        await read();
-        if (isShown.current) retry.succeeded();
-      } catch (error) {
-        latest.current = { ...latest.current, error: inWords(error), done: true };
-        if (isShown.current) retry.failed();
-      }
-      if (isShown.current) setReading(latest.current);
-      await new Promise((resolve) => setTimeout(resolve, READ_EVERY_MS));
-    }
-    isReading.current = false;
-    if (mayLookAgain.current && isShown.current && open() > 0) {
-      mayLookAgain.current = false;
-      secondLook.current = setTimeout(() => void readOn(), SECOND_LOOK_MS);
-    }
-  };
+  const reader = useRef<ConversationReader | null>(null);
 
   useEffect(() => {
-    mayLookAgain.current = true;
-    void readOn();
-  }, [row, retry.round]);
-  useEffect(
-    () => () => {
-      isShown.current = false;
-      clearTimeout(secondLook.current);
-    },
-    [],
-  );
-  const readFurtherBack = (asked: number) => {
-    wantedAsked.current = Math.min(asked, MOST_READ);
-    void readOn();
-  };
-  return [reading, readFurtherBack];
+    const opened = new ConversationReader(
+      instanceId,
+      (request) => call<ReadResult>("read", request),
+      (found) => {
+        setReading(found);
+        if (found.error) retry.failed();
+        else retry.succeeded();
+      },
+    );
+    reader.current = opened;
+    return () => opened.close();
+  }, [instanceId]);
+  useEffect(() => reader.current?.look(), [row, retry.round]);
+  return [reading, (asked) => reader.current?.lookFurtherBack(asked)];
 }
 
 export function Conversation({ row, instanceId }: { row: InstanceInfo | undefined; instanceId: string }) {
   const [reading, readFurtherBack] = useConversation(row, instanceId);
-  const [most, setMost] = useState(FIRST_SHOWN);
+  const [most, setMost] = useState(FIRST_ASKED);
   const { entries, origin, asked, error, done } = reading;
   const first = Math.max(0, entries.length - most);
   const mayHaveEarlier = first > 0 || (entries.length >= asked && asked < MOST_READ);

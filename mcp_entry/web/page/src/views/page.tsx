@@ -167,7 +167,8 @@ function Help() {
         ))}
       </dl>
       <p class="hint">
-        In a terminal that you took over, all keys go to the agent. Ctrl+Shift+Escape, Ctrl+] or the button gives it back.
+        In a terminal that you took over, all keys but Ctrl+Z go to the agent. Ctrl+Shift+Escape, Ctrl+] or the button
+        gives it back.
       </p>
       <div class="answers">
         <button type="button" class="first-focus" onClick={close}>
