@@ -5,14 +5,14 @@
  * the lock, because browsers slow down the others. When the one that holds it is closed, the next in the queue takes over.
  */
 
-import { lastNumber } from "./happened.ts";
 import { Stream } from "./stream.ts";
 import { applyChanges, EMPTY_TEAM, type Team } from "./team.ts";
 import type { ChangesResult, TeamEvent } from "./wire.ts";
 
 export type Told =
   | { kind: "changes"; changes: ChangesResult }
-  | { kind: "happened"; events: TeamEvent[]; missed: number }
+  /** `last`: the number of the team's last event by then. */
+  | { kind: "happened"; events: TeamEvent[]; missed: number; last: number }
   /** The endpoint answers and the team does not. */
   | { kind: "away"; words: string }
   | { kind: "back" }
@@ -56,7 +56,7 @@ export function followTeam(hear: (told: Told) => void): void {
     takeIn(told);
   };
   const takeIn = (told: Told) => {
-    if (told.kind === "happened") lastEvent = lastNumber(told.events, lastEvent);
+    if (told.kind === "happened") lastEvent = told.last;
     hear(told);
   };
 
@@ -65,7 +65,8 @@ export function followTeam(hear: (told: Told) => void): void {
       () => (lastEvent > 0 ? `/api/team?after=${lastEvent}` : "/api/team"),
       {
         changes: (data) => tell({ kind: "changes", changes: data as ChangesResult }),
-        happened: (data) => tell({ kind: "happened", ...(data as { events: TeamEvent[]; missed: number }) }),
+        happened: (data, id) =>
+          tell({ kind: "happened", ...(data as { events: TeamEvent[]; missed: number }), last: Number(id) }),
         away: (data) => tell({ kind: "away", words: (data as { words: string }).words }),
         back: () => tell({ kind: "back" }),
       },

@@ -19,11 +19,6 @@ export function withHappened(held: Happened, told: Happened): Happened {
   return { events: [...held.events, ...fresh].slice(-MOST_EVENTS), missed: held.missed + told.missed };
 }
 
-/** The number of the last one that has a number; `before` when there is none. */
-export function lastNumber(events: readonly TeamEvent[], before: number): number {
-  return events.findLast(isStored)?.number ?? before;
-}
-
 function isStored(event: TeamEvent): boolean {
   return event.number > 0;
 }

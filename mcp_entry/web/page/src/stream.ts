@@ -21,7 +21,7 @@ export class Stream {
    */
   constructor(
     private readonly path: () => string,
-    private readonly listeners: Readonly<Record<string, (data: unknown) => void>>,
+    private readonly listeners: Readonly<Record<string, (data: unknown, id: string) => void>>,
     private readonly lost: (status: number, words: string) => void,
   ) {
     this.open();
@@ -44,7 +44,10 @@ export class Stream {
       this.retryMs = FIRST_RETRY_MS;
     };
     for (const [name, heard] of Object.entries(this.listeners)) {
-      source.addEventListener(name, (event) => heard(parsedJson((event as MessageEvent<string>).data)));
+      source.addEventListener(name, (event) => {
+        const { data, lastEventId } = event as MessageEvent<string>;
+        heard(parsedJson(data), lastEventId);
+      });
     }
     source.onerror = () => {
       source.close();

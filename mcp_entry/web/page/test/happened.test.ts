@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { lastNumber, NOTHING_HAPPENED, withHappened } from "../src/happened.ts";
+import { NOTHING_HAPPENED, withHappened } from "../src/happened.ts";
 import type { TeamEvent } from "../src/wire.ts";
 
 function event(number: number, at = "2026-11-01T10:00:00.000+00:00"): TeamEvent {
@@ -23,9 +23,4 @@ test("events without a number are all held, and a number of an older state may c
 test("events that did not come are counted", () => {
   const before = withHappened(NOTHING_HAPPENED, { events: [], missed: 3 });
   assert.equal(withHappened(before, { events: [event(9)], missed: 2 }).missed, 5);
-});
-
-test("what comes after a lost connection is asked for from the last event on that has a number", () => {
-  assert.equal(lastNumber([event(4), event(5), event(0)], 1), 5);
-  assert.equal(lastNumber([event(0)], 7), 7);
 });

@@ -11,7 +11,10 @@ class Source {
   constructor(readonly path: string) {
     Source.opened.push(this);
   }
-  addEventListener(): void {}
+  readonly heard = new Map<string, (event: object) => void>();
+  addEventListener(name: string, heard: (event: object) => void): void {
+    this.heard.set(name, heard);
+  }
   close(): void {}
 }
 
@@ -63,6 +66,14 @@ test("a stream that only broke is opened again, from where it was, and nothing i
   assert.deepEqual(await follow(2, true), []);
   assert.deepEqual(Source.opened.map(({ path }) => path), [1, 2, 3].map((after) => `/api/team?after=${after}`));
   assert.deepEqual(asked, ["HEAD /", "HEAD /"]);
+});
+
+test("what is told comes with its id", () => {
+  const told: unknown[] = [];
+  const stream = new Stream(() => "/api/team", { happened: (data, id) => told.push([data, id]) }, () => {});
+  Source.opened[0]?.heard.get("happened")?.({ data: '{"missed":0}', lastEventId: "12" });
+  stream.close();
+  assert.deepEqual(told, [[{ missed: 0 }, "12"]]);
 });
 
 test("a server that does not answer, and a session that has ended, are told by the status", async () => {
