@@ -17,7 +17,9 @@ export type Need =
   | { kind: "held"; reason: string; messages: number }
   | { kind: "limited"; reason: string }
   | { kind: "failed"; reason: string }
-  | { kind: "stuck"; reason: string };
+  | { kind: "stuck"; reason: string }
+  /** The team says so, and the row does not show why. */
+  | { kind: "other"; reason: string };
 
 export function needOf(row: InstanceInfo): Need | null {
   if (!row.needsAttention) return null;
@@ -32,7 +34,8 @@ export function needOf(row: InstanceInfo): Need | null {
   if (row.status === "failed") return { kind: "failed", reason };
   if (row.status === "rate_limited") return { kind: "limited", reason };
   if (row.heldMessages > 0) return { kind: "held", reason, messages: row.heldMessages };
-  return { kind: "stuck", reason };
+  const waits = row.status === "waiting_input" || row.status === "waiting_permission";
+  return { kind: row.status !== "stopped" && (reason || waits) ? "stuck" : "other", reason };
 }
 
 /** A name that stays while the same thing is asked for, and changes with the next one. */
@@ -64,6 +67,8 @@ export function needInWords(need: Need): string {
       return "failed";
     case "stuck":
       return "cannot go on";
+    case "other":
+      return "needs somebody";
   }
 }
 

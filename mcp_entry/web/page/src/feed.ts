@@ -11,12 +11,13 @@ import type { ChangesResult, TeamEvent } from "./wire.ts";
 
 export type Told =
   | { kind: "changes"; changes: ChangesResult }
-  | { kind: "happened"; events: TeamEvent[]; missed: number }
+  /** `last`: the number of the team's last event by then. */
+  | { kind: "happened"; events: TeamEvent[]; missed: number; last: number }
   /** The endpoint answers and the team does not. */
   | { kind: "away"; words: string }
   | { kind: "back" }
-  /** The endpoint does not answer (0), or refuses with this status. */
-  | { kind: "lost"; status: number };
+  /** The endpoint does not answer (0), or refuses with this status and words. */
+  | { kind: "lost"; status: number; words: string };
 
 const NAME = "phalanx-team";
 /** What a page that begins in the background asks for: all that is known. */
@@ -39,6 +40,8 @@ export function followTeam(hear: (told: Told) => void): void {
   let cursor = "";
   let team: Team = EMPTY_TEAM;
   let trouble: Told | null = null;
+  /** From which on a stream that is opened again tells the events. */
+  let lastEvent = 0;
   let queued: AbortController | null = null;
 
   const pass = (told: Told) => channel.postMessage({ from: own, told } satisfies Passed);
@@ -50,19 +53,24 @@ export function followTeam(hear: (told: Told) => void): void {
     } else if (told.kind === "away" || told.kind === "lost") trouble = told;
     else if (told.kind === "back") trouble = null;
     pass(told);
+    takeIn(told);
+  };
+  const takeIn = (told: Told) => {
+    if (told.kind === "happened") lastEvent = told.last;
     hear(told);
   };
 
   const open = () => {
     stream ??= new Stream(
-      "/api/team",
+      () => (lastEvent > 0 ? `/api/team?after=${lastEvent}` : "/api/team"),
       {
         changes: (data) => tell({ kind: "changes", changes: data as ChangesResult }),
-        happened: (data) => tell({ kind: "happened", ...(data as { events: TeamEvent[]; missed: number }) }),
+        happened: (data, id) =>
+          tell({ kind: "happened", ...(data as { events: TeamEvent[]; missed: number }), last: Number(id) }),
         away: (data) => tell({ kind: "away", words: (data as { words: string }).words }),
         back: () => tell({ kind: "back" }),
       },
-      (status) => tell({ kind: "lost", status }),
+      (status, words) => tell({ kind: "lost", status, words }),
     );
   };
 
@@ -72,7 +80,7 @@ export function followTeam(hear: (told: Told) => void): void {
       return;
     }
     if (data.told.kind === "lost" || (data.told.kind === "changes" && data.told.changes.complete)) holder = data.from;
-    if (stream === null && data.from === holder) hear(data.told);
+    if (stream === null && data.from === holder) takeIn(data.told);
   };
 
   const passWhole = () => {

@@ -29,9 +29,16 @@ export interface Pressed {
   metaKey: boolean;
 }
 
-/** The key that is sent by its name. Null for text, which an input event brings, and for keys of the browser. */
-export function keyOf({ key, ctrlKey, shiftKey, altKey, metaKey }: Pressed): Key | null {
-  if (altKey || metaKey) return null;
+/** Why a key is not for the agent, in words; empty for all others. */
+export function refusalOf({ key, ctrlKey, altKey, metaKey }: Pressed): string {
+  const isSuspend = ctrlKey && !altKey && !metaKey && key.toLowerCase() === "z";
+  return isSuspend ? "Ctrl+Z is not sent: it would suspend the agent for good." : "";
+}
+
+/** The key that is sent by its name. Null for what is refused, for text, which an input event brings, and for keys of the browser. */
+export function keyOf(pressed: Pressed): Key | null {
+  const { key, ctrlKey, shiftKey, altKey, metaKey } = pressed;
+  if (altKey || metaKey || refusalOf(pressed)) return null;
   if (ctrlKey) {
     const isPaste = key === "v" || (shiftKey && (key === "C" || key === "V"));
     return /^[a-z]$/.test(key) && !shiftKey && !isPaste ? { key: `C-${key}` } : null;

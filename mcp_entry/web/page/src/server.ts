@@ -12,12 +12,23 @@ export class CallError extends Error {
   }
 }
 
-const CALL_LIMIT_MS = 120_000;
+/** How long a call may take; one that starts or ends agents or asks git takes longer. */
+const LIMITS_MS: Readonly<Record<string, number>> = {
+  restart: 900_000,
+  recycle: 900_000,
+  terminate: 300_000,
+  git_batch: 900_000,
+};
+const OTHER_LIMIT_MS = 120_000;
 const WORK_LIMIT_MS = 30_000;
 
-/** The result of one verb. Raises `CallError`; status 0 when the endpoint does not answer. */
-export async function call<ResultT>(verb: string, request: object, limitMs = CALL_LIMIT_MS): Promise<ResultT> {
-  return (await answered(`/api/call/${verb}`, limitMs, {
+export function limitMs(verb: string): number {
+  return LIMITS_MS[verb] ?? OTHER_LIMIT_MS;
+}
+
+/** The result of one verb. Raises `CallError`; status 0 when no answer came, so that the outcome is not known. */
+export async function call<ResultT>(verb: string, request: object): Promise<ResultT> {
+  return (await answered(`/api/call/${verb}`, limitMs(verb), {
     method: "POST",
     headers: { "Content-Type": "application/json" },
     body: JSON.stringify(request),
@@ -28,15 +39,15 @@ export async function readWork(): Promise<WorkOfTeam> {
   return (await answered("/api/work", WORK_LIMIT_MS)) as WorkOfTeam;
 }
 
-async function answered(path: string, limitMs: number, init: RequestInit = {}): Promise<unknown> {
+async function answered(path: string, patienceMs: number, init: RequestInit = {}): Promise<unknown> {
   let response: Response;
   let body: string;
   try {
-    response = await fetch(path, { ...init, signal: AbortSignal.timeout(limitMs), redirect: "error" });
+    response = await fetch(path, { ...init, signal: AbortSignal.timeout(patienceMs), redirect: "error" });
     body = await response.text();
   } catch (error) {
     const isLate = error instanceof DOMException && error.name === "TimeoutError";
-    const words = isLate ? `No answer within ${Math.round(limitMs / 1000)} s.` : "The page's server does not answer.";
+    const words = isLate ? `No answer within ${Math.round(patienceMs / 1000)} s.` : "The page's server does not answer.";
     throw new CallError(0, "unreachable", words);
   }
   const answer = parsedJson(body);

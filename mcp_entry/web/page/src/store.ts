@@ -7,17 +7,19 @@ import { computed, effect, signal } from "@preact/signals";
 
 import { needInWords, needOf, waiting } from "./attention.ts";
 import { followTeam, type Told } from "./feed.ts";
-import { inWords, readWork } from "./server.ts";
+import { type Happened, NOTHING_HAPPENED, withHappened } from "./happened.ts";
+import { type Deed, failureInWords, isUnknown } from "./outcome.ts";
+import { readWork } from "./server.ts";
 import { applyChanges, EMPTY_TEAM, newlyNeeding, type Team } from "./team.ts";
-import type { InstanceInfo, TeamEvent, WorkOfTeam } from "./wire.ts";
+import type { InstanceInfo, WorkOfTeam } from "./wire.ts";
 
 export type Connection =
   | { state: "connecting" }
   | { state: "live" }
   /** The endpoint answers and the team does not. */
   | { state: "away"; words: string }
-  /** The endpoint does not answer. */
-  | { state: "lost" }
+  /** The endpoint does not answer; with words, it answers why it does not tell of the team. */
+  | { state: "lost"; words: string }
   | { state: "signed out" };
 
 export type PanelTab = "conversation" | "terminal" | "changes" | "events";
@@ -34,14 +36,17 @@ export interface Notice {
 }
 
 const TABS: readonly PanelTab[] = ["conversation", "terminal", "changes", "events"];
-const MOST_EVENTS = 2_000;
 const WORK_EVERY_MS = 10_000;
 const NOTICE_MS = 8_000;
 
 export const team = signal<Team>(EMPTY_TEAM);
 export const work = signal<WorkOfTeam>({ instances: {}, conflicts: [] });
-/** Oldest first; what has happened since the page was opened. */
-export const events = signal<readonly TeamEvent[]>([]);
+/** Since the page was opened. */
+const happened = signal<Happened>(NOTHING_HAPPENED);
+/** Oldest first. */
+export const events = computed(() => happened.value.events);
+/** Events that this page did not get. */
+export const missedEvents = computed(() => happened.value.missed);
 export const connection = signal<Connection>({ state: "connecting" });
 export const route = signal<Route>(parseRoute(globalThis.location?.hash ?? ""));
 export const nowMs = signal(Date.now());
@@ -101,15 +106,18 @@ export function dismiss(id: number): void {
   notices.value = notices.value.filter((notice) => notice.id !== id);
 }
 
-/** Does what a button asks for, and tells how it went. Returns whether it was done. */
-export async function attempt(what: string, act: () => Promise<string | undefined>): Promise<boolean> {
+/** Does what a button asks for, and tells how it went. `unknown`: it may have been done. */
+export async function attempt(
+  deed: Deed,
+  act: () => Promise<string | undefined>,
+): Promise<"done" | "failed" | "unknown"> {
   try {
     const words = await act();
     if (words) tell(words);
-    return true;
+    return "done";
   } catch (error) {
-    tell(`${what}: ${inWords(error)}`, "failed");
-    return false;
+    tell(failureInWords(error, deed), "failed");
+    return isUnknown(error) ? "unknown" : "failed";
   }
 }
 
@@ -135,12 +143,9 @@ function hear(told: Told): void {
       if (told.changes.instances.length > 0 || told.changes.gone.length > 0) wantWork();
       break;
     }
-    case "happened": {
-      const known = new Set(events.value.map((event) => event.number).filter((number) => number > 0));
-      const fresh = told.events.filter((event) => !known.has(event.number));
-      if (fresh.length > 0) events.value = [...events.value, ...fresh].slice(-MOST_EVENTS);
+    case "happened":
+      happened.value = withHappened(happened.value, told);
       break;
-    }
     case "away":
       connection.value = { state: "away", words: told.words };
       break;
@@ -148,7 +153,8 @@ function hear(told: Told): void {
       connection.value = { state: "live" };
       break;
     case "lost":
-      connection.value = { state: told.status === 401 || told.status === 403 ? "signed out" : "lost" };
+      connection.value =
+        told.status === 401 || told.status === 403 ? { state: "signed out" } : { state: "lost", words: told.words };
       break;
   }
 }

@@ -1,7 +1,7 @@
 /** A stream of server-sent events of the endpoint, and the stream of one instance's screen. */
 
 import { parsedJson } from "./server.ts";
-import type { ScreenResult } from "./wire.ts";
+import type { JsonObject, ScreenResult } from "./wire.ts";
 
 const FIRST_RETRY_MS = 500;
 const LONGEST_RETRY_MS = 3_000;
@@ -14,10 +14,15 @@ export class Stream {
   private timer: ReturnType<typeof setTimeout> | undefined;
   private isClosed = false;
 
+  /**
+   * @param path is asked for each time that it connects.
+   * @param lost tells why nothing comes just now: 0 without words when no server answers, else its status and words. A
+   *     connection that only broke is not told.
+   */
   constructor(
-    private readonly path: string,
-    private readonly listeners: Readonly<Record<string, (data: unknown) => void>>,
-    private readonly lost: (status: number) => void,
+    private readonly path: () => string,
+    private readonly listeners: Readonly<Record<string, (data: unknown, id: string) => void>>,
+    private readonly lost: (status: number, words: string) => void,
   ) {
     this.open();
   }
@@ -30,50 +35,78 @@ export class Stream {
   }
 
   private open(): void {
-    const source = new EventSource(this.path);
+    const path = this.path();
+    const source = new EventSource(path);
+    let hasOpened = false;
     this.source = source;
     source.onopen = () => {
+      hasOpened = true;
       this.retryMs = FIRST_RETRY_MS;
     };
     for (const [name, heard] of Object.entries(this.listeners)) {
-      source.addEventListener(name, (event) => heard(parsedJson((event as MessageEvent<string>).data)));
+      source.addEventListener(name, (event) => {
+        const { data, lastEventId } = event as MessageEvent<string>;
+        heard(parsedJson(data), lastEventId);
+      });
     }
     source.onerror = () => {
       source.close();
       if (this.source !== source) return;
       this.source = null;
-      void this.again();
+      void this.again(hasOpened ? null : path);
     };
   }
 
-  /** An event source does not tell why it ended, so a request asks. */
-  private async again(): Promise<void> {
-    const status = await statusOf(this.path);
+  /** `refused`: what could not be opened at all. */
+  private async again(refused: string | null): Promise<void> {
+    const refusal = await whyLost(refused);
     if (this.isClosed) return;
-    this.lost(status);
+    if (refusal) this.lost(refusal.status, refusal.words);
     this.timer = setTimeout(() => this.open(), this.retryMs);
     this.retryMs = Math.min(2 * this.retryMs, LONGEST_RETRY_MS);
   }
 }
 
-async function statusOf(path: string): Promise<number> {
+interface Refusal {
+  status: number;
+  words: string;
+}
+
+/** An event source does not tell why it ended. The page itself is asked for, which opens no second stream; only what was
+ * refused is asked for its words. Null when nothing stands against opening it again. */
+async function whyLost(refused: string | null): Promise<Refusal | null> {
+  const page = await answerTo("HEAD", "/");
+  if (page === null || page.status === 401 || page.status === 403) return { status: page?.status ?? 0, words: "" };
+  if (refused === null) return null;
+  const answer = await answerTo("GET", refused);
+  if (answer === null) return { status: 0, words: "" };
+  return answer.status < 400 ? null : answer;
+}
+
+/** Null when there is none. Of an answer that is well, only the status is read. */
+async function answerTo(method: string, path: string): Promise<Refusal | null> {
   const asked = new AbortController();
+  const timer = setTimeout(() => asked.abort(), ASK_LIMIT_MS);
   try {
-    const limit = AbortSignal.timeout(ASK_LIMIT_MS);
-    limit.addEventListener("abort", () => asked.abort());
-    const response = await fetch(path, { signal: asked.signal, headers: { Accept: "text/event-stream" } });
-    return response.status;
+    const response = await fetch(path, { method, signal: asked.signal });
+    const told = response.status < 400 ? null : parsedJson(await response.text());
+    const message = (told as JsonObject | null)?.message;
+    return { status: response.status, words: typeof message === "string" ? message : "" };
   } catch {
-    return 0;
+    return null;
   } finally {
+    clearTimeout(timer);
     asked.abort(); // the stream that it may have begun
   }
 }
 
 export interface ScreenListener {
   drawn(screen: ScreenResult): void;
+  /** There is no terminal to look at now; it is shown when there is one again. */
+  waiting(words: string): void;
   ended(words: string): void;
-  lost(): void;
+  /** Without words no server answers. */
+  lost(words: string): void;
 }
 
 /** Follows the terminal of one instance while the page is looked at. Returns what ends it. */
@@ -85,15 +118,16 @@ export function followScreen(instanceId: string, listener: ScreenListener): () =
   };
   const open = () => {
     stream ??= new Stream(
-      `/api/screen/${encodeURIComponent(instanceId)}`,
+      () => `/api/screen/${encodeURIComponent(instanceId)}`,
       {
         screen: (data) => listener.drawn(data as ScreenResult),
+        waiting: (data) => listener.waiting((data as { words: string }).words),
         ended: (data) => {
           end();
           listener.ended((data as { words: string }).words);
         },
       },
-      () => listener.lost(),
+      (_status, words) => listener.lost(words),
     );
   };
   const turn = () => (document.hidden ? close() : open());

@@ -18,11 +18,15 @@ export const EMPTY_TEAM: Team = { rows: new Map(), needsAttention: [], warnings:
 
 export function applyChanges(team: Team, changes: ChangesResult): Team {
   const rows = new Map(changes.complete ? [] : team.rows);
-  for (const row of changes.instances) {
-    const held = team.rows.get(row.instanceId);
-    rows.set(row.instanceId, held && isSame(held, row) ? held : row);
-  }
+  for (const row of changes.instances) rows.set(row.instanceId, row);
   for (const id of changes.gone) rows.delete(id);
+  const needing = new Set(changes.needsAttention);
+  for (const [id, row] of rows) {
+    const needsAttention = needing.has(id);
+    const shown = row.needsAttention === needsAttention ? row : { ...row, needsAttention };
+    const held = team.rows.get(id);
+    rows.set(id, held && (held === shown || isSame(held, shown)) ? held : shown);
+  }
   return { rows, needsAttention: changes.needsAttention, warnings: changes.warnings };
 }
 

@@ -1,5 +1,7 @@
 /** How text, times and numbers are shown; pure. All text of agents passes `visible`. */
 
+import type { Json } from "./wire.ts";
+
 /** C0, DEL and C1 controls without newline and tab; characters that turn the direction of text; invisible ones. */
 const HIDDEN =
   // eslint-disable-next-line no-control-regex
@@ -15,6 +17,11 @@ function symbol(character: string): string {
   if (code < 0x20) return String.fromCodePoint(0x2400 + code);
   if (code === 0x7f) return "\u2421";
   return `\u27e8U+${code.toString(16).toUpperCase().padStart(4, "0")}\u27e9`;
+}
+
+/** A value of JSON as text: a text as it is. */
+export function asText(value: Json): string {
+  return typeof value === "string" ? value : JSON.stringify(value, null, 2);
 }
 
 /** In one line. */

@@ -125,7 +125,8 @@ export type MessageStatus = "accepted" | "blocked" | "submitted" | "unconfirmed"
 export interface EntryMessage {
   messageId: string;
   sender?: string | null;
-  status: MessageStatus;
+  /** Missing when its receipt is not kept any more. */
+  status?: MessageStatus | null;
   exact?: boolean | null;
   changes?: string[] | null;
 }

@@ -39,6 +39,13 @@ test("what is asked for comes before the reason, a failure before what is held",
   assert.equal(needOf(row("a", needing))?.kind, "stuck");
 });
 
+test("whoever needs somebody has a card, also when the row does not show why", () => {
+  assert.deepEqual(needOf(row("a", { needsAttention: true })), { kind: "other", reason: "" });
+  const reason = "2 messages are not delivered: restart it";
+  const stopped = row("a", { needsAttention: true, status: "stopped", reason });
+  assert.deepEqual(needOf(stopped), { kind: "other", reason });
+});
+
 test("the next request of the same instance is another one", () => {
   const keyOf = (id: string) => {
     const shown = asking("Bash", {}, id);

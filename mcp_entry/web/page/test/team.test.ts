@@ -27,6 +27,15 @@ test("a complete answer forgets who is not in it and keeps rows that are the sam
   assert.equal(now.rows.get("b"), before.rows.get("b"));
 });
 
+test("a row needs somebody when the team says so, whatever the row itself says", () => {
+  const before = after({ complete: true, instances: [row("a"), row("b", { needsAttention: true })], needsAttention: ["a"] });
+  const needing = (team: Team) => [...team.rows.values()].filter((each) => each.needsAttention);
+  assert.deepEqual(needing(before).map((each) => each.instanceId), ["a"]);
+  const now = applyChanges(before, changes({ needsAttention: [] }));
+  assert.deepEqual(needing(now), []);
+  assert.equal(now.rows.get("b"), before.rows.get("b"));
+});
+
 test("who is gone is gone", () => {
   const now = after({ complete: true, instances: [row("a"), row("b")] }, { gone: ["a", "never"] });
   assert.deepEqual([...now.rows.keys()], ["b"]);

@@ -2,8 +2,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { bars, series } from "../src/history.ts";
-import { keyOf, keysOfText } from "../src/keys.ts";
-import { age, milliseconds, oneLine, shortModel, shortNumber, visible } from "../src/text.ts";
+import { keyOf, keysOfText, refusalOf } from "../src/keys.ts";
+import { age, asText, milliseconds, oneLine, shortModel, shortNumber, visible } from "../src/text.ts";
 
 test("control characters are shown as symbols", () => {
   assert.equal(visible("a\u0000\u001b[31mb\u007f"), "a␀␛[31mb␡");
@@ -20,6 +20,11 @@ test("what turns or hides text is shown by its number", () => {
 test("half of a character is shown by its number, a whole one stays", () => {
   assert.equal(visible("\ud83d"), "⟨U+D83D⟩");
   assert.equal(visible("🚀 日本 שלום é"), "🚀 日本 שלום é");
+});
+
+test("a text stays as it is, other values are shown as JSON", () => {
+  assert.equal(asText("a\nb"), "a\nb");
+  assert.equal(asText({ a: [1] }), '{\n  "a": [\n    1\n  ]\n}');
 });
 
 test("one line is one line", () => {
@@ -58,6 +63,15 @@ test("keys of a browser are named as the terminal takes them", () => {
   assert.equal(pressed("v", { ctrlKey: true }), null);
   assert.equal(pressed("F5"), null);
   assert.equal(pressed("r", { metaKey: true }), null);
+});
+
+test("what suspends the agent is not sent, and the page says why", () => {
+  const pressed = { key: "z", ctrlKey: true, shiftKey: false, altKey: false, metaKey: false };
+  assert.equal(keyOf(pressed), null);
+  assert.match(refusalOf(pressed), /suspend/);
+  assert.match(refusalOf({ ...pressed, key: "Z" }), /suspend/);
+  assert.equal(refusalOf({ ...pressed, ctrlKey: false }), "");
+  assert.equal(refusalOf({ ...pressed, key: "c" }), "");
 });
 
 test("a pasted text submits nothing and holds no control character", () => {

@@ -35,14 +35,15 @@ function Termination({ row }: { row: InstanceInfo }) {
   };
   const terminate = async () => {
     setBusy(true);
-    await attempt(`${nameOf(row)} was not terminated`, async () => {
+    const name = nameOf(row);
+    await attempt({ failed: `${name} was not terminated`, whether: `${name} was terminated` }, async () => {
       const result = await call<TerminateResult>("terminate", { instanceId: row.instanceId, cascade });
       for (const each of result.terminated) {
         if (each.error) tell(`${each.instanceId}: ${each.error.message}`, "failed");
         else if (each.savedRef) tell(`${each.instanceId}: its uncommitted work is saved as ${each.savedRef}.`, "note");
         else if (each.kept) tell(`${each.instanceId}: ${each.kept}`, "note");
       }
-      return result.success ? `${nameOf(row)} was terminated.` : undefined;
+      return result.success ? `${name} was terminated.` : undefined;
     });
     close();
   };
@@ -80,17 +81,19 @@ function workInWords(row: InstanceInfo): string {
 
 const UNDER_WAY: ReadonlySet<Status> = new Set(["busy", "waiting_permission", "waiting_input"]);
 
+const DONE = { interrupt: "interrupted", restart: "restarted", recycle: "recycled" } as const;
+type Verb = keyof typeof DONE;
+
 /** The buttons for one instance. */
 export function Actions({ row }: { row: InstanceInfo }) {
   const [busy, setBusy] = useState("");
-  const act = async (verb: string, done: (result: Record<string, unknown>) => string) => {
+  const name = nameOf(row);
+  const act = async (verb: Verb, done: (result: Record<string, unknown>) => string) => {
     setBusy(verb);
-    await attempt(`${nameOf(row)}: ${verb} failed`, async () =>
-      done(await call<Record<string, unknown>>(verb, { instanceId: row.instanceId })),
-    );
+    const deed = { failed: `${name} was not ${DONE[verb]}`, whether: `${name} was ${DONE[verb]}` };
+    await attempt(deed, async () => done(await call<Record<string, unknown>>(verb, { instanceId: row.instanceId })));
     setBusy("");
   };
-  const name = nameOf(row);
   return (
     <div class="actions" role="group" aria-label="Actions">
       <button

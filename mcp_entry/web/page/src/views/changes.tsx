@@ -8,6 +8,7 @@ import { conflictsOf, work } from "../store.ts";
 import { count, oneLine, visible } from "../text.ts";
 import type { DiffResult, GitOutcome, InstanceInfo } from "../wire.ts";
 import { Line } from "./parts.tsx";
+import { useRetry } from "./retry.ts";
 
 /** Files that are unfolded at first, as long as they are short. */
 const OPEN_FILES = 12;
@@ -49,6 +50,7 @@ export function Changes({ row }: { row: InstanceInfo }) {
   const [found, setFound] = useState<Found | null>(null);
   const [error, setError] = useState("");
   const [asked, setAsked] = useState(0);
+  const retry = useRetry();
   const branch = work.value.instances[row.instanceId];
   const base = branch?.base ?? null;
   const conflict = conflictsOf.value.get(row.instanceId);
@@ -60,13 +62,18 @@ export function Changes({ row }: { row: InstanceInfo }) {
         if (!isWanted) return;
         setFound(changes);
         setError("");
+        retry.succeeded();
       },
-      (failed: unknown) => isWanted && setError(inWords(failed)),
+      (failed: unknown) => {
+        if (!isWanted) return;
+        setError(inWords(failed));
+        retry.failed();
+      },
     );
     return () => {
       isWanted = false;
     };
-  }, [asked, JSON.stringify(branch), row.status]);
+  }, [asked, retry.round, JSON.stringify(branch), row.status]);
 
   return (
     <div class="changes">
@@ -84,7 +91,7 @@ export function Changes({ row }: { row: InstanceInfo }) {
           It would conflict <Line text={conflict} class="whole" />
         </p>
       )}
-      {error && <p class="warning">The changes cannot be read: {error}</p>}
+      {error && <p class="warning">The changes cannot be read just now; it is tried again. {error}</p>}
       {!found && !error && <p class="calm">Comparing…</p>}
       {found && !base && row.workspaceMode === "isolated" && (
         <p class="hint">The branch that it began from is not known, so its commits are not compared.</p>

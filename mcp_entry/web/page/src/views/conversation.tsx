@@ -2,111 +2,45 @@
 
 import { useEffect, useRef, useState } from "preact/hooks";
 
-import { call, inWords } from "../server.ts";
+import { RequestIds } from "../outcome.ts";
+import { ConversationReader, FIRST_ASKED, MOST_READ, NOTHING_READ, type Reading } from "../reading.ts";
+import { fateInWords } from "../receipts.ts";
+import { call } from "../server.ts";
 import { attempt, events, nameOf } from "../store.ts";
-import { count, oneLine } from "../text.ts";
-import type { ConversationEntry, EntryMessage, InstanceInfo, Json, ReadResult, SendResult, TeamEvent } from "../wire.ts";
+import { asText, count, oneLine } from "../text.ts";
+import { tellingArgument } from "../toolcall.ts";
+import type { ConversationEntry, EntryMessage, InstanceInfo, ReadResult, SendResult } from "../wire.ts";
 import { Block, Clock, Foldable, Line } from "./parts.tsx";
+import { useRetry } from "./retry.ts";
 
-const FIRST_SHOWN = 200;
 const MORE_SHOWN = 600;
-/** The most that one read gives. */
-const MOST_READ = 2_000;
-const READ_EVERY_MS = 300;
-
-interface Reading {
-  entries: readonly ConversationEntry[];
-  /** Index in `entries` of the first that was ever read; so an entry keeps its number when earlier ones are read. */
-  origin: number;
-  cursor: string | null;
-  /** How many of the latest were asked for. */
-  asked: number;
-  error: string;
-  done: boolean;
-}
-
-const NOTHING_READ: Reading = { entries: [], origin: 0, cursor: null, asked: FIRST_SHOWN, error: "", done: false };
-
-/** All that stands after the cursor; without one, the latest `asked` entries. Looking leaves answers unread. */
-async function readFrom(instanceId: string, cursor: string | null, asked: number) {
-  const entries: ConversationEntry[] = [];
-  let at = cursor;
-  let page: ReadResult;
-  do {
-    page = await call<ReadResult>("read", {
-      instanceId,
-      lines: at === null ? asked : MOST_READ,
-      leavesUnread: true,
-      ...(at === null ? {} : { cursor: at }),
-    });
-    entries.push(...page.entries);
-    const isStuck = page.more && page.cursor === at;
-    at = page.cursor ?? at;
-    if (isStuck) break;
-  } while (page.more);
-  return { entries, cursor: at };
-}
 
 /** Follows the conversation: reads on whenever the row of the instance changed. */
 function useConversation(row: InstanceInfo | undefined, instanceId: string): [Reading, (asked: number) => void] {
-  const [reading, setReading] = useState<Reading>(NOTHING_READ);
-  const latest = useRef(reading);
-  const wantedAsked = useRef(FIRST_SHOWN);
-  const isReading = useRef(false);
-  const isWanted = useRef(false);
-  const isShown = useRef(true);
-
-  const read = async () => {
-    const { entries: held, origin, cursor, asked } = latest.current;
-    const isAnew = cursor === null || asked < wantedAsked.current;
-    const found = await readFrom(instanceId, isAnew ? null : cursor, wantedAsked.current);
-    const entries = isAnew ? found.entries : [...held, ...found.entries];
-    latest.current = {
-      entries: found.entries.length === 0 && !isAnew ? held : entries,
-      origin: isAnew && held.length > 0 ? origin + Math.max(0, entries.length - held.length) : origin,
-      cursor: found.cursor,
-      asked: wantedAsked.current,
-      error: "",
-      done: true,
-    };
-  };
-
-  const readOn = async () => {
-    isWanted.current = true;
-    if (isReading.current) return;
-    isReading.current = true;
-    while (isWanted.current && isShown.current) {
-      isWanted.current = false;
-      try {
-        await read();
-      } catch (error) {
-        latest.current = { ...latest.current, error: inWords(error), done: true };
-      }
-      if (isShown.current) setReading(latest.current);
-      await new Promise((resolve) => setTimeout(resolve, READ_EVERY_MS));
-    }
-    isReading.current = false;
-  };
+  const [reading, setReading] = useState(NOTHING_READ);
+  const retry = useRetry();
+  const reader = useRef<ConversationReader | null>(null);
 
   useEffect(() => {
-    void readOn();
-  }, [row]);
-  useEffect(
-    () => () => {
-      isShown.current = false;
-    },
-    [],
-  );
-  const readFurtherBack = (asked: number) => {
-    wantedAsked.current = Math.min(asked, MOST_READ);
-    void readOn();
-  };
-  return [reading, readFurtherBack];
+    const opened = new ConversationReader(
+      instanceId,
+      (request) => call<ReadResult>("read", request),
+      (found) => {
+        setReading(found);
+        if (found.error) retry.failed();
+        else retry.succeeded();
+      },
+    );
+    reader.current = opened;
+    return () => opened.close();
+  }, [instanceId]);
+  useEffect(() => reader.current?.look(), [row, retry.round]);
+  return [reading, (asked) => reader.current?.lookFurtherBack(asked)];
 }
 
 export function Conversation({ row, instanceId }: { row: InstanceInfo | undefined; instanceId: string }) {
   const [reading, readFurtherBack] = useConversation(row, instanceId);
-  const [most, setMost] = useState(FIRST_SHOWN);
+  const [most, setMost] = useState(FIRST_ASKED);
   const { entries, origin, asked, error, done } = reading;
   const first = Math.max(0, entries.length - most);
   const mayHaveEarlier = first > 0 || (entries.length >= asked && asked < MOST_READ);
@@ -121,7 +55,7 @@ export function Conversation({ row, instanceId }: { row: InstanceInfo | undefine
     <div class="conversation">
       <div class="entries" role="log" aria-label="Conversation" tabIndex={0}>
         <div class="entries-inner">
-        {error && <p class="warning">The conversation cannot be read: {error}</p>}
+        {error && <p class="warning">The conversation cannot be read just now; it is tried again. {error}</p>}
         {mayHaveEarlier && (
           <button type="button" class="quiet" onClick={showEarlier}>
             Show earlier entries
@@ -136,7 +70,7 @@ export function Conversation({ row, instanceId }: { row: InstanceInfo | undefine
         ))}
         </div>
       </div>
-      {row && <Composer row={row} />}
+      {row && <Composer row={row} entries={entries} />}
     </div>
   );
 }
@@ -199,10 +133,11 @@ function Receipt({ message }: { message: EntryMessage }) {
   const exact =
     message.exact === true ? "exact" : message.exact === false ? "altered by the agent's program" : "not yet compared";
   const changes = message.changes?.length ? `: ${message.changes.join(", ")}` : "";
-  const isWell = message.status === "submitted" && message.exact !== false;
+  const isWell = message.status == null || (message.status === "submitted" && message.exact !== false);
+  const receipt = message.status == null ? "its receipt is not kept any more" : `${message.status}, ${exact}${changes}`;
   return (
     <Line
-      text={`from ${message.sender ?? "?"}: ${message.status}, ${exact}${changes}`}
+      text={`from ${message.sender ?? "?"}: ${receipt}`}
       class={`whole receipt ${isWell ? "" : "odd"}`}
     />
   );
@@ -214,7 +149,7 @@ function Whole({ entry, instanceId, label }: { entry: ConversationEntry; instanc
   const { full, leftOut } = entry;
   const shown = whole ?? entry;
   const readWhole = () =>
-    attempt("The entry cannot be read in whole", async () => {
+    attempt({ failed: "The entry cannot be read in whole" }, async () => {
       const page = await call<ReadResult>("read", { instanceId, full, leavesUnread: true });
       setWhole(page.entries[0] ?? null);
       return undefined;
@@ -244,19 +179,6 @@ function Whole({ entry, instanceId, label }: { entry: ConversationEntry; instanc
   );
 }
 
-function asText(value: Json): string {
-  return typeof value === "string" ? value : JSON.stringify(value, null, 2);
-}
-
-const TELLING = ["command", "file_path", "path", "pattern", "url", "query", "prompt", "description"];
-
-function inputInLine(entry: ConversationEntry): string {
-  const input = entry.input ?? {};
-  const name = TELLING.find((each) => typeof input[each] === "string");
-  const told = name ? input[name] : Object.values(input).find((value) => typeof value === "string");
-  return typeof told === "string" ? told.slice(0, 300) : "";
-}
-
 /** A call and its result in one line, until it is unfolded. */
 function ToolEntry({
   entry,
@@ -275,7 +197,7 @@ function ToolEntry({
     <details class="entry tool" open={open} onToggle={(event) => setOpen(event.currentTarget.open)}>
       <summary>
         <span class="who">{isResult ? "Result" : oneLine(entry.tool ?? "tool")}</span>
-        <Line text={isResult ? entry.text.slice(0, 300) : inputInLine(entry)} class="call" />
+        <Line text={isResult ? entry.text.slice(0, 300) : tellingArgument(entry.input ?? {})} class="call" />
         {answer && <span class="hint">{count(lines, "line")}</span>}
         <Clock at={entry.at} />
       </summary>
@@ -294,19 +216,29 @@ interface Sent {
   text: string;
 }
 
-function Composer({ row }: { row: InstanceInfo }) {
+const requestIds = new RequestIds();
+
+function Composer({ row, entries }: { row: InstanceInfo; entries: readonly ConversationEntry[] }) {
   const [text, setText] = useState("");
   const [busy, setBusy] = useState(false);
   const [sent, setSent] = useState<readonly Sent[]>([]);
   const send = async () => {
     if (!text.trim() || busy) return;
     setBusy(true);
-    const done = await attempt(`Nothing was sent to ${nameOf(row)}`, async () => {
-      const result = await call<SendResult>("send", { instanceId: row.instanceId, message: text });
+    const { instanceId } = row;
+    const deed = {
+      failed: `Nothing was sent to ${nameOf(row)}`,
+      whether: `the message was sent to ${nameOf(row)}`,
+      then: "Send does it again; as long as the text stays as it is, it is given once.",
+    };
+    const outcome = await attempt(deed, async () => {
+      const requestId = requestIds.of(instanceId, text);
+      const result = await call<SendResult>("send", { instanceId, message: text, requestId });
       if (result.messageId) setSent([...sent.slice(-2), { messageId: result.messageId, text }]);
       return undefined;
     });
-    if (done) setText("");
+    if (outcome !== "unknown") requestIds.settle(instanceId, text);
+    if (outcome === "done") setText("");
     setBusy(false);
   };
   return (
@@ -318,7 +250,7 @@ function Composer({ row }: { row: InstanceInfo }) {
       }}
     >
       {sent.map((message) => (
-        <SentMessage key={message.messageId} message={message} />
+        <SentMessage key={message.messageId} message={message} entries={entries} />
       ))}
       <textarea
         rows={2}
@@ -341,16 +273,12 @@ function Composer({ row }: { row: InstanceInfo }) {
 }
 
 /** What was sent from here, until its final receipt has come. */
-function SentMessage({ message }: { message: Sent }) {
-  const final = events.value.find((event) => event.kind === "message_final" && event.messageId === message.messageId);
+function SentMessage({ message, entries }: { message: Sent; entries: readonly ConversationEntry[] }) {
+  const fate = fateInWords(message.messageId, events.value, entries);
   return (
     <p class="sent hint" role="status">
       <Line text={message.text} />
-      <span>{final ? fateInWords(final) : "accepted, on its way"}</span>
+      <span>{fate || "accepted, on its way"}</span>
     </p>
   );
-}
-
-function fateInWords({ status, text }: TeamEvent): string {
-  return text && text !== status ? `${status ?? "done"}: ${oneLine(text)}` : (status ?? "done");
 }

@@ -1,7 +1,7 @@
 /** The events of one instance since the page was opened, the newest first. */
 
-import { events, openedAt } from "../store.ts";
-import { oneLine } from "../text.ts";
+import { events, missedEvents, openedAt } from "../store.ts";
+import { count, oneLine } from "../text.ts";
 import type { TeamEvent } from "../wire.ts";
 import { Clock, Line } from "./parts.tsx";
 
@@ -26,6 +26,11 @@ export function Happenings({ instanceId }: { instanceId: string }) {
       <p class="hint">
         Since this page was opened, <Clock at={openedAt} />
       </p>
+      {missedEvents.value > 0 && (
+        <p class="warning">
+          {count(missedEvents.value, "event")} of the team did not come to this page while it had no connection or was slow.
+        </p>
+      )}
       {shown.length === 0 && <p class="calm">Nothing has happened yet.</p>}
       <ol class="plain">
         {shown.map((event, index) => (

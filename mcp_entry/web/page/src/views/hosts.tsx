@@ -48,14 +48,17 @@ export function Hosts() {
     };
   }, [asked]);
 
-  const drain = (host: HostInfo, undo: boolean) =>
-    attempt(`${host.host} was not ${undo ? "put into use" : "drained"}`, async () => {
+  const drain = (host: HostInfo, undo: boolean) => {
+    const deed = undo ? "put into use" : "drained";
+    const told = { failed: `${host.host} was not ${deed}`, whether: `${host.host} was ${deed}` };
+    return attempt(told, async () => {
       const result = await call<DrainResult>("drain", { host: host.host, undo, wait: false });
       setAsked(asked + 1);
       if (undo) return `${host.host} is in use again.`;
       const left = result.remaining.length;
       return `Nothing new is placed on ${host.host}.${left > 0 ? ` ${count(left, "instance")} will go to others.` : ""}`;
     });
+  };
 
   return (
     <section aria-labelledby="hosts-heading">

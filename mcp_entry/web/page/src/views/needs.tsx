@@ -6,10 +6,11 @@ import { useEffect, useId, useRef, useState } from "preact/hooks";
 import { type Need, needInWords, needKey, needOf, type Question } from "../attention.ts";
 import { call } from "../server.ts";
 import { attempt, hrefOf, nameOf, needing, team } from "../store.ts";
-import { oneLine } from "../text.ts";
-import type { InstanceInfo, Json, JsonObject, Permission, ScreenResult } from "../wire.ts";
+import { asText, oneLine } from "../text.ts";
+import type { InstanceInfo, JsonObject, Permission, ScreenResult } from "../wire.ts";
 import { confirmTermination } from "./actions.tsx";
 import { Age, Block, Foldable, headOf, isLong, Line, restInWords, StatusShape } from "./parts.tsx";
+import { useRetry } from "./retry.ts";
 import { Screen } from "./screen.tsx";
 
 const FIRST_SHOWN = 12;
@@ -108,7 +109,12 @@ function Origin({ row }: { row: InstanceInfo }) {
       <dt>From</dt>
       <dd>
         <Line text={[...leadsOf(row), row.instanceId].join(" › ")} />
-        {row.host && row.host !== "local" && <Line text={` on ${row.host}`} />}
+        {row.host && row.host !== "local" && (
+          <>
+            {" on "}
+            <Line text={row.host} />
+          </>
+        )}
       </dd>
       <dt>In</dt>
       <dd>
@@ -160,10 +166,13 @@ function useResponse(row: InstanceInfo, what: string, card: { current: HTMLEleme
     setState("sent");
     const answered = card.current;
     const next = answered?.contains(document.activeElement) ? nextCard() : undefined;
-    const done = await attempt(`${nameOf(row)}: ${what} was not answered`, async () => {
+    const name = nameOf(row);
+    const deed = { failed: `${name}: ${what} was not answered`, whether: `${what} of ${name} was answered` };
+    const outcome = await attempt(deed, async () => {
       await call("respond", { instanceId: row.instanceId, ...answer });
       return undefined;
     });
+    const done = outcome === "done";
     setState(done ? "answered" : "open");
     const isFree = document.activeElement === document.body || answered?.contains(document.activeElement);
     if (done && next && next !== answered && isFree) focusCard(next.isConnected ? next : cards()[0]);
@@ -264,10 +273,6 @@ function useDecisionKeys(card: { current: HTMLElement | null }, allow: () => voi
     shown?.addEventListener("keydown", pressed);
     return () => shown?.removeEventListener("keydown", pressed);
   }, []);
-}
-
-function asText(value: Json): string {
-  return typeof value === "string" ? value : JSON.stringify(value, null, 2);
 }
 
 function QuestionsAnswer({
@@ -385,18 +390,27 @@ function DialogAnswer({
   card: { current: HTMLElement | null };
 }) {
   const { respond, isOpen, state } = useResponse(row, "the dialog", card);
+  const [unfolded, setUnfolded] = useState(false);
+  const isHidden = isLong(question) && !unfolded;
+  // With the text that was read here: the team refuses when another dialog has come in its place.
   return (
     <>
-      <Foldable text={question} label="The dialog" />
-      <div class="options">
-        {options.map((option) => (
-          <button type="button" key={option} disabled={!isOpen} onClick={() => void respond({ option })}>
-            <Line text={option} class="whole" />
-          </button>
-        ))}
-      </div>
+      <Block text={isHidden ? headOf(question) : question} label="The dialog" />
+      {isHidden ? (
+        <button type="button" class="quiet" onClick={() => setUnfolded(true)}>
+          Show {restInWords(question)} and its options
+        </button>
+      ) : (
+        <div class="options">
+          {options.map((option) => (
+            <button type="button" key={option} disabled={!isOpen} onClick={() => void respond({ option, question })}>
+              <Line text={option} class="whole" />
+            </button>
+          ))}
+        </div>
+      )}
       <div class="answers">
-        <button type="button" disabled={!isOpen} onClick={() => void respond({ decision: "deny" })}>
+        <button type="button" disabled={!isOpen} onClick={() => void respond({ decision: "deny", question })}>
           Close the dialog
         </button>
         <a class="button" href={hrefOf(row.instanceId, "terminal")}>
@@ -413,28 +427,30 @@ function Trouble({ row, need }: { row: InstanceInfo; need: Extract<Need, { reaso
   const [busy, setBusy] = useState(false);
   const restart = async () => {
     setBusy(true);
-    await attempt(`${nameOf(row)} was not restarted`, async () => {
+    const deed = { failed: `${nameOf(row)} was not restarted`, whether: `${nameOf(row)} was restarted` };
+    await attempt(deed, async () => {
       await call("restart", { instanceId: row.instanceId });
       return `${nameOf(row)} was restarted.`;
     });
     setBusy(false);
   };
+  const hasEnded = row.status === "failed" || row.status === "stopped";
   return (
     <>
       <Foldable text={need.reason || "It does not say why."} class="reason" label="The reason" />
       {need.kind !== "limited" && <LastScreen row={row} />}
       <div class="answers">
-        {need.kind === "failed" && (
+        {hasEnded && (
           <button type="button" class="primary" disabled={busy} onClick={() => void restart()}>
             Restart
           </button>
         )}
-        {need.kind !== "failed" && (
+        {!hasEnded && (
           <a class="button primary" href={hrefOf(row.instanceId, "terminal")}>
             Open its terminal
           </a>
         )}
-        {need.kind === "failed" && (
+        {hasEnded && (
           <button type="button" onClick={() => confirmTermination(row)}>
             Terminate…
           </button>
@@ -447,19 +463,28 @@ function Trouble({ row, need }: { row: InstanceInfo; need: Extract<Need, { reaso
   );
 }
 
-/** The last rows of its screen, looked at once for each change of its row. */
+/** The last rows of its screen, looked at for each change of its row. */
 function LastScreen({ row }: { row: InstanceInfo }) {
   const [screen, setScreen] = useState<ScreenResult | null>(null);
+  const retry = useRetry();
   useEffect(() => {
     let isWanted = true;
     call<ScreenResult>("screen", { instanceId: row.instanceId }).then(
-      (found) => isWanted && setScreen(found),
-      () => isWanted && setScreen(null), // an agent that has ended may have left none
+      (found) => {
+        if (!isWanted) return;
+        setScreen(found);
+        retry.succeeded();
+      },
+      () => {
+        if (!isWanted) return;
+        setScreen(null); // an agent that has ended may have left none
+        retry.failed();
+      },
     );
     return () => {
       isWanted = false;
     };
-  }, [row]);
+  }, [row, retry.round]);
   if (screen === null || screen.lines.every((line) => line.trim() === "")) return null;
   return (
     <div class="last-screen" role="img" aria-label="The end of its screen">

@@ -143,7 +143,7 @@ function Recommended({ recommendation, changed }: { recommendation: Recommendati
   const apply = async () => {
     if (!isApplicable) return;
     setBusy(true);
-    await attempt("The setting was not changed", async () => {
+    await attempt({ failed: "The setting was not changed", whether: "the setting was changed" }, async () => {
       await call("optimize_settings", { [setting]: value });
       return `${setting} is ${value} now.`;
     });

@@ -112,8 +112,16 @@ function ConnectionState() {
     case "lost":
       return (
         <p class="warning" role="alert">
-          The page's server does not answer; it is tried again. What is shown may be old. If the team was brought down,
-          `phalanx up` brings it back.
+          {now.words ? (
+            <>
+              The team is not followed: <Line text={now.words} class="whole" /> It is tried again. What is shown may be old.
+            </>
+          ) : (
+            <>
+              The page's server does not answer; it is tried again. What is shown may be old. If the team was brought down,
+              `phalanx up` brings it back.
+            </>
+          )}
         </p>
       );
     case "signed out":
@@ -159,7 +167,8 @@ function Help() {
         ))}
       </dl>
       <p class="hint">
-        In a terminal that you took over, all keys go to the agent. Ctrl+Shift+Escape, Ctrl+] or the button gives it back.
+        In a terminal that you took over, all keys but Ctrl+Z go to the agent. Ctrl+Shift+Escape, Ctrl+] or the button
+        gives it back.
       </p>
       <div class="answers">
         <button type="button" class="first-focus" onClick={close}>

@@ -44,11 +44,12 @@ export function SettingsForm({
 
   const tune = async (request: object, words: string) => {
     setBusy(true);
-    const done = await attempt("The settings were not changed", async () => {
+    const deed = { failed: "The settings were not changed", whether: "the settings were changed" };
+    const outcome = await attempt(deed, async () => {
       await call("optimize_settings", request);
       return words;
     });
-    if (done) {
+    if (outcome === "done") {
       setEntered({});
       setAuto(null);
       setProfile("");

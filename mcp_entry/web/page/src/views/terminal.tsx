@@ -6,20 +6,22 @@
 
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 
-import { keyOf, keysOfText } from "../keys.ts";
+import { keyOf, keysOfText, refusalOf } from "../keys.ts";
+import { isUnknown } from "../outcome.ts";
 import { call, inWords } from "../server.ts";
 import { nameOf, tell } from "../store.ts";
 import { followScreen } from "../stream.ts";
+import { count } from "../text.ts";
+import { Typing } from "../typing.ts";
 import type { InstanceInfo, Key, ScreenResult } from "../wire.ts";
 import { Line } from "./parts.tsx";
 import { Screen } from "./screen.tsx";
-
-const MOST_KEYS = 200;
 
 export function Terminal({ row, instanceId }: { row: InstanceInfo | undefined; instanceId: string }) {
   const [screen, setScreen] = useState<ScreenResult | null>(null);
   const [state, setState] = useState("Looking…");
   const [taken, setTaken] = useState(false);
+  const [refused, setRefused] = useState("");
   const field = useRef<HTMLTextAreaElement>(null);
 
   useEffect(
@@ -29,17 +31,26 @@ export function Terminal({ row, instanceId }: { row: InstanceInfo | undefined; i
           setScreen(drawn);
           setState("");
         },
+        waiting(words) {
+          setState(words);
+          setTaken(false);
+        },
         ended(words) {
           setState(words);
           setTaken(false);
         },
-        lost: () => setState("The screen is not followed just now; it is tried again."),
+        lost: (words) => setState(`The screen is not followed just now; it is tried again. ${words}`),
       }),
     [instanceId],
   );
   useLayoutEffect(() => {
     if (taken) field.current?.focus();
   }, [taken]);
+
+  const take = () => {
+    setRefused("");
+    setTaken(true);
+  };
 
   return (
     <div class={`terminal ${taken ? "taken" : ""}`}>
@@ -48,6 +59,7 @@ export function Terminal({ row, instanceId }: { row: InstanceInfo | undefined; i
           <>
             <strong role="status">You type into this terminal.</strong>
             <span class="hint">Ctrl+Shift+Escape or Ctrl+] ends it.</span>
+            <span role="status">{refused}</span>
             <button type="button" onClick={() => setTaken(false)}>
               Give it back
             </button>
@@ -55,7 +67,7 @@ export function Terminal({ row, instanceId }: { row: InstanceInfo | undefined; i
         ) : (
           <>
             <span class="hint">Looking only.</span>
-            <button type="button" disabled={!screen || !row} onClick={() => setTaken(true)}>
+            <button type="button" disabled={!screen || !row} onClick={take}>
               Take over
             </button>
           </>
@@ -71,7 +83,9 @@ export function Terminal({ row, instanceId }: { row: InstanceInfo | undefined; i
         onClick={() => field.current?.focus()}
       >
         {screen && <Screen screen={screen} />}
-        {taken && row && <KeyField row={row} field={field} end={() => setTaken(false)} />}
+        {taken && row && screen && (
+          <KeyField row={row} seen={screen.version} field={field} end={() => setTaken(false)} refuse={setRefused} />
+        )}
       </div>
       {screen && (
         <p class="visually-hidden">
@@ -85,32 +99,35 @@ export function Terminal({ row, instanceId }: { row: InstanceInfo | undefined; i
 /** Takes keys, pasted text and what an input method composes; sends them in the order in which they came. */
 function KeyField({
   row,
+  seen,
   field,
   end,
+  refuse,
 }: {
   row: InstanceInfo;
+  /** The version of the screen that is shown. */
+  seen: string;
   field: { current: HTMLTextAreaElement | null };
   end: () => void;
+  /** Tells why the last key was not sent; with nothing, that it was. */
+  refuse: (words: string) => void;
 }) {
-  const waiting = useRef<Key[]>([]);
-  const isSending = useRef(false);
+  const typing = useRef<Typing | null>(null);
+  const latest = useRef({ row, seen, end });
+  latest.current = { row, seen, end };
 
-  const send = async (keys: readonly Key[]) => {
-    waiting.current.push(...keys);
-    if (isSending.current) return;
-    isSending.current = true;
-    try {
-      while (waiting.current.length > 0) {
-        await call("type", { instanceId: row.instanceId, keys: waiting.current.splice(0, MOST_KEYS) });
-      }
-    } catch (error) {
-      waiting.current = [];
-      tell(`${nameOf(row)}: the keys did not arrive: ${inWords(error)}`, "failed");
-      end();
-    } finally {
-      isSending.current = false;
-    }
-  };
+  useLayoutEffect(() => {
+    const typed = new Typing(
+      (keys) => call("type", { instanceId: latest.current.row.instanceId, ...keys }),
+      (why) => {
+        tell(`${nameOf(latest.current.row)}: ${lossInWords(why)}`, "failed");
+        latest.current.end();
+      },
+    );
+    typing.current = typed;
+    return () => typed.end();
+  }, []);
+  const send = (keys: readonly Key[]) => typing.current?.type(keys, latest.current.seen);
 
   return (
     <textarea
@@ -130,25 +147,36 @@ function KeyField({
           return;
         }
         if (event.isComposing) return;
+        const refusal = refusalOf(event);
+        refuse(refusal);
+        if (refusal) event.preventDefault();
         const key = keyOf(event);
         if (key) {
           event.preventDefault();
-          void send([key]);
+          send([key]);
         }
       }}
       onPaste={(event) => {
         event.preventDefault();
-        void send(keysOfText(event.clipboardData?.getData("text/plain") ?? ""));
+        send(keysOfText(event.clipboardData?.getData("text/plain") ?? ""));
       }}
       onInput={(event) => {
         if (event.isComposing) return;
-        void send(keysOfText(event.currentTarget.value));
+        send(keysOfText(event.currentTarget.value));
         event.currentTarget.value = "";
       }}
       onCompositionEnd={(event) => {
-        void send(keysOfText(event.currentTarget.value));
+        send(keysOfText(event.currentTarget.value));
         event.currentTarget.value = "";
       }}
     />
   );
+}
+
+function lossInWords(why: { error: unknown } | { dropped: number }): string {
+  if ("dropped" in why) {
+    return `${count(why.dropped, "key")} not typed, because the terminal took none for a second. Look at it first.`;
+  }
+  const words = inWords(why.error);
+  return isUnknown(why.error) ? `it is not known whether the last keys arrived: ${words}` : `the keys were not typed: ${words}`;
 }
