@@ -16,6 +16,7 @@ import json
 import re
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -65,7 +66,7 @@ def test_an_order_is_kept():
 """
 PICTURES = Path(__file__).resolve().parent.parent / "docs/pictures"
 _PAGE, _PHONE, _TERMINAL = (1440, 900), (390, 844), (120, 34)
-_PATIENCE_S = 240.0
+_PATIENCE_S = 90.0
 _LONG_S = 600.0
 """A turn that the picture shows under way lasts longer than the team."""
 
@@ -212,7 +213,7 @@ _CREW = (
             )
         ],
         tokens=31_000,
-        stands="waiting_input",
+        stands="waiting_permission",
     ),
     _Member(
         name="search",
@@ -305,20 +306,23 @@ async def _start(client: SupervisorClient, team: Team) -> dict[str, str]:
 
 
 async def _stands_as_planned(client: SupervisorClient) -> None:
-    """Raises ``TimeoutError`` with nothing said when the team does not come to stand so."""
-    wanted = {each.name: each.stands for each in _CREW}
+    """Raises ``RuntimeError`` when the team does not come to stand so."""
+    planned = {each.name: each for each in _CREW}
 
-    def is_there(each: InstanceInfo) -> bool:
-        tokens = next(member.tokens for member in _CREW if member.name == each.name)
-        return each.status.value == wanted[each.name or ""] and (each.context_tokens or 0) >= tokens
+    def stands(each: InstanceInfo) -> bool:
+        member = planned[each.name or ""]
+        return each.status.value == member.stands and (each.context_tokens or 0) >= member.tokens
 
     cursor: str | None = None
     shown: dict[str, InstanceInfo] = {}
-    async with asyncio.timeout(_PATIENCE_S):
-        while len(shown) < len(_CREW) or not all(map(is_there, shown.values())):
-            news = await client.changes(requests.ChangesRequest(cursor=cursor, timeout_seconds=10))
-            shown = {**({} if news.complete else shown), **{each.instance_id: each for each in news.instances}}
-            cursor = news.cursor
+    deadline = time.monotonic() + _PATIENCE_S
+    while len(shown) < len(_CREW) or not all(map(stands, shown.values())):
+        if time.monotonic() > deadline:
+            others = [f"{each.name} is {each.status}: {each.activity}" for each in shown.values() if not stands(each)]
+            raise RuntimeError(f"not as planned after {_PATIENCE_S:.0f} s: {'; '.join(others)}")
+        news = await client.changes(requests.ChangesRequest(cursor=cursor, timeout_seconds=10))
+        shown = {**({} if news.complete else shown), **{each.instance_id: each for each in news.instances}}
+        cursor = news.cursor
 
 
 async def _signed_in(browser: Browser, team: Team, size: tuple[int, int], scheme: str) -> Page:
@@ -348,7 +352,7 @@ async def _take_pictures_of_page(browser: Browser, team: Team, ids: dict[str, st
 
 async def _take_picture_of_top(browser: Browser, team: Team, people: People, to: Path) -> None:
     person = await people.runs([str(Path(sys.executable).with_name("phalanx")), "top"], _TERMINAL)
-    await person.until(lambda screen: "payments" in screen and "docs" in screen, "the team in phalanx top")
+    await person.until("payments asks to use Bash", "the team in phalanx top")
     shown = Text.from_ansi(await people.run("capture-pane", "-e", "-p"))
     console = Console(record=True, width=_TERMINAL[0], file=io.StringIO())
     console.print(shown, end="")

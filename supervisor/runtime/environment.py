@@ -98,6 +98,8 @@ RAY_SETTINGS: Mapping[str, str] = {
     "RAY_worker_num_grpc_internal_threads": "1",
     "RAY_ROTATION_MAX_BYTES": "16000000",
     "RAY_ROTATION_BACKUP_COUNT": "1",
+    # Ray's autoscaler would serve its metrics to everybody. It goes on without, when it is given no port.
+    "AUTOSCALER_METRIC_PORT": "-1",
     # Ray's processes write their titles without overwriting their environment, which holds the mark.
     "SPT_NOENV": "1",
 }
