@@ -78,13 +78,13 @@ async def test_a_view_reads_without_marking_as_read_and_sees_what_became_of_each
 
 async def _calm_screen(supervisor: Supervisor, instance_id: str) -> results.ScreenResult:
     """The terminal once it shows the same for a moment."""
-    shown = await call(supervisor, "screen", requests.ScreenRequest(instance_id=instance_id))
+    shown: results.ScreenResult = await call(supervisor, "screen", requests.ScreenRequest(instance_id=instance_id))
     async with asyncio.timeout(PATIENCE_S):
         while True:
             look = requests.ScreenRequest(instance_id=instance_id, after=shown.version, timeout_seconds=0.5)
             again = await call(supervisor, "screen", look)
             if again == shown:
-                return again
+                return shown
             shown = again
 
 
