@@ -129,8 +129,13 @@ async def test_a_key_of_a_person_is_not_taken_by_a_dialog_that_this_person_has_n
     with pytest.raises(WrongStateError, match="Nothing was typed: meanwhile a dialog is up"):
         await instance.type_keys([ENTER], before.version)
     assert team.status is Status.WAITING_PERMISSION
-    await instance.type_keys([ENTER], dialog.version)
-    await until(lambda: team.rig.has_run("touch made"))
+
+    async def is_allowed() -> bool:
+        if team.status is Status.WAITING_PERMISSION:  # newer versions take no key of a dialog that they have just drawn
+            await instance.type_keys([ENTER], dialog.version)
+        return team.rig.has_run("touch made")
+
+    await until(is_allowed)
 
 
 async def test_nothing_is_typed_for_an_agent_that_has_ended(team: Team) -> None:
