@@ -23,6 +23,7 @@ from pathlib import Path
 
 from playwright.async_api import Browser, Page, async_playwright, expect
 from rich.console import Console
+from rich.terminal_theme import MONOKAI
 from rich.text import Text
 
 from actors.host.endpoint import kept_port
@@ -335,7 +336,7 @@ async def _signed_in(browser: Browser, team: Team, size: tuple[int, int], scheme
     await page.goto(f"http://127.0.0.1:{kept_port(team.home)}/sign-in?once={make_link(team.home)}")
     await expect(page.get_by_text("live", exact=True)).to_be_visible(timeout=30_000)
     await expect(page.get_by_text("payments").first).to_be_visible()
-    await page.wait_for_load_state("load")
+    await expect(page.get_by_text("1↑").first).to_be_visible(timeout=30_000)
     return page
 
 
@@ -343,7 +344,7 @@ async def _take_pictures_of_page(browser: Browser, team: Team, ids: dict[str, st
     page = await _signed_in(browser, team, _PAGE, "light")
     await page.screenshot(path=to / "page.png")
     dark = await _signed_in(browser, team, _PAGE, "dark")
-    await dark.goto(f"http://127.0.0.1:{kept_port(team.home)}/#/{ids['parser']}")
+    await dark.goto(f"http://127.0.0.1:{kept_port(team.home)}/#/i/{ids['parser']}/conversation")
     await expect(dark.get_by_text("The parser is done").first).to_be_visible()
     await dark.screenshot(path=to / "page-instance.png")
     phone = await _signed_in(browser, team, _PHONE, "light")
@@ -352,13 +353,15 @@ async def _take_pictures_of_page(browser: Browser, team: Team, ids: dict[str, st
 
 async def _take_picture_of_top(browser: Browser, team: Team, people: People, to: Path) -> None:
     person = await people.runs([str(Path(sys.executable).with_name("phalanx")), "top"], _TERMINAL)
-    await person.until("payments asks to use Bash", "the team in phalanx top")
+    await person.until(lambda screen: "asks to use Bash" in screen and "4. No" in screen, "the team in phalanx top")
     shown = Text.from_ansi(await people.run("capture-pane", "-e", "-p"))
     console = Console(record=True, width=_TERMINAL[0], file=io.StringIO())
     console.print(shown, end="")
     page = await (await browser.new_context(viewport={"width": 1200, "height": 800})).new_page()
-    lines = console.export_html(inline_styles=True, code_format="<pre>{code}</pre>")
-    style = "margin:0;padding:16px;display:inline-block;background:#111;color:#ddd;font:14px/1.25 'DejaVu Sans Mono'"
+    lines = console.export_html(theme=MONOKAI, inline_styles=True, code_format="<pre>{code}</pre>")
+    style = (
+        "margin:0;padding:16px;display:inline-block;background:#0c0c0c;color:#d9d9d9;font:14px/1.25 'DejaVu Sans Mono'"
+    )
     await page.set_content(f"<body style='margin:0'><div id=shot style=\"{html.escape(style)}\">{lines}</div></body>")
     await page.locator("#shot").screenshot(path=to / "top.png")
     await person.presses("q")
