@@ -131,7 +131,10 @@ async def test_a_team_is_started_from_its_file_once_and_by_names(team: Team, dem
     second = phalanx(team, "team", "up", path, "--json")
     assert second.returncode == 0
     assert {name: each["state"] for name, each in shown(second).items()} == dict.fromkeys(NAMES, "runs")
-    assert await by_name(demo) == started
+    again = await by_name(demo)
+    assert {name: each.instance_id for name, each in again.items()} == {
+        name: each.instance_id for name, each in started.items()
+    }
 
     said = await demo.read(requests.ReadRequest(instance_id="mgr-b"))
     assert any("Help." in each.text for each in said.entries)
