@@ -322,6 +322,8 @@ class Outbox:
                     *extra.delete,
                 ],
             )
+        # An actor that was followed anew may have said the same meanwhile.
+        untold = [event for event in news if not self._is_settled(event)]
         for message_id in forgotten:
             self._receipts.pop(message_id, None)
             self._counted_lost.pop(message_id, None)
@@ -332,9 +334,15 @@ class Outbox:
             if receipt.final:
                 self._settle(receipt)
             self._registry.touch(receipt.instance_id)
-        if news:
+        if news == untold != []:
             self._events.publish_due(due)
+        elif news:
+            self._events.publish_soon(*untold, delete=[due.key])
         self._changes.announce()
+
+    def _is_settled(self, event: TeamEvent) -> bool:
+        receipt = self._receipts.get(event.message_id or "")
+        return receipt is not None and receipt.status is event.status
 
     def _news(self, final: Sequence[Receipt]) -> list[TeamEvent]:
         """The event of each message that is settled now.
