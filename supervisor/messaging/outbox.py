@@ -323,7 +323,7 @@ class Outbox:
                 ],
             )
         # An actor that was followed anew may have said the same meanwhile.
-        untold = [event for event in news if not self._is_settled(event)]
+        untold = [event for event in news if not self._stands(event.message_id or "", event.status)]
         for message_id in forgotten:
             self._receipts.pop(message_id, None)
             self._counted_lost.pop(message_id, None)
@@ -340,9 +340,9 @@ class Outbox:
             self._events.publish_soon(*untold, delete=[due.key])
         self._changes.announce()
 
-    def _is_settled(self, event: TeamEvent) -> bool:
-        receipt = self._receipts.get(event.message_id or "")
-        return receipt is not None and receipt.status is event.status
+    def _stands(self, message_id: str, status: MessageStatus | None) -> bool:
+        receipt = self._receipts.get(message_id)
+        return receipt is not None and receipt.status is status
 
     def _news(self, final: Sequence[Receipt]) -> list[TeamEvent]:
         """The event of each message that is settled now.
@@ -352,12 +352,11 @@ class Outbox:
         news = []
         for receipt in final:
             member = self._registry.find(receipt.instance_id)
-            earlier = self._receipts.get(receipt.message_id)
             if member is None or member.record.is_spare or member.record.stage is InstanceStage.STARTING:
                 continue
             if receipt.message_id in self._withheld.get(receipt.instance_id, ()):
                 continue
-            if earlier is None or earlier.status is not receipt.status:
+            if not self._stands(receipt.message_id, receipt.status):
                 news.append(self._settled_event(receipt, member.record))
         return news
 
