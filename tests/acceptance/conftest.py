@@ -51,6 +51,13 @@ async def claude(claude_team: Team) -> AsyncIterator[SupervisorClient]:
 
 
 @pytest.fixture
+async def client(team: Team) -> AsyncIterator[SupervisorClient]:
+    """Of the module's own ``team``."""
+    async with await team.connect() as client:
+        yield client
+
+
+@pytest.fixture
 def bring(team: Team) -> Iterator[OwnedBringUp]:
     """Brings up the module's own ``team``."""
     made = OwnedBringUp(home=team.home, environment=team.environment)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -82,12 +82,6 @@ def team(directory: Path, told: Told) -> Iterator[Team]:
     team = bring_up(directory, PHALANX_AGENT="demo")
     yield team
     team.runtime.down(lambda step: None)
-
-
-@pytest.fixture
-async def client(team: Team) -> AsyncIterator[SupervisorClient]:
-    async with await team.connect() as client:
-        yield client
 
 
 async def test_the_command_hears_of_each_question_once_though_the_supervisor_is_killed(

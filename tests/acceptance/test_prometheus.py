@@ -104,12 +104,6 @@ def team(make_short_tmp: Callable[[], Path]) -> Iterator[Team]:
     team.runtime.down(lambda step: None)
 
 
-@pytest.fixture
-async def client(team: Team) -> AsyncIterator[SupervisorClient]:
-    async with await team.connect() as client:
-        yield client
-
-
 async def test_prometheus_counts_the_messages_that_were_sent_with_the_configuration_that_phalanx_prints(
     team: Team, client: SupervisorClient, tmp_path: Path
 ) -> None:

@@ -34,12 +34,6 @@ def team(make_short_tmp: Callable[[], Path]) -> Iterator[Team]:
     team.runtime.down(lambda step: None)
 
 
-@pytest.fixture
-async def client(team: Team) -> AsyncIterator[SupervisorClient]:
-    async with await team.connect() as client:
-        yield client
-
-
 class Watcher:
     """A running ``phalanx watch``."""
 

@@ -64,9 +64,9 @@ def test_while_it_works_the_last_call_or_words_of_the_turn_are_shown_and_at_rest
     ("tool", "tool_input", "words"),
     [
         ("Bash", {"command": "npm test\nnpm run lint", "description": "Run tests"}, "Bash: npm test"),
-        ("Read", {"file_path": "/work/tree/src/a.py", "limit": 3}, "Read: src/a.py"),
-        ("Read", {"file_path": "/work/trees/a.py"}, "Read: /work/trees/a.py"),
-        ("Grep", {"pattern": "def main", "path": "/work/tree"}, "Grep: def main"),
+        ("Read", {"file_path": "/src/tree/src/a.py", "limit": 3}, "Read: src/a.py"),
+        ("Read", {"file_path": "/src/trees/a.py"}, "Read: /src/trees/a.py"),
+        ("Grep", {"pattern": "def main", "path": "/src/tree"}, "Grep: def main"),
         ("Task", {"description": "Look around", "prompt": "Look at all."}, "Task: Look around"),
         ("AskUserQuestion", {"questions": [{"question": "Which one?"}]}, "AskUserQuestion: Which one?"),
         ("TodoWrite", {"todos": [{"content": "a"}]}, "TodoWrite"),
@@ -74,7 +74,7 @@ def test_while_it_works_the_last_call_or_words_of_the_turn_are_shown_and_at_rest
     ],
 )
 def test_a_call_is_told_by_its_most_telling_argument(tool: str, tool_input: dict[str, Any], words: str) -> None:
-    assert call_in_words(tool, tool_input, "/work/tree") == words
+    assert call_in_words(tool, tool_input, "/src/tree") == words
 
 
 def test_the_model_is_that_of_the_last_answer_that_names_one() -> None:
