@@ -6,6 +6,7 @@ module imports almost nothing itself.
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import sys
@@ -30,16 +31,25 @@ def _run(module: str) -> None:
     ends_by_ctrl_c = signal.getsignal(signal.SIGINT) is signal.default_int_handler  # not so in a shell's background
     if ends_by_ctrl_c:
         signal.signal(signal.SIGINT, _stop)
+        # The interpreter resets handlers while it ends, and would then die of a signal after all was done.
+        atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)
     if fault := import_module("mcp_entry.own_packages").fault():
         sys.exit(f"Phalanx cannot start: {fault}")
     main = import_module(module).main
-    try:
-        if ends_by_ctrl_c:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
+    if not ends_by_ctrl_c:
         main()
+        return
+    try:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        try:
+            main()
+        finally:
+            signal.signal(signal.SIGINT, _stop)
     except KeyboardInterrupt:
         sys.exit(STOPPED)
 
 
 def _stop(_number: int, _frame: object) -> None:
-    os._exit(STOPPED)  # nothing was begun; an exception would pass through imports, which may turn it into another
+    # Nothing has begun, or nothing is left to do but to end. An exception would pass through imports, which may turn it
+    # into another, or through the interpreter's end, which prints it.
+    os._exit(STOPPED)

@@ -31,7 +31,7 @@ def interrupted(program: str, after_s: float) -> tuple[int, bytes]:
 
 
 @pytest.mark.parametrize("program", ["phalanx", "phalanx_mcp"])
-@pytest.mark.parametrize("after_s", [0.005, 0.02, 0.05, 0.1, 0.2, 0.4])
+@pytest.mark.parametrize("after_s", [0.005, 0.02, 0.05, 0.1, 0.2, 0.3, 0.35, 0.4, 0.45, 0.5])
 def test_it_ends_as_shells_expect_and_without_a_traceback(program: str, after_s: float) -> None:
     code, said = interrupted(program, after_s)
     assert said == b""

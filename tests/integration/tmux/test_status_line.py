@@ -15,7 +15,6 @@ from actors.tmux.client import TmuxClient
 from actors.tmux.server import TmuxServer
 
 NAMES = ("spec_0_0_1", "spec_0_0_10", "spec_0_0_2", "mgr_0_3")
-KEY = ("C-b", "n")
 WITHIN_S = 10.0
 
 
@@ -26,8 +25,17 @@ class Attached:
         self._terminal = terminal
         self._server = server
 
-    async def presses(self, *keys: str) -> None:
-        await self._terminal.run("send-keys", "-t", "=person:", *keys)
+    async def asks_for_the_next(self) -> None:
+        """Ctrl-b n. tmux takes for pasted what comes within a millisecond, so the second key waits for the first."""
+        await self._press("C-b", "1")
+        await self._press("n", "0")
+
+    async def _press(self, key: str, prefix: str) -> None:
+        """Presses the key and waits until tmux awaits another one (``prefix`` is 1) or none (0)."""
+        await self._terminal.run("send-keys", "-t", "=person:", key)
+        deadline = time.monotonic() + WITHIN_S
+        while (await self._server.run("list-clients", "-F", "#{client_prefix}")).strip() != prefix:
+            assert time.monotonic() < deadline, key
 
     async def line(self) -> str:
         """The status line."""
@@ -80,7 +88,7 @@ def attached(
 async def test_the_line_says_where_one_is_and_nothing_else_while_nobody_needs_somebody(attached: Attached) -> None:
     _, line = await attached.until(lambda _at, line: NAMES[0] in line)
     assert line.strip() == f"{NAMES[0]} · Ctrl-b d leaves it"
-    await attached.presses(*KEY)
+    await attached.asks_for_the_next()
     await attached.until(lambda _at, line: "Nobody here needs you." in line)
 
 
@@ -92,11 +100,11 @@ async def test_who_needs_somebody_is_seen_at_once_and_the_key_goes_from_one_to_t
     _, line = await attached.until(lambda _at, line: "need you" in line)
     assert line.rstrip().endswith("3 need you: a, b, +1 · Ctrl-b n")
     for wanted in (NAMES[1], NAMES[2], NAMES[3], NAMES[1]):
-        await attached.presses(*KEY)
+        await attached.asks_for_the_next()
         await attached.until(lambda at, line, wanted=wanted: at == wanted and wanted in line)  # type: ignore[misc]
     server.show_needing("1 needs you: a", [NAMES[2]])
     for _ in range(2):
-        await attached.presses(*KEY)
+        await attached.asks_for_the_next()
         await attached.until(lambda at, _line: at == NAMES[2])
     server.show_needing("", [])
     await attached.until(lambda _at, line: "you" not in line)
@@ -105,7 +113,7 @@ async def test_who_needs_somebody_is_seen_at_once_and_the_key_goes_from_one_to_t
 async def test_sessions_that_are_not_there_are_left_out_of_the_round(server: TmuxServer, attached: Attached) -> None:
     await attached.until(lambda at, _line: at == NAMES[0])
     server.show_needing("2 need you: x, y", ["spec_0_0_9", NAMES[2]])
-    await attached.presses(*KEY)
+    await attached.asks_for_the_next()
     await attached.until(lambda at, _line: at == NAMES[2])
     server.show_needing("1 needs you: x", ["spec_0_0_9"])
     _, line = await attached.until(lambda _at, line: "1 needs you" in line)
