@@ -1,4 +1,4 @@
-"""What ``scripts/from-nothing`` does: installs the wheel as a new user would, starts a lead, and lets it build a team.
+"""What ``scripts/from-nothing`` does: installs from a fresh checkout as a new user would, and leads a team.
 
 Two commands are a person's: the one that installs, and ``phalanx lead``. The times are those of the clock. It exits
 with 1 when a step fails or all of it takes longer than a minute, and leaves nothing behind.
@@ -50,16 +50,16 @@ class Step:
     took_s: float
 
 
-def install_command(installer: str, python: str, home: Path, wheel: Path) -> tuple[str, Path]:
-    """The line that a person types, and where it puts ``phalanx``."""
-    quoted, interpreter = shlex.quote(str(wheel)), shlex.quote(python)
+def install_command(installer: str, python: str, home: Path) -> tuple[str, Path]:
+    """The line that a person types in a checkout, and where it puts ``phalanx``."""
+    wheel, interpreter = '"$(scripts/wheel)"', shlex.quote(python)
     match installer:
         case "uv":
-            return f"uv tool install --python {interpreter} {quoted}", home / ".local/bin"
+            return f"uv tool install --python {interpreter} {wheel}", home / ".local/bin"
         case "pipx":
-            return f"pipx install --python {interpreter} {quoted}", home / ".local/bin"
+            return f"pipx install --python {interpreter} {wheel}", home / ".local/bin"
         case _:
-            return f"{interpreter} -m venv ~/phalanx && ~/phalanx/bin/pip install {quoted}", home / "phalanx/bin"
+            return f"{interpreter} -m venv ~/phalanx && ~/phalanx/bin/pip install {wheel}", home / "phalanx/bin"
 
 
 def environment_of(home: Path, bin_directory: Path, installer: str) -> dict[str, str]:
@@ -78,10 +78,16 @@ def environment_of(home: Path, bin_directory: Path, installer: str) -> dict[str,
     return {**kept, "HOME": str(home), "PATH": path, "TERM": "xterm-256color", "LANG": "C.UTF-8"}
 
 
-def run(command: str, environment: Mapping[str, str]) -> None:
+def run(command: str, environment: Mapping[str, str], directory: Path) -> None:
     """Raises ``FailedError`` with the end of what it said."""
     ended = subprocess.run(
-        ["sh", "-c", command], env=environment, capture_output=True, text=True, timeout=_STEP_S, check=False
+        ["sh", "-c", command],
+        env=environment,
+        cwd=directory,
+        capture_output=True,
+        text=True,
+        timeout=_STEP_S,
+        check=False,
     )
     if ended.returncode:
         raise FailedError(f"`{command}` ended with {ended.returncode}:\n{(ended.stdout + ended.stderr)[-2000:]}")
@@ -123,11 +129,24 @@ async def build_a_team(home: Home, repository: Path) -> None:
             raise FailedError(f"The lead has built no team of {_TEAM}: {[entry.text for entry in answers.entries]}")
 
 
-def from_nothing(installer: str, python: str, wheel: Path, scratch: Path) -> list[Step]:
+def fresh_checkout(to: Path) -> Path:
+    """The files of this checkout as a clone would have them, with what is changed and not committed."""
+    listing = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    files = subprocess.run(listing, cwd=ROOT, stdout=subprocess.PIPE, text=True, timeout=_STEP_S, check=True).stdout
+    for name in filter(None, files.split("\0")):
+        if (ROOT / name).is_file():
+            (to / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, to / name)
+    subprocess.run(["git", "init", "-q", to], timeout=_STEP_S, check=True)
+    return to
+
+
+def from_nothing(installer: str, python: str, scratch: Path) -> list[Step]:
     """Raises ``FailedError``. Whatever came up is brought down again."""
     steps: list[Step] = []
     user = make_claude_home(scratch / "u")
-    install, bin_directory = install_command(installer, python, user, wheel)
+    checkout = fresh_checkout(scratch / "checkout")
+    install, bin_directory = install_command(installer, python, user)
     with ApiStandIn() as api:
         environment = {
             **environment_of(user, bin_directory, installer),
@@ -137,7 +156,7 @@ def from_nothing(installer: str, python: str, wheel: Path, scratch: Path) -> lis
         home = Home(user / ".phalanx")
         print(f"         $ {install}", flush=True)
         with timed("installed", steps):
-            run(install, environment)
+            run(install, environment, checkout)
         print("         $ phalanx lead ~/project", flush=True)
         try:
             begun = time.monotonic()
@@ -148,7 +167,7 @@ def from_nothing(installer: str, python: str, wheel: Path, scratch: Path) -> lis
                 with timed(f"a team of {_TEAM} below it", steps):
                     asyncio.run(build_a_team(home, repository))
         finally:
-            run("phalanx down", environment)
+            run("phalanx down", environment, scratch)
     return steps
 
 
@@ -165,14 +184,7 @@ def main() -> int:
         scratch = Path(directory)
         print(f"From nothing, with {options.installer} and {options.python}:", flush=True)
         try:
-            built = subprocess.run(
-                [ROOT / "scripts/wheel", scratch / "dist"],
-                stdout=subprocess.PIPE,
-                text=True,
-                timeout=_STEP_S,
-                check=True,
-            )
-            steps = from_nothing(options.installer, options.python, Path(built.stdout.strip()), scratch)
+            steps = from_nothing(options.installer, options.python, scratch)
         except (FailedError, subprocess.SubprocessError, TimeoutError) as failure:
             print(f"from-nothing: {failure}", file=sys.stderr)
             return 1
