@@ -21,6 +21,7 @@ from scripts.benchmarks import (
     spawn_table,
     store,
     telling,
+    thousand,
     tool_processes,
     traffic,
 )
@@ -44,6 +45,7 @@ PARTS: tuple[Part, ...] = (
     claude_team.PART,
     dashboard.PART,
     cluster.PART,
+    thousand.PART,
 )
 
 
@@ -68,9 +70,11 @@ def main() -> int:
 
 
 def _possible(names: list[str]) -> list[str]:
+    no_browser = "" if find_spec("playwright") else "Playwright is missing: run scripts/setup --page"
     reasons = {
         cluster.PART.name: why_no_rig(),
-        dashboard.PART.name: "" if find_spec("playwright") else "Playwright is missing: run scripts/setup --page",
+        dashboard.PART.name: no_browser,
+        thousand.PART.name: why_no_rig() or no_browser,
     }
     for name, reason in reasons.items():
         if reason:

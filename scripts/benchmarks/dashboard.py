@@ -11,7 +11,7 @@ import asyncio
 import json
 import subprocess
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -135,13 +135,14 @@ async def _measure(bench: Bench) -> Section:
 
     async with _stage(bench) as stage, async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        look = Look(browser, stage.url, stage.link, _SIZE)
         paints, drawn = [], []
         for number in range(_OPENED):
             bench.say(f"opening the page, {number + 1} of {_OPENED}")
-            paint_ms, rows_ms = await _opened(browser, stage)
+            paint_ms, rows_ms = await look.opened()
             paints.append(paint_ms)
             drawn.append(rows_ms)
-        page = await _page(browser, stage)
+        page = await look.page()
         bench.say(f"{_WORKING} instances work for {_WATCHED_S:.0f} s")
         arrived, working = await _worked(page, stage)
         bench.say(f"nothing happens for {_WATCHED_S:.0f} s")
@@ -163,14 +164,36 @@ async def _measure(bench: Bench) -> Section:
     )
 
 
-async def _page(browser: Any, stage: _Stage) -> Any:
-    """Signed in, with all rows."""
-    context = await browser.new_context(viewport={"width": 1280, "height": 900})
-    await context.add_init_script(_WATCH.replace("SIZE", str(_SIZE)))
-    page = await context.new_page()
-    await page.goto(stage.link())
-    await _until(page, "window.rowsAt > 0")
-    return page
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Opens the page of a team with so many instances in a browser. ``url`` is without a path."""
+
+    browser: Any
+    url: str
+    link: Callable[[], str]
+    size: int
+
+    async def page(self) -> Any:
+        """Signed in, with all rows."""
+        context = await self.browser.new_context(viewport={"width": 1280, "height": 900})
+        await context.add_init_script(_WATCH.replace("SIZE", str(self.size)))
+        page = await context.new_page()
+        await page.goto(self.link())
+        await _until(page, "window.rowsAt > 0")
+        return page
+
+    async def opened(self) -> tuple[float, float]:
+        """First paint, and when all rows are drawn, in ms from the beginning of the navigation to the page."""
+        page = await self.page()
+        devtools = await page.context.new_cdp_session(page)
+        await devtools.send("Network.clearBrowserCache")
+        await page.goto(self.url)
+        await _until(page, "window.rowsAt > 0")
+        told = await page.evaluate(
+            "[performance.getEntriesByName('first-contentful-paint')[0].startTime, window.rowsAt].map(Number)"
+        )
+        await page.context.close()
+        return told[0], told[1]
 
 
 async def _until(page: Any, condition: str) -> None:
@@ -178,20 +201,6 @@ async def _until(page: Any, condition: str) -> None:
     async with asyncio.timeout(_ARRIVES_S):
         look = f"(function look() {{ {condition} ? done() : setTimeout(look, 20) }})()"
         await page.evaluate(f"new Promise(done => {{ {look} }})")
-
-
-async def _opened(browser: Any, stage: _Stage) -> tuple[float, float]:
-    """First paint, and when all rows are drawn, in ms from the beginning of the navigation to the page."""
-    page = await _page(browser, stage)
-    devtools = await page.context.new_cdp_session(page)
-    await devtools.send("Network.clearBrowserCache")
-    await page.goto(stage.url)
-    await _until(page, "window.rowsAt > 0")
-    told = await page.evaluate(
-        "[performance.getEntriesByName('first-contentful-paint')[0].startTime, window.rowsAt].map(Number)"
-    )
-    await page.context.close()
-    return told[0], told[1]
 
 
 async def _worked(page: Any, stage: _Stage) -> tuple[list[float], float]:

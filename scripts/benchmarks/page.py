@@ -39,6 +39,10 @@ Made by `scripts/bench {names}`, which makes it anew with the figures of your ma
 [performance](../performance.md). What the tools of many instances cost, how soon a lead is told, and what being told
 costs it in tokens.
 """,
+    "thousand": """# A team of a thousand
+
+Made by `scripts/bench {names}`, which makes it anew with the figures of your machine; see [scale](../scale.md).
+""",
 }
 """Of the pages beside it."""
 _LONGEST_LEVEL_LABEL = 14
