@@ -10,6 +10,7 @@ import itertools
 import json
 import subprocess
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any, ClassVar
@@ -18,6 +19,9 @@ import psutil
 
 from scripts.benchmarks.peers.peer import CALL_S, WORDS, Peer, PeerError, Place, claudes, kill_all
 from tests.standin.api import ApiStandIn
+
+_ATTACHES_S = 3.0
+"""Until an attached session shows its dialog."""
 
 
 class Lead:
@@ -115,9 +119,23 @@ class ClaudeBackground(Peer):
         return "sent"
 
     def end(self, instance: str) -> None:
-        found = [each for each in self._listed() if each.get("name") == instance]
-        for each in found:
-            self.place.run(self.place.home / "bin/claude", "stop", each["id"])
+        self.place.run(self.place.home / "bin/claude", "stop", self._id(instance))
+
+    def recover(self, instance: str) -> None:
+        """The next `claude` starts the daemon again, and the lead goes on."""
+
+    def allow(self, instance: str) -> None:
+        """By a person who attaches."""
+        attach = [str(self.place.home / "bin/claude"), "attach", self._id(instance)]
+        self.place.run("tmux", "new-session", "-d", *attach)
+        time.sleep(_ATTACHES_S)
+        super().allow(instance)
+
+    def _id(self, instance: str) -> str:
+        found = [str(each["id"]) for each in self._listed() if each.get("name") == instance]
+        if not found:
+            raise PeerError(f"{instance} is not listed")
+        return found[0]
 
     def agents(self) -> Sequence[psutil.Process]:
         pids = {each.get("pid") for each in self._listed()}
@@ -182,7 +200,7 @@ class AgentTeam(Peer):
         if self._lead is None:
             raise PeerError("it is not open")
         self._lead.end()
-        return "its lead"
+        return "its lead, in whose process they are"
 
     def _call(self, tool: str, inputs: Sequence[Mapping[str, object]]) -> None:
         if self._lead is None:

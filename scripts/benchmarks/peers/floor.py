@@ -60,6 +60,9 @@ class Floor(Peer):
         self._loop.run(_type(self._running[instance], text))
         return "sent"
 
+    def allow(self, instance: str) -> None:
+        self._loop.run(self._running[instance].pane.press("Enter"))
+
     def end(self, instance: str) -> None:
         self._tmux.end(self._running.pop(instance))
 

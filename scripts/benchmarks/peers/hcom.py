@@ -38,6 +38,9 @@ class Hcom(Peer):
     def end(self, instance: str) -> None:
         self._hcom("kill", instance)
 
+    def recover(self, instance: str) -> None:
+        self._hcom("r", instance, "--terminal", "tmux", "--json", "--go")
+
     def agents(self) -> Sequence[psutil.Process]:
         return claudes(self.place)
 
@@ -46,7 +49,7 @@ class Hcom(Peer):
         if not found:
             raise PeerError("no process of it was found")
         kill_all(found)
-        return "the terminal around the agent (`hcom pty`)"
+        return "the terminal around the agent (`hcom pty`), then `hcom r`"
 
     def _hcom(self, *words: str, text: str | None = None) -> str:
         return self.place.run(self.programs() / "hcom", *words, text=text)

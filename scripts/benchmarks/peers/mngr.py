@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -11,6 +12,10 @@ from typing import ClassVar
 import psutil
 
 from scripts.benchmarks.peers.peer import Peer, PeerError, Place, claudes, kill_all
+
+_STARTS_S = 10.0
+"""The longest until a call that was made is seen as a process."""
+_POLL_S = 0.02
 
 
 class Mngr(Peer):
@@ -45,13 +50,18 @@ class Mngr(Peer):
     def end(self, instance: str) -> None:
         self._mngr("destroy", instance, "--force")
 
+    def recover(self, instance: str) -> None:
+        """Nothing that would run is missing."""
+
     def agents(self) -> Sequence[psutil.Process]:
         return claudes(self.place)
 
     def kill_orchestrator(self) -> str:
-        found = [each for each in self.place.processes() if self._is_call(each)]
-        if not found:
-            raise PeerError("no call of it was on its way")
+        deadline = time.monotonic() + _STARTS_S
+        while not (found := [each for each in self.place.processes() if self._is_call(each)]):
+            if time.monotonic() > deadline:
+                raise PeerError("no call of it was on its way")
+            time.sleep(_POLL_S)
         kill_all(found)
         return "the `mngr message` on its way"
 

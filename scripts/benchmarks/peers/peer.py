@@ -126,7 +126,7 @@ class Peer(ABC):
 
     @abstractmethod
     def open(self) -> None:
-        """Starts what must run before the first instance, or again after ``kill_orchestrator``."""
+        """Starts what must run before the first instance."""
 
     @abstractmethod
     def close(self) -> None:
@@ -150,6 +150,20 @@ class Peer(ABC):
     @abstractmethod
     def kill_orchestrator(self) -> str:
         """Kills (-9) what stands between sender and agents; returns what that was."""
+
+    def recover(self, instance: str) -> None:
+        """What a user does after ``kill_orchestrator`` to go on with this agent."""
+        self.open()
+
+    def allow(self, instance: str) -> None:
+        """Allows the one tool call for which the agent asks, as a person does: by Enter in the only pane."""
+        self.place.run("tmux", "send-keys", "-t", self._only_pane(), "Enter")
+
+    def _only_pane(self) -> str:
+        panes = self.place.run("tmux", "list-panes", "-a", "-F", "#{pane_id}").split()
+        if len(panes) != 1:
+            raise PeerError(f"{len(panes)} panes")
+        return panes[0]
 
     def start_many(self, texts: Sequence[str]) -> list[str]:
         with ThreadPoolExecutor(len(texts)) as pool:

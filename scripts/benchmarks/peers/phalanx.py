@@ -87,6 +87,13 @@ class Phalanx(Peer):
             raise PeerError(f"{sent.status}: {sent.reason}")
         return _SAID[sent.status]
 
+    def allow(self, instance: str) -> None:
+        answer = requests.RespondRequest(instance_id=instance, decision="allow")
+        try:
+            self._loop.run(self._team.respond(answer))
+        except PhalanxError as error:
+            raise PeerError(str(error)) from error
+
     def end(self, instance: str) -> None:
         try:
             self._loop.run(self._team.terminate(requests.TerminateRequest(instance_id=instance)))

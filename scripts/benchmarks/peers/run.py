@@ -5,8 +5,12 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
+import psutil
+
+from actors.errors import PhalanxError
 from scripts.benchmarks import page
 from scripts.benchmarks.bench import Bench, console
 from scripts.benchmarks.peers import results
@@ -18,11 +22,12 @@ from scripts.benchmarks.peers.mngr import Mngr
 from scripts.benchmarks.peers.peer import Peer, PeerError, install, make_place, version_of
 from scripts.benchmarks.peers.phalanx import Phalanx
 from scripts.benchmarks.peers.receiver import Receiver
-from scripts.benchmarks.peers.scenarios import REPEATED, ROUNDS, ROWS, SCENARIOS, Bout, Finding
+from scripts.benchmarks.peers.scenarios import ROWS, SCENARIOS, Bout, Finding, Scenario
 
 PEERS: tuple[type[Peer], ...] = (Floor, ClaudeText, Phalanx, Hcom, ClaudeBackground, AgentTeam, Mngr, Cao)
 NAMES = {peer.name.replace(" --", "-").replace(" ", "-").lower(): peer for peer in PEERS}
 WHY_BETTER: dict[str, str] = {}
+_FAILURES = (PeerError, PhalanxError, OSError, ValueError, LookupError, psutil.Error)
 
 
 def run(names: Sequence[str], bench: Bench) -> None:
@@ -31,11 +36,9 @@ def run(names: Sequence[str], bench: Bench) -> None:
     scenarios = [name for name in names if name in SCENARIOS] or list(SCENARIOS)
     there = [peer for peer in peers if _is_installed(peer, bench)]
     for name in scenarios:
-        if name in REPEATED:
-            _in_turn(there, name, bench)
-        else:
-            for peer in there:
-                _in_turn([peer], name, bench)
+        at_once = [there] if SCENARIOS[name].rounds > 1 else [[peer] for peer in there]
+        for together in at_once:
+            _measure(together, SCENARIOS[name], bench)
     write()
 
 
@@ -55,40 +58,50 @@ def _is_installed(peer: type[Peer], bench: Bench) -> bool:
     return True
 
 
-def _in_turn(peers: Sequence[type[Peer]], scenario: str, bench: Bench) -> None:
+def _measure(peers: Sequence[type[Peer]], scenario: Scenario, bench: Bench) -> None:
+    """In rounds, the peers in turn."""
     machine = page.machine(bench.claude_version())
     with ExitStack() as stack:
-        bouts = [bout for peer in peers if (bout := _open(peer, scenario, bench, stack, machine))]
-        for number in range(ROUNDS if scenario in REPEATED else 1):
-            for bout in bouts:
-                bench.say(f"{bout.peer.name}: {scenario}{f', round {number + 1}' if scenario in REPEATED else ''}")
-                SCENARIOS[scenario](bout)
+        bouts = [_make(peer, bench, stack) for peer in peers]
+        opened = [bout for bout in bouts if _try(bout, scenario, bout.peer.open)]
+        for number in range(scenario.rounds):
+            for bout in opened:
+                bench.say(f"{bout.peer.name}, round {number + 1}: {', '.join(scenario.rows)}")
+                _try(bout, scenario, partial(scenario.measure, bout))
                 for row, finding in bout.findings.items():
                     console.print(f"    {row}: {finding.words}", markup=False)
-                results.keep(type(bout.peer), _version(type(bout.peer), bench), bout.findings, machine)
+        for bout in bouts:
+            results.keep(type(bout.peer), _version(type(bout.peer), bench), bout.findings, machine)
 
 
-def _open(peer: type[Peer], scenario: str, bench: Bench, stack: ExitStack, machine: str) -> Bout | None:
-    bench.say(f"opening {peer.name}")
+def _try(bout: Bout, scenario: Scenario, step: Callable[[], None]) -> bool:
+    """A peer that fails has its words in the table, and the others go on."""
+    try:
+        step()
+    except _FAILURES as error:
+        words = str(error) or type(error).__name__
+        for row in scenario.rows:
+            bout.findings.setdefault(row, Finding(words=words))
+        return False
+    return True
+
+
+def _make(peer: type[Peer], bench: Bench, stack: ExitStack) -> Bout:
+    """In a place of its own, which is ended with the stack."""
     receiver = stack.enter_context(Receiver())
     home = Path(tempfile.mkdtemp(prefix="phx", dir="/tmp"))
     place = make_place(home, receiver.url, bench.claude, peer.programs())
     stack.callback(place.end)
-    opened = peer(place)
-    stack.callback(_closing(opened))
-    try:
-        opened.open()
-    except PeerError as error:
-        results.keep(peer, _version(peer, bench), {scenario: Finding(words=str(error))}, machine)
-        return None
-    return Bout(peer=opened, requests=receiver.requests)
+    made = peer(place)
+    stack.callback(_closing(made))
+    return Bout(peer=made, requests=receiver.requests)
 
 
 def _closing(peer: Peer) -> Callable[[], None]:
     def close() -> None:
         try:
             peer.close()
-        except PeerError as error:
+        except _FAILURES as error:
             console.print(f"  closing {peer.name}: {error}", markup=False)
 
     return close

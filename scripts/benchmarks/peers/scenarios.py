@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import psutil
 
@@ -19,10 +18,9 @@ from scripts.benchmarks.peers.receiver import Requests
 from scripts.benchmarks.peers.texts import AWKWARD, SHELL_RAN
 from scripts.benchmarks.processes import cpu_s, pss_mb
 
-ROUNDS = 3
 MANY = 10
 ORDERS = 20
-_SLOW_S = 4.0
+_SLOW_S = 3.0
 _IDLE_MESSAGES = 3
 _SETTLE_S = 1.5
 """After an answer: until a Claude Code shows that it has none to give."""
@@ -32,7 +30,7 @@ _FIRST_S = 60.0
 _ALL_S = 120.0
 _ARRIVES_S = 30.0
 _EXACT_S = 5.0
-_WATCH_S = 10.0
+_WATCH_S = 6.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -251,19 +249,18 @@ def dialog(bout: Bout) -> None:
             said: list[str] = []
             with _sending(bout, instance, text, said):
                 arrived = bout.requests.wait_for(text, _ARRIVES_S / 2) is not None
-            bout.findings["dialog"] = Finding(words=_dialog_words(ran, arrived=arrived, said="".join(said)))
+            if ran.exists():
+                words = f"**approved the call**; the text {'arrived' if arrived else 'was lost'}"
+            elif arrived:
+                words = "arrived; the call was not run"
+            else:
+                refused = _quietly(bout.peer.allow, instance)
+                late = bout.requests.wait_for(text, _ARRIVES_S / 2) is not None
+                words = "arrived once it was answered" if late else "did not arrive"
+                words += f"; the sender was told: {said[0]}{f' ({refused})' if refused else ''}"
+            bout.findings["dialog"] = Finding(words=words)
     except PeerError as error:
         bout.findings["dialog"] = Finding(words=str(error))
-
-
-def _dialog_words(ran: Path, *, arrived: bool, said: str) -> str:
-    if ran.exists():
-        return f"**approved the call**; the text {'arrived' if arrived else 'was lost'}"
-    if arrived:
-        return "arrived; the call was not run"
-    return (
-        f"not typed, and not lost: {said}" if said == "held" else f"did not arrive; the sender: {said or 'no answer'}"
-    )
 
 
 def kill(bout: Bout) -> None:
@@ -276,12 +273,12 @@ def kill(bout: Bout) -> None:
             time.sleep(_SETTLE_S)
             agents = list(bout.peer.agents())
             what, failed = _send_and_kill(bout.peer, instance, orders)
-            _quietly(bout.peer.open)
+            gone = _quietly(bout.peer.recover, instance)
             refused = [why for text in failed if (why := _quietly(bout.peer.send, instance, text))]
             deadline = time.monotonic() + _ARRIVES_S
             for text in orders:
                 bout.requests.wait_for(text, max(0.0, deadline - time.monotonic()))
-            bout.findings["kill"] = _kill_finding(bout, orders, agents, what, refused)
+            bout.findings["kill"] = _kill_finding(bout, orders, agents, what, [gone, *refused] if gone else refused)
     except PeerError as error:
         bout.findings["kill"] = Finding(words=str(error))
 
@@ -324,15 +321,22 @@ def _kill_finding(
     return Finding(words=words, notes=f"killed: {what}{f'; refused: {refused[0]}' if refused else ''}")
 
 
-SCENARIOS: dict[str, Callable[[Bout], None]] = {
-    "times": times,
-    "ten": ten,
-    "texts": texts,
-    "dialog": dialog,
-    "kill": kill,
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scenario:
+    """``rows``: those of the table that it fills; ``rounds``: how often, the peers in turn."""
+
+    measure: Callable[[Bout], None]
+    rows: Sequence[str]
+    rounds: int = 1
+
+
+SCENARIOS = {
+    "times": Scenario(measure=times, rows=("spawn", "busy", "idle"), rounds=3),
+    "ten": Scenario(measure=ten, rows=("ten", "fan", "memory", "cpu")),
+    "texts": Scenario(measure=texts, rows=("texts",)),
+    "dialog": Scenario(measure=dialog, rows=("dialog",)),
+    "kill": Scenario(measure=kill, rows=("kill",)),
 }
-REPEATED = ("times", "ten")
-"""In rounds, the peers in turn."""
 
 
 @contextmanager
