@@ -123,6 +123,17 @@ def test_one_more_exact_text_makes_somebody_better(tmp_path: Path) -> None:
     assert results.better_than_ours(kept, ["Phalanx", "hcom"], "texts") == ["hcom"]
 
 
+def test_the_page_says_once_for_each_load_what_was_measured_under_it(tmp_path: Path) -> None:
+    path = tmp_path / "peers.json"
+    busy = "Machine: one; load average 9.0 at the start; 2026-12-01."
+    results.keep(Floor, "", {"spawn": Finding(words="1.00 s"), "idle": Finding(words="0.12 s")}, busy, path=path)
+    results.keep(Hcom, "1.2", {"spawn": Finding(words="1.10 s")}, busy.replace("9.0", "0.5"), path=path)
+    page = results.page_of(results.read(path), ["floor", "hcom"], {})
+    assert page.count("Machine: one") == 1
+    assert "- load average 9.0 at the start; 2026-12-01: floor spawn, floor idle." in page
+    assert "- load average 0.5 at the start; 2026-12-01: hcom spawn." in page
+
+
 def kept_in(path: Path, *, hcom_idle: float = 0.2, hcom_texts: int = 22) -> dict[str, Any]:
     ours = {"idle": Finding(words="0.15 s", score=0.15), "texts": Finding(words="23", score=23)}
     theirs = {

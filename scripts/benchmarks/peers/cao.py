@@ -29,8 +29,8 @@ class Cao(Peer):
     name = "CAO"
     packages = ("cli-agent-orchestrator",)
     does_not: ClassVar[tuple[str, ...]] = (
-        "know whether a text arrived",
-        "start an agent but in a login shell, which executes what is typed after it ended",
+        "prove that a text arrived: its success means that it was typed",
+        "run an agent but in a login shell",
     )
 
     def __init__(self, place: Place) -> None:

@@ -83,11 +83,7 @@ class Lead:
 
 class ClaudeBackground(Peer):
     name = "claude --bg"
-    does_not: ClassVar[tuple[str, ...]] = (
-        "make worktrees",
-        "say that a text arrived",
-        "take a text but from another Claude",
-    )
+    does_not: ClassVar[tuple[str, ...]] = ("prove that a text arrived", "take one but from another Claude, or by hand")
 
     def __init__(self, place: Place) -> None:
         super().__init__(place)
@@ -156,11 +152,7 @@ class ClaudeBackground(Peer):
 class AgentTeam(Peer):
     name = "agent team"
     cannot: ClassVar[Mapping[str, str]] = dict.fromkeys(("memory", "cpu"), "its agents share the lead's process")
-    does_not: ClassVar[tuple[str, ...]] = (
-        "run an agent that outlives its lead",
-        "make worktrees unless asked",
-        "ask a person about a teammate's tool call",
-    )
+    does_not: ClassVar[tuple[str, ...]] = ("run an agent that outlives its lead", "prove that a text arrived")
 
     def __init__(self, place: Place) -> None:
         super().__init__(place)

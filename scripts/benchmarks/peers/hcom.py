@@ -14,11 +14,7 @@ from scripts.benchmarks.peers.peer import Peer, PeerError, claudes, kill_all
 class Hcom(Peer):
     name = "hcom"
     packages = ("hcom",)
-    does_not: ClassVar[tuple[str, ...]] = (
-        "make worktrees",
-        "say that a text arrived",
-        "hold agents to a shape of team",
-    )
+    does_not: ClassVar[tuple[str, ...]] = ("make worktrees", "prove to the sender that a text arrived")
 
     def open(self) -> None:
         """It has no server: whatever is called first makes its database."""

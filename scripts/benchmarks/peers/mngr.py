@@ -23,8 +23,7 @@ class Mngr(Peer):
     packages = ("imbue-mngr", "imbue-mngr-claude")
     does_not: ClassVar[tuple[str, ...]] = (
         "keep a message that could not be typed",
-        "tell a lead what happened below it",
-        "answer in less than a second: every call starts Python anew",
+        "stay running: every call starts Python anew",
     )
 
     def __init__(self, place: Place) -> None:

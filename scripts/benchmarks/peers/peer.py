@@ -30,7 +30,7 @@ CALL_S = 90.0
 """The longest that a call of a peer may take."""
 _INSTALL_S = 600.0
 _GRACE_S = 2.0
-WORDS = 160
+WORDS = 120
 """Most characters of what a peer said that go to the table."""
 _NEWEST_PYTHONS = ("python3.13", "python3.12", "python3.11")
 _SETTINGS = '{"permissions": {"defaultMode": "default"}, "disableAutoMode": "disable"}'

@@ -26,9 +26,9 @@ _SAID = {MessageStatus.SUBMITTED: "proved", MessageStatus.BLOCKED: "held", Messa
 class Phalanx(Peer):
     name = "Phalanx"
     does_not: ClassVar[tuple[str, ...]] = (
-        "run on macOS",
-        "start without a team of its own beside it",
+        "run elsewhere than on Linux",
         "lead other programs than Claude Code",
+        "come without Ray",
     )
 
     def __init__(self, place: Place) -> None:

@@ -107,11 +107,14 @@ def _is_better(score: float, ours: float, *, less: bool) -> bool:
 
 
 def _machines(kept: Mapping[str, Any], names: Sequence[str]) -> list[str]:
-    """When and where each row was measured, said once for those that were measured together."""
-    where: dict[str, list[str]] = {}
+    """Each machine once, and below it what was measured there, by the load and the day."""
+    where: dict[str, dict[str, list[str]]] = {}
     for name in names:
         for row, found in kept[name]["rows"].items():
-            where.setdefault(found["machine"], []).append(f"{name} {row}")
-    if len(where) == 1:
-        return list(where)
-    return [f"- {', '.join(what)}: {machine}" for machine, what in where.items()]
+            machine, _, load = found["machine"].partition("; load average ")
+            where.setdefault(machine, {}).setdefault(load, []).append(f"{name} {row}")
+    lines = []
+    for machine, loads in where.items():
+        lines += [machine.rstrip(".") + ".", ""]
+        lines += [f"- load average {load.rstrip('.')}: {', '.join(what)}." for load, what in loads.items() if load]
+    return lines

@@ -26,7 +26,18 @@ from scripts.benchmarks.peers.scenarios import ROWS, SCENARIOS, Bout, Finding, S
 
 PEERS: tuple[type[Peer], ...] = (Floor, ClaudeText, Phalanx, Hcom, ClaudeBackground, AgentTeam, Mngr, Cao)
 NAMES = {peer.name.replace(" --", "-").replace(" ", "-").lower(): peer for peer in PEERS}
-WHY_BETTER: dict[str, str] = {}
+WHY_BETTER = {
+    "spawn": "Phalanx makes a worktree by three gits and a record before the agent starts; those make none.",
+    "ten": "Worktrees, records and an actor for each start on the same cores as the agents.",
+    "idle": "It waits a quiet time for others to go with it, and looks at the screen before each key.",
+    "busy": "Phalanx looks at the screen before each key; those hand the text to the program, or type it blindly.",
+    "fan": "Phalanx types one after another, and looks at the screen before each key.",
+    "texts": "What is typed passes Claude Code's input box, which turns a tab into four spaces, composes accents (NFC) "
+    "and drops marks of direction, also at the floor; those hand the text to the program without typing it.",
+    "memory": "Phalanx has an actor of Ray for each agent, and Ray itself; see [An idle instance](../performance.md).",
+    "cpu": "It is what Ray itself does in its processes; see [An idle instance](../performance.md).",
+}
+"""By row."""
 _FAILURES = (PeerError, PhalanxError, OSError, ValueError, LookupError, psutil.Error)
 
 

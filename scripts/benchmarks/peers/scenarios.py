@@ -349,7 +349,7 @@ def _sending(bout: Bout, instance: str, text: str, said: list[str] | None = None
         try:
             answer = sent.result()
         except PeerError as error:
-            answer = str(error)
+            answer = f"refused: {error}"
         if said is not None:
             said.append(answer)
 
