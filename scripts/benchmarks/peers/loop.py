@@ -15,7 +15,8 @@ _Result = TypeVar("_Result")
 class LoopThread:
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
-        threading.Thread(target=self._loop.run_forever, daemon=True).start()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
 
     def run(self, work: Coroutine[Any, Any, _Result], timeout_s: float = CALL_S) -> _Result:
         """Raises ``PeerError`` when it takes longer."""
@@ -27,4 +28,8 @@ class LoopThread:
             raise PeerError(f"no answer within {timeout_s:.0f} s") from error
 
     def stop(self) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
+        """May be repeated."""
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join()
+            self._loop.close()
