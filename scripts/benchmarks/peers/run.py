@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -43,6 +45,8 @@ _FAILURES = (PeerError, PhalanxError, OSError, ValueError, LookupError, psutil.E
 
 def run(names: Sequence[str], bench: Bench) -> None:
     """``names``: of peers and scenarios; without one of a kind all of that kind."""
+    # Asked to end, it still ends what it started.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     peers = [NAMES[name] for name in names if name in NAMES] or list(PEERS)
     scenarios = [name for name in names if name in SCENARIOS] or list(SCENARIOS)
     there = [peer for peer in peers if _is_installed(peer, bench)]
