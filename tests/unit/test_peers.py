@@ -107,7 +107,7 @@ def test_the_table_has_a_column_for_each_and_says_what_was_not_measured(tmp_path
 
 def test_who_is_better_than_phalanx_is_named_with_the_reason(tmp_path: Path) -> None:
     kept = kept_in(tmp_path / "peers.json", hcom_idle=0.1)
-    page = results.page_of(kept, ["floor", "Phalanx", "hcom"], {"idle": "It tells the program itself."})
+    page = results.page_of(kept, [Floor, Phalanx, Hcom], {"idle": "It tells the program itself."})
     better = page.split("## Where another is better")[1].split("##")[0]
     assert "a message to an idle agent: hcom (0.10 s); Phalanx 0.15 s. It tells the program itself." in better
     assert "exact" not in better
@@ -128,7 +128,7 @@ def test_the_page_says_once_for_each_load_what_was_measured_under_it(tmp_path: P
     busy = "Machine: one; load average 9.0 at the start; 2026-12-01."
     results.keep(Floor, "", {"spawn": Finding(words="1.00 s"), "idle": Finding(words="0.12 s")}, busy, path=path)
     results.keep(Hcom, "1.2", {"spawn": Finding(words="1.10 s")}, busy.replace("9.0", "0.5"), path=path)
-    page = results.page_of(results.read(path), ["floor", "hcom"], {})
+    page = results.page_of(results.read(path), [Floor, Hcom], {})
     assert page.count("Machine: one") == 1
     assert "- load average 9.0 at the start; 2026-12-01: floor spawn, floor idle." in page
     assert "- load average 0.5 at the start; 2026-12-01: hcom spawn." in page

@@ -106,4 +106,4 @@ class Phalanx(Peer):
     def kill_orchestrator(self) -> str:
         found = processes_of(self._home)
         killed = kill_all([each for kind, members in found.items() if kind != "tmux" for each in members])
-        return f"all its {killed} processes and Ray's, then `phalanx up`"
+        return f"all {killed} processes of it and of Ray, then `phalanx up`"

@@ -40,7 +40,6 @@ def keep(peer: type[Peer], version: str, findings: Mapping[str, Finding], machin
     kept = read(path)
     known = kept.setdefault(peer.name, {"rows": {}})
     known["version"] = version
-    known["does_not"] = list(peer.does_not)
     for row, finding in findings.items():
         rounded = [round(sample, 4) for sample in finding.samples]
         known["rows"][row] = {**asdict(finding), "samples": rounded, "machine": machine}
@@ -51,13 +50,14 @@ def read(path: Path = KEPT) -> dict[str, Any]:
     return json.loads(path.read_text()) if path.exists() else {}
 
 
-def page_of(kept: Mapping[str, Any], order: Sequence[str], why_better: Mapping[str, str]) -> str:
-    """``order``: the columns; ``why_better``: by row, why one is better there than Phalanx."""
-    names = [name for name in order if name in kept]
+def page_of(kept: Mapping[str, Any], peers: Sequence[type[Peer]], why_better: Mapping[str, str]) -> str:
+    """``peers``: the columns; ``why_better``: by row, why one is better there than Phalanx."""
+    does_not = {peer.name: "; ".join(peer.does_not) for peer in peers}
+    names = [name for name in does_not if name in kept]
     lines = [_HEAD, *table(kept, names), _HOW.rstrip(), ""]
     lines += ["## Where another is better", "", *_better(kept, names, why_better), ""]
     lines += ["## What each does not do", ""]
-    lines += [f"- *{_titled(kept, name)}* does not {'; '.join(kept[name]['does_not'])}." for name in names]
+    lines += [f"- *{_titled(kept, name)}* does not {does_not[name]}." for name in names]
     lines += ["", "## What did not arrive, and what was killed", ""]
     for row in ("texts", "kill"):
         notes = [(name, kept[name]["rows"].get(row, {}).get("notes")) for name in names]

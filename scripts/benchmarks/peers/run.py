@@ -58,8 +58,7 @@ def run(names: Sequence[str], bench: Bench) -> None:
 
 
 def write() -> None:
-    order = [peer.name for peer in PEERS]
-    results.PAGE.write_text(results.page_of(results.read(), order, WHY_BETTER))
+    results.PAGE.write_text(results.page_of(results.read(), PEERS, WHY_BETTER))
 
 
 def _is_installed(peer: type[Peer], bench: Bench) -> bool:
