@@ -26,6 +26,9 @@ from scripts.benchmarks import (
     traffic,
 )
 from scripts.benchmarks.bench import Bench, console
+from scripts.benchmarks.peers import run as peers
+from scripts.benchmarks.peers.results import PAGE as PEERS_PAGE
+from scripts.benchmarks.peers.scenarios import SCENARIOS
 from scripts.benchmarks.section import Part
 from tests.cluster.rig import why_no_rig
 
@@ -56,9 +59,20 @@ def main() -> int:
     known = {part.name: part for part in PARTS}
     parser.add_argument("parts", nargs="*", metavar="PART", choices=[*known, []], help=f"{', '.join(known)}; none: all")
     parser.add_argument("--cluster", action="store_true", help="the part cluster: needs root to make its hosts")
+    parser.add_argument(
+        "--peers",
+        nargs="*",
+        metavar="NAME",
+        choices=[*peers.NAMES, *SCENARIOS, []],
+        help=f"compares with others instead: {', '.join(peers.NAMES)}; only {', '.join(SCENARIOS)}",
+    )
     given = parser.parse_args()
     chosen = [*given.parts, *([cluster.PART.name] if given.cluster else [])] or _possible(list(known))
     bench = Bench()
+    if given.peers is not None:
+        peers.run(given.peers, bench)
+        console.print(PEERS_PAGE.read_text(), markup=False)
+        return 0
     for name in chosen:
         console.print(f"{known[name].title}:", markup=False)
         machine = page.machine(bench.claude_version())

@@ -36,14 +36,16 @@ class BareClaudes:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
         self._server.stop()
 
-    async def start(self, directory: Path) -> BareClaude:
-        """Returns when its input box is visible."""
+    async def start(self, directory: Path, *words: str) -> BareClaude:
+        """Returns when its input box is visible. ``words``: further ones of its command line."""
         session = str(uuid.uuid4())
-        opened = self._server.open_session(
-            f"bare-{session[:8]}", [str(self._claude), "--session-id", session], directory
-        )
+        command = [str(self._claude), "--session-id", session, *words]
+        opened = self._server.open_session(f"bare-{session[:8]}", command, directory)
         bare = BareClaude(Pane(self._tmux, opened.pane_id), self._user / ".claude" / "projects", session)
         await bare.shows(lambda screen: screen.composer is not Composer.ABSENT)
         return bare
@@ -54,16 +56,16 @@ class BareClaudes:
 
 class BareClaude:
     def __init__(self, pane: Pane, transcripts: Path, session: str) -> None:
-        self._pane = pane
+        self.pane = pane
         self._transcripts = transcripts
         self.session = session
 
     async def message(self, text: str) -> None:
         """Pastes and enters the text; returns when the transcript holds it."""
         await self.shows(lambda screen: screen.composer is Composer.EMPTY)
-        await self._pane.paste(text)
+        await self.pane.paste(text)
         await self.shows(lambda screen: screen.composer is Composer.DRAFT)
-        await self._pane.press("Enter")
+        await self.pane.press("Enter")
         await _until(lambda: self._holds(text))
 
     async def idle(self) -> None:
@@ -71,7 +73,7 @@ class BareClaude:
 
     async def shows(self, condition: Callable[[Screen], bool]) -> None:
         async def met() -> bool:
-            return condition(read_screen(await self._pane.capture(styled=True)))
+            return condition(read_screen(await self.pane.capture(styled=True)))
 
         await _until(met)
 

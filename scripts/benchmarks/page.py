@@ -30,7 +30,8 @@ Made by `scripts/bench`; run it to get the figures of your machine (`scripts/ben
 Times drift with the machine and with what else it does; ratios are taken within one run and hold better. A run fails
 when a result is not proved at the receiver. The samples behind the tables are in [performance/](performance/).
 A team that leads itself has a page of its own: [performance/leading.md](performance/leading.md).
-What the redraw of the code changed is in [performance/redraw.md](performance/redraw.md).
+What a user would take instead is measured in [performance/peers.md](performance/peers.md), which says where that is
+better, and why. What the redraw of the code changed is in [performance/redraw.md](performance/redraw.md).
 """
 _HEADS = {
     "leading": """# A team that leads itself

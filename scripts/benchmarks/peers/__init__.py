@@ -1,0 +1,1 @@
+"""``scripts/bench --peers``: Phalanx beside what a user would take instead; ``scenarios`` has what is measured."""
