@@ -18,7 +18,7 @@ from supervisor.rpc.client import SupervisorClient
 from tests.acceptance.team import Team
 from tests.standin.wrapping import as_each_version_keeps_it, unwrapped
 
-pytestmark = [pytest.mark.real_claude, pytest.mark.timeout(300), pytest.mark.each_version]
+pytestmark = [pytest.mark.real_claude, pytest.mark.timeout(300)]
 
 NASTY = {
     "a slash command": "/exit",
@@ -64,6 +64,7 @@ def as_claude_keeps_it(text: str) -> str:
     return unicodedata.normalize("NFC", text.replace("\t", "    ")).rstrip()
 
 
+@pytest.mark.each_version
 async def test_the_nastiest_texts_stand_in_the_transcript_byte_for_byte(
     claude: SupervisorClient, claude_team: Team
 ) -> None:
@@ -102,33 +103,37 @@ PIXEL = base64.b64decode(
 """A valid PNG of one pixel."""
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "look at {0}",
-        "{0}",
-        "{0}  \n\n",
-        "is {0} like {1} or not?",
-        "compare {0} {1} {0}",
-        "{0} {1} /etc/hosts\none\n\ntwo\n{0}\nthree",
-        "a long one " + "x" * 2000 + " {0} {1}",
-    ],
-)
-async def test_a_text_that_names_images_arrives_as_it_is(
-    claude: SupervisorClient, claude_team: Team, text: str
-) -> None:
+NAMING_IMAGES = [
+    "look at {0}",
+    "{0}",
+    "{0}  \n\n",
+    "is {0} like {1} or not?",
+    "compare {0} {1} {0}",
+    "{0} {1} /etc/hosts\none\n\ntwo\n{0}\nthree",
+    "a long one " + "x" * 2000 + " {0} {1}",
+]
+
+
+@pytest.mark.each_version
+async def test_a_text_that_names_images_arrives_as_it_is(claude: SupervisorClient, claude_team: Team) -> None:
     """Claude Code attaches an image whose path is pasted, and cuts the path out of the text."""
     images = [claude_team.repository.parent / name for name in ("shot.png", "Other.JPEG")]
     for image in images:
         image.write_bytes(PIXEL)
     spawned = await claude.spawn(claude_team.specialist())
-    message = text.format(*images)
-    sent = await claude.send(requests.SendRequest(instance_id=spawned.instance_id, message=message, wait=True))
+    sent: dict[str, str] = {}
+    for text in NAMING_IMAGES:
+        message = text.format(*images)
+        told = await claude.send(requests.SendRequest(instance_id=spawned.instance_id, message=message, wait=True))
+        assert told.status is MessageStatus.SUBMITTED, f"{text}: {told.reason}"
+        await claude.wait(requests.WaitRequest(instance_ids=[spawned.instance_id], timeout_seconds=30))
+        sent[message] = str(told.message_id)
     await claude.terminate(requests.TerminateRequest(instance_id=spawned.instance_id))
-    (found,) = (prompt for prompt in prompts(claude_team) if str(sent.message_id) in prompt)
-    expected = f"[phalanx {sent.message_id} from lead]\n{message}".rstrip()
-    assert expected in (unwrapped(found), unwrapped(found, "\n"))
-    assert sent.status is MessageStatus.SUBMITTED
+    said = prompts(claude_team)
+    for message, message_id in sent.items():
+        (found,) = (prompt for prompt in said if message_id in prompt)
+        expected = f"[phalanx {message_id} from lead]\n{message}".rstrip()
+        assert expected in (unwrapped(found), unwrapped(found, "\n"))
 
 
 async def until_shown(claude: SupervisorClient, instance_id: str, words: str) -> None:
@@ -141,6 +146,7 @@ async def until_shown(claude: SupervisorClient, instance_id: str, words: str) ->
             await asyncio.sleep(0.05)
 
 
+@pytest.mark.each_version
 async def test_a_message_to_an_instance_that_shows_a_dialog_presses_no_key_and_arrives_after_the_answer(
     claude: SupervisorClient, claude_team: Team
 ) -> None:

@@ -25,7 +25,7 @@ from tests.standin.api import ApiStandIn
 from tests.standin.claude_home import make_claude_home, standin_environment
 
 pytestmark = [pytest.mark.real_claude, pytest.mark.timeout(180), pytest.mark.each_version]
-STARTS = 5
+MOST_STARTS = 5
 
 
 async def first_message(host: Host, instance: Instance, config: InstanceConfig, directory: Path) -> MessageStatus:
@@ -95,7 +95,7 @@ async def test_the_first_message_arrives_once_although_enter_is_swallowed_at_sta
     host = Host(home, catalog, environment)
     swallowed = 0
     try:
-        for number in range(1, STARTS + 1):
+        for number in range(1, MOST_STARTS + 1):
             config = _config(home, f"spec_0_0_{number}")
             instance = Instance(catalog)
             presses.clear()
@@ -105,7 +105,9 @@ async def test_the_first_message_arrives_once_although_enter_is_swallowed_at_sta
             await host.end_agent(config.instance_id, config.instance_id, 3.0)
             await instance.leave()
             assert _count_in_transcripts(user, "\\nfirst") == number, "each start brought its message in once"
-        assert swallowed, f"in {STARTS} starts no Enter was swallowed, so nothing was shown"
+            if swallowed and number > 1:
+                break
+        assert swallowed, f"in {MOST_STARTS} starts no Enter was swallowed, so nothing was shown"
     finally:
         server.stop()
 

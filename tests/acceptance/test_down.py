@@ -58,7 +58,7 @@ async def test_a_worktree_that_is_just_being_made_goes_with_its_spawn_when_the_t
     assert git(team.repository, "branch", "--list", "phalanx/*") == ""
 
 
-@pytest.mark.parametrize("after_s", [0.3, 1.5])
+@pytest.mark.parametrize("after_s", [0.3, pytest.param(1.5, marks=pytest.mark.long)])
 async def test_spawns_that_are_under_way_are_undone_and_nothing_is_alive_after_down(team: Team, after_s: float) -> None:
     known = read_team(team.home)
     assert known is not None

@@ -19,7 +19,7 @@ from tests.acceptance.test_people import screen_of
 from tests.people import PtyPerson
 from tests.standin.api import ApiStandIn
 
-pytestmark = [pytest.mark.real_claude, pytest.mark.timeout(300), pytest.mark.each_version]
+pytestmark = [pytest.mark.real_claude, pytest.mark.timeout(300)]
 PROGRAM = str(Path(sys.executable).with_name("phalanx"))
 PATIENCE_S = 90.0
 

@@ -27,7 +27,7 @@ from tests.projects import shell_environment
 pytestmark = pytest.mark.timeout(240)
 PATIENCE_S = 90.0
 """Generous: two cores of a busy machine."""
-QUIET_S = 10.0
+QUIET_S = 5.0
 MOST_CPU = 0.02
 """Of a core, while nothing happens."""
 MOST_MB = 120

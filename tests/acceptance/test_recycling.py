@@ -29,7 +29,6 @@ from tests.standin.api import Answer, ApiStandIn, Json, text_block, turn_text
 
 pytestmark = [pytest.mark.real_claude, pytest.mark.timeout(900)]
 
-RUNS = 8
 PATIENCE_S = 180.0
 _QUICK = 10
 _ASKS_AGAIN = "Your previous response had no visible output"
@@ -147,12 +146,13 @@ async def check(
             assert one.said[-1][1], one
 
 
+@pytest.mark.parametrize("runs", [3, pytest.param(8, marks=pytest.mark.long)])
 async def test_each_message_is_said_in_one_living_conversation_however_many_send_while_it_is_recycled(
-    claude: SupervisorClient, claude_team: Team
+    claude: SupervisorClient, claude_team: Team, runs: int
 ) -> None:
     instance_id = (await claude.spawn(claude_team.specialist("the task"))).instance_id
     calls: list[requests.SendRequest] = []
-    for run in range(RUNS):
+    for run in range(runs):
         await idle(claude, instance_id)
         over = asyncio.Event()
         recycling = asyncio.create_task(claude.recycle(requests.RecycleRequest(instance_id=instance_id)))
@@ -167,24 +167,29 @@ async def test_each_message_is_said_in_one_living_conversation_however_many_send
     assert sent.status == "submitted"
     await idle(claude, instance_id)
     print("messages:", len(calls))
-    assert len(calls) > 3 * RUNS
+    assert len(calls) > 3 * runs
     await check(claude_team, claude, instance_id, calls, sent.message_id or "")
-    assert len([one for one in conversations(claude_team, instance_id) if any(asks for _, asks in one.said)]) == RUNS
+    assert len([one for one in conversations(claude_team, instance_id) if any(asks for _, asks in one.said)]) == runs
     await claude.terminate(requests.TerminateRequest(instance_id=instance_id))
 
 
+@pytest.mark.parametrize(
+    "delays_s",
+    [(0.05, 1.2, 2.2), pytest.param((0.6, 1.6, 3.0), marks=pytest.mark.long)],
+    ids=["at three moments", "at three others"],
+)
 @pytest.mark.parametrize("victim", ["ray::InstanceServer", "ray::_SupervisorServer"])
 async def test_no_message_is_lost_or_doubled_when_something_is_killed_in_the_midst_of_a_recycling(
-    claude: SupervisorClient, claude_team: Team, victim: str
+    claude: SupervisorClient, claude_team: Team, victim: str, delays_s: tuple[float, ...]
 ) -> None:
     instance_id = (await claude.spawn(claude_team.specialist("the task"))).instance_id
     calls: list[requests.SendRequest] = []
-    for run, delay_s in enumerate((0.05, 0.6, 1.2, 1.6, 2.2, 3.0)):
+    for run, delay_s in enumerate(delays_s):
         await idle(claude, instance_id)
         over = asyncio.Event()
         recycling = asyncio.create_task(claude.recycle(requests.RecycleRequest(instance_id=instance_id)))
         await asyncio.sleep(0)
-        name = f"k{len(victim)}_{run}"
+        name = f"k{len(victim)}_{run}_{delay_s}"
         senders = [asyncio.create_task(send_while(over, claude, instance_id, f"{name}{each}")) for each in "ab"]
         await asyncio.sleep(delay_s)
         tell(called(of_ray(claude_team.home), victim))
@@ -231,47 +236,49 @@ async def kill(_claude: SupervisorClient, team: Team, instance_id: str) -> None:
     tell([psutil.Process(agents[instance_id])])
 
 
-async def leave_alone(_claude: SupervisorClient, _team: Team, _instance_id: str) -> None:
-    """The answer is enough."""
+async def goes_on(claude: SupervisorClient, team: Team, api: Api, instance_id: str) -> None:
+    """In the only conversation that it has ever had."""
+    sent = await claude.send(requests.SendRequest(instance_id=instance_id, message="what comes next", wait=True))
+    assert sent.status == "submitted", sent
+    await idle(claude, instance_id)
+    await until(lambda: [one for one in conversations(team, instance_id) if sent.message_id in one.ids])
+    assert len(conversations(team, instance_id)) == 1
+    assert any("marzipan" in str(request) and "what comes next" in str(request) for request in api.requests)
 
 
-@pytest.mark.parametrize(
-    ("on_summary", "meanwhile"),
-    [
-        (fails(400), leave_alone),
-        (fails(529), leave_alone),
-        (fails(429), leave_alone),
-        (says_nothing, leave_alone),
-        (takes_long, interrupt),
-        (takes_long, kill),
-    ],
-    ids=["400", "529", "429", "nothing", "interrupt", "death"],
-)
 async def test_without_a_summary_the_old_conversation_goes_on_with_all_that_it_knows(
+    claude: SupervisorClient, claude_team: Team, api: Api
+) -> None:
+    instance_id = (await claude.spawn(claude_team.specialist("the secret word is marzipan"))).instance_id
+    for on_summary in (fails(400), fails(529), fails(429), says_nothing):
+        await idle(claude, instance_id)
+        api.on_summary = on_summary
+        with pytest.raises(AgentError, match="goes on as it is") as raised:
+            await claude.recycle(requests.RecycleRequest(instance_id=instance_id))
+        print(raised.value)
+        await goes_on(claude, claude_team, api, instance_id)
+    await claude.terminate(requests.TerminateRequest(instance_id=instance_id))
+
+
+@pytest.mark.parametrize("meanwhile", [interrupt, kill], ids=["interrupt", "death"])
+async def test_who_is_cut_off_in_its_summary_goes_on_in_the_old_conversation_with_all_that_it_knows(
     claude: SupervisorClient,
     claude_team: Team,
     api: Api,
-    on_summary: Callable[[Answer], None],
     meanwhile: Callable[[SupervisorClient, Team, str], Awaitable[None]],
 ) -> None:
-    api.on_summary = on_summary
+    api.on_summary = takes_long
     instance_id = (await claude.spawn(claude_team.specialist("the secret word is marzipan"))).instance_id
     await idle(claude, instance_id)
     recycling = asyncio.create_task(claude.recycle(requests.RecycleRequest(instance_id=instance_id)))
-    if meanwhile is not leave_alone:
-        await until(lambda: any(asks for one in conversations(claude_team, instance_id) for _, asks in one.said))
-        await meanwhile(claude, claude_team, instance_id)
+    await until(lambda: any(asks for one in conversations(claude_team, instance_id) for _, asks in one.said))
+    await meanwhile(claude, claude_team, instance_id)
     with pytest.raises(AgentError, match="goes on as it is") as raised:
         await recycling
     print(raised.value)
     if meanwhile is kill:
         await claude.restart(requests.RestartRequest(instance_id=instance_id))
-    sent = await claude.send(requests.SendRequest(instance_id=instance_id, message="what comes next", wait=True))
-    assert sent.status == "submitted", sent
-    await idle(claude, instance_id)
-    await until(lambda: [one for one in conversations(claude_team, instance_id) if sent.message_id in one.ids])
-    assert len(conversations(claude_team, instance_id)) == 1
-    assert any("marzipan" in str(request) and "what comes next" in str(request) for request in api.requests)
+    await goes_on(claude, claude_team, api, instance_id)
     await claude.terminate(requests.TerminateRequest(instance_id=instance_id))
 
 

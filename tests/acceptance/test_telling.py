@@ -16,7 +16,7 @@ from actors.errors import PhalanxError
 from supervisor.api import requests
 from supervisor.api.requests import Role
 from supervisor.rpc.client import SupervisorClient
-from tests.acceptance.team import Team, bring_up
+from tests.acceptance.team import Team, anew, bring_up
 from tests.processes import called, of_ray, tell
 
 pytestmark = pytest.mark.timeout(300)
@@ -26,11 +26,16 @@ _ANSWER = re.compile(r"^> demo: received \d+ message\(s\): (task-\d+)\.$", re.MU
 _HEADLINE = re.compile(r"^(\w+) (?:is idle|ended a turn)\.", re.MULTILINE)
 
 
-@pytest.fixture
-def team(make_short_tmp: Callable[[], Path]) -> Iterator[Team]:
+@pytest.fixture(scope="module")
+def one_team(make_short_tmp: Callable[[], Path]) -> Iterator[Team]:
     team = bring_up(make_short_tmp(), PHALANX_AGENT="demo", MAX_CONCURRENT_SPAWNS="7")
     yield team
     team.runtime.down(lambda step: None)
+
+
+@pytest.fixture
+async def team(one_team: Team) -> Team:
+    return await anew(one_team)
 
 
 class Tree:
@@ -63,7 +68,7 @@ class Tree:
             self.tasks += 1
             text = f"@@demo busy 0.{number * 3}\ntask-{self.tasks}."
             messages.append(requests.BatchMessage(instance_id=leaf, message=text))
-        request = requests.SendBatchRequest(messages=messages, request_id=f"tasks/{self.tasks}")
+        request = requests.SendBatchRequest(messages=messages, request_id=f"{self.leaves[0]}/{self.tasks}")
         async with asyncio.timeout(PATIENCE_S):
             while True:
                 with suppress(PhalanxError):

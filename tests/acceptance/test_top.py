@@ -293,15 +293,13 @@ async def test_it_draws_itself_anew_after_a_stop_and_still_puts_the_terminal_bac
     assert " echo " in screen.replace("\n", " ")
 
 
-@pytest.mark.parametrize("terminal", ["xterm", "screen", "tmux-256color", "linux", "vt100"])
-async def test_it_runs_in_terminals_of_every_kind(
-    team: Team, client: SupervisorClient, people: People, terminal: str
-) -> None:
+async def test_it_runs_in_terminals_of_every_kind(team: Team, client: SupervisorClient, people: People) -> None:
     (quiet,) = await started(client, team, "hello")
-    person = await watches(people, SMALL, "env", f"TERM={terminal}")
-    await person.until(quiet)
-    await person.presses("q")
-    await ended(people)
+    for terminal in ("xterm", "screen", "tmux-256color", "linux", "vt100"):
+        person = await watches(people, SMALL, "env", f"TERM={terminal}")
+        await person.until(quiet, terminal)
+        await person.presses("q")
+        await ended(people)
 
 
 async def test_without_colours_the_selected_one_and_those_that_need_somebody_are_still_told_apart(

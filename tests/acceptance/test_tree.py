@@ -21,10 +21,11 @@ from supervisor.rpc.client import SupervisorClient
 from tests.acceptance.team import Team
 from tests.standin.api import ApiStandIn, Json, ScriptStep, text_block, tool_block, tool_results
 
-pytestmark = [pytest.mark.real_claude, pytest.mark.timeout(420), pytest.mark.each_version]
+pytestmark = [pytest.mark.real_claude, pytest.mark.timeout(420)]
 PATIENCE_S = 150.0
 TOOL = "mcp__phalanx-team__"
-PARTS = ("a", "b")
+PARTS = ("a",)
+"""More of them, and of managers, only take longer: see test_telling for a larger tree."""
 MANAGERS = ("first", "second")
 
 
@@ -42,7 +43,7 @@ def starts(team: Team, role: Role, contexts: Sequence[str]) -> list[ScriptStep]:
 
 
 def scripts_of(team: Team) -> dict[str, list[ScriptStep]]:
-    """An executive starts the managers, and each manager two specialists; then their turns end."""
+    """An executive starts the managers, and each manager its specialists; then their turns end."""
     found = {"executive": starts(team, Role.MANAGER, [f"@@script manager-{each}" for each in MANAGERS])}
     for each in MANAGERS:
         found[f"manager-{each}"] = starts(
@@ -92,7 +93,9 @@ async def test_a_tree_starts_itself_and_its_results_come_up_without_anybody_aski
     managers = [one for one in members.values() if one.role is Role.MANAGER]
     specialists = [one for one in members.values() if one.role is Role.SPECIALIST]
     assert [one.parent_id for one in managers] == [executive, executive]
-    assert sorted(one.parent_id or "" for one in specialists) == sorted([one.instance_id for one in managers] * 2)
+    assert sorted(one.parent_id or "" for one in specialists) == sorted(
+        [one.instance_id for one in managers] * len(PARTS)
+    )
     number = executive.removeprefix("exec_")
     assert all(one.instance_id.startswith(f"mgr_{number}_") for one in managers)
     for manager in managers:
@@ -100,7 +103,7 @@ async def test_a_tree_starts_itself_and_its_results_come_up_without_anybody_aski
         line = manager.instance_id.removeprefix("mgr_")
         assert all(one.startswith(f"spec_{line}_") for one in below)
         told = await until_told(claude, manager.instance_id, below)
-        assert [told.count(f"{one} is idle") + told.count(f"{one} ended a turn") for one in below] == [1, 1]
+        assert [told.count(f"{one} is idle") + told.count(f"{one} ended a turn") for one in below] == [1] * len(PARTS)
     everyone = [executive, *members]
     polled = [
         text

@@ -15,6 +15,7 @@ from supervisor.settings import Settings
 from supervisor.team.file import read_team
 from tests.integration.mcp_entry.conftest import PROMPTLY_S, EntryProcess, StartEntry
 
+pytestmark = pytest.mark.timeout(240)
 INSTALLED = str(Path(sys.executable).with_name("phalanx-mcp"))
 
 
@@ -47,7 +48,7 @@ def test_why_the_team_cannot_come_up_is_told_by_the_call_and_by_the_next(
     assert log.stat().st_mode & 0o777 == 0o600
 
 
-def test_the_team_that_an_entry_brought_up_outlives_it_and_is_found_by_the_next(
+def test_the_team_that_an_entry_brought_up_outlives_it_and_is_found_by_the_next_which_brings_it_up_again_after_a_down(
     start_entry: StartEntry, intruder: Path, short_tmp: Path
 ) -> None:
     home = Home(short_tmp / "home")
@@ -65,22 +66,11 @@ def test_the_team_that_an_entry_brought_up_outlives_it_and_is_found_by_the_next(
         second.initialize()
         assert not second.call("list").get("isError")
         assert (home.logs / "up.log").read_text().count("the team is up") == 1
-    finally:
-        runtime.down()
-    assert runtime.state().kind == "stopped"
 
-
-def test_a_team_that_was_brought_down_is_brought_up_again_by_the_next_call_that_acts(
-    start_entry: StartEntry, short_tmp: Path
-) -> None:
-    runtime = Runtime(Home(short_tmp / "home"), Settings())
-    try:
-        entry = start_entry(INSTALLED)
-        entry.initialize()
-        begin_team(entry)
         runtime.down()
-        assert entry.call("list")["isError"]
-        begin_team(entry)
+        assert runtime.state().kind == "stopped"
+        assert second.call("list")["isError"]
+        begin_team(second)
     finally:
         runtime.down()
 

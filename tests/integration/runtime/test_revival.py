@@ -7,8 +7,11 @@ import os
 import signal
 import subprocess
 import time
+import uuid
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 
 import psutil
 import pytest
@@ -45,7 +48,8 @@ def named(home: Home, name: str) -> psutil.Process:
 
 
 def agent_in(home: Home) -> psutil.Process:
-    pane = TmuxServer(home.tmux_socket).open_session("agent", ["sleep", "600"], home.root)
+    name = f"agent-{uuid.uuid4().hex}"
+    pane = TmuxServer(home.tmux_socket).open_session(name, ["sleep", "600"], home.root)
     return psutil.Process(pane.pid)
 
 
@@ -59,10 +63,21 @@ def check_whole(home: Home) -> None:
     assert [title.strip() for title in titles] == ["ray::_Instance", "ray::_Supervisor"]
 
 
+@pytest.fixture(scope="module")
+def home(make_short_tmp: Callable[[], Path]) -> Iterator[Home]:
+    """One for all: what a test leaves of its team is what the next one needs, and a bring-up costs seconds."""
+    made = Home(make_short_tmp() / "h")
+    yield made
+    runtime(made).down()
+
+
 @pytest.fixture
-def team(home: Home) -> TeamInfo:
+def team(home: Home) -> Iterator[TeamInfo]:
+    """A whole one, which may have been there before."""
     runtime(home).up(caller())
-    return team_of(home)
+    yield team_of(home)
+    if runtime(home).state().kind == "partly":  # the test has failed
+        runtime(home).down()
 
 
 def test_a_supervisor_that_was_killed_answers_again_without_anybodys_help(home: Home, team: TeamInfo) -> None:
@@ -175,6 +190,8 @@ def test_after_a_reboot_a_new_team_begins_over_what_the_home_keeps(
     news = {"SINCE": "the reboot"} if command == "up" else {}
     changed = {TEAM_MARK: address.team_id, "PYTEST_CURRENT_TEST": now["PYTEST_CURRENT_TEST"]}
     assert now == {**agents, **changed, **news}
+    for path in kept:
+        path.unlink()
 
 
 def test_a_team_whose_bringing_down_was_cut_short_is_not_revived_and_gets_a_new_ray_when_it_is_brought_up(

@@ -243,7 +243,7 @@ async def test_an_instance_that_has_done_enough_is_recycled_by_itself(
 
 @both
 async def test_no_message_and_no_instance_is_lost_whenever_the_supervisor_dies_in_a_recycling(
-    make_team: Callable[[], RestartableTeam], actors_die: bool
+    make_team: Callable[[], RestartableTeam], actors_die: Callable[[int], bool]
 ) -> None:
     async def play(team: RestartableTeam, moment: int) -> bool:
         run = await team.start_compared()
@@ -256,7 +256,7 @@ async def test_no_message_and_no_instance_is_lost_whenever_the_supervisor_dies_i
         died = await is_killed(done)
         calls = run.kill_switch.calls
         sent = await sending
-        run = await team.restart(actors_die=actors_die)
+        run = await team.restart(actors_die=actors_die(moment))
         assert await disagreements(team, run) == [], calls
         status = (await listed(run))[instance_id].status
         if status in (Status.STOPPED, Status.FAILED):
