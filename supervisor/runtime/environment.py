@@ -104,6 +104,14 @@ RAY_SETTINGS: Mapping[str, str] = {
     "SPT_NOENV": "1",
 }
 """For every Ray of a team, on one machine and on the hosts of a cluster."""
+CLUSTER_SETTINGS: Mapping[str, str] = {
+    # Ray takes a host for dead that is silent for 42 to 45 s, which is when the leases of its instances have run out
+    # too (``supervisor.cluster.scheduler.FENCE_S``). By default it waits for up to 65 s, in five checks of 10 s.
+    "RAY_health_check_failure_threshold": "3",
+    "RAY_health_check_timeout_ms": "12000",
+    "RAY_health_check_period_ms": "3000",
+}
+"""For a Ray on several hosts. On one machine nothing is gained by it, and a machine may be slow."""
 OLDEST_TMUX = (3, 2)
 _ASK_TIMEOUT_S = 10.0
 
@@ -200,7 +208,7 @@ def ray_environment(caller: Mapping[str, str], home: Home, team_id: str) -> dict
 
 def cluster_environment(caller: Mapping[str, str], home: Home) -> dict[str, str]:
     """The environment of a Ray on several hosts."""
-    return {**_every_ray_environment(caller, home), **kept_for_tls(caller)}
+    return {**_every_ray_environment(caller, home), **CLUSTER_SETTINGS, **kept_for_tls(caller)}
 
 
 def joined_environment(caller: Mapping[str, str], home: Home) -> dict[str, str]:
