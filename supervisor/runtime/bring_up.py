@@ -21,6 +21,7 @@ from datetime import UTC, datetime
 
 from actors.errors import SettingsError, TerminalError, UnavailableError
 from actors.home import Home, write_environment
+from actors.progress import Progress
 from actors.tmux.server import TmuxServer
 from supervisor.metrics.scrape_token import keep_scrape_token
 from supervisor.runtime.environment import (
@@ -41,7 +42,6 @@ from supervisor.runtime.parts import (
     names_of,
     remove_files,
 )
-from supervisor.runtime.progress import Progress
 from supervisor.runtime.ray_head import LOG_NAME as HEAD_LOG
 from supervisor.runtime.ray_head import HeadWatch, end_ray, is_head, returning, start_detached, start_head
 from supervisor.settings import Settings, keep_settings, kept_settings

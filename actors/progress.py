@@ -3,7 +3,7 @@
 A Ray that runs may wait for a process that was killed, for a minute or for ever. No clock tells that from a machine
 with too much to do: there, a start that takes two seconds takes a minute. But whoever works gets processor time, as the
 one who looks does: on a machine with much load both get little. So a start hangs when it got next to none in look after
-look, compared with what the looks themselves took.
+look, compared with what the looks themselves took. Standard library only; every look blocks for some milliseconds.
 """
 
 from __future__ import annotations
@@ -28,28 +28,31 @@ class Progress:
     def __init__(
         self,
         find: Callable[[], Iterable[int]],
+        *,
+        looks: int = LOOKS,
         used_s: Callable[[int], float] | None = None,
-        own_s: Callable[[], float] = time.process_time,
+        own_s: Callable[[], float] = time.thread_time,
     ) -> None:
-        """``find``: the ids of the processes that the start consists of at the time. ``used_s``: processor time of one;
-        ``own_s``: of the process that looks."""
+        """``find``: the ids of the processes that the start consists of at the time; it looks through all processes.
+        ``looks``: in how many nothing has happened when it hangs. ``used_s``: processor time of one; ``own_s``: of the
+        thread that looks."""
         self._find = find
+        self._looks = looks
         self._used_s = used_s or processor_time_s
         self._own_s = own_s
         self._before: Mapping[int, float] = {}
-        self._own_before_s = own_s()
         self._idle_looks = 0
 
     def hangs(self) -> bool:
-        """Looks once; whether nothing has happened in all of the last ``LOOKS``."""
+        """Looks once; whether nothing has happened in all of the last looks."""
+        begun_s = self._own_s()
         now = {pid: self._used_s(pid) for pid in self._find()}
-        own_s = self._own_s()
-        enough_s = _SHARE * (own_s - self._own_before_s)
+        enough_s = _SHARE * (self._own_s() - begun_s)
         stayed = now.keys() == self._before.keys()
         idle = stayed and all(used_s - self._before[pid] <= enough_s for pid, used_s in now.items())
         self._idle_looks = self._idle_looks + 1 if idle else 0
-        self._before, self._own_before_s = now, own_s
-        return self._idle_looks >= LOOKS
+        self._before = now
+        return self._idle_looks >= self._looks
 
 
 def processor_time_s(pid: int) -> float:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from supervisor.runtime.progress import LOOKS, Progress
+from actors.progress import LOOKS, Progress
 
 IDLE = 0.0075
 """Of a core: what an idle process of Ray takes."""
@@ -23,10 +23,13 @@ class Machine:
     own_s: float = 0.0
 
     def progress(self) -> Progress:
-        return Progress(lambda: list(self.shares), lambda pid: self.used_s.get(pid, 0.0), lambda: self.own_s)
+        return Progress(self._found, used_s=lambda pid: self.used_s.get(pid, 0.0), own_s=lambda: self.own_s)
+
+    def _found(self) -> list[int]:
+        self.own_s += self.look_s
+        return list(self.shares)
 
     def pass_on(self) -> None:
-        self.own_s += self.look_s
         for pid, share in self.shares.items():
             self.used_s[pid] = self.used_s.get(pid, 0.0) + share * self.every_s
 
