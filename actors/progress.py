@@ -29,22 +29,19 @@ class Progress:
         self,
         find: Callable[[], Iterable[int]],
         *,
-        looks: int = LOOKS,
         used_s: Callable[[int], float] | None = None,
         own_s: Callable[[], float] = time.thread_time,
     ) -> None:
         """``find``: the ids of the processes that the start consists of at the time; it looks through all processes.
-        ``looks``: in how many nothing has happened when it hangs. ``used_s``: processor time of one; ``own_s``: of the
-        thread that looks."""
+        ``used_s``: processor time of one; ``own_s``: of the thread that looks."""
         self._find = find
-        self._looks = looks
         self._used_s = used_s or processor_time_s
         self._own_s = own_s
         self._before: Mapping[int, float] = {}
         self._idle_looks = 0
 
     def hangs(self) -> bool:
-        """Looks once; whether nothing has happened in all of the last looks."""
+        """Looks once; whether nothing has happened in all of the last ``LOOKS``."""
         begun_s = self._own_s()
         now = {pid: self._used_s(pid) for pid in self._find()}
         enough_s = _SHARE * (self._own_s() - begun_s)
@@ -52,7 +49,7 @@ class Progress:
         idle = stayed and all(used_s - self._before[pid] <= enough_s for pid, used_s in now.items())
         self._idle_looks = self._idle_looks + 1 if idle else 0
         self._before = now
-        return self._idle_looks >= self._looks
+        return self._idle_looks >= LOOKS
 
 
 def processor_time_s(pid: int) -> float:

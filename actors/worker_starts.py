@@ -1,7 +1,7 @@
 """Frees an actor that Ray lets wait for a worker process that was killed while it started.
 
 For a minute Ray takes such a process for one that is still starting. A task for which Ray has to start another worker
-shortens that: the actor, which has waited for longer, gets the worker. ``WorkerStarts`` watches while actors are waited
+shortens that: the actor, which has waited for longer, gets the worker. ``WorkerStarts`` looks while actors are waited
 for. It belongs to the event loop of an actor, whose workers have the same parent.
 """
 
@@ -10,34 +10,32 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 
 import psutil
 
 from actors.errors import PhalanxError
-from actors.progress import Progress
 
 logger = logging.getLogger(__name__)
 
 SOON_S = 2.0
 """An actor that comes so soon costs no look."""
-_LOOK_S = 0.1
-_LOOKS = 20
-"""Few, because a worker that was not needed does no harm: it is idle, and Ray ends it."""
+STARTING = "workers/default_worker.py"
+"""How a word of the command line of a worker ends that has not registered yet; later it has a title."""
+_LOOK_S = 0.5
+_LOOKS = 5
+"""In so many in a row nobody starts when an actor waits in vain, or is just being made in its worker on a slow machine.
+Then another worker does no harm: it is idle, and Ray ends it."""
 
 
 class WorkerStarts:
     def __init__(
-        self,
-        start_another: Callable[[], Awaitable[None]],
-        young: Callable[[float], Iterable[int]] | None = None,
+        self, start_another: Callable[[], Awaitable[None]], is_one_starting: Callable[[], bool] | None = None
     ) -> None:
-        """``start_another`` has Ray start a worker. ``young``: the workers that began after a time (seconds since the
-        epoch), by process id."""
+        """``start_another`` has Ray start a worker. ``is_one_starting`` blocks for some milliseconds."""
         self._start_another = start_another
-        self._young = young or young_workers
+        self._is_one_starting = is_one_starting or is_worker_starting
         self._awaited = 0
         self._watching: asyncio.Task[None] | None = None
 
@@ -56,27 +54,26 @@ class WorkerStarts:
                 self._watching = None
 
     async def _watch(self) -> None:
-        since = time.time()
         await asyncio.sleep(SOON_S)
-        progress = self._progress(since)
+        looks = 0
         while True:
-            await asyncio.sleep(_LOOK_S)
-            if await asyncio.to_thread(progress.hangs):
-                logger.warning("Ray brings an actor that is waited for no worker: it is made to start another one")
+            looks = 0 if await asyncio.to_thread(self._is_one_starting) else looks + 1
+            if looks == _LOOKS:
+                logger.warning("an actor is waited for and no worker is starting: Ray is made to start another one")
                 with suppress(PhalanxError):
                     await self._start_another()
-                progress = self._progress(since)
-
-    def _progress(self, since: float) -> Progress:
-        return Progress(lambda: self._young(since), looks=_LOOKS)
+                looks = 0
+            await asyncio.sleep(_LOOK_S)
 
 
-def young_workers(since: float) -> list[int]:
-    """Of this process's parent: its children that began after ``since``."""
-    found = []
+def is_worker_starting() -> bool:
+    """Among the children of this process's parent."""
     with suppress(psutil.Error):
-        for child in psutil.Process(os.getppid()).children():
-            with suppress(psutil.Error):
-                if child.create_time() >= since:
-                    found.append(child.pid)
-    return found
+        return any(map(_is_starting, psutil.Process(os.getppid()).children()))
+    return False
+
+
+def _is_starting(process: psutil.Process) -> bool:
+    with suppress(psutil.Error):
+        return any(word.endswith(STARTING) for word in process.cmdline())
+    return False
