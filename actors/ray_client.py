@@ -113,19 +113,6 @@ async def actor_names(prefix: str) -> tuple[str, ...]:
     return tuple(sorted(name for name in names if name.startswith(prefix)))
 
 
-async def start_worker(address: str = "") -> None:
-    """Has Ray start another worker process, for a task that does nothing, unless one is idle.
-
-    ``address``: the host's, in a cluster. Raises ``UnavailableError`` when Ray does not answer.
-    """
-    remote: Any = ray.remote
-    task = remote(num_cpus=0)(_do_nothing).options(**(on_host(address) if address else {}))
-    await in_thread(task.remote, "Ray, asked for a worker,")
-
-
-def _do_nothing() -> None: ...
-
-
 async def in_thread(function: Callable[[], _Answer], what: str) -> _Answer:
     """Runs a blocking call of Ray in a thread. Raises ``UnavailableError`` when Ray does not answer.
 

@@ -6,14 +6,12 @@ An actor has a name of its own: it is made before anybody knows which instance i
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import nullcontext
 from typing import Any, cast
 
 from actors.agents.catalog import AgentCatalog
 from actors.instance.instance import Instance, InstanceConfig, WithoutRayImports
-from actors.ray_client import ActorProxy, actor_class, actor_names, end_actor, make_actor, meet, on_host, start_worker
+from actors.ray_client import ActorProxy, actor_class, actor_names, end_actor, make_actor, meet, on_host
 from actors.remote import remote_call
-from actors.worker_starts import WorkerStarts
 
 START_S = 120.0
 """Many actors that start at once on few cores wait for each other."""
@@ -46,15 +44,13 @@ class RayInstances:
         self._catalog = catalog
         self._own_address = own_address
         self._slots = slots
-        self._starts = WorkerStarts(lambda: start_worker(own_address))
 
     async def create(self, name: str) -> Instance:
         """The actor of this name, made if there is none; returns when it answers."""
         address = name.partition("@")[2] or self._own_address
         options = on_host(address, self._slots(address)) if address else {}
         actor = await make_actor(InstanceActor, _PREFIX + name, self._catalog, **options)
-        async with self._starts.awaited() if address == self._own_address else nullcontext():
-            await meet(actor, f"The actor {name}", START_S)
+        await meet(actor, f"The actor {name}", START_S)
         return cast("Instance", InstanceProxy(name, actor))
 
     async def running(self) -> tuple[str, ...]:

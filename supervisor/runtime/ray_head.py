@@ -35,7 +35,6 @@ from actors.processes import (
     no_signal_blocked,
     processes_with,
 )
-from actors.worker_starts import STARTING as _WORKER
 from supervisor.runtime.environment import TOKEN_VARIABLE
 
 LOG_NAME = "ray-head.log"
@@ -46,6 +45,7 @@ _SERVERS = frozenset({"gcs_server", "raylet"})
 _DASHBOARD = "dashboard/dashboard.py"
 _AGENTS = ("dashboard/agent.py", "runtime_env/agent/main.py")
 _AGENT_TITLES = ("ray::DashboardAgent", "ray::RuntimeEnvAgent")
+_WORKER = "workers/default_worker.py"
 _RETURNING_TITLES = ("ray::_Supervisor", "ray::supervisor", "ray::_Host", "ray::host")
 """A worker has the actor's name until its constructor runs, and then that of its class."""
 _FIRST_WORDS = 6

@@ -23,11 +23,9 @@ from supervisor.team.file import read_team
 from tests.acceptance.bringing import OwnedBringUp
 from tests.acceptance.team import Team, bring_up
 from tests.chaos.checks import SPARE_ACTORS
-from tests.chaos.ray_kills import Victim, find
 from tests.processes import called, of_ray, tell
 
 pytestmark = pytest.mark.timeout(240)
-DELIVERED_S = 40.0
 BACK_S = 60.0
 """Generous: two cores of a busy machine."""
 
@@ -88,33 +86,6 @@ async def test_whatever_is_killed_the_team_answers_again_and_its_agents_were_nev
         assert 2 <= len(actors) <= 2 + SPARE_ACTORS, name
     print("seconds until the team answers again:", took)
     assert max(took.values()) < BACK_S
-
-
-async def test_an_instance_whose_actor_is_killed_while_it_starts_again_gets_its_messages_soon(
-    make_short_tmp: Callable[[], Path],
-) -> None:
-    """By itself Ray takes a worker that was killed before it registered for one that starts, for a minute."""
-    team = await asyncio.to_thread(bring_up, make_short_tmp(), PHALANX_AGENT="demo", PHALANX_SPARE_ACTORS="0")
-    try:
-        async with await team.connect() as client:
-            spawned = await client.spawn(team.specialist("hello"))
-            idle = called(of_ray(team.home), "ray::IDLE")
-            tell([*idle, *called(of_ray(team.home), "ray::InstanceServer")])
-            starting = await asyncio.to_thread(first_starting_worker, team.home)
-            tell([starting])
-            begun = time.monotonic()
-            sent = SendRequest(instance_id=spawned.instance_id, message="go on", wait=True)
-            assert (await client.send(sent)).status == "submitted"
-            assert time.monotonic() - begun < DELIVERED_S
-    finally:
-        await asyncio.to_thread(team.runtime.down)
-
-
-def first_starting_worker(home: Home) -> psutil.Process:
-    deadline = time.monotonic() + BACK_S
-    while not (starting := find(home, Victim.WORKER)):
-        assert time.monotonic() < deadline
-    return starting[0]
 
 
 async def test_a_broken_edit_of_the_settings_keeps_no_team_from_coming_back(
