@@ -15,7 +15,7 @@ PROTOCOL = 1
 AS_INSTANCE = "as_instance"
 """In place of the verb of a call that carries an instance's token; the verb itself stands beside it. A version that
 knows no tokens has no such verb and refuses it: it would ignore the token and do the call as the user's."""
-ACTOR_PROTOCOL = 5
+ACTOR_PROTOCOL = 6
 """Of supervisor and actor, likewise. Ray pickles a value with the name of its class and module, so renaming or moving
 a class is an incompatible change."""
 RENEW = (

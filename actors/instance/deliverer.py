@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator
 from contextlib import AsyncExitStack, ExitStack, closing, contextmanager, suppress
@@ -652,18 +653,32 @@ class Lease:
     """Says whether an instance on another host than the supervisor's may still type.
 
     When a host is cut off, its instances are started again elsewhere after a while. The copy there must not type a
-    message that the other one gets as well. Each question of the supervisor renews the lease; without a lease nothing
-    is typed. The supervisor waits longer than a lease lasts. The lease runs out also while its machine is suspended.
+    message that the other one gets as well. Each answer to the supervisor renews the lease, as soon as the supervisor
+    says that it has the answer, and from when the answer was given: what the supervisor says may be on its way for
+    long. So the supervisor knows when the lease has run out: it lasts from no later than when it heard of the instance
+    last. Without a lease nothing is typed. It runs out also while its machine is suspended.
     """
 
     def __init__(self, lasts_s: float, clock: Callable[[], float] = _since_boot_s) -> None:
         """``lasts_s`` 0: for ever."""
         self._lasts_s = lasts_s
         self._clock = clock
-        self._renewed_at = clock()
+        self._answers = 0
+        self._answered_at: dict[int, float] = {}
+        """By the number of each answer that was not confirmed yet."""
+        self._renewed_at = -math.inf
 
-    def renew(self) -> None:
-        self._renewed_at = self._clock()
+    def answered(self) -> int:
+        """Notes that an answer is given now; returns its number, which is above 0."""
+        self._answers += 1
+        self._answered_at[self._answers] = self._clock()
+        return self._answers
+
+    def confirm(self, number: int) -> None:
+        """The supervisor has this answer. No-op when that, or that it has a later one, is known already."""
+        if number in self._answered_at:
+            self._renewed_at = self._answered_at[number]
+            self._answered_at = {each: at for each, at in self._answered_at.items() if each > number}
 
     @property
     def held(self) -> bool:

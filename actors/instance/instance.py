@@ -60,7 +60,7 @@ class InstanceConfig:
     comes_back: bool = False
     """When its agent fails it is started again: messages that wait then are kept for that."""
     lease_s: float = 0.0
-    """How long it may type without having been asked by the supervisor; see ``deliverer.Lease``."""
+    """How long it may type after an answer that the supervisor has; see ``deliverer.Lease``."""
     hold: str = ""
     """Why nothing may be typed for now, in words; see ``Instance.tune``."""
 
@@ -402,19 +402,21 @@ class Instance:
         self._now.deliverer.withdraw(message_ids, reason)
 
     @remote(timeout_s=POLL_MARGIN_S, plus="timeout_s")
-    async def reports(self, after: int, timeout_s: float, incarnation: str = "") -> Report:
+    async def reports(self, after: int, timeout_s: float, incarnation: str = "", answer: int = 0) -> Report:
         """Snapshot and receipts that came after sequence ``after``; waits up to ``timeout_s`` seconds for news.
 
+        ``answer``: the number of the last report that the asker has of this incarnation, which renews the lease.
         Answers at once when the asker names another incarnation than this, so whoever follows an instance learns that
         its actor was made anew and has to adopt again.
         """
-        if not self._vacant:
-            self._lease.renew()
+        if not self._vacant and incarnation == self._log.incarnation:
+            self._lease.confirm(answer)
         taken_in = self._log.acknowledge(after, incarnation)
         session = self._current or self._broken
         if taken_in and session is not None:
             session.deliverer.acknowledged(taken_in)
-        return await self._log.after(after, timeout_s, incarnation)
+        report = await self._log.after(after, timeout_s, incarnation)
+        return report if self._vacant else replace(report, answer=self._lease.answered())
 
     @remote(timeout_s=READ_S)
     async def page(self, query: PageQuery) -> TranscriptPage:

@@ -64,6 +64,8 @@ class Report:
     incarnation: str
     sequence: int
     """Give this to the next ask."""
+    answer: int = 0
+    """Likewise: its number, see ``deliverer.Lease``."""
     snapshot: InstanceSnapshot
     receipts: tuple[Receipt, ...]
     batches: int = 0

@@ -18,6 +18,7 @@ from scripts.benchmarks import (
     leading,
     page,
     pool_table,
+    recovery,
     spawn_table,
     store,
     telling,
@@ -47,6 +48,7 @@ PARTS: tuple[Part, ...] = (
     lead.CALLS,
     claude_team.PART,
     dashboard.PART,
+    recovery.PART,
     cluster.PART,
     thousand.PART,
 )

@@ -25,8 +25,9 @@ _WORDS = f"""
 one machine and the cluster in turn. The three hosts are network namespaces on **one machine** and share its cores, so
 what can be seen here is what the cluster costs more (mirrors, bundles, actors placed by address), not what its further
 cores bring. A host dies as by a power cut with a third of the {_SIZE} on it; its instances are away until each of them
-runs elsewhere and one has proved a message. 45 s of that is the lease that keeps two copies from working at once; the
-rest is Ray taking the host for dead, and starting the instances.
+runs elsewhere and one has proved a message. An instance is started elsewhere 45 s after it was heard of last, so
+long takes the lease that keeps two copies from working at once; meanwhile Ray takes the host for dead. The rest is
+starting them.
 """
 
 
@@ -53,12 +54,12 @@ async def _measure(bench: Bench) -> Section:
 
 def _section(one: Sequence[float], three: Sequence[float], away: Sequence[float]) -> Section:
     rows = [
-        (f"spawn of {_SIZE} on one machine", _seconds(one), ""),
-        (f"spawn of {_SIZE} over three hosts", _seconds(three), f"{min(three) / min(one):.2f} of one machine"),
-        ("from a host's death until its instances work elsewhere", _seconds(away), ""),
+        (f"spawn of {_SIZE} on one machine", _seconds(one), "", ""),
+        (f"spawn of {_SIZE} over three hosts", _seconds(three), f"{min(three) / min(one):.2f} of one machine", ""),
+        ("from a host's death until its instances work elsewhere", _seconds(away), "", "≤ 60 s"),
     ]
     samples = {"one machine (s)": one, "three hosts (s)": three, "away (s)": away}
-    return Section(columns=("what", "least to most", "ratio"), rows=rows, words=_WORDS, samples=samples)
+    return Section(columns=("what", "least to most", "ratio", "aim"), rows=rows, words=_WORDS, samples=samples)
 
 
 def _seconds(samples: Sequence[float]) -> str:

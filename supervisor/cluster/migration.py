@@ -151,8 +151,8 @@ class Relocation(ABC):
 class Failover(Relocation):
     """Starts the instances of a lost host again on others, with what came home of them last.
 
-    A host is lost when Ray takes it for dead; whether it is without power or only cut off cannot be told. So nothing
-    starts elsewhere before the lease by which its instances type has run out: at most one copy takes messages. When the
+    A host is lost when Ray takes it for dead; whether it is without power or only cut off cannot be told. So none
+    starts elsewhere before the lease by which it types there has run out: at most one copy takes messages. When the
     host is back in time, its instances are adopted in place, as after any crash.
     """
 
@@ -172,7 +172,7 @@ class Failover(Relocation):
                 logger.warning("the host %s is missing", host)
             self._scheduler.away.add(host)
             self._tell(member, host)
-            if self._scheduler.may_be_replaced(host) and self._may_begin(member):
+            if self._may_be_replaced(member) and self._may_begin(member):
                 due.append(member)
         if due:
             await self._team.confirm()
@@ -184,6 +184,10 @@ class Failover(Relocation):
         given_up = record.stage is InstanceStage.FAILED and record.reason.startswith(_words(record.host))
         was_moving = record.resumable and bool(record.moving_from)
         return record.wanted and (member.alive or given_up or was_moving)
+
+    def _may_be_replaced(self, member: Member) -> bool:
+        record = member.record
+        return self._scheduler.may_be_replaced(record.host, self._team.links.heard_at(record.instance_id))
 
     def _tell(self, member: Member, host: str) -> None:
         instance_id = member.record.instance_id
@@ -213,7 +217,7 @@ class Failover(Relocation):
 
     def _is_still_lost(self, member: Member, lost: str) -> bool:
         """Whether there is still something to move, after a wait for room."""
-        return self._may_go_on(member) and member.record.host == lost and lost not in self._scheduler.names
+        return self._may_go_on(member) and member.record.host == lost and self._may_be_replaced(member)
 
     async def _give_up(self, member: Member, lost: str) -> None:
         """Stops following the copy on the lost host and ends its actor, which must not come back with the host."""

@@ -29,10 +29,11 @@ from supervisor.team.registry import InstanceStage, Member, Registry
 logger = logging.getLogger(__name__)
 
 FENCE_S = 45.0
-"""From when Ray takes a host for dead until its instances are started elsewhere."""
+"""From when an instance was heard of last until it is started elsewhere, if Ray takes its host for dead by then; from
+when Ray does if this supervisor has not heard of it."""
 RETURN_S = 300.0
-"""The same for a host that this supervisor has not seen yet: when the head comes back with a new Ray, the other hosts
-join it one after the other, and their agents live."""
+"""From the first look, for a host that this supervisor has not seen yet: when the head comes back with a new Ray, the
+other hosts join it one after the other, and their agents live."""
 
 PLACE_S = 900.0
 """Longest that a spawn waits for room: a new machine of a cloud takes minutes."""
@@ -136,9 +137,14 @@ class HostScheduler:
         """Whether a host is not there any more. One that was not seen yet is waited for (``RETURN_S``)."""
         return self._is_missing(name, 0.0)
 
-    def may_be_replaced(self, name: str) -> bool:
-        """Whether a host is lost and its instances have stopped typing by themselves, if they live."""
-        return self._is_missing(name, FENCE_S)
+    def may_be_replaced(self, name: str, heard_at: float | None) -> bool:
+        """Whether a host is lost and an instance of it has stopped typing by itself, if it lives.
+
+        ``heard_at``: when this supervisor has heard of the instance last, if it has.
+        """
+        if heard_at is None:
+            return self._is_missing(name, FENCE_S)
+        return self.is_lost(name) and time.monotonic() - heard_at >= FENCE_S
 
     def _is_missing(self, name: str, for_s: float) -> bool:
         if not self.names or name in self.names:

@@ -21,6 +21,7 @@ from datetime import UTC, datetime
 
 from actors.errors import SettingsError, TerminalError, UnavailableError
 from actors.home import Home, write_environment
+from actors.progress import Progress
 from actors.tmux.server import TmuxServer
 from supervisor.metrics.scrape_token import keep_scrape_token
 from supervisor.runtime.environment import (
@@ -42,14 +43,12 @@ from supervisor.runtime.parts import (
     remove_files,
 )
 from supervisor.runtime.ray_head import LOG_NAME as HEAD_LOG
-from supervisor.runtime.ray_head import HeadWatch, end_ray, is_head, start_detached, start_head
+from supervisor.runtime.ray_head import HeadWatch, end_ray, is_head, returning, start_detached, start_head
 from supervisor.settings import Settings, keep_settings, kept_settings
 from supervisor.team.file import TeamInfo, read_team, write_team
 from supervisor.versions import VERSION
 
 BOOT_TIMEOUT_S = 120.0
-KEPT_HEAD_S = 10.0
-"""In a Ray that runs, the supervisor is back within two seconds, or this Ray waits for something that has ended."""
 _BOOT_MARGIN_S = 5.0
 """Lets the boot program report itself that the time ran out."""
 _TRIES = 5
@@ -151,8 +150,10 @@ class BringUp:
             if not parts.terminal:
                 team = replace(team, tmux_pid=self._start_terminal(team))
                 write_team(self._home, team)
-            patience_s = KEPT_HEAD_S if parts.head and not team.joined else BOOT_TIMEOUT_S + _BOOT_MARGIN_S
-            return replace(team, ray_address=self._supervisor(run, lost, patience_s))
+            # A Ray that runs may wait for something that ended before it was watched.
+            kept = parts.head and not team.joined
+            progress = Progress(lambda: [run.pid, *returning(team.head_pid)]) if kept else None
+            return replace(team, ray_address=self._supervisor(run, lost, progress))
 
     def _failure(self, error: SupervisorLostError, tries: int) -> str:
         """For people: what failed, where the logs are, what to do."""
@@ -229,15 +230,17 @@ class BringUp:
         self._undo.callback(self._terminal.stop)
         return self._terminal.start(environment)
 
-    def _supervisor(self, run: Boot, lost: Lost, patience_s: float) -> str:
+    def _supervisor(self, run: Boot, lost: Lost, progress: Progress | None) -> str:
         """Waits until the supervisor answers; returns Ray's address."""
 
         def check() -> None:
             if which := lost():
                 raise SupervisorLostError(f"Ray's {which} ended")
+            if progress is not None and progress.hangs():
+                raise SupervisorLostError("nothing happens in the Ray that was there")
 
         self._on_step("starting the supervisor")
-        address = run.address(patience_s, check)
+        address = run.address(BOOT_TIMEOUT_S + _BOOT_MARGIN_S, check)
         if not gateway_answers(self._home):
             raise SupervisorLostError(f"it started but does not answer on {self._home.gateway_socket}")
         return address
@@ -276,6 +279,10 @@ class Boot:
         """``report``: the descriptor to read the answer from."""
         self._process = process
         self._report = report
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
 
     def address(self, timeout_s: float, check: Callable[[], None]) -> str:
         """Ray's address, once the supervisor runs. ``check`` is called periodically and raises when waiting is useless.

@@ -46,6 +46,8 @@ _DASHBOARD = "dashboard/dashboard.py"
 _AGENTS = ("dashboard/agent.py", "runtime_env/agent/main.py")
 _AGENT_TITLES = ("ray::DashboardAgent", "ray::RuntimeEnvAgent")
 _WORKER = "workers/default_worker.py"
+_RETURNING_TITLES = ("ray::_Supervisor", "ray::supervisor", "ray::_Host", "ray::host")
+"""A worker has the actor's name until its constructor runs, and then that of its class."""
 _FIRST_WORDS = 6
 """Of a command line: in Ray's processes, later words are the command lines of other processes."""
 _REAPED_S = 2.0
@@ -158,6 +160,21 @@ class HeadWatch:
             return "worker"
         self._starting = {each for each in below if any(word.endswith(_WORKER) for word in _words_of(each))}
         return ""
+
+
+def returning(head_pid: int) -> list[int]:
+    """The processes of a head on which a supervisor's return depends: supervisor, host, workers that may become these,
+    and while Ray itself still starts, head and agents."""
+    with suppress(psutil.NoSuchProcess):
+        raylets = [child for child in psutil.Process(head_pid).children() if name_of(child) == "raylet"]
+        workers = [(each, _words_of(each)) for raylet in raylets for each in _children_of(raylet)]
+        return [head_pid, *(each.pid for each, words in workers if any(_returns(word) for word in words))]
+    return []
+
+
+def _returns(word: str) -> bool:
+    """Of workers and agents only those that have no title yet: later they work now and then for others."""
+    return word.endswith((_WORKER, *_AGENTS)) or word.startswith(_RETURNING_TITLES)
 
 
 def _name_of_server(child: psutil.Process) -> str:

@@ -22,7 +22,7 @@ from supervisor.team.team import Team
 logger = logging.getLogger(__name__)
 
 LEASE_S = 40.0
-"""How long an instance on another host types without hearing of the supervisor, which asks at least each 30 s."""
+"""How long an instance on another host types after an answer that the supervisor has. It answers at least each 30 s."""
 
 
 class Adopter:

@@ -19,6 +19,8 @@ from actors.marks import TEAM_MARK
 _STEP_MARK = "- "
 """Tells steps from other output of the process in the log, for example a traceback."""
 _REASON_LINES = 12
+RAY_SERVERS = frozenset({b"gcs_server", b"raylet"})
+"""The names of the programs without which a head is of no use."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,13 +67,36 @@ def wanted_team(home: Home) -> TeamInfo | None:
 
 
 def head_runs(team: TeamInfo) -> bool:
-    """Whether the process that the file names runs and is the team's. Says nothing of the processes below it."""
+    """Whether the process that the file names runs and is the team's, with the servers of Ray, as far as can be seen.
+
+    A head that has lost one ends within a second, and nothing comes back in it.
+    """
     mark = f"{TEAM_MARK}={team.team_id}".encode()
+    head = Path(f"/proc/{team.head_pid}")
+    try:
+        if mark not in (head / "environ").read_bytes().split(b"\0") or not _runs(head):
+            return False
+    except OSError:
+        return False
+    try:
+        children = (head / "task" / head.name / "children").read_bytes().split()
+    except OSError:  # a kernel that does not tell
+        return True
+    running = {name for pid in children if (name := _name_of_running(Path("/proc", pid.decode())))}
+    return running >= RAY_SERVERS
+
+
+def _name_of_running(process: Path) -> bytes:
+    """Of its program; empty when it has ended."""
     with suppress(OSError):
-        if mark in Path(f"/proc/{team.head_pid}/environ").read_bytes().split(b"\0"):
-            state = Path(f"/proc/{team.head_pid}/stat").read_bytes().rpartition(b")")[2].split()[0]
-            return state not in (b"Z", b"X")
-    return False
+        if _runs(process):
+            return (process / "comm").read_bytes().strip()
+    return b""
+
+
+def _runs(process: Path) -> bool:
+    """Raises ``OSError`` when it is not there any more."""
+    return (process / "stat").read_bytes().rpartition(b")")[2].split()[0] not in (b"Z", b"X")
 
 
 def step_line(time_of_day: str, what: str) -> str:

@@ -60,6 +60,12 @@ class InstanceLinks:
         """Whether the instance can be reached: false while it is only being started."""
         return instance_id in self._pollers
 
+    def heard_at(self, instance_id: str) -> float | None:
+        """When its last report came, as monotonic time; None when it is not followed. What it answered later has not
+        renewed its lease (see ``deliverer.Lease``)."""
+        poller = self._pollers.get(instance_id)
+        return None if poller is None else poller.heard_at
+
     @property
     def any(self) -> bool:
         """Whether any instance can be reached."""
@@ -94,7 +100,8 @@ class _ReportPoller:
         self._incarnation = incarnation
         self._listener = listener
         self._sequence = 0
-        self._heard_at = time.monotonic()
+        self._answer = 0
+        self.heard_at = time.monotonic()
         self._told_silence = False
         self.task = asyncio.create_task(self._run(), name=f"reports of {instance_id}")
 
@@ -114,11 +121,13 @@ class _ReportPoller:
                 await asyncio.sleep(_RETRY_S)
 
     async def _next(self) -> None:
-        report = await self.port.reports(self._sequence, POLL_S, self._incarnation)
+        # The first answer is not waited for: without one the instance has no lease.
+        wait_s = POLL_S if self._answer else 0.0
+        report = await self.port.reports(self._sequence, wait_s, self._incarnation, self._answer)
         if report.incarnation != self._incarnation:
             await self._find_again()
             return
-        self._heard_at = time.monotonic()
+        self.heard_at, self._answer = time.monotonic(), report.answer
         if self._told_silence:
             await self._listener.on_unreachable(self._instance_id, "")
             self._told_silence = False
@@ -126,7 +135,7 @@ class _ReportPoller:
         self._sequence = report.sequence
 
     async def _bear_silence(self, reason: str) -> None:
-        if time.monotonic() - self._heard_at < SILENCE_S:
+        if time.monotonic() - self.heard_at < SILENCE_S:
             return
         try:
             if not self._told_silence:
@@ -140,4 +149,4 @@ class _ReportPoller:
 
     async def _find_again(self) -> None:
         self.port, self._incarnation = await self._listener.find_again(self._instance_id)
-        self._sequence = 0
+        self._sequence = self._answer = 0

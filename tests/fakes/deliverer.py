@@ -132,8 +132,12 @@ class DelivererScene:
         self.observer = self.pane.observer = Observer(self.pane, self.changes)
         self.boot_s = 0.0
         self.lease = Lease(40.0, lambda: self.boot_s)
+        self.renew_lease()
         self.receipts: list[Receipt] = []
         self.begin()
+
+    def renew_lease(self) -> None:
+        self.lease.confirm(self.lease.answered())
 
     def begin(self, life: str = "life 1") -> None:
         """A deliverer as a new actor makes it."""

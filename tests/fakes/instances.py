@@ -37,6 +37,9 @@ class FakeInstance(Instance):
         self.most_at_once = 0
         self.answers: asyncio.Queue[Report | Exception] = asyncio.Queue()
         self.asked: list[tuple[int, str]] = []
+        self.confirmed: list[int] = []
+        """The number of the answer that each ask confirms."""
+        self.waits_s: list[float] = []
         self.incarnation = "first"
 
     async def vacant(self) -> bool:
@@ -66,20 +69,26 @@ class FakeInstance(Instance):
     async def withdraw(self, message_ids: Collection[str], reason: str) -> None:
         self.withdrawn.extend(message_ids)
 
-    async def reports(self, after: int, timeout_s: float, incarnation: str = "") -> Report:
+    async def reports(self, after: int, timeout_s: float, incarnation: str = "", answer: int = 0) -> Report:
         self.asked.append((after, incarnation))
-        answer = await self.answers.get()
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
+        self.confirmed.append(answer)
+        self.waits_s.append(timeout_s)
+        said = await self.answers.get()
+        if isinstance(said, Exception):
+            raise said
+        return said
 
     def tells(
-        self, sequence: int, *receipts: Receipt, snapshot: InstanceSnapshot = READY, incarnation: str = "first"
+        self,
+        sequence: int,
+        *receipts: Receipt,
+        snapshot: InstanceSnapshot = READY,
+        incarnation: str = "first",
+        answer: int = 0,
     ) -> None:
         """The next call of ``reports`` answers this."""
-        self.answers.put_nowait(
-            Report(incarnation=incarnation, sequence=sequence, snapshot=snapshot, receipts=tuple(receipts))
-        )
+        report = Report(incarnation=incarnation, sequence=sequence, snapshot=snapshot, receipts=receipts, answer=answer)
+        self.answers.put_nowait(report)
 
     def is_silent(self) -> None:
         """The next call of ``reports`` is not answered."""

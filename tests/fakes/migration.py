@@ -67,8 +67,10 @@ class FakeMigration:
         self._missing_since = {name: self._missing_since.get(name, time.monotonic()) for name in missing}
         return tuple(Node(name=name, address=name, slots=4) for name in self.hosts)
 
-    def may_be_replaced(self, host: str) -> bool:
-        return time.monotonic() - self._missing_since[host] >= FENCE_S
+    def may_be_replaced(self, host: str, heard_at: float | None) -> bool:
+        if host in self.hosts:
+            return False
+        return time.monotonic() - (self._missing_since[host] if heard_at is None else heard_at) >= FENCE_S
 
     @asynccontextmanager
     async def placed(self, wanted: PlacementRequest, still: Callable[[], bool]) -> AsyncIterator[Placement]:
@@ -137,7 +139,7 @@ class FakeMigration:
         this: Any = self
         self.team.links.follow(instance_id, this, "i", this)
 
-    async def reports(self, after: int, timeout_s: float, incarnation: str = "") -> Report:
+    async def reports(self, after: int, timeout_s: float, incarnation: str = "", answer: int = 0) -> Report:
         if after >= 0:
             await asyncio.sleep(1000)
         if self.before_report is not None:

@@ -121,7 +121,7 @@ class ModelledInstance(Instance):
             self._receipts.append((self._sequence + 1, receipt))
             self._tell()
 
-    async def reports(self, after: int, timeout_s: float, incarnation: str = "") -> Report:
+    async def reports(self, after: int, timeout_s: float, incarnation: str = "", answer: int = 0) -> Report:
         if incarnation != self._incarnation:
             after = -1
         changes, asked = self._changes, self._incarnation
@@ -129,6 +129,7 @@ class ModelledInstance(Instance):
         return Report(
             incarnation=self._incarnation,
             sequence=self._sequence,
+            answer=1,
             snapshot=self._snapshot,
             receipts=tuple(receipt for at, receipt in self._receipts if at > after),
         )

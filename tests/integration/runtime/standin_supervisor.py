@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,18 @@ from supervisor.api.results import Result, StatusResult, TerminateResult
 from supervisor.api.verbs import Caller
 from supervisor.rpc.server import Gateway
 from supervisor.startup import StartupRetrier
+
+
+def slow_start_file(home: Home) -> Path:
+    """Holds how many seconds a start takes; absent: it is quick."""
+    return home.root / "slow-start-s"
+
+
+def _work_for(file: Path) -> None:
+    if file.exists():
+        until = time.monotonic() + float(file.read_text())
+        while time.monotonic() < until:
+            pass
 
 
 class _NobodyThere:
@@ -51,6 +65,7 @@ class _Supervisor:
 
     async def _begin(self) -> None:
         print("something that a library prints")
+        await asyncio.to_thread(_work_for, slow_start_file(self._home))
         instance = await make_actor(actor_class(_Instance), "instance-spec_0_0_1")
         await answer_of(instance.__ray_ready__.remote(), "The instance", 60.0)
         await Gateway(self._home.gateway_socket, _NobodyThere()).start()

@@ -25,6 +25,7 @@ from supervisor.runtime.parts import gateway_answers
 from supervisor.settings import Settings
 from supervisor.team.file import TeamInfo, wanted_team, write_team
 from tests.integration.runtime.conftest import STANDIN, eventually, team_of
+from tests.integration.runtime.standin_supervisor import slow_start_file
 from tests.processes import called, environment_of, of_ray, session_of, tell, title_of
 
 pytestmark = pytest.mark.timeout(180)
@@ -132,6 +133,17 @@ def test_a_ray_that_does_not_know_yet_that_it_dies_is_replaced_and_not_waited_fo
 
     assert time.monotonic() - begun < REVIVE_S
     assert not is_running(victim)
+    check_whole(home)
+
+
+def test_a_supervisor_that_starts_slowly_in_a_ray_that_runs_is_waited_for(home: Home, team: TeamInfo) -> None:
+    """As on a machine with much load. Ray is not ended for it: the next start would only be slower."""
+    slow_start_file(home).write_text("14")
+    tell([named(home, "ray::_Supervisor")])
+
+    assert runtime(home).revive(caller()) is not None
+
+    assert team_of(home).head_pid == team.head_pid
     check_whole(home)
 
 

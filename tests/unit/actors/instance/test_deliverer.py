@@ -405,7 +405,7 @@ async def test_what_was_pasted_before_the_lease_ran_out_is_not_entered_until_it_
     rig.show(rig.pane.pasted[-1])
     assert await rig.changes.until(lambda: "cut off from the team" in rig.receipts[-1].reason, 5.0)
     assert not await rig.changes.until(lambda: bool(rig.pane.pressed), 1.5)
-    rig.lease.renew()
+    rig.renew_lease()
     await rig.receipt("a", SUBMITTED)
     assert (rig.pane.pressed, len(rig.pane.pasted)) == (["Enter"], 1)
 
@@ -417,7 +417,7 @@ async def test_nothing_is_pasted_when_the_lease_runs_out_while_others_press_keys
         rig.boot_s = 41.0
     assert "cut off from the team" in (await rig.receipt("a", MessageStatus.BLOCKED)).reason
     assert rig.pane.pasted == []
-    rig.lease.renew()
+    rig.renew_lease()
     await rig.receipt("a", SUBMITTED)
 
 
@@ -444,11 +444,39 @@ async def test_the_end_of_a_restarting_agent_is_no_end_for_what_is_offered_then(
 def test_a_lease_ends_unless_it_is_renewed_but_on_one_machine_it_lasts_for_ever() -> None:
     now = [100.0]
     lease, endless = Lease(40.0, lambda: now[0]), Lease(0, lambda: now[0])
+    assert (lease.held, endless.held) == (False, True)
+    lease.confirm(lease.answered())
     for passed_s, held in ((39.0, True), (39.0, True), (1.0, False)):
         now[0] += passed_s
         assert (lease.held, endless.held) == (held, True)
         if passed_s == 39.0 and now[0] < 150.0:
-            lease.renew()
+            lease.confirm(lease.answered())
+
+
+def test_a_lease_lasts_from_the_answer_that_the_supervisor_has_however_late_it_says_so() -> None:
+    now = [0.0]
+    lease = Lease(40.0, lambda: now[0])
+    first = lease.answered()
+    now[0] = 30.0
+    lease.answered()
+    now[0] = 39.0
+    lease.confirm(first)
+    assert lease.held
+    now[0] = 40.0
+    assert not lease.held
+    lease.confirm(first)  # the same question, which was on its way for long
+    assert not lease.held
+
+
+def test_a_question_that_arrives_late_takes_nothing_back_from_a_lease() -> None:
+    now = [0.0]
+    lease = Lease(40.0, lambda: now[0])
+    first = lease.answered()
+    now[0] = 30.0
+    lease.confirm(lease.answered())
+    lease.confirm(first)
+    now[0] = 69.0
+    assert lease.held
 
 
 def test_a_lease_runs_out_while_the_machine_is_suspended(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -458,11 +486,12 @@ def test_a_lease_runs_out_while_the_machine_is_suspended(monkeypatch: pytest.Mon
         time, "clock_gettime", lambda clock: ask(clock) + (suspended_s[0] if clock == time.CLOCK_BOOTTIME else 0.0)
     )
     lease = Lease(40.0)
+    lease.confirm(lease.answered())
     assert lease.held
 
     suspended_s[0] = 3600.0
     assert not lease.held
-    lease.renew()
+    lease.confirm(lease.answered())
     assert lease.held
 
 
@@ -472,7 +501,9 @@ def test_a_lease_outlasts_the_supervisor_s_pauses_and_is_outlasted_by_the_wait_b
 
 async def test_the_gate_stays_shut_without_even_a_look_while_the_lease_is_not_held() -> None:
     now = [0.0]
-    gate = TypingGate(cast("Any", None), Lease(1.0, lambda: now[0]))  # who looked would fail
+    lease = Lease(1.0, lambda: now[0])
+    lease.confirm(lease.answered())
+    gate = TypingGate(cast("Any", None), lease)  # who looked would fail
     now[0] = 2.0
 
     verdict = await gate.look("attach")

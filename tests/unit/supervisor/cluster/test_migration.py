@@ -255,6 +255,29 @@ async def test_nothing_starts_elsewhere_before_the_lease_on_the_lost_host_has_ru
     assert (member.record.host, member.record.actor, member.record.stage) == ("head", "", InstanceStage.RUNNING)
 
 
+async def test_the_wait_for_the_lease_begins_when_an_instance_was_heard_of_last_and_not_when_ray_notices(
+    failover: FailoverScene,
+) -> None:
+    await failover.add_member()
+    failover.follow(FIRST)
+    await lose_worker(failover, FENCE_S - 8)
+    assert failover.log.calls == []
+    await asyncio.sleep(6)
+    assert failover.log.calls[-1] == f"start {FIRST} on head"
+
+
+async def test_an_instance_that_is_heard_of_while_it_waits_for_room_elsewhere_stays(failover: FailoverScene) -> None:
+    await failover.add_member()
+    failover.full = lambda _: True
+    await lose_worker(failover, FENCE_S + 10)
+    failover.follow(FIRST)
+    failover.full = lambda _: False
+    await asyncio.sleep(10)
+    assert failover.log.calls == []
+    await asyncio.sleep(FENCE_S)
+    assert failover.log.calls[-1] == f"start {FIRST} on head"
+
+
 async def test_a_host_that_is_back_in_time_keeps_its_instances_and_its_next_loss_counts_anew(
     failover: FailoverScene,
 ) -> None:

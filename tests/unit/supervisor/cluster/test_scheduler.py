@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 from dataclasses import replace
 
@@ -304,9 +305,22 @@ async def test_instances_of_a_lost_host_start_elsewhere_when_no_copy_there_may_t
         await scene.look(node("host1"))
         assert scene.scheduler.is_lost("host2")
         await asyncio.sleep(FENCE_S - 0.5)
-        assert not scene.scheduler.may_be_replaced("host2")
+        assert not scene.scheduler.may_be_replaced("host2", None)
         await asyncio.sleep(1)
-        assert scene.scheduler.may_be_replaced("host2")
+        assert scene.scheduler.may_be_replaced("host2", None)
+
+
+async def test_an_instance_of_a_lost_host_starts_elsewhere_so_long_after_it_was_heard_of_last() -> None:
+    scene = Scene()
+    await scene.look(node("host1"), node("host2"))
+    heard_at = time.monotonic()
+    await asyncio.sleep(FENCE_S + 10)
+    assert not scene.scheduler.may_be_replaced("host2", heard_at), "Ray does not take its host for dead"
+    await scene.look(node("host1"))
+    assert scene.scheduler.may_be_replaced("host2", heard_at)
+    assert not scene.scheduler.may_be_replaced("host2", heard_at + 30)
+    await asyncio.sleep(30)
+    assert scene.scheduler.may_be_replaced("host2", heard_at + 30)
 
 
 async def test_a_host_that_has_not_joined_a_new_head_yet_is_waited_for_longer() -> None:
@@ -315,7 +329,7 @@ async def test_a_host_that_has_not_joined_a_new_head_yet_is_waited_for_longer() 
     await scene.scheduler.nodes()
     await asyncio.sleep(RETURN_S - 1)
     assert not scene.scheduler.is_lost("host2")
-    assert not scene.scheduler.may_be_replaced("host2")
+    assert not scene.scheduler.may_be_replaced("host2", None)
     await asyncio.sleep(1)
     assert scene.scheduler.is_lost("host2")
-    assert scene.scheduler.may_be_replaced("host2")
+    assert scene.scheduler.may_be_replaced("host2", None)

@@ -2,9 +2,13 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import stat
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
+from subprocess import PIPE
 
 import pytest
 
@@ -55,6 +59,37 @@ def test_a_process_that_got_the_id_of_a_dead_head_is_not_taken_for_it() -> None:
     assert not head_runs(replace(TEAM, head_pid=os.getpid()))
     assert not head_runs(replace(TEAM, head_pid=0))
     assert not head_runs(replace(TEAM, head_pid=2**22 + 1))
+
+
+_HEAD = """
+import os, subprocess, sys
+servers = [subprocess.Popen([program, "60"]) for program in sys.argv[1:]]
+print("ready", flush=True)
+sys.stdin.readline()
+servers[-1].kill()
+os.waitid(os.P_PID, servers[-1].pid, os.WEXITED | os.WNOWAIT)
+print("killed", flush=True)
+sys.stdin.readline()
+for server in servers:
+    server.kill()
+"""
+
+
+def test_a_head_runs_only_with_both_servers_of_ray(tmp_path: Path) -> None:
+    for name in ("gcs_server", "raylet"):
+        (tmp_path / name).symlink_to(shutil.which("sleep") or "")
+    command = [sys.executable, "-c", _HEAD, str(tmp_path / "gcs_server"), str(tmp_path / "raylet")]
+    environment = {**os.environ, TEAM_MARK: TEAM.team_id}
+    with subprocess.Popen(command, env=environment, stdin=PIPE, stdout=PIPE, text=True) as head:
+        team = replace(TEAM, head_pid=head.pid)
+        assert head.stdin is not None
+        assert head.stdout is not None
+        assert head.stdout.readline() == "ready\n"
+        assert head_runs(team)
+        print(file=head.stdin, flush=True)
+        assert head.stdout.readline() == "killed\n"
+        assert not head_runs(team)
+        print(file=head.stdin, flush=True)
 
 
 STEPS = "\n".join(step_line("18:20:25", what) for what in ("starting Ray", "starting the supervisor"))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 
 import pytest
@@ -58,6 +59,27 @@ async def test_a_new_incarnation_takes_the_agent_over_and_is_followed_from_its_b
     assert later.asked[0] == (0, "second")
     assert scene.listener.taken == [5, 2]
     assert scene.links.port(FIRST) is later
+
+
+async def test_each_question_confirms_the_last_answer_of_this_incarnation_and_the_first_one_is_not_waited_for(
+    scene: Scene,
+) -> None:
+    scene.port.tells(5, answer=1)
+    await asyncio.sleep(1)
+    scene.port.tells(6, answer=2)
+    heard_at = time.monotonic()
+    await asyncio.sleep(1)
+    scene.port.is_silent()
+    await asyncio.sleep(2)
+    assert scene.port.confirmed == [0, 1, 2, 2]
+    assert scene.port.waits_s[:2] == [0.0, links.POLL_S]
+    assert scene.links.heard_at(FIRST) == pytest.approx(heard_at, abs=0.1)
+    scene.listener.found = later = FakeInstance()
+    scene.port.tells(1, incarnation="second", answer=3)
+    await asyncio.sleep(1)
+    assert later.confirmed == [0]
+    await scene.links.leave(FIRST)
+    assert scene.links.heard_at(FIRST) is None
 
 
 async def test_an_actor_that_came_back_in_a_version_that_does_not_understand_us_is_told_of_in_words(

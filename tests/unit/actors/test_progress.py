@@ -1,0 +1,70 @@
+"""When a start counts as one that hangs, on machines of any speed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pytest
+
+from actors.progress import LOOKS, Progress
+
+IDLE = 0.0075
+"""Of a core: what an idle process of Ray takes."""
+
+
+@dataclass
+class Machine:
+    """Gives the processes their time. ``look_s``: processor time of a look; ``every_s``: from one look to the next."""
+
+    look_s: float = 0.01
+    every_s: float = 0.1
+    shares: dict[int, float] = field(default_factory=dict)
+    used_s: dict[int, float] = field(default_factory=dict)
+    own_s: float = 0.0
+
+    def progress(self) -> Progress:
+        return Progress(self._found, used_s=lambda pid: self.used_s.get(pid, 0.0), own_s=lambda: self.own_s)
+
+    def _found(self) -> list[int]:
+        self.own_s += self.look_s
+        return list(self.shares)
+
+    def pass_on(self) -> None:
+        for pid, share in self.shares.items():
+            self.used_s[pid] = self.used_s.get(pid, 0.0) + share * self.every_s
+
+
+def looks_until_it_hangs(machine: Machine, progress: Progress, most: int = 3 * LOOKS) -> int:
+    """``most`` when it does not."""
+    for look in range(most):
+        machine.pass_on()
+        if progress.hangs():
+            return look
+    return most
+
+
+@pytest.mark.parametrize("shares", [{}, {1: 0.0}, {1: IDLE, 2: IDLE, 3: IDLE}])
+def test_a_start_in_which_nobody_works_hangs(shares: dict[int, float]) -> None:
+    machine = Machine(shares=shares)
+    assert LOOKS - 1 <= looks_until_it_hangs(machine, machine.progress()) <= LOOKS + 1
+
+
+def test_a_start_in_which_one_of_many_works_does_not_hang() -> None:
+    machine = Machine(shares={1: IDLE, 2: 0.2, 3: IDLE})
+    assert looks_until_it_hangs(machine, machine.progress()) == 3 * LOOKS
+
+
+@pytest.mark.parametrize("runnable", [30, 100, 1000])
+def test_a_start_on_two_cores_that_many_others_want_does_not_hang(runnable: int) -> None:
+    share = 2 / runnable
+    machine = Machine(every_s=0.1 + 0.01 / share, shares={1: share, 2: IDLE / runnable})
+    assert looks_until_it_hangs(machine, machine.progress()) == 3 * LOOKS
+
+
+def test_whoever_comes_or_goes_is_a_sign_of_life() -> None:
+    machine = Machine(shares={1: 0.0})
+    progress = machine.progress()
+    for change in ({1: 0.0, 2: 0.0}, {2: 0.0}, {3: 0.0}):
+        assert looks_until_it_hangs(machine, progress, LOOKS - 2) == LOOKS - 2
+        machine.shares = change
+    assert looks_until_it_hangs(machine, progress) < 2 * LOOKS
