@@ -96,6 +96,13 @@ RAY_SETTINGS: Mapping[str, str] = {
     "RAY_worker_niceness": "0",
     "RAY_worker_oom_score_adjustment": "0",
     "RAY_worker_num_grpc_internal_threads": "1",
+    # Nobody reads what Ray records of its handlers, tasks and processes. Each process would wake to pass it on.
+    "RAY_event_stats": "0",
+    "RAY_task_events_report_interval_ms": "0",
+    "RAY_enable_metrics_collection": "0",
+    # The raylet looks ten times a second at memory and disk, for objects that we hardly make.
+    "RAY_raylet_check_gc_period_milliseconds": "1000",
+    "RAY_local_fs_monitor_interval_ms": "1000",
     "RAY_ROTATION_MAX_BYTES": "16000000",
     "RAY_ROTATION_BACKUP_COUNT": "1",
     # Ray's autoscaler would serve its metrics to everybody. It goes on without, when it is given no port.
