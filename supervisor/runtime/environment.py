@@ -20,6 +20,7 @@ import supervisor
 from actors.errors import SettingsError
 from actors.home import Home, read_environment
 from actors.marks import TEAM_MARK, UMASK_MARK
+from actors.resting import REST_DIRECTORY
 from supervisor.settings import HOME_VARIABLE, setting_variables
 
 TOKEN_VARIABLE = "RAY_AUTH_TOKEN_PATH"  # noqa: S105 - a path
@@ -201,6 +202,7 @@ def ray_environment(caller: Mapping[str, str], home: Home, team_id: str) -> dict
         # Ray listens on loopback only, and connects to itself there, when it may not make clusters.
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
         TOKEN_VARIABLE: str(home.ray_token_file),
+        REST_DIRECTORY: str(home.ray_directory),
         TEAM_MARK: team_id,
     }
 
