@@ -22,6 +22,7 @@ from ray.exceptions import RayActorError, RayError, RayTaskError
 from actors.errors import PhalanxError, UnavailableError
 from actors.nodes import SLOT
 from actors.remote import RemoteCall, remote_call, remote_methods, remote_parts
+from actors.resting import begin_to_rest, knock
 from actors.versions import ACTOR_PROTOCOL, check_protocol
 
 NAMESPACE = "phalanx"
@@ -44,8 +45,20 @@ class ActorAwayError(UnavailableError):
     """The actor is gone or being restarted. The call may have been done or not."""
 
 
+class _RestingMainThread:
+    """As a class attribute it begins in the actor's process, which deserializes the class in its main thread."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _begin_to_rest, ()
+
+
+def _begin_to_rest() -> _RestingMainThread:
+    begin_to_rest(lambda: ray.get_runtime_context().get_actor_name())
+    return _RestingMainThread()
+
+
 def actor_class(plain: type) -> Any:
-    """``plain`` as a Ray actor that reserves no cores and is restarted after every crash.
+    """``plain`` as a Ray actor that reserves no cores, is restarted after every crash, and rests; see ``resting``.
 
     For ``ActorProxy`` it gets a method ``PART_METHOD`` for each remote method of its remote parts.
     """
@@ -53,7 +66,9 @@ def actor_class(plain: type) -> Any:
         for name in remote_methods(its_class):
             setattr(plain, f"{part}_{name}", _method_of_part(part, name))
     remote: Any = ray.remote
-    return remote(num_cpus=0, max_restarts=-1, max_concurrency=_CALLS_AT_ONCE)(plain)
+    # A class of no module, which Ray sends by value, with the attribute.
+    sent = type(plain.__name__, (plain,), {"resting_main_thread": _RestingMainThread()})
+    return remote(num_cpus=0, max_restarts=-1, max_concurrency=_CALLS_AT_ONCE)(sent)
 
 
 def _method_of_part(part: str, name: str) -> Callable[..., Awaitable[Any]]:
@@ -69,9 +84,11 @@ def own_namespace() -> str:
 
 
 def named_actor(actor: Any, name: str, *arguments: object, **options: object) -> Any:
-    """The handle of the detached actor of this name, created if absent. Blocks: not for an event loop."""
+    """The handle of the detached actor of this name, created if absent, awake. Blocks: not for an event loop."""
     named = {"name": name, "namespace": own_namespace(), "lifetime": "detached", "get_if_exists": True}
-    return actor.options(**named, **options).remote(*arguments)
+    handle = actor.options(**named, **options).remote(*arguments)
+    knock(name)
+    return handle
 
 
 def on_host(address: str, slots: int = 0) -> dict[str, object]:
@@ -193,16 +210,20 @@ class ActorProxy:
     may take and whether it is retried; a call raises as ``answer_of``. Belongs to one event loop; can be pickled.
     """
 
-    def __init__(self, actor: Any, plain: type, called: str, prefix: str = "") -> None:
-        """``called``: the actor's name in error texts. ``prefix``: of the actor's method names."""
+    def __init__(self, actor: Any, plain: type, called: str, name: str = "", prefix: str = "") -> None:
+        """``called``: the actor's name in error texts. ``name``: in Ray; without it the actor is not woken by a knock.
+
+        ``prefix``: of the actor's method names.
+        """
         self._actor = actor
         self._plain = plain
         self._called = called
+        self._name_in_ray = name
         self._prefix = prefix
         self._answered_at = -math.inf
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return ActorProxy, (self._actor, self._plain, self._called, self._prefix)
+        return ActorProxy, (self._actor, self._plain, self._called, self._name_in_ray, self._prefix)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
@@ -211,19 +232,26 @@ class ActorProxy:
         made: Any = (
             partial(self._ask, remote_call(self._plain, name), name)
             if part is None
-            else ActorProxy(self._actor, part, self._called, f"{name}_")
+            else ActorProxy(self._actor, part, self._called, self._name_in_ray, f"{name}_")
         )
         setattr(self, name, made)  # cached: the next access does not come here
         return made
 
     async def _ask(self, call: RemoteCall, name: str, /, *arguments: Any, **named: Any) -> Any:
-        method, limit_s = getattr(self._actor, self._prefix + name), call.limit_s(arguments, named)
+        limit_s = call.limit_s(arguments, named)
         loop = asyncio.get_running_loop()
+
+        def begin() -> Awaitable[Any]:
+            knock(self._name_in_ray)
+            made: Awaitable[Any] = getattr(self._actor, self._prefix + name).remote(*arguments, **named)
+            return made
+
         if call.retry:
-            answer = await answer_when_back(lambda: method.remote(*arguments, **named), self._called, limit_s)
+            answer = await answer_when_back(begin, self._called, limit_s)
         else:
             if call.ping and loop.time() - self._answered_at > FRESH_S:
+                knock(self._name_in_ray)
                 await meet(self._actor, self._called, PING_S)
-            answer = await answer_of(method.remote(*arguments, **named), self._called, limit_s)
+            answer = await answer_of(begin(), self._called, limit_s)
         self._answered_at = loop.time()
         return answer

@@ -33,6 +33,8 @@ from actors.versions import ACTOR_PROTOCOL, check_protocol
 logger = logging.getLogger(__name__)
 
 START_S = 60.0
+_NAME = "host"
+"""In Ray, of the host actor of the supervisor's machine."""
 _FALLBACK_VARIABLES = ("HOME", "PATH", "LANG")
 """From the actor's own environment: enough for reading and for git."""
 
@@ -40,7 +42,7 @@ _FALLBACK_VARIABLES = ("HOME", "PATH", "LANG")
 async def start_host(home: Home, catalog: AgentCatalog, address: str = "") -> Host:
     """The host actor of this machine; returns when it answers. ``address``: the machine's, in a cluster."""
     options = on_host(address) if address else {}
-    actor = await make_actor(HostActor, "host", str(home.root), catalog, **options)
+    actor = await make_actor(HostActor, _NAME, str(home.root), catalog, **options)
     await meet(actor, "The host actor", START_S)
     return cast("Host", HostProxy(actor, GitClient(home.git_socket)))
 
@@ -57,7 +59,7 @@ class HostProxy(ActorProxy):
 
     def __init__(self, actor: Any, git_socket: GitClient | None = None) -> None:
         """``git_socket``: given when the host is this machine."""
-        super().__init__(actor, Host, "The host")
+        super().__init__(actor, Host, "The host", _NAME if git_socket is not None else "")
         self._name = ""
         self._git_socket = git_socket
 

@@ -76,7 +76,7 @@ async def connect_through_ray(head: str) -> tuple[RelayServer, str]:
             while True:
                 with suppress(ValueError, UnavailableError):
                     actor = await find_actor(SUPERVISOR)  # another one after a restart of the head
-                    server = cast("RelayServer", ActorProxy(actor, RelayServer, "The supervisor", "relay_"))
+                    server = cast("RelayServer", ActorProxy(actor, RelayServer, "The supervisor", prefix="relay_"))
                     return server, await server.open()
                 await asyncio.sleep(_POLL_S)
     except TimeoutError:

@@ -18,7 +18,7 @@ START_S = 120.0
 SlotsOf = Callable[[str], int]
 _PREFIX = "instance-"
 
-# A class of no module, which Ray sends by value, with the attribute.
+# Ray sends it by value, with the attribute.
 InstanceActor = actor_class(type("InstanceServer", (Instance,), {"without_ray_imports": WithoutRayImports()}))
 
 
@@ -26,7 +26,7 @@ class InstanceProxy(ActorProxy):
     """Calls an ``InstanceActor``; errors call it by its own name until it is an instance's."""
 
     def __init__(self, name: str, actor: Any) -> None:
-        super().__init__(actor, Instance, f"The actor of {name}")
+        super().__init__(actor, Instance, f"The actor of {name}", _PREFIX + name)
 
     async def adopt(self, config: InstanceConfig, pane_id: str, pid: int) -> str:
         self._called = f"The actor of {config.instance_id}"

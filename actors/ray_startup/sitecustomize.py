@@ -73,5 +73,7 @@ def run_next() -> None:
 
 if __name__ == _NAME:
     put_off("jsonschema")
+    put_off("tarfile")
+    put_off("yaml")
     put_off("requests", LazyRequests)
     run_next()

@@ -20,6 +20,7 @@ import supervisor
 from actors.errors import SettingsError
 from actors.home import Home, read_environment
 from actors.marks import TEAM_MARK, UMASK_MARK
+from actors.resting import REST_DIRECTORY
 from supervisor.settings import HOME_VARIABLE, setting_variables
 
 TOKEN_VARIABLE = "RAY_AUTH_TOKEN_PATH"  # noqa: S105 - a path
@@ -96,6 +97,13 @@ RAY_SETTINGS: Mapping[str, str] = {
     "RAY_worker_niceness": "0",
     "RAY_worker_oom_score_adjustment": "0",
     "RAY_worker_num_grpc_internal_threads": "1",
+    # Nobody reads what Ray records of its handlers, tasks and processes. Each process would wake to pass it on.
+    "RAY_event_stats": "0",
+    "RAY_task_events_report_interval_ms": "0",
+    "RAY_enable_metrics_collection": "0",
+    # The raylet looks ten times a second at memory and disk, for objects that we hardly make.
+    "RAY_raylet_check_gc_period_milliseconds": "1000",
+    "RAY_local_fs_monitor_interval_ms": "1000",
     "RAY_ROTATION_MAX_BYTES": "16000000",
     "RAY_ROTATION_BACKUP_COUNT": "1",
     # Ray's autoscaler would serve its metrics to everybody. It goes on without, when it is given no port.
@@ -202,6 +210,7 @@ def ray_environment(caller: Mapping[str, str], home: Home, team_id: str) -> dict
         # Ray listens on loopback only, and connects to itself there, when it may not make clusters.
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
         TOKEN_VARIABLE: str(home.ray_token_file),
+        REST_DIRECTORY: str(home.ray_directory),
         TEAM_MARK: team_id,
     }
 

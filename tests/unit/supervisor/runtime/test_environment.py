@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 from actors.home import Home
 from actors.marks import TEAM_MARK
-from supervisor.runtime.environment import agent_environment, own_virtual_environment, ray_environment
+from supervisor.runtime.environment import RAY_SETTINGS, agent_environment, own_virtual_environment, ray_environment
 
 HOME = Home(Path("/h"))
 
@@ -115,3 +116,22 @@ def test_ray_gets_no_secret_and_nothing_that_leads_it_elsewhere() -> None:
     assert (made["PHALANX_HOME"], made[TEAM_MARK]) == ("/h", "t1")
     assert (made["RAY_AUTH_MODE"], made["RAY_AUTH_TOKEN_PATH"]) == ("token", "/h/ray-token")
     assert "/evil" not in made.get("PYTHONPATH", "")
+
+
+def ray_knows(setting: str) -> bool:
+    """Whether the raylet has a setting of this name. Ray takes no notice of a variable that it does not know."""
+    spec = find_spec("ray")
+    assert spec is not None
+    assert spec.origin is not None
+    return b"\0" + setting.encode() + b"\0" in (Path(spec.origin).parent / "core/src/ray/raylet/raylet").read_bytes()
+
+
+OF_RAYS_PYTHON = {"AUTH_MODE", "ENABLE_UV_RUN_RUNTIME_ENV", "ROTATION_MAX_BYTES", "ROTATION_BACKUP_COUNT"}
+
+
+def test_ray_knows_each_setting_that_it_is_given() -> None:
+    settings = {name.removeprefix("RAY_") for name in RAY_SETTINGS if name.startswith("RAY_")} - OF_RAYS_PYTHON
+
+    assert settings >= {"worker_niceness", "event_stats"}
+    assert [setting for setting in settings if not ray_knows(setting)] == []
+    assert not ray_knows("worker_friendliness")
