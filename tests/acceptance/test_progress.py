@@ -108,7 +108,7 @@ async def test_a_terminal_shows_one_row_that_outlives_the_supervisor_and_ctrl_c_
     assert row.startswith("preparing: spare agents wait for ")
     assert len(row) < SIZE[0]
 
-    (supervisor,) = called(of_ray(team.home), "ray::SupervisorActor")
+    (supervisor,) = called(of_ray(team.home), "ray::_Supervisor")
     supervisor.send_signal(signal.SIGKILL)
     lost = await person.until("the connection was lost", "that the team is away")
     assert "waiting for the team" in the_only_row(lost)
