@@ -18,6 +18,7 @@ from mcp.server.session import ServerSession
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from actors.errors import PhalanxError
+from mcp_entry.progress import Progress
 from mcp_entry.schemas import structured
 from supervisor.api.requests import EventKind
 from supervisor.api.results import TeamEvent
@@ -31,8 +32,9 @@ SendProgress = Callable[[float, float | None, str | None], Awaitable[None]]
 """Progress so far, total if known, and a word on it."""
 _SMALLEST_STEP = 0.001
 """Added when nothing new was done: MCP requires that progress rises with every notification."""
-_Progress = tuple[int, int | None, str]
-_FIRST_PROGRESS: _Progress = (0, None, "working…")
+_Message = tuple[int, int | None, str]
+"""Done, total if anything is counted, and words."""
+_FIRST_WORDS = "working…"
 
 
 class AlertForwarder:
@@ -105,20 +107,25 @@ def _notification(event: TeamEvent) -> types.LoggingMessageNotification:
 class ProgressNotifier:
     """Progress of one tool call, as MCP requires: it always rises, and something comes every few seconds.
 
-    A context manager around the call. A task beside the call sends the notifications; it starts with the first one,
-    which most calls are too short to need. It repeats the last one while nothing new comes, so that clients with a time
-    limit keep waiting.
+    The message says what is done or what it waits for, and how long it still takes where that can be told. A context
+    manager around the call. A task beside the call sends the notifications; it starts with the first one, which most
+    calls are too short to need. It repeats the last one while nothing new comes, so that clients with a time limit keep
+    waiting.
     """
 
-    def __init__(self, send: SendProgress, *, at_least_every_s: float) -> None:
+    def __init__(self, send: SendProgress, *, at_least_every_s: float, alike: bool = False) -> None:
+        """``alike``: as ``Progress`` takes it."""
         self._send = send
         self._at_least_every_s = at_least_every_s
-        self._queue: asyncio.Queue[_Progress | None] = asyncio.Queue()
+        self._progress = Progress(alike=alike)
+        self._queue: asyncio.Queue[_Message | None] = asyncio.Queue()
         self._sent = 0.0
         self._sending: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
-        self._first = asyncio.get_running_loop().call_later(self._at_least_every_s, self._put, _FIRST_PROGRESS)
+        self._first = asyncio.get_running_loop().call_later(
+            self._at_least_every_s, self._put, self._message(_FIRST_WORDS)
+        )
         return self
 
     async def __aexit__(
@@ -135,25 +142,28 @@ class ProgressNotifier:
 
     def on_progress(self, done: int, total: int, what: str) -> None:
         """A ``ProgressCallback`` of the verbs."""
-        self._put((done, total or None, what))
+        self._progress(done, total, what)
+        self._put(self._message(what))
 
-    def _put(self, progress: _Progress) -> None:
+    def _message(self, what: str) -> _Message:
+        left = self._progress.left
+        return self._progress.done, self._progress.total or None, f"{what}; {left}" if left else what
+
+    def _put(self, message: _Message) -> None:
         self._first.cancel()
-        self._queue.put_nowait(progress)
+        self._queue.put_nowait(message)
         if self._sending is None:
             self._sending = asyncio.create_task(self._send_all(), name="progress")
 
     async def _send_all(self) -> None:
-        last = _FIRST_PROGRESS
-        while (progress := await self._next(last)) is not None:
-            last = progress
-            done, total, what = progress
+        while (message := await self._next()) is not None:
+            done, total, words = message
             self._sent = max(float(done), self._sent + _SMALLEST_STEP)
-            await self._send(self._sent, total, what)
+            await self._send(self._sent, total, words)
 
-    async def _next(self, last: _Progress) -> _Progress | None:
+    async def _next(self) -> _Message | None:
         try:
             async with asyncio.timeout(self._at_least_every_s):
                 return await self._queue.get()
         except TimeoutError:
-            return last
+            return self._message(self._progress.what or _FIRST_WORDS)

@@ -91,7 +91,7 @@ class EntryServer:
             raise MCPError(types.INVALID_PARAMS, f"There is no tool {params.name!r}. Tools: {', '.join(TOOLS)}.")
         self._alerts.client_is(context.session)
         async with ProgressNotifier(
-            context.session.report_progress, at_least_every_s=self._quiet_at_most_s
+            context.session.report_progress, at_least_every_s=self._quiet_at_most_s, alike=tool.verb.alike
         ) as progress:
             return await self._calls.answer(tool, params.arguments or {}, progress)
 

@@ -262,12 +262,13 @@ class Supervisor:
         )
 
     async def terminate(self, request: requests.TerminateRequest, caller: Caller) -> results.TerminateResult:
-        return await self._lifecycle.terminate(request)
+        # It goes on when the caller goes away: those that wait for their turn are stored as ending already.
+        return await asyncio.shield(asyncio.create_task(self._lifecycle.terminate(request, caller.progress)))
 
     async def restart(self, request: requests.RestartRequest, caller: Caller) -> results.RestartsResult:
-        return await restart_all(request, partial(self._restart, caller))
+        return await restart_all(request, caller, self._restart)
 
-    async def _restart(self, caller: Caller, instance_id: str) -> results.RestartResult:
+    async def _restart(self, instance_id: str, caller: Caller) -> results.RestartResult:
         member = self._team.registry.get(instance_id)
         if member.turn.locked():
             raise WrongStateError(f"{instance_id} is just being started or stopped: wait until that is done.")
@@ -314,7 +315,7 @@ class Supervisor:
         await self._auto_restart.stop()
         await self._recycling.stop()
         await self._spawner.end(GOING_DOWN)
-        result = await self._lifecycle.end_all(GOING_DOWN)
+        result = await self._lifecycle.end_all(GOING_DOWN, caller.progress)
         await self._on_shutdown()
         return result
 

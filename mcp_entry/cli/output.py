@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO, Any
 
 from rich.console import Console, RenderableType
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, Task, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
+from mcp_entry.cli.progress_line import Lines, drawn
 from supervisor.api.verbs import ProgressCallback, ignore_progress
 
 _KEPT = frozenset("\n\t")
@@ -55,29 +55,24 @@ class Output:
         self.progress.print(visible(text), style=style, markup=False)
 
     @contextmanager
-    def telling_progress(self, what: str) -> Iterator[ProgressCallback]:
-        """A bar on a terminal, a line for each new step elsewhere, nothing with ``--json``.
-
-        One step of one is not counted: what goes on is said in words.
-        """
+    def telling_progress(self, what: str, *, alike: bool = False) -> Iterator[ProgressCallback]:
+        """One line on a terminal, a few whole ones elsewhere, nothing with ``--json``. ``alike``: as ``Progress``."""
         if self.as_json:
             yield ignore_progress
         elif self.progress.is_terminal:
-            with _bar(self.progress) as bar:
-                task = bar.add_task(what, total=None)
-                yield lambda done, total, word: bar.update(
-                    task, completed=done, total=total if total > 1 else None, description=f"{what}: {visible(word)}"
-                )
+            with drawn(self.progress, what, visible, alike=alike) as progress:
+                yield progress
         else:
-            told: list[str] = []
+            yield Lines(self.say, alike=alike)
 
-            def tell(done: int, total: int, word: str) -> None:
-                line = f"{done}/{total} {word}" if total > 1 else word
-                if [line] != told:
-                    self.say(line)
-                told[:] = [line]
-
-            yield tell
+    @contextmanager
+    def telling_steps(self, what: str) -> Iterator[Callable[[str], None]]:
+        """``telling_progress`` for what counts nothing and takes a step at a time; also with ``--json``."""
+        if self.progress.is_terminal:
+            with drawn(self.progress, what, visible, alike=False) as progress:
+                yield lambda step: progress(0, 0, step)
+        else:
+            yield self.say
 
 
 def _console(file: IO[str]) -> Console:
@@ -92,20 +87,6 @@ def _without_padding(console: Console, view: RenderableType) -> str:
     with console.capture() as captured:
         console.print(view)
     return "".join(f"{line.rstrip()}\n" for line in captured.get().removesuffix("\n").split("\n"))
-
-
-def _bar(console: Console) -> Progress:
-    word = TextColumn("{task.description}", markup=False)
-    return Progress(
-        SpinnerColumn(), word, BarColumn(), _CountColumn(), TimeElapsedColumn(), console=console, transient=True
-    )
-
-
-class _CountColumn(MofNCompleteColumn):
-    """Empty when there is no total."""
-
-    def render(self, task: Task) -> Text:
-        return Text() if task.total is None else super().render(task)
 
 
 def visible(text: str) -> str:

@@ -34,7 +34,7 @@ from mcp_entry.cli.output import Output, plain
 from supervisor.api.requests import ListRequest
 from supervisor.api.results import ListResult, Result
 from supervisor.api.validation import parse, value_fault
-from supervisor.api.verbs import VERBS, ProgressCallback, RequestT, ResultT, Verb
+from supervisor.api.verbs import VERBS, ProgressCallback, RequestT, ResultT, Tally, Verb
 from supervisor.rpc.client import SupervisorClient
 from supervisor.runtime import DownReport, OnStep, Runtime, TeamAddress, TeamState
 from supervisor.settings import HOME_VARIABLE, Settings, home_from
@@ -55,12 +55,29 @@ STOPPED = 130
 BROUGHT_DOWN = 4
 """The exit code of a command that follows a team for as long as it is there."""
 _AFTER_CTRL_C = {
+    "wait": "Stopped waiting; the team works on. `phalanx interrupt --all` stops its turns.",
     "spawn": "Stopped waiting; the instance may start all the same. `phalanx list` shows it, `phalanx terminate ID` "
     "ends it.",
     "spawn_batch": "Stopped waiting; those that have begun may start all the same. `phalanx list` shows them, `phalanx "
     "terminate ID` ends one, and the same command again starts what is missing.",
     "resume": "Stopped waiting; those that have begun start all the same, the others do not. `phalanx list` shows "
     "them, `phalanx terminate ID` ends one, and `phalanx up --resume` starts the others.",
+    "restart": "Stopped waiting; those that have begun start again all the same, the others stay as they are. `phalanx "
+    "list` shows them, `phalanx terminate ID` ends one.",
+    "terminate": "Stopped waiting; they are ended all the same. `phalanx list` shows who is left, `phalanx restart ID` "
+    "brings one back whose worktree is still there.",
+    "recycle": "Stopped waiting; who was asked for a summary goes on with a fresh conversation all the same. `phalanx "
+    "interrupt ID` ends that turn.",
+    "prewarm_resources": "Stopped waiting; the spares are made all the same. `phalanx perf` shows how many are ready, "
+    "`phalanx prewarm 0 --worktrees 0` lets them go.",
+    "drain": "Stopped waiting; the machine takes nothing new and is emptied all the same. `phalanx hosts` shows how "
+    "far that is, `phalanx drain HOST --undo` ends it.",
+    "merge": "Stopped waiting; the merge goes on, and moves all of the work or none. `phalanx list --work` shows what "
+    "came of it.",
+    "sync": "Stopped waiting; each gets the branch when its turn ends all the same. `phalanx list --work` shows what "
+    "came of it.",
+    "git_batch": "Stopped waiting; what has begun in a repository is done all the same. `phalanx perf` shows what "
+    "still runs.",
 }
 _SHARED = (
     Parameter("context", Parameter.KEYWORD_ONLY, annotation=typer.Context),
@@ -179,15 +196,28 @@ class CliSession:
             except PhalanxError as error:
                 return error
 
+        async def each(client: SupervisorClient, on_progress: ProgressCallback) -> Sequence[ResultT | PhalanxError]:
+            tally = Tally(on_progress, len(requests), "")
+
+            async def counted(request: RequestT) -> ResultT | PhalanxError:
+                answer = await one(client, request, lambda _done, _total, what: tally.waits(what))
+                tally.is_done("")
+                return answer
+
+            return await asyncio.gather(*map(counted, requests))
+
         async def call(on_progress: ProgressCallback) -> Sequence[ResultT | PhalanxError]:
             client = await self.context.connect(self.home)
             try:
-                return await asyncio.gather(*(one(client, request, on_progress) for request in requests))
+                if len(requests) == 1:
+                    return [await one(client, requests[0], on_progress)]
+                return await each(client, on_progress)
             finally:
                 notes.append(client.version_note)
                 await client.close()
 
-        with self.on_ctrl_c(_words_after_ctrl_c(verb)), self.output.telling_progress(what) as on_progress:
+        telling = self.output.telling_progress(what, alike=verb.alike)
+        with self.on_ctrl_c(_words_after_ctrl_c(verb)), telling as on_progress:
             answers = asyncio.run(call(on_progress))
         for note in filter(None, notes):
             self.output.say(note, "yellow")
@@ -325,10 +355,11 @@ def _in_typed_words(refusal: str, words: Mapping[str, str]) -> str:
 
 def _words_after_ctrl_c(verb: Verb[Any, Any]) -> str:
     """What becomes of a call whose caller stopped waiting. The team undoes only what it has not begun."""
+    if verb.name in _AFTER_CTRL_C:
+        return _AFTER_CTRL_C[verb.name]
     if verb.read_only:
         return "Stopped."
-    rest = "Stopped waiting; the team may do it all the same. `phalanx list` shows what became of it."
-    return _AFTER_CTRL_C.get(verb.name, rest)
+    return "Stopped waiting; the team may do it all the same. `phalanx list` shows what became of it."
 
 
 async def _connect(home: Home) -> SupervisorClient:

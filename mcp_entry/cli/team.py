@@ -98,8 +98,9 @@ def up(
 def bring_up(team: CliSession) -> tuple[Settings, TeamAddress]:
     """Brings the team up if it does not run. The settings are those of a team that is only now brought up."""
     settings = Settings.load(team.home, team.context.environment)
-    with team.on_ctrl_c("Stopped. What this command had started is ended again."):
-        return settings, team.context.runtime(team.home, settings).up(team.context.environment, team.output.say)
+    words = "Stopped. What this command had started is ended again; a team that ran before goes on."
+    with team.on_ctrl_c(words), team.output.telling_steps("bringing the team up") as on_step:
+        return settings, team.context.runtime(team.home, settings).up(team.context.environment, on_step)
 
 
 def _how_to_resume(count: int, *, running: bool) -> str:
@@ -114,8 +115,9 @@ def _how_to_resume(count: int, *, running: bool) -> str:
 
 def down(team: CliSession) -> None:
     """End the team and all that it started. Work stays where it is."""
-    with team.on_ctrl_c("Stopped on the way: `phalanx down` ends what is left."):
-        report = team.context.runtime(team.home, Settings()).down(team.output.say)
+    words = "Stopped on the way: `phalanx down` ends what is left."
+    with team.on_ctrl_c(words), team.output.telling_steps("bringing the team down") as on_step:
+        report = team.context.runtime(team.home, Settings()).down(on_step)
     document = {
         "home": str(team.home.root),
         "wasRunning": report.was_running,
@@ -169,22 +171,29 @@ def restore(
     team.home.create()
     if team.context.runtime(team.home, Settings()).state().kind == "running":
         raise WrongStateError(f"The team in {team.home.root} runs and has its state. Nothing was restored.")
-    words = f"{_restored_words(_restore(team, address))}, from {without_secrets(address)} into {team.home.root}"
+    stopped = "Stopped; nothing was restored."
+    found = _restore(team, address, "reading what Redis has", stopped)
+    words = f"{_restored_words(found)}, from {without_secrets(address)} into {team.home.root}"
     if not yes:
         if not team.context.is_terminal():
             raise InvalidRequestError(f"This would bring back {words}. Nothing was restored: --yes does it.")
         typer.confirm(f"Bring back {words}?", abort=True, err=True)
-    found = _restore(team, address, "--apply")
+    stopped = "Stopped on the way: all is restored or nothing. `phalanx restore --from-redis` says which, and goes on."
+    found = _restore(team, address, "restoring what Redis has", stopped, "--apply")
     document = {**found, "from": without_secrets(address), "into": str(team.home.root)}
     done = f"Restored: {_restored_words(found)}. What was written after that is not in it. `phalanx up` goes on."
     team.output.show(document, plain(done))
 
 
-def _restore(team: CliSession, address: str, *arguments: str) -> dict[str, Any]:
-    """The report of the program. The address goes in the environment, which other users cannot read."""
+def _restore(team: CliSession, address: str, what: str, stopped: str, *arguments: str) -> dict[str, Any]:
+    """The report of the program. The address goes in the environment, which other users cannot read.
+
+    ``stopped``: what is said after Ctrl-C, which ends the program, too.
+    """
     command = [sys.executable, "-P", "-m", "supervisor.store.restore", str(team.home.root), *arguments]
     try:
-        ended = team.context.run(command, {**team.context.environment, "REDIS_URL": address})
+        with team.on_ctrl_c(stopped), team.output.telling_progress(what):
+            ended = team.context.run(command, {**team.context.environment, "REDIS_URL": address})
     except (OSError, subprocess.TimeoutExpired) as error:
         raise StoreError(
             f"The program that restores did not end well: {error}. `phalanx restore` can be repeated."

@@ -5,8 +5,11 @@ from __future__ import annotations
 import argparse
 import asyncio
 import sys
+import time
+from collections.abc import Sequence
 from importlib.util import find_spec
 
+from mcp_entry.progress import about
 from scripts.benchmarks import (
     claude_team,
     cluster,
@@ -56,6 +59,10 @@ PARTS: tuple[Part, ...] = (
 )
 
 
+_STOPPED = 130
+"""The exit status after Ctrl-C, as shells have it."""
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(
         prog="scripts/bench", description="Measures, and writes docs/performance.md and the pages beside it."
@@ -77,14 +84,34 @@ def main() -> int:
         peers.run(given.peers, bench)
         console.print(PEERS_PAGE.read_text(), markup=False)
         return 0
-    for name in chosen:
-        console.print(f"{known[name].title}:", markup=False)
+    for number, name in enumerate(chosen):
+        console.print(f"{known[name].title}{_how_far([known[each] for each in chosen], number)}:", markup=False)
         machine = page.machine(bench.claude_version())
-        page.keep(known[name], asyncio.run(known[name].measure(bench)), machine)
+        begun = time.monotonic()
+        try:
+            section = asyncio.run(known[name].measure(bench))
+        except KeyboardInterrupt:
+            console.print(
+                f"Stopped. What {name} had started is ended, and its page stays as it was; the parts before are kept. "
+                f"`scripts/bench {' '.join(chosen[number:])}` measures the rest.",
+                markup=False,
+            )
+            return _STOPPED
+        page.keep(known[name], section, machine, time.monotonic() - begun)
         page.write(PARTS)
     for path in dict.fromkeys(page.path_of(known[name]) for name in chosen):
         console.print(path.read_text(), markup=False)
     return 0
+
+
+def _how_far(parts: Sequence[Part], number: int) -> str:
+    """Which of several parts comes now, and how long the rest takes if each takes as long as it did last time."""
+    if len(parts) == 1:
+        return ""
+    took_s = [page.took_s(part) for part in parts[number:]]
+    known_s = [each for each in took_s if each is not None]
+    left = f", {about(sum(known_s))} left if they take as long as last time" if len(known_s) == len(took_s) else ""
+    return f" (part {number + 1} of {len(parts)}{left})"
 
 
 def _possible(names: list[str]) -> list[str]:

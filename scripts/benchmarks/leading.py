@@ -1,142 +1,232 @@
-"""What it costs a lead in tokens to be told of what happens below it, against asking again and again."""
+"""What it costs a lead in tokens to lead: being told of what happens below it, or asking again and again."""
 
 from __future__ import annotations
 
 import asyncio
-import json
-import shlex
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
-from actors.home import Home
-from mcp_entry.sizes import CHARACTERS_A_TOKEN
+from mcp.client.client import Client
+from mcp.client.stdio import StdioServerParameters, stdio_client
+
+from mcp_entry.cli.lead_watch import LeadWatch
+from mcp_entry.sizes import CHARACTERS_A_TOKEN, size_of
+from mcp_entry.tools import TOOLS
+from scripts.benchmarks import claude_leads
 from scripts.benchmarks.bench import Bench, start_batch
 from scripts.benchmarks.section import Part, Section
-from scripts.benchmarks.telling import until_idle
 from supervisor.api import requests
-from supervisor.api.requests import Role
-from supervisor.rpc.client import SupervisorClient
 from tests.acceptance.team import Team, bring_up
-from tests.standin.api import Answer, ApiStandIn, Json, text_block, tool_block, tool_results
-from tests.standin.claude_home import make_claude_home, standin_environment
 
-_MEMBERS = 10
-_TASKS_END_EVERY_S = (5, 15)
-_ASK_EVERY_S = 5
+_MEMBERS, _MANY = 10, 100
+_A_TASK_ENDS_EVERY_S = 12
+_ASK_EVERY_S = 15
+_PATIENCE_S = 300.0
+_WAIT_S = 100
+"""Claude Code sends a call to the background that takes over 120 s."""
 _WORDS = f"""
-A manager, a real Claude Code against a stand-in of the API, leads {_MEMBERS} specialists through one task each; the
-tasks end one after another. Told, it answers each message of the team. Asking, it runs `phalanx list` with pauses of
-{_ASK_EVERY_S} s in one turn, and `phalanx read` for who has become idle. Tokens are those of the manager's requests as
-its transcript has them, where the stand-in counts {CHARACTERS_A_TOKEN} characters of a request as one; nothing is taken
-off for a cache, and most of each request is Claude Code's own. A request costs the whole conversation again, so what
-counts is how many there are: told, one for each message at most, however long the tasks take; asking, one a look. On a
-machine that is busy a look takes longer, so there are fewer.
+All text that the model of a lead reads, where {CHARACTERS_A_TOKEN} characters are taken for a token: the descriptions
+of the tools with the instructions, and the answers to its calls as the entry sends them (of an answer with structured
+content that content, which is what Claude Code shows its model). *Leading ten*: {_MEMBERS} demo agents are started in
+one call, each with a task that ends in a commit, one every {_A_TASK_ENDS_EVERY_S} s; the lead reads what each has said
+at its end, and merges all branches in one call. *Told by notices*: the lines of the plugin's monitor. *Told by `wait`*:
+a call until all are done, of at most {_WAIT_S} s, again and again. *Asking*: `list` every {_ASK_EVERY_S} s. What asking
+costs grows with the time that the tasks take, what being told costs does not. *In the requests of Claude Code*: a real
+one leads, with a stand-in of the API for its model, which sees what the lead is given: the definitions of the tools for
+leading with what explains them (of Phalanx the instructions and the tools that are loaded; of Claude's own teams the
+tools Agent and SendMessage), and all that comes after its first answer, whatever it is. Its own teammates work in
+worktrees, and it merges their branches with one shell command; what it tells them to end is not in it.
 """
 
 
 async def _measure(bench: Bench) -> Section:
-    rows, samples = [], {}
-    for every_s in _TASKS_END_EVERY_S:
-        costs = []
-        for asks in (False, True):
-            bench.say(f"leading {_MEMBERS} whose tasks end every {every_s} s by {'asking' if asks else 'being told'}")
-            async with _counting_team(bench) as (api, team), await team.connect() as client:
-                costs.append(await _Leading(api, team, client).cost(every_s, asks=asks))
-        (_, told), (_, asking) = costs
-        cells = [f"{count} requests, {tokens:,} tokens" for count, tokens in costs]
-        rows.append((f"a task ends every {every_s} s", *cells, f"{asking / told:.1f}"))
-        name = f"requests and tokens, told, then asking, a task ends every {every_s} s"
-        samples[name] = [float(number) for cost in costs for number in cost]
-    columns = ("ten members, one task each", "told", "asking", "tokens, asking to told")
-    return Section(columns=columns, rows=rows, words=_WORDS, samples=samples)
+    bench.say(f"a wait on {_MANY} of which two have settled")
+    waited = await _wait_on_many(bench)
+    bench.say(
+        f"leading {_MEMBERS}: in three ways over the entry, and a real Claude Code with Phalanx and with its own teams"
+    )
+    led = asyncio.gather(*(_lead_ten(bench, way) for way in _WAYS.values()))
+    of_claude = asyncio.gather(
+        _claude_with_phalanx(bench), claude_leads.with_own_teams(bench, _MEMBERS, _A_TASK_ENDS_EVERY_S)
+    )
+    return _section(waited, dict(zip(_WAYS, await led, strict=True)), *await of_claude)
 
 
-class _CountingApi(ApiStandIn):
-    """Says of each request how long it was."""
+def _section(waited: int, led: Mapping[str, _Lead], ours: claude_leads.Read, own: claude_leads.Read) -> Section:
+    (before,) = {each.before for each in led.values()}
+    asking = led[_ASKING].all
+    task = "leading ten through a task each and merging"
+    rows = [
+        ("tools/list and instructions of a lead", f"{before:,}", "", "≤ 5,000"),
+        (f"`wait` on {_MANY} of which two have settled", f"{waited:,}", "", "≤ 600"),
+        *(
+            (f"{task}: {name}", f"{each.all:,}", f"{each.heard:,}", "" if name == _ASKING else f"≤ {asking // 2:,}")
+            for name, each in led.items()
+        ),
+        (f"{task}: Claude Code with Phalanx, told by `wait`", f"{ours.all:,}", f"{ours.heard:,}", f"< {own.all:,}"),
+        (f"{task}: Claude Code with its own agent teams", f"{own.all:,}", f"{own.heard:,}", ""),
+    ]
+    samples = {name: [float(each.before), float(each.heard)] for name, each in led.items()}
+    samples |= {"Claude Code with Phalanx": [float(ours.tools), float(ours.heard)]}
+    samples |= {"Claude Code with its own agent teams": [float(own.tools), float(own.heard)]}
+    return Section(
+        columns=("what a lead reads", "tokens", "of which after it has begun", "aim"),
+        rows=rows,
+        words=_WORDS,
+        samples={f"{name}: tokens before, then heard": tokens for name, tokens in samples.items()},
+    )
 
-    def answer(self, request: Json) -> Answer:
-        answer = ApiStandIn.answer(self, request)
-        answer.input_tokens = round(len(json.dumps(request)) / CHARACTERS_A_TOKEN)
-        return answer
+
+class _Lead:
+    """A client of the entry that counts what its model would read, in characters."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._before = 0
+        self._heard = 0
+
+    @property
+    def before(self) -> int:
+        return round(self._before / CHARACTERS_A_TOKEN)
+
+    @property
+    def heard(self) -> int:
+        return round(self._heard / CHARACTERS_A_TOKEN)
+
+    @property
+    def all(self) -> int:
+        return self.before + self.heard
+
+    async def reads_the_tools(self) -> None:
+        tools = (await self._client.list_tools()).tools
+        listed = [tool.model_dump(mode="json", by_alias=True, exclude_none=True) for tool in tools]
+        self._before = size_of(listed) + len(self._client.instructions or "")
+
+    async def calls(self, tool: str, **arguments: Any) -> dict[str, Any]:
+        """Raises ``RuntimeError`` when the call is refused."""
+        result = await self._client.call_tool(tool, arguments)
+        text = "".join(getattr(block, "text", "") for block in result.content)
+        if result.is_error:
+            raise RuntimeError(f"{tool} was refused: {text}")
+        content: dict[str, Any] = result.structured_content or {}
+        self._heard += len(text) if TOOLS[tool].text_is_answer else size_of(content)
+        return content
+
+    def hears(self, line: str) -> None:
+        self._heard += len(line)
+
+
+Way = Callable[[Team, _Lead, Sequence[str]], Awaitable[None]]
+"""How a lead learns that its members are done; it has read the answer of each when this returns."""
+
+
+async def _lead_ten(bench: Bench, way: Way) -> _Lead:
+    async with _demo_team(bench, _MEMBERS) as team, _lead(team) as lead:
+        await lead.reads_the_tools()
+        spawned = await lead.calls("spawn_batch", instances=_members(team))
+        ids = [str(each["instanceId"]) for each in spawned["instances"]]
+        async with asyncio.timeout(_PATIENCE_S):
+            await way(team, lead, ids)
+        merged = await lead.calls("merge", instanceIds=ids)
+        if not merged["success"]:
+            raise RuntimeError(f"not merged: {merged}")
+        return lead
+
+
+def _members(team: Team) -> list[dict[str, Any]]:
+    return [
+        {
+            "role": "specialist",
+            "workDir": str(team.repository),
+            "context": f"Write part_{number}.md, one page on part {number} of the project. Commit it when it is good, "
+            f"and say in a sentence what you have found.\n@@demo busy {_A_TASK_ENDS_EVERY_S * number}\n"
+            f"@@demo commit part_{number}.md The page on {number}.",
+        }
+        for number in range(1, _MEMBERS + 1)
+    ]
+
+
+async def _claude_with_phalanx(bench: Bench) -> claude_leads.Read:
+    async with _demo_team(bench, _MEMBERS) as team:
+        return await claude_leads.with_phalanx(bench, team, _members(team), _WAIT_S)
+
+
+async def _told_by_notices(team: Team, lead: _Lead, ids: Sequence[str]) -> None:
+    lines: asyncio.Queue[str] = asyncio.Queue()
+    watch = asyncio.create_task(LeadWatch(team.connect, lines.put_nowait).run(), name="the plugin's monitor")
+    try:
+        left = set(ids)
+        while left:
+            line = await lines.get()
+            lead.hears(line)
+            done = [each for each in ids if each in left and each in line]
+            for each in done:
+                await lead.calls("read", instanceId=each, lines=1)
+            left.difference_update(done)
+    finally:
+        watch.cancel()
+        await asyncio.gather(watch, return_exceptions=True)
+
+
+async def _told_by_wait(_team: Team, lead: _Lead, ids: Sequence[str]) -> None:
+    while not (await lead.calls("wait", instanceIds=list(ids), timeoutSeconds=_WAIT_S))["reached"]:
+        pass
+    for each in ids:
+        await lead.calls("read", instanceId=each, lines=1)
+
+
+async def _asking(_team: Team, lead: _Lead, ids: Sequence[str]) -> None:
+    left = set(ids)
+    while left:
+        await asyncio.sleep(_ASK_EVERY_S)
+        listed = (await lead.calls("list"))["instances"]
+        ready = [each["instanceId"] for each in listed if each["status"] == "ready" and each["instanceId"] in left]
+        for each in ready:
+            await lead.calls("read", instanceId=each, lines=1)
+        left.difference_update(ready)
+
+
+_ASKING = "asking by `list`"
+_WAYS: Mapping[str, Way] = {"told by notices": _told_by_notices, "told by `wait`": _told_by_wait, _ASKING: _asking}
+
+
+async def _wait_on_many(bench: Bench) -> int:
+    """Tokens of the longer of two answers: until one is done, and until all are, which takes longer than one waits."""
+    async with _demo_team(bench, _MANY) as team, await team.connect() as client, _lead(team) as lead:
+        contexts = ["Say hello."] * 2 + [f"Work.\n@@demo busy {_PATIENCE_S * 2}"] * (_MANY - 2)
+        ids = (await start_batch(client, [team.specialist(each) for each in contexts])).ids
+        await client.wait(requests.WaitRequest(instance_ids=ids[:2], timeout_seconds=_PATIENCE_S))
+        answers = []
+        for until, seconds in (("any_idle", _WAIT_S), ("idle", 1)):
+            before = lead.heard
+            waited = await lead.calls("wait", until=until, timeoutSeconds=seconds)
+            if {each["instanceId"] for each in waited["instances"]} != set(ids[:2]):
+                raise RuntimeError(f"others have settled: {waited}")
+            answers.append(lead.heard - before)
+        return max(answers)
 
 
 @asynccontextmanager
-async def _counting_team(bench: Bench) -> AsyncIterator[tuple[ApiStandIn, Team]]:
-    with bench.scratch() as directory, _CountingApi() as api:
-        user = make_claude_home(directory / "user")
-        (user / ".claude").mkdir(exist_ok=True)
-        (user / ".claude" / "settings.json").write_text(json.dumps({"permissions": {"allow": ["Bash"]}}))
-        environment = standin_environment(api.url, user)
-        settings = {"PHALANX_CLAUDE_COMMAND": str(bench.claude), "MAX_CONCURRENT_SPAWNS": str(_MEMBERS)}
-        team = await asyncio.to_thread(bring_up, directory, **environment, **settings)
+async def _demo_team(bench: Bench, size: int) -> AsyncIterator[Team]:
+    with bench.scratch() as directory:
+        settings = {"PHALANX_AGENT": "demo", "MAX_CONCURRENT_SPAWNS": str(size)}
+        team = await asyncio.to_thread(bring_up, directory, **settings)
         try:
-            yield api, team
+            yield team
         finally:
             await asyncio.to_thread(team.runtime.down, lambda step: None)
 
 
-class _Leading:
-    """A manager and its specialists."""
-
-    def __init__(self, api: ApiStandIn, team: Team, client: SupervisorClient) -> None:
-        self._api = api
-        self._team = team
-        self._client = client
-
-    async def cost(self, every_s: int, *, asks: bool) -> tuple[int, int]:
-        """Requests to the model and tokens that the manager took for the task."""
-        lead = (await self._client.spawn(self._team.specialist("You lead.", role=Role.MANAGER))).instance_id
-        parent = None if asks else lead
-        members = [self._team.specialist("Wait for your task.", parent_id=parent)] * _MEMBERS
-        ids = (await start_batch(self._client, members)).ids
-        await until_idle(self._client, [lead, *ids])
-        before = await self._tokens(lead), len(self._of(lead))
-        messages = [
-            requests.BatchMessage(instance_id=one, message=f"@@slow {every_s * number}\nThe report of {one}.")
-            for number, one in enumerate(ids, 1)
-        ]
-        if asks:
-            self._api.scripts["ask"] = [_Asking(self._team.home, ids).step]
-            messages.append(requests.BatchMessage(instance_id=lead, message="@@script ask"))
-        await self._client.send_batch(requests.SendBatchRequest(messages=messages, wait=True))
-        await until_idle(self._client, [lead, *ids])
-        return len(self._of(lead)) - before[1], await self._tokens(lead) - before[0]
-
-    def _of(self, instance_id: str) -> list[Json]:
-        """The lead's requests that go on with its conversation."""
-        words = f"You are {instance_id},"
-        return [each for each in self._api.requests if each.get("tools") and words in json.dumps(each.get("system"))]
-
-    async def _tokens(self, instance_id: str) -> int:
-        listed = await self._client.list(requests.ListRequest(instance_ids=[instance_id]))
-        use = listed.instances[0].tokens
-        return use.input + use.output + use.cache_read + use.cache_creation
-
-
-class _Asking:
-    """What a lead does that asks: it lists all, reads who has become idle, and ends when it has read each."""
-
-    def __init__(self, home: Home, ids: Sequence[str]) -> None:
-        self._phalanx = f"PHALANX_HOME={shlex.quote(str(home.root))} {Path(sys.executable).parent / 'phalanx'}"
-        self._ids = ids
-        self._idle: list[str] = []
-        self._read: set[str] = set()
-
-    def step(self, messages: list[Json]) -> Json:
-        for line in "\n".join(tool_results(messages[-1])).splitlines():
-            words = line.split()
-            if words and words[0] in self._ids and "ready" in words and words[0] not in self._idle:
-                self._idle.append(words[0])
-        unread = [one for one in self._idle if one not in self._read]
-        self._read.update(unread)
-        if len(self._read) == len(self._ids) and not unread:
-            return text_block("All have reported.")
-        commands = [f"{self._phalanx} read {one} --lines 1" for one in unread]
-        if not unread:
-            commands = [f"sleep {_ASK_EVERY_S}", f"{self._phalanx} list"]
-        return tool_block("Bash", {"command": "; ".join(commands), "description": "See how they are"})
+@asynccontextmanager
+async def _lead(team: Team) -> AsyncIterator[_Lead]:
+    entry = StdioServerParameters(
+        command=sys.executable, args=["-m", "mcp_entry"], env=dict(team.environment), cwd=Path.cwd()
+    )
+    async with Client(stdio_client(entry)) as client:
+        yield _Lead(client)
 
 
 PART = Part(name="leading", title="What it costs to lead", measure=_measure, page="leading")

@@ -55,14 +55,21 @@ _STYLE = Style(
 )
 
 
-def keep(part: Part, section: Section, machine: str) -> None:
-    """Stores the result of a part, and draws its plots."""
+def keep(part: Part, section: Section, machine: str, took_s: float) -> None:
+    """Stores the result of a part and how long it took, and draws its plots."""
     KEPT.mkdir(exist_ok=True)
     rounded = {name: [round(sample, 3) for sample in samples] for name, samples in section.samples.items()}
-    found = {"title": part.title, "machine": machine, **asdict(section), "samples": rounded}
+    found = {"title": part.title, "machine": machine, "took_s": round(took_s), **asdict(section), "samples": rounded}
     (KEPT / f"{part.name}.json").write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
     for number, plot in enumerate(section.plots):
         _draw(plot, _plot_file(part.name, number))
+
+
+def took_s(part: Part) -> float | None:
+    """How long the part took when it was measured last; None when that is not known."""
+    path = KEPT / f"{part.name}.json"
+    found = json.loads(path.read_text()).get("took_s") if path.exists() else None
+    return None if found is None else float(found)
 
 
 def path_of(part: Part) -> Path:

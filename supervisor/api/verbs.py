@@ -19,13 +19,33 @@ from supervisor.api.requests import Request
 from supervisor.api.results import Result
 
 ProgressCallback = Callable[[int, int, str], None]
-"""Called with the number done so far, the total, and a word on what was just done."""
+"""Called with the number done so far, the total, and a word on what was just done, or what it waits for. A total of 0
+or 1: nothing is counted."""
 RequestT = TypeVar("RequestT", bound=Request)
 ResultT = TypeVar("ResultT", bound=Result)
 
 
 def ignore_progress(done: int, total: int, what: str) -> None:
     """For callers that do not show progress."""
+
+
+class Tally:
+    """The progress of a call for several members: each that is done counts one."""
+
+    def __init__(self, tell: ProgressCallback, total: int, what: str) -> None:
+        """Tells at once that ``what`` begins."""
+        self._tell = tell
+        self._total = total
+        self._done = 0
+        self.waits(what)
+
+    def is_done(self, what: str) -> None:
+        self._done += 1
+        self.waits(what)
+
+    def waits(self, what: str) -> None:
+        """Tells something else of a member than that it is done."""
+        self._tell(self._done, self._total, what)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,14 +77,16 @@ class Verb(Generic[RequestT, ResultT]):
         timeout_s: float = 30.0,
         each_s: float = 0.0,
         members: str = "",
+        alike: bool = False,
         name: str = "",
     ) -> None:
         """``read_only``: it changes nothing, so a call is cancelled when its client goes away. ``repeatable``: two
         calls have the effect of one, so the client calls again when the connection broke; every ``read_only`` verb is.
         ``measured``: it waits for no agent unless it is asked to, so the duration of its calls shows how quick the
         supervisor is (``Timing.CALL``). ``timeout_s``: how long a client waits for the answer, beyond the time that
-        the request asks to wait, with ``each_s`` more for every member of the argument ``members``. ``name``: the name
-        on the wire, if it is not the attribute's."""
+        the request asks to wait, with ``each_s`` more for every member of the argument ``members``. ``alike``: what
+        its progress counts takes about as long each, so the pace of those done tells how long the rest takes. ``name``:
+        the name on the wire, if it is not the attribute's."""
         self.request = request
         self.result = result
         self.read_only = read_only
@@ -73,6 +95,7 @@ class Verb(Generic[RequestT, ResultT]):
         self.timeout_s = timeout_s
         self.each_s = each_s
         self.members = members
+        self.alike = alike
         self.name = name
 
     def __set_name__(self, owner: type, name: str) -> None:
@@ -112,9 +135,9 @@ class TeamVerbs(ABC):
     # Verbs that start or end agents take long; a spawn also waits for the spawns before it.
     spawn = Verb(requests.SpawnRequest, results.SpawnResult, timeout_s=900)
     spawn_batch = Verb(
-        requests.SpawnBatchRequest, results.SpawnBatchResult, timeout_s=900, each_s=120, members="instances"
+        requests.SpawnBatchRequest, results.SpawnBatchResult, timeout_s=900, each_s=120, members="instances", alike=True
     )
-    prewarm_resources = Verb(requests.PrewarmRequest, results.PrewarmResult, timeout_s=3700)
+    prewarm_resources = Verb(requests.PrewarmRequest, results.PrewarmResult, timeout_s=3700, alike=True)
     send = Verb(requests.SendRequest, results.SendResult, measured=True)
     send_batch = Verb(requests.SendBatchRequest, results.SendBatchResult, measured=True)
     read = Verb(requests.ReadRequest, results.ReadResult, read_only=True, measured=True)
@@ -127,18 +150,20 @@ class TeamVerbs(ABC):
     respond = Verb(requests.RespondRequest, results.RespondResult)
     interrupt = Verb(requests.InterruptRequest, results.InterruptResult, timeout_s=60)
     terminate = Verb(
-        requests.TerminateRequest, results.TerminateResult, timeout_s=300, each_s=60, members="instanceIds"
+        requests.TerminateRequest, results.TerminateResult, timeout_s=300, each_s=60, members="instanceIds", alike=True
     )
     limit = Verb(requests.LimitRequest, results.LimitResult, repeatable=True)
     recycle = Verb(requests.RecycleRequest, results.RecycleResult, timeout_s=900)
-    restart = Verb(requests.RestartRequest, results.RestartsResult, timeout_s=900, each_s=60, members="instanceIds")
+    restart = Verb(
+        requests.RestartRequest, results.RestartsResult, timeout_s=900, each_s=60, members="instanceIds", alike=True
+    )
     git_batch = Verb(requests.GitBatchRequest, results.GitBatchResult, timeout_s=900, each_s=30, members="operations")
     # Checks run in a merge; see the setting merge_check_timeout_s.
     merge = Verb(requests.MergeRequest, results.MergeResult, timeout_s=3600, each_s=600, members="instanceIds")
     sync = Verb(requests.SyncRequest, results.SyncResult, timeout_s=300, each_s=10, members="instanceIds")
     hosts = Verb(requests.HostsRequest, results.HostsResult, read_only=True)
     drain = Verb(requests.DrainRequest, results.DrainResult, repeatable=True)
-    resume = Verb(requests.ResumeRequest, results.ResumeResult, timeout_s=900)
+    resume = Verb(requests.ResumeRequest, results.ResumeResult, timeout_s=900, alike=True)
     gc = Verb(requests.GcRequest, results.GcResult, timeout_s=300)
     status = Verb(requests.StatusRequest, results.StatusResult, read_only=True, measured=True)
     get_performance = Verb(requests.GetPerformanceRequest, results.GetPerformanceResult, read_only=True)
@@ -146,7 +171,7 @@ class TeamVerbs(ABC):
     optimize_settings = Verb(requests.OptimizeSettingsRequest, results.OptimizeSettingsResult, repeatable=True)
     next_events = Verb(requests.EventsRequest, results.EventsResult, read_only=True, name="events")
     identify = Verb(requests.IdentifyRequest, results.IdentifyResult, read_only=True, measured=True)
-    shutdown = Verb(requests.ShutdownRequest, results.TerminateResult, timeout_s=120)
+    shutdown = Verb(requests.ShutdownRequest, results.TerminateResult, timeout_s=120, alike=True)
 
 
 VERBS: Mapping[str, Verb[Any, Any]] = MappingProxyType(

@@ -33,7 +33,7 @@ from actors.git.model import (
 from supervisor.api import requests, results
 from supervisor.api.requests import GitBatchRequest
 from supervisor.api.results import ErrorInfo, GitBatchResult, public_error
-from supervisor.api.verbs import Caller, Handler
+from supervisor.api.verbs import Caller, Handler, Tally
 from supervisor.cluster.scheduler import HostScheduler
 from supervisor.git.params import PARAMS, operation_of
 from supervisor.git.queue import AnswerCache, GitQueue
@@ -232,12 +232,10 @@ class GitService:
         self, request: GitBatchRequest, caller: Caller, jobs: Sequence[_Placed], writes: Sequence[int]
     ) -> GitBatchResult:
         total = len(jobs)
-        done = 0
+        tally = Tally(caller.progress, total, "running git")
 
         def tell(number: int) -> None:
-            nonlocal done
-            done += 1
-            caller.progress(done, total, _type_of(request.operations[number]) or "failed")
+            tally.is_done(_type_of(request.operations[number]) or "failed")
 
         known = await self._write_log.begin(request, writes)
         left = [number for number in range(total) if number not in known]

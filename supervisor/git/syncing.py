@@ -19,7 +19,7 @@ from actors.git.model import Comparison, GitResponse, Merge, ReadLog, WorkBranch
 from actors.host.host import Host
 from supervisor.api.requests import SyncRequest
 from supervisor.api.results import ErrorInfo, SyncedWork, SyncResult, alone, called
-from supervisor.api.verbs import Caller, Handler
+from supervisor.api.verbs import Caller, Handler, Tally
 from supervisor.git.claims import Claims
 from supervisor.git.conflicts import ConflictTeller
 from supervisor.git.lasting_calls import LastingCalls
@@ -63,14 +63,12 @@ class SyncService:
         members = self._to_sync(request, caller)
         sources = await self._sources(request, members, caller)
         deadline_s = asyncio.get_running_loop().time() + request.timeout_seconds
-        done = 0
+        tally = Tally(caller.progress, len(members), "waiting for turns to end")
 
         async def one(member: Member) -> SyncedWork:
-            nonlocal done
             name = member.record.instance_id
             synced = await alone(self._sync_one(member, sources.get(name), caller, deadline_s), f"Syncing {name}")
-            done += 1
-            caller.progress(done, len(members), f"{called(name, member.record.name)} is done")
+            tally.is_done(f"{called(name, member.record.name)} is done")
             if isinstance(synced, ErrorInfo):
                 return SyncedWork(instance_id=name, state="failed", reason=synced.message)
             return synced

@@ -221,41 +221,43 @@ class Pools:
         spec = AgentSpec.of(request, work_dir, self._default_agent)
         self._agent_maker.check(spec)
         instances, worktrees = request.instances, request.number_of_worktrees
-        ordered: list[tuple[Pool[Any, Any], Hashable]] = []
+        ordered: list[tuple[str, int, Pool[Any, Any], Hashable]] = []
         if instances is not None:
             self._current = self._current or spec.key
             self._remember(spec)
             self.agents.order(spec.key, instances)
-            ordered.append((self.agents, spec.key))
+            ordered.append(("spare agents", instances, self.agents, spec.key))
         if worktrees is not None:
             self._note_directory(work_dir)
             self.worktrees.order(work_dir, worktrees)
-            ordered.append((self.worktrees, work_dir))
+            ordered.append(("spare worktrees", worktrees, self.worktrees, work_dir))
         await self._book.save(self._orders)
-        total = (instances or 0) + (worktrees or 0)
-        timeout_s = min(self._timeout_s * (total + 1), _LONGEST_WAIT_S)
+        timeout_s = min(self._timeout_s * ((instances or 0) + (worktrees or 0) + 1), _LONGEST_WAIT_S)
 
         def lacking() -> int:
-            return sum(pool.lacking(key) for pool, key in ordered)
+            return sum(pool.lacking(key) for _, _, pool, key in ordered)
 
         def waits_for() -> str:
-            return next((pool.waits_for for pool, key in ordered if pool.lacking(key)), "")
+            return next((pool.waits_for for _, _, pool, key in ordered if pool.lacking(key)), "")
 
         def settled() -> bool:
-            left = lacking()
-            caller.progress(max(total - left, 0), total, f"waits for {waits_for()}" if left else "ready")
-            return not left
+            """Each kind is counted by itself: an agent takes much longer than a worktree."""
+            for kind, count, pool, key in ordered:
+                if left := pool.lacking(key):
+                    caller.progress(max(count - left, 0), count, f"{kind} wait for {pool.waits_for}")
+                    return False
+            return True
 
         errors = []
         if not await self._team.changes.until(settled, timeout_s):
             errors.append(f"{lacking()} are not ready after {timeout_s:.0f} s: they wait for {waits_for()}.")
-        errors += [error for pool, key in ordered for error in pool.errors.get(key, [])]
+        errors += [error for _, _, pool, key in ordered for error in pool.errors.get(key, [])]
         return PrewarmResult(
             success=not errors,
             work_dir=str(work_dir),
             instances=len(self.agents.ready(spec.key)),
             worktrees=len(self.worktrees.ready(work_dir)),
-            taken=sum(pool.taken[key] for pool, key in ordered),
+            taken=sum(pool.taken[key] for _, _, pool, key in ordered),
             errors=list(dict.fromkeys(errors)),
         )
 

@@ -236,6 +236,7 @@ class SupervisorClient(TeamVerbs):
                 retry_state.connection_lost(was_sent=not isinstance(error, RequestNotSentError))
                 if closings != self._closings or not retry_state.may_be_repeated:
                     raise retry_state.lost_error() from None
+                on_progress(0, 0, "the connection was lost; waiting for the team to be back")
                 await asyncio.sleep(_RETRY.first_s)
 
     async def _connection_for(self, retry_state: RetryState) -> GatewayConnection:

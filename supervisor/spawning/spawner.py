@@ -44,7 +44,7 @@ from actors.worktrees.model import Workspace
 from supervisor.api import requests, results
 from supervisor.api.requests import SpawnRequest
 from supervisor.api.results import ErrorInfo, alone, called
-from supervisor.api.verbs import Caller
+from supervisor.api.verbs import Caller, Tally
 from supervisor.cluster.scheduler import HostScheduler, Placement, placed
 from supervisor.messaging.outbox import Writes, check_text
 from supervisor.metrics.metrics import Count, Timing
@@ -523,8 +523,8 @@ async def spawn_all(
 
     Each member gets a request id that is derived from the batch's, so that a repeated call finds each again.
     """
-    total, done = len(request.instances), 0
-    each = replace(caller, progress=lambda _done, _total, what: caller.progress(done, total, what))
+    tally = Tally(caller.progress, len(request.instances), "starting them")
+    each = replace(caller, progress=lambda _done, _total, what: tally.waits(what))
 
     async def start(number: int, member: SpawnRequest | requests.Malformed) -> results.SpawnResult:
         if isinstance(member, requests.Malformed):
@@ -533,14 +533,12 @@ async def spawn_all(
         return await spawn(member.model_copy(update={"request_id": request_id}), each)
 
     async def one(number: int, member: SpawnRequest | requests.Malformed) -> results.SpawnOutcome:
-        nonlocal done
         spawned = await alone(start(number, member), "This spawn")
-        done += 1
         name = member.named("name") if isinstance(member, requests.Malformed) else member.name
         if isinstance(spawned, ErrorInfo):
-            caller.progress(done, total, f"{name or 'one'} failed")
+            tally.is_done(f"{name or 'one'} failed")
             return results.SpawnOutcome(success=False, error=spawned)
-        caller.progress(done, total, called(spawned.instance_id, name))
+        tally.is_done(called(spawned.instance_id, name))
         return results.SpawnOutcome(success=True, **spawned.model_dump())
 
     return await asyncio.gather(*(one(number, member) for number, member in enumerate(request.instances)))

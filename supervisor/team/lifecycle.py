@@ -10,7 +10,7 @@ import asyncio
 import logging
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from dataclasses import replace
 
@@ -32,7 +32,7 @@ from actors.status import ALIVE, Status
 from actors.worktrees.model import RemovalResult
 from supervisor.api import requests, results
 from supervisor.api.results import ErrorInfo, RestartResult, TerminatedInstance, TerminateResult, alone, error_info
-from supervisor.api.verbs import ProgressCallback
+from supervisor.api.verbs import Caller, ProgressCallback, Tally, ignore_progress
 from supervisor.cluster.scheduler import HostScheduler
 from supervisor.ports import InstanceFactory
 from supervisor.spawning.admission import FairSemaphore, MemoryAdmission, Tell, check_mode, say_nothing
@@ -95,7 +95,9 @@ class Lifecycle:
         self._turns = asyncio.Semaphore(_AT_ONCE)
         self._ending = ""
 
-    async def terminate(self, request: requests.TerminateRequest) -> TerminateResult:
+    async def terminate(
+        self, request: requests.TerminateRequest, progress: ProgressCallback = ignore_progress
+    ) -> TerminateResult:
         """Ends instances, with ``cascade`` also all below them; no instance is started under them afterwards.
 
         Results come in the order asked; each instance fails alone and is told once. A refusal of an instance that is
@@ -112,7 +114,7 @@ class Lifecycle:
         known = [self._team.registry.get(instance_id) for instance_id in ids if instance_id in self._team.registry]
         # What cannot be stored here is tried again, and told, in the instance's turn.
         await asyncio.gather(*map(self._begin_ending, known), return_exceptions=True)
-        result = await self._end_each(ids, self.finish)
+        result = await self._end_each(ids, self.finish, progress)
         below = [each for instance_id in leaders for each in self._descendants(instance_id) if each.alive]
         still_running = dict.fromkeys(each.record.instance_id for each in below)
         unnamed = [instance_id for instance_id in still_running if instance_id not in request.ids]
@@ -126,7 +128,7 @@ class Lifecycle:
             member.ending = not member.record.wanted
             raise
 
-    async def end_all(self, why: str) -> TerminateResult:
+    async def end_all(self, why: str, progress: ProgressCallback = ignore_progress) -> TerminateResult:
         """Ends all agents for the team's own end; workspaces stay as they are, and messages wait for a ``resume``.
 
         No instance is started again afterwards: such a call is refused with the text ``why``.
@@ -134,7 +136,7 @@ class Lifecycle:
         self._ending = why
         await self._team.confirm()
         alive = [member.record.instance_id for member in self._team.registry if member.alive]
-        return await self._end_each(alive, self._stop)
+        return await self._end_each(alive, self._stop, progress)
 
     def _descendants(self, instance_id: str) -> list[Member]:
         found: list[Member] = []
@@ -144,10 +146,25 @@ class Lifecycle:
         return found
 
     async def _end_each(
-        self, instance_ids: Iterable[str], end: Callable[[Member], Awaitable[RemovalResult]]
+        self,
+        instance_ids: Collection[str],
+        end: Callable[[Member], Awaitable[RemovalResult]],
+        progress: ProgressCallback,
     ) -> TerminateResult:
-        terminated = await asyncio.gather(*(self._end_alone(instance_id, end) for instance_id in instance_ids))
+        tally = Tally(progress, len(instance_ids), "ending them")
+
+        async def one(instance_id: str) -> TerminatedInstance:
+            ended = await self._end_alone(instance_id, end)
+            tally.is_done(self._called(instance_id, failed=ended.error is not None))
+            return ended
+
+        terminated = await asyncio.gather(*map(one, instance_ids))
         return TerminateResult(success=all(one.error is None for one in terminated), terminated=terminated)
+
+    def _called(self, instance_id: str, *, failed: bool) -> str:
+        known = instance_id in self._team.registry
+        who = results.called(instance_id, self._team.registry.get(instance_id).record.name) if known else instance_id
+        return f"{who} failed" if failed else who
 
     async def _end_alone(
         self, instance_id: str, end: Callable[[Member], Awaitable[RemovalResult]]
@@ -498,17 +515,21 @@ def _in_a_row(record: InstanceRecord) -> int:
 
 
 async def restart_all(
-    request: requests.RestartRequest, restart: Callable[[str], Awaitable[RestartResult]]
+    request: requests.RestartRequest, caller: Caller, restart: Callable[[str, Caller], Awaitable[RestartResult]]
 ) -> results.RestartsResult:
     """In the order asked, each alone; a refusal of an instance that is named alone is raised."""
     if request.instance_id is not None:
-        done = await restart(request.instance_id)
+        done = await restart(request.instance_id, caller)
         return results.RestartsResult(
             success=True, instance_id=done.instance_id, status=done.status, resumed=done.resumed
         )
 
+    tally = Tally(caller.progress, len(request.ids), "starting them again")
+    each = replace(caller, progress=lambda _done, _total, what: tally.waits(what))
+
     async def one(instance_id: str) -> results.RestartOutcome:
-        done = await alone(restart(instance_id), f"Restarting {instance_id}")
+        done = await alone(restart(instance_id, each), f"Restarting {instance_id}")
+        tally.is_done(f"{instance_id} failed" if isinstance(done, ErrorInfo) else instance_id)
         if isinstance(done, ErrorInfo):
             return results.RestartOutcome(instance_id=instance_id, success=False, error=done)
         return results.RestartOutcome(instance_id=instance_id, success=True, status=done.status, resumed=done.resumed)
@@ -527,20 +548,17 @@ async def resume_all(
 
     What has begun when the caller goes away is done to its end.
     """
-    done = 0
-    progress(done, len(members), "starting them")
+    tally = Tally(progress, len(members), "starting them")
 
     async def start(member: Member) -> RestartResult | None:
         return await begun(permits.hold(), lambda: resume(member))
 
     async def one(member: Member) -> results.ResumedInstance:
-        nonlocal done
         instance_id = member.record.instance_id
         who = results.called(instance_id, member.record.name)
         restarted = await alone(start(member), f"Resuming {instance_id}")
-        done += 1
         error = restarted if isinstance(restarted, ErrorInfo) else None
-        progress(done, len(members), f"{who} failed" if error else who)
+        tally.is_done(f"{who} failed" if error else who)
         if isinstance(restarted, RestartResult):
             status, resumed = restarted.status, restarted.resumed
         else:  # it failed, or was not to be resumed any more when it was its turn

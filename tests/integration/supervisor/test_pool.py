@@ -266,7 +266,7 @@ async def test_a_spawn_for_which_there_is_no_memory_waits_and_the_team_says_so(t
     await until(lambda: bool(told))
     found = cast("results.ListResult", await run.call("list", requests.ListRequest()))
     assert ["waits to be started until there is memory" in warning for warning in found.warnings] == [True]
-    assert "waits for room" in told[0]
+    assert "wait for room" in told[0]
     assert not agents(team)
     run.supervisor._spawner._memory._reserve_mb = 0
     assert cast("results.SpawnBatchResult", await waiting).success

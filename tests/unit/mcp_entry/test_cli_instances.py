@@ -17,7 +17,7 @@ from mcp_entry.cli import views
 from mcp_entry.cli.app import app
 from mcp_entry.cli.output import Output
 from supervisor.api import requests, results
-from supervisor.api.verbs import ProgressCallback
+from supervisor.api.verbs import VERBS, ProgressCallback
 from supervisor.versions import VERSION
 from tests.fakes.gateway import (
     FakeClient,
@@ -268,6 +268,20 @@ def test_progress_goes_to_stderr_a_line_a_step_where_nobody_looks() -> None:
     assert ended.stderr == "making the workspace\n1/2 ␛done\n"
 
 
+def test_where_nobody_looks_what_is_counted_takes_a_few_whole_lines_and_json_takes_none() -> None:
+    async def prewarm(request: Any, on_progress: ProgressCallback) -> Any:
+        for done in range(101):
+            on_progress(done, 100, f"spare agents wait for {100 - done} that are being made")
+        return FakeClient().replies["prewarm_resources"]
+
+    told = Terminal(FakeClient(prewarm_resources=prewarm))("prewarm", "100").stderr
+    assert told == (
+        "0/100 spare agents wait for 100 that are being made\n100/100 spare agents wait for 0 that are being made\n"
+    )
+    as_json = Terminal(FakeClient(prewarm_resources=prewarm))("prewarm", "100", "--json")
+    assert (as_json.stderr, json.loads(as_json.stdout)["success"]) == ("", True)
+
+
 async def _ctrl_c(request: Any, on_progress: ProgressCallback) -> Any:
     raise KeyboardInterrupt
 
@@ -280,12 +294,24 @@ async def _ctrl_c(request: Any, on_progress: ProgressCallback) -> Any:
             "the instance may start all the same. `phalanx list` shows it, `phalanx terminate ID` ends it",
         ),
         (("up", "--resume"), "those that have begun start all the same"),
-        (("restart", "spec_1_1_1"), "the team may do it all the same. `phalanx list` shows what became of it"),
+        (("restart", "spec_1_1_1"), "those that have begun start again all the same"),
+        (("interrupt", "spec_1_1_1"), "the team may do it all the same. `phalanx list` shows what became of it"),
+        (
+            ("prewarm", "3"),
+            "the spares are made all the same. `phalanx perf` shows how many are ready",
+        ),
+        (
+            ("drain", "one"),
+            "is emptied all the same. `phalanx hosts` shows how far that is, `phalanx drain HOST",
+        ),
+        (("terminate", "spec_1_1_1"), "they are ended all the same. `phalanx list` shows who is left"),
+        (("wait", "--all"), "the team works on. `phalanx interrupt --all` stops its turns"),
+        (("merge", "spec_1_1_1"), "the merge goes on, and moves all of the work or none"),
         (("list",), "Stopped."),
     ],
 )
 def test_who_presses_ctrl_c_is_told_what_goes_on_and_how_to_end_it(command: tuple[str, ...], words: str) -> None:
-    client = FakeClient(spawn=_ctrl_c, resume=_ctrl_c, restart=_ctrl_c, list=_ctrl_c)
+    client = FakeClient(**dict.fromkeys(VERBS, _ctrl_c))
 
     ended = Terminal(client)(*command)
 

@@ -236,7 +236,7 @@ async def test_while_spawns_of_callers_come_first_an_order_says_so_and_ends_in_w
     words = "spawns of callers, which come first: 1 run, 0 wait"
     async with scene.permits.hold("lead"):
         done = await scene.fill(2)
-        assert scene.told[-1] == (0, 2, f"waits for {words}")
+        assert scene.told[-1] == (0, 2, f"spare agents wait for {words}")
         assert done.errors == [f"2 are not ready after 60 s: they wait for {words}."]
     scene.team.changes.announce()
     await asyncio.sleep(10)
