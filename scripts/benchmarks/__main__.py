@@ -11,6 +11,7 @@ from scripts.benchmarks import (
     claude_team,
     cluster,
     cold_start,
+    commands,
     dashboard,
     git_table,
     idle,
@@ -30,6 +31,7 @@ from tests.cluster.rig import why_no_rig
 
 PARTS: tuple[Part, ...] = (
     lead.PART,
+    commands.PART,
     spawn_table.PART,
     pool_table.PART,
     cold_start.PART,
