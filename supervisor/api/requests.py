@@ -139,7 +139,7 @@ def _inside(path: str) -> str:
     return path
 
 
-def _for_faults_only(schema: dict[str, Any]) -> None:
+def for_faults_only(schema: dict[str, Any]) -> None:
     """Keeps the description for error texts only: in the schema, the argument's name says enough.
 
     A field that has a description of its own shows that in both instead.
@@ -158,7 +158,7 @@ InstanceId = Annotated[
     NamesInstance(),
     Field(
         description="Id or name of an instance as spawn and list give it, for example spec_1_1_7.",
-        json_schema_extra=_for_faults_only,
+        json_schema_extra=for_faults_only,
     ),
 ]
 NAME_FORM = "At most 40 letters, digits, - and _, first a letter or digit."
@@ -166,7 +166,7 @@ Name = Annotated[
     str,
     StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,39}$"),
     AfterValidator(_not_an_id),
-    Field(description=NAME_FORM, json_schema_extra=_for_faults_only),
+    Field(description=NAME_FORM, json_schema_extra=for_faults_only),
 ]
 RequestId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]{0,119}$")]
 VariableName = Annotated[
@@ -278,7 +278,7 @@ RelativePath = Annotated[
     str,
     StringConstraints(min_length=1, max_length=1000),
     AfterValidator(_inside),
-    Field(description="A file below workDir, such as .env or config/local.json.", json_schema_extra=_for_faults_only),
+    Field(description="A file below workDir, such as .env or config/local.json.", json_schema_extra=for_faults_only),
 ]
 
 

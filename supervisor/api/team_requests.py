@@ -56,7 +56,7 @@ from supervisor.api.requests import (
     VariableName,
     WaitSeconds,
     WorkspaceMode,
-    _for_faults_only,
+    for_faults_only,
 )
 
 _KEY_NAME = "^(Enter|Escape|Tab|BTab|BSpace|DC|Up|Down|Left|Right|Home|End|PageUp|PageDown|C-[a-y])$"
@@ -124,7 +124,7 @@ class SpawnRequest(Request):
     workspace_mode: WorkspaceMode = Field(default="isolated", description="A worktree of its own, or workDir itself.")
     host: HostName | None = Field(default=None, description="As get_performance names it.")
     labels: dict[LabelKey, LabelValue] = Field(default_factory=dict, description="Of its machine.")
-    name: Name | None = Field(default=None, description=NAME_FORM, json_schema_extra=_for_faults_only)
+    name: Name | None = Field(default=None, description=NAME_FORM, json_schema_extra=for_faults_only)
     agent: AgentName | None = Field(default=None, description="Default by settings.")
     model: Model | None = Field(default=None, description="As --model takes it.")
     permission_mode: PermissionMode | None = Field(default=None, description="default asks (see respond).")
