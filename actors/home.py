@@ -16,7 +16,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +26,8 @@ from actors.errors import SettingsError
 from actors.files import FileLock, in_words, write_private
 from actors.marks import TEAM_MARK
 
+HOME_VARIABLE = "PHALANX_HOME"
+DEFAULT_HOME = "~/.phalanx"
 TAG_NAME = "phalanx-home"
 FORMAT = 2
 _LOCK_PATIENCE_S = 10.0
@@ -152,6 +154,15 @@ class Home:
                 "Set PHALANX_HOME to a directory of its own, or to one that does not exist yet."
             )
         bring_up_to_date(self.root)
+
+
+def home_from(environment: Mapping[str, str]) -> Home:
+    """The home that ``PHALANX_HOME`` names, else the default one; its path is absolute."""
+    given = environment.get(HOME_VARIABLE) or DEFAULT_HOME
+    user_home = environment.get("HOME")
+    if user_home and (given == "~" or given.startswith("~/")):
+        given = user_home + given[1:]
+    return Home(Path(os.path.normpath(Path(given).expanduser().absolute())))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

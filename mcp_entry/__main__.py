@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from importlib.metadata import version
 
 from actors.errors import PhalanxError, TeamNotRunningError
-from actors.home import Home
+from actors.home import Home, home_from
 from actors.marks import TEAM_MARK
 from mcp_entry.connection import BringUpProcess, OnStep, TeamConnection
 from mcp_entry.log import log_to
@@ -25,7 +25,6 @@ from mcp_entry.notifications import AlertForwarder
 from mcp_entry.server import EntryServer
 from mcp_entry.stdio import claim_stdio
 from supervisor.rpc.client import SupervisorClient
-from supervisor.settings import home_from
 
 SENDER = "lead"
 LOG_NAME = "mcp-entry.log"

@@ -1,7 +1,7 @@
 """The entry points of ``phalanx`` and ``phalanx-mcp``: what must hold before anything else is imported.
 
-To import the rest takes half a second. Ctrl-C in that time ends the process with 130 and without a traceback, so this
-module imports almost nothing itself.
+To import the rest takes a tenth of a second or more. Ctrl-C in that time ends the process with 130 and without a
+traceback, so this module imports almost nothing itself.
 """
 
 from __future__ import annotations

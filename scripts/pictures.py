@@ -353,6 +353,9 @@ async def _take_pictures_of_page(browser: Browser, team: Team, ids: dict[str, st
 
 async def _take_picture_of_top(browser: Browser, team: Team, people: People, to: Path) -> None:
     person = await people.runs([str(Path(sys.executable).with_name("phalanx")), "top"], _TERMINAL)
+    await person.until("2 need you")
+    if "asks to use Bash" not in await person.sees():  # the other one has asked first
+        await person.presses("n")
     await person.until(lambda screen: "asks to use Bash" in screen and "4. No" in screen, "the team in phalanx top")
     shown = Text.from_ansi(await people.run("capture-pane", "-e", "-p"))
     console = Console(record=True, width=_TERMINAL[0], file=io.StringIO())

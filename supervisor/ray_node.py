@@ -24,14 +24,14 @@ import psutil
 
 from actors.errors import PhalanxError, SettingsError, UnavailableError
 from actors.files import write_private
-from actors.home import Home, led_node_from
+from actors.home import Home, home_from, led_node_from
 from actors.marks import NODE_MARK, UMASK_MARK
 from actors.nodes import HOST_LABEL, SLOT, slots_for
 from actors.processes import allow_many_files, end_all_found, own_umask, processes_with
 from supervisor.runtime import Runtime
 from supervisor.runtime.environment import TOKEN_FILE, agent_environment, cluster_environment
 from supervisor.runtime.ray_head import HeadWatch, ray_command, start_detached
-from supervisor.settings import Settings, home_from
+from supervisor.settings import Settings
 
 # Every port on which Ray listens here; docs/cluster.md lists them for the firewall. Ray would choose most of them by
 # itself, and then a firewall could only let everything through.

@@ -1,7 +1,8 @@
-"""The version of this process. It is read once, at the start, because an installation may be replaced while it runs."""
+"""The version of this process, which the package's metadata are made from.
+
+It is not read from them: that takes longer, and an installation may be replaced while it runs.
+"""
 
 from __future__ import annotations
 
-from importlib.metadata import version
-
-VERSION = version("phalanx")
+VERSION = "0.1.0"

@@ -14,6 +14,19 @@ from types import MappingProxyType
 
 ROOT = Path(__file__).resolve().parent.parent
 
+_HELP = """\
+import contextlib, io, sys
+from mcp_entry.launch import phalanx
+sys.argv = ["phalanx", "--help"]
+with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):
+    phalanx()
+"""
+_EVERYDAY = """\
+import mcp_entry.cli.app, mcp_entry.cli.instances
+from supervisor.api.verbs import TeamVerbs
+for verb in (TeamVerbs.send, TeamVerbs.list, TeamVerbs.read, TeamVerbs.wait, TeamVerbs.respond, TeamVerbs.interrupt):
+    verb.request, verb.result
+"""
 _TELL = """
 import sys
 names = sorted(name for name in sys.modules if sys.modules[name] is not None)
@@ -80,7 +93,9 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         "other nodes": _module("supervisor.stop_other_nodes"),
         "entry": _module("mcp_entry.__main__"),
         "endpoint": _module("mcp_entry.web.__main__"),
-        "command": _module("mcp_entry.cli"),
+        "phalanx --help": Kind(_HELP),
+        "everyday command": Kind(_EVERYDAY),
+        "command": _module("mcp_entry.cli.team"),
         "top": _module("mcp_entry.top.app"),
         "client": _module("supervisor.rpc.client"),
         "Redis probe": _file("mcp_entry/cli/redis_probe.py", "-P"),

@@ -13,15 +13,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Literal, Protocol, get_args
+from typing import Any, Protocol
 
+from actors.agents.names import AgentName
 from actors.agents.styled import read_rows
 from actors.errors import SettingsError
 from actors.tmux.pane import Key, PaneInfo
-
-AgentName = Literal["claude", "demo"]
-"""The kinds of agents; ``AgentCatalog`` makes each."""
-AGENT_NAMES: tuple[AgentName, ...] = get_args(AgentName)
 
 
 def mode_named(permission_mode: str | None) -> str:
@@ -362,8 +359,8 @@ class Agent(Protocol):
     box, with the whole draft or its end. Of Claude Code's ways with long pastes and paths of images ``inbox`` and
     ``evidence`` know; another program need not have them.
 
-    **Sources of status** (``actors.status``): the process, the events of turns and the screen's input box are needed.
-    Permission requests, the status file, and a screen that shows work or dialogs are optional.
+    **Sources of status** (``actors.instance.state``): the process, the events of turns and the screen's input box are
+    needed. Permission requests, the status file, and a screen that shows work or dialogs are optional.
     """
 
     __slots__ = ()

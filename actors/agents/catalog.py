@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from actors.agents.base import AGENT_NAMES, Agent, AgentName
+from actors.agents.base import Agent
 from actors.agents.claude import ClaudeAgent
 from actors.agents.demo.agent import DemoAgent
+from actors.agents.names import AGENT_NAMES, AgentName
 from actors.errors import InvalidRequestError
 
 

@@ -15,10 +15,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from actors.agents import hook
-from actors.agents.base import AgentName, AgentStart, Launch, LaunchRequest, command_words, mode_named
+from actors.agents.base import AgentStart, Launch, LaunchRequest, command_words, mode_named
 from actors.agents.claude_records import EVENT_KINDS, ClaudeRecords
 from actors.agents.claude_servers import may_be_given_servers, server_names
 from actors.agents.claude_trust import approvals_of, ensure_trusted
+from actors.agents.names import AgentName
 from actors.errors import InvalidRequestError
 from actors.marks import TEAM_SERVER
 

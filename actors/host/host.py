@@ -56,9 +56,9 @@ from actors.starts import Starts
 from actors.tmux.pane import PaneInfo
 from actors.tmux.server import TmuxServer
 from actors.transfer.service import TransferService
+from actors.worktrees.limits import SETUP_LIMIT_S
 from actors.worktrees.manager import WorktreeManager
 from actors.worktrees.model import (
-    SETUP_LIMIT_S,
     CopiedFile,
     OrphanWorktree,
     RemovalResult,

@@ -46,8 +46,9 @@ from actors.instance.evidence import DraftMatch, compare_draft, quoted
 from actors.instance.inbox import BatchLimits, Inbox, compose, ids_in, parts_of
 from actors.instance.journal import JournalEntry, ReceiptLog
 from actors.instance.observer import LookSchedule, Observer
+from actors.instance.state import InstanceState
 from actors.messages import Message, MessageStatus, Receipt
-from actors.status import InstanceState, Status
+from actors.status import Status
 from actors.tmux.pane import LastKey, Pane, paste_name
 
 logger = logging.getLogger(__name__)

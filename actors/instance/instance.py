@@ -33,12 +33,13 @@ from actors.instance.journal import Journal, ReceiptLog
 from actors.instance.observer import Observer
 from actors.instance.reports import InstanceSnapshot, Report, ReportLog
 from actors.instance.responding import AnsweredPrompt, Reply, Responder, typing_alone
+from actors.instance.state import SETTLE_S, in_words, interrupted
 from actors.instance.terminal import TerminalScreen, TerminalView
 from actors.instance.transcript import PAGE_CHARACTERS, PageQuery, TranscriptPage, read_page
 from actors.marks import INSTANCE_MARK
 from actors.messages import Message, Receipt
 from actors.remote import remote
-from actors.status import IDLE, SETTLE_S, Status, in_words, interrupted
+from actors.status import IDLE, Status
 from actors.tmux.client import TmuxClient
 from actors.tmux.pane import NamedKey, Pane, TypedText
 from actors.versions import ACTOR_PROTOCOL, check_protocol

@@ -1,8 +1,8 @@
 """What one instance knows of its agent, from its witnesses: events, transcript, status file, process and screen.
 
-``AgentSession`` runs the ``Observer``; the deliverer and the responder read from it. ``actors.status`` weighs the
-witnesses. ``LookSchedule`` says when a look at the screen is worth while; ``process_end`` waits for a process that is
-not our child, as the agents in tmux are not.
+``AgentSession`` runs the ``Observer``; the deliverer and the responder read from it. ``actors.instance.state`` weighs
+the witnesses. ``LookSchedule`` says when a look at the screen is worth while; ``process_end`` waits for a process that
+is not our child, as the agents in tmux are not.
 """
 
 from __future__ import annotations
@@ -24,19 +24,18 @@ from actors.concurrency import ChangeNotifier
 from actors.errors import SettingsError, TerminalError
 from actors.files import write_private
 from actors.instance.evidence import DeliveryEvidence
-from actors.instance.transcript import Conversation, FileTail
-from actors.status import (
-    ALIVE,
+from actors.instance.state import (
     SETTLE_S,
     InstanceState,
     ScreenVerdict,
-    Status,
     fold,
     on_exit,
     on_own_status,
     on_screen,
     without,
 )
+from actors.instance.transcript import Conversation, FileTail
+from actors.status import ALIVE, Status
 from actors.tmux.pane import LastKey, Pane
 
 logger = logging.getLogger(__name__)

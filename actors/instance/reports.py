@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 
 from actors.agents.base import Dialog, TokenUse
 from actors.concurrency import ChangeNotifier
+from actors.instance.state import PendingPermission, RateLimit
 from actors.messages import Receipt
-from actors.status import ALIVE, NEEDING_ATTENTION, PendingPermission, RateLimit, Status
+from actors.status import ALIVE, NEEDING_ATTENTION, Status
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,7 +24,7 @@ from actors.agents.base import Agent, Composer, Decision, Dialog
 from actors.agents.permissions import answer
 from actors.errors import InvalidRequestError, UnavailableError, WrongStateError
 from actors.instance.observer import Observer
-from actors.status import PendingPermission, decided, in_words
+from actors.instance.state import PendingPermission, decided, in_words
 from actors.tmux.pane import Key, Pane
 
 _LOOK_S = 0.05

@@ -16,9 +16,6 @@ from actors.errors import WorkspaceError
 from actors.git.model import RepositoryPaths
 
 WorkspaceMode = Literal["isolated", "shared"]
-MAX_COPIED_FILES = 50
-SETUP_LIMIT_S = 300.0
-"""How long a command that prepares a worktree may take."""
 _SET_ASIDE = ".removing-"
 _OURS = "phalanx/"
 _BOUND = "phalanx-branch"

@@ -22,7 +22,8 @@ from pathlib import Path
 from actors.errors import WorkspaceError
 from actors.files import replace_file
 from actors.processes import no_signal_blocked
-from actors.worktrees.model import SETUP_LIMIT_S, CopiedFile, registration_of
+from actors.worktrees.limits import SETUP_LIMIT_S
+from actors.worktrees.model import CopiedFile, registration_of
 
 _MOST_BYTES = 20_000_000
 """Of all files together: they pass through the supervisor's calls when the worktree is on another host."""

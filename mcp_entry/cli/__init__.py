@@ -3,7 +3,3 @@
 Exit codes: 0 done; 1 refused or failed, with the reason on stderr; 2 wrong usage. With ``--json`` stdout carries one
 JSON document and nothing else.
 """
-
-from mcp_entry.cli.app import main
-
-__all__ = ["main"]

@@ -2,73 +2,78 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Annotated
 
 import typer
 
-from mcp_entry.cli import doctor, instances, lead, registration, team, team_file
-from mcp_entry.cli.dashboard import dashboard
-from mcp_entry.cli.demo import demo
-from mcp_entry.cli.metrics import metrics
-from mcp_entry.cli.session import Commands, in_session, system_context
-from mcp_entry.cli.top import top
-from mcp_entry.cli.watch import watch
+from mcp_entry.cli.lazy import LazyCommand, LazyGroup
 from supervisor.versions import VERSION
+
+
+class _Commands(LazyGroup):
+    declared = (
+        *map(
+            LazyCommand,
+            (
+                "team.up",
+                "team.down",
+                "running.status",
+                "lead.lead",
+                "dashboard.dashboard",
+                "instances.spawn",
+                "instances.send",
+                "instances.read",
+                "instances.list_",
+                "instances.wait",
+                "watch.watch",
+                "top.top",
+                "instances.respond",
+                "instances.interrupt",
+                "instances.restart",
+                "instances.recycle",
+                "instances.limit",
+                "instances.attach",
+                "instances.terminate",
+                "instances.merge",
+                "instances.sync",
+                "running.git",
+                "running.prewarm",
+                "running.perf",
+                "metrics.metrics",
+                "running.tune",
+                "running.hosts",
+                "running.drain",
+                "running.gc",
+                "team.restore",
+                "doctor.doctor",
+            ),
+        ),
+        LazyCommand("demo.demo", in_session=False),
+    )
+
+
+class _McpCommands(LazyGroup):
+    declared = (LazyCommand("registration.add"), LazyCommand("registration.remove"))
+
+
+class _FileCommands(LazyGroup):
+    declared = tuple(map(LazyCommand, ("team_file.up", "team_file.export", "team_file.allow", "team_file.schema")))
+
 
 app = typer.Typer(
     name="phalanx",
-    cls=Commands,
+    cls=_Commands,
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-mcp = typer.Typer(help="Phalanx as an MCP server of Claude Code.", no_args_is_help=True, rich_markup_mode=None)
-file_of_team = typer.Typer(help="A team by its file.", no_args_is_help=True, rich_markup_mode=None)
-
-_COMMANDS: tuple[Callable[..., int | None], ...] = (
-    team.up,
-    team.down,
-    team.status,
-    lead.lead,
-    dashboard,
-    instances.spawn,
-    instances.send,
-    instances.read,
-    instances.list_,
-    instances.wait,
-    watch,
-    top,
-    instances.respond,
-    instances.interrupt,
-    instances.restart,
-    instances.recycle,
-    instances.limit,
-    instances.attach,
-    instances.terminate,
-    instances.merge,
-    instances.sync,
-    team.git,
-    team.prewarm,
-    team.perf,
-    metrics,
-    team.tune,
-    team.hosts,
-    team.drain,
-    team.gc,
-    team.restore,
+mcp = typer.Typer(
+    cls=_McpCommands, help="Phalanx as an MCP server of Claude Code.", no_args_is_help=True, rich_markup_mode=None
 )
-for _command in _COMMANDS:
-    app.command(_command.__name__.rstrip("_"))(in_session(_command))
-mcp.command("add")(in_session(registration.add))
-mcp.command("remove")(in_session(registration.remove))
+file_of_team = typer.Typer(cls=_FileCommands, help="A team by its file.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(mcp, name="mcp")
-for _command in (team_file.up, team_file.export, team_file.allow, team_file.schema):
-    file_of_team.command(_command.__name__)(in_session(_command))
 app.add_typer(file_of_team, name="team")
-app.command("doctor")(in_session(doctor.doctor))
-app.command("demo")(demo)
 
 
 def _show_version(wanted: bool) -> None:
@@ -87,4 +92,4 @@ def options(
 
 
 def main() -> None:
-    app(obj=system_context())
+    app()

@@ -13,7 +13,8 @@ from contextlib import aclosing, suppress
 
 from actors.errors import TeamNotRunningError, UnavailableError, UnknownInstanceError
 from mcp_entry.cli import views
-from mcp_entry.cli.session import BROUGHT_DOWN, STOPPED, CliSession
+from mcp_entry.cli.session import BROUGHT_DOWN, CliSession
+from mcp_entry.launch import STOPPED
 from mcp_entry.top.following import Away, changes
 from supervisor.api.requests import ReadRequest
 from supervisor.api.results import ReadResult

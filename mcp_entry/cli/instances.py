@@ -18,7 +18,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from actors.agents.base import AgentName
+from actors.agents.names import AgentName
 from actors.errors import InvalidRequestError, PhalanxError, WrongStateError, to_wire
 from actors.messages import MessageStatus
 from actors.status import ALIVE, Status

@@ -22,10 +22,11 @@ import typer
 from actors.agents.base import command_words
 from actors.errors import AgentError, SettingsError
 from actors.files import in_words, replace_file
+from actors.home import HOME_VARIABLE, home_from
 from mcp_entry.cli.doctor import claude_config
 from mcp_entry.cli.output import plain
 from mcp_entry.cli.session import CliSession, CommandContext
-from supervisor.settings import HOME_VARIABLE, Settings, home_from
+from supervisor.settings import Settings
 
 NAME = "phalanx"
 RULE = f"mcp__{NAME}"

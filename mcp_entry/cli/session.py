@@ -17,31 +17,29 @@ import sys
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import wraps
+from functools import cache, wraps
 from inspect import Parameter, Signature, signature
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, Protocol
 
 import typer
-from pydantic import ValidationError
 from rich.console import RenderableType
-from typer.core import TyperGroup
 
 from actors.errors import InvalidRequestError, PhalanxError, to_wire
-from actors.home import Home, leader_of
+from actors.home import HOME_VARIABLE, Home, home_from, leader_of
 from mcp_entry.cli.naming import holds_an_id, sentence_with_names, with_names
 from mcp_entry.cli.output import Output, plain
-from supervisor.api.requests import ListRequest
-from supervisor.api.results import ListResult, Result
-from supervisor.api.validation import parse, value_fault
-from supervisor.api.verbs import VERBS, ProgressCallback, RequestT, ResultT, Tally, Verb
+from mcp_entry.launch import STOPPED
+from supervisor.api.results import Result
+from supervisor.api.validation import parse
+from supervisor.api.verbs import VERBS, ProgressCallback, RequestT, ResultT, Tally, TeamVerbs, Verb
 from supervisor.rpc.client import SupervisorClient
-from supervisor.runtime import DownReport, OnStep, Runtime, TeamAddress, TeamState
-from supervisor.settings import HOME_VARIABLE, Settings, home_from
 from supervisor.team.file import wanted_team
 
-_ARGUMENTS = {name: field.alias or name for verb in VERBS.values() for name, field in verb.request.model_fields.items()}
-"""The names of arguments in the tools, by the names of the fields."""
+if TYPE_CHECKING:
+    from supervisor.runtime import DownReport, OnStep, TeamAddress, TeamState
+    from supervisor.settings import Settings
+
 _PHRASES = (
     (re.compile(r"\bCall list to see (the team|who \w+)"), r"`phalanx list` shows \1"),
     (re.compile(r"\buse a shared workspace\b"), "use --shared"),
@@ -50,8 +48,6 @@ _PHRASES = (
 SENDER = "operator"
 PROGRAM_LIMIT_S = 60.0
 WRONG_USAGE = 2
-STOPPED = 130
-"""The exit status after Ctrl-C, as shells have it."""
 BROUGHT_DOWN = 4
 """The exit code of a command that follows a team for as long as it is there."""
 _AFTER_CTRL_C = {
@@ -104,8 +100,8 @@ class CommandContext:
     environment: Mapping[str, str]
     connect: Callable[[Home], Awaitable[SupervisorClient]]
     """Raises ``TeamNotRunningError`` when no team runs in the home."""
-    runtime: Callable[[Home, Settings], TeamRuntime]
-    """The runtime of a home, with these settings."""
+    runtime: Callable[[Home, Settings | None], TeamRuntime]
+    """The runtime of a home, with these settings, or the defaults where they do not matter."""
     run: Callable[[Sequence[str], Mapping[str, str]], subprocess.CompletedProcess[str]]
     """Runs a program to its end, without input. Raises ``OSError`` and ``subprocess.TimeoutExpired``."""
     become: Callable[[list[str], Mapping[str, str]], NoReturn]
@@ -128,7 +124,7 @@ def system_context() -> CommandContext:
     return CommandContext(
         environment=os.environ,
         connect=_connect,
-        runtime=Runtime,
+        runtime=_runtime,
         run=_run,
         become=_become,
         browse=_browse,
@@ -179,8 +175,12 @@ class CliSession:
 
     def _request(self, verb: Verb[RequestT, ResultT], **more: Any) -> RequestT:
         values = {name: value for name, value in {**self.command.params, **more}.items() if value not in (None, ())}
-        arguments = {_ARGUMENTS[name]: value for name, value in values.items() if name in verb.request.model_fields}
-        return parse(verb.request, arguments, _typed_words(self.command))
+        fields = verb.request.model_fields
+        arguments = {fields[name].alias or name: value for name, value in values.items() if name in fields}
+        try:
+            return parse(verb.request, arguments)
+        except InvalidRequestError:
+            return parse(verb.request, arguments, _typed_words(self.command))  # the same in the words that were typed
 
     def _call(
         self, verb: Verb[RequestT, ResultT], requests: Sequence[RequestT], what: str
@@ -245,10 +245,10 @@ class CliSession:
     def _names(self) -> Mapping[str, str]:
         """By id, of all instances that have one; empty when the team does not answer."""
 
-        async def look() -> ListResult:
+        async def look() -> Mapping[str, Any]:
             client = await self.context.connect(self.home)
             try:
-                return await client.list(ListRequest(include_stopped=True))
+                return await client.call_json(TeamVerbs.list, {"includeStopped": True})
             finally:
                 await client.close()
 
@@ -256,7 +256,7 @@ class CliSession:
             listed = asyncio.run(look())
         except PhalanxError:
             return {}
-        return {each.instance_id: each.name for each in listed.instances if each.name}
+        return {each["instanceId"]: each["name"] for each in listed["instances"] if each.get("name")}
 
     def show(self, result: Result, view: RenderableType) -> None:
         """Writes the result with ``--json``, otherwise the view."""
@@ -290,7 +290,7 @@ def in_session(function: Callable[..., int | None]) -> Callable[..., None]:
 
 @contextmanager
 def _session(command: typer.Context, home: Path | None, *, as_json: bool) -> Iterator[CliSession]:
-    context: CommandContext = command.obj
+    context: CommandContext = command.obj or system_context()
     output = Output.to(sys.stdout, sys.stderr, as_json=as_json)
     try:
         named = {HOME_VARIABLE: str(home)} if home else {}
@@ -313,28 +313,20 @@ def _ended(output: Output, error: PhalanxError, said: str) -> typer.Exit:
     return typer.Exit(WRONG_USAGE if usage else 1)
 
 
-class Commands(TyperGroup):
-    """The group of commands. A value that its option does not take ends a command with exit code 2, Ctrl-C where the
-    command has no words for it with 130."""
-
-    def invoke(self, ctx: Any) -> Any:
-        try:
-            return super().invoke(ctx)
-        except typer.BadParameter as error:
-            if isinstance(error.__cause__, ValidationError):
-                error.message = value_fault(error.__cause__)
-            raise
-        except KeyboardInterrupt:
-            raise typer.Exit(STOPPED) from None
+@cache
+def _arguments() -> Mapping[str, str]:
+    """The names of arguments in the tools, by the names of the fields."""
+    return {name: field.alias or name for verb in VERBS.values() for name, field in verb.request.model_fields.items()}
 
 
 def _typed_words(command: typer.Context) -> Mapping[str, str]:
     """The option or argument that a person types, by the tools' name for it."""
+    arguments = _arguments()
     words = {"instanceId": "ID", "context": "the text", "message": "the text"}
     for each in command.command.params:
-        if each.name in _ARGUMENTS:
+        if each.name in arguments:
             option = next((one for one in each.opts if one.startswith("--")), "")
-            words[_ARGUMENTS[each.name]] = option or (each.metavar or each.name.upper()).removesuffix("...")
+            words[arguments[each.name]] = option or (each.metavar or each.name.upper()).removesuffix("...")
     return words
 
 
@@ -360,6 +352,13 @@ def _words_after_ctrl_c(verb: Verb[Any, Any]) -> str:
     if verb.read_only:
         return "Stopped."
     return "Stopped waiting; the team may do it all the same. `phalanx list` shows what became of it."
+
+
+def _runtime(home: Home, settings: Settings | None) -> TeamRuntime:
+    from supervisor.runtime import Runtime  # noqa: PLC0415 - few commands need it, and it takes long to load
+    from supervisor.settings import Settings  # noqa: PLC0415 - likewise
+
+    return Runtime(home, settings or Settings())
 
 
 async def _connect(home: Home) -> SupervisorClient:

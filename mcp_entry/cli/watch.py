@@ -23,7 +23,8 @@ from actors.marks import TEAM_MARK
 from actors.status import Status
 from mcp_entry.cli.lead_watch import watch_for_lead
 from mcp_entry.cli.output import one_line, plain
-from mcp_entry.cli.session import BROUGHT_DOWN, STOPPED, CliSession
+from mcp_entry.cli.session import BROUGHT_DOWN, CliSession
+from mcp_entry.launch import STOPPED
 from supervisor.api.requests import MAX_WAIT_S, EventKind, EventsRequest, ListRequest, Until, WaitRequest
 from supervisor.api.results import EventsResult, TeamEvent
 from supervisor.api.verbs import RequestT, ResultT, TeamVerbs, Verb

@@ -28,6 +28,7 @@ from actors.errors import PhalanxError, TeamNotRunningError, UnavailableError
 from actors.messages import MessageStatus
 from actors.status import Status
 from mcp_entry import texts
+from mcp_entry.cli.naming import sentence_with_names, with_names
 from mcp_entry.cli.output import one_line, plain
 from mcp_entry.top import columns, following, terminal
 from mcp_entry.top.conversation import conversation_strips, screen_strips, wrapped
@@ -39,7 +40,7 @@ from mcp_entry.top.rows import NEEDING, ListLine, Order, TeamRows
 from mcp_entry.top.table import TeamTable, Titles
 from mcp_entry.top.writing import FilterLine, MessageArea
 from supervisor.api.requests import ReadRequest, RespondRequest, SendRequest
-from supervisor.api.results import ChangesResult, ConversationEntry, InstanceInfo
+from supervisor.api.results import ChangesResult, ConversationEntry, InstanceInfo, called
 from supervisor.rpc.client import SupervisorClient
 
 AGES_S = 10.0
@@ -100,7 +101,12 @@ class TopApp(App[None]):
     #details { width: 1fr; height: 1fr; }
     #need { height: auto; max-height: 60%; display: none; }
     #preview { height: 1fr; min-height: 2; }
-    TeamTable, LinesView { scrollbar-size: 1 1; background: ansi_default; overflow-x: hidden; }
+    TeamTable, LinesView {
+        scrollbar-size: 1 1; background: ansi_default; overflow-x: hidden;
+        scrollbar-background: ansi_default; scrollbar-background-hover: ansi_default;
+        scrollbar-background-active: ansi_default;
+        scrollbar-color: ansi_bright_black; scrollbar-color-hover: ansi_cyan; scrollbar-color-active: ansi_cyan;
+    }
     TeamTable { height: 1fr; overflow-y: scroll; }
     #writing { height: auto; display: none; }
     MessageArea, FilterLine { height: auto; max-height: 8; background: ansi_default; color: ansi_default; }
@@ -116,11 +122,12 @@ class TopApp(App[None]):
         Binding("d", "deny", show=False),
         *(Binding(str(number), f"choose({number})", show=False) for number in range(1, 10)),
         Binding("n", "next", show=False),
-        Binding("s", "write", show=False),
+        # With priority, so that a key that comes in the same moment is already for the place to write in.
+        Binding("s", "write", show=False, priority=True),
         Binding("enter", "attach", show=False),
         Binding("v", "view", show=False),
         Binding("t", "order", show=False),
-        Binding("slash", "filter", show=False),
+        Binding("slash", "filter", show=False, priority=True),
         Binding("escape", "no_filter", show=False),
         Binding("question_mark", "help", show=False),
     ]
@@ -194,6 +201,12 @@ class TopApp(App[None]):
                 self._decisions.seen_anew()
                 return
         await super().on_event(event)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """The keys that open a place to write in are letters there."""
+        if action in {"write", "filter"} and isinstance(self.focused, MessageArea | FilterLine):
+            return False
+        return super().check_action(action, parameters)
 
     # What is drawn
 
@@ -313,7 +326,7 @@ class TopApp(App[None]):
         if each is None or (self._shows_screen and each.status is Status.STOPPED):
             self._previewed = None
             self.workers.cancel_group(self, "preview")
-            again = f"It is stopped: `phalanx restart {each.instance_id}` starts it. {_OTHER_VIEW}" if each else ""
+            again = f"It is stopped: `phalanx restart {_name(each)}` starts it. {_OTHER_VIEW}" if each else ""
             self._show_words(again)
         elif self._shows_screen:
             self._follow_screen(each.instance_id)
@@ -349,7 +362,7 @@ class TopApp(App[None]):
             try:
                 page = await self._client.read(request)
             except (TeamNotRunningError, UnavailableError) as error:
-                self._tell(str(error), "red")
+                self._tell_error(error)
             except PhalanxError as error:
                 self._show_words(str(error))
                 self._previewed = None
@@ -400,12 +413,13 @@ class TopApp(App[None]):
 
     @work(group="asks")
     async def _respond(self, request: RespondRequest) -> None:
-        self._tell(f"Answering {request.instance_id}…")
+        self._tell(f"Answering {self._who(request.instance_id)}…")
         try:
-            self._tell(texts.of_respond(await self._client.respond(request)), "green")
+            answered = await self._client.respond(request)
+            self._tell(texts.of_respond(with_names(answered, self._names)), "green")
         except PhalanxError as error:
             self._decisions.failed(request)
-            self._tell(str(error), "red")
+            self._tell_error(error)
             self._draw_need()
 
     def action_next(self) -> None:
@@ -426,18 +440,17 @@ class TopApp(App[None]):
             self._tell("There is nobody to send to.")
             return
         if isinstance(self._place, MessageArea) and self._place.instance_id == each.instance_id:
-            self._place.focus()
+            self.screen.set_focus(self._place)
             return
         self._keep_draft()
-        name = f" {each.name}" if each.name else ""
         await self._open(
             MessageArea(each.instance_id, self._drafts.get(each.instance_id, "")),
-            f"To {each.instance_id}{name}: Enter sends, Ctrl-J begins a new line, Esc leaves",
+            f"To {self._who(each.instance_id)}: Enter sends, Ctrl-J begins a new line, Esc leaves",
         )
 
     async def action_filter(self) -> None:
         if isinstance(self._place, FilterLine):
-            self._place.focus()
+            self.screen.set_focus(self._place)
             return
         self._keep_draft()
         await self._open(FilterLine(self._filter), "Filter: Enter keeps it, Esc ends it")
@@ -457,7 +470,7 @@ class TopApp(App[None]):
         await writing.remove_children()
         await writing.mount(Static(plain(words, "reverse"), id="writing-to", markup=False), place)
         writing.display = True
-        place.focus()
+        self.screen.set_focus(place)  # at once, which ``focus`` is not
 
     async def _close(self, place: MessageArea | FilterLine) -> None:
         if place is not self._place:
@@ -465,7 +478,7 @@ class TopApp(App[None]):
         self._place = None
         writing = self.query_one("#writing", Vertical)
         writing.display = False
-        self._table.focus()
+        self.screen.set_focus(self._table)
         await writing.remove_children()
 
     @on(FilterLine.Changed)
@@ -496,12 +509,12 @@ class TopApp(App[None]):
 
     @work(group="asks")
     async def _send(self, instance_id: str, text: str) -> None:
-        self._tell(f"Sending to {instance_id}…")
+        self._tell(f"Sending to {self._who(instance_id)}…")
         request = SendRequest(instance_id=instance_id, message=text, wait=True, timeout_seconds=_SEND_S)
         try:
-            sent = await self._client.send(request)
+            sent = with_names(await self._client.send(request), self._names)
         except PhalanxError as error:
-            self._tell(f"{error} s shows what you wrote.", "red")
+            self._tell_error(error, " s shows what you wrote.")
             return
         if not sent.success:
             self._tell(f"{texts.of_send(sent)} s shows what you wrote.", "red")
@@ -523,7 +536,7 @@ class TopApp(App[None]):
         try:
             way = await asyncio.to_thread(self._way_into, each)
         except PhalanxError as error:
-            self._tell(str(error), "red")
+            self._tell_error(error)
             return
         try:
             with self.batch_update(), self.suspend():
@@ -532,14 +545,26 @@ class TopApp(App[None]):
             self._tell(f"tmux cannot be started: {error}.", "red")
             return
         if status:
-            self._tell(f"tmux ended with status {status}: `phalanx attach {each.instance_id}` shows why.", "red")
+            self._tell(f"tmux ended with status {status}: `phalanx attach {_name(each)}` shows why.", "red")
 
     def action_order(self) -> None:
         self._order = Order.STATE if self._order is Order.TREE else Order.TREE
         self._draw_rows()
+        if self._table.selected_key is not None:
+            self._table.select(self._table.selected_key)  # into view, wherever it stands now
 
     def action_help(self) -> None:
         self._help.display = True
+
+    @property
+    def _names(self) -> Mapping[str, str]:
+        return {each.instance_id: each.name for each in self._team.instances.values() if each.name}
+
+    def _who(self, instance_id: str) -> str:
+        return called(instance_id, self._names.get(instance_id))
+
+    def _tell_error(self, error: PhalanxError, more: str = "") -> None:
+        self._tell(sentence_with_names(str(error), self._names) + more, "red")
 
     def _tell(self, words: str, style: str = "") -> None:
         self._told = plain(one_line(words, _LONGEST_TOLD), style)
@@ -547,6 +572,11 @@ class TopApp(App[None]):
 
     def _tell_keys(self) -> None:
         self.query_one("#keys", Static).update(self._told or plain(_KEYS, "dim"))
+
+
+def _name(each: InstanceInfo) -> str:
+    """By which commands know it."""
+    return each.name or each.instance_id
 
 
 def _whatever_the_width(strips: Sequence[Strip], width: int) -> Sequence[Strip]:

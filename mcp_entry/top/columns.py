@@ -16,7 +16,7 @@ from mcp_entry.top.needs import QUESTION_TOOL, need_of
 from mcp_entry.top.rows import NEEDING, TEAM, ListLine
 from supervisor.api.results import InstanceInfo
 
-MARK, INSTANCE, STATUS, FOR, DOING = "", "INSTANCE", "STATUS", "FOR", "DOING"
+MARK, NAME, ID, STATUS, FOR, DOING = "", "NAME", "ID", "STATUS", "FOR", "DOING"
 UNREAD, CONTEXT, TOKENS, MODEL, TASK = "NEW", "CTX", "TOKENS", "MODEL", "TASK"
 _LONGEST_CELL = 200
 _STATUS_WORDS: Mapping[Status, str] = {
@@ -48,7 +48,8 @@ class Column:
 
 _COLUMNS = (
     Column(MARK, 2),
-    Column(INSTANCE, 22),
+    Column(NAME, 22),
+    Column(ID, 12, from_width=100),
     Column(STATUS, 10),
     Column(FOR, 4, right=True),
     Column(UNREAD, 3, from_width=90, right=True),
@@ -82,8 +83,8 @@ class Row:
 def columns_in(width: int) -> Sequence[Column]:
     """The columns that fit, with their widths; between two of them is one blank."""
     shown = [each for each in _COLUMNS if each.from_width <= width]
-    if width >= 120:
-        shown = [Column(INSTANCE, 32) if each.title == INSTANCE else each for each in shown]
+    if width >= 140:
+        shown = [Column(NAME, 30) if each.title == NAME else each for each in shown]
     taken = sum(each.width for each in shown) + len(shown) - 1
     open_ended = [each for each in shown if not each.width]
     left = max(width - taken, len(open_ended))
@@ -98,11 +99,12 @@ def heading_row(line: ListLine) -> Row:
 
 
 def instance_row(line: ListLine, each: InstanceInfo, now: datetime.datetime, *, needs_attention: bool) -> Row:
-    name = f"{each.instance_id} {each.name}" if each.name else each.instance_id
+    name = each.name or each.instance_id
     needs = line.section == NEEDING
     cells = {
         MARK: Cell("!", "bold yellow") if needs_attention else Cell(""),
-        INSTANCE: Cell("  " * line.depth + one_line(name, _LONGEST_CELL), "bold" if needs_attention else ""),
+        NAME: Cell("  " * line.depth + one_line(name, _LONGEST_CELL), "bold" if needs_attention else ""),
+        ID: Cell(each.instance_id if each.name else "", "dim"),
         STATUS: _status(each),
         FOR: Cell(age(each.since, now) if each.since else "", "dim"),
         UNREAD: Cell(str(each.unread or "")),

@@ -20,7 +20,7 @@ from mcp_entry.cli.output import one_line, plain, visible
 from mcp_entry.cli.views import age
 from mcp_entry.top.columns import short_number
 from mcp_entry.top.needs import MOST_OPTIONS, Need
-from supervisor.api.results import InstanceInfo
+from supervisor.api.results import InstanceInfo, called
 
 _LONGEST = 300
 
@@ -108,7 +108,7 @@ def who_text(each: InstanceInfo, now: datetime.datetime) -> Text:
     used = short_number(each.context_tokens or 0)
     of = f" of {short_number(each.context_window)}" if each.context_window else ""
     facts = [
-        f"{each.instance_id} {each.name or ''}",
+        called(each.instance_id, each.name),
         str(each.role),
         f"{each.status}{since}".replace("_", " "),
         each.model or "",
@@ -116,7 +116,7 @@ def who_text(each: InstanceInfo, now: datetime.datetime) -> Text:
         f"{each.unread} unread" if each.unread else "",
         f"{each.queued_messages} queued" if each.queued_messages else "",
     ]
-    return plain(one_line(" · ".join(fact.strip() for fact in facts if fact), _LONGEST), "bold reverse")
+    return plain(one_line(" · ".join(fact.strip() for fact in facts if fact), _LONGEST), "bold")
 
 
 def task_text(each: InstanceInfo) -> Text:
@@ -130,7 +130,7 @@ def need_text(need: Need, answers: Mapping[str, str]) -> Text:
 
     ``answers``: what was chosen so far of several questions.
     """
-    lines = [plain(f"! {need.instance_id} {need.title}", "bold yellow")]
+    lines = [plain(f"! {need.who} {need.title}", "bold yellow")]
     if need.decidable and not need.questions:
         lines[0].append_text(plain("   a allow  d deny", "bold"))
     for name, value in need.parts:

@@ -13,7 +13,7 @@ from typing import Any
 
 from actors.status import Status
 from supervisor.api.requests import RespondRequest
-from supervisor.api.results import InstanceInfo, Permission
+from supervisor.api.results import InstanceInfo, Permission, called
 
 QUESTION_TOOL = "AskUserQuestion"
 MOST_OPTIONS = 9
@@ -34,6 +34,8 @@ class Need:
     """``permission_id`` is set for a request and a question of the agent, not for a dialog or a mere reason."""
 
     instance_id: str
+    who: str
+    """The instance as people know it."""
     title: str
     permission_id: str = ""
     parts: Sequence[tuple[str, str]] = ()
@@ -87,6 +89,7 @@ def need_of(each: InstanceInfo, *, needs_attention: bool) -> Need | None:
         question = Question(words=each.dialog.question, options=each.dialog.options)
         return Need(
             instance_id=each.instance_id,
+            who=_who(each),
             title="has a dialog at its terminal",
             questions=[question],
             closable=True,
@@ -94,13 +97,14 @@ def need_of(each: InstanceInfo, *, needs_attention: bool) -> Need | None:
         )
     if not needs_attention and not each.held_messages:
         return None
-    return Need(instance_id=each.instance_id, title=_title(each), reason=each.reason or "")
+    return Need(instance_id=each.instance_id, who=_who(each), title=_title(each), reason=each.reason or "")
 
 
 def _request(each: InstanceInfo, asked: Permission) -> Need:
     questions = _questions(asked.input) if asked.tool == QUESTION_TOOL else []
     return Need(
         instance_id=each.instance_id,
+        who=_who(each),
         title="asks you" if questions else f"asks to use {asked.tool}",
         permission_id=asked.permission_id,
         parts=[] if questions else [(name, _value(value)) for name, value in asked.input.items()],
@@ -108,6 +112,10 @@ def _request(each: InstanceInfo, asked: Permission) -> Need:
         decidable=True,
         reason=each.reason or "",
     )
+
+
+def _who(each: InstanceInfo) -> str:
+    return called(each.instance_id, each.name)
 
 
 def _title(each: InstanceInfo) -> str:

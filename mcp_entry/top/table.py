@@ -25,7 +25,8 @@ from textual.widget import Widget
 from mcp_entry.top.columns import Cell, Column, Row, columns_in
 
 _HEADING = Style(bold=True, underline=True)
-_SELECTED = Style(reverse=True)
+_SELECTED = Style(color="cyan", bgcolor="black", reverse=True)
+"""Black on cyan stands out on a dark and on a light terminal alike; without colours it is still in reverse."""
 _TITLES = Style(dim=True)
 _NOTHING = Cell("")
 
@@ -193,7 +194,7 @@ class TeamTable(ScrollView, can_focus=True):
         row = _at(self._rows, self.top + y)
         if row is None:
             return Strip.blank(width)
-        return _strip(row, width, selected=row.key == self._selected)
+        return _strip(row, width, _SELECTED if row.key == self._selected else None)
 
 
 class Titles(Widget):
@@ -207,19 +208,19 @@ class Titles(Widget):
 
 
 @lru_cache(maxsize=1024)
-def _strip(row: Row, width: int, *, selected: bool) -> Strip:
-    """A row does not change, so it is laid out once for each width."""
+def _strip(row: Row, width: int, over: Style | None) -> Strip:
+    """A row does not change, so it is laid out once for each width. ``over``: in place of the styles of its cells."""
     if row.heading:
         return Strip([Segment(set_cell_size(row.heading, width), _HEADING)], width)
     cells = dict(row.cells)
     segments: list[Segment] = []
     for number, column in enumerate(columns_in(width)):
         cell = cells.get(column.title, _NOTHING)
-        style = _SELECTED if selected else Style.parse(cell.style)
+        style = over or Style.parse(cell.style)
         if number:
-            segments.append(Segment(" ", _SELECTED if selected else None))
+            segments.append(Segment(" ", over))
         segments.append(Segment(_sized(cell.text, column), style))
-    return Strip(segments, width).adjust_cell_length(width, _SELECTED if selected else None)
+    return Strip(segments, width).adjust_cell_length(width, over)
 
 
 def _sized(text: str, column: Column) -> str:

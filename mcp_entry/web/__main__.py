@@ -24,7 +24,7 @@ from starlette.routing import Route
 from actors.concurrency import TaskSet
 from actors.errors import PhalanxError, TeamNotRunningError
 from actors.files import FileLock
-from actors.home import Home, away_words, leader_of, team_leader_of
+from actors.home import Home, away_words, home_from, leader_of, team_leader_of
 from actors.host.endpoint import LOG_NAME, listen_at_kept_port
 from actors.host.open_calls import OpenCall
 from actors.processes import allow_many_files
@@ -41,7 +41,6 @@ from mcp_entry.web.protocol import ImpatientProtocol, QuietServer
 from mcp_entry.web.server import server_for
 from supervisor.api.requests import Role
 from supervisor.rpc.client import SupervisorClient
-from supervisor.settings import home_from
 from supervisor.team.file import wanted_team
 
 SENDER = "web"

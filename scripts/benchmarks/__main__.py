@@ -14,6 +14,7 @@ from scripts.benchmarks import (
     claude_team,
     cluster,
     cold_start,
+    commands,
     dashboard,
     git_table,
     idle,
@@ -39,6 +40,7 @@ from tests.cluster.rig import why_no_rig
 
 PARTS: tuple[Part, ...] = (
     lead.PART,
+    commands.PART,
     spawn_table.PART,
     pool_table.PART,
     cold_start.PART,

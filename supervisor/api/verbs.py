@@ -11,6 +11,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from types import MappingProxyType
 from typing import Any, Generic, Protocol, Self, TypeVar, overload
 
@@ -68,8 +69,7 @@ class Verb(Generic[RequestT, ResultT]):
 
     def __init__(
         self,
-        request: type[RequestT],
-        result: type[ResultT],
+        models: Callable[[], tuple[type[RequestT], type[ResultT]]],
         *,
         read_only: bool = False,
         repeatable: bool = False,
@@ -80,15 +80,15 @@ class Verb(Generic[RequestT, ResultT]):
         alike: bool = False,
         name: str = "",
     ) -> None:
-        """``read_only``: it changes nothing, so a call is cancelled when its client goes away. ``repeatable``: two
-        calls have the effect of one, so the client calls again when the connection broke; every ``read_only`` verb is.
-        ``measured``: it waits for no agent unless it is asked to, so the duration of its calls shows how quick the
-        supervisor is (``Timing.CALL``). ``timeout_s``: how long a client waits for the answer, beyond the time that
-        the request asks to wait, with ``each_s`` more for every member of the argument ``members``. ``alike``: what
-        its progress counts takes about as long each, so the pace of those done tells how long the rest takes. ``name``:
-        the name on the wire, if it is not the attribute's."""
-        self.request = request
-        self.result = result
+        """``models``: what it takes and returns, asked for when the verb is first used. ``read_only``: it changes
+        nothing, so a call is cancelled when its client goes away. ``repeatable``: two calls have the effect of one, so
+        the client calls again when the connection broke; every ``read_only`` verb is. ``measured``: it waits for no
+        agent unless it is asked to, so the duration of its calls shows how quick the supervisor is (``Timing.CALL``).
+        ``timeout_s``: how long a client waits for the answer, beyond the time that the request asks to wait, with
+        ``each_s`` more for every member of the argument ``members``. ``alike``: what its progress counts takes about
+        as long each, so the pace of those done tells how long the rest takes. ``name``: the name on the wire, if it is
+        not the attribute's."""
+        self._models = models
         self.read_only = read_only
         self.repeatable = repeatable or read_only
         self.measured = measured
@@ -97,6 +97,14 @@ class Verb(Generic[RequestT, ResultT]):
         self.members = members
         self.alike = alike
         self.name = name
+
+    @cached_property
+    def request(self) -> type[RequestT]:
+        return self._models()[0]
+
+    @cached_property
+    def result(self) -> type[ResultT]:
+        return self._models()[1]
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = self.name or name
@@ -133,45 +141,63 @@ class TeamVerbs(ABC):
         """Runs one verb. ``on_progress`` is called in the event loop. Raises ``PhalanxError``."""
 
     # Verbs that start or end agents take long; a spawn also waits for the spawns before it.
-    spawn = Verb(requests.SpawnRequest, results.SpawnResult, timeout_s=900)
+    spawn = Verb(lambda: (requests.SpawnRequest, results.SpawnResult), timeout_s=900)
     spawn_batch = Verb(
-        requests.SpawnBatchRequest, results.SpawnBatchResult, timeout_s=900, each_s=120, members="instances", alike=True
+        lambda: (requests.SpawnBatchRequest, results.SpawnBatchResult),
+        timeout_s=900,
+        each_s=120,
+        members="instances",
+        alike=True,
     )
-    prewarm_resources = Verb(requests.PrewarmRequest, results.PrewarmResult, timeout_s=3700, alike=True)
-    send = Verb(requests.SendRequest, results.SendResult, measured=True)
-    send_batch = Verb(requests.SendBatchRequest, results.SendBatchResult, measured=True)
-    read = Verb(requests.ReadRequest, results.ReadResult, read_only=True, measured=True)
-    screen = Verb(requests.ScreenRequest, results.ScreenResult, read_only=True)
-    type = Verb(requests.TypeRequest, results.TypeResult)
-    list = Verb(requests.ListRequest, results.ListResult, read_only=True, measured=True)
-    changes = Verb(requests.ChangesRequest, results.ChangesResult, read_only=True)
-    describe = Verb(requests.DescribeRequest, results.DescribeResult, read_only=True, measured=True)
-    wait = Verb(requests.WaitRequest, results.WaitResult, read_only=True)
-    respond = Verb(requests.RespondRequest, results.RespondResult)
-    interrupt = Verb(requests.InterruptRequest, results.InterruptResult, timeout_s=60)
+    prewarm_resources = Verb(lambda: (requests.PrewarmRequest, results.PrewarmResult), timeout_s=3700, alike=True)
+    send = Verb(lambda: (requests.SendRequest, results.SendResult), measured=True)
+    send_batch = Verb(lambda: (requests.SendBatchRequest, results.SendBatchResult), measured=True)
+    read = Verb(lambda: (requests.ReadRequest, results.ReadResult), read_only=True, measured=True)
+    screen = Verb(lambda: (requests.ScreenRequest, results.ScreenResult), read_only=True)
+    type = Verb(lambda: (requests.TypeRequest, results.TypeResult))
+    list = Verb(lambda: (requests.ListRequest, results.ListResult), read_only=True, measured=True)
+    changes = Verb(lambda: (requests.ChangesRequest, results.ChangesResult), read_only=True)
+    describe = Verb(lambda: (requests.DescribeRequest, results.DescribeResult), read_only=True, measured=True)
+    wait = Verb(lambda: (requests.WaitRequest, results.WaitResult), read_only=True)
+    respond = Verb(lambda: (requests.RespondRequest, results.RespondResult))
+    interrupt = Verb(lambda: (requests.InterruptRequest, results.InterruptResult), timeout_s=60)
     terminate = Verb(
-        requests.TerminateRequest, results.TerminateResult, timeout_s=300, each_s=60, members="instanceIds", alike=True
+        lambda: (requests.TerminateRequest, results.TerminateResult),
+        timeout_s=300,
+        each_s=60,
+        members="instanceIds",
+        alike=True,
     )
-    limit = Verb(requests.LimitRequest, results.LimitResult, repeatable=True)
-    recycle = Verb(requests.RecycleRequest, results.RecycleResult, timeout_s=900)
+    limit = Verb(lambda: (requests.LimitRequest, results.LimitResult), repeatable=True)
+    recycle = Verb(lambda: (requests.RecycleRequest, results.RecycleResult), timeout_s=900)
     restart = Verb(
-        requests.RestartRequest, results.RestartsResult, timeout_s=900, each_s=60, members="instanceIds", alike=True
+        lambda: (requests.RestartRequest, results.RestartsResult),
+        timeout_s=900,
+        each_s=60,
+        members="instanceIds",
+        alike=True,
     )
-    git_batch = Verb(requests.GitBatchRequest, results.GitBatchResult, timeout_s=900, each_s=30, members="operations")
+    git_batch = Verb(
+        lambda: (requests.GitBatchRequest, results.GitBatchResult), timeout_s=900, each_s=30, members="operations"
+    )
     # Checks run in a merge; see the setting merge_check_timeout_s.
-    merge = Verb(requests.MergeRequest, results.MergeResult, timeout_s=3600, each_s=600, members="instanceIds")
-    sync = Verb(requests.SyncRequest, results.SyncResult, timeout_s=300, each_s=10, members="instanceIds")
-    hosts = Verb(requests.HostsRequest, results.HostsResult, read_only=True)
-    drain = Verb(requests.DrainRequest, results.DrainResult, repeatable=True)
-    resume = Verb(requests.ResumeRequest, results.ResumeResult, timeout_s=900, alike=True)
-    gc = Verb(requests.GcRequest, results.GcResult, timeout_s=300)
-    status = Verb(requests.StatusRequest, results.StatusResult, read_only=True, measured=True)
-    get_performance = Verb(requests.GetPerformanceRequest, results.GetPerformanceResult, read_only=True)
-    metrics = Verb(requests.MetricsRequest, results.MetricsResult, read_only=True)
-    optimize_settings = Verb(requests.OptimizeSettingsRequest, results.OptimizeSettingsResult, repeatable=True)
-    next_events = Verb(requests.EventsRequest, results.EventsResult, read_only=True, name="events")
-    identify = Verb(requests.IdentifyRequest, results.IdentifyResult, read_only=True, measured=True)
-    shutdown = Verb(requests.ShutdownRequest, results.TerminateResult, timeout_s=120, alike=True)
+    merge = Verb(
+        lambda: (requests.MergeRequest, results.MergeResult), timeout_s=3600, each_s=600, members="instanceIds"
+    )
+    sync = Verb(lambda: (requests.SyncRequest, results.SyncResult), timeout_s=300, each_s=10, members="instanceIds")
+    hosts = Verb(lambda: (requests.HostsRequest, results.HostsResult), read_only=True)
+    drain = Verb(lambda: (requests.DrainRequest, results.DrainResult), repeatable=True)
+    resume = Verb(lambda: (requests.ResumeRequest, results.ResumeResult), timeout_s=900, alike=True)
+    gc = Verb(lambda: (requests.GcRequest, results.GcResult), timeout_s=300)
+    status = Verb(lambda: (requests.StatusRequest, results.StatusResult), read_only=True, measured=True)
+    get_performance = Verb(lambda: (requests.GetPerformanceRequest, results.GetPerformanceResult), read_only=True)
+    metrics = Verb(lambda: (requests.MetricsRequest, results.MetricsResult), read_only=True)
+    optimize_settings = Verb(
+        lambda: (requests.OptimizeSettingsRequest, results.OptimizeSettingsResult), repeatable=True
+    )
+    next_events = Verb(lambda: (requests.EventsRequest, results.EventsResult), read_only=True, name="events")
+    identify = Verb(lambda: (requests.IdentifyRequest, results.IdentifyResult), read_only=True, measured=True)
+    shutdown = Verb(lambda: (requests.ShutdownRequest, results.TerminateResult), timeout_s=120, alike=True)
 
 
 VERBS: Mapping[str, Verb[Any, Any]] = MappingProxyType(

@@ -24,7 +24,8 @@ from typing import Any
 
 from actors.agents.base import Dialog
 from actors.instance.reports import InstanceSnapshot, Report
-from actors.status import TYPABLE, PendingPermission, Status
+from actors.instance.state import PendingPermission
+from actors.status import TYPABLE, Status
 from supervisor.api.requests import EventKind
 from supervisor.api.results import TeamEvent
 from supervisor.events.stream import EventStream

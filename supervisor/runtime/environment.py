@@ -18,10 +18,10 @@ from pathlib import Path
 import actors.ray_startup
 import supervisor
 from actors.errors import SettingsError
-from actors.home import Home, read_environment
+from actors.home import HOME_VARIABLE, Home, read_environment
 from actors.marks import TEAM_MARK, UMASK_MARK
 from actors.resting import REST_DIRECTORY
-from supervisor.settings import HOME_VARIABLE, setting_variables
+from supervisor.settings import setting_variables
 
 TOKEN_VARIABLE = "RAY_AUTH_TOKEN_PATH"  # noqa: S105 - a path
 TOKEN_FILE = Path(".ray") / "auth_token"

@@ -7,13 +7,10 @@ Read once where a process begins; everything below gets values. ``describe`` is 
 from __future__ import annotations
 
 from supervisor.settings.model import (
-    DEFAULT_HOME,
-    HOME_VARIABLE,
     SettingInfo,
     Settings,
     check_variables,
     describe,
-    home_from,
     keep_settings,
     kept_settings,
     setting_variables,
@@ -21,13 +18,10 @@ from supervisor.settings.model import (
 )
 
 __all__ = [
-    "DEFAULT_HOME",
-    "HOME_VARIABLE",
     "SettingInfo",
     "Settings",
     "check_variables",
     "describe",
-    "home_from",
     "keep_settings",
     "kept_settings",
     "setting_variables",

@@ -1,7 +1,7 @@
 """The settings of a team: what each is, its unit, what is allowed, and the variable that sets it.
 
 ``Settings.load`` reads them where a process begins; everything below gets values. ``describe`` is the table for the
-documentation and ``phalanx doctor``. ``home_from`` finds the home of a team. ``check_variables`` refuses misspelled
+documentation and ``phalanx doctor``. ``check_variables`` refuses misspelled
 variables, so that none passes in silence.
 
 ``keep_settings`` keeps those with which a team was brought up in its home (0600) as long as it lives. The supervisor
@@ -18,17 +18,16 @@ import os
 import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, PrivateAttr, ValidationInfo
 from pydantic.fields import FieldInfo
 
-from actors.agents.base import AGENT_NAMES, AgentName
 from actors.agents.demo.options import VARIABLES as DEMO_VARIABLES
+from actors.agents.names import AGENT_NAMES, AgentName
 from actors.errors import SettingsError
 from actors.files import write_private
-from actors.home import Home
+from actors.home import DEFAULT_HOME, HOME_VARIABLE, Home
 from actors.marks import MARKS
 from supervisor.api.requests import STORED_KINDS, EventKind, VariableName
 from supervisor.redis_url import database_of, fault_in, from_parts
@@ -47,9 +46,6 @@ from supervisor.settings.sources import (
 )
 
 logger = logging.getLogger(__name__)
-
-HOME_VARIABLE = "PHALANX_HOME"
-DEFAULT_HOME = "~/.phalanx"
 
 _OURS = "PHALANX_"
 
@@ -387,15 +383,6 @@ class Settings(BaseModel):
         settings = type(self)(**{**self.model_dump(exclude_unset=True), **tuned.values})
         settings._tuned, settings._configured = tuned, self
         return settings
-
-
-def home_from(environment: Mapping[str, str]) -> Home:
-    """The home that ``PHALANX_HOME`` names, else the default one; its path is absolute."""
-    given = environment.get(HOME_VARIABLE) or DEFAULT_HOME
-    user_home = environment.get("HOME")
-    if user_home and (given == "~" or given.startswith("~/")):
-        given = user_home + given[1:]
-    return Home(Path(os.path.normpath(Path(given).expanduser().absolute())))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,8 +19,8 @@ from dataclasses import replace
 from actors.concurrency import TaskSet
 from actors.errors import UnavailableError
 from actors.instance.reports import Report
+from actors.instance.state import RateLimit
 from actors.messages import KEEPER, Message
-from actors.status import RateLimit
 from supervisor.api.verbs import Handler
 from supervisor.spawning.admission import Tell
 from supervisor.team.registry import Member

@@ -9,9 +9,10 @@ from dataclasses import asdict
 from actors.agents.base import ConversationItem, Dialog, EntryKind
 from actors.instance.inbox import messages_in
 from actors.instance.reports import InstanceSnapshot
+from actors.instance.state import PendingPermission
 from actors.instance.transcript import TranscriptPage
 from actors.messages import Receipt
-from actors.status import PendingPermission, Status
+from actors.status import Status
 from supervisor.api import requests
 from supervisor.api.results import (
     ConversationEntry,

@@ -117,26 +117,27 @@ async def until(condition: Callable[[], bool], what: str) -> None:
 async def test_a_terminal_of_80_by_24_shows_who_needs_somebody_the_team_and_the_screen_of_the_selected_one(
     team: Team, client: SupervisorClient, people: People
 ) -> None:
-    quiet, asks = [
-        *await started(client, team, "hello", name="quiet"),
-        *await started(client, team, DIALOG, name="builder"),
-    ]
+    await started(client, team, "hello", name="quiet")
+    (asks,) = await started(client, team, DIALOG, name="builder")
     person = await watches(people)
     screen = await person.until(lambda shown: "Do you want to proceed?" in shown, "the agent's screen")
     rows = ageless(screen)
     assert rows[0] == "phalanx top  1 needs you  2 instances: 1 ready, 1 waiting permission"
     assert rows[1:7] == [
-        "   INSTANCE               STATUS      FOR DOING",
+        "   NAME                   STATUS      FOR DOING",
         "NEEDS YOU 1",
-        f"!  {asks} builder".ljust(26) + "asks         0s Bash: rm -rf build",
+        "!  builder".ljust(26) + "asks         0s Bash: rm -rf build",
         "TEAM 2",
-        f"   {quiet} quiet".ljust(26) + "ready        0s demo: received 1 message(s): hello",
-        f"!  {asks} builder".ljust(26) + rows[6][26:],
+        "   quiet".ljust(26) + "ready        0s demo: received 1 message(s): hello",
+        "!  builder".ljust(26) + rows[6][26:],
     ]
-    (place,) = [number for number, row in enumerate(rows) if row.startswith(f"{asks} builder · specialist")]
-    assert rows[place].startswith(f"{asks} builder · specialist · waiting permission for 0s")
+    (place,) = [number for number, row in enumerate(rows) if row.startswith(f"builder ({asks}) · specialist")]
+    assert rows[place].startswith(f"builder ({asks}) · specialist · waiting permission for 0s")
     assert rows[place + 1].startswith('@@demo dialog Bash {"command": "rm -rf build"} · phalanx/')
-    assert rows[place + 2 : place + 4] == [f"! {asks} asks to use Bash   a allow  d deny", "  command: rm -rf build"]
+    assert rows[place + 2 : place + 4] == [
+        f"! builder ({asks}) asks to use Bash   a allow  d deny",
+        "  command: rm -rf build",
+    ]
     assert rows[23].startswith(KEYS)
     assert [row for row in rows if "1. Yes" in row]
 
@@ -287,7 +288,7 @@ async def test_it_draws_itself_anew_after_a_stop_and_still_puts_the_terminal_bac
     tell(programs(people), signal.SIGSTOP)
     await people.run("send-keys", "-R", "-t", "=person0:")  # the terminal is reset, as by another program
     tell(programs(people), signal.SIGCONT)
-    await person.until(lambda screen: "INSTANCE" in screen and KEYS in screen, "the whole screen")
+    await person.until(lambda screen: "NAME" in screen and KEYS in screen, "the whole screen")
     await person.presses("q")
     screen = await person.until("icanon")
     assert " echo " in screen.replace("\n", " ")
@@ -362,7 +363,7 @@ async def test_a_real_claude_is_seen_allowed_and_answered(
         person = await watches(people, LARGE)
         await person.until(lambda screen: "? for shortcuts" in screen or "hello" in screen, "Claude's own screen")
         await claude.send(SendRequest(instance_id=instance_id, message=f"@@tool Bash {json.dumps(command)}"))
-        await person.until(f"! {instance_id} asks to use Bash")
+        await person.until(f"! asker ({instance_id}) asks to use Bash")
         assert "command: touch made-by-bash" in await person.sees()
         await asyncio.sleep(0.6)
         await person.presses("a")

@@ -19,7 +19,8 @@ from actors.agents.base import Composer, Dialog, Screen
 from actors.concurrency import ChangeNotifier
 from actors.errors import PaneGoneError
 from actors.instance.evidence import DeliveryEvidence
-from actors.status import InstanceState, Status
+from actors.instance.state import InstanceState
+from actors.status import Status
 from actors.tmux.pane import LastKey
 
 IDS = re.compile(r"\[phalanx (msg_\w+) from lead\]$", re.MULTILINE)

@@ -15,8 +15,9 @@ from actors.instance.deliverer import Deliverer, Lease
 from actors.instance.evidence import DeliveryEvidence
 from actors.instance.inbox import BatchLimits, compose
 from actors.instance.journal import Journal, ReceiptLog
+from actors.instance.state import InstanceState
 from actors.messages import Message, MessageStatus, Receipt
-from actors.status import InstanceState, Status
+from actors.status import Status
 from actors.tmux.pane import LastKey
 
 EMPTY = Screen(composer=Composer.EMPTY)

@@ -41,7 +41,7 @@ class BecameError(Exception):
 
 
 class FakeRuntime:
-    def __init__(self, home: Home, settings: Settings) -> None:
+    def __init__(self, home: Home, settings: Settings | None) -> None:
         self._home = home
 
     def up(self, environment: Mapping[str, str], on_step: OnStep) -> TeamAddress:

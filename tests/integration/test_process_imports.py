@@ -44,7 +44,9 @@ MAY_LOAD: Mapping[str, str] = {
     "other nodes": _RAY,
     "entry": _MCP,
     "endpoint": f"{_MCP} psutil",
-    "command": f"{_PROGRAM} typer rich yaml",
+    "phalanx --help": "typer",
+    "everyday command": "pydantic pydantic_core msgpack typer rich email",
+    "command": f"{_PROGRAM} typer rich",
     "top": f"{_PROGRAM} typer rich yaml textual",
     "client": "pydantic pydantic_core msgpack email",
     "Redis probe": _REDIS,
@@ -92,6 +94,30 @@ def test_the_class_of_an_instance_is_read_in_its_process_without_what_ray_loads_
 
     assert "actors.instance.instance" in loaded.modules
     assert not {"pydantic", "pydantic_core", "starlette", "anyio"} & loaded.packages
+
+
+def test_an_everyday_command_loads_only_what_it_asks_of_the_team() -> None:
+    loaded = {name for name in loaded_by("everyday command").modules if name.startswith(("actors", "supervisor"))}
+
+    assert "supervisor.rpc.client" in loaded
+    assert not {name for name in loaded if name.startswith(("actors.agents.base", "actors.tmux", "actors.git"))}
+    assert not {"supervisor.api.team_requests", "supervisor.api.team_results", "supervisor.settings"} & loaded
+    assert "supervisor.runtime" not in loaded
+
+
+def test_the_list_of_commands_runs_none_of_their_modules() -> None:
+    ours = {name for name in loaded_by("phalanx --help").modules if name.startswith(("mcp_entry", "supervisor"))}
+
+    assert ours <= {
+        "mcp_entry",
+        "mcp_entry.cli",
+        "mcp_entry.cli.app",
+        "mcp_entry.cli.lazy",
+        "mcp_entry.launch",
+        "mcp_entry.own_packages",
+        "supervisor",
+        "supervisor.versions",
+    }
 
 
 def test_no_module_of_the_entry_loads_ray() -> None:

@@ -8,9 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from actors.agents.base import AgentName, Launch, LaunchRequest
+from actors.agents.base import Launch, LaunchRequest
 from actors.agents.claude import start_files, start_options
 from actors.agents.claude_records import ClaudeRecords
+from actors.agents.names import AgentName
 
 _CONTEXT_WINDOW = 200_000
 DEMO_PROGRAM = Path(__file__).resolve().with_name("__main__.py")

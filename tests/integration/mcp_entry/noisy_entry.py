@@ -9,11 +9,11 @@ import sys
 import warnings
 from typing import Any
 
+from actors.home import home_from
 from mcp_entry.__main__ import run
 from mcp_entry.connection import OnStep, TeamConnection
 from mcp_entry.notifications import AlertForwarder
 from supervisor.api.verbs import ProgressCallback
-from supervisor.settings import home_from
 from tests.fakes.gateway import REPLIES, FakeClient
 
 

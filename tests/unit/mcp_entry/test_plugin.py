@@ -14,6 +14,7 @@ import yaml
 from typer.main import get_group
 
 from mcp_entry.cli.app import app
+from mcp_entry.cli.lazy import loaded
 from mcp_entry.tools import TOOLS
 from supervisor.versions import VERSION
 
@@ -43,7 +44,7 @@ def test_a_text_for_claude_says_what_it_is_for_and_names_only_what_exists(path: 
     assert len(yaml.safe_load(head)["description"]) < 400
     commands = get_group(app).commands
     assert set(re.findall(r"`phalanx (\w+)", text)) <= set(commands)
-    options = {option for each in commands.values() for one in each.params for option in one.opts}
+    options = {option for each in commands.values() for one in loaded(each).params for option in one.opts}
     assert set(re.findall(r" (--[a-z-]+)", text)) <= options
     allowed = re.findall(r"mcp__plugin_phalanx_phalanx__(\w+)", head)
     assert set(allowed) <= set(TOOLS)

@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 from mcp_entry.cli.app import app
+from mcp_entry.cli.lazy import loaded
 from mcp_entry.tools import TOOLS
 from supervisor.settings import SettingInfo, describe
 
@@ -113,6 +114,6 @@ def test_a_command_that_the_readme_uses_exists_with_its_options(mention: str) ->
     words = mention.split()
     command: Any = GROUP
     while isinstance(command, TyperGroup) and words and not words[0].startswith("-"):
-        command = command.commands[words.pop(0)]
+        command = loaded(command.commands[words.pop(0)])
     known = {option for parameter in command.params for option in parameter.opts} | {"--help", "--json", "-h"}
     assert {word for word in words if word.startswith("--")} <= known

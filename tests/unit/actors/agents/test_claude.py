@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 
 from actors.agents import claude_servers, hook
-from actors.agents.base import AGENT_NAMES, Agent, AgentStart, LaunchRequest
+from actors.agents.base import Agent, AgentStart, LaunchRequest
 from actors.agents.catalog import AgentCatalog
 from actors.agents.claude import ClaudeAgent, settings_text, start_options
+from actors.agents.names import AGENT_NAMES
 from actors.errors import InvalidRequestError, SettingsError
 from actors.marks import TEAM_SERVER
 

@@ -17,8 +17,9 @@ from actors.files import UNFINISHED
 from actors.instance import deliverer
 from actors.instance.deliverer import Lease, TypingGate
 from actors.instance.journal import JOURNAL_NAME
+from actors.instance.state import RateLimit
 from actors.messages import MessageStatus
-from actors.status import RateLimit, Status
+from actors.status import Status
 from actors.tmux.pane import LastKey
 from supervisor.cluster.scheduler import FENCE_S
 from supervisor.team.adoption import LEASE_S

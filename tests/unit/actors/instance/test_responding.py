@@ -16,7 +16,8 @@ from actors.agents.permissions import decision_text
 from actors.errors import InvalidRequestError, UnavailableError, WrongStateError
 from actors.instance.observer import Observer
 from actors.instance.responding import Reply, Responder
-from actors.status import InstanceState, PendingPermission, Status
+from actors.instance.state import InstanceState, PendingPermission
+from actors.status import Status
 from actors.tmux.pane import Key, Pane
 
 ASKS = Dialog(kind="mcp servers", question="New MCP server", options=("Use it", "Use all", "Go on without"), chosen=0)

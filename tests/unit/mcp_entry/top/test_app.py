@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from textual import events
+from textual.widgets import TextArea
 
 from actors.errors import InvalidRequestError, TeamNotRunningError, UnavailableError, WrongStateError
 from actors.messages import MessageStatus
@@ -465,6 +466,14 @@ async def test_keys_of_an_unmarked_paste_that_open_two_places_to_write_in_do_no_
         await top.settles()
         assert top.app.is_running
         assert "To spec_1_1_1" in "\n".join(top.screen)
+
+
+async def test_what_is_typed_in_the_moment_of_the_key_that_opens_a_place_to_write_in_stands_there() -> None:
+    async with watched(LiveTeam(*team_of(2))) as top:
+        for key, letter in (("s", "s"), ("a", "a"), ("n", "n"), ("d", "d"), ("slash", "/")):
+            top.app.post_message(events.Key(key, letter))
+        await top.settles()
+        assert top.app.query_one("#message", TextArea).text == "and/"
 
 
 @pytest.mark.parametrize(

@@ -27,8 +27,8 @@ def test_the_columns_fill_every_width_exactly(width: int) -> None:
 
 
 def test_eighty_columns_show_what_matters_most_and_more_columns_more() -> None:
-    assert [each.title for each in columns_in(79)] == ["", "INSTANCE", "STATUS", "FOR", "DOING"]
-    assert {"CTX", "TOKENS", "MODEL", "TASK"} <= {each.title for each in columns_in(200)}
+    assert [each.title for each in columns_in(79)] == ["", "NAME", "STATUS", "FOR", "DOING"]
+    assert {"ID", "CTX", "TOKENS", "MODEL", "TASK"} <= {each.title for each in columns_in(200)}
 
 
 def test_a_row_tells_what_an_instance_does_and_what_it_has_used() -> None:
@@ -47,7 +47,8 @@ def test_a_row_tells_what_an_instance_does_and_what_it_has_used() -> None:
     shown = {title: cell.text for title, cell in row.cells}
     assert shown == {
         "": "",
-        "INSTANCE": "    spec_1_1_1 parser",
+        "NAME": "    parser",
+        "ID": "spec_1_1_1",
         "STATUS": "busy",
         "FOR": "5m",
         "NEW": "2",
@@ -57,6 +58,12 @@ def test_a_row_tells_what_an_instance_does_and_what_it_has_used() -> None:
         "DOING": "Bash: npm test",
         "TASK": "Write the parser",
     }
+
+
+def test_one_without_a_name_is_called_by_its_id() -> None:
+    row = instance_row(ListLine(TEAM, "spec_1_1_1"), info(), NOW, needs_attention=False)
+    shown = {title: cell.text for title, cell in row.cells}
+    assert (shown["NAME"], shown["ID"]) == ("spec_1_1_1", "")
 
 
 def test_a_row_of_one_that_needs_somebody_tells_what_it_needs() -> None:

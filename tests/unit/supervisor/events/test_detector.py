@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from actors.agents.base import Dialog
 from actors.instance.reports import InstanceSnapshot, Report
+from actors.instance.state import PendingPermission
 from actors.messages import Message, MessageStatus, Receipt
-from actors.status import PendingPermission, Status
+from actors.status import Status
 from supervisor.api.results import TeamEvent
 from supervisor.events.detector import FIRST_LOOKS_S, EventDetector
 from supervisor.store import keys

@@ -9,7 +9,8 @@ from dataclasses import replace
 import pytest
 
 from actors.instance.reports import InstanceSnapshot
-from actors.status import PendingPermission, Status
+from actors.instance.state import PendingPermission
+from actors.status import Status
 from supervisor.events.needing import AGAIN_S, SETTLE_S, NeedingLine
 from supervisor.team.registry import InstanceStage, Member
 from supervisor.team.team import Team

@@ -14,8 +14,9 @@ import pytest
 from actors.agents.base import Dialog
 from actors.instance.inbox import compose, ids_in
 from actors.instance.reports import InstanceSnapshot, Report
+from actors.instance.state import PendingPermission
 from actors.messages import Message, MessageStatus, Receipt
-from actors.status import PendingPermission, Status
+from actors.status import Status
 from supervisor.api import results
 from supervisor.api.requests import Role
 from supervisor.api.results import TeamEvent, iso

@@ -3,8 +3,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from actors.instance.reports import InstanceSnapshot
+from actors.instance.state import PendingPermission
 from actors.messages import Message, MessageStatus
-from actors.status import PendingPermission, Status
+from actors.status import Status
 from supervisor.metrics.health import judge
 from supervisor.metrics.metrics import MetricsRecorder
 from supervisor.metrics.monitor import Monitor

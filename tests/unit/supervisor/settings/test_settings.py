@@ -6,13 +6,12 @@ from pathlib import Path
 import pytest
 
 from actors.errors import SettingsError
-from actors.home import Home
+from actors.home import Home, home_from
 from actors.marks import MARKS
 from supervisor.settings import (
     Settings,
     check_variables,
     describe,
-    home_from,
     keep_settings,
     kept_settings,
     setting_variables,

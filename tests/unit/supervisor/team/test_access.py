@@ -12,7 +12,8 @@ from pydantic import ValidationError
 
 from actors.errors import RefusedError, UnknownInstanceError
 from actors.git.model import RepositoryPaths
-from actors.status import PendingPermission, Status
+from actors.instance.state import PendingPermission
+from actors.status import Status
 from actors.worktrees.model import Workspace
 from supervisor.api import requests
 from supervisor.api.requests import Malformed, Request, Role

@@ -11,8 +11,9 @@ import pytest
 from actors.errors import InvalidRequestError
 from actors.host.host import Host
 from actors.instance.reports import InstanceSnapshot
+from actors.instance.state import PendingPermission
 from actors.messages import Message, MessageStatus
-from actors.status import PendingPermission, Status
+from actors.status import Status
 from supervisor.api import requests, results
 from supervisor.api.verbs import Caller
 from supervisor.team import views

@@ -11,8 +11,9 @@ import pytest
 
 from actors.errors import UnavailableError
 from actors.instance.reports import Report
+from actors.instance.state import RateLimit
 from actors.messages import MessageStatus
-from actors.status import RateLimit, Status
+from actors.status import Status
 from supervisor.team.accounts import account_of
 from supervisor.team.rate_limits import GO_ON, RateLimits
 from supervisor.team.registry import InstanceStage

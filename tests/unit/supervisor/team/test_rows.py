@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from actors.host.host import Host
+from actors.instance.state import PendingPermission
 from actors.messages import Message, MessageStatus
-from actors.status import PendingPermission, Status
+from actors.status import Status
 from supervisor.api import requests, results
 from supervisor.api.verbs import Caller
 from supervisor.team import rows, views

@@ -10,13 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.agents.base import AgentEvent, Composer, Dialog, EventKind, ReportedStatus, Screen
-from actors.status import (
+from actors.instance.state import (
     ANSWER_HEAD,
     SETTLE_S,
     UNSEEN_S,
     InstanceState,
     RateLimit,
-    Status,
     decided,
     fold,
     in_words,
@@ -26,6 +25,7 @@ from actors.status import (
     on_screen,
     without,
 )
+from actors.status import Status
 
 FREE = Screen(composer=Composer.EMPTY)
 DRAFT = Screen(composer=Composer.DRAFT, draft="q)")
