@@ -14,6 +14,7 @@ from scripts.benchmarks import (
     dashboard,
     git_table,
     idle,
+    idle_messages,
     lead,
     leading,
     page,
@@ -24,12 +25,13 @@ from scripts.benchmarks import (
     tool_processes,
     traffic,
 )
-from scripts.benchmarks.bench import Bench, console
+from scripts.benchmarks.bench import MESSAGES, Bench, console
 from scripts.benchmarks.section import Part
 from tests.cluster.rig import why_no_rig
 
 PARTS: tuple[Part, ...] = (
     lead.PART,
+    idle_messages.PART,
     spawn_table.PART,
     pool_table.PART,
     cold_start.PART,
@@ -54,9 +56,12 @@ def main() -> int:
     known = {part.name: part for part in PARTS}
     parser.add_argument("parts", nargs="*", metavar="PART", choices=[*known, []], help=f"{', '.join(known)}; none: all")
     parser.add_argument("--cluster", action="store_true", help="the part cluster: needs root to make its hosts")
+    parser.add_argument(
+        "--messages", type=int, default=MESSAGES, metavar="N", help="of the part message; at first %(default)s"
+    )
     given = parser.parse_args()
     chosen = [*given.parts, *([cluster.PART.name] if given.cluster else [])] or _possible(list(known))
-    bench = Bench()
+    bench = Bench(messages=given.messages)
     for name in chosen:
         console.print(f"{known[name].title}:", markup=False)
         machine = page.machine(bench.claude_version())
