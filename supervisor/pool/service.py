@@ -41,7 +41,7 @@ from supervisor.team.team import Team
 logger = logging.getLogger(__name__)
 
 UNUSED_S = 1800.0
-"""How long spares of another kind stay, for a lead that changes between kinds of agents."""
+"""How long spares of the kind before stay, for a lead that changes between two kinds of agents."""
 DIRECTORIES = 4
 """How many of the directories that were last worked on have the settings' worktrees."""
 _STORE_AGAIN_S = 5.0
@@ -360,7 +360,7 @@ class Pools:
                 pool.wake()
 
     async def _make_room(self) -> None:
-        """Gives up spare agents of a host, one after the other, while a start waits for room there."""
+        """Gives up spare agents of a host, one after the other, while room is short there."""
         while True:
             for host in await self._memory.full_hosts():
                 self.agents.give_up_one(host or self._placement.own)
