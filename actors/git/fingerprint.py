@@ -14,9 +14,7 @@ import marshal
 import os
 import re
 import stat
-import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from hashlib import blake2b
 from operator import attrgetter
@@ -35,7 +33,6 @@ _MARSHAL_VERSION = 2
 """The last format of ``marshal`` whose output does not depend on reference counts."""
 MOST_ENTRIES = 1500
 """In a working tree: with more, git's own status is faster than this check."""
-_TURN_S = 0.05
 Parts: TypeAlias = "dict[str, FingerprintBuilder]"
 HEAD, COMMIT, REFS, INDEX, TREE, WORKTREES = "head", "commit", "refs", "index", "tree", "worktrees"
 """What an answer depends on. ``COMMIT``: only HEAD's commit, even if HEAD moved in between."""
@@ -51,28 +48,14 @@ _MOST_LINKS = 5
 
 
 class Fingerprinter:
-    """Takes and checks fingerprints, in turn. ``environment``: git's, which locates the user's configuration.
-
-    A look at a file is so quick that two threads which look at many would do little but hand the interpreter to each
-    other. A turn is a matter of speed only: a look that a file system holds up is not waited for.
-    """
+    """Takes and checks fingerprints. ``environment``: git's, which locates the user's configuration."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
-        self._turn = threading.Lock()
         user = Path(environment.get("HOME", "/nonexistent"))
         shared = Path(environment.get("XDG_CONFIG_HOME") or user / ".config") / "git"
         self._user = user
         self._config = [str(path) for path in (Path("/etc/gitconfig"), user / ".gitconfig", shared / "config")]
         self._rules = [str(shared / "ignore"), str(shared / "attributes")]
-
-    @contextmanager
-    def _in_turn(self) -> Iterator[None]:
-        has_turn = self._turn.acquire(timeout=_TURN_S)
-        try:
-            yield
-        finally:
-            if has_turn:
-                self._turn.release()
 
     def begin(
         self, place: RepositoryPaths, read: Read, since_ns: int, parts: Parts | None = None
@@ -85,11 +68,10 @@ class Fingerprinter:
         if watched is None or (TREE in watched and _tracked_files(place) > MOST_ENTRIES):
             return None
         builder = FingerprintBuilder(parts)
-        with self._in_turn():
-            configuration, head = self._look_around(builder, place, watched)
-            if TREE in watched and _may_follow(configuration, head):
-                watched |= {REFS}
-            _look_at(builder, place, watched)
+        configuration, head = self._look_around(builder, place, watched)
+        if TREE in watched and _may_follow(configuration, head):
+            watched |= {REFS}
+        _look_at(builder, place, watched)
         if not (builder.reliable and builder.is_settled(since_ns)):
             return None
         return Fingerprint(digest=builder.digest, watched=watched)
@@ -113,22 +95,20 @@ class Fingerprinter:
             latest.file(f"{place.top}/{path}")
         if len(ignored) > MOST_ENTRIES or not latest.is_settled(since_ns):
             return None
-        with self._in_turn():
-            builder = self._look(place, begun.watched, parts)
-            if builder.digest != begun.digest:
-                return None
-            if TREE in begun.watched:
-                builder.tree(str(place.top), ignored)
+        builder = self._look(place, begun.watched, parts)
+        if builder.digest != begun.digest:
+            return None
+        if TREE in begun.watched:
+            builder.tree(str(place.top), ignored)
         if not (builder.reliable and builder.is_settled(since_ns)):
             return None
         return replace(begun, digest=builder.digest, ignored=ignored)
 
     def holds(self, place: RepositoryPaths, fingerprint: Fingerprint, parts: Parts) -> bool:
         """Whether everything looks as it did when the fingerprint was taken."""
-        with self._in_turn():
-            builder = self._look(place, fingerprint.watched, parts)
-            if TREE in fingerprint.watched:
-                builder.tree(str(place.top), fingerprint.ignored)
+        builder = self._look(place, fingerprint.watched, parts)
+        if TREE in fingerprint.watched:
+            builder.tree(str(place.top), fingerprint.ignored)
         return builder.reliable and builder.digest == fingerprint.digest
 
     def _look(self, place: RepositoryPaths, watched: frozenset[str], parts: Parts) -> FingerprintBuilder:
@@ -342,20 +322,10 @@ class FingerprintBuilder:
             for entry in self.entries(here):
                 if entry.name == ".git":
                     self.reliable = self.reliable and here == top
-                    continue
-                if skipped and entry.path in skipped:
-                    continue
-                looked_at += 1
-                try:
-                    found = entry.stat(follow_symlinks=False)
-                except OSError:
-                    self.reliable = False
-                    continue
-                self._seen.append(entry.name)
-                if stat.S_ISDIR(found.st_mode):
-                    below.append(entry.path)  # its times are added with its contents
-                else:
-                    self._metadata(found)
+                elif not skipped or entry.path not in skipped:
+                    looked_at += 1
+                    if self._is_directory(entry):
+                        below.append(entry.path)  # its times are added with its contents
         self.reliable = self.reliable and looked_at <= MOST_ENTRIES
 
     def entries(self, directory: str) -> list[os.DirEntry[str]]:
@@ -366,6 +336,19 @@ class FingerprintBuilder:
         except OSError:
             self.reliable = False
             return []
+
+    def _is_directory(self, entry: os.DirEntry[str]) -> bool:
+        """Whether it is a directory; adds anything else."""
+        try:
+            seen = entry.stat(follow_symlinks=False)
+        except OSError:
+            self.reliable = False
+            return False
+        self._seen.append(entry.name)
+        if stat.S_ISDIR(seen.st_mode):
+            return True
+        self._metadata(seen)
+        return False
 
     def _metadata(self, seen: os.stat_result) -> None:
         changed_ns = seen.st_ctime_ns

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 import subprocess
 import threading
 import time
@@ -343,30 +342,6 @@ def test_a_status_with_very_many_ignored_files_is_not_kept(project: Project) -> 
         (project.repository / f"{number}.o").touch()
 
     assert _never_proved(project)
-
-
-def test_a_look_that_a_file_system_holds_up_is_waited_for_by_no_other(
-    project: Project, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    here, there = settled(project, STATUS).fingerprint, settled(project, STATUS, project.tree).fingerprint
-    held_up, let_go, real = threading.Event(), threading.Event(), os.scandir
-
-    def scandir(directory: str) -> object:
-        if directory == str(project.repository):
-            held_up.set()
-            let_go.wait(10)
-        return real(directory)
-
-    monkeypatch.setattr(os, "scandir", scandir)
-    slow = threading.Thread(target=holds, args=(project, STATUS, here))
-    slow.start()
-    try:
-        assert held_up.wait(10)
-        assert holds(project, STATUS, there, project.tree)
-        assert slow.is_alive()
-    finally:
-        let_go.set()
-        slow.join()
 
 
 def test_a_large_answer_is_not_kept(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
