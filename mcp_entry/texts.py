@@ -97,7 +97,8 @@ def of_list(result: results.ListResult) -> str:
         return "\n".join([*warnings, f"There are no instances. Start some with spawn_batch.{hidden}"])
     total = len(result.instances) + (result.left_out or 0)
     more = f" Only {len(result.instances)} are shown." if result.left_out else ""
-    heading = f"{counted(total, 'instance')}: {counts_in_words(result.counts)}.{hidden}{more}"
+    spares = f" {spares_in_words(result.spares)}." if result.spares else ""
+    heading = f"{counted(total, 'instance')}: {counts_in_words(result.counts)}.{hidden}{more}{spares}"
     return "\n".join([*warnings, heading, *map(_instance, result.instances), *of_conflicts(result.conflicts)])
 
 
@@ -283,6 +284,10 @@ def of_work(work: results.WorkInfo) -> str:
 def counted(number: int, thing: str) -> str:
     """``1 file``, ``2 files``."""
     return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+
+
+def spares_in_words(number: int) -> str:
+    return f"{counted(number, 'spare agent')} at the prompt, for the next spawns"
 
 
 def counts_in_words(counts: Mapping[str, int]) -> str:

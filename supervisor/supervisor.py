@@ -299,6 +299,7 @@ class Supervisor:
             warnings=self._team.warnings,
             resumable=[member.record.instance_id for member in self._team.registry if member.record.resumable],
             counts=views.counts(self._team.registry),
+            spares=len(self._team.registry.ready_spares()),
             spawns_running=self._permits.held,
             spawns_waiting=self._permits.waiting,
             max_concurrent_spawns=self._permits.limit,

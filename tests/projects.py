@@ -26,11 +26,14 @@ def make_repository(directory: Path) -> Path:
 
 
 def shell_environment(home: Home, **more: str) -> dict[str, str]:
-    """What a person's shell would give ``phalanx up``, with the mark that finds left-over processes."""
+    """What a person's shell would give ``phalanx up``, with the mark that finds left-over processes.
+
+    No spare agents: a test counts the agents that it starts.
+    """
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TERM", "TEST_RUN_ID") if name in os.environ}
     git_identity = {
         f"GIT_{who}_{what}": value
         for who in ("AUTHOR", "COMMITTER")
         for what, value in (("NAME", "Agent"), ("EMAIL", "agent@example.invalid"))
     }
-    return {**kept, **git_identity, "PHALANX_HOME": str(home.root), **more}
+    return {**kept, **git_identity, "PHALANX_HOME": str(home.root), "PREWARM_INSTANCES": "0", **more}

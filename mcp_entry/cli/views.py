@@ -45,7 +45,8 @@ def of_list(result: results.ListResult, now: datetime.datetime) -> RenderableTyp
     work = [plain(f"{_some(alike)}: {words}") for words, alike in _by_work(result.instances).items()]
     conflicts = [plain(line, "yellow") for line in texts.of_conflicts(_named(result).conflicts)]
     shown = of_instances(result.instances, now)
-    return Group(*_warnings(result.warnings), shown, *([Text(), *work] if work else []), *conflicts, *hidden)
+    spares = [plain(f"{texts.spares_in_words(result.spares)}.", "dim")] if result.spares else []
+    return Group(*_warnings(result.warnings), shown, *([Text(), *work] if work else []), *conflicts, *hidden, *spares)
 
 
 def of_instances(instances: Sequence[results.InstanceInfo], now: datetime.datetime) -> RenderableType:
@@ -143,6 +144,7 @@ def of_status(result: results.StatusResult) -> RenderableType:
         "supervisor": f"process {result.supervisor_pid}",
         "state": result.store,
         "instances": texts.counts_in_words(result.counts) or "none",
+        "spares": texts.spares_in_words(result.spares) if result.spares else "none",
         "spawns": f"{result.spawns_running} running, {result.spawns_waiting} waiting "
         f"(at most {result.max_concurrent_spawns})",
     }

@@ -18,6 +18,7 @@ from scripts.benchmarks import (
     dashboard,
     git_table,
     idle,
+    idle_messages,
     idle_team,
     lead,
     leading,
@@ -31,7 +32,7 @@ from scripts.benchmarks import (
     tool_processes,
     traffic,
 )
-from scripts.benchmarks.bench import Bench, console
+from scripts.benchmarks.bench import MESSAGES, Bench, console
 from scripts.benchmarks.peers import run as peers
 from scripts.benchmarks.peers.results import PAGE as PEERS_PAGE
 from scripts.benchmarks.peers.scenarios import SCENARIOS
@@ -41,6 +42,7 @@ from tests.cluster.rig import why_no_rig
 PARTS: tuple[Part, ...] = (
     lead.PART,
     commands.PART,
+    idle_messages.PART,
     spawn_table.PART,
     pool_table.PART,
     cold_start.PART,
@@ -79,9 +81,12 @@ def main() -> int:
         choices=[*peers.NAMES, *SCENARIOS, []],
         help=f"compares with others instead: {', '.join(peers.NAMES)}; only {', '.join(SCENARIOS)}",
     )
+    parser.add_argument(
+        "--messages", type=int, default=MESSAGES, metavar="N", help="of the part message; at first %(default)s"
+    )
     given = parser.parse_args()
     chosen = [*given.parts, *([cluster.PART.name] if given.cluster else [])] or _possible(list(known))
-    bench = Bench()
+    bench = Bench(messages=given.messages)
     if given.peers is not None:
         peers.run(given.peers, bench)
         console.print(PEERS_PAGE.read_text(), markup=False)

@@ -6,8 +6,9 @@ As with Phalanx a text has arrived when the program's transcript holds it, but n
 from __future__ import annotations
 
 import asyncio
+import time
 import uuid
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -24,12 +25,14 @@ _PATIENCE_S = 60.0
 class BareClaudes:
     """Bare programs, each in a session of one private tmux server; a context manager that ends it."""
 
-    def __init__(self, claude: Path, socket: Path, environment: Mapping[str, str]) -> None:
-        """``environment``: its HOME trusts the directories in which the programs work."""
+    def __init__(self, claude: Path, socket: Path, environment: Mapping[str, str], poll_s: float = _POLL_S) -> None:
+        """``environment``: its HOME trusts the directories in which the programs work. ``poll_s``: between two looks at
+        one of them; of many that start at once, the looks must not take their cores."""
         self._claude = claude
         self._user = Path(environment["HOME"])
         self._server = TmuxServer(socket)
         self._server.start(environment)
+        self._poll_s = poll_s
         self._tmux = TmuxClient(socket)
 
     def __enter__(self) -> Self:
@@ -45,18 +48,35 @@ class BareClaudes:
         """Returns when its input box is visible. ``words``: further ones of its command line."""
         session = str(uuid.uuid4())
         command = [str(self._claude), "--session-id", session, *words]
-        opened = self._server.open_session(f"bare-{session[:8]}", command, directory)
-        bare = BareClaude(Pane(self._tmux, opened.pane_id), self._user / ".claude" / "projects", session)
+        opened = await asyncio.to_thread(self._server.open_session, f"bare-{session[:8]}", command, directory)
+        pane = Pane(self._tmux, opened.pane_id)
+        bare = BareClaude(pane, self._user / ".claude" / "projects", session, self._poll_s)
         await bare.shows(lambda screen: screen.composer is not Composer.ABSENT)
         return bare
+
+    async def all_at_once_s(self, directory: Path, texts: Sequence[str]) -> float:
+        """Seconds until each of so many, started together, has its text."""
+
+        async def one(text: str) -> BareClaude:
+            bare = await self.start(directory)
+            await bare.message(text)
+            return bare
+
+        begun = time.perf_counter()
+        everyone = await asyncio.gather(*map(one, texts))
+        took_s = time.perf_counter() - begun
+        for bare in everyone:
+            self.end(bare)
+        return took_s
 
     def end(self, bare: BareClaude) -> None:
         self._server.close_session(f"bare-{bare.session[:8]}")
 
 
 class BareClaude:
-    def __init__(self, pane: Pane, transcripts: Path, session: str) -> None:
+    def __init__(self, pane: Pane, transcripts: Path, session: str, poll_s: float) -> None:
         self.pane = pane
+        self._poll_s = poll_s
         self._transcripts = transcripts
         self.session = session
 
@@ -66,7 +86,7 @@ class BareClaude:
         await self.pane.paste(text)
         await self.shows(lambda screen: screen.composer is Composer.DRAFT)
         await self.pane.press("Enter")
-        await _until(lambda: self._holds(text))
+        await self._until(lambda: self._holds(text))
 
     async def idle(self) -> None:
         await self.shows(lambda screen: screen.composer is Composer.EMPTY and not screen.busy)
@@ -75,15 +95,14 @@ class BareClaude:
         async def met() -> bool:
             return condition(read_screen(await self.pane.capture(styled=True)))
 
-        await _until(met)
+        await self._until(met)
 
     async def _holds(self, text: str) -> bool:
         return any(text in path.read_text() for path in self._transcripts.glob(f"*/{self.session}.jsonl"))
 
-
-async def _until(condition: Callable[[], Awaitable[bool]]) -> None:
-    async with asyncio.timeout(_PATIENCE_S):
-        met = await condition()
-        while not met:
-            await asyncio.sleep(_POLL_S)
+    async def _until(self, condition: Callable[[], Awaitable[bool]]) -> None:
+        async with asyncio.timeout(_PATIENCE_S):
             met = await condition()
+            while not met:
+                await asyncio.sleep(self._poll_s)
+                met = await condition()

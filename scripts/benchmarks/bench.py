@@ -25,13 +25,17 @@ CLAUDE, OLDEST_CLAUDE = (
     Path(f".venv/claude/{which}/node_modules/.bin/claude").absolute() for which in ("newest", "oldest")
 )
 """The newest version that is supported, which all parts run, and the oldest."""
+MESSAGES = 200
 _Result = TypeVar("_Result")
 console = Console(stderr=True, highlight=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Bench:
+    """``messages``: how many the part of single messages sends."""
+
     claude: Path = CLAUDE
+    messages: int = MESSAGES
 
     def say(self, what: str) -> None:
         """Shows the current step on stderr."""

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import statistics
 import time
+from dataclasses import dataclass
 
 import psutil
 
+from scripts.benchmarks.bare_claude import BareClaudes
 from scripts.benchmarks.bench import Bench, start_batch
 from scripts.benchmarks.section import Part, Section
 from supervisor.api import requests
@@ -13,10 +17,14 @@ from supervisor.rpc.client import SupervisorClient
 from tests.acceptance.team import Team
 
 _FEW, _MANY = 10, 50
+_RUNS = 3
+_LOOK_S = 0.02
 _PATIENCE_S = 600.0
 _WORDS = """
 The real program against a stand-in of the API on this machine. Starting one takes about 1.2 s of CPU, which on the
-cores that there are bounds a batch. An answer counts when the record of the instance shows it. *memory*: how much more
+cores that there are bounds a batch. *floor*: as many bare programs, started at once in a tmux and typed into with the
+fewest steps that work, until the transcript of each holds its text; a batch and its floor run in turn. *all have
+answered*: one more message, from the call until the record of each instance shows its answer. *memory*: how much more
 of the machine is in use than before the batch.
 """
 
@@ -58,30 +66,77 @@ async def _one_by_one_s(client: SupervisorClient, team: Team) -> tuple[float, fl
     return spawned_s, sum([await _answers_s(client, [one]) for one in ids])
 
 
-async def _at_once(bench: Bench, size: int) -> tuple[float, float, float]:
-    """Seconds for the batch, and for one message to each of them; GB of memory that they took."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _AtOnce:
+    """``started_s``: of the batch; ``answered_s``: of one message to each of them; ``memory_gb``: that they took."""
+
+    started_s: float
+    answered_s: float
+    memory_gb: float
+    floor_s: float = 0.0
+
+    def row(self, what: str, *, floor: str = "", ratio: str = "") -> tuple[str, ...]:
+        times = (f"{self.started_s:.1f} s", floor, ratio, "≤ 1.05" if ratio else "", f"{self.answered_s:.1f} s")
+        return (what, *times, f"{self.memory_gb:.1f} GB")
+
+
+async def _at_once(bench: Bench, size: int, *, with_floor: bool) -> _AtOnce:
     settings = {"MAX_CONCURRENT_SPAWNS": str(size), "PHALANX_SPAWN_TIMEOUT_S": f"{_PATIENCE_S:.0f}"}
     async with bench.team(**settings) as team, await team.connect() as client:
         used = psutil.virtual_memory().used
         batch = await start_batch(client, [team.specialist()] * size)
         answered_s = await _answers_s(client, batch.ids)
-        return batch.took_s, answered_s, (psutil.virtual_memory().used - used) / 1e9
+        memory_gb = (psutil.virtual_memory().used - used) / 1e9
+        floor_s = 0.0
+        if with_floor:
+            await asyncio.gather(*(client.terminate(requests.TerminateRequest(instance_id=one)) for one in batch.ids))
+            floor_s = await _floor_s(bench, team, size)
+        return _AtOnce(started_s=batch.took_s, answered_s=answered_s, memory_gb=memory_gb, floor_s=floor_s)
+
+
+async def _floor_s(bench: Bench, team: Team, size: int) -> float:
+    """As many bare programs at once, in a directory that is trusted, too."""
+    texts = [f"task {number} of the floor" for number in range(size)]
+    with (
+        bench.scratch() as scratch,
+        BareClaudes(bench.claude, scratch / "bare.sock", team.environment, _LOOK_S) as bare,
+    ):
+        return await bare.all_at_once_s(team.home.worktrees, texts)
+
+
+async def _few(bench: Bench) -> tuple[tuple[str, ...], dict[str, list[float]]]:
+    """Pairs in turn: a batch, and then its floor."""
+    runs = []
+    for run in range(_RUNS):
+        bench.say(f"{_FEW} at once and their floor, run {run + 1} of {_RUNS}")
+        runs.append(await _at_once(bench, _FEW, with_floor=True))
+    middle = sorted(runs, key=lambda one: one.started_s)[_RUNS // 2]
+    floor = statistics.median(one.floor_s for one in runs)
+    ratio = statistics.median(one.started_s / one.floor_s for one in runs)
+    samples = {
+        f"{_FEW} in a batch, s": [one.started_s for one in runs],
+        f"{_FEW} in a batch (floor), s": [one.floor_s for one in runs],
+        f"{_FEW} in a batch: answers, s": [one.answered_s for one in runs],
+    }
+    return middle.row(f"{_FEW} in a batch", floor=f"{floor:.1f} s", ratio=f"{ratio:.2f}"), samples
 
 
 async def _measure(bench: Bench) -> Section:
-    rows, samples = [], {}
     bench.say(f"{_FEW} one by one")
     async with bench.team() as team, await team.connect() as client:
-        single = await _one_by_one_s(client, team)
-    rows.append((f"{_FEW} one by one", f"{single[0]:.1f} s", f"{single[1]:.1f} s", ""))
-    samples["one by one: spawns, answers, s"] = list(single)
-    for size in (_FEW, _MANY):
-        bench.say(f"{size} at once")
-        started_s, answered_s, memory_gb = await _at_once(bench, size)
-        rows.append((f"{size} in a batch", f"{started_s:.1f} s", f"{answered_s:.1f} s", f"{memory_gb:.1f} GB"))
-        samples[f"{size} in a batch: spawns, answers, s"] = [started_s, answered_s]
-    columns = ("instances", "all have their first message", "all have answered one more", "memory")
-    return Section(columns=columns, rows=rows, words=_WORDS, samples=samples)
+        spawned_s, answered_s = await _one_by_one_s(client, team)
+    few, samples = await _few(bench)
+    bench.say(f"{_MANY} at once")
+    many = await _at_once(bench, _MANY, with_floor=False)
+    one_by_one = (f"{_FEW} one by one", f"{spawned_s:.1f} s", "", "", "", f"{answered_s:.1f} s", "")
+    samples["one by one: spawns, answers, s"] = [spawned_s, answered_s]
+    samples[f"{_MANY} in a batch: spawns, answers, s"] = [many.started_s, many.answered_s]
+    return Section(
+        columns=("instances", "all have their first message", "floor", "ratio", "aim", "all have answered", "memory"),
+        rows=[one_by_one, few, many.row(f"{_MANY} in a batch")],
+        words=_WORDS,
+        samples=samples,
+    )
 
 
 PART = Part(name="claude", title="Teams of the real Claude Code", measure=_measure)

@@ -229,6 +229,7 @@ class ListResult(Result):
     brief: bool | None = Field(default=None, description="name some by instanceIds to see all of them")
     left_out: int | None = Field(default=None, description="instances not shown for length: narrow it")
     not_shown: int = Field(default=0, description="terminated ones")
+    spares: int = Field(default=0, description="agents at their prompt, for the next spawns")
     conflicts: list[BranchConflict] = Field(default_factory=list, description="with work: between ids or branches")
     warnings: list[str] = Field(default_factory=list, description="what is wrong with the team itself")
 
@@ -274,6 +275,7 @@ class StatusResult(Result):
     warnings: list[str] = Field(default_factory=list, description="what is wrong with the team itself, for people")
     resumable: list[str] = Field(default_factory=list, description="ids that resume would start again")
     counts: dict[str, int]
+    spares: int = Field(default=0, description="agents at their prompt, for the next spawns")
     spawns_running: int
     spawns_waiting: int
     max_concurrent_spawns: int

@@ -20,7 +20,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cache, partial
 from itertools import islice, zip_longest
 from math import ceil
 from pathlib import Path
@@ -380,7 +380,7 @@ class GitQueue:
         recorder: MetricsRecorder,
         check: Callable[[Path], object],
     ) -> None:
-        """``check`` gets the root of a repository and raises when that may not be written in."""
+        """``check`` gets the root of a repository, once for a batch, and raises when that may not be written in."""
         self.permits = permits
         self.cache = cache
         self._host = host
@@ -416,6 +416,7 @@ class GitQueue:
             ]
         )
         awaited = frozenset().union(*order)
+        check = cache(self._check)
         caller = f"call {next(self._calls)}"
         answers: list[asyncio.Task[GitResponse]] = []
         reads: dict[tuple[GitRequest | PhalanxError, frozenset[int]], asyncio.Task[GitResponse]] = {}
@@ -424,7 +425,7 @@ class GitQueue:
                 task = reads.get((each, waits_for))
                 if task is None:
                     earlier = {answers[before] for before in waits_for}
-                    answer = self._answer(caller, each, places, earlier, is_awaited=number in awaited)
+                    answer = self._answer(caller, each, places, earlier, check, is_awaited=number in awaited)
                     task = asyncio.create_task(answer, name="git operation")
                     if isinstance(each, GitRequest) and isinstance(each.operation, Read):
                         reads[each, waits_for] = task
@@ -441,6 +442,7 @@ class GitQueue:
         asked: GitRequest | PhalanxError,
         places: Mapping[GitRequest, RepositoryPaths],
         earlier: Collection[asyncio.Task[GitResponse]],
+        check: Callable[[Path], object],
         *,
         is_awaited: bool,
     ) -> GitResponse:
@@ -450,21 +452,27 @@ class GitQueue:
             await asyncio.wait(earlier)
         begun = time.monotonic()
         try:
-            answer = await self._run(caller, asked, places.get(asked), is_awaited=is_awaited)
+            answer = await self._run(caller, asked, places.get(asked), check, is_awaited=is_awaited)
         except Exception as error:  # noqa: BLE001 - told and logged
             return GitResponse.refused(public_error(error, "This operation"))
         self._recorder.observe(Timing.GIT_WAIT, max(0.0, time.monotonic() - begun - answer.took_s))
         return answer
 
     async def _run(
-        self, caller: str, asked: GitRequest, place: RepositoryPaths | None, *, is_awaited: bool
+        self,
+        caller: str,
+        asked: GitRequest,
+        place: RepositoryPaths | None,
+        check: Callable[[Path], object],
+        *,
+        is_awaited: bool,
     ) -> GitResponse:
         if place is None:
             raise InvalidRequestError(f"{asked.directory} is in no git repository: give a directory of one.")
         if isinstance(asked.operation, Read):
             return await self._reads.answer(caller, asked.directory, asked.operation, asked.place)
         # git acts on all of the repository, however far above the directory that begins.
-        self._check(place.top or place.common_directory)
+        check(place.top or place.common_directory)
         return await self._writes.write(caller, place.common_directory, asked, is_awaited=is_awaited)
 
     async def _find_places(self, directories: set[Path]) -> dict[Path, RepositoryPaths]:

@@ -164,7 +164,7 @@ def _unanswered(snapshot: TeamSnapshot) -> Iterator[_Loss]:
 
 def _memory(snapshot: TeamSnapshot) -> Iterator[_Loss]:
     impact = "Below a reserve no further agent is started; without any memory the system ends programs."
-    if snapshot.tuning.prewarm_instances:
+    if snapshot.tuning.prewarm_instances > 1:  # a single one holds little
         suggestion = "Set prewarmInstances to 0: spare agents hold memory."
         advice = Advice(suggestion=suggestion, impact=impact, priority="high", setting="prewarmInstances", value=0)
     else:
@@ -352,18 +352,19 @@ def _more_spawns(snapshot: TeamSnapshot) -> Advice | None:
 
 def _no_spares(snapshot: TeamSnapshot) -> Iterator[_Loss]:
     started = snapshot.window.timed(Timing.SPAWN).count
-    has_spares = snapshot.window.counted(Count.SPAWNS_FROM_POOL) or snapshot.pools.instances.wanted
-    if started < _MANY_STARTS or has_spares or any(map(_is_short_of_memory, snapshot.hosts)):
-        return
+    from_pool = snapshot.window.counted(Count.SPAWNS_FROM_POOL)
     spares = 20 if snapshot.alive >= _LARGE_TEAM else 5
+    enough = 2 * from_pool >= started or snapshot.pools.instances.wanted >= spares
+    if started < _MANY_STARTS or enough or any(map(_is_short_of_memory, snapshot.hosts)):
+        return
     advice = Advice(
-        suggestion=f"Set prewarmInstances to {spares}, if more of them are going to be started.",
+        suggestion=f"Raise prewarmInstances to {spares}, if more of them are going to be started.",
         impact="Agents that wait at their prompt are taken at once.",
         priority="low",
         setting="prewarmInstances",
         value=spares,
     )
-    yield _Loss(0, f"{started} instances were started and none of them came from the pool.", advice, "info")
+    yield _Loss(0, f"{started} instances were started and {from_pool} of them came from the pool.", advice, "info")
 
 
 def _no_memory(snapshot: TeamSnapshot) -> Iterator[_Loss]:

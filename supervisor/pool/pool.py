@@ -100,8 +100,8 @@ class Pool(Generic[Key, Content]):
     ) -> None:
         """``changes``: announced at each change of the pool, and wakes it to check its spares. ``confirm`` raises
         ``FencedError`` when another supervisor has the team. ``first_pause_s``: after one failure; longer after more.
-        ``unused_s``: how long unwanted spares stay after the last use of their key. ``at_once``: how many are made at
-        the same time; 0: as many as there are permits."""
+        ``unused_s``: how long unwanted spares stay after the last use of their key; those of one key only.
+        ``at_once``: how many are made at the same time; 0: as many as there are permits."""
         self._maker = maker
         self._targets = targets
         self._permits = permits
@@ -181,7 +181,7 @@ class Pool(Generic[Key, Content]):
         if found is not None:
             for key in {*self.wanted(), found.key}:
                 self._makes.failed(key, time.monotonic())
-            self._give_up_ordered(found.key, "One was given up, because an instance needed its room.")
+            self._give_up_ordered(found.key, "One was given up, because its room was needed.")
             self.reject(found, "its room is needed")
 
     def use(self, key: Key) -> None:
@@ -310,13 +310,11 @@ class Pool(Generic[Key, Content]):
         return lacking
 
     def _unused(self, lacking: Mapping[Key, int]) -> list[Key]:
-        """Keys with more spares than wanted that no caller has asked for in ``unused_s``."""
+        """Keys with more spares than wanted, but for the one that a caller has asked for last, within ``unused_s``."""
+        used_at = {key: self._used_at.get(key, self._began_at) for key, count in lacking.items() if count < 0}
+        latest = max(used_at, key=used_at.__getitem__, default=None)
         now = time.monotonic()
-        return [
-            key
-            for key, count in lacking.items()
-            if count < 0 and now - self._used_at.get(key, self._began_at) >= self._unused_s
-        ]
+        return [key for key, at in used_at.items() if key != latest or now - at >= self._unused_s]
 
     def _next(self, lacking: Mapping[Key, int]) -> Key | None:
         """The key of which one more is to be made now; None when there is none."""

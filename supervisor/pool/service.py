@@ -41,7 +41,7 @@ from supervisor.team.team import Team
 logger = logging.getLogger(__name__)
 
 UNUSED_S = 1800.0
-"""How long spares of another kind stay, for a lead that changes between kinds of agents."""
+"""How long spares of the kind before stay, for a lead that changes between two kinds of agents."""
 DIRECTORIES = 4
 """How many of the directories that were last worked on have the settings' worktrees."""
 _STORE_AGAIN_S = 5.0
@@ -107,6 +107,11 @@ def _decode(data: bytes) -> _Stored:
     return _ADAPTER.validate_python(decode_plain(data))
 
 
+def _may_be_spare(request: SpawnRequest) -> bool:
+    """A spare has started in a worktree of its own that was not prepared, and gets its identity with a message."""
+    return request.workspace_mode == "isolated" and not request.attended and request.prepare is None
+
+
 class Pools:
     """A ``VerbService``."""
 
@@ -164,7 +169,7 @@ class Pools:
         self, request: SpawnRequest, work_dir: Path, hosts: Sequence[str] | None
     ) -> Spare[str, Member] | None:
         """``hosts``: where it may be, best first; None on one machine."""
-        if request.workspace_mode != "isolated":
+        if not _may_be_spare(request):
             return None
         spec = AgentSpec.of(request, work_dir, self._default_agent)
         spare = self.agents.take(spec.key, hosts)
@@ -176,8 +181,9 @@ class Pools:
         """An instance has its workspace, perhaps a spare one. From now on spares are for others of its kind."""
         if workspace.worktree is not None:
             self._team.registry.spare_worktrees.discard(workspace.worktree.name)
-        if request.workspace_mode == "isolated":
+        if _may_be_spare(request):
             self._note_kind(AgentSpec.of(request, work_dir, self._default_agent))
+        if request.workspace_mode == "isolated":
             self._note_directory(work_dir)
 
     def _note_kind(self, spec: AgentSpec) -> None:
@@ -362,7 +368,7 @@ class Pools:
                 pool.wake()
 
     async def _make_room(self) -> None:
-        """Gives up spare agents of a host, one after the other, while a start waits for room there."""
+        """Gives up spare agents of a host, one after the other, while room is short there."""
         while True:
             for host in await self._memory.full_hosts():
                 self.agents.give_up_one(host or self._placement.own)

@@ -23,7 +23,7 @@ _SMALL = {
     "message_batch_delay": 100,
     "cache_size": 1000,
     "worktree_pool_size": 0,
-    "prewarm_instances": 0,
+    "prewarm_instances": 1,
 }
 PROFILES: Mapping[Profile, Mapping[str, Any]] = MappingProxyType(
     {

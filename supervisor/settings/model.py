@@ -130,12 +130,13 @@ class Settings(BaseModel):
         "Spare worktrees that are kept ready for each repository that is worked on.",
     )
     prewarm_instances: int = whole_number(
-        0,
+        1,
         "PREWARM_INSTANCES",
         "instances",
         0,
         500,
-        "Spare agents that are kept ready at their prompt, for the repository that was last worked on.",
+        "Spare agents that are kept ready at their prompt where memory allows, of the kind that was spawned last; a "
+        "Claude takes 140 MB. 0: none.",
     )
     spare_actors: int = whole_number(
         2,

@@ -3,7 +3,8 @@
 - ``MemoryAdmission`` starts an agent only where free memory or a slot is left, above a reserve. A start holds its share
   until it ends, because an agent takes its memory little by little. Starts that do not fit wait, first come first
   served, and report why; spares are given up first. A waiting caller may be the only one that could make room, so no
-  wait is long: when a host has been short for ``patience_s``, all that wait for it are refused together.
+  wait is long: when a host has been short for ``patience_s``, all that wait for it are refused together. Spares are
+  given up one by one, too, while other programs here leave less free than the reserve.
 - ``FairSemaphore`` caps how many run at once. It can be resized while in use. Callers take turns: a request for fifty
   permits does not keep out a request for one. Background work (refilling a pool) begins only while no caller waits for
   a permit or holds one. It leaves one permit free if the limit allows, so that the next caller need not wait.
@@ -17,19 +18,21 @@ import time
 from collections import defaultdict, deque
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from actors.agents.catalog import AgentCatalog
 from actors.concurrency import ChangeNotifier
-from actors.errors import InvalidRequestError, UnavailableError, WrongStateError
+from actors.errors import InvalidRequestError, PhalanxError, UnavailableError, WrongStateError
 from actors.home import Home
 from actors.host.host import Host
 
 PATIENCE_S = 90.0
 _POLL_S = 0.5
 """There is no notice when memory becomes free."""
+LOOK_S = 30.0
+"""Between two looks whether other programs have taken the memory that starts leave free."""
 _REFUSED_TOGETHER_S = 5.0
 """A start so soon after a refusal is refused with it: the members of a batch arrive a few at a time."""
 _MB = 1_000_000
@@ -101,9 +104,12 @@ class MemoryAdmission:
         )
 
     async def full_hosts(self) -> Collection[str]:
-        """Waits until a start has found no room; returns the hosts (empty: this one). A waiting start is reported each
-        time that it looks again."""
-        await self._found_full.until(lambda: bool(self._full), None)
+        """Waits until a start has found no room, or other programs here have taken of the reserve; returns the hosts
+        (empty: this one). Either is reported again while it lasts."""
+        while not await self._found_full.until(lambda: bool(self._full), LOOK_S):
+            with suppress(PhalanxError, TimeoutError):
+                if not await self._has_room(0):
+                    return {""}
         found, self._full = self._full, set()
         return found
 

@@ -263,8 +263,7 @@ class Spawner:
 
     async def _make(self, member: Member, task: SpawnTask, *, warm: bool) -> InstanceRecord:
         request, caller, placement = task.request, task.caller, task.placement
-        # A spare has started in a worktree that was not prepared, and would be given its identity with a message.
-        if warm and not request.attended and request.prepare is None:
+        if warm:
             started = await self._starter.warm(member, request, caller, placement)
             if started is not None:
                 return await self._finish(member, started, from_pool=True)

@@ -71,6 +71,7 @@ class Queries:
             counts=views.counts(members),
             instances=[self.info(member) for member in (*needing, *(() if request.needs_attention else others))],
             not_shown=len(asked_for) - len(members),
+            spares=len(self._team.registry.ready_spares()),
             warnings=self._team.warnings,
         )
 

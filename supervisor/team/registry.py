@@ -458,6 +458,14 @@ class Registry:
     def spares(self) -> tuple[Member, ...]:
         return tuple(member for member in self._members.values() if member.record.is_spare)
 
+    def ready_spares(self) -> tuple[Member, ...]:
+        """The spare agents that wait at their prompt."""
+        return tuple(
+            each
+            for each in self.spares()
+            if each.record.stage is InstanceStage.SPARE and each.snapshot.status is Status.READY
+        )
+
     def next_spare(self) -> str:
         """A name for a spare agent or worktree. Spares count by themselves, so that ids of instances have no gaps."""
         self.last_spare += 1

@@ -51,9 +51,10 @@ def python_on(host: RigHost, program: str, timeout_s: float = 60.0) -> str:
 
 def phalanx(head: RigHost, *words: str, directory: str = "project", timeout_s: float = 120.0) -> Any:
     """What ``phalanx WORDS --json`` answered on the head, in a directory below its home."""
-    environment = (f"PHALANX_RAY_ADDRESS={head.address}:6390", "PHALANX_AGENT=demo", "PYTHONPATH=../phalanx")
+    settings = ("PHALANX_AGENT=demo", "PHALANX_SAVE_INTERVAL_S=2", "PREWARM_INSTANCES=0")
+    environment = (f"PHALANX_RAY_ADDRESS={head.address}:6390", *settings, "PYTHONPATH=../phalanx")
     program = ("../phalanx/.venv/bin/python", "-c", _PHALANX)
-    command = shlex.join(("env", "PHALANX_SAVE_INTERVAL_S=2", *environment, *program, *words, "--json"))
+    command = shlex.join(("env", *environment, *program, *words, "--json"))
     # Its words for people are shown only when it fails: they would stand in the midst of the JSON.
     said = f"{{ {command} 2>../phalanx.err || {{ cat ../phalanx.err; exit 1; }}; }}"
     return json.loads(head.ssh("sh", "-c", f"cd {directory} && {said}", timeout_s=timeout_s))

@@ -327,7 +327,7 @@ class SupervisorRun:
         ports: Any = MachinePorts(machine)
         host: Any = _Killable(ports, "host", self)
         factory: Any = _Killable(ports, "Ray", self)
-        settings = Settings(spare_actors=0)
+        settings = Settings(spare_actors=0, prewarm_instances=0)
         self.permits = permits = FairSemaphore(CAP)
         memory = MemoryAdmission(host, CATALOG, 1, 0)
         store = FencedStore(_KillableStore(records, self))

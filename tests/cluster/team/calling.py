@@ -16,7 +16,8 @@ _ANSWER_S = 900.0
 """A spawn of a hundred takes its time."""
 USER = login_home()
 PROJECT = USER / "project"
-_PYTHON = ("env", f"PYTHONPATH={USER}/phalanx", "PHALANX_AGENT=demo", f"{USER}/phalanx/.venv/bin/python")
+_ENVIRONMENT = (f"PYTHONPATH={USER}/phalanx", "PHALANX_AGENT=demo", "PREWARM_INSTANCES=0")
+_PYTHON = ("env", *_ENVIRONMENT, f"{USER}/phalanx/.venv/bin/python")
 
 
 def phalanx_there(host: RigHost, *words: str) -> Any:

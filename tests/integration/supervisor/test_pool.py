@@ -151,6 +151,29 @@ async def test_a_spare_that_is_no_good_any_more_is_replaced(
     assert spare.record.instance_id not in agents(team)
 
 
+async def test_a_team_that_has_spawned_once_keeps_one_spare_by_itself_and_shows_it_until_that_is_turned_off(
+    team: RestartableTeam,
+) -> None:
+    run = await team.start_compared(PREWARM_INSTANCES="")
+    assert await shown_spares(run) == (0, 0)
+    first = await spawn(run, team)
+    await until(lambda: [spare.record.stage == "spare" for spare in spares(run)] == [True])
+    (spare,) = spares(run)
+    assert await shown_spares(run) == (1, 1)
+    assert (place_of(run, first), place_of(run, await spawn(run, team))) == (first, spare.record.instance_id)
+    await until(lambda: [other is not spare for other in spares(run)] == [True])
+    await run.call("optimize_settings", requests.OptimizeSettingsRequest(prewarm_instances=0))
+    await until(lambda: not spares(run))
+    assert await shown_spares(run) == (0, 0)
+
+
+async def shown_spares(run: SupervisorRun) -> tuple[int, int]:
+    """As ``list`` and ``status`` show them."""
+    listed = cast("results.ListResult", await run.call("list", requests.ListRequest()))
+    status = cast("results.StatusResult", await run.call("status", requests.StatusRequest()))
+    return listed.spares, status.spares
+
+
 async def test_a_spare_is_for_those_only_who_ask_for_just_what_it_is(team: RestartableTeam) -> None:
     run = await team.start_compared()
     await prewarm(run, team, 1, env={"COLOUR": "red"})

@@ -256,7 +256,7 @@ async def test_room_is_made_on_the_host_that_lacks_it_by_one_spare_at_a_time_and
     scene.pool.give_up_one("a")
     await asyncio.sleep(2)
     assert scene.ended == ["x2"]
-    assert scene.pool.errors["x"] == ["One was given up, because an instance needed its room."]
+    assert scene.pool.errors["x"] == ["One was given up, because its room was needed."]
     scene.pool.give_up_one("")
     scene.pool.give_up_one("")
     await asyncio.sleep(2)

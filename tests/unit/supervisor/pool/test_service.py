@@ -37,7 +37,7 @@ ENDED = Workspace(mode="isolated", directory=Path("/w"))
 
 
 def asked(work_dir: Path = PROJECT, **more: Any) -> SpawnRequest:
-    return SpawnRequest(role=Role.SPECIALIST, work_dir=str(work_dir), context="hello", **more)
+    return SpawnRequest(**{"role": Role.SPECIALIST, "work_dir": str(work_dir), "context": "hello", **more})
 
 
 def spec(work_dir: Path = PROJECT, **more: Any) -> AgentSpec:
@@ -227,7 +227,7 @@ async def test_an_order_of_which_some_were_given_up_for_an_instance_ends_and_say
     scene.full.put_nowait(["a"])
     done = await filling
     assert done.instances == 1
-    assert done.errors == ["One was given up, because an instance needed its room."]
+    assert done.errors == ["One was given up, because its room was needed."]
 
 
 async def test_while_spawns_of_callers_come_first_an_order_says_so_and_ends_in_words_when_it_takes_too_long(
@@ -300,6 +300,28 @@ async def test_spares_of_a_kind_that_nobody_wants_any_more_stay_for_half_an_hour
         assert scene.names() == ["spare_1", "spare_2"]
         await asyncio.sleep(4 * EVERY_S)
         assert scene.names() == ["spare_2"]
+
+
+@pytest.mark.parametrize(
+    "more", [{"context": "", "role": Role.EXECUTIVE}, {"prepare": {"setup": "make"}}, {"workspace_mode": "shared"}]
+)
+async def test_no_spare_is_kept_of_a_kind_that_a_spare_cannot_serve(more: Mapping[str, Any]) -> None:
+    async with running(size=1) as scene:
+        scene.starts_cold(**more)
+        await asyncio.sleep(EVERY_S)
+        assert (scene.names(), scene.take(**more)) == ([], None)
+        scene.starts_cold()
+        await asyncio.sleep(EVERY_S)
+        assert (scene.names(), scene.take(**more)) == (["spare_1"], None)
+
+
+async def test_of_the_kinds_before_only_the_last_one_keeps_its_spares() -> None:
+    async with running(size=1) as scene:
+        for model in ("first", "second", "third"):
+            scene.starts_cold(model=model)
+            await asyncio.sleep(EVERY_S)
+        assert scene.names() == ["spare_2", "spare_3"]
+        assert scene.take(model="second") is not None
 
 
 async def test_what_was_ordered_is_kept_whatever_is_tuned_and_the_rest_goes_at_once() -> None:

@@ -13,7 +13,7 @@ import pytest
 from actors.errors import InvalidRequestError, UnavailableError, WrongStateError
 from actors.home import Home
 from supervisor.spawning import admission
-from supervisor.spawning.admission import FairSemaphore, MemoryAdmission, WorkDirPolicy
+from supervisor.spawning.admission import LOOK_S, FairSemaphore, MemoryAdmission, WorkDirPolicy
 from tests.fakes.clock import turns
 from tests.fakes.hosts import CATALOG, FakeHost, host_load
 
@@ -205,6 +205,15 @@ async def test_what_is_only_kept_ready_is_given_up_for_a_start_that_waits() -> N
     async with where.hold("claude"):
         assert machine.available_mb == 800
     giving.cancel()
+
+
+async def test_what_is_only_kept_ready_is_given_up_while_other_programs_take_of_the_reserve() -> None:
+    machine = machine_with(600)
+    full = asyncio.create_task(memory(machine).full_hosts())
+    await asyncio.sleep(3 * LOOK_S)
+    assert not full.done()
+    machine.available_mb = 499
+    assert await full == {""}
 
 
 async def test_a_start_that_finds_no_room_for_very_long_is_refused_in_words_and_holds_nothing() -> None:
