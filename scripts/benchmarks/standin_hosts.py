@@ -105,7 +105,7 @@ class StandInInstance(Instance):
             )
         )
 
-    async def reports(self, after: int, timeout_s: float, incarnation: str = "") -> Report:
+    async def reports(self, after: int, timeout_s: float, incarnation: str = "", answer: int = 0) -> Report:
         self._log.acknowledge(after, incarnation)
         return await self._log.after(after, timeout_s, incarnation)
 

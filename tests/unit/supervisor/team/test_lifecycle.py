@@ -28,6 +28,7 @@ from actors.worktrees.model import Workspace
 from supervisor.api import requests
 from supervisor.api.requests import Role
 from supervisor.api.results import RestartResult
+from supervisor.api.verbs import Caller
 from supervisor.records import decode_record
 from supervisor.spawning.admission import FairSemaphore, MemoryAdmission
 from supervisor.store import keys
@@ -434,7 +435,7 @@ async def test_the_agent_of_one_that_is_being_ended_already_is_left_alone_while_
     assert (result.success, scene.ended) == (False, 0)
 
 
-async def restart(instance_id: str) -> RestartResult:
+async def restart(instance_id: str, _caller: Caller) -> RestartResult:
     if instance_id == "spec_9":
         raise UnknownInstanceError("There is no instance spec_9.")
     return RestartResult(instance_id=instance_id, status=Status.READY, resumed=True)
@@ -444,11 +445,12 @@ async def test_one_that_is_named_alone_is_refused_as_a_call_of_its_own(scene: Sc
     with pytest.raises(UnknownInstanceError):
         await scene.lifecycle.terminate(requests.TerminateRequest(instance_id="spec_9"))
     with pytest.raises(UnknownInstanceError):
-        await restart_all(requests.RestartRequest(instance_id="spec_9"), restart)
+        await restart_all(requests.RestartRequest(instance_id="spec_9"), Caller(sender="lead"), restart)
 
 
 async def test_several_are_restarted_in_the_order_asked_and_those_that_cannot_be_fail_alone() -> None:
-    done = await restart_all(requests.RestartRequest(instance_ids=["spec_1", "spec_9", "spec_2", "spec_1"]), restart)
+    several = requests.RestartRequest(instance_ids=["spec_1", "spec_9", "spec_2", "spec_1"])
+    done = await restart_all(several, Caller(sender="lead"), restart)
     assert done.restarted is not None
     assert [(each.instance_id, each.success, each.status) for each in done.restarted] == [
         ("spec_1", True, Status.READY),
@@ -456,7 +458,7 @@ async def test_several_are_restarted_in_the_order_asked_and_those_that_cannot_be
         ("spec_2", True, Status.READY),
     ]
     assert not done.success
-    one = await restart_all(requests.RestartRequest(instance_id="spec_1"), restart)
+    one = await restart_all(requests.RestartRequest(instance_id="spec_1"), Caller(sender="lead"), restart)
     assert (one.success, one.status, one.resumed, one.restarted) == (True, Status.READY, True, None)
 
 
