@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.page, pytest.mark.timeout(300)]
 async def _shows_what_is_new(page: Page, stage: Stage, text: str) -> None:
     async with await stage.team.connect() as lead:
         await lead.send(requests.SendRequest(instance_id=stage.ids["worker-1"], message=text, wait=True))
-    row = page.locator(".row").filter(has=page.get_by_role("link", name="worker-1", exact=True))
+    row = page.locator(".row").filter(has=page.locator(".name:text-is('worker-1')"))
     await expect(row.locator(".c-task")).to_contain_text(text, timeout=60_000)
 
 

@@ -41,7 +41,7 @@ async def test_a_row_tells_what_its_instance_does_and_was_asked_and_how_far_it_i
 ) -> None:
     message = "Write the invoice.\n@@demo tokens 1234\n@@demo commit invoice.md due"
     await lead.send(requests.SendRequest(instance_id=stage.ids["worker-6"], message=message, wait=True))
-    row = page.locator(".row").filter(has=page.get_by_role("link", name="worker-6", exact=True))
+    row = page.locator(".row").filter(has=page.get_by_role("link", name="worker-6"))
     await expect(row.locator(".c-task")).to_contain_text("Write the invoice.")
     await expect(row.locator(".c-now")).to_contain_text("demo: received")
     await expect(row.locator(".c-unread")).not_to_be_empty()
@@ -69,7 +69,7 @@ async def test_by_keyboard_alone_an_instance_is_found_opened_and_left(page: Page
 
 
 async def test_reload_and_back_lead_where_one_was(page: Page, stage: Stage) -> None:
-    await page.get_by_role("link", name="worker-2", exact=True).first.click()
+    await page.get_by_role("link", name="worker-2").first.click()
     await page.get_by_role("link", name="Terminal").click()
     await page.reload()
     await expect(page.locator(".panel h2")).to_have_text("worker-2")
@@ -90,7 +90,7 @@ async def test_many_pages_of_one_browser_are_live_and_none_is_stuck(
     task = "Tell all pages."
     await lead.send(requests.SendRequest(instance_id=stage.ids["worker-2"], message=task, wait=True))
     for each in pages:
-        row = each.locator(".row").filter(has=each.get_by_role("link", name="worker-2", exact=True))
+        row = each.locator(".row").filter(has=each.get_by_role("link", name="worker-2"))
         await expect(row.locator(".c-task")).to_have_text(task)
     await pages[-1].close()
     await page.get_by_role("link", name="Over time").click()
