@@ -23,6 +23,7 @@ crosses process borders (see ``to_wire`` and ``from_wire``). Arguments are posit
     │   └── FencedError            another supervisor took the state over; this one can no longer write
     ├── AgentError                 the agent could not be started or ended unexpectedly
     └── UnavailableError           a part did not answer in time; the call may be repeated
+        └── TooManyCallsError      so many run already that this one was not begun
 """
 
 from __future__ import annotations
@@ -100,6 +101,10 @@ class AgentError(PhalanxError):
 
 class UnavailableError(PhalanxError):
     code = "unavailable"
+
+
+class TooManyCallsError(UnavailableError):
+    code = "too_many_calls"
 
 
 def _tree(cls: type[PhalanxError]) -> dict[str, type[PhalanxError]]:

@@ -345,7 +345,7 @@ async def _take_pictures_of_page(browser: Browser, team: Team, ids: dict[str, st
     await page.screenshot(path=to / "page.png")
     dark = await _signed_in(browser, team, _PAGE, "dark")
     await dark.goto(f"http://127.0.0.1:{kept_port(team.home)}/#/i/{ids['parser']}/conversation")
-    await expect(dark.get_by_text("The parser is done").first).to_be_visible()
+    await expect(dark.get_by_role("log", name="Conversation").get_by_text("The parser is done")).to_be_visible()
     await dark.screenshot(path=to / "page-instance.png")
     phone = await _signed_in(browser, team, _PHONE, "light")
     await phone.screenshot(path=to / "page-phone.png")

@@ -38,6 +38,7 @@ from actors.errors import (
     PhalanxError,
     RefusedError,
     TeamNotRunningError,
+    TooManyCallsError,
     UnavailableError,
     UnknownInstanceError,
     to_wire,
@@ -79,6 +80,7 @@ _NEVER = {"cache-control": "no-store"}
 _COMMAND = "<code>phalanx dashboard</code>"
 _SIGN_IN = f"You are not signed in. Run {_COMMAND} on the machine of the team: it opens this page."
 _STATUS: Mapping[type[PhalanxError], int] = {
+    TooManyCallsError: 429,
     UnavailableError: 503,
     TeamNotRunningError: 503,
     UnknownInstanceError: 404,
@@ -215,7 +217,7 @@ class BrowserPages:
         return None
 
     async def _team(self, request: Request) -> Response:
-        heard_to = request.headers.get("last-event-id") or request.query_params.get("after", "")
+        heard_to = request.query_params.get("after", "")
         return self._stream(request, self._feed.frames(int(heard_to) if _NUMBER.fullmatch(heard_to) else None))
 
     async def _screen(self, request: Request) -> Response:

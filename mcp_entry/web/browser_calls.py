@@ -13,7 +13,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from actors.errors import PhalanxError, RefusedError, UnavailableError
+from actors.errors import PhalanxError, RefusedError, TooManyCallsError
 from supervisor.api.requests import GitBatchRequest, GitOperation, GitType
 from supervisor.api.validation import parse
 from supervisor.api.verbs import VERBS, TeamVerbs, Verb
@@ -61,12 +61,12 @@ class BrowserCalls:
         self._looking = asyncio.Lock()
 
     async def call(self, verb: Verb[Any, Any], arguments: Mapping[str, Any]) -> Json:
-        """The result as the supervisor gave it. Raises ``PhalanxError``; ``UnavailableError`` also when too many calls
-        run, ``RefusedError`` for an operation of git that would change something."""
+        """The result as the supervisor gave it. Raises ``PhalanxError``; ``TooManyCallsError`` also when as many of
+        all browsers run, ``RefusedError`` for an operation of git that would change something."""
         if verb is TeamVerbs.git_batch:
             _check_only_reads(parse(GitBatchRequest, arguments))
         if self._running >= MOST_CALLS:
-            raise UnavailableError(f"{MOST_CALLS} calls of the page run already: wait for some of them.")
+            raise TooManyCallsError(f"{MOST_CALLS} calls of the page run already: wait for some of them.")
         if not verb.read_only:
             logger.info("the page calls %s", verb.name)
         self._running += 1

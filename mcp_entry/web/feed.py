@@ -6,9 +6,11 @@ browser has not taken yet is bounded: one that is too slow gets the complete sta
 it missed. Nothing is asked of the supervisor but one call of ``changes`` and one of ``events`` that wait, and what a
 browser that comes again has missed meanwhile.
 
-Events of the stream: ``changes`` (a ``ChangesResult``); ``happened`` (``{"events", "missed"}``, with the number of the
-team's last event as its id); ``away`` (``{"words"}``) when the team does not answer, ``back`` when it does again,
-followed by complete ``changes``. A comment every ``BEAT_S`` lets each side notice that the other one is gone.
+Events of the stream: ``changes`` (a ``ChangesResult``); ``happened`` (``{"events", "missed", "last"}``, with the number
+of the team's last event, from which on a browser asks when it comes again: each stream begins with one, so that a
+browser that is gone before the next event loses none); ``away`` (``{"words"}``) when the team does not answer, ``back``
+when it does again, followed by complete ``changes``. A comment every ``BEAT_S`` lets each side notice that the other
+one is gone.
 """
 
 from __future__ import annotations
@@ -58,11 +60,12 @@ class TeamFeed:
     async def frames(self, after: int | None = None) -> AsyncGenerator[bytes]:
         """What one browser is sent, without end. Each is one or more whole frames. ``after``: the number of the last
         event that it has heard of; without it, it hears what happens from now on."""
-        listener = _Listener(heard_to=0 if after is None else None)
-        self._listeners.add(listener)
         if self._following is None:
             self._state, self._told_to = _TeamState(), None
             self._following = asyncio.create_task(self._follow(), name="the team for browsers")
+        after = self._told_to if after is None else after
+        listener = _Listener(heard_to=0 if after is None else None)
+        self._listeners.add(listener)
         try:
             if whole := self._state.whole():
                 yield whole
@@ -74,7 +77,10 @@ class TeamFeed:
                     except TimeoutError:
                         yield BEAT
                         continue
-                    yield self._state.whole() + listener.caught_up() if listener.is_behind else listener.taken()
+                    if listener.is_behind:
+                        yield self._state.whole() + listener.caught_up()
+                    else:
+                        yield listener.taken()
         finally:
             self._listeners.discard(listener)
             if not self._listeners and self._following is not None:
@@ -159,9 +165,9 @@ class TeamFeed:
             await asyncio.sleep(_RETRY.pause_s(failures))
 
     def _tell_events(self, events: list[Json], missed: int, last: int) -> None:
-        self._told_to = last
+        begins, self._told_to = self._told_to is None, last
         self._begins.announce()
-        if not events and not missed:
+        if not events and not missed and not begins:
             return
         frames = _happened(events, missed, last)
         for listener in self._listeners:
@@ -169,9 +175,9 @@ class TeamFeed:
                 continue
             fresh = [each for each in events if each["number"] > listener.heard_to]
             if len(fresh) == len(events):
-                listener.give(frames, len(events) + missed)
+                listener.give(frames, len(events) + missed, last)
             elif fresh:
-                listener.give(_happened(fresh, 0, last), len(fresh))
+                listener.give(_happened(fresh, 0, last), len(fresh), last)
 
     async def _catch_up(self, listener: _Listener, after: int | None) -> None:
         failures = 0
@@ -183,8 +189,7 @@ class TeamFeed:
             except Exception:
                 logger.exception("a browser cannot be told what it has missed")
             else:
-                if events or missed:
-                    listener.give(_happened(events, missed, last), len(events) + missed)
+                listener.give(_happened(events, missed, last), len(events) + missed, last)
                 listener.heard_to = last
                 return
             failures += 1
@@ -195,7 +200,7 @@ class TeamFeed:
         feed goes on. Raises ``PhalanxError``."""
         await self._begins.until(lambda: self._told_to is not None, None)
         last = self._told_to or 0
-        if after > last:  # of another team, or of this one before its state was restored
+        if after >= last:  # a greater one: another team's, or of this one before it was restored
             return [], 0, last
         first = max(after, last - MOST_CAUGHT_UP)
         events: list[Json] = []
@@ -255,13 +260,16 @@ class _Listener:
         self._bytes = 0
         self._events = 0
         """In the frames."""
+        self._last: int | None = None
+        """The number of the last event that the frames tell of."""
         self.has_news = asyncio.Event()
         self.is_behind = False
         """Its frames were dropped: it needs the complete state."""
 
-    def give(self, frames: bytes, events: int = 0) -> None:
-        """``events``: how many events of the team the frames tell."""
+    def give(self, frames: bytes, events: int = 0, last: int | None = None) -> None:
+        """``events``: how many events of the team the frames tell. ``last``: the number of the last one by then."""
         self._events += events
+        self._last = self._last if last is None else last
         self.has_news.set()
         if self.is_behind:
             return
@@ -277,28 +285,27 @@ class _Listener:
         return frames
 
     def caught_up(self) -> bytes:
-        """The frame that tells how many events were dropped; empty when there were none."""
-        missed = self._events
+        """The frame that tells how many events were dropped; empty when none was told of."""
+        missed, last = self._events, self._last
         self._empty()
-        return frame("happened", {"events": [], "missed": missed}) if missed else b""
+        return b"" if last is None else _happened([], missed, last)
 
     def _empty(self) -> None:
         self._frames.clear()
         self._bytes = self._events = 0
+        self._last = None
         self.is_behind = False
         self.has_news.clear()
 
 
 def _happened(events: list[Json], missed: int, last: int) -> bytes:
     """``missed``: how many more events there were. ``last``: the number of the last one of all."""
-    return frame("happened", {"events": events, "missed": missed}, last)
+    return frame("happened", {"events": events, "missed": missed, "last": last})
 
 
-def frame(event: str, data: Json, number: int | None = None) -> bytes:
-    """One server-sent event. JSON has no line breaks, so its data is one line. ``number``: its id, which a browser
-    gives when it connects again."""
-    identity = "" if number is None else f"id: {number}\n"
-    return f"event: {event}\n{identity}data: {document(data)}\n\n".encode()
+def frame(event: str, data: Json) -> bytes:
+    """One server-sent event. JSON has no line breaks, so its data is one line."""
+    return f"event: {event}\ndata: {document(data)}\n\n".encode()
 
 
 def document(data: Json) -> str:

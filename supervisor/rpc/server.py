@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from actors.concurrency import TaskSet
-from actors.errors import InvalidRequestError, UnavailableError, VersionError, to_wire
+from actors.errors import InvalidRequestError, TooManyCallsError, UnavailableError, VersionError, to_wire
 from actors.sockets import FrameError, check_is_socket, is_answered, listen, pack, read_frame
 from actors.versions import AS_INSTANCE, PROTOCOL, RENEW, check_protocol
 from supervisor.api.requests import Request
@@ -194,12 +194,12 @@ class ClientConnection:
                 continue
             self._begin(call_id, verb, frame.get("params", {}), hello, token)
 
-    def _too_many(self, token: str | None) -> UnavailableError | None:
+    def _too_many(self, token: str | None) -> TooManyCallsError | None:
         if self._running[token] >= MAX_CALLS:
             whose = "client" if token is None else "instance"
-            return UnavailableError(f"{MAX_CALLS} calls of this {whose} run already: wait for some of them.")
+            return TooManyCallsError(f"{MAX_CALLS} calls of this {whose} run already: wait for some of them.")
         if len(self._calls) >= MAX_CLIENT_CALLS:
-            return UnavailableError(f"{MAX_CLIENT_CALLS} calls run already: make the call again in a moment.")
+            return TooManyCallsError(f"{MAX_CLIENT_CALLS} calls run already: make the call again in a moment.")
         return None
 
     def _cancel(self, call_id: Any) -> None:

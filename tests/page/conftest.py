@@ -1,4 +1,4 @@
-"""A real team of demo agents and of two real Claudes with the stand-in of the API, and a real Chromium on its page.
+"""A real team of twenty demo agents and two real Claudes with the stand-in of the API, and a real Chromium on its page.
 
 Every page of a test fails it when the browser tells an error or a breach of the Content-Security-Policy, and when it
 asks for anything that is not of the page's own server.
@@ -15,7 +15,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.async_api import Browser, ConsoleMessage, Page, Route, async_playwright, expect
+from playwright.async_api import Browser, ConsoleMessage, Locator, Page, Route, async_playwright, expect
 
 from actors.host.endpoint import kept_port
 from mcp_entry.web.browser import STATIC
@@ -30,6 +30,7 @@ from tests.standin.claude_versions import installed_claude
 
 CHROMIUM = os.environ.get("TEST_CHROMIUM", "/usr/bin/chromium")
 WIDE, NARROW = (1280, 900), (390, 844)
+WORKERS = 18
 expect.set_options(timeout=20_000)
 
 
@@ -75,7 +76,7 @@ async def _spawn(team: Team) -> dict[str, str]:
             f"worker-{number}": team.specialist(
                 f"Write part {number}.", name=f"worker-{number}", parent_id=backend.instance_id
             )
-            for number in range(1, 7)
+            for number in range(1, WORKERS + 1)
         }
         claudes = {
             name: team.specialist("Say hello.", name=name, agent="claude", permission_mode="default")
@@ -84,7 +85,7 @@ async def _spawn(team: Team) -> dict[str, str]:
         batch = await lead.spawn_instances_batch([*workers.values(), *claudes.values()])
         assert batch.success, batch
         ids |= {name: each.instance_id or "" for name, each in zip([*workers, *claudes], batch.instances, strict=True)}
-        waited = await lead.wait(requests.WaitRequest(timeout_seconds=90))
+        waited = await lead.wait(requests.WaitRequest(timeout_seconds=240))
         assert waited.reached, waited
     return ids
 
@@ -136,9 +137,41 @@ async def opened(
         await context.close()
 
 
+async def open_panel(page: Page, stage: Stage, name: str, tab: str = "conversation") -> Locator:
+    """The panel of the instance of this name."""
+    await page.evaluate("hash => { location.hash = hash }", f"#/i/{stage.ids[name]}/{tab}")
+    panel = page.locator(".panel")
+    await expect(panel.locator("h2")).to_have_text(name)
+    return panel
+
+
+async def until_it_is(shown: Locator, condition: str, within_s: float = 20.0) -> None:
+    """``condition``: a function in JavaScript of the element. The page's policy forbids Playwright's own way."""
+    look = f"const look = () => ({condition})(shown) ? done() : setTimeout(look, 50); look();"
+    async with asyncio.timeout(within_s):
+        await shown.evaluate(f"shown => new Promise(done => {{ {look} }})")
+
+
+async def say(lead: SupervisorClient, instance_id: str, message: str) -> None:
+    """Sends the message and returns when the agent has it."""
+    await lead.send(requests.SendRequest(instance_id=instance_id, message=message, wait=True))
+
+
+async def until_idle(lead: SupervisorClient, instance_id: str) -> None:
+    waited = await lead.wait(requests.WaitRequest(instance_ids=[instance_id], timeout_seconds=60))
+    assert waited.reached, waited
+
+
+async def times_asked(lead: SupervisorClient, instance_id: str, text: str) -> int:
+    """How often this stands among what the instance was asked."""
+    read = await lead.read(requests.ReadRequest(instance_id=instance_id, lines=200, leaves_unread=True))
+    return sum(text in entry.text for entry in read.entries if entry.kind == "question")
+
+
 def _is_fault(said: ConsoleMessage) -> bool:
-    """Chromium itself tells of each request that a killed process has not answered."""
-    return said.type in ("error", "warning") and "net::ERR_" not in said.text
+    """Chromium itself tells of each request that a killed process has not answered or that there was no room for."""
+    expected = ("net::ERR_", "the server responded with a status of 429")
+    return said.type in ("error", "warning") and not any(words in said.text for words in expected)
 
 
 @pytest.fixture

@@ -11,7 +11,14 @@ from typing import Any
 import pytest
 
 from actors import sockets
-from actors.errors import InvalidRequestError, PhalanxError, UnavailableError, UnknownInstanceError, WorkspaceError
+from actors.errors import (
+    InvalidRequestError,
+    PhalanxError,
+    TooManyCallsError,
+    UnavailableError,
+    UnknownInstanceError,
+    WorkspaceError,
+)
 from actors.home import Home
 from actors.sockets import pack, read_frame
 from supervisor.api.requests import ListRequest, ReadRequest, Request, SendRequest
@@ -244,7 +251,7 @@ async def test_more_calls_at_once_than_allowed_are_refused_one_by_one(
     outcomes = await asyncio.gather(*calls, return_exceptions=True)
 
     assert refused
-    assert [isinstance(outcome, UnavailableError) for outcome in outcomes] == [False] * 3 + [True] * 2
+    assert [isinstance(outcome, TooManyCallsError) for outcome in outcomes] == [False] * 3 + [True] * 2
 
 
 async def test_instances_that_call_through_one_client_have_each_a_limit_of_their_own(
@@ -262,7 +269,7 @@ async def test_instances_that_call_through_one_client_have_each_a_limit_of_their
     async def ask(token: str | None) -> bool:
         try:
             await client.call_json(TeamVerbs.wait, {"instanceIds": ["spec_1"]}, token=token)
-        except UnavailableError:
+        except TooManyCallsError:
             return False
         return True
 

@@ -175,6 +175,33 @@ async def test_a_browser_that_comes_again_is_told_what_has_happened_since_the_ev
         assert await heard(events, "changes")
 
 
+async def test_a_browser_that_is_gone_before_anything_happens_is_told_of_what_does_when_it_comes_again(
+    browser: Browser, team: ScriptedTeam
+) -> None:
+    team.happen(kind="became_idle", instance_id="spec_1", text="before")
+    async with browser.stream() as events:
+        opening = await heard(events, "happened")
+    assert opening == {"events": [], "missed": 0, "last": 1}
+    team.happen(kind="became_idle", instance_id="spec_1", text="meanwhile")
+    async with browser.stream(f"/api/team?after={opening['last']}") as events:
+        happened = await heard(events, "happened")
+    assert [each["text"] for each in happened["events"]] == ["meanwhile"]
+
+
+async def test_a_browser_that_comes_while_others_look_is_told_at_once_where_the_team_is(
+    browser: Browser, team: ScriptedTeam
+) -> None:
+    async with browser.stream() as one:
+        await heard(one, "happened")
+        team.happen(kind="became_idle", instance_id="spec_1", text="first")
+        assert (await heard(one, "happened"))["last"] == 1
+        async with browser.stream() as two:
+            assert await heard(two, "happened") == {"events": [], "missed": 0, "last": 1}
+            team.happen(kind="became_idle", instance_id="spec_1", text="second")
+            for events in (one, two):
+                assert [each["text"] for each in (await heard(events, "happened"))["events"]] == ["second"]
+
+
 async def test_many_browsers_share_one_call_of_each_and_the_last_one_ends_them(
     browser: Browser, team: ScriptedTeam, gateway: Gateway
 ) -> None:

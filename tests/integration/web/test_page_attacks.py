@@ -246,7 +246,9 @@ async def test_the_streams_of_one_browser_leave_it_a_connection_for_its_calls(br
         assert "close some" in refused.json()["message"]
 
 
-async def test_calls_of_a_page_leave_room_for_those_of_the_agents(browser: Browser, verbs: ScriptedVerbs) -> None:
+async def test_too_many_calls_of_pages_are_refused_and_leave_room_for_those_of_the_agents(
+    browser: Browser, verbs: ScriptedVerbs
+) -> None:
     go_on = asyncio.Event()
 
     async def hosts(*_: Any) -> Any:
@@ -259,7 +261,10 @@ async def test_calls_of_a_page_leave_room_for_those_of_the_agents(browser: Brows
     async with asyncio.timeout(30):
         while len(done) < 28:
             done, _ = await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED, timeout=1)
-    assert {call.result().status_code for call in done} == {503}
+    for refused in (call.result() for call in done):
+        assert refused.status_code == 429
+        assert refused.json()["code"] == "too_many_calls"
+        assert "32 calls of the page run already" in refused.json()["message"]
     assert (await exchange(browser.port, request(LIST_TOOLS)))[0] == 200
     status_of_agent, _ = await exchange(browser.port, send_message("It is done."))
     assert status_of_agent == 200

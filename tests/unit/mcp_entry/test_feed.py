@@ -76,13 +76,28 @@ async def _browser(feed: TeamFeed, after: int | None = None) -> AsyncIterator[As
 
 async def _next(frames: AsyncIterator[bytes]) -> list[tuple[str, Any]]:
     """The events of the next part that is no beat."""
-    while (part := await anext(frames)) == BEAT:
+    while not (found := await _next_or_beat(frames)):
         pass
-    found = []
-    for event in part.decode().strip().split("\n\n"):
-        fields = dict(line.split(": ", 1) for line in event.splitlines())
-        found.append((fields["event"], json.loads(fields["data"])))
     return found
+
+
+async def _next_or_beat(frames: AsyncIterator[bytes]) -> list[tuple[str, Any]]:
+    """Empty for a beat. What tells only the number of the last event is left out."""
+    found: list[tuple[str, Any]] = []
+    while not found and (part := await anext(frames)) != BEAT:
+        for event in part.decode().strip().split("\n\n"):
+            fields = dict(line.split(": ", 1) for line in event.splitlines())
+            data = json.loads(fields["data"])
+            if fields["event"] != "happened" or data["events"] or data["missed"]:
+                found.append((fields["event"], data))
+    return found
+
+
+async def _opening(frames: AsyncIterator[bytes]) -> Any:
+    """The first that is told of events."""
+    while b"event: happened\n" not in (part := await anext(frames)):
+        pass
+    return json.loads(part.partition(b"event: happened\ndata: ")[2].partition(b"\n")[0])
 
 
 def _ids(data: Any) -> list[str]:
@@ -112,7 +127,7 @@ async def test_answers_with_nothing_new_are_not_passed_on_and_a_beat_is() -> Non
         team.change(info("a"), complete=True)
         await _next(browser)
         team.change()
-        assert await anext(browser) == BEAT
+        assert await _next_or_beat(browser) == []
         team.change(warnings=["Redis is away."])
         ((_, told),) = await _next(browser)
     assert told["warnings"] == ["Redis is away."]
@@ -134,7 +149,7 @@ async def test_a_browser_that_is_slow_gets_the_whole_state_and_hears_how_many_ev
     assert [name for name, _ in events] == ["changes", "happened"]
     assert events[0][1]["complete"]
     assert {row["instanceId"]: row["unread"] for row in events[0][1]["instances"]} == {"a": 19, "b": 0}
-    assert events[1][1] == {"events": [], "missed": 1}
+    assert events[1][1] == {"events": [], "missed": 1, "last": 1}
 
 
 async def test_a_row_larger_than_the_limit_still_arrives() -> None:
@@ -189,7 +204,7 @@ async def test_while_the_team_refuses_it_is_asked_ever_more_rarely_and_told_away
     async with _browser(TeamFeed(team.client)) as browser:
         assert await _next(browser) == [("away", {"words": "The supervisor is only just starting."})]
         for _ in range(4):
-            assert await anext(browser) == BEAT
+            assert await _next_or_beat(browser) == []
     assert 25 <= sum(verb == "changes" for verb, _ in team.client.asked) <= 45
 
 
@@ -250,6 +265,34 @@ async def test_what_happens_while_a_browser_catches_up_is_told_once_also_beside_
         team.happen("four")
         assert await heard_by_other == (["three", "four"], 0)
         assert await heard == (["two", "three", "four"], 0)
+
+
+async def test_a_browser_is_told_at_once_from_which_event_on_it_asks_when_it_comes_again() -> None:
+    team = Team()
+    feed = TeamFeed(team.client)
+    team.happen("before", "and this")
+    async with _browser(feed) as first:
+        assert await _opening(first) == {"events": [], "missed": 0, "last": 2}
+        async with _browser(feed) as second, _browser(feed, after=2) as again:
+            asked = len(team.client.asked)
+            for browser in (second, again):
+                assert await _opening(browser) == {"events": [], "missed": 0, "last": 2}
+            assert len(team.client.asked) == asked
+    team.happen("meanwhile")
+    async with _browser(feed, after=2) as back:
+        assert await _heard(back, 1) == (["meanwhile"], 0)
+
+
+async def test_after_the_state_of_the_team_was_restored_a_browser_knows_from_where_on_it_asks() -> None:
+    team = Team()
+    feed = TeamFeed(team.client)
+    team.happen("one", "two", "three")
+    async with _browser(feed) as browser:
+        assert (await _opening(browser))["last"] == 3
+        team.restore()
+        assert (await _opening(browser))["last"] == 0
+    async with _browser(feed, after=3) as of_before:
+        assert (await _opening(of_before))["last"] == 0
 
 
 async def test_of_a_long_absence_the_last_events_are_told_and_the_others_counted() -> None:

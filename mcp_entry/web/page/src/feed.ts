@@ -5,17 +5,19 @@
  * the lock, because browsers slow down the others. When the one that holds it is closed, the next in the queue takes over.
  */
 
+import type { ToldEvents } from "./happened.ts";
 import { Stream } from "./stream.ts";
 import { applyChanges, EMPTY_TEAM, type Team } from "./team.ts";
-import type { ChangesResult, TeamEvent } from "./wire.ts";
+import type { ChangesResult } from "./wire.ts";
 
 export type Told =
   | { kind: "changes"; changes: ChangesResult }
-  /** `last`: the number of the team's last event by then. */
-  | { kind: "happened"; events: TeamEvent[]; missed: number; last: number }
+  | ({ kind: "happened" } & ToldEvents)
   /** The endpoint answers and the team does not. */
   | { kind: "away"; words: string }
   | { kind: "back" }
+  /** The stream has ended and is opened again; who knows whether anybody answers. */
+  | { kind: "broken" }
   /** The endpoint does not answer (0), or refuses with this status and words. */
   | { kind: "lost"; status: number; words: string };
 
@@ -40,8 +42,8 @@ export function followTeam(hear: (told: Told) => void): void {
   let cursor = "";
   let team: Team = EMPTY_TEAM;
   let trouble: Told | null = null;
-  /** From which on a stream that is opened again tells the events. */
-  let lastEvent = 0;
+  /** From which on a stream that is opened again tells the events; null before any stream has said where the team is. */
+  let lastEvent: number | null = null;
   let queued: AbortController | null = null;
 
   const pass = (told: Told) => channel.postMessage({ from: own, told } satisfies Passed);
@@ -50,7 +52,7 @@ export function followTeam(hear: (told: Told) => void): void {
       team = applyChanges(team, told.changes);
       cursor = told.changes.cursor;
       trouble = null;
-    } else if (told.kind === "away" || told.kind === "lost") trouble = told;
+    } else if (told.kind === "away" || told.kind === "lost" || told.kind === "broken") trouble = told;
     else if (told.kind === "back") trouble = null;
     pass(told);
     takeIn(told);
@@ -62,14 +64,14 @@ export function followTeam(hear: (told: Told) => void): void {
 
   const open = () => {
     stream ??= new Stream(
-      () => (lastEvent > 0 ? `/api/team?after=${lastEvent}` : "/api/team"),
+      () => (lastEvent === null ? "/api/team" : `/api/team?after=${lastEvent}`),
       {
         changes: (data) => tell({ kind: "changes", changes: data as ChangesResult }),
-        happened: (data, id) =>
-          tell({ kind: "happened", ...(data as { events: TeamEvent[]; missed: number }), last: Number(id) }),
+        happened: (data) => tell({ kind: "happened", ...(data as ToldEvents) }),
         away: (data) => tell({ kind: "away", words: (data as { words: string }).words }),
         back: () => tell({ kind: "back" }),
       },
+      () => tell({ kind: "broken" }),
       (status, words) => tell({ kind: "lost", status, words }),
     );
   };
@@ -90,6 +92,7 @@ export function followTeam(hear: (told: Told) => void): void {
       const changes = { ...whole, needsAttention: [...needsAttention], warnings: [...warnings] };
       pass({ kind: "changes", changes });
     }
+    if (lastEvent !== null) pass({ kind: "happened", events: [], missed: 0, last: lastEvent });
     if (trouble) pass(trouble);
   };
 

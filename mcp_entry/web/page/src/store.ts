@@ -62,7 +62,7 @@ export const conflictsOf = computed<ReadonlyMap<string, string>>(() => {
   const found = new Map<string, string>();
   for (const { between, files } of work.value.conflicts) {
     for (const one of between) {
-      const others = between.filter((other) => other !== one).join(", ");
+      const others = between.filter((other) => other !== one).map(nameOfId).join(", ");
       const told = `with ${others}: ${files.join(", ")}`;
       const before = found.get(one);
       found.set(one, before ? `${before}\n${told}` : told);
@@ -88,6 +88,12 @@ function decoded(part: string): string {
 
 export function hrefOf(instanceId: string, tab: PanelTab = "conversation"): string {
   return `#/i/${encodeURIComponent(instanceId)}/${tab}`;
+}
+
+/** Of an instance that the page does not know, or of a branch, what is given. */
+function nameOfId(id: string): string {
+  const row = team.value.rows.get(id);
+  return row ? nameOf(row) : id;
 }
 
 export function nameOf(row: InstanceInfo): string {
@@ -151,6 +157,9 @@ function hear(told: Told): void {
       break;
     case "back":
       connection.value = { state: "live" };
+      break;
+    case "broken":
+      connection.value = { state: "connecting" };
       break;
     case "lost":
       connection.value =

@@ -16,12 +16,13 @@ export class Stream {
 
   /**
    * @param path is asked for each time that it connects.
-   * @param lost tells why nothing comes just now: 0 without words when no server answers, else its status and words. A
-   *     connection that only broke is not told.
+   * @param broken tells that nothing comes just now, before anybody knows why; it may be back in a moment.
+   * @param lost tells why nothing comes: 0 without words when no server answers, else its status and words.
    */
   constructor(
     private readonly path: () => string,
-    private readonly listeners: Readonly<Record<string, (data: unknown, id: string) => void>>,
+    private readonly listeners: Readonly<Record<string, (data: unknown) => void>>,
+    private readonly broken: () => void,
     private readonly lost: (status: number, words: string) => void,
   ) {
     this.open();
@@ -44,15 +45,13 @@ export class Stream {
       this.retryMs = FIRST_RETRY_MS;
     };
     for (const [name, heard] of Object.entries(this.listeners)) {
-      source.addEventListener(name, (event) => {
-        const { data, lastEventId } = event as MessageEvent<string>;
-        heard(parsedJson(data), lastEventId);
-      });
+      source.addEventListener(name, (event) => heard(parsedJson((event as MessageEvent<string>).data)));
     }
     source.onerror = () => {
       source.close();
       if (this.source !== source) return;
       this.source = null;
+      if (hasOpened) this.broken();
       void this.again(hasOpened ? null : path);
     };
   }
@@ -127,6 +126,7 @@ export function followScreen(instanceId: string, listener: ScreenListener): () =
           listener.ended((data as { words: string }).words);
         },
       },
+      () => listener.lost(""),
       (_status, words) => listener.lost(words),
     );
   };

@@ -21,6 +21,7 @@ test("what was refused was not done", () => {
   for (const [status, code] of [
     [409, "wrong_state"],
     [401, "signed_out"],
+    [429, "too_many_calls"],
     [503, "team_not_running"],
   ] as const) {
     assert.equal(failureInWords(new CallError(status, code, "No."), DEED), "worker was not restarted: No.");

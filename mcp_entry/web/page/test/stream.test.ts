@@ -24,6 +24,7 @@ interface Answer {
 }
 let answers: Record<string, Answer | undefined>;
 let asked: string[];
+let broken: number;
 
 beforeEach(() => {
   Source.opened = [];
@@ -47,8 +48,14 @@ afterEach(() => {
 /** The stream's sources one after another: each ends, and the next one is opened. */
 async function follow(count: number, opens: boolean) {
   const lost: [number, string][] = [];
+  broken = 0;
   let number = 0;
-  const stream = new Stream(() => `/api/team?after=${++number}`, {}, (status, words) => lost.push([status, words]));
+  const stream = new Stream(
+    () => `/api/team?after=${++number}`,
+    {},
+    () => (broken += 1),
+    (status, words) => lost.push([status, words]),
+  );
   for (let at = 0; at < count; at += 1) {
     const source = Source.opened[at];
     assert.ok(source, `${Source.opened.length} were opened`);
@@ -62,18 +69,19 @@ async function follow(count: number, opens: boolean) {
   return lost;
 }
 
-test("a stream that only broke is opened again, from where it was, and nothing is told", async () => {
+test("a stream that only broke is told as such and opened again, from where it was", async () => {
   assert.deepEqual(await follow(2, true), []);
+  assert.equal(broken, 2);
   assert.deepEqual(Source.opened.map(({ path }) => path), [1, 2, 3].map((after) => `/api/team?after=${after}`));
   assert.deepEqual(asked, ["HEAD /", "HEAD /"]);
 });
 
-test("what is told comes with its id", () => {
+test("what is told comes as what the server gave", () => {
   const told: unknown[] = [];
-  const stream = new Stream(() => "/api/team", { happened: (data, id) => told.push([data, id]) }, () => {});
-  Source.opened[0]?.heard.get("happened")?.({ data: '{"missed":0}', lastEventId: "12" });
+  const stream = new Stream(() => "/api/team", { happened: (data) => void told.push(data) }, () => {}, () => {});
+  Source.opened[0]?.heard.get("happened")?.({ data: '{"missed":0}' });
   stream.close();
-  assert.deepEqual(told, [[{ missed: 0 }, "12"]]);
+  assert.deepEqual(told, [{ missed: 0 }]);
 });
 
 test("a server that does not answer, and a session that has ended, are told by the status", async () => {

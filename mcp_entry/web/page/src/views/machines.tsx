@@ -16,7 +16,7 @@ export function Machines({ hosts }: { hosts: readonly HostFigures[] }) {
                 Instances
               </th>
               <th scope="col">Cores busy</th>
-              <th scope="col" class="right">
+              <th scope="col" class="right minor">
                 Load
               </th>
               <th scope="col">Memory used</th>
@@ -38,7 +38,7 @@ export function Machines({ hosts }: { hosts: readonly HostFigures[] }) {
                 <td>
                   <Part part={host.cpuBusy} words={`of ${host.cpus}`} />
                 </td>
-                <td class="right">{host.load.toFixed(1)}</td>
+                <td class="right minor">{host.load.toFixed(1)}</td>
                 <td>
                   <Part
                     part={1 - host.memoryAvailableMb / Math.max(1, host.memoryTotalMb)}

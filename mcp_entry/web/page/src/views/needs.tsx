@@ -244,7 +244,7 @@ function PermissionAnswer({
           type="text"
           value={reason}
           maxLength={10_000}
-          placeholder="Reason for a denial (optional)"
+          placeholder="Reason (optional)"
           aria-label="Reason for a denial"
           disabled={!isOpen}
           onInput={(event) => setReason(event.currentTarget.value)}

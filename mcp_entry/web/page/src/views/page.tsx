@@ -35,9 +35,9 @@ export function Page() {
   return (
     <div class={`page ${opened ? "with-panel" : ""}`}>
       <Top />
+      <ConnectionState />
       <main>
         <div class="view" id="view" tabIndex={-1}>
-          <ConnectionState />
           {at.view === "team" && (
             <>
               <Strip />

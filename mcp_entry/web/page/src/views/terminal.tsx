@@ -9,7 +9,7 @@ import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { keyOf, keysOfText, refusalOf } from "../keys.ts";
 import { isUnknown } from "../outcome.ts";
 import { call, inWords } from "../server.ts";
-import { nameOf, tell } from "../store.ts";
+import { connection, nameOf, tell } from "../store.ts";
 import { followScreen } from "../stream.ts";
 import { count } from "../text.ts";
 import { Typing } from "../typing.ts";
@@ -46,6 +46,14 @@ export function Terminal({ row, instanceId }: { row: InstanceInfo | undefined; i
   useLayoutEffect(() => {
     if (taken) field.current?.focus();
   }, [taken]);
+  // The stream of the screen waits for a team that comes back, and says nothing meanwhile.
+  const isAway = connection.value.state === "away" || connection.value.state === "lost";
+  const hasEnded = row?.status === "failed" || row?.status === "stopped";
+  const isReadOnly = isAway || hasEnded;
+  useEffect(() => {
+    if (isReadOnly) setTaken(false);
+  }, [isReadOnly]);
+  const stale = isAway ? "The team is away: the screen is as it was." : hasEnded ? "The agent has ended: the screen is its last one." : "";
 
   const take = () => {
     setRefused("");
@@ -67,14 +75,14 @@ export function Terminal({ row, instanceId }: { row: InstanceInfo | undefined; i
         ) : (
           <>
             <span class="hint">Looking only.</span>
-            <button type="button" disabled={!screen || !row} onClick={take}>
+            <button type="button" disabled={!screen || !row || isReadOnly} onClick={take}>
               Take over
             </button>
           </>
         )}
         {screen?.title && <Line text={screen.title} class="hint" />}
       </div>
-      {state && <p class="hint">{state}</p>}
+      {(state || (screen && stale)) && <p class="hint">{state || stale}</p>}
       <div
         class="terminal-box"
         tabIndex={0}
