@@ -169,8 +169,8 @@ async def times_asked(lead: SupervisorClient, instance_id: str, text: str) -> in
 
 
 def _is_fault(said: ConsoleMessage) -> bool:
-    """Chromium itself tells of each request that a killed process has not answered or that there was no room for."""
-    expected = ("net::ERR_", "the server responded with a status of 429")
+    """Chromium itself tells of each request that was not answered, or that there was no room or no terminal for."""
+    expected = ("net::ERR_", "with a status of 429", "with a status of 503")
     return said.type in ("error", "warning") and not any(words in said.text for words in expected)
 
 
