@@ -19,21 +19,33 @@ import psutil
 import pygal
 from pygal.style import Style
 
-from scripts.benchmarks import scale
+from scripts.benchmarks import scale, summary
 from scripts.benchmarks.section import Part, Plot, Section
 
 PAGE = Path("docs/performance.md")
 KEPT = Path("docs/performance")
 _HEAD = """# Performance
 
-Made by `scripts/bench`; run it to get the figures of your machine (`scripts/bench PART` makes one part anew: {names}).
-Times drift with the machine and with what else it does; ratios are taken within one run and hold better. A run fails
-when a result is not proved at the receiver. The samples behind the tables are in [performance/](performance/).
-A team that leads itself has a page of its own: [performance/leading.md](performance/leading.md).
-What a user would take instead is measured in [performance/peers.md](performance/peers.md), which says where that is
-better, and why. What the redraw of the code changed is in [performance/redraw.md](performance/redraw.md).
+{machine}
+
+{table}
+
+*floor*: the fewest steps that work, in the same run: the bare Claude Code in tmux, the bare Ray, GitPython. The best of
+the others is from [performance/peers.md](performance/peers.md), which also says where another is better, and why.
+A run fails when a result is not proved at the receiver.
+
+{plots}
+- [All tables of `scripts/bench`](performance/details.md), and how each was measured. `scripts/bench` makes them anew
+  with the figures of your machine. Times drift with what else a machine does; ratios are taken within one run.
+- [A team that leads itself](performance/leading.md): what its tools cost, and how soon a lead is told.
+- [A team of a thousand](performance/thousand.md), by stand-ins of agents, and [how far a team scales](scale.md).
+- [What the redraw of the code changed](performance/redraw.md).
 """
 _HEADS = {
+    "details": """# The tables of scripts/bench
+
+`scripts/bench PART` makes one part anew: {listed}. The samples behind the tables are beside this page.
+""",
     "leading": """# A team that leads itself
 
 Made by `scripts/bench {names}`, which makes it anew with the figures of your machine; see
@@ -74,16 +86,29 @@ def took_s(part: Part) -> float | None:
 
 def path_of(part: Part) -> Path:
     """The page on which it stands."""
-    return KEPT / f"{part.page}.md" if part.page else PAGE
+    return KEPT / f"{part.page}.md"
 
 
 def write(parts: Sequence[Part]) -> None:
     """Writes the pages, and the tables of docs/scale.md, from the stored results."""
-    _write_page(PAGE, _HEAD.format(names=_names(parts, ", ")), [part for part in parts if not part.page])
     for name, head in _HEADS.items():
         of_page = [part for part in parts if part.page == name]
-        _write_page(path_of(of_page[0]), head.format(names=_names(of_page, " ")), of_page)
+        _write_page(path_of(of_page[0]), head.format(names=_names(of_page, " "), listed=_names(of_page, ", ")), of_page)
+    _write_summary()
     scale.SCALE.write_text(scale.filled_in(scale.SCALE.read_text(), KEPT))
+
+
+def _write_summary() -> None:
+    results = summary.Results(KEPT)
+    shown = "![Spawn, agents that need 3 s](performance/spawns.svg)\n"
+    plot = summary.plot(results)
+    if plot is not None:
+        path = _plot_file("summary", 0)
+        _draw(plot, path)
+        shown += f"![{plot.title}]({path.relative_to(PAGE.parent)})\n"
+    table = "\n".join(summary.table(summary.rows(results)))
+    measured = json.loads((KEPT / "lead.json").read_text())["machine"]
+    PAGE.write_text(_HEAD.format(machine=measured, table=table, plots=shown))
 
 
 def _names(parts: Sequence[Part], between: str) -> str:

@@ -67,8 +67,8 @@ class Part:
     name: str
     title: str
     measure: Callable[[Bench], Coroutine[Any, Any, Section]]
-    page: str = ""
-    """The page of docs/performance/ that holds its section; empty: docs/performance.md itself."""
+    page: str = "details"
+    """The page of docs/performance/ that holds its section."""
 
 
 def of_figures(figures: Sequence[Figure], words: str = "") -> Section:

@@ -57,6 +57,7 @@ class StandInInstance(Instance):
     def __init__(self, incarnation: str) -> None:
         self._log = ReportLog(incarnation)
         self._instance_id = ""
+        self._proofs: list[asyncio.Task[None]] = []
         self._turn: asyncio.Task[None] | None = None
 
     async def vacant(self) -> bool:
@@ -78,30 +79,32 @@ class StandInInstance(Instance):
         """Every message is on its way at once."""
 
     async def deliver(self, messages: Sequence[Message]) -> None:
+        self._proofs.append(asyncio.create_task(self._prove(messages)))
+
+    async def _prove(self, messages: Sequence[Message]) -> None:
+        await asyncio.sleep(PROOF_S)
+        del self._proofs[0]
+        now, task = time.time(), messages[-1].text[:80]
+        self._log.snapshot(InstanceSnapshot(status=Status.BUSY, since=now, task=task, activity="Bash: npm test"))
+        for message in messages:
+            proved = MessageStatus.SUBMITTED
+            self._log.receipt(Receipt(message_id=message.id, instance_id=message.instance_id, status=proved, at=now))
         if self._turn is not None:
             self._turn.cancel()
-        self._turn = asyncio.create_task(self._work(messages))
+        self._turn = asyncio.create_task(self._work(now, task))
 
-    async def _work(self, messages: Sequence[Message]) -> None:
-        await asyncio.sleep(PROOF_S)
-        begun, last = time.time(), messages[-1].text
-        working = InstanceSnapshot(status=Status.BUSY, since=begun, task=last[:80], activity="Bash: npm test")
-        self._log.snapshot(working)
-        for message in messages:
-            proved = Receipt(
-                message_id=message.id, instance_id=message.instance_id, status=MessageStatus.SUBMITTED, at=begun
-            )
-            self._log.receipt(proved)
+    async def _work(self, begun: float, task: str) -> None:
         await asyncio.sleep(WORK_S)
+        answer = "Done: all tests pass."
         self._log.snapshot(
             InstanceSnapshot(
                 status=Status.READY,
                 since=time.time(),
-                task=last[:80],
-                activity="Done: all tests pass.",
+                task=task,
+                activity=answer,
                 turn_at=begun,
-                answer="Done: all tests pass.",
-                answer_characters=21,
+                answer=answer,
+                answer_characters=len(answer),
             )
         )
 

@@ -36,8 +36,8 @@ WHY_BETTER = {
     "fan": "Phalanx types one after another, and looks at the screen before each key.",
     "texts": "What is typed passes Claude Code's input box, which turns a tab into four spaces, composes accents (NFC) "
     "and drops marks of direction, also at the floor; those hand the text to the program without typing it.",
-    "memory": "Phalanx has an actor of Ray for each agent, and Ray itself; see [An idle instance](../performance.md).",
-    "cpu": "It is what Ray itself does in its processes; see [An idle instance](../performance.md).",
+    "memory": "Phalanx has an actor of Ray for each agent, and Ray itself; see [An idle instance](details.md).",
+    "cpu": "It is what Ray itself does in its processes; see [An idle instance](details.md).",
 }
 """By row."""
 _FAILURES = (PeerError, PhalanxError, OSError, ValueError, LookupError, psutil.Error)
