@@ -149,7 +149,9 @@ class TeamVerbs(ABC):
         members="instances",
         alike=True,
     )
-    prewarm_resources = Verb(lambda: (requests.PrewarmRequest, results.PrewarmResult), timeout_s=3700, alike=True)
+    prewarm_resources = Verb(
+        lambda: (requests.PrewarmRequest, results.PrewarmResult), repeatable=True, timeout_s=3700, alike=True
+    )
     send = Verb(lambda: (requests.SendRequest, results.SendResult), measured=True)
     send_batch = Verb(lambda: (requests.SendBatchRequest, results.SendBatchResult), measured=True)
     read = Verb(lambda: (requests.ReadRequest, results.ReadResult), read_only=True, measured=True)

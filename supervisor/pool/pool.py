@@ -310,11 +310,17 @@ class Pool(Generic[Key, Content]):
         return lacking
 
     def _unused(self, lacking: Mapping[Key, int]) -> list[Key]:
-        """Keys with more spares than wanted, but for the one that a caller has asked for last, within ``unused_s``."""
+        """Keys with more spares than wanted, but for the one that a caller has asked for last, within ``unused_s``.
+
+        A target of none lets the spares go at once: somebody has turned them off.
+        """
+        targets = self._targets()
         used_at = {key: self._used_at.get(key, self._began_at) for key, count in lacking.items() if count < 0}
         latest = max(used_at, key=used_at.__getitem__, default=None)
         now = time.monotonic()
-        return [key for key, at in used_at.items() if key != latest or now - at >= self._unused_s]
+        return [
+            key for key, at in used_at.items() if targets.get(key) == 0 or key != latest or now - at >= self._unused_s
+        ]
 
     def _next(self, lacking: Mapping[Key, int]) -> Key | None:
         """The key of which one more is to be made now; None when there is none."""

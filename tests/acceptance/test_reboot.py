@@ -115,7 +115,7 @@ async def test_agents_whose_tmux_server_is_killed_come_back_by_themselves_with_t
 
 
 def phalanx(team: Team, *words: str) -> Any:
-    command = [sys.executable, "-c", "from mcp_entry.cli import main; main()", *words, "--json"]
+    command = [sys.executable, "-c", "from mcp_entry.cli.app import main; main()", *words, "--json"]
     checkout = Path(__file__).resolve().parents[2]
     done = subprocess.run(
         command, env=dict(team.environment), cwd=checkout, capture_output=True, text=True, check=False

@@ -46,7 +46,7 @@ def up(team: Team) -> None:
 
 def phalanx(team: Team, *words: str) -> dict[str, Any]:
     ended = subprocess.run(
-        [sys.executable, "-P", "-c", "from mcp_entry.cli import main; main()", *words, "--json"],
+        [sys.executable, "-P", "-c", "from mcp_entry.cli.app import main; main()", *words, "--json"],
         env=dict(team.environment),
         capture_output=True,
         text=True,

@@ -20,7 +20,7 @@ import ray
 ray.init(address=ADDRESS + ":6390", log_to_driver=False, configure_logging=False)
 print("ANSWER" + str(ray.cluster_resources()["claude_slot"] - ray.available_resources().get("claude_slot", 0.0)))
 """
-_PHALANX = "from mcp_entry.cli import main; main()"
+_PHALANX = "from mcp_entry.cli.app import main; main()"
 _PROJECT = """
 git init -q -b main project && cd project && git config user.name Tester && git config user.email t@example.invalid
 echo one > README && git add . && git commit -q -m One

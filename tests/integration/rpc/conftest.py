@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import subprocess
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
+import psutil
 import pytest
 
 from actors.home import Home
@@ -17,7 +20,7 @@ from supervisor.api.results import ListResult, Result, SendResult, StatusResult,
 from supervisor.api.verbs import Caller
 from supervisor.rpc.client import SupervisorClient
 from supervisor.rpc.server import Gateway
-from supervisor.team.file import TeamInfo, write_team
+from supervisor.team.file import RAY_SERVERS, TeamInfo, head_runs, write_team
 
 _T = TypeVar("_T")
 Answer = Callable[[Request, Caller], Awaitable[Result]]
@@ -131,8 +134,19 @@ async def client(home: Home, gateway: Gateway) -> AsyncIterator[SupervisorClient
 
 @pytest.fixture
 def head(home: Home) -> Iterator[subprocess.Popen[bytes]]:
-    """The home has a team, whose Ray is this process."""
-    with subprocess.Popen(["sleep", "60"], env={TEAM_MARK: "abc"}) as process:
-        write_team(home, TeamInfo(team_id="abc", version="1", started_at="", head_pid=process.pid))
+    """The home has a team, whose Ray is this process with what stands for its servers."""
+    servers = [home.root / name.decode() for name in sorted(RAY_SERVERS)]
+    for server in servers:
+        server.symlink_to(shutil.which("sleep") or "")
+    script = 'for server; do "$server" 60 & done; wait'
+    with subprocess.Popen(["sh", "-c", script, "sh", *servers], env={TEAM_MARK: "abc"}) as process:
+        team = TeamInfo(team_id="abc", version="1", started_at="", head_pid=process.pid)
+        deadline = time.monotonic() + 10
+        while not head_runs(team):
+            assert time.monotonic() < deadline
+        below = psutil.Process(process.pid).children()
+        write_team(home, team)
         yield process
         process.kill()
+        for each in below:
+            each.kill()
