@@ -142,13 +142,9 @@ class Person:
     async def resizes(self, width: int, height: int) -> None:
         await self._people.run("resize-window", "-t", self._pane, "-x", str(width), "-y", str(height))
 
-    async def sees(self, *, history: bool = False) -> str:
-        """The rows of the terminal, without trailing blanks; a no-break space is shown as what it looks like.
-
-        ``history``: also those that have left it at the top.
-        """
-        what = ("-S", "-") if history else ()
-        return (await self._people.run("capture-pane", "-p", *what, "-t", self._pane)).replace("\xa0", " ")
+    async def sees(self) -> str:
+        """The rows of the terminal, without trailing blanks; a no-break space is shown as what it looks like."""
+        return (await self._people.run("capture-pane", "-p", "-t", self._pane)).replace("\xa0", " ")
 
     async def until(
         self, condition: str | Callable[[str], object], what: str = "", within_s: float = PATIENCE_S

@@ -58,12 +58,17 @@ def the_only_row(screen: str) -> str:
     return row
 
 
-async def exit_status(people: People, person: Person, words: str) -> int:
-    """Of a command that has ended with these words; tmux moves the first of them up for its own at the end."""
-    await person.until("Pane is dead", "the end of the command")
-    screen = await person.sees(history=True)
+async def runs(people: People, *words: str) -> Person:
+    """Somebody who types ``phalanx WORDS``."""
+    shell = 'trap : INT; "$@"; echo "ended with $?"; exec sleep 600'  # tmux may miss the end of a program
+    return await people.runs(["sh", "-c", shell, "sh", PHALANX, *words], SIZE)
+
+
+async def exit_status(person: Person, words: str) -> int:
+    """Of a command that has ended with these words."""
+    screen = await person.until(lambda screen: re.search(r"ended with \d", screen), "the end of the command")
     assert words in " ".join(screen.split()), screen
-    found = re.search(r"Pane is dead \(status (\d+)", screen)
+    found = re.search(r"ended with (\d+)", screen)
     assert found is not None, screen
     return int(found[1])
 
@@ -94,7 +99,7 @@ async def test_over_mcp_a_batch_tells_how_many_of_all_and_how_long_it_still_take
     assert not result.is_error
     counted = [each for each in told if each[1] is not None]
     assert {total for _, total, _ in counted} == {10.0}, told
-    assert counted[0][::2] == (0.0, "starting them")
+    assert (int(counted[0][0]), counted[0][2]) == (0, "starting them")
     assert [round(progress) for progress, _, _ in told] == sorted(round(progress) for progress, _, _ in told)
     assert told[-1][0] >= 10.0
     assert any(re.search(r"; (about \d+ s|a few seconds) left$", message) for _, _, message in told), told
@@ -103,8 +108,7 @@ async def test_over_mcp_a_batch_tells_how_many_of_all_and_how_long_it_still_take
 async def test_a_terminal_shows_one_row_that_outlives_the_supervisor_and_ctrl_c_says_what_goes_on(
     team: Team, client: SupervisorClient, people: People
 ) -> None:
-    command = [PHALANX, "prewarm", "12", "--dir", str(team.repository)]
-    person = await people.runs(command, SIZE)
+    person = await runs(people, "prewarm", "12", "--dir", str(team.repository))
     row = the_only_row(await person.until(lambda screen: re.search(r" [1-9]/12, \d+ s", screen), "what is done"))
     assert row.startswith("preparing: spare agents wait for ")
     assert len(row) < SIZE[0]
@@ -117,7 +121,7 @@ async def test_a_terminal_shows_one_row_that_outlives_the_supervisor_and_ctrl_c_
     assert len(the_only_row(again)) < SIZE[0]
 
     await person.presses("C-c")
-    assert await exit_status(people, person, "the spares are made all the same. `phalanx perf` shows how") == STOPPED
+    assert await exit_status(person, "the spares are made all the same. `phalanx perf` shows how") == STOPPED
 
 
 async def test_who_stops_waiting_for_the_end_of_several_finds_all_of_them_ended(
@@ -126,10 +130,10 @@ async def test_who_stops_waiting_for_the_end_of_several_finds_all_of_them_ended(
     members = [team.specialist("hello") for _ in range(6)]
     spawned = await client.spawn_batch(SpawnBatchRequest(instances=members))
     ids = [each.instance_id or "" for each in spawned.instances]
-    person = await people.runs([PHALANX, "terminate", *ids], SIZE)
+    person = await runs(people, "terminate", *ids)
     await person.until("terminating: ", "the row")
     await person.presses("C-c")
-    assert await exit_status(people, person, "they are ended all the same") == STOPPED
+    assert await exit_status(person, "they are ended all the same") == STOPPED
     assert not await sessions_left(people, ids)
 
 
