@@ -23,8 +23,7 @@ from actors.host.endpoint import TeamEndpoint
 from actors.marks import TEAM_MARK
 from mcp_entry.web.sign_in import make_link
 from scripts.benchmarks.bench import Bench
-from scripts.benchmarks.idle import cpu_s
-from scripts.benchmarks.processes import pss_mb
+from scripts.benchmarks.processes import cpu_percent, pss_mb
 from scripts.benchmarks.section import Part, Section
 from supervisor.api.requests import Role
 from supervisor.api.results import InstanceInfo, Permission
@@ -113,21 +112,29 @@ async def _stage(bench: Bench) -> AsyncIterator[_Stage]:
     with bench.scratch() as directory:
         home = Home(directory / "h")
         home.create()
-        head = subprocess.Popen(["sleep", "3600"], env={TEAM_MARK: "bench"})  # noqa: ASYNC220 - it returns at once
-        write_team(home, TeamInfo(team_id="bench", version="1", started_at="", head_pid=head.pid))
         verbs = ScriptedVerbs()
         team = ScriptedTeam(verbs, _rows(), gather_s=_GATHER_S)
         gateway = Gateway(home.gateway_socket, verbs)
         await gateway.start()
-        endpoint = TeamEndpoint(home)
         try:
-            url = await endpoint.ensure()
-            yield _Stage(home, team, url.rpartition("/")[0])
+            async with page_served(home) as url:
+                yield _Stage(home, team, url)
         finally:
-            await endpoint.end()
             await gateway.stop()
-            head.kill()
-            head.wait()
+
+
+@asynccontextmanager
+async def page_served(home: Home) -> AsyncIterator[str]:
+    """The page of the team whose gateway is in this home, without a path. A process stands for the team's Ray."""
+    head = subprocess.Popen(["sleep", "3600"], env={TEAM_MARK: "bench"})  # noqa: ASYNC220 - it returns at once
+    write_team(home, TeamInfo(team_id="bench", version="1", started_at="", head_pid=head.pid))
+    endpoint = TeamEndpoint(home)
+    try:
+        yield (await endpoint.ensure()).rpartition("/")[0]
+    finally:
+        await endpoint.end()
+        head.kill()
+        head.wait()
 
 
 async def _measure(bench: Bench) -> Section:
@@ -146,7 +153,7 @@ async def _measure(bench: Bench) -> Section:
         bench.say(f"{_WORKING} instances work for {_WATCHED_S:.0f} s")
         arrived, working = await _worked(page, stage)
         bench.say(f"nothing happens for {_WATCHED_S:.0f} s")
-        resting = await _cpu_share(stage.process, asyncio.sleep(_WATCHED_S))
+        resting = await cpu_percent(stage.process, asyncio.sleep(_WATCHED_S))
         memory = pss_mb(stage.process)
         await browser.close()
     return Section(
@@ -215,18 +222,12 @@ async def _worked(page: Any, stage: _Stage) -> tuple[list[float], float]:
                 stage.team.put(_specialist(at, f"Bash: {mark}"))
                 await asyncio.sleep(_CHANGES_EVERY_S / _WORKING)
 
-    share = await _cpu_share(stage.process, work())
+    share = await cpu_percent(stage.process, work())
     last = list(begun)[-1]
     await _until(page, f"window.marks[{json.dumps(last)}] > 0")
     seen: dict[str, float] = await page.evaluate("window.marks")
     # Of two changes of one row that are gathered, only the later one is told.
     return [seen[mark] - at for mark, at in begun.items() if mark in seen], share
-
-
-async def _cpu_share(process: psutil.Process, work: Any) -> float:
-    before, begun = cpu_s(process), time.monotonic()
-    await work
-    return (cpu_s(process) - before) / (time.monotonic() - begun) * 100
 
 
 def _ms(samples: Sequence[float]) -> tuple[str, str]:

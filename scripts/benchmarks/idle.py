@@ -8,13 +8,12 @@ from __future__ import annotations
 import asyncio
 import statistics
 from collections.abc import Sequence
-from pathlib import Path
 
 import psutil
 
 from scripts.benchmarks.bench import Bench, start_batch
 from scripts.benchmarks.minimal_ray import BareActors, make_environment
-from scripts.benchmarks.processes import processes_of, pss_mb
+from scripts.benchmarks.processes import exact_cpu_s, processes_of, pss_mb
 from scripts.benchmarks.section import Part, Section
 from supervisor.api import requests
 from tests.acceptance.team import Team
@@ -39,12 +38,6 @@ async def _instances(team: Team) -> list[psutil.Process]:
     return found
 
 
-def cpu_s(process: psutil.Process) -> float:
-    """From a counter of nanoseconds: an idle process uses less than one tick of the other counters."""
-    threads = Path(f"/proc/{process.pid}/task").iterdir()
-    return sum(int((thread / "schedstat").read_text().split()[0]) for thread in threads) / 1e9
-
-
 async def _measure(bench: Bench) -> Section:
     with bench.scratch() as directory:
         python = await asyncio.to_thread(make_environment, directory / "env")
@@ -57,9 +50,9 @@ async def _measure(bench: Bench) -> Section:
 async def _compared(bench: Bench, ours: Sequence[psutil.Process], bare: Sequence[psutil.Process]) -> Section:
     bench.say(f"{len(ours)} instances and {len(bare)} bare actors, idle")
     await asyncio.sleep(_SETTLE_S)
-    before = [[*map(cpu_s, group)] for group in (ours, bare)]
+    before = [[*map(exact_cpu_s, group)] for group in (ours, bare)]
     await asyncio.sleep(_WATCHED_S)
-    after = [[*map(cpu_s, group)] for group in (ours, bare)]
+    after = [[*map(exact_cpu_s, group)] for group in (ours, bare)]
     cpu = [
         [(end - begin) / _WATCHED_S * 100 for begin, end in zip(begins, ends, strict=True)]
         for begins, ends in zip(before, after, strict=True)

@@ -17,9 +17,8 @@ from actors.home import Home
 from actors.marks import ENDPOINT_MARK, INSTANCE_MARK, TEAM_MARK
 from actors.processes import mark_of, processes_with
 from scripts.benchmarks.bench import Bench, start_batch
-from scripts.benchmarks.idle import cpu_s
 from scripts.benchmarks.minimal_ray import BareActors, make_environment
-from scripts.benchmarks.processes import pss_mb
+from scripts.benchmarks.processes import exact_cpu_s, pss_mb
 from scripts.benchmarks.raw_server import RawServer
 from scripts.benchmarks.section import Part, Section
 from supervisor.api import requests
@@ -120,12 +119,12 @@ def _tree_of(actor_pid: int) -> list[psutil.Process]:
 
 
 async def _watch(groups: Mapping[str, Sequence[psutil.Process]]) -> dict[str, Cost]:
-    before = {process: cpu_s(process) for group in groups.values() for process in group}
+    before = {process: exact_cpu_s(process) for group in groups.values() for process in group}
     await asyncio.sleep(_WATCHED_S)
     found = {}
     for kind, group in groups.items():
         left = [process for process in group if process.is_running()]
-        used = sum(cpu_s(process) - before[process] for process in left)
+        used = sum(exact_cpu_s(process) - before[process] for process in left)
         found[kind] = Cost(
             processes=len(left),
             memory_mb=sum(map(pss_mb, left)),

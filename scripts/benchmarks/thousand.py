@@ -14,26 +14,24 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import ExitStack, asynccontextmanager
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import psutil
 
 from actors.home import Home
-from actors.host.endpoint import TeamEndpoint
-from actors.marks import TEAM_MARK
 from mcp_entry.web.sign_in import make_link
 from scripts.benchmarks import standin_hosts
 from scripts.benchmarks.bench import Bench, timed
-from scripts.benchmarks.idle import cpu_s
-from scripts.benchmarks.processes import pss_mb
+from scripts.benchmarks.dashboard import CHROMIUM, Look, page_served
+from scripts.benchmarks.processes import cpu_percent, exact_cpu_s, pss_mb
 from scripts.benchmarks.section import Part, Section
 from supervisor.api import requests
 from supervisor.rpc.client import SupervisorClient
-from supervisor.team.file import TeamInfo, write_team
 from tests.cluster.cluster import cluster_of
 from tests.cluster.rig import why_no_rig
+from tests.integration.web.conftest import the_process
 from tests.people import PtyPerson
 
 _SIZE = 1000
@@ -107,12 +105,6 @@ class _Team:
         self.samples[what] = list(values)
         print(what, statistics.median(values), file=sys.stderr, flush=True)
 
-    async def percent(self, process: psutil.Process, work: Awaitable[object]) -> float:
-        """CPU of the process while the work is done, of one core."""
-        before, begun = cpu_s(process), time.monotonic()
-        await work
-        return (cpu_s(process) - before) / (time.monotonic() - begun) * 100
-
     async def times(self, call: Callable[[], Awaitable[object]]) -> list[float]:
         return [(await timed(call()))[0] for _ in range(_CALLS)]
 
@@ -167,11 +159,11 @@ async def _messages(team: _Team, ids: Sequence[str]) -> None:
         async with turn:
             return await team.send(instance_id)
 
-    before, begun = cpu_s(team.supervisor), time.monotonic()
+    before, begun = exact_cpu_s(team.supervisor), time.monotonic()
     took = await asyncio.gather(*map(one, ids))
     team.note(f"a message to each, {_AT_ONCE} at once, call to proof (ms)", *took)
     team.note("all of them (s)", time.monotonic() - begun)
-    team.note("CPU of the supervisor for one (ms)", (cpu_s(team.supervisor) - before) / len(ids) * 1000)
+    team.note("CPU of the supervisor for one (ms)", (exact_cpu_s(team.supervisor) - before) / len(ids) * 1000)
 
 
 async def _at_work(team: _Team, ids: Sequence[str]) -> None:
@@ -184,7 +176,7 @@ async def _at_work(team: _Team, ids: Sequence[str]) -> None:
             sends.append(asyncio.create_task(team.send(ids[number * 7 % len(ids)])))
             await asyncio.sleep(max(0.0, begun + number * pause_s - time.monotonic()))
 
-    working = asyncio.create_task(team.percent(team.supervisor, work()))
+    working = asyncio.create_task(cpu_percent(team.supervisor, work()))
     lists: list[float] = []
     while not working.done():
         lists.append((await timed(team.client.list(requests.ListRequest(needs_attention=True))))[0])
@@ -195,8 +187,8 @@ async def _at_work(team: _Team, ids: Sequence[str]) -> None:
 
 
 async def _views(team: _Team, ids: Sequence[str]) -> None:
-    async with _page(team.home) as (endpoint, url):
-        await _look_at_page(team, endpoint, url, ids)
+    async with page_served(team.home) as url:
+        await _look_at_page(team, the_process(team.home), url, ids)
     program = str(Path(sys.executable).with_name("phalanx"))
     begun = time.monotonic()
     person = await asyncio.to_thread(PtyPerson, [program, "top"], 200, 50, {"PHALANX_HOME": str(team.home.root)})
@@ -209,33 +201,14 @@ async def _views(team: _Team, ids: Sequence[str]) -> None:
         team.note("first screen of `phalanx top` (s)", time.monotonic() - begun)
         await asyncio.sleep(3)
         top = psutil.Process(person.pid)
-        team.note("CPU of `phalanx top` at rest (%)", await team.percent(top, asyncio.sleep(_RESTS_S)))
+        team.note("CPU of `phalanx top` at rest (%)", await cpu_percent(top, asyncio.sleep(_RESTS_S)))
         team.note("memory of `phalanx top` (MB)", pss_mb(top))
     finally:
         await asyncio.to_thread(person.hang_up)
 
 
-@asynccontextmanager
-async def _page(home: Home) -> AsyncIterator[tuple[psutil.Process, str]]:
-    """The endpoint's process, and the page without a path."""
-    marked = subprocess.Popen(["sleep", "3600"], env={TEAM_MARK: "bench"})  # noqa: ASYNC220 - it returns at once
-    write_team(home, TeamInfo(team_id="bench", version="1", started_at="", head_pid=marked.pid))
-    endpoint = TeamEndpoint(home)
-    try:
-        url = await endpoint.ensure()
-        from tests.integration.web.conftest import the_process  # noqa: PLC0415 - imports pytest
-
-        yield the_process(home), url.rpartition("/")[0]
-    finally:
-        await endpoint.end()
-        marked.kill()
-        marked.wait()
-
-
 async def _look_at_page(team: _Team, endpoint: psutil.Process, url: str, ids: Sequence[str]) -> None:
     from playwright.async_api import async_playwright  # noqa: PLC0415 - only this part needs it
-
-    from scripts.benchmarks.dashboard import CHROMIUM, Look  # noqa: PLC0415
 
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
@@ -245,7 +218,7 @@ async def _look_at_page(team: _Team, endpoint: psutil.Process, url: str, ids: Se
         team.note("all rows on the page (ms)", *(rows for _, rows in opened))
         await look.page()
         await asyncio.sleep(3)
-        team.note("CPU of the endpoint at rest (%)", await team.percent(endpoint, asyncio.sleep(_RESTS_S)))
+        team.note("CPU of the endpoint at rest (%)", await cpu_percent(endpoint, asyncio.sleep(_RESTS_S)))
         team.note("memory of the endpoint (MB)", pss_mb(endpoint))
         await browser.close()
 
@@ -275,7 +248,7 @@ async def run(ray_address: str) -> Mapping[str, Sequence[float]]:
         ids = await _spawn(team)
         await asyncio.sleep(5)
         team.note("memory of the supervisor (MB)", pss_mb(team.supervisor))
-        team.note("CPU of the supervisor at rest (%)", await team.percent(team.supervisor, asyncio.sleep(_RESTS_S)))
+        team.note("CPU of the supervisor at rest (%)", await cpu_percent(team.supervisor, asyncio.sleep(_RESTS_S)))
         team.note("the state on disk (MB)", home.state_file.stat().st_size / 1e6)
         team.note("`list` of all (ms)", *await team.times(team.client.list))
         needing = requests.ListRequest(needs_attention=True)

@@ -25,7 +25,7 @@ from rich.table import Table
 
 from actors.home import Home
 from actors.status import Status
-from scripts.benchmarks.processes import pss_mb
+from scripts.benchmarks.processes import cpu_percent, exact_cpu_s, pss_mb
 from supervisor.api import requests, results
 from supervisor.api.requests import Request
 from supervisor.api.verbs import Caller
@@ -125,19 +125,13 @@ async def _until_drawn(person: PtyPerson) -> None:
             await asyncio.sleep(0.005)
 
 
-def _cpu_s(pid: int) -> float:
-    """From a counter of nanoseconds: a program at rest uses less than one tick of the other counters."""
-    threads = Path(f"/proc/{pid}/task").iterdir()
-    return sum(int((thread / "schedstat").read_text().split()[0]) for thread in threads) / 1e9
-
-
 async def _first_screen(home: Home, columns: int, rows: int) -> tuple[float, float]:
     """Seconds until it is drawn, and seconds of CPU that took, which other load on the machine changes less."""
     begun = time.perf_counter()
     person = await asyncio.to_thread(_top, home, columns, rows)
     try:
         await _until_drawn(person)
-        return time.perf_counter() - begun, _cpu_s(person.pid)
+        return time.perf_counter() - begun, exact_cpu_s(psutil.Process(person.pid))
     finally:
         await asyncio.to_thread(person.hang_up)
 
@@ -145,9 +139,7 @@ async def _first_screen(home: Home, columns: int, rows: int) -> tuple[float, flo
 async def _percent(pid: int) -> float:
     """Of one core."""
     await asyncio.sleep(_SETTLE_S)
-    before, begun = _cpu_s(pid), time.perf_counter()
-    await asyncio.sleep(_WATCHED_S)
-    return (_cpu_s(pid) - before) / (time.perf_counter() - begun) * 100
+    return await cpu_percent(psutil.Process(pid), asyncio.sleep(_WATCHED_S))
 
 
 async def _measured(home: Home, team: ModelledTeam, columns: int, rows: int) -> tuple[str, ...]:

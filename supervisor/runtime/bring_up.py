@@ -21,7 +21,7 @@ from datetime import UTC, datetime
 
 from actors.errors import SettingsError, TerminalError, UnavailableError
 from actors.home import Home, write_environment
-from actors.progress import Progress
+from actors.stall import StallDetector
 from actors.tmux.server import TmuxServer
 from supervisor.metrics.scrape_token import keep_scrape_token
 from supervisor.runtime.environment import (
@@ -152,8 +152,8 @@ class BringUp:
                 write_team(self._home, team)
             # A Ray that runs may wait for something that ended before it was watched.
             kept = parts.head and not team.joined
-            progress = Progress(lambda: [run.pid, *returning(team.head_pid)]) if kept else None
-            return replace(team, ray_address=self._supervisor(run, lost, progress))
+            stall = StallDetector(lambda: [run.pid, *returning(team.head_pid)]) if kept else None
+            return replace(team, ray_address=self._supervisor(run, lost, stall))
 
     def _failure(self, error: SupervisorLostError, tries: int) -> str:
         """For people: what failed, where the logs are, what to do."""
@@ -230,13 +230,13 @@ class BringUp:
         self._undo.callback(self._terminal.stop)
         return self._terminal.start(environment)
 
-    def _supervisor(self, run: Boot, lost: Lost, progress: Progress | None) -> str:
+    def _supervisor(self, run: Boot, lost: Lost, stall: StallDetector | None) -> str:
         """Waits until the supervisor answers; returns Ray's address."""
 
         def check() -> None:
             if which := lost():
                 raise SupervisorLostError(f"Ray's {which} ended")
-            if progress is not None and progress.hangs():
+            if stall is not None and stall.hangs():
                 raise SupervisorLostError("nothing happens in the Ray that was there")
 
         self._on_step("starting the supervisor")

@@ -41,11 +41,15 @@ def bring_up(directory: Path, **environment: str) -> Team:
     return Team(home, variables, make_repository(directory / "project"), runtime)
 
 
+async def terminate_all(client: SupervisorClient) -> None:
+    left = [each.instance_id for each in (await client.list()).instances]
+    if left:
+        await client.terminate(TerminateRequest(instance_ids=left))
+
+
 async def anew(team: Team) -> Team:
     """The same team for one more test: up, with nobody in it and a repository of its own. A bring-up costs seconds."""
     await asyncio.to_thread(team.runtime.up, team.environment, lambda step: None)
     async with await team.connect() as client:
-        left = [each.instance_id for each in (await client.list()).instances]
-        if left:
-            await client.terminate(TerminateRequest(instance_ids=left))
+        await terminate_all(client)
     return replace(team, repository=make_repository(team.repository.parent / f"project-{uuid.uuid4().hex[:8]}"))

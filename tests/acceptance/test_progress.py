@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.api.requests import PrewarmRequest, SpawnBatchRequest, TerminateRequest
+from supervisor.api.requests import PrewarmRequest, SpawnBatchRequest
 from supervisor.rpc.client import SupervisorClient
-from tests.acceptance.team import Team, bring_up
+from tests.acceptance.team import Team, bring_up, terminate_all
 from tests.acceptance.test_mcp_demo import connected
 from tests.people import People, Person
 from tests.processes import called, of_ray
@@ -40,9 +40,7 @@ async def client(team: Team) -> AsyncIterator[SupervisorClient]:
     async with await team.connect() as client:
         yield client
         await client.prewarm_resources(PrewarmRequest(instances=0, worktrees=0, work_dir=str(team.repository)))
-        left = [each.instance_id for each in (await client.list()).instances]
-        if left:
-            await client.terminate(TerminateRequest(instance_ids=left))
+        await terminate_all(client)
 
 
 @pytest.fixture

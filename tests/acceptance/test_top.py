@@ -17,9 +17,9 @@ import pytest
 
 from actors.messages import MessageStatus
 from actors.status import Status
-from supervisor.api.requests import ListRequest, ReadRequest, SendRequest, TerminateRequest, WaitRequest
+from supervisor.api.requests import ListRequest, ReadRequest, SendRequest, WaitRequest
 from supervisor.rpc.client import SupervisorClient
-from tests.acceptance.team import Team, bring_up
+from tests.acceptance.team import Team, bring_up, terminate_all
 from tests.people import PATIENCE_S, POLL_S, People, Person, patient
 from tests.processes import called, command_of, environment_of, of_ray, of_team, tell
 
@@ -52,9 +52,7 @@ async def client(team: Team) -> AsyncIterator[SupervisorClient]:
     """Every instance that a test has started ends with it."""
     async with await team.connect() as client:
         yield client
-        left = [each.instance_id for each in (await client.list()).instances]
-        if left:
-            await client.terminate(TerminateRequest(instance_ids=left))
+        await terminate_all(client)
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ import ray
 ray.init(address=ADDRESS + ":6390", log_to_driver=False, configure_logging=False)
 print("ANSWER" + str(ray.cluster_resources()["claude_slot"] - ray.available_resources().get("claude_slot", 0.0)))
 """
-_PHALANX = "from mcp_entry.cli.app import main; main()"
+PHALANX_PROGRAM = "from mcp_entry.cli.app import main; main()"
 _PROJECT = """
 git init -q -b main project && cd project && git config user.name Tester && git config user.email t@example.invalid
 echo one > README && git add . && git commit -q -m One
@@ -53,7 +53,7 @@ def phalanx(head: RigHost, *words: str, directory: str = "project", timeout_s: f
     """What ``phalanx WORDS --json`` answered on the head, in a directory below its home."""
     settings = ("PHALANX_AGENT=demo", "PHALANX_SAVE_INTERVAL_S=2", "PREWARM_INSTANCES=0")
     environment = (f"PHALANX_RAY_ADDRESS={head.address}:6390", *settings, "PYTHONPATH=../phalanx")
-    program = ("../phalanx/.venv/bin/python", "-c", _PHALANX)
+    program = ("../phalanx/.venv/bin/python", "-c", PHALANX_PROGRAM)
     command = shlex.join(("env", *environment, *program, *words, "--json"))
     # Its words for people are shown only when it fails: they would stand in the midst of the JSON.
     said = f"{{ {command} 2>../phalanx.err || {{ cat ../phalanx.err; exit 1; }}; }}"

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.cluster.asking import make_project, offered, phalanx, spawn, wait_until
+from tests.cluster.asking import PHALANX_PROGRAM, make_project, offered, phalanx, spawn, wait_until
 from tests.cluster.rig import Rig, RigHost
 from tests.cluster.rig.launcher import provide_environment
 
@@ -103,6 +103,6 @@ def test_a_spawn_that_finds_no_room_brings_a_host_and_one_that_finds_some_does_n
 _SAID = "tail -n 40 aside.log .phalanx/node/session_latest/logs/monitor.*"
 _SPAWN_ASIDE = (
     "cd project && PHALANX_RAY_ADDRESS={address}:6390 PHALANX_AGENT=demo PYTHONPATH=../phalanx setsid "
-    "../phalanx/.venv/bin/python -c 'from mcp_entry.cli.app import main; main()' spawn --dir . later "
+    f"../phalanx/.venv/bin/python -c '{PHALANX_PROGRAM}' spawn --dir . later "
     "> ../aside.log 2>&1 < /dev/null &"
 )

@@ -34,11 +34,21 @@ def _terminal(panel: Locator, stage: Stage, name: str) -> Locator:
     return panel.get_by_role("group", name=f"Terminal of {stage.ids[name]}", exact=True)
 
 
+async def _taken_over(page: Page, stage: Stage, name: str) -> tuple[Locator, Locator]:
+    """The panel of a demo agent and its terminal, into which the next key goes."""
+    panel = await open_panel(page, stage, name, "terminal")
+    terminal = _terminal(panel, stage, name)
+    await expect(terminal).to_contain_text("? for shortcuts")
+    await panel.get_by_role("button", name="Take over").click()
+    await expect(panel).to_contain_text("You type into this terminal.")
+    return panel, terminal
+
+
 async def test_the_terminal_is_looked_at_taken_over_and_given_back(
     page: Page, stage: Stage, lead: SupervisorClient
 ) -> None:
     panel = await open_panel(page, stage, "worker-2", "terminal")
-    terminal = panel.get_by_role("group", name=f"Terminal of {stage.ids['worker-2']}")
+    terminal = _terminal(panel, stage, "worker-2")
     await expect(terminal).to_contain_text("? for shortcuts")
     await page.keyboard.type("never")
     await expect(panel).to_contain_text("Looking only.")
@@ -56,10 +66,7 @@ async def test_the_terminal_is_looked_at_taken_over_and_given_back(
 async def test_ctrl_z_is_not_sent_to_the_agent_and_the_next_key_is(
     page: Page, stage: Stage, lead: SupervisorClient
 ) -> None:
-    panel = await open_panel(page, stage, "worker-13", "terminal")
-    terminal = _terminal(panel, stage, "worker-13")
-    await expect(terminal).to_contain_text("? for shortcuts")
-    await panel.get_by_role("button", name="Take over").click()
+    panel, terminal = await _taken_over(page, stage, "worker-13")
     await page.keyboard.press("Control+z")
     await expect(panel).to_contain_text("Ctrl+Z is not sent: it would suspend the agent for good.")
     await page.keyboard.type("still here")
@@ -75,11 +82,7 @@ async def test_ctrl_z_is_not_sent_to_the_agent_and_the_next_key_is(
 async def test_a_terminal_of_a_team_that_is_away_says_why_is_given_back_and_is_live_again_by_itself(
     page: Page, stage: Stage, lead: SupervisorClient
 ) -> None:
-    panel = await open_panel(page, stage, "worker-14", "terminal")
-    terminal = _terminal(panel, stage, "worker-14")
-    await expect(terminal).to_contain_text("? for shortcuts")
-    await panel.get_by_role("button", name="Take over").click()
-    await expect(panel).to_contain_text("You type into this terminal.")
+    panel, terminal = await _taken_over(page, stage, "worker-14")
     os.kill((await lead.status(requests.StatusRequest())).supervisor_pid, signal.SIGKILL)
     words = panel.locator(".terminal > p.hint")
     await expect(page.get_by_role("alert")).to_contain_text("The team does not answer")

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tests.cluster.asking import PHALANX_PROGRAM
 from tests.cluster.rig import RigHost, login_home
 from tests.integration.mcp_entry.conftest import EntryProcess
 
@@ -22,7 +23,7 @@ _PYTHON = ("env", *_ENVIRONMENT, f"{USER}/phalanx/.venv/bin/python")
 
 def phalanx_there(host: RigHost, *words: str) -> Any:
     """What ``phalanx WORDS --json`` answered on that host, refusals too."""
-    program = shlex.join((*_PYTHON, "-c", "from mcp_entry.cli.app import main; main()", *words, "--json"))
+    program = shlex.join((*_PYTHON, "-c", PHALANX_PROGRAM, *words, "--json"))
     return json.loads(host.ssh("sh", "-c", f"{program} 2>/dev/null; true", timeout_s=120))
 
 

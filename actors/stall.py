@@ -22,7 +22,7 @@ compete for the same cores."""
 _NANOSECONDS = 1e9
 
 
-class Progress:
+class StallDetector:
     """Whether processes get on with what they do. One process that works is enough."""
 
     def __init__(

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from actors.progress import LOOKS, Progress
+from actors.stall import LOOKS, StallDetector
 
 IDLE = 0.0075
 """Of a core: what an idle process of Ray takes."""
@@ -22,8 +22,8 @@ class Machine:
     used_s: dict[int, float] = field(default_factory=dict)
     own_s: float = 0.0
 
-    def progress(self) -> Progress:
-        return Progress(self._found, used_s=lambda pid: self.used_s.get(pid, 0.0), own_s=lambda: self.own_s)
+    def stall(self) -> StallDetector:
+        return StallDetector(self._found, used_s=lambda pid: self.used_s.get(pid, 0.0), own_s=lambda: self.own_s)
 
     def _found(self) -> list[int]:
         self.own_s += self.look_s
@@ -34,11 +34,11 @@ class Machine:
             self.used_s[pid] = self.used_s.get(pid, 0.0) + share * self.every_s
 
 
-def looks_until_it_hangs(machine: Machine, progress: Progress, most: int = 3 * LOOKS) -> int:
+def looks_until_it_hangs(machine: Machine, stall: StallDetector, most: int = 3 * LOOKS) -> int:
     """``most`` when it does not."""
     for look in range(most):
         machine.pass_on()
-        if progress.hangs():
+        if stall.hangs():
             return look
     return most
 
@@ -46,25 +46,25 @@ def looks_until_it_hangs(machine: Machine, progress: Progress, most: int = 3 * L
 @pytest.mark.parametrize("shares", [{}, {1: 0.0}, {1: IDLE, 2: IDLE, 3: IDLE}])
 def test_a_start_in_which_nobody_works_hangs(shares: dict[int, float]) -> None:
     machine = Machine(shares=shares)
-    assert LOOKS - 1 <= looks_until_it_hangs(machine, machine.progress()) <= LOOKS + 1
+    assert LOOKS - 1 <= looks_until_it_hangs(machine, machine.stall()) <= LOOKS + 1
 
 
 def test_a_start_in_which_one_of_many_works_does_not_hang() -> None:
     machine = Machine(shares={1: IDLE, 2: 0.2, 3: IDLE})
-    assert looks_until_it_hangs(machine, machine.progress()) == 3 * LOOKS
+    assert looks_until_it_hangs(machine, machine.stall()) == 3 * LOOKS
 
 
 @pytest.mark.parametrize("runnable", [30, 100, 1000])
 def test_a_start_on_two_cores_that_many_others_want_does_not_hang(runnable: int) -> None:
     share = 2 / runnable
     machine = Machine(every_s=0.1 + 0.01 / share, shares={1: share, 2: IDLE / runnable})
-    assert looks_until_it_hangs(machine, machine.progress()) == 3 * LOOKS
+    assert looks_until_it_hangs(machine, machine.stall()) == 3 * LOOKS
 
 
 def test_whoever_comes_or_goes_is_a_sign_of_life() -> None:
     machine = Machine(shares={1: 0.0})
-    progress = machine.progress()
+    stall = machine.stall()
     for change in ({1: 0.0, 2: 0.0}, {2: 0.0}, {3: 0.0}):
-        assert looks_until_it_hangs(machine, progress, LOOKS - 2) == LOOKS - 2
+        assert looks_until_it_hangs(machine, stall, LOOKS - 2) == LOOKS - 2
         machine.shares = change
-    assert looks_until_it_hangs(machine, progress) < 2 * LOOKS
+    assert looks_until_it_hangs(machine, stall) < 2 * LOOKS
