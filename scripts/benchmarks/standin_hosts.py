@@ -14,6 +14,7 @@ import os
 import sys
 import time
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -27,6 +28,7 @@ from actors.home import Home
 from actors.host.cluster import RayCluster, own_address
 from actors.host.host import Host
 from actors.host.load import HostLoad
+from actors.instance.deliverer import Lease
 from actors.instance.inbox import BatchLimits
 from actors.instance.instance import Instance, InstanceConfig
 from actors.instance.reports import InstanceSnapshot, Report, ReportLog
@@ -56,6 +58,7 @@ class StandInInstance(Instance):
 
     def __init__(self, incarnation: str) -> None:
         self._log = ReportLog(incarnation)
+        self._lease = Lease(0.0)
         self._instance_id = ""
         self._proofs: list[asyncio.Task[None]] = []
         self._turn: asyncio.Task[None] | None = None
@@ -109,8 +112,9 @@ class StandInInstance(Instance):
         )
 
     async def reports(self, after: int, timeout_s: float, incarnation: str = "", answer: int = 0) -> Report:
+        self._lease.confirm(answer)
         self._log.acknowledge(after, incarnation)
-        return await self._log.after(after, timeout_s, incarnation)
+        return replace(await self._log.after(after, timeout_s, incarnation), answer=self._lease.answered())
 
 
 class StandInHost(FakeHost):
