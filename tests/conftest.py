@@ -7,6 +7,7 @@ processes running. ``short_directories`` is for fixtures that outlive one test; 
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import tempfile
 import time
@@ -18,6 +19,7 @@ import hypothesis
 import psutil
 import pytest
 
+from tests.cluster.rig import why_no_rig
 from tests.standin.claude_versions import CLAUDE_COMMANDS, OLDEST, installed_claude
 
 _RUN_MARK = "TEST_RUN_ID"
@@ -58,6 +60,17 @@ def make_short_tmp(short_directories: list[Path]) -> Callable[[], Path]:
         return short_directories[-1]
 
     return make
+
+
+@pytest.fixture(scope="session")
+def rig_possible() -> None:
+    """Where no several hosts can be made a test that needs them is skipped aloud; in CI it fails."""
+    reason = why_no_rig()
+    if not reason:
+        return
+    if os.environ.get("CI") == "true":
+        pytest.fail(f"No hosts for these tests: {reason}", pytrace=False)
+    pytest.skip(f"No hosts for these tests: {reason}. What one machine can show, test_one_machine.py shows.")
 
 
 @pytest.fixture

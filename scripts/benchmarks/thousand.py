@@ -188,7 +188,7 @@ async def _at_work(team: _Team, ids: Sequence[str]) -> None:
 
 async def _views(team: _Team, ids: Sequence[str]) -> None:
     async with page_served(team.home) as url:
-        await _look_at_page(team, the_process(team.home), url, ids)
+        await _look_at_page(team, url, ids)
     program = str(Path(sys.executable).with_name("phalanx"))
     begun = time.monotonic()
     person = await asyncio.to_thread(PtyPerson, [program, "top"], 200, 50, {"PHALANX_HOME": str(team.home.root)})
@@ -207,7 +207,7 @@ async def _views(team: _Team, ids: Sequence[str]) -> None:
         await asyncio.to_thread(person.hang_up)
 
 
-async def _look_at_page(team: _Team, endpoint: psutil.Process, url: str, ids: Sequence[str]) -> None:
+async def _look_at_page(team: _Team, url: str, ids: Sequence[str]) -> None:
     from playwright.async_api import async_playwright  # noqa: PLC0415 - only this part needs it
 
     async with async_playwright() as playwright:
@@ -217,6 +217,7 @@ async def _look_at_page(team: _Team, endpoint: psutil.Process, url: str, ids: Se
         team.note("first paint of the page (ms)", *(paint for paint, _ in opened))
         team.note("all rows on the page (ms)", *(rows for _, rows in opened))
         await look.page()
+        endpoint = the_process(team.home)
         await asyncio.sleep(3)
         team.note("CPU of the endpoint at rest (%)", await cpu_percent(endpoint, asyncio.sleep(_RESTS_S)))
         team.note("memory of the endpoint (MB)", pss_mb(endpoint))

@@ -126,10 +126,16 @@ def who(waiting: Sequence[StalledItem]) -> str:
     """At most ``_MOST_NAMED`` of the instances, the longest wait first, each once and with its reason."""
     reasons: dict[str, str] = {}
     for one in sorted(waiting, key=lambda one: -one.for_s):
-        reasons.setdefault(one.instance_id, " ".join(one.why.split())[:_LONGEST_WHY].rstrip(". "))
+        reasons.setdefault(one.instance_id, _head(one.why, _LONGEST_WHY).rstrip(". "))
     named = [f"{name} ({why})" if why else name for name, why in list(reasons.items())[:_MOST_NAMED]]
     more = [f"and {len(reasons) - _MOST_NAMED} more"] if len(reasons) > _MOST_NAMED else []
     return ", ".join([*named, *more])
+
+
+def _head(text: str, longest: int) -> str:
+    """In one line."""
+    line = " ".join(text.split())
+    return line if len(line) <= longest else f"{line[: longest - 1].rstrip()}…"
 
 
 def _longest(waiting: Sequence[StalledItem]) -> float:
@@ -318,7 +324,7 @@ def _spawns_fail(snapshot: TeamSnapshot) -> Iterator[_Loss]:
     if failed:
         ended = failed + snapshot.window.timed(Timing.SPAWN).count
         part = failed / ended
-        why = " ".join(snapshot.spawn_failure.split())[:_LONGEST_FAILURE]
+        why = _head(snapshot.spawn_failure, _LONGEST_FAILURE)
         message = f"{failed} of {ended} spawns failed.{f' The last one: {why}' if why else ''}"
         advice = Advice(
             suggestion="Read the errors of the failed spawns; `phalanx doctor` says what is missing.",

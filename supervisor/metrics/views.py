@@ -7,15 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from typing import get_args
 
 from supervisor.api import results
 from supervisor.api.results import iso
-from supervisor.metrics.health import HealthFinding, score
+from supervisor.metrics.health import HealthFinding, Priority, score
 from supervisor.metrics.metrics import Count, Histogram, TimeBucket, Timing
 from supervisor.metrics.snapshot import HostPool, HostSnapshot, Queue, SpareCount, TeamSnapshot
 from supervisor.settings.live import TunableValues
 
 _MB = 1_000_000
+_URGENCY = get_args(Priority)
 
 
 def metrics(snapshot: TeamSnapshot) -> results.Metrics:
@@ -57,7 +59,9 @@ def alert(finding: HealthFinding) -> results.Alert:
 
 
 def recommendations(findings: Sequence[HealthFinding]) -> list[results.Recommendation]:
+    """The most urgent first."""
     found = [(one, one.advice) for one in findings if one.advice is not None]
+    found.sort(key=lambda pair: _URGENCY.index(pair[1].priority))
     return [results.Recommendation(category=one.category, **asdict(advice)) for one, advice in found]
 
 

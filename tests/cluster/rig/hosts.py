@@ -85,11 +85,16 @@ class RigHost:
         """Of its user, as this machine sees it."""
         return self.directory / "home"
 
+    @property
+    def namespace(self) -> str:
+        """Of its network, for a program of this machine that is to be where its 127.0.0.1 is."""
+        return self._network.namespace(self._number)
+
     def start(self) -> None:
         """Returns when its sshd answers. Raises ``RigError``."""
         # The chain ends with this process, whatever ends it: each link is told to die with the one above it.
         command = (
-            *("setpriv", "--pdeathsig", "KILL", "ip", "netns", "exec", self._network.namespace(self._number)),
+            *("setpriv", "--pdeathsig", "KILL", "ip", "netns", "exec", self.namespace),
             *("unshare", "--mount", "--uts", "--ipc", "--pid", "--mount-proc", "--fork", "--kill-child"),
             *(
                 sys.executable,

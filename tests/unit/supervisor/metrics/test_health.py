@@ -142,7 +142,9 @@ def test_every_lost_point_has_a_reason_and_every_recommended_value_is_one_that_c
     told = views.performance(findings)
     assert told.score == max(0, 100 - sum(lost.points for lost in told.lost))
     assert all(lost.reason and lost.points > 0 for lost in told.lost)
-    for one in views.recommendations(findings):
+    advised = views.recommendations(findings)
+    assert [one.priority for one in advised] == sorted((one.priority for one in advised), key=_URGENCY.index)
+    for one in advised:
         assert one.suggestion
         if one.setting is not None:
             parse(OptimizeSettingsRequest, {one.setting: one.value})
@@ -155,6 +157,7 @@ def test_stocks_and_queues_are_shown_as_the_guide_reads_them() -> None:
     assert views.metrics(seen).pools.instances.ready == SpareCount().ready
 
 
+_URGENCY = ("high", "medium", "low")
 TABLE = (Path(__file__).resolve().parents[4] / "docs" / "score.md").read_text()
 CODES = [line.split("`")[1] for line in TABLE.splitlines() if line.startswith("| `")]
 
