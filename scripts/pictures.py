@@ -363,9 +363,11 @@ async def _take_picture_of_top(browser: Browser, team: Team, people: People, to:
     page = await (await browser.new_context(viewport={"width": 1200, "height": 800})).new_page()
     lines = console.export_html(theme=MONOKAI, inline_styles=True, code_format="<pre>{code}</pre>")
     style = (
-        "margin:0;padding:16px;display:inline-block;background:#0c0c0c;color:#d9d9d9;font:14px/1.25 'DejaVu Sans Mono'"
+        "margin:0;padding:16px;display:inline-block;background:#0c0c0c;color:#d9d9d9;font:14px/18px 'DejaVu Sans Mono'"
     )
-    await page.set_content(f"<body style='margin:0'><div id=shot style=\"{html.escape(style)}\">{lines}</div></body>")
+    reach = "<style>span { padding: 1px 0 2px }</style>"  # the background of a row goes under its underscores
+    shot = f'<div id=shot style="{html.escape(style)}">{lines}</div>'
+    await page.set_content(f"{reach}<body style='margin:0'>{shot}</body>")
     await page.locator("#shot").screenshot(path=to / "top.png")
     await person.presses("q")
 
