@@ -17,6 +17,8 @@ from scripts.benchmarks import (
     commands,
     dashboard,
     git_table,
+    hours,
+    hundred,
     idle,
     idle_messages,
     idle_team,
@@ -32,7 +34,7 @@ from scripts.benchmarks import (
     tool_processes,
     traffic,
 )
-from scripts.benchmarks.bench import MESSAGES, Bench, console
+from scripts.benchmarks.bench import MESSAGES, MINUTES, Bench, console
 from scripts.benchmarks.peers import run as peers
 from scripts.benchmarks.peers.results import PAGE as PEERS_PAGE
 from scripts.benchmarks.peers.scenarios import SCENARIOS
@@ -56,6 +58,8 @@ PARTS: tuple[Part, ...] = (
     idle_team.PART,
     lead.CALLS,
     claude_team.PART,
+    hundred.PART,
+    hours.PART,
     dashboard.PART,
     recovery.PART,
     cluster.PART,
@@ -84,9 +88,12 @@ def main() -> int:
     parser.add_argument(
         "--messages", type=int, default=MESSAGES, metavar="N", help="of the part message; at first %(default)s"
     )
+    parser.add_argument(
+        "--minutes", type=float, default=MINUTES, metavar="N", help="of the part hours; at first %(default)g"
+    )
     given = parser.parse_args()
     chosen = [*given.parts, *([cluster.PART.name] if given.cluster else [])] or _possible(list(known))
-    bench = Bench(messages=given.messages)
+    bench = Bench(messages=given.messages, minutes=given.minutes)
     if given.peers is not None:
         peers.run(given.peers, bench)
         console.print(PEERS_PAGE.read_text(), markup=False)
@@ -127,6 +134,7 @@ def _possible(names: list[str]) -> list[str]:
         cluster.PART.name: why_no_rig(),
         dashboard.PART.name: no_browser,
         thousand.PART.name: why_no_rig() or no_browser,
+        hours.PART.name: "it takes an hour and has to be named",
     }
     for name, reason in reasons.items():
         if reason:

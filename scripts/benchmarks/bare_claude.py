@@ -54,13 +54,15 @@ class BareClaudes:
         await bare.shows(lambda screen: screen.composer is not Composer.ABSENT)
         return bare
 
-    async def all_at_once_s(self, directory: Path, texts: Sequence[str]) -> float:
-        """Seconds until each of so many, started together, has its text."""
+    async def all_s(self, directory: Path, texts: Sequence[str], *, at_once: int) -> float:
+        """Seconds until each of so many has its text; as many start at a time."""
+        turn = asyncio.Semaphore(at_once)
 
         async def one(text: str) -> BareClaude:
-            bare = await self.start(directory)
-            await bare.message(text)
-            return bare
+            async with turn:
+                bare = await self.start(directory)
+                await bare.message(text)
+                return bare
 
         begun = time.perf_counter()
         everyone = await asyncio.gather(*map(one, texts))

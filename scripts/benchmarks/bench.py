@@ -26,16 +26,18 @@ CLAUDE, OLDEST_CLAUDE = (
 )
 """The newest version that is supported, which all parts run, and the oldest."""
 MESSAGES = 200
+MINUTES = 60.0
 _Result = TypeVar("_Result")
 console = Console(stderr=True, highlight=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """``messages``: how many the part of single messages sends."""
+    """``messages``: how many the part of single messages sends; ``minutes``: how long that of hours takes."""
 
     claude: Path = CLAUDE
     messages: int = MESSAGES
+    minutes: float = MINUTES
 
     def say(self, what: str) -> None:
         """Shows the current step on stderr."""
@@ -53,7 +55,12 @@ class Bench:
     @asynccontextmanager
     async def team(self, **settings: str) -> AsyncIterator[Team]:
         """A team with the given environment variables; its Claude Code talks to a stand-in of the API."""
-        with self.scratch() as directory, ApiStandIn() as api:
+        async with self.team_that_asks(ApiStandIn(), **settings) as team:
+            yield team
+
+    @asynccontextmanager
+    async def team_that_asks(self, standin: ApiStandIn, **settings: str) -> AsyncIterator[Team]:
+        with self.scratch() as directory, standin as api:
             environment = standin_environment(api.url, make_claude_home(directory / "user"))
             variables = {"PHALANX_CLAUDE_COMMAND": str(self.claude), **environment, **settings}
             team = await asyncio.to_thread(bring_up, directory, **variables)

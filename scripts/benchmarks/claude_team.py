@@ -101,7 +101,7 @@ async def _floor_s(bench: Bench, team: Team, size: int) -> float:
         bench.scratch() as scratch,
         BareClaudes(bench.claude, scratch / "bare.sock", team.environment, _LOOK_S) as bare,
     ):
-        return await bare.all_at_once_s(team.home.worktrees, texts)
+        return await bare.all_s(team.home.worktrees, texts, at_once=size)
 
 
 async def _few(bench: Bench) -> tuple[tuple[str, ...], dict[str, list[float]]]:

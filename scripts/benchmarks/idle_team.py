@@ -28,7 +28,7 @@ from tests.acceptance.team import Team
 _SIZE = 10
 _SETTLE_S = 15.0
 _WATCHED_S = 60.0
-_AGENTS = "the agents themselves"
+AGENTS = "the agents themselves"
 _OTHER = "other processes"
 _TITLES: Mapping[str, str] = {
     "ray::InstanceServer": "instance actors, spare ones too",
@@ -75,7 +75,7 @@ def kind_of(process: psutil.Process, tmux_pid: int) -> str:
     if process.pid == tmux_pid:
         return "tmux server"
     if mark_of(process, INSTANCE_MARK):
-        return _AGENTS
+        return AGENTS
     words = process.cmdline()
     for title, kind in _TITLES.items():
         if words and words[0].startswith(title):
@@ -84,13 +84,13 @@ def kind_of(process: psutil.Process, tmux_pid: int) -> str:
     return next((kind for name, kind in _PROGRAMS.items() if name in names), _OTHER)
 
 
-def processes_by_kind(home: Home, entry_pid: int) -> dict[str, list[psutil.Process]]:
+def processes_by_kind(home: Home, *others: int) -> dict[str, list[psutil.Process]]:
     team = read_team(home)
     if team is None:
         raise RuntimeError("the team has no file")
     marked = [*processes_with(TEAM_MARK, team.team_id), *processes_with(ENDPOINT_MARK, str(home.root))]
     found: dict[str, list[psutil.Process]] = {}
-    for process in {*marked, psutil.Process(entry_pid)}:
+    for process in {*marked, *map(psutil.Process, others)}:
         with suppress(psutil.NoSuchProcess):
             found.setdefault(kind_of(process, team.tmux_pid), []).append(process)
     return found
@@ -151,7 +151,7 @@ async def _measure(bench: Bench) -> Section:
 
 
 def _section(costs: dict[str, Cost], actors: int) -> Section:
-    bare, agents = costs.pop("bare"), costs.pop(_AGENTS)
+    bare, agents = costs.pop("bare"), costs.pop(AGENTS)
     whole = Cost(
         processes=sum(cost.processes for cost in costs.values()),
         memory_mb=sum(cost.memory_mb for cost in costs.values()),
@@ -159,7 +159,7 @@ def _section(costs: dict[str, Cost], actors: int) -> Section:
     )
     kinds = sorted(costs, key=lambda kind: -costs[kind].memory_mb)
     named = [*((kind, costs[kind]) for kind in kinds), ("**the team beside its agents**", whole)]
-    named += [(f"Ray alone with {actors} bare actors", bare), (_AGENTS, agents)]
+    named += [(f"Ray alone with {actors} bare actors", bare), (AGENTS, agents)]
     return Section(
         columns=("what", "processes", "memory", "CPU, of one core"),
         rows=[*map(_row, named), _ratio(whole, bare), ("aim", "", "≤ 650 MB", "≤ 4 %")],

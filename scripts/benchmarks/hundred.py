@@ -1,0 +1,95 @@
+"""A hundred real Claudes on one machine, each with one more message, and as many bare programs."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Sequence
+
+import psutil
+
+from scripts.benchmarks.bare_claude import BareClaudes
+from scripts.benchmarks.bench import Bench, start_batch, timed
+from scripts.benchmarks.section import Part, Section
+from supervisor.api import requests
+from supervisor.rpc.client import SupervisorClient
+from tests.acceptance.team import Team
+
+_SIZE = 100
+_AT_ONCE = 8
+_LISTS = 50
+_LOOK_S = 0.05
+_PATIENCE_S = 600.0
+_WORDS = f"""
+{_SIZE} of the real program against a stand-in of the API on this machine, {_AT_ONCE} starts at a time, from the call
+until the first message of the last one is proved. *floor*: as many bare programs afterwards, as many at a time, each
+in a tmux and typed into with the fewest steps that work, until its transcript holds its text; they all run at the end,
+too. *one more message each*: of one call that waits, until the last is proved. *memory*: how much more of the machine
+is in use than before. A member or a message that is missing fails the run.
+"""
+
+
+async def _measure(bench: Bench) -> Section:
+    settings = {"MAX_CONCURRENT_SPAWNS": str(_AT_ONCE), "PHALANX_SPAWN_TIMEOUT_S": f"{_PATIENCE_S:.0f}"}
+    async with bench.team(**settings) as team, await team.connect() as client:
+        used = psutil.virtual_memory().used
+        bench.say(f"{_SIZE} start, {_AT_ONCE} at a time")
+        batch = await start_batch(client, [team.specialist()] * _SIZE)
+        await _idle(client, batch.ids)
+        memory_gb = (psutil.virtual_memory().used - used) / 1e9
+        bench.say("one more message each")
+        message_s = await _message_s(client, batch.ids)
+        await _idle(client, batch.ids)
+        lists = [(await timed(client.list()))[0] for _ in range(_LISTS)]
+        bench.say("they end")
+        for at in range(0, _SIZE, _AT_ONCE):
+            await client.terminate(requests.TerminateRequest(instance_ids=batch.ids[at : at + _AT_ONCE]))
+        bench.say(f"{_SIZE} bare programs, {_AT_ONCE} at a time")
+        floor_s = await _floor_s(bench, team)
+    ratio = batch.took_s / floor_s
+    list_ms = statistics.median(lists)
+    return Section(
+        columns=("what", "measured", "floor", "ratio", "aim"),
+        rows=[
+            (
+                f"all {_SIZE} have their first message",
+                f"{batch.took_s:.0f} s",
+                f"{floor_s:.0f} s",
+                f"{ratio:.2f}",
+                "≤ 1.3",
+            ),
+            ("one more message each", f"{message_s:.1f} s", "", "", "≤ 20 s"),
+            ("`list`", f"{list_ms:.1f} ms", "", "", "≤ 15 ms"),
+            ("memory", f"{memory_gb:.1f} GB", "", "", ""),
+        ],
+        words=_WORDS,
+        samples={"start, s": [batch.took_s], "floor, s": [floor_s], "message, s": [message_s], "list": lists},
+    )
+
+
+async def _idle(client: SupervisorClient, ids: Sequence[str]) -> None:
+    waited = await client.wait(requests.WaitRequest(instance_ids=list(ids), timeout_seconds=_PATIENCE_S))
+    if not waited.reached:
+        raise RuntimeError(f"not idle after {_PATIENCE_S:.0f} s: {waited.instances}")
+
+
+async def _message_s(client: SupervisorClient, ids: Sequence[str]) -> float:
+    messages = [requests.BatchMessage(instance_id=one, message=f"Report, {one}.") for one in ids]
+    begun = time.perf_counter()
+    sent = await client.send_batch(requests.SendBatchRequest(messages=messages, wait=True, timeout_seconds=_PATIENCE_S))
+    took_s = time.perf_counter() - begun
+    if not sent.success:
+        raise RuntimeError(f"not all messages arrived: {[one.reason for one in sent.results if one.reason]}")
+    return took_s
+
+
+async def _floor_s(bench: Bench, team: Team) -> float:
+    texts = [f"task {number} of the floor" for number in range(_SIZE)]
+    with (
+        bench.scratch() as scratch,
+        BareClaudes(bench.claude, scratch / "bare.sock", team.environment, _LOOK_S) as bare,
+    ):
+        return await bare.all_s(team.home.worktrees, texts, at_once=_AT_ONCE)
+
+
+PART = Part(name="hundred", title="A hundred real Claudes", measure=_measure)
