@@ -50,8 +50,8 @@ _WORDS = f"""
 {_SIZE} of the real program against a stand-in of the API, each with a message every {_MESSAGE_EVERY_S:.0f} s, and
 handed over to a fresh conversation after {_TASKS_OF_ONE}. Every {_ANOTHER_EVERY_S:.0f} s one is ended and another one
 started, from the pool where it has one. Every {_PERSON_EVERY_S:.0f} s a person attaches to one of them, resizes the
-terminal and leaves after {_PERSON_STAYS_S:.0f} s. Each message counts from the call to its proof, and is asked of a model once:
-one that is not, or is so twice, fails the run. *at first* and *at last* are means over a sixth of the run, the first after
+terminal and leaves after {_PERSON_STAYS_S:.0f} s. Each message counts from the call to its proof, and has to be asked
+of a model once, or the run fails. *at first* and *at last* are means over a sixth of the run, the first after
 another sixth for warming up. Memory is the proportional share (PSS), CPU that of all processes but the agents.
 """
 

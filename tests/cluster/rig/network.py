@@ -6,9 +6,11 @@ of their rig and removed by the next one.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -17,6 +19,7 @@ from tests.cluster.rig.commands import RigError, run
 
 _NETWORKS = range(10, 250)
 _RECORDS = Path("/run/phalanx-test-rigs")
+_LOCK = Path("/run/phalanx-test-rigs.lock")
 
 
 class Network:
@@ -30,9 +33,10 @@ class Network:
 
     def make(self) -> None:
         """Raises ``RigError``."""
-        self._number = _free_number()
-        run("ip", "link", "add", self.bridge, "type", "bridge")
-        run("ip", "addr", "add", f"{self.address(1)}/24", "dev", self.bridge)
+        with _no_other_rig():  # a number is free until its address is there
+            self._number = _free_number()
+            run("ip", "link", "add", self.bridge, "type", "bridge")
+            run("ip", "addr", "add", f"{self.address(1)}/24", "dev", self.bridge)
         run("ip", "link", "set", self.bridge, "up")
 
     def address(self, number: int) -> str:
@@ -63,6 +67,14 @@ class Network:
 
     def heal(self, number: int) -> None:
         run("ip", "link", "set", self.namespace(number), "up")
+
+
+@contextmanager
+def _no_other_rig() -> Iterator[None]:
+    """Several runs of tests may make their rigs at the same time."""
+    with _LOCK.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def remove(bridge: str, namespaces: list[str]) -> None:
@@ -100,8 +112,9 @@ class Record:
         }
 
     def write(self) -> None:
-        _RECORDS.mkdir(mode=0o700, exist_ok=True)
-        self._path.write_text(json.dumps(self._content))
+        with _no_other_rig():
+            _RECORDS.mkdir(mode=0o700, exist_ok=True)
+            self._path.write_text(json.dumps(self._content))
 
     def remove(self) -> None:
         self._path.unlink(missing_ok=True)
@@ -109,16 +122,15 @@ class Record:
 
 def clear_away_the_lost() -> None:
     """Rigs whose owner runs are left alone."""
-    if not _RECORDS.is_dir():
-        return
-    for path in _RECORDS.glob("*.json"):
-        with suppress(OSError, ValueError, KeyError):
-            record = json.loads(path.read_text())
-            if not _runs(record["pid"], record["began"]):
-                remove(record["bridge"], record["namespaces"])
-                path.unlink(missing_ok=True)
-    with suppress(OSError):
-        os.rmdir(_RECORDS)  # noqa: PTH106 - only an empty one may go
+    with _no_other_rig():
+        for path in _RECORDS.glob("*.json"):
+            with suppress(OSError, ValueError, KeyError):
+                record = json.loads(path.read_text())
+                if not _runs(record["pid"], record["began"]):
+                    remove(record["bridge"], record["namespaces"])
+                    path.unlink(missing_ok=True)
+        with suppress(OSError):
+            os.rmdir(_RECORDS)  # noqa: PTH106 - only an empty one may go
 
 
 def _runs(pid: int, began: float) -> bool:
