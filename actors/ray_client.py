@@ -22,7 +22,7 @@ from ray.exceptions import RayActorError, RayError, RayTaskError
 from actors.errors import PhalanxError, UnavailableError
 from actors.nodes import SLOT
 from actors.remote import RemoteCall, remote_call, remote_methods, remote_parts
-from actors.resting import begin_to_rest, knock
+from actors.resting import begin_to_rest, forget, knock
 from actors.versions import ACTOR_PROTOCOL, check_protocol
 
 NAMESPACE = "phalanx"
@@ -118,6 +118,7 @@ async def end_actor(name: str) -> None:
     with suppress(ValueError):
         actor = await find_actor(name)
         await in_thread(lambda: ray.kill(actor, no_restart=True), f"Ray, asked to end the actor {name},")
+    forget(name)
 
 
 async def actor_names(prefix: str) -> tuple[str, ...]:

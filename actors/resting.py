@@ -40,6 +40,13 @@ def knock(actor_name: str) -> None:
             sender.sendto(b"k", f"{directory}/{actor_name}")
 
 
+def forget(actor_name: str) -> None:
+    """Removes what an actor that was ended for good has left here."""
+    directory = os.environ.get(REST_DIRECTORY)
+    if directory and actor_name:
+        _remove(f"{directory}/{actor_name}")
+
+
 def begin_to_rest(name_of_actor: Callable[[], str | None]) -> None:
     """Lets the main thread of this process rest from now on, if this is that thread, and if knocks are possible.
 
@@ -61,11 +68,15 @@ def begin_to_rest(name_of_actor: Callable[[], str | None]) -> None:
 
 def _open_door(path: str) -> socket.socket:
     door = _door()
-    with suppress(FileNotFoundError):  # of the actor's process before
-        os.unlink(path)  # noqa: PTH108 - an instance does not load pathlib for this
+    _remove(path)  # of the actor's process before
     door.bind(path)
     os.chmod(path, 0o600)  # noqa: PTH101
     return door
+
+
+def _remove(path: str) -> None:
+    with suppress(FileNotFoundError):
+        os.unlink(path)  # noqa: PTH108 - an instance does not load pathlib for this
 
 
 def _is_knocked(door: socket.socket) -> bool:

@@ -54,10 +54,11 @@ class StallDetector:
 
 def processor_time_s(pid: int) -> float:
     """Of all threads that live, 0 when it has ended. A process that waits for the disk is taken for one that works all
-    the time."""
+    the time, and so is each where the kernel does not tell."""
     directory = Path(f"/proc/{pid}")
     with suppress(OSError, ValueError, IndexError):
-        if (directory / "stat").read_bytes().rpartition(b")")[2].split()[0] == b"D":
+        waits = (directory / "stat").read_bytes().rpartition(b")")[2].split()[0] == b"D"
+        if waits or not (directory / "schedstat").exists():
             return time.monotonic()
         threads = (directory / "task").iterdir()
         return sum(int((each / "schedstat").read_bytes().split()[0]) for each in threads) / _NANOSECONDS

@@ -159,7 +159,9 @@ class ProgressNotifier:
         while (message := await self._next()) is not None:
             done, total, words = message
             self._sent = max(float(done), self._sent + _SMALLEST_STEP)
-            await self._send(self._sent, total, words)
+            # Of what is counted next, less is done than was sent before: only the words tell how far that is.
+            fits = total is not None and self._sent <= total
+            await self._send(self._sent, total if fits else None, words)
 
     async def _next(self) -> _Message | None:
         try:

@@ -472,7 +472,7 @@ class DeliveryRunner:
         try:
             match act:
                 case Paste() | PressEnter() | Clear() if barred := self._barred():
-                    return Barred(barred)
+                    return barred
                 case Paste():
                     return await self._paste()
                 case PressEnter() | Clear():
@@ -497,10 +497,13 @@ class DeliveryRunner:
             return Lost(f"it cannot be typed: {error}", typed=False)
         return Barred(SOMEBODY_TYPES) if self._last_key is None else Done(Paste())
 
-    def _barred(self) -> str:
-        """Why no key may go to the pane now, by what is known without its screen; empty when keys may."""
+    def _barred(self) -> Barred | None:
+        """Why no key may go to the pane now, by what is known without its screen; None when keys may."""
         self._observer.read_spool()
-        return asks_for_permission(self._observer.state) if self._lease.held else CUT_OFF
+        if not self._lease.held:
+            return Barred(CUT_OFF, may_pass=True)
+        reason = asks_for_permission(self._observer.state)
+        return Barred(reason) if reason else None
 
     async def _press(self, act: PressEnter | Clear) -> Stimulus:
         enters = isinstance(act, PressEnter)
@@ -578,8 +581,8 @@ class TypingGate:
     async def look(self, attach: str) -> GateVerdict:
         """``attach`` is what a person does to see the pane."""
         if not self._lease.held:
-            self.shut()
-            return GateVerdict(open=False, reason=CUT_OFF)
+            # An actor that was just made has none before the supervisor has confirmed an answer of it.
+            return GateVerdict(open=False, reason=CUT_OFF if self.shut() >= REDRAW_S else "")
         last_key, began_at = None, time.time()
         try:
             screen, last_key = await self._observer.look_before_typing()

@@ -116,6 +116,8 @@ class Barred:
     """The act was not done: no key may go to the pane now, for a reason that the screen does not show."""
 
     reason: str
+    may_pass: bool = False
+    """It may be over in a moment by itself, so it is told only when it lasts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,8 +222,8 @@ class Delivery:
             case Barred(reason) if self._phase is _Phase.PASTE:
                 self._phase = _Phase.DONE
                 return NotLanded(reason)
-            case Barred(reason):
-                return self._hold(reason, now, at_once=True)
+            case Barred(reason, may_pass):
+                return self._hold(reason, now, at_once=not may_pass)
             case Refused(reason):
                 self._refusal = reason
                 return self._enter(_Phase.REFUSED, now, 0.0)
@@ -236,7 +238,7 @@ class Delivery:
             case Paste():
                 return self._enter(_Phase.BOX, now, FIRST_LOOK_S)
             case PressEnter():
-                self._enters, self._entered_at = self._enters + 1, now
+                self._enters, self._entered_at, self._in_the_way_since = self._enters + 1, now, None
                 again = self._phase is _Phase.ENTERED
                 return self._look_again() if again else self._enter(_Phase.ENTERED, now, PROOF_LOOK_S)
             case Clear():
@@ -265,7 +267,6 @@ class Delivery:
         if 0 < self._enters < _ENTERS and now - self._entered_at < ENTER_AGAIN_S:
             return self._look_again()
         if self._enters < _ENTERS or now - self._entered_at >= self._patience_s:
-            self._in_the_way_since = None
             return PressEnter()
         return self._hold(f"it stands in the agent's input box, which takes no Enter: {self._free()}", now)
 

@@ -21,7 +21,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -282,12 +282,12 @@ def make_spare(git: GitRunner, source: SourceRepository, target: Path) -> None:
 
 
 def bind_spare(
-    git: GitRunner, worktree: Path, instance_id: str, found: Callable[[], SourceRepository]
+    git: GitRunner, worktree: Path, instance_id: str, found: Callable[[], SourceRepository], read: Sequence[str] = ()
 ) -> tuple[str, tuple[str, ...]]:
     """Creates the instance's branch at the commit of the ``found`` source, and puts the spare on it.
 
-    Returns the branch and notes. Raises ``WorkspaceError`` when the spare is gone, touched or already bound, or git
-    fails; then discard it.
+    Returns the branch and notes. Raises ``WorkspaceError`` when the spare is gone, touched or already bound, when a
+    file that was ``read`` there (git's patterns) is another at that commit, or git fails; then discard it.
     """
     with claimed_existing(worktree) as there:
         if not there:
@@ -296,6 +296,8 @@ def bind_spare(
         source = found()
         registration = registration_at(source.git_directory, worktree)
         commit = _check_untouched(registration, worktree, listing)
+        if read and source.commit is not None and commit != source.commit:
+            _check_same(git, worktree, commit, source.commit, read)
         branch = claim_free_branch(git, source, instance_id)
         try:
             _put_on(git, registration, worktree, branch, anew=commit != source.commit)
@@ -315,6 +317,15 @@ def _check_untouched(registration: Path, worktree: Path, listing: str) -> str:
     if bound_to(registration) is not None or head != commit or listing != listed:
         raise WorkspaceError(f"The spare worktree {worktree} is not as it was made.")
     return commit
+
+
+def _check_same(git: GitRunner, worktree: Path, commit: str, other: str, read: Sequence[str]) -> None:
+    answer = git.run(worktree, "diff", "--name-only", "--no-ext-diff", "--no-renames", commit, other, "--", *read)
+    if not answer.ok:
+        raise _failure(f"git could not compare {commit} and {other} in {worktree}", answer)
+    if answer.output:
+        files = ", ".join(answer.output.splitlines())
+        raise WorkspaceError(f"The agent of the spare worktree {worktree} has read what is different now: {files}.")
 
 
 def claim_free_branch(git: GitRunner, source: SourceRepository, instance_id: str) -> str:

@@ -122,14 +122,15 @@ class WorktreeManager:
     def bind_spare(self, spare: Workspace, instance_id: str, work_dir: Path) -> Workspace:
         """Turns a spare into what ``create`` would make for the instance now, at the last commit of ``work_dir``.
 
-        Raises ``WorkspaceError`` when the spare was touched or is of another repository: then discard it.
+        Raises ``WorkspaceError`` when the spare was touched or is of another repository, or when its agent has read
+        what is different now: then discard it.
         """
         if spare.worktree is None:
             raise WorkspaceError(f"There is no spare worktree for {work_dir}.")
         with ThreadPoolExecutor(2) as aside:  # reads the spare and its repository at the same time
             finding = aside.submit(self._source_for, spare, work_dir)
             notes = aside.submit(lambda: describe_left_behind(self._git, finding.result()))
-            branch, on_branch = bind_spare(self._git, spare.worktree, instance_id, finding.result)
+            branch, on_branch = bind_spare(self._git, spare.worktree, instance_id, finding.result, spare.read)
         return self._placed(finding.result(), spare.worktree, branch, (*notes.result(), *on_branch))
 
     def _source_for(self, spare: Workspace, work_dir: Path) -> SourceRepository:
@@ -142,7 +143,7 @@ class WorktreeManager:
         """``bind_spare`` for a spare of the mirror ``source``, on exactly the branch ``phalanx/<name>``."""
         if spare.worktree is None or spare.git_directory != source.git_directory:
             raise WorkspaceError(f"The spare worktree {spare.worktree} is of another repository than {source.top}.")
-        branch, notes = bind_spare(self._git, spare.worktree, name, lambda: source)
+        branch, notes = bind_spare(self._git, spare.worktree, name, lambda: source, spare.read)
         if branch != branch_of(name):
             raise WorkspaceError(f"{branch_of(name)} is taken in {source.top}. Try again.")
         return self._placed(source, spare.worktree, branch, notes)

@@ -45,6 +45,8 @@ class Workspace:
     """Full hash of the commit where the work starts; None outside git or before the first commit."""
     notes: tuple[str, ...] = ()
     """Sentences for the caller."""
+    read: tuple[str, ...] = ()
+    """Of a spare in which an agent waits: git's patterns of the files that it has read at its start."""
 
     @property
     def place(self) -> RepositoryPaths | None:

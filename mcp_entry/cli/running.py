@@ -143,7 +143,8 @@ def _operations(file: Path | None) -> Any:
 def prewarm(
     team: CliSession,
     instances: Annotated[
-        int | None, typer.Argument(help="Spare agents at their prompt; 0 lets them go, without it they stay.")
+        int | None,
+        typer.Argument(help="Spare agents at their prompt; 0 lets go who was asked for, without it they stay."),
     ] = None,
     *,
     worktrees: Annotated[

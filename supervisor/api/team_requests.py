@@ -207,7 +207,7 @@ class SpawnBatchRequest(Request):
 class PrewarmRequest(Request):
     """Have spare agents and worktrees ready, so that spawn need not wait for them."""
 
-    instances: SpareCount | None = Field(default=None, description="0 lets them go.")
+    instances: SpareCount | None = Field(default=None, description="0 lets the ordered ones go.")
     worktrees: Annotated[SpareCount | bool | None, WithJsonSchema({"type": ["integer", "boolean"]})] = Field(
         default=None,
         description="For further instances; true: as many as instances, or 5.",

@@ -6,8 +6,9 @@
 - ``WorktreeMaker``: worktrees that are checked out, and bound to an instance when it starts. The key is the directory
   that is worked on. They are known in memory only; ``StaleSpareCleaner`` removes those of an earlier supervisor.
 - ``AgentMaker``: agents at their prompt, each with a worktree, an actor and a record of its own. The key is that
-  of an ``AgentSpec``: only a spawn of exactly this kind may have the spare. Until its record says ``SPARE`` a crash
-  undoes it, as it undoes a spawn.
+  of an ``AgentSpec``: only a spawn of exactly this kind may have the spare, and none whose project has other
+  instructions by then than its agent has read. Until its record says ``SPARE`` a crash undoes it, as it undoes a
+  spawn.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from pathlib import Path
 from typing import Self
 
 from actors.agents.base import mode_named
+from actors.agents.names import READ_AT_START
 from actors.concurrency import beside
 from actors.errors import AgentError, PhalanxError, UnavailableError
 from actors.home import Home
@@ -335,7 +337,8 @@ class AgentMaker(SpareMaker[str, Member]):
         program = await (await self._placement.link(member.record.host)).program(spec.agent)
         await self._team.save(name, program=program)
         async with beside(self._adopter.actor(member.record)) as actor:
-            workspace = await self._host.create_spare(name, spec.work_dir)
+            created = await self._host.create_spare(name, spec.work_dir)
+            workspace = replace(created, read=READ_AT_START)
             self._team.registry.change_in_memory(name, workspace=workspace)
             token = new_token()
             host = member.record.host or await self._host.name()

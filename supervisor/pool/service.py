@@ -2,7 +2,8 @@
 
 Spawns take spares from here. The targets are: of actors, the settings' number on each host, as far as it has slots; of
 agents, the settings' number of the kind that was last asked for, once the team is in use; of worktrees, the settings'
-number for each of the directories that were last worked on. What is ordered comes on top.
+number for each of the directories that were last worked on. Where more are ordered, there are as many; an order of none
+leaves those of the settings.
 
 An order holds until spawns have taken it, until ``phalanx down``, or until the machine reboots: after a reboot nobody
 has asked for it. ``OrderBook`` stores orders for a supervisor that comes back. The kind of agent that was last asked

@@ -16,6 +16,7 @@ from supervisor.api import requests
 from supervisor.api.results import StockFigures
 from supervisor.rpc.client import SupervisorClient
 from tests.acceptance.team import Team
+from tests.projects import git
 from tests.standin.api import ApiStandIn
 
 pytestmark = [pytest.mark.real_claude, pytest.mark.timeout(300)]
@@ -53,6 +54,20 @@ async def test_a_spare_claude_is_told_who_it_is_with_its_task_and_knows_nothing_
     assert asked_with(api, "and then")[-1].count(f"You are {spawned[0].instance_id}") == 1
     for one in spawned:
         await claude.terminate(requests.TerminateRequest(instance_id=one.instance_id))
+
+
+async def test_an_instance_knows_the_instructions_that_its_project_got_after_the_spare_had_started(
+    claude: SupervisorClient, claude_team: Team, api: ApiStandIn
+) -> None:
+    ready = await claude.prewarm_instances(1, str(claude_team.repository))
+    assert ready.success, ready.errors
+    (claude_team.repository / "CLAUDE.md").write_text("HOUSE-RULE-ONE\n")
+    git(claude_team.repository, "add", "CLAUDE.md")
+    git(claude_team.repository, "commit", "-q", "-m", "Give the project rules")
+    spawned = await claude.spawn(claude_team.specialist("keep to the rules"))
+    await claude.wait(requests.WaitRequest(instance_ids=[spawned.instance_id], timeout_seconds=60))
+    assert "HOUSE-RULE-ONE" in asked_with(api, "keep to the rules")[-1]
+    await claude.terminate(requests.TerminateRequest(instance_id=spawned.instance_id))
 
 
 async def test_a_spare_whose_actor_was_just_killed_is_given_all_the_same(

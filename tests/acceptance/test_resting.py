@@ -38,6 +38,10 @@ def actors_of(team: Team) -> dict[str, list[int]]:
     return pids
 
 
+def doors_of(team: Team) -> set[str]:
+    return {path.name for path in team.home.ray_directory.glob("instance-*")}
+
+
 def wakes(pid: int) -> int:
     """How often the main thread has woken so far."""
     for line in Path(f"/proc/{pid}/task/{pid}/status").read_text().splitlines():
@@ -70,6 +74,23 @@ async def test_the_actors_of_an_idle_team_rest_and_answer_at_once(demo_team: Tea
         await demo.screen(requests.ScreenRequest(instance_id=spawned.instance_id))
         took_s.append(time.monotonic() - begun)
     assert statistics.median(took_s) < 0.1, took_s
+
+
+async def test_an_instance_that_was_terminated_leaves_nothing_where_its_actor_was_woken(
+    demo_team: Team, demo: SupervisorClient
+) -> None:
+    spawned = await demo.spawn(demo_team.specialist(agent="demo"))
+    await demo.wait(requests.WaitRequest(instance_ids=[spawned.instance_id]))
+    deadline = time.monotonic() + PATIENCE_S
+    while len(there := doors_of(demo_team)) < len(actors_of(demo_team)["ray::InstanceServer"]):
+        assert time.monotonic() < deadline, "not all rest"
+        await asyncio.sleep(QUIET_S)
+
+    await demo.terminate(requests.TerminateRequest(instance_id=spawned.instance_id))
+
+    while not there - doors_of(demo_team):
+        assert time.monotonic() < deadline, doors_of(demo_team)
+        await asyncio.sleep(0.1)
 
 
 async def test_a_resting_actor_that_was_killed_comes_back_and_takes_messages(

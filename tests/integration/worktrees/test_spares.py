@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from actors.agents.names import READ_AT_START
 from actors.errors import WorkspaceError
 from actors.worktrees.model import Workspace
 from tests.integration.worktrees.conftest import Place
@@ -35,6 +37,16 @@ def test_it_is_put_on_the_commit_that_is_the_last_now(place: Place, spare: Works
     assert bound.base_commit == newer
     assert bound.directory == bound.worktree / "src"  # type: ignore[operator]
     assert (bound.directory / "more.py").exists()
+
+
+@pytest.mark.parametrize("name", ["CLAUDE.md", "src/CLAUDE.md", ".claude/rules/one.md", ".mcp.json"])
+def test_one_whose_agent_has_read_what_is_different_now_is_given_to_nobody(place: Place, name: str) -> None:
+    spare = replace(place.manager.create_spare("spare_7", place.repository), read=READ_AT_START)
+    place.commit(place.repository, name)
+    with pytest.raises(WorkspaceError, match=f"has read what is different now: {name}"):
+        place.manager.bind_spare(spare, "spec_1", place.repository)
+    assert "phalanx/spec_1" not in place.branches()
+    place.manager.undo(spare)
 
 
 @pytest.mark.parametrize("touched", ["a new file", "a change", "another commit", "a branch", "gone"])

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from actors.resting import REST_DIRECTORY, begin_to_rest, knock
+from actors.resting import REST_DIRECTORY, begin_to_rest, forget, knock
 
 _PROGRAM = """
 import sys, threading, time
@@ -133,6 +133,17 @@ def test_an_actor_that_was_killed_is_followed_by_one_that_hears_the_same_knock(b
     assert wakes(second)
 
 
+def test_of_an_actor_that_was_ended_for_good_nothing_is_left(begin: Callable[[], Process], directory: Path) -> None:
+    process = begin()
+    assert soon(process.rests)
+    process.end()
+
+    forget("instance-a")
+    forget("instance-b")
+
+    assert list(directory.iterdir()) == []
+
+
 def test_only_the_user_can_knock(begin: Callable[[], Process], directory: Path) -> None:
     assert soon(begin().rests)
 
@@ -145,3 +156,4 @@ def test_without_a_directory_nothing_rests(monkeypatch: pytest.MonkeyPatch) -> N
 
     begin_to_rest(lambda: "instance-a")
     knock("instance-a")
+    forget("instance-a")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 
@@ -68,3 +70,19 @@ def test_whoever_comes_or_goes_is_a_sign_of_life() -> None:
         assert looks_until_it_hangs(machine, stall, LOOKS - 2) == LOOKS - 2
         machine.shares = change
     assert looks_until_it_hangs(machine, stall) < 2 * LOOKS
+
+
+def test_where_the_kernel_does_not_tell_who_works_nobody_is_taken_for_one_that_hangs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    read, exists = Path.read_bytes, Path.exists
+
+    def read_others(path: Path) -> bytes:
+        if path.name == "schedstat":
+            raise FileNotFoundError
+        return read(path)
+
+    monkeypatch.setattr(Path, "read_bytes", read_others)
+    monkeypatch.setattr(Path, "exists", lambda path: path.name != "schedstat" and exists(path))
+    stall = StallDetector(lambda: [os.getpid()])
+    assert not any(stall.hangs() for _ in range(LOOKS + 1))

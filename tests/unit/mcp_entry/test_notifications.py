@@ -128,6 +128,27 @@ async def test_progress_of_a_batch_is_told_member_by_member_before_the_answer(mo
     assert told == [(float(done), 50.0, f"spec_1_1_{done}") for done in range(1, 51)]
 
 
+async def prewarm_slowly(request: requests.PrewarmRequest, on_progress: ProgressCallback) -> results.PrewarmResult:
+    for kind, total in (("agents", 20), ("worktrees", 5)):
+        for done in range(total):
+            on_progress(done, total, f"spare {kind} wait for {total - done} that are being made")
+    return FakeClient().replies["prewarm_resources"]  # type: ignore[return-value]
+
+
+async def test_progress_never_goes_beyond_its_total_when_something_else_is_counted_next() -> None:
+    told: list[tuple[float, float | None]] = []
+
+    async def on_progress(progress: float, total: float | None, message: str | None) -> None:
+        told.append((progress, total))
+
+    async with lead(FakeClient(prewarm_resources=prewarm_slowly)) as client:
+        arguments = ARGUMENTS["prewarm_resources"]
+        await client.call_tool("prewarm_resources", arguments, progress_callback=on_progress)
+    assert len(told) == 25
+    assert [progress for progress, _ in told] == sorted({progress for progress, _ in told})
+    assert [each for each in told if each[1] is not None and each[0] > each[1]] == []
+
+
 async def test_a_call_on_which_nothing_happens_tells_rising_progress_all_the_same() -> None:
     told: list[float] = []
     enough = asyncio.Event()

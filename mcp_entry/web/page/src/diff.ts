@@ -30,10 +30,11 @@ export function parsePatch(patch: string): FileDiff[] {
   let file: FileDiff | undefined;
   let hunk: Hunk | undefined;
   let [before, after, beforeLeft, afterLeft] = [0, 0, 0, 0];
-  for (const line of patch.split("\n")) {
+  const lines = patch.split("\n");
+  for (const [index, line] of lines.entries()) {
     const isInside = (beforeLeft > 0 || afterLeft > 0) && !line.startsWith("diff --git ");
     if (hunk && file && isInside) {
-      if (line === "") continue; // the end of a patch that was cut
+      if (line === "" && index === lines.length - 1) continue; // the end of a patch that was cut
       const sign = line[0];
       const text = line.slice(1);
       if (sign === "+") {

@@ -96,25 +96,34 @@ export function followTeam(hear: (told: Told) => void): void {
     if (trouble) pass(trouble);
   };
 
-  /** Holds the lock until another page takes it. */
-  const hold = () => {
-    open();
-    return new Promise<never>(() => {});
-  };
-  const give = (reason: unknown) => {
-    if (reason === TAKEN) return;
-    stream?.close();
-    stream = null;
-    queue();
+  /** How often this page got the lock. */
+  let grants = 0;
+  /** Asks for the lock, and holds it until another page takes it, or this one by another request. */
+  const request = (options: LockOptions) => {
+    let grant = 0;
+    const hold = () => {
+      grant = ++grants;
+      open();
+      return new Promise<never>(() => {});
+    };
+    const give = (reason: unknown) => {
+      // The browser may tell of a lock that was taken only when the next request has it.
+      if (reason === TAKEN || grant !== grants) return;
+      stream?.close();
+      stream = null;
+      queue();
+    };
+    navigator.locks.request(NAME, options, hold).catch(give);
   };
   const queue = () => {
+    queued?.abort(TAKEN);
     queued = new AbortController();
-    navigator.locks.request(NAME, { signal: queued.signal }, hold).catch(give);
+    request({ signal: queued.signal });
   };
   const take = () => {
     if (stream !== null) return;
     queued?.abort(TAKEN);
-    navigator.locks.request(NAME, { steal: true }, hold).catch(give);
+    request({ steal: true });
   };
 
   document.addEventListener("visibilitychange", () => {

@@ -109,6 +109,41 @@ test("a patch that was cut in a hunk does not swallow what follows", () => {
   );
 });
 
+test("empty lines without their space, as git prints them with diff.suppressBlankEmpty, are lines like others", () => {
+  const [file] = parsePatch(`diff --git a/f b/f
+index 1..2 100644
+--- a/f
++++ b/f
+@@ -1,3 +1,3 @@
+ a
+
+-b
++B
+@@ -20,3 +20,3 @@ below
+
+-c
++C
+
+`);
+  assert.deepEqual(
+    file?.hunks.map((hunk) => hunk.lines.map(({ kind, text, before, after }) => [kind, text, before, after])),
+    [
+      [
+        ["same", "a", 1, 1],
+        ["same", "", 2, 2],
+        ["deleted", "b", 3, null],
+        ["added", "B", null, 3],
+      ],
+      [
+        ["same", "", 20, 20],
+        ["deleted", "c", 21, null],
+        ["added", "C", null, 21],
+        ["same", "", 22, 22],
+      ],
+    ],
+  );
+});
+
 test("nothing is nothing", () => {
   assert.deepEqual(parsePatch(""), []);
 });

@@ -16,6 +16,7 @@ from actors.errors import PaneGoneError, TerminalError
 from actors.files import UNFINISHED
 from actors.instance import deliverer
 from actors.instance.deliverer import Lease, TypingGate
+from actors.instance.delivery import REDRAW_S
 from actors.instance.journal import JOURNAL_NAME
 from actors.instance.state import RateLimit
 from actors.messages import MessageStatus
@@ -508,9 +509,34 @@ async def test_the_gate_stays_shut_without_even_a_look_while_the_lease_is_not_he
     now[0] = 2.0
 
     verdict = await gate.look("attach")
+    assert not verdict.open
+    assert verdict.reason == ""
+    await asyncio.sleep(REDRAW_S)
 
+    verdict = await gate.look("attach")
     assert not verdict.open
     assert "cut off" in verdict.reason
+
+
+@pytest.mark.parametrize("is_pasted", [False, True])
+async def test_a_new_actor_whose_lease_is_on_its_way_does_not_say_that_its_host_is_cut_off(
+    rig: DelivererScene, *, is_pasted: bool
+) -> None:
+    if is_pasted:
+        paste_shows(rig, DRAFT)
+        rig.offer("a")
+        assert await rig.changes.until(lambda: bool(rig.pane.pasted), 5.0)
+        rig.show(rig.pane.pasted[-1])
+    await rig.kill()
+    rig.lease = Lease(40.0, lambda: rig.boot_s)
+    rig.begin()
+    if not is_pasted:
+        rig.offer("a")
+    await asyncio.sleep(0.5)
+    assert (len(rig.pane.pasted), rig.pane.pressed) == (int(is_pasted), [])
+    rig.renew_lease()
+    await rig.receipt("a", SUBMITTED)
+    assert MessageStatus.BLOCKED not in [each.status for each in rig.receipts]
 
 
 async def test_while_it_is_held_nothing_is_typed_and_each_message_says_why(rig: DelivererScene) -> None:

@@ -336,6 +336,17 @@ async def test_what_was_ordered_is_kept_whatever_is_tuned_and_the_rest_goes_at_o
         assert (scene.pools.agents.orders, scene.names()) == ({spec().key: 1}, ["spare_3"])
 
 
+async def test_an_order_of_none_lets_go_what_was_ordered_and_leaves_the_spares_of_the_settings() -> None:
+    async with running(size=1) as scene:
+        scene.starts_cold()
+        await scene.fill(3)
+        assert scene.ready() == (3, 0)
+        await scene.fill(0)
+        assert scene.ready() == (1, 0)
+        scene.tune(prewarm_instances=0)
+        assert scene.ready() == (0, 0)
+
+
 async def test_what_needs_an_environment_that_is_not_stored_stays_and_further_ones_wait_for_a_spawn_of_its_kind(
     store: MemoryStore,
 ) -> None:
