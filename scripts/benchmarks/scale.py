@@ -18,10 +18,10 @@ _CLAUDE_MB, _CLAUDE_CPU_PERCENT = 137.0, 0.9
 """Of an idle Claude Code 2.1.197 itself, measured once by hand: proportional memory, part of a core."""
 _CARRY_MS = 5.0
 """CPU of the two git processes that take work in at home, measured once by hand."""
-_MESSAGES_A_MINUTE, _CHANGES_A_MINUTE, _CARRIES_A_MINUTE = 2, 3, 1
+_CHANGES_A_MINUTE, _CARRIES_A_MINUTE = 3, 1
 """Assumptions on a working instance; the last is the default of ``PHALANX_SAVE_INTERVAL_S``."""
-_MESSAGE_TEAM = 50
-"""Instances in the bench's table of messages."""
+_MESSAGE_TEAM, _THOUSAND = 50, 1000
+"""Instances in the bench's table of messages, and in its team over three hosts."""
 _HOST_SLOTS = 126
 """Of a host of 64 GB."""
 
@@ -43,31 +43,33 @@ class Load:
 
 def filled_in(page: str, kept: Path) -> str:
     """The page with new tables; unchanged while a needed part has not been measured."""
-    parts = [kept / f"{name}.json" for name in ("idle", "messages", "store")]
+    parts = [kept / f"{name}.json" for name in ("idle", "messages", "store", "thousand")]
     if not all(part.exists() for part in parts):
         return page
-    idle, messages, store = (json.loads(part.read_text())["samples"] for part in parts)
+    idle, messages, store, thousand = (json.loads(part.read_text())["samples"] for part in parts)
     before, _, rest = page.partition(_BEGIN)
     after = rest.partition(_END)[2]
-    loads = sorted(_loads(idle, messages, store), key=lambda load: load.full_at)
+    loads = sorted(_loads(messages, store, thousand), key=lambda load: load.full_at)
     made = [*_table(_of_hosts(idle, store)), "", *_table(_of_one_place(loads)), "", *_in_words(loads)]
     return f"{before}{_BEGIN}" + "\n".join(made) + f"\n{_END}{after}"
 
 
 def _loads(
-    idle: Mapping[str, Sequence[float]], messages: Mapping[str, Sequence[float]], store: Mapping[str, Sequence[float]]
+    messages: Mapping[str, Sequence[float]],
+    store: Mapping[str, Sequence[float]],
+    thousand: Mapping[str, Sequence[float]],
 ) -> list[Load]:
-    bare_ms = median(idle["CPU of bare actors, % of a core"]) * 10
     resting = messages["CPU idle, ms a second: ray, supervisor, host, instances"]
-    listening_ms = max(resting[1] - bare_ms, 0.0) / _MESSAGE_TEAM
-    message_ms = messages["CPU of supervisor, ms for each message"][-1]
+    listening_ms, working_ms = (
+        median(thousand[f"CPU of the supervisor at {when} (%)"]) * 10 / _THOUSAND for when in ("rest", "work")
+    )
     ray_ms = resting[0] / _MESSAGE_TEAM
     save_ms = median(store["SQLite, save 1 record, 1,000 instances"])
     return [
         Load(
             name="supervisor, CPU",
-            unit=f"{listening_ms:.3f} ms/s to listen to one at rest, {message_ms:.2f} ms a message",
-            ms=listening_ms + message_ms * _MESSAGES_A_MINUTE / 60,
+            unit=f"{working_ms:.2f} ms/s for one at work, {listening_ms:.3f} of it while it rests",
+            ms=working_ms,
             then="several teams, which one lead can lead side by side",
         ),
         Load(
