@@ -50,7 +50,22 @@ _IDLE_S = 90.0
 IDLE_WITH_AN_ACCOUNT_S = 300.0
 _MOST = 20
 _GIT_S = 30.0
-console = Console(highlight=False, markup=False, emoji=False)
+
+
+class _Console(Console):
+    """Falls silent when its terminal is closed or nobody reads its pipe any more: the team must be put away then too."""
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        try:
+            super().print(*objects, **options)
+        except OSError:
+            self.quiet = True
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+
+
+console = _Console(highlight=False, markup=False, emoji=False)
 
 
 class DemoFailed(Exception):  # noqa: N818 - it ends the demo and is not handled

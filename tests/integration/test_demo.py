@@ -9,7 +9,9 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 import typer
@@ -142,6 +144,39 @@ def test_it_can_be_ended_when_a_shell_started_it_in_the_background(monkeypatch: 
         assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+class ClosedWindow(InterruptedRuntime):
+    """Somebody closes the terminal while the team comes up."""
+
+    number = signal.SIGHUP
+    homes: ClassVar[list[Path]] = []
+
+    def down(self, on_step: OnStep) -> None:
+        on_step("ending Ray")
+        self.homes.append(self.home.root)
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_a_closed_terminal_or_pipe_does_not_keep_it_from_putting_all_away(
+    monkeypatch: pytest.MonkeyPatch, is_terminal: bool
+) -> None:
+    reader, writer = os.openpty() if is_terminal else os.pipe()
+    os.close(reader)
+    started_with = signal.signal(signal.SIGHUP, signal.default_int_handler)
+    monkeypatch.setattr(demo, "Runtime", ClosedWindow)
+    monkeypatch.setattr(demo, "console", type(demo.console)())
+    ClosedWindow.homes.clear()
+    try:
+        with suppress(OSError), os.fdopen(writer, "w") as gone:
+            monkeypatch.setattr(sys, "stdout", gone)
+            code = play(PLAY, os.environ)
+    finally:
+        signal.signal(signal.SIGHUP, started_with)
+
+    (home,) = ClosedWindow.homes
+    assert code == 128 + signal.SIGHUP
+    assert not home.parent.exists()
 
 
 class StubbornRuntime:
