@@ -53,7 +53,7 @@ _GIT_S = 30.0
 
 
 class _Console(Console):
-    """Falls silent when its terminal is closed or nobody reads its pipe any more: the team must be put away then too."""
+    """Falls silent when its terminal is closed or nobody reads its pipe: the team must be put away then too."""
 
     def print(self, *objects: Any, **options: Any) -> None:
         try:

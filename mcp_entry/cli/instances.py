@@ -19,7 +19,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from actors.agents.names import AgentName
-from actors.errors import InvalidRequestError, PhalanxError, WrongStateError, to_wire
+from actors.errors import AgentError, InvalidRequestError, PhalanxError, WrongStateError, to_wire
 from actors.messages import MessageStatus
 from actors.status import ALIVE, Status
 from mcp_entry import texts
@@ -45,6 +45,8 @@ McpServersOption = Annotated[
     str,
     typer.Option("--mcp-servers", metavar="all|none|NAME,...", help="Which of your MCP servers it gets."),
 ]
+_ENDED_S = 10.0
+"""Longest wait until the team has heard that an agent has ended, too."""
 _NOTED_MS = 10_000
 """How long tmux shows a note. A key ends it earlier."""
 NEEDS_ATTENTION = 3
@@ -328,11 +330,18 @@ def attach(team: CliSession, instance_id: InstanceArgument) -> None:
 def go_into(team: CliSession, instance_id: str, *, leaves_with_agent: bool = False, notes: Sequence[str] = ()) -> None:
     """``attach`` to the instance of this id or name.
 
-    ``leaves_with_agent``: the terminal is given back when the agent ends. Otherwise its last screen stays, which says
-    why it did. ``notes``: what the person should know. It is said before, where it is seen again after leaving, and in
-    the status line of the terminal for some seconds, because tmux takes the screen at once.
+    ``leaves_with_agent``: the terminal is given back when the agent ends, and ``AgentError`` says why when it failed.
+    Otherwise its last screen stays, which says why it did. ``notes``: what the person should know. It is said before,
+    where it is seen again after leaving, and in the status line of the terminal for some seconds, because tmux takes
+    the screen at once.
     """
     found = _to_attach_to(team, instance_id)
+    if found.status is Status.FAILED:
+        if leaves_with_agent:
+            raise AgentError(_why_it_failed(found))
+        how = (found.reason or "the agent ended").split(". ")[0]
+        words = f"{how}, and nothing reads what you type. `phalanx restart {found.instance_id}` starts it again."
+        notes = [f"{results.called(found.instance_id, found.name)}: {words}", *notes]
     tmux = ["tmux", "-S", str(team.home.tmux_socket)]
     attach_to = ["attach-session", "-t", f"={found.session_name}"]
     if team.output.as_json:
@@ -343,8 +352,35 @@ def go_into(team: CliSession, instance_id: str, *, leaves_with_agent: bool = Fal
     command, outside = way_into(team, found, leaves_with_agent=leaves_with_agent, notes=notes)
     for each in notes:
         team.output.say(each)
-    team.output.say(f"To come back: {_way_back(team)}. What you type goes to the agent.")
-    team.context.become(command, outside)
+    goes = "" if found.status is Status.FAILED else " What you type goes to the agent."
+    team.output.say(f"To come back: {_way_back(team)}.{goes}")
+    if not leaves_with_agent:
+        team.context.become(command, outside)
+    team.context.enter(command, outside)
+    if _has_failed(team, found.session_name):
+        ids = [found.instance_id]
+        # The team may hear of it later than tmux gives the terminal back.
+        team.ask(TeamVerbs.wait, "looking", instance_ids=ids, until="needs_attention", timeout_seconds=_ENDED_S)
+        (ended,) = team.ask(TeamVerbs.list, "looking", instance_ids=ids).instances
+        raise AgentError(_why_it_failed(ended))
+
+
+def _has_failed(team: CliSession, session_name: str) -> bool:
+    """Whether the agent in this terminal has ended with an exit status other than 0, or by a signal."""
+    look = ["tmux", "-S", str(team.home.tmux_socket), "display-message", "-p", "-t", f"={session_name}:"]
+    try:
+        told = team.context.run([*look, "#{pane_dead} #{pane_dead_status}"], team.context.environment).stdout.strip()
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return told.startswith("1") and told != "1 0"
+
+
+def _why_it_failed(failed: results.InstanceInfo) -> str:
+    instance_id = failed.instance_id
+    return (
+        f"{results.called(instance_id, failed.name)} has ended: {failed.reason or 'nobody knows why'}\n"
+        f"`phalanx restart {instance_id}` starts it again, `phalanx terminate {instance_id}` ends it for good."
+    )
 
 
 def way_into(

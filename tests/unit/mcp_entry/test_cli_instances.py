@@ -548,6 +548,20 @@ def test_attach_becomes_tmux_on_the_exact_session_and_leaves_a_tmux_around_it_as
     assert "Ctrl-b Ctrl-b d" in ended.stderr
 
 
+def test_attach_to_one_whose_agent_has_ended_says_so_before_and_how_it_starts_again() -> None:
+    reason = "the agent ended with exit status 3. Its last lines:\nboom"
+    crashed = info(name="crasher", status=Status.FAILED, reason=reason)
+    ended = Terminal(FakeClient(list=listing(crashed)))("attach", "crasher")
+    words = (
+        "crasher (spec_1_1_1): the agent ended with exit status 3, and nothing reads what you type. "
+        "`phalanx restart spec_1_1_1` starts it again."
+    )
+    assert isinstance(ended.exception, BecameError)
+    assert words in " ".join(ended.stderr.split())
+    assert "goes to the agent" not in ended.stderr
+    assert words in ended.exception.command[-1]
+
+
 def test_attach_does_not_send_to_a_restart_of_an_instance_that_was_terminated() -> None:
     async def list_(request: Any, on_progress: ProgressCallback) -> Any:
         ended = [info("spec_1_1_2", status=Status.STOPPED)] if request.instance_ids or request.include_stopped else []
