@@ -61,7 +61,8 @@ def of_send(result: results.SendResult) -> str:
     reason = f" ({result.reason})" if result.reason else ""
     taken_out = f" {result.removed_characters} control characters were removed." if result.removed_characters else ""
     changed = f" It arrived changed: {'; '.join(result.changes)}." if result.changes else ""
-    return f"{result.message_id} to {result.instance_id} is {result.status}{reason}.{taken_out}{changed}"
+    status = "held" if result.status is MessageStatus.BLOCKED else result.status
+    return f"{result.message_id} to {result.instance_id} is {status}{reason}.{taken_out}{changed}"
 
 
 def of_send_batch(result: results.SendBatchResult) -> str:

@@ -45,6 +45,8 @@ McpServersOption = Annotated[
     str,
     typer.Option("--mcp-servers", metavar="all|none|NAME,...", help="Which of your MCP servers it gets."),
 ]
+_MOMENT_S = 0.3
+"""How long a send stays to hear that its message is held, or there. What waits for a decision tells so within 20 ms."""
 _ENDED_S = 10.0
 """Longest wait until the team has heard that an agent has ended, too."""
 _NOTED_MS = 10_000
@@ -144,7 +146,14 @@ def send(
     Exits with 1 when it was refused or, with --wait, is not in the conversation, and with 3 when it is held back until
     something is answered.
     """
-    sent = team.ask_and_show(TeamVerbs.send, "sending", texts.of_send, message=_text(text, file))
+    sent = team.ask_and_show(
+        TeamVerbs.send,
+        "sending",
+        texts.of_send,
+        message=_text(text, file),
+        wait=True,
+        timeout_seconds=timeout_seconds if wait else _MOMENT_S,
+    )
     if wait and sent.status is MessageStatus.BLOCKED:
         return NEEDS_ATTENTION
     return 1 if not sent.success or (wait and sent.status is not MessageStatus.SUBMITTED) else 0

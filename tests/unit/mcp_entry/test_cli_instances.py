@@ -194,6 +194,15 @@ def test_send_ends_with_1_when_the_message_was_not_delivered() -> None:
     assert "unconfirmed (no proof came within 5 s)" in ended.stdout
 
 
+def test_send_stays_a_moment_to_hear_that_a_message_is_held_and_says_why() -> None:
+    blocked = sent(status="blocked", reason="the agent waits for permission to use Bash")
+    terminal = Terminal(FakeClient(send=blocked))
+    ended = terminal("send", "spec_1_1_1", "x")
+    assert ended.stdout == "msg_1 to spec_1_1_1 is held (the agent waits for permission to use Bash).\n"
+    assert terminal.request().wait
+    assert terminal.request().timeout_seconds < 1
+
+
 def test_wait_ends_with_1_when_the_time_ran_out() -> None:
     late = results.WaitResult(reached=False, reason="The time ran out: 1 is still at work.", instances=[])
     ended = Terminal(FakeClient(wait=late))("wait", "spec_1_1_1")
