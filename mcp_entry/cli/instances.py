@@ -23,7 +23,7 @@ from actors.errors import AgentError, InvalidRequestError, PhalanxError, WrongSt
 from actors.messages import MessageStatus
 from actors.status import ALIVE, Status
 from mcp_entry import texts
-from mcp_entry.cli import views
+from mcp_entry.cli import completion, views
 from mcp_entry.cli.follow import follow as follow_conversation
 from mcp_entry.cli.output import plain
 from mcp_entry.cli.session import CliSession
@@ -32,10 +32,24 @@ from supervisor.api.requests import NAME_FORM, PermissionMode, Role, Until
 from supervisor.api.verbs import RequestT, ResultT, TeamVerbs, Verb
 
 InstanceArgument = Annotated[
-    str, typer.Argument(metavar="ID", help="Id or name of the instance, as `phalanx list` shows it.")
+    str,
+    typer.Argument(
+        metavar="ID",
+        help="Id or name of the instance, as `phalanx list` shows it.",
+        autocompletion=completion.instances,
+    ),
 ]
 InstancesArgument = Annotated[
-    list[str], typer.Argument(metavar="ID...", help="Ids or names of instances, as `phalanx list` shows them.")
+    list[str],
+    typer.Argument(
+        metavar="ID...",
+        help="Ids or names of instances, as `phalanx list` shows them.",
+        autocompletion=completion.instances,
+    ),
+]
+SomeInstancesArgument = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="ID", help="Ids or names of instances.", autocompletion=completion.instances),
 ]
 TextArgument = Annotated[
     str | None, typer.Argument(metavar="[TEXT|-]", help="The text; - reads stdin. After -- it may begin with a dash.")
@@ -83,7 +97,10 @@ def spawn(
     shared: Annotated[
         bool, typer.Option("--shared", help="Work in the directory itself, on no branch of its own.")
     ] = False,
-    parent_id: Annotated[str | None, typer.Option("--parent", metavar="ID", help="The instance that leads it.")] = None,
+    parent_id: Annotated[
+        str | None,
+        typer.Option("--parent", metavar="ID", help="The instance that leads it.", autocompletion=completion.instances),
+    ] = None,
     host: Annotated[str | None, typer.Option(help="The machine to run on, as `phalanx hosts` lists it.")] = None,
     labels: Annotated[
         list[str] | None,
@@ -189,7 +206,10 @@ def list_(
     *,
     role: Annotated[Role | None, typer.Option(help="Only these.")] = None,
     parent_id: Annotated[
-        str | None, typer.Option("--parent", metavar="ID", help="Only those that this one leads.")
+        str | None,
+        typer.Option(
+            "--parent", metavar="ID", help="Only those that this one leads.", autocompletion=completion.instances
+        ),
     ] = None,
     needs_attention: Annotated[
         bool, typer.Option("--attention", help="Only those that wait for a decision or failed.")
@@ -206,7 +226,10 @@ def list_(
 
 def wait(
     team: CliSession,
-    instance_ids: Annotated[list[str] | None, typer.Argument(metavar="ID", help="The instances to wait for.")] = None,
+    instance_ids: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="ID", help="The instances to wait for.", autocompletion=completion.instances),
+    ] = None,
     *,
     whole_team: Annotated[bool, typer.Option("--all", help="Wait for the whole team.")] = False,
     until: Annotated[Until, typer.Option(help="All are done; one is; or one needs attention.")] = "idle",
@@ -249,7 +272,7 @@ def respond(
 
 def interrupt(
     team: CliSession,
-    instances: Annotated[list[str] | None, typer.Argument(metavar="ID", help="Ids or names of instances.")] = None,
+    instances: SomeInstancesArgument = None,
     *,
     whole_team: Annotated[bool, typer.Option("--all", help="All that are alive.")] = False,
 ) -> int:
@@ -478,7 +501,8 @@ def merge(
 def sync(
     team: CliSession,
     instance_ids: Annotated[
-        list[str] | None, typer.Argument(metavar="ID", help="Default: all that have a branch.")
+        list[str] | None,
+        typer.Argument(metavar="ID", help="Default: all that have a branch.", autocompletion=completion.instances),
     ] = None,
     *,
     from_branch: Annotated[
