@@ -332,9 +332,18 @@ def _program() -> str:
 
 def _next_steps() -> str:
     program = _program()
+    without_an_account = (
+        f"  PHALANX_AGENT=demo {program} up    brings up a team of demo agents that stays\n"
+        f"  {program} spawn hello       starts one in it, in a git repository\n"
+        f"  {program} top               shows the team here, and {program} dashboard in your browser\n"
+        f"  {program} attach NAME       goes into the terminal of one; Ctrl-b d comes back\n"
+        f"  {program} down              ends all of it\n"
+    )
     return (
-        f"Next:\n  {program} doctor      looks at this machine\n  {program} mcp add     lets your Claude lead a team\n"
-        f"  {program} lead        starts a Claude that leads one, here"
+        f"Next, without an account:\n{without_an_account}"
+        f"With your Claude:\n  {program} doctor            looks at this machine\n"
+        f"  {program} mcp add           lets your Claude lead a team\n"
+        f"  {program} lead              starts a Claude that leads one, here"
     )
 
 

@@ -243,6 +243,34 @@ def test_a_team_that_failed_and_is_down_leaves_nothing(
     assert not Path(said.partition("up (")[2].partition("/home)")[0]).exists()
 
 
+class QuietRuntime(FailingRuntime):
+    def up(self, environment: Mapping[str, str], on_step: OnStep) -> None:
+        self.home.create()
+
+
+def test_at_its_end_it_names_how_to_go_on_and_look_without_an_account(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def nothing(*_: object) -> None: ...
+
+    monkeypatch.setattr(demo, "Runtime", QuietRuntime)
+    monkeypatch.setattr(demo, "lead", nothing)
+    assert play(PLAY, os.environ) == 0
+    next_steps = capsys.readouterr().out.partition("Next, without an account:")[2]
+    for named in (
+        "PHALANX_AGENT=demo",
+        "spawn",
+        "top",
+        "dashboard",
+        "attach NAME",
+        "down",
+        "doctor",
+        "mcp add",
+        "lead",
+    ):
+        assert named in next_steps
+
+
 async def test_an_answer_is_shown_as_the_agent_gave_it_and_controls_no_terminal(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
