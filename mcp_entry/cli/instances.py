@@ -465,11 +465,20 @@ def _is_here(team: CliSession, session_name: str) -> bool:
 
 def terminate(
     team: CliSession,
-    instances: InstancesArgument,
+    instances: SomeInstancesArgument = None,
     *,
+    whole_team: Annotated[bool, typer.Option("--all", help="The whole team.")] = False,
     cascade: Annotated[bool, typer.Option("--cascade", help="Also those that they lead.")] = False,
 ) -> int:
     """Stop instances for good. Work is never deleted: what is not merged stays."""
+    if bool(instances) == whole_team:
+        raise InvalidRequestError("Name the instances to terminate, or give --all.")
+    if not instances:
+        instances = [each.instance_id for each in team.ask(TeamVerbs.list, "looking").instances]
+    if not instances:
+        nobody = results.TerminateResult(success=True, terminated=[])
+        team.show(nobody, "There is nobody.")
+        return 0
     result = team.ask_and_show(TeamVerbs.terminate, "terminating", views.of_terminate, **_named(instances))
     return 0 if result.success else 1
 

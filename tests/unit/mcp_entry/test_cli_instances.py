@@ -547,6 +547,39 @@ def test_several_are_named_in_one_command_and_one_that_failed_ends_it_with_1() -
     ]
 
 
+def test_the_whole_team_is_terminated_in_one_command() -> None:
+    terminal = Terminal(FakeClient(list=listing(info("spec_1_1_1"), info("spec_1_1_2"))))
+    assert terminal("terminate", "--all").exit_code == 0
+    assert isinstance(terminal.client, FakeClient)
+    assert ("terminate", requests.TerminateRequest(instance_ids=["spec_1_1_1", "spec_1_1_2"])) in terminal.client.asked
+    assert Terminal(FakeClient(list=listing()))("terminate", "--all").stdout == "There is nobody.\n"
+    for arguments in ((), ("spec_1_1_1", "--all")):
+        ended = Terminal()("terminate", *arguments)
+        assert (ended.exit_code, ended.stderr) == (2, "Name the instances to terminate, or give --all.\n")
+
+
+@pytest.mark.parametrize(
+    ("typed", "words"),
+    [
+        (["send", "x", "two", "words"], "Give a text of several words in quotes"),
+        (["spawn", "two", "words"], "Give a text of several words in quotes"),
+        (["send", "x", "-dash"], "one that begins with a dash after --"),
+        (["tune", "max_concurrent_spawns=3"], "Did you mean --spawns 3?"),
+        (["tune", "maxConcurrentGitOps=3"], "Did you mean --git-ops 3?"),
+    ],
+)
+def test_what_cannot_be_understood_is_refused_with_what_was_probably_meant(typed: list[str], words: str) -> None:
+    ended = Terminal()(*typed)
+    assert ended.exit_code == 2
+    assert words in " ".join(ended.stderr.split())
+
+
+@pytest.mark.parametrize("command", [[], ["spawn"], ["mcp"], ["mcp", "add"]])
+def test_help_is_a_command_too(command: list[str]) -> None:
+    asked, flagged = Terminal()("help", *command), Terminal()(*command, "--help")
+    assert (asked.exit_code, asked.stdout) == (0, flagged.stdout)
+
+
 def test_attach_becomes_tmux_on_the_exact_session_and_leaves_a_tmux_around_it_aside() -> None:
     terminal = Terminal()
     terminal.environment["TMUX"] = "/tmp/tmux-1/default,1,0"
