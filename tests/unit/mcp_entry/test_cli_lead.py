@@ -158,7 +158,8 @@ def test_who_names_another_agent_than_the_running_team_has_is_told_that_it_does_
     at.environment["PATH"] = str(tmp_path)
     ended = at("lead", str(tmp_path))
     assert ended.exit_code == 1
-    assert "runs already, with claude as its agent" in " ".join(ended.stderr.split())
+    said = " ".join(ended.stderr.split())
+    assert "runs already, with claude as its agent. Your settings name demo: to change to it" in said
 
 
 def test_while_another_call_starts_one_in_the_same_directory_none_is_started_beside_it(
