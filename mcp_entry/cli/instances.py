@@ -243,7 +243,7 @@ def wait(
     if bool(instance_ids) == whole_team:
         raise InvalidRequestError("Name the instances to wait for, or give --all.")
     result = team.ask(TeamVerbs.wait, "waiting")
-    team.show(result, views.of_wait(result, _now()))
+    team.show(result, views.of_wait(result, until, _now()))
     needed = any(each.needs_attention for each in result.instances)
     if result.reached:
         return NEEDS_ATTENTION if needed and until == "idle" else 0
@@ -267,6 +267,11 @@ def respond(
     ] = None,
 ) -> None:
     """Answer what an instance waits on, a request or a dialog."""
+    if decision is None and option is None:
+        raise InvalidRequestError(
+            f"Say how: `phalanx respond {instance_id} allow` or `phalanx respond {instance_id} deny`; of a dialog or "
+            f"question: `phalanx respond {instance_id} --option 1`."
+        )
     team.ask_and_show(TeamVerbs.respond, "answering", texts.of_respond)
 
 

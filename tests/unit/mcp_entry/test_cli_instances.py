@@ -206,7 +206,29 @@ def test_send_stays_a_moment_to_hear_that_a_message_is_held_and_says_why() -> No
 def test_wait_ends_with_1_when_the_time_ran_out() -> None:
     late = results.WaitResult(reached=False, reason="The time ran out: 1 is still at work.", instances=[])
     ended = Terminal(FakeClient(wait=late))("wait", "spec_1_1_1")
-    assert (ended.exit_code, ended.stdout) == (1, "Not reached. The time ran out: 1 is still at work.\n")
+    assert (ended.exit_code, ended.stdout) == (1, "Not all are done. The time ran out: 1 is still at work.\n")
+
+
+@pytest.mark.parametrize(
+    ("until", "needs", "words"),
+    [
+        ("idle", False, "All are done."),
+        ("idle", True, "All are done or need somebody: spec_1_1_1."),
+        ("any_idle", False, "One is done."),
+        ("any_idle", True, "One needs somebody: spec_1_1_1."),
+        ("needs_attention", True, "Needs somebody: spec_1_1_1."),
+    ],
+)
+def test_a_wait_that_was_reached_says_what_was(until: str, needs: bool, words: str) -> None:
+    reached = results.WaitResult(reached=True, instances=[info(needs_attention=needs)])
+    ended = Terminal(FakeClient(wait=reached))("wait", "spec_1_1_1", "--until", until)
+    assert ended.stdout.splitlines()[0] == words
+
+
+def test_an_answer_without_a_decision_is_refused_with_the_lines_to_type() -> None:
+    ended = Terminal()("respond", "docs")
+    assert ended.exit_code == 2
+    assert "`phalanx respond docs allow` or `phalanx respond docs deny`" in " ".join(ended.stderr.split())
 
 
 HELD = info(needs_attention=True, queued_messages=2, held_messages=1, reason="someone is typing")
@@ -445,7 +467,7 @@ def test_the_notes_of_a_list_and_the_end_of_a_wait_name_instances() -> None:
     assert "parser (spec_1_0_2): it ended" in Terminal(FakeClient(list=listing(failed)))("list").stdout
     waited = results.WaitResult(reached=False, reason="spec_1_0_2 is failed.", instances=[failed])
     ended = Terminal(FakeClient(wait=waited))("wait", "parser")
-    assert ended.stdout.startswith("Not reached. parser (spec_1_0_2) is failed.\n")
+    assert ended.stdout.startswith("Not all are done. parser (spec_1_0_2) is failed.\n")
 
 
 def test_limit_alone_shows_the_limits_and_an_option_that_is_lifted_takes_one_away() -> None:
