@@ -9,7 +9,6 @@ from __future__ import annotations
 import shlex
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import PurePath
 
 from actors.messages import MessageStatus
 from mcp_entry.sizes import cut
@@ -26,11 +25,9 @@ _UNITS = {"messageBatchDelay": " ms", "cacheTTL": " ms"}
 
 def of_spawn(result: results.SpawnResult) -> str:
     where = f"branch {result.branch} in " if result.branch else ""
-    was_spare = PurePath(result.working_directory).name.startswith(results.SPARE_PREFIX)
-    named = ", which keeps the name of the spare that it was" if was_spare else ""
     started = (
         f"{result.instance_id}, {_ARTICLES[result.role]} {result.role}, was started and is {result.status}: "
-        f"{where}{result.working_directory}{named}."
+        f"{where}{result.working_directory}."
     )
     return "\n".join([started, *(f"Note: {note}" for note in result.notes)])
 
@@ -61,7 +58,8 @@ def of_send(result: results.SendResult) -> str:
     reason = f" ({result.reason})" if result.reason else ""
     taken_out = f" {result.removed_characters} control characters were removed." if result.removed_characters else ""
     changed = f" It arrived changed: {'; '.join(result.changes)}." if result.changes else ""
-    return f"{result.message_id} to {result.instance_id} is {result.status}{reason}.{taken_out}{changed}"
+    status = "held" if result.status is MessageStatus.BLOCKED else result.status
+    return f"{result.message_id} to {result.instance_id} is {status}{reason}.{taken_out}{changed}"
 
 
 def of_send_batch(result: results.SendBatchResult) -> str:

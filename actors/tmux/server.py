@@ -66,6 +66,7 @@ _NEXT = (
     f"#{{s/^ ([^ ]+) .*$/\\1/:{_NEEDING}}}}}"
 )
 """The session after this one among these, or the first."""
+_ENDED = "has ended: phalanx restart #{session_name}"
 _CONFIG = f"""\
 # Written by Phalanx at every start of its tmux server; changes here are lost.
 set -sq exit-empty off
@@ -80,8 +81,8 @@ set -gq history-limit 5000
 set -gq status on
 set -gq status-interval 0
 set -gq status-style bg=default,fg=colour245
-set -gq status-left ' #{{session_name}} · Ctrl-b d leaves it'
-set -gq status-left-length 60
+set -gq status-left ' #{{session_name}} · #{{?pane_dead,{_ENDED} · ,}}Ctrl-b d leaves it'
+set -gq status-left-length 80
 set -gq status-right '#{{?{_NEEDING_WORDS},#[reverse] #{{{_NEEDING_WORDS}}}#{{?{_NEEDING}, · Ctrl-b n,}} #[default],}}'
 set -gq status-right-length 80
 set -gwq window-status-format ''
@@ -95,13 +96,15 @@ set -gwq window-size latest
 bind -n C-z display-message "Ctrl-Z is not passed on: it would stop the agent, and no shell is here to bring it back"
 bind n if-shell -F '#{{{_NEEDING}}}' {{ run-shell -C 'switch-client -t ={_NEXT}' }} \
 {{ display-message 'Nobody here needs you.' }}
+set-hook -gw pane-died {{ set -gq @phalanx_drawn 1 }}
 set-hook -g client-detached {{ if-shell -F '#{{==:#{{session_attached}},0}}' {{ {own_size()} }} }}
 """
 # remain-on-exit-format: the note about the dead pane would push the first line, perhaps the reason, off the screen.
 # window-size latest: a window has the size of the attached client that typed last. client-detached: without clients it
 # gets its own size back, or it could stay too small for the agent's dialogs. A global "manual" crashes tmux 3.3a at its
 # first new-session. status-right: names reach it as the values of options, in which tmux looks for no format. n is
-# next-window elsewhere; here a session has one window.
+# next-window elsewhere; here a session has one window. pane-died: setting an option draws the status lines anew, which
+# nothing else does then.
 
 
 class TmuxServer:

@@ -50,7 +50,22 @@ _IDLE_S = 90.0
 IDLE_WITH_AN_ACCOUNT_S = 300.0
 _MOST = 20
 _GIT_S = 30.0
-console = Console(highlight=False, markup=False, emoji=False)
+
+
+class _Console(Console):
+    """Falls silent when its terminal is closed or nobody reads its pipe: the team must be put away then too."""
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        try:
+            super().print(*objects, **options)
+        except OSError:
+            self.quiet = True
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+
+
+console = _Console(highlight=False, markup=False, emoji=False)
 
 
 class DemoFailed(Exception):  # noqa: N818 - it ends the demo and is not handled
@@ -317,9 +332,18 @@ def _program() -> str:
 
 def _next_steps() -> str:
     program = _program()
+    without_an_account = (
+        f"  PHALANX_AGENT=demo {program} up    brings up a team of demo agents that stays\n"
+        f"  {program} spawn hello       starts one in it, in a git repository\n"
+        f"  {program} top               shows the team here, and {program} dashboard in your browser\n"
+        f"  {program} attach NAME       goes into the terminal of one; Ctrl-b d comes back\n"
+        f"  {program} down              ends all of it\n"
+    )
     return (
-        f"Next:\n  {program} doctor      looks at this machine\n  {program} mcp add     lets your Claude lead a team\n"
-        f"  {program} lead        starts a Claude that leads one, here"
+        f"Next, without an account:\n{without_an_account}"
+        f"With your Claude:\n  {program} doctor            looks at this machine\n"
+        f"  {program} mcp add           lets your Claude lead a team\n"
+        f"  {program} lead              starts a Claude that leads one, here"
     )
 
 

@@ -19,11 +19,11 @@ from typing import Annotated, Any, Literal
 import typer
 
 from actors.agents.names import AgentName
-from actors.errors import InvalidRequestError, PhalanxError, WrongStateError, to_wire
+from actors.errors import AgentError, InvalidRequestError, PhalanxError, WrongStateError, to_wire
 from actors.messages import MessageStatus
 from actors.status import ALIVE, Status
 from mcp_entry import texts
-from mcp_entry.cli import views
+from mcp_entry.cli import completion, views
 from mcp_entry.cli.follow import follow as follow_conversation
 from mcp_entry.cli.output import plain
 from mcp_entry.cli.session import CliSession
@@ -32,10 +32,24 @@ from supervisor.api.requests import NAME_FORM, PermissionMode, Role, Until
 from supervisor.api.verbs import RequestT, ResultT, TeamVerbs, Verb
 
 InstanceArgument = Annotated[
-    str, typer.Argument(metavar="ID", help="Id or name of the instance, as `phalanx list` shows it.")
+    str,
+    typer.Argument(
+        metavar="ID",
+        help="Id or name of the instance, as `phalanx list` shows it.",
+        autocompletion=completion.instances,
+    ),
 ]
 InstancesArgument = Annotated[
-    list[str], typer.Argument(metavar="ID...", help="Ids or names of instances, as `phalanx list` shows them.")
+    list[str],
+    typer.Argument(
+        metavar="ID...",
+        help="Ids or names of instances, as `phalanx list` shows them.",
+        autocompletion=completion.instances,
+    ),
+]
+SomeInstancesArgument = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="ID", help="Ids or names of instances.", autocompletion=completion.instances),
 ]
 TextArgument = Annotated[
     str | None, typer.Argument(metavar="[TEXT|-]", help="The text; - reads stdin. After -- it may begin with a dash.")
@@ -45,6 +59,10 @@ McpServersOption = Annotated[
     str,
     typer.Option("--mcp-servers", metavar="all|none|NAME,...", help="Which of your MCP servers it gets."),
 ]
+_MOMENT_S = 0.3
+"""How long a send stays to hear that its message is held, or there. What waits for a decision tells so within 20 ms."""
+_ENDED_S = 10.0
+"""Longest wait until the team has heard that an agent has ended, too."""
 _NOTED_MS = 10_000
 """How long tmux shows a note. A key ends it earlier."""
 NEEDS_ATTENTION = 3
@@ -79,7 +97,10 @@ def spawn(
     shared: Annotated[
         bool, typer.Option("--shared", help="Work in the directory itself, on no branch of its own.")
     ] = False,
-    parent_id: Annotated[str | None, typer.Option("--parent", metavar="ID", help="The instance that leads it.")] = None,
+    parent_id: Annotated[
+        str | None,
+        typer.Option("--parent", metavar="ID", help="The instance that leads it.", autocompletion=completion.instances),
+    ] = None,
     host: Annotated[str | None, typer.Option(help="The machine to run on, as `phalanx hosts` lists it.")] = None,
     labels: Annotated[
         list[str] | None,
@@ -142,7 +163,14 @@ def send(
     Exits with 1 when it was refused or, with --wait, is not in the conversation, and with 3 when it is held back until
     something is answered.
     """
-    sent = team.ask_and_show(TeamVerbs.send, "sending", texts.of_send, message=_text(text, file))
+    sent = team.ask_and_show(
+        TeamVerbs.send,
+        "sending",
+        texts.of_send,
+        message=_text(text, file),
+        wait=True,
+        timeout_seconds=timeout_seconds if wait else _MOMENT_S,
+    )
     if wait and sent.status is MessageStatus.BLOCKED:
         return NEEDS_ATTENTION
     return 1 if not sent.success or (wait and sent.status is not MessageStatus.SUBMITTED) else 0
@@ -178,7 +206,10 @@ def list_(
     *,
     role: Annotated[Role | None, typer.Option(help="Only these.")] = None,
     parent_id: Annotated[
-        str | None, typer.Option("--parent", metavar="ID", help="Only those that this one leads.")
+        str | None,
+        typer.Option(
+            "--parent", metavar="ID", help="Only those that this one leads.", autocompletion=completion.instances
+        ),
     ] = None,
     needs_attention: Annotated[
         bool, typer.Option("--attention", help="Only those that wait for a decision or failed.")
@@ -195,7 +226,10 @@ def list_(
 
 def wait(
     team: CliSession,
-    instance_ids: Annotated[list[str] | None, typer.Argument(metavar="ID", help="The instances to wait for.")] = None,
+    instance_ids: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="ID", help="The instances to wait for.", autocompletion=completion.instances),
+    ] = None,
     *,
     whole_team: Annotated[bool, typer.Option("--all", help="Wait for the whole team.")] = False,
     until: Annotated[Until, typer.Option(help="All are done; one is; or one needs attention.")] = "idle",
@@ -209,7 +243,7 @@ def wait(
     if bool(instance_ids) == whole_team:
         raise InvalidRequestError("Name the instances to wait for, or give --all.")
     result = team.ask(TeamVerbs.wait, "waiting")
-    team.show(result, views.of_wait(result, _now()))
+    team.show(result, views.of_wait(result, until, _now()))
     needed = any(each.needs_attention for each in result.instances)
     if result.reached:
         return NEEDS_ATTENTION if needed and until == "idle" else 0
@@ -233,12 +267,17 @@ def respond(
     ] = None,
 ) -> None:
     """Answer what an instance waits on, a request or a dialog."""
+    if decision is None and option is None:
+        raise InvalidRequestError(
+            f"Say how: `phalanx respond {instance_id} allow` or `phalanx respond {instance_id} deny`; of a dialog or "
+            f"question: `phalanx respond {instance_id} --option 1`."
+        )
     team.ask_and_show(TeamVerbs.respond, "answering", texts.of_respond)
 
 
 def interrupt(
     team: CliSession,
-    instances: Annotated[list[str] | None, typer.Argument(metavar="ID", help="Ids or names of instances.")] = None,
+    instances: SomeInstancesArgument = None,
     *,
     whole_team: Annotated[bool, typer.Option("--all", help="All that are alive.")] = False,
 ) -> int:
@@ -328,11 +367,18 @@ def attach(team: CliSession, instance_id: InstanceArgument) -> None:
 def go_into(team: CliSession, instance_id: str, *, leaves_with_agent: bool = False, notes: Sequence[str] = ()) -> None:
     """``attach`` to the instance of this id or name.
 
-    ``leaves_with_agent``: the terminal is given back when the agent ends. Otherwise its last screen stays, which says
-    why it did. ``notes``: what the person should know. It is said before, where it is seen again after leaving, and in
-    the status line of the terminal for some seconds, because tmux takes the screen at once.
+    ``leaves_with_agent``: the terminal is given back when the agent ends, and ``AgentError`` says why when it failed.
+    Otherwise its last screen stays, which says why it did. ``notes``: what the person should know. It is said before,
+    where it is seen again after leaving, and in the status line of the terminal for some seconds, because tmux takes
+    the screen at once.
     """
     found = _to_attach_to(team, instance_id)
+    if found.status is Status.FAILED:
+        if leaves_with_agent:
+            raise AgentError(_why_it_failed(found))
+        how = (found.reason or "the agent ended").split(". ")[0]
+        words = f"{how}, and nothing reads what you type. `phalanx restart {found.instance_id}` starts it again."
+        notes = [f"{results.called(found.instance_id, found.name)}: {words}", *notes]
     tmux = ["tmux", "-S", str(team.home.tmux_socket)]
     attach_to = ["attach-session", "-t", f"={found.session_name}"]
     if team.output.as_json:
@@ -343,8 +389,35 @@ def go_into(team: CliSession, instance_id: str, *, leaves_with_agent: bool = Fal
     command, outside = way_into(team, found, leaves_with_agent=leaves_with_agent, notes=notes)
     for each in notes:
         team.output.say(each)
-    team.output.say(f"To come back: {_way_back(team)}. What you type goes to the agent.")
-    team.context.become(command, outside)
+    goes = "" if found.status is Status.FAILED else " What you type goes to the agent."
+    team.output.say(f"To come back: {_way_back(team)}.{goes}")
+    if not leaves_with_agent:
+        team.context.become(command, outside)
+    team.context.enter(command, outside)
+    if _has_failed(team, found.session_name):
+        ids = [found.instance_id]
+        # The team may hear of it later than tmux gives the terminal back.
+        team.ask(TeamVerbs.wait, "looking", instance_ids=ids, until="needs_attention", timeout_seconds=_ENDED_S)
+        (ended,) = team.ask(TeamVerbs.list, "looking", instance_ids=ids).instances
+        raise AgentError(_why_it_failed(ended))
+
+
+def _has_failed(team: CliSession, session_name: str) -> bool:
+    """Whether the agent in this terminal has ended with an exit status other than 0, or by a signal."""
+    look = ["tmux", "-S", str(team.home.tmux_socket), "display-message", "-p", "-t", f"={session_name}:"]
+    try:
+        told = team.context.run([*look, "#{pane_dead} #{pane_dead_status}"], team.context.environment).stdout.strip()
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return told.startswith("1") and told != "1 0"
+
+
+def _why_it_failed(failed: results.InstanceInfo) -> str:
+    instance_id = failed.instance_id
+    return (
+        f"{results.called(instance_id, failed.name)} has ended: {failed.reason or 'nobody knows why'}\n"
+        f"`phalanx restart {instance_id}` starts it again, `phalanx terminate {instance_id}` ends it for good."
+    )
 
 
 def way_into(
@@ -397,11 +470,20 @@ def _is_here(team: CliSession, session_name: str) -> bool:
 
 def terminate(
     team: CliSession,
-    instances: InstancesArgument,
+    instances: SomeInstancesArgument = None,
     *,
+    whole_team: Annotated[bool, typer.Option("--all", help="The whole team.")] = False,
     cascade: Annotated[bool, typer.Option("--cascade", help="Also those that they lead.")] = False,
 ) -> int:
     """Stop instances for good. Work is never deleted: what is not merged stays."""
+    if bool(instances) == whole_team:
+        raise InvalidRequestError("Name the instances to terminate, or give --all.")
+    if not instances:
+        instances = [each.instance_id for each in team.ask(TeamVerbs.list, "looking").instances]
+    if not instances:
+        nobody = results.TerminateResult(success=True, terminated=[])
+        team.show(nobody, "There is nobody.")
+        return 0
     result = team.ask_and_show(TeamVerbs.terminate, "terminating", views.of_terminate, **_named(instances))
     return 0 if result.success else 1
 
@@ -433,7 +515,8 @@ def merge(
 def sync(
     team: CliSession,
     instance_ids: Annotated[
-        list[str] | None, typer.Argument(metavar="ID", help="Default: all that have a branch.")
+        list[str] | None,
+        typer.Argument(metavar="ID", help="Default: all that have a branch.", autocompletion=completion.instances),
     ] = None,
     *,
     from_branch: Annotated[

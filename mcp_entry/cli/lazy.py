@@ -19,6 +19,8 @@ from typer.main import get_command
 
 from mcp_entry.launch import STOPPED
 
+_UsageError: Any = typer.BadParameter.__base__
+"""What the parser of arguments raises; typer itself names no other of its kind."""
 _PACKAGE = __name__.rpartition(".")[0]
 
 
@@ -62,6 +64,11 @@ class LazyGroup(TyperGroup):
         self.commands = {str(each.name): each for each in self.declared} | dict(self.commands)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if args[0] == "help":
+            args = [*args[1:], "--help"]
+            if len(args) == 1:
+                typer.echo(ctx.get_help())
+                raise typer.Exit
         name, command, rest = super().resolve_command(ctx, args)
         return name, loaded(command), rest
 
@@ -75,6 +82,12 @@ class LazyGroup(TyperGroup):
 
             if isinstance(error.__cause__, ValidationError):
                 error.message = value_fault(error.__cause__)
+            raise
+        except _UsageError as error:
+            from mcp_entry.cli.usage import hint  # noqa: PLC0415 - only who needs it pays for it
+
+            if error.ctx is not None and (meant := hint(error.ctx.command, error.message)):
+                error.message += f". {meant}"
             raise
         except KeyboardInterrupt:
             raise typer.Exit(STOPPED) from None

@@ -109,8 +109,8 @@ def _unheard(kept: Settings | None, settings: Settings) -> str:
     if kept is None or kept.agent == settings.agent:
         return ""
     return (
-        f"The team runs already, with {kept.agent} as its agent. That the settings name {settings.agent} now counts "
-        "only after `phalanx down` and `phalanx up`."
+        f"The team runs already, with {kept.agent} as its agent. Your settings name {settings.agent}: to change to it, "
+        "run `phalanx down` and then `phalanx up`."
     )
 
 

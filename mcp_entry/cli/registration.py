@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -32,6 +33,8 @@ NAME = "phalanx"
 RULE = f"mcp__{NAME}"
 """Claude Code's permission rule for all tools of the server."""
 _PROGRAM = "phalanx-mcp"
+_OF_PROJECT = Path(".mcp.json")
+"""Where Claude Code keeps the servers of the project in which it is called."""
 _INDENT = re.compile(rb'\n([ \t]+)"')
 """Of the first line that has one."""
 _ALLOWED = (
@@ -116,6 +119,8 @@ def remove(team: CliSession, *, scope: ScopeOption = Scope.USER) -> None:
     was_registered = _registered(scope, team.context.environment) is not None
     if was_registered:
         _run(team.context, [*_claude(team), "mcp", "remove", "--scope", scope, NAME])
+        if scope is Scope.PROJECT:
+            _remove_if_empty(_OF_PROJECT)
     was_allowed = settings.allows
     if was_allowed:
         settings.disallow()
@@ -163,11 +168,18 @@ class _ClaudeSettings:
             self._write(content)
 
     def disallow(self) -> None:
-        """Raises ``SettingsError``."""
+        """Leaves nothing empty behind that may have come with the rule. Raises ``SettingsError``."""
         content = self.read()
-        rules = content["permissions"]["allow"]
-        content["permissions"]["allow"] = [each for each in rules if each != RULE]
-        self._write(content)
+        permissions = content["permissions"]
+        permissions["allow"] = [each for each in permissions["allow"] if each != RULE]
+        if not permissions["allow"]:
+            del permissions["allow"]
+        if not permissions:
+            del content["permissions"]
+        if content or self.path.is_symlink():
+            self._write(content)
+        else:
+            self._remove()
 
     def read(self) -> dict[str, Any]:
         """Raises ``SettingsError`` when what is there is not Claude Code's."""
@@ -190,6 +202,12 @@ class _ClaudeSettings:
                 "an object. Repair it or move it away, then repeat. Nothing was changed."
             )
         return settings
+
+    def _remove(self) -> None:
+        try:
+            self.path.unlink(missing_ok=True)
+        except OSError as error:
+            raise SettingsError(f"{self.path} cannot be removed: {in_words(error)}") from error
 
     def _write(self, content: Mapping[str, Any]) -> None:
         target = self.path.resolve()  # a link to a file that is kept elsewhere stays a link
@@ -224,11 +242,18 @@ def _registered(scope: Scope, environment: Mapping[str, str]) -> Mapping[str, An
             servers = _of_directory(config.get("projects"), Path.cwd())
         case Scope.PROJECT:
             try:
-                servers = json.loads((Path.cwd() / ".mcp.json").read_bytes()).get("mcpServers")
+                servers = json.loads(_OF_PROJECT.read_bytes()).get("mcpServers")
             except (OSError, ValueError, AttributeError):
                 servers = None
     found = servers.get(NAME) if isinstance(servers, dict) else None
     return found if isinstance(found, dict) else None
+
+
+def _remove_if_empty(path: Path) -> None:
+    """Claude Code leaves a file with an empty list of servers, also where there was none before."""
+    with suppress(OSError, ValueError):
+        if json.loads(path.read_bytes()) == {"mcpServers": {}}:
+            path.unlink()
 
 
 def _of_directory(projects: Any, directory: Path) -> Any:

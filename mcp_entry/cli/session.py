@@ -106,6 +106,8 @@ class CommandContext:
     """Runs a program to its end, without input. Raises ``OSError`` and ``subprocess.TimeoutExpired``."""
     become: Callable[[list[str], Mapping[str, str]], NoReturn]
     """Replaces this process by a program."""
+    enter: Callable[[list[str], Mapping[str, str]], int]
+    """Gives the terminal to a program until that ends. Returns its exit status."""
     browse: Callable[[str], bool]
     """Opens an address in the user's browser. False where there is none beside the terminal."""
     is_terminal: Callable[[], bool]
@@ -127,6 +129,7 @@ def system_context() -> CommandContext:
         runtime=_runtime,
         run=_run,
         become=_become,
+        enter=_enter,
         browse=_browse,
         is_terminal=_is_terminal,
     )
@@ -382,6 +385,12 @@ def _become(command: list[str], environment: Mapping[str, str]) -> NoReturn:
     sys.stdout.flush()
     sys.stderr.flush()
     os.execvpe(command[0], command, environment)  # noqa: S606 - the terminal becomes the program's
+
+
+def _enter(command: list[str], environment: Mapping[str, str]) -> int:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    return subprocess.call(command, env=environment)
 
 
 def _browse(address: str) -> bool:

@@ -31,6 +31,7 @@ from supervisor.redis_url import without_secrets
 from supervisor.runtime import TeamAddress
 from supervisor.settings import Settings, kept_settings, waiting_settings
 from supervisor.store.base import utc
+from supervisor.team.file import wanted_team
 
 
 def up(
@@ -84,7 +85,8 @@ def up(
 def bring_up(team: CliSession) -> tuple[Settings, TeamAddress]:
     """Brings the team up if it does not run. The settings are those of a team that is only now brought up."""
     settings = Settings.load(team.home, team.context.environment)
-    words = "Stopped. What this command had started is ended again; a team that ran before goes on."
+    goes_on = "" if wanted_team(team.home) is None else "; the team that was there before goes on"
+    words = f"Stopped. What this command had started is ended again{goes_on}."
     with team.on_ctrl_c(words), team.output.telling_steps("bringing the team up") as on_step:
         return settings, team.context.runtime(team.home, settings).up(team.context.environment, on_step)
 

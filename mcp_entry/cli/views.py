@@ -19,6 +19,7 @@ from mcp_entry import texts
 from mcp_entry.cli.naming import with_names
 from mcp_entry.cli.output import one_line, plain, table
 from supervisor.api import results
+from supervisor.api.requests import Until
 
 _STYLES: Mapping[Status, str] = {
     Status.STARTING: "cyan",
@@ -31,6 +32,7 @@ _STYLES: Mapping[Status, str] = {
     Status.FAILED: "bold red",
 }
 _RowsT = TypeVar("_RowsT", results.ListResult, results.WaitResult)
+_NOT_SO: Mapping[Until, str] = {"idle": "Not all are done. ", "any_idle": "None is done. ", "needs_attention": ""}
 _LONGEST_NOTE = 300
 _MOST_NAMED = 5
 _SPANS = (("d", 86400), ("h", 3600), ("m", 60))
@@ -106,10 +108,23 @@ def _note(each: results.InstanceInfo) -> str:
     return one_line("; ".join(part for part in (asks, queued) if part), _LONGEST_NOTE)
 
 
-def of_wait(result: results.WaitResult, now: datetime.datetime) -> RenderableType:
-    heading = plain(texts.how_it_ended(_named(result)), "" if result.reached else "yellow")
+def of_wait(result: results.WaitResult, until: Until, now: datetime.datetime) -> RenderableType:
+    heading = plain(_how_it_ended(_named(result), until), "" if result.reached else "yellow")
     others = [plain(f"The others: {texts.counts_in_words(result.others)}.", "dim")] if result.others else []
     return Group(heading, *([of_instances(result.instances, now)] if result.instances else []), *others)
+
+
+def _how_it_ended(result: results.WaitResult, until: Until) -> str:
+    if not result.reached:
+        return f"{_NOT_SO[until]}{result.reason or 'The time ran out.'}"
+    needing = ", ".join(each.instance_id for each in result.instances if each.needs_attention)
+    match until:
+        case "idle":
+            return f"All are done or need somebody: {needing}." if needing else "All are done."
+        case "any_idle":
+            return f"One needs somebody: {needing}." if needing else "One is done."
+        case "needs_attention":
+            return f"Needs somebody: {needing}."
 
 
 def of_read(result: results.ReadResult, *, latest: int | None = None) -> RenderableType:
@@ -127,8 +142,12 @@ def of_read(result: results.ReadResult, *, latest: int | None = None) -> Rendera
             left_out = f"… {entry.left_out} characters left out: --full {entry.full} shows it in whole"
             parts.append(plain(left_out, "dim"))
         parts.append(Text(""))
-    more = " There is more: read on with it." if result.more else ""
-    end = f"{'' if parts else 'Nothing new. '}Next: --cursor {result.cursor}{more}" if result.cursor else "Nothing yet."
+    more = " There is more." if result.more else ""
+    end = (
+        f"{'' if parts else 'Nothing new. '}Read on from here: --cursor {result.cursor}{more}"
+        if result.cursor
+        else "Nothing yet."
+    )
     return Group(*parts, plain(end, "dim")) if result.cursor or not parts else Group(*parts)
 
 

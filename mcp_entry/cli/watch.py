@@ -21,6 +21,7 @@ from actors.backoff import Backoff
 from actors.errors import InvalidRequestError, TeamNotRunningError, UnavailableError, UnknownInstanceError
 from actors.marks import TEAM_MARK
 from actors.status import Status
+from mcp_entry.cli import completion
 from mcp_entry.cli.lead_watch import watch_for_lead
 from mcp_entry.cli.output import one_line, plain
 from mcp_entry.cli.session import BROUGHT_DOWN, CliSession
@@ -52,7 +53,12 @@ _LONGEST_TEXT = 1_000
 def watch(
     team: CliSession,
     instances: Annotated[
-        list[str] | None, typer.Argument(metavar="ID", help="Ids or names of the instances to watch; default: all.")
+        list[str] | None,
+        typer.Argument(
+            metavar="ID",
+            help="Ids or names of the instances to watch; default: all.",
+            autocompletion=completion.instances,
+        ),
     ] = None,
     *,
     until: Annotated[

@@ -201,7 +201,11 @@ class GarbageCollector:
     def _step(self, member: Member) -> GcStep:
         record = member.record
         worktree = record.workspace.worktree if record.workspace else None
-        path = worktree or self._home.instance_directory(record.place)
+        # Most have no worktree any more: it went when they were terminated.
+        if worktree is None or not (record.elsewhere or worktree.exists()):
+            path = self._home.instance_directory(record.place)
+        else:
+            path = worktree
         host = record.host if record.elsewhere else None
         item = CollectedItem(what="instance", path=str(path), host=host, instance_id=record.instance_id)
         return GcStep(item=item, what=member)

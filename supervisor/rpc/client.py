@@ -30,6 +30,7 @@ from pydantic import ValidationError
 
 from actors.backoff import Backoff
 from actors.errors import InvalidRequestError, TeamNotRunningError, UnavailableError, from_wire
+from actors.files import FileLock
 from actors.home import Home, away_words, leader_of
 from actors.sockets import FrameError
 from actors.versions import PROTOCOL, RENEW
@@ -261,13 +262,27 @@ class SupervisorClient(TeamVerbs):
                     await asyncio.sleep(_RETRY.pause_s(failures))
                 return connection
         except TimeoutError:
-            leader = leader_of(self._home)
-            raise TeamNotRunningError(
-                away_words(leader)
-                if leader
-                else f"The team in {self._home.root} did not answer within {patience_s:.0f} s. `phalanx up` brings "
-                "back what is missing."
-            ) from None
+            raise TeamNotRunningError(self._away_words(patience_s)) from None
+
+    def _away_words(self, waited_s: float) -> str:
+        if leader := leader_of(self._home):
+            return away_words(leader)
+        if self._is_being_brought_up():
+            return f"The team in {self._home.root} is just being brought up: wait until that is done, then try again."
+        return (
+            f"The team in {self._home.root} did not answer within {waited_s:.0f} s. `phalanx up` brings back what is "
+            "missing."
+        )
+
+    def _is_being_brought_up(self) -> bool:
+        """For a team that is wanted: whoever brings one up or down keeps the home locked."""
+        lock = FileLock(self._home.lock_file)
+        try:
+            return not lock.try_acquire()
+        except OSError:
+            return False
+        finally:
+            lock.release()
 
     async def _try_to_connect(self, *, returning: bool) -> GatewayConnection | None:
         """The open connection, or a new one; None while the supervisor is away. Raises ``TeamNotRunningError`` when
@@ -299,7 +314,7 @@ class SupervisorClient(TeamVerbs):
         team = wanted_team(self._home)
         if team is None:
             raise TeamNotRunningError(f"No team runs in {self._home.root}. Start one with `phalanx up`.")
-        if not returning and not head_runs(team):
+        if not returning and not head_runs(team) and not self._is_being_brought_up():
             raise TeamNotRunningError(f"The team in {self._home.root} was lost. `phalanx up` brings it back.")
 
 

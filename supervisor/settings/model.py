@@ -440,15 +440,17 @@ def check_variables(names: Iterable[str]) -> None:
     """
     settings = setting_variables() | {HOME_VARIABLE}
     known = settings | DEMO_VARIABLES | MARKS
-    told = [_unknown(name, settings) for name in sorted(names) if name.startswith(_OURS) and name not in known]
-    if told:
-        ours = ", ".join(sorted(name for name in settings if name.startswith(_OURS)))
-        raise SettingsError("\n".join([*told, f"Unset or correct it. Known are: {ours}."]))
+    unknown = [name for name in sorted(names) if name.startswith(_OURS) and name not in known]
+    if unknown:
+        told = [_unknown(name, settings) for name in unknown]
+        raise SettingsError("\n".join([*told, "Unset or correct it."]))
 
 
 def _unknown(name: str, settings: Iterable[str]) -> str:
     close = difflib.get_close_matches(name, sorted({*settings, *DEMO_VARIABLES}), n=1)
-    return f"{name} is no known variable.{f' Did you mean {close[0]}?' if close else ''}"
+    ours = sorted(name for name in settings if name.startswith(_OURS))
+    hint = f"Did you mean {close[0]}?" if close else f"Known are: {', '.join(ours)}."
+    return f"{name} is no known variable. {hint}"
 
 
 def keep_settings(home: Home, settings: Settings) -> None:

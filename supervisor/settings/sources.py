@@ -135,8 +135,8 @@ def _read_config(path: Path, model: type[BaseModel]) -> dict[str, Any]:
 
 def _unknown(key: str, path: Path, known: tuple[str, ...]) -> str:
     close = difflib.get_close_matches(key.lower(), known, n=1)
-    hint = f" Did you mean {close[0]}?" if close else ""
-    return f"{path}: {key} is no known setting.{hint} Known are: {', '.join(known)}."
+    hint = f"Did you mean {close[0]}?" if close else f"Known are: {', '.join(known)}."
+    return f"{path}: {key} is no known setting. {hint}"
 
 
 def _in_words(

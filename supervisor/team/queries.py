@@ -86,7 +86,7 @@ class Queries:
         def is_over() -> bool:
             over = wait.is_over()
             settled = sum(wait.is_settled(member) for member in members)
-            caller.progress(settled, len(members), "instances settled")
+            caller.progress(settled, len(members), "instances done or held")
             return over
 
         clock = asyncio.get_running_loop().time

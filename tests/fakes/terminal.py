@@ -86,6 +86,8 @@ class Terminal:
         self.ran: list[list[str]] = []
         self.environments: list[dict[str, str]] = []
         """Of the programs in ``ran``."""
+        self.entered: list[list[str]] = []
+        """The programs that were given the terminal; each ends at once."""
         self.programs: dict[str, Ending] = {}
         """What becomes of a program by its name; others end well."""
 
@@ -96,6 +98,7 @@ class Terminal:
             runtime=self.runtime,
             run=self._run,
             become=self._become,
+            enter=self._enter,
             browse=self._browse,
             is_terminal=lambda: self.is_terminal,
         )
@@ -128,6 +131,10 @@ class Terminal:
         if self.has_browser:
             self.browsed.append(address)
         return self.has_browser
+
+    def _enter(self, command: list[str], environment: Mapping[str, str]) -> int:
+        self.entered.append(command)
+        return 0
 
     def _become(self, command: list[str], environment: Mapping[str, str]) -> NoReturn:
         raise BecameError(command, environment)

@@ -9,7 +9,9 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 import typer
@@ -144,6 +146,39 @@ def test_it_can_be_ended_when_a_shell_started_it_in_the_background(monkeypatch: 
         signal.signal(signal.SIGINT, before)
 
 
+class ClosedWindow(InterruptedRuntime):
+    """Somebody closes the terminal while the team comes up."""
+
+    number = signal.SIGHUP
+    homes: ClassVar[list[Path]] = []
+
+    def down(self, on_step: OnStep) -> None:
+        on_step("ending Ray")
+        self.homes.append(self.home.root)
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_a_closed_terminal_or_pipe_does_not_keep_it_from_putting_all_away(
+    monkeypatch: pytest.MonkeyPatch, is_terminal: bool
+) -> None:
+    reader, writer = os.openpty() if is_terminal else os.pipe()
+    os.close(reader)
+    started_with = signal.signal(signal.SIGHUP, signal.default_int_handler)
+    monkeypatch.setattr(demo, "Runtime", ClosedWindow)
+    monkeypatch.setattr(demo, "console", type(demo.console)())
+    ClosedWindow.homes.clear()
+    try:
+        with suppress(OSError), os.fdopen(writer, "w") as gone:
+            monkeypatch.setattr(sys, "stdout", gone)
+            code = play(PLAY, os.environ)
+    finally:
+        signal.signal(signal.SIGHUP, started_with)
+
+    (home,) = ClosedWindow.homes
+    assert code == 128 + signal.SIGHUP
+    assert not home.parent.exists()
+
+
 class StubbornRuntime:
     """The team does not come up, and nobody can bring down what has started of it."""
 
@@ -206,6 +241,34 @@ def test_a_team_that_failed_and_is_down_leaves_nothing(
     said = capsys.readouterr().out
     assert said.index("Ray did not start.") < said.index("ending Ray") < said.index("The team is down.")
     assert not Path(said.partition("up (")[2].partition("/home)")[0]).exists()
+
+
+class QuietRuntime(FailingRuntime):
+    def up(self, environment: Mapping[str, str], on_step: OnStep) -> None:
+        self.home.create()
+
+
+def test_at_its_end_it_names_how_to_go_on_and_look_without_an_account(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def nothing(*_: object) -> None: ...
+
+    monkeypatch.setattr(demo, "Runtime", QuietRuntime)
+    monkeypatch.setattr(demo, "lead", nothing)
+    assert play(PLAY, os.environ) == 0
+    next_steps = capsys.readouterr().out.partition("Next, without an account:")[2]
+    for named in (
+        "PHALANX_AGENT=demo",
+        "spawn",
+        "top",
+        "dashboard",
+        "attach NAME",
+        "down",
+        "doctor",
+        "mcp add",
+        "lead",
+    ):
+        assert named in next_steps
 
 
 async def test_an_answer_is_shown_as_the_agent_gave_it_and_controls_no_terminal(

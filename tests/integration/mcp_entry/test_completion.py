@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from actors.home import Home
+from actors.sockets import pack, read_frame
 
 PHALANX = str(Path(sys.executable).with_name("phalanx"))
 
@@ -27,3 +34,66 @@ def test_commands_options_and_their_values_are_offered(typed: str, offered: set[
         [PHALANX], env={**os.environ, **words}, capture_output=True, text=True, timeout=60, check=False
     )
     assert set(said.stdout.split()) == offered, said.stderr
+
+
+TEAM: list[dict[str, Any]] = [
+    {"instanceId": "spec_0_0_1", "name": "parser"},
+    {"instanceId": "spec_0_0_2", "name": None},
+]
+
+
+@asynccontextmanager
+async def team_that_answers(home: Home, instances: list[dict[str, Any]] | None) -> AsyncIterator[None]:
+    """``instances``: None for one that takes calls and answers none."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while frame := await read_frame(reader):
+            if "id" in frame and instances is not None:
+                writer.write(pack({"id": frame["id"], "result": {"instances": instances}}))
+            elif "hello" in frame:
+                writer.write(pack({"hello": {"version": frame["hello"]["version"], "protocol": 1}}))
+        writer.close()
+
+    home.root.mkdir(parents=True)
+    async with await asyncio.start_unix_server(serve, home.gateway_socket):
+        yield
+
+
+async def offered(home: Home, typed: str) -> list[str]:
+    words = {"COMP_WORDS": typed, "COMP_CWORD": str(typed.count(" ")), "_PHALANX_COMPLETE": "complete_bash"}
+    environment = {**os.environ, **words, "PHALANX_HOME": str(home.root)}
+    shell = await asyncio.create_subprocess_exec(
+        PHALANX, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    said, complaint = await asyncio.wait_for(shell.communicate(), 60)
+    assert complaint == b""
+    return said.decode().split()
+
+
+@pytest.mark.parametrize(
+    ("typed", "expected"),
+    [
+        ("phalanx attach ", ["parser", "spec_0_0_2"]),
+        ("phalanx send par", ["parser"]),
+        ("phalanx terminate spec_", ["spec_0_0_2", "spec_0_0_1"]),
+        ("phalanx wait parser spec_0_0_2 p", ["parser"]),
+        ("phalanx spawn --parent pa", ["parser"]),
+        ("phalanx watch pa", ["parser"]),
+        ("phalanx attach other", []),
+    ],
+)
+async def test_instances_are_offered_by_name_and_by_an_id_that_was_begun(
+    short_tmp: Path, typed: str, expected: list[str]
+) -> None:
+    home = Home(short_tmp / "home")
+    async with team_that_answers(home, TEAM):
+        assert await offered(home, typed) == expected
+
+
+async def test_nobody_is_offered_and_nothing_said_where_no_team_runs_or_it_does_not_answer_at_once(
+    short_tmp: Path,
+) -> None:
+    home = Home(short_tmp / "home")
+    assert await offered(home, "phalanx attach ") == []
+    async with team_that_answers(home, None):
+        assert await offered(home, "phalanx attach ") == []

@@ -76,7 +76,8 @@ def test_each_scope_is_registered_once_and_taken_out_again_where_claude_code_kee
     assert "phalanx" in listed
     assert (removed["wasRegistered"], removed["wasAllowed"]) == (True, True)
     assert "phalanx-mcp" not in _listed(claude_command, short_tmp, project)
-    assert "mcp__phalanx" not in Path(added[0]["settings"]).read_text()
+    assert not Path(added[0]["settings"]).exists()
+    assert not (project / ".mcp.json").exists()
 
 
 def _listed(claude: Path, home: Path, project: Path) -> str:

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import pytest
 
 from actors.errors import InvalidRequestError, TeamNotRunningError, UnavailableError
+from actors.files import FileLock
 from actors.home import Home
 from supervisor.api.requests import InterruptRequest, ListRequest, SendRequest, WaitRequest
 from supervisor.api.results import Result
@@ -98,6 +99,22 @@ async def test_a_first_connection_does_not_wait_for_a_ray_that_is_gone(
 
     with pytest.raises(TeamNotRunningError, match=r"was lost\. `phalanx up` brings it back"):
         await soon(SupervisorClient.connect(supervisors.home), 1)
+
+
+async def test_while_a_team_is_brought_up_a_new_client_is_told_to_wait_for_that(
+    supervisors: Supervisors, head: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await supervisors.crash()
+    head.kill()
+    head.wait()
+    monkeypatch.setattr(client_module, "CONNECT_PATIENCE_S", 0.1)
+    bringing_up = FileLock(supervisors.home.lock_file)
+    assert bringing_up.try_acquire()
+    with pytest.raises(TeamNotRunningError, match="is just being brought up: wait until that is done"):
+        await SupervisorClient.connect(supervisors.home)
+    bringing_up.release()
+    with pytest.raises(TeamNotRunningError, match="was lost"):
+        await SupervisorClient.connect(supervisors.home)
 
 
 async def test_a_message_whose_connection_was_lost_is_sent_again_under_the_same_id(

@@ -39,6 +39,7 @@ async def test_a_dry_run_shows_what_goes_and_the_real_one_saves_and_removes_it(t
     expected = {owner, plain, "spec_0_0_70", "spec_0_0_71"}
     dry = await collect(run, dry_run=True)
     assert dry.keys() == expected
+    assert (dry[owner].path, dry[plain].path) == (str(worktree), str(team.home.instance_directory(plain)))
     assert worktree.is_dir()
     assert orphan.is_dir()
     assert directory.is_dir()

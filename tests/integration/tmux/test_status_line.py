@@ -5,6 +5,8 @@ The client is a real one, in a pane of another tmux server.
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -44,6 +46,11 @@ class Attached:
 
     async def is_at(self) -> str:
         return (await self._server.run("list-clients", "-F", "#{client_session}")).strip()
+
+    async def program_ends(self) -> None:
+        """The one of the session that is looked at."""
+        pid = await self._server.run("display-message", "-p", "-t", f"={await self.is_at()}:", "#{pane_pid}")
+        os.kill(int(pid), signal.SIGKILL)
 
     async def until(self, condition: Callable[[str, str], bool]) -> tuple[str, str]:
         """Session and status line, once they are so."""
@@ -90,6 +97,13 @@ async def test_the_line_says_where_one_is_and_nothing_else_while_nobody_needs_so
     assert line.strip() == f"{NAMES[0]} · Ctrl-b d leaves it"
     await attached.asks_for_the_next()
     await attached.until(lambda _at, line: "Nobody here needs you." in line)
+
+
+async def test_who_looks_at_a_program_that_ends_is_told_so_and_how_it_starts_again(attached: Attached) -> None:
+    await attached.until(lambda _at, line: "leaves it" in line)
+    await attached.program_ends()
+    _, line = await attached.until(lambda _at, line: "has ended" in line)
+    assert line.strip() == f"{NAMES[0]} · has ended: phalanx restart {NAMES[0]} · Ctrl-b d leaves it"
 
 
 async def test_who_needs_somebody_is_seen_at_once_and_the_key_goes_from_one_to_the_next(

@@ -194,10 +194,41 @@ def test_send_ends_with_1_when_the_message_was_not_delivered() -> None:
     assert "unconfirmed (no proof came within 5 s)" in ended.stdout
 
 
+def test_send_stays_a_moment_to_hear_that_a_message_is_held_and_says_why() -> None:
+    blocked = sent(status="blocked", reason="the agent waits for permission to use Bash")
+    terminal = Terminal(FakeClient(send=blocked))
+    ended = terminal("send", "spec_1_1_1", "x")
+    assert ended.stdout == "msg_1 to spec_1_1_1 is held (the agent waits for permission to use Bash).\n"
+    assert terminal.request().wait
+    assert terminal.request().timeout_seconds < 1
+
+
 def test_wait_ends_with_1_when_the_time_ran_out() -> None:
     late = results.WaitResult(reached=False, reason="The time ran out: 1 is still at work.", instances=[])
     ended = Terminal(FakeClient(wait=late))("wait", "spec_1_1_1")
-    assert (ended.exit_code, ended.stdout) == (1, "Not reached. The time ran out: 1 is still at work.\n")
+    assert (ended.exit_code, ended.stdout) == (1, "Not all are done. The time ran out: 1 is still at work.\n")
+
+
+@pytest.mark.parametrize(
+    ("until", "needs", "words"),
+    [
+        ("idle", False, "All are done."),
+        ("idle", True, "All are done or need somebody: spec_1_1_1."),
+        ("any_idle", False, "One is done."),
+        ("any_idle", True, "One needs somebody: spec_1_1_1."),
+        ("needs_attention", True, "Needs somebody: spec_1_1_1."),
+    ],
+)
+def test_a_wait_that_was_reached_says_what_was(until: str, needs: bool, words: str) -> None:
+    reached = results.WaitResult(reached=True, instances=[info(needs_attention=needs)])
+    ended = Terminal(FakeClient(wait=reached))("wait", "spec_1_1_1", "--until", until)
+    assert ended.stdout.splitlines()[0] == words
+
+
+def test_an_answer_without_a_decision_is_refused_with_the_lines_to_type() -> None:
+    ended = Terminal()("respond", "docs")
+    assert ended.exit_code == 2
+    assert "`phalanx respond docs allow` or `phalanx respond docs deny`" in " ".join(ended.stderr.split())
 
 
 HELD = info(needs_attention=True, queued_messages=2, held_messages=1, reason="someone is typing")
@@ -436,7 +467,7 @@ def test_the_notes_of_a_list_and_the_end_of_a_wait_name_instances() -> None:
     assert "parser (spec_1_0_2): it ended" in Terminal(FakeClient(list=listing(failed)))("list").stdout
     waited = results.WaitResult(reached=False, reason="spec_1_0_2 is failed.", instances=[failed])
     ended = Terminal(FakeClient(wait=waited))("wait", "parser")
-    assert ended.stdout.startswith("Not reached. parser (spec_1_0_2) is failed.\n")
+    assert ended.stdout.startswith("Not all are done. parser (spec_1_0_2) is failed.\n")
 
 
 def test_limit_alone_shows_the_limits_and_an_option_that_is_lifted_takes_one_away() -> None:
@@ -538,6 +569,39 @@ def test_several_are_named_in_one_command_and_one_that_failed_ends_it_with_1() -
     ]
 
 
+def test_the_whole_team_is_terminated_in_one_command() -> None:
+    terminal = Terminal(FakeClient(list=listing(info("spec_1_1_1"), info("spec_1_1_2"))))
+    assert terminal("terminate", "--all").exit_code == 0
+    assert isinstance(terminal.client, FakeClient)
+    assert ("terminate", requests.TerminateRequest(instance_ids=["spec_1_1_1", "spec_1_1_2"])) in terminal.client.asked
+    assert Terminal(FakeClient(list=listing()))("terminate", "--all").stdout == "There is nobody.\n"
+    for arguments in ((), ("spec_1_1_1", "--all")):
+        ended = Terminal()("terminate", *arguments)
+        assert (ended.exit_code, ended.stderr) == (2, "Name the instances to terminate, or give --all.\n")
+
+
+@pytest.mark.parametrize(
+    ("typed", "words"),
+    [
+        (["send", "x", "two", "words"], "Give a text of several words in quotes"),
+        (["spawn", "two", "words"], "Give a text of several words in quotes"),
+        (["send", "x", "-dash"], "one that begins with a dash after --"),
+        (["tune", "max_concurrent_spawns=3"], "Did you mean --spawns 3?"),
+        (["tune", "maxConcurrentGitOps=3"], "Did you mean --git-ops 3?"),
+    ],
+)
+def test_what_cannot_be_understood_is_refused_with_what_was_probably_meant(typed: list[str], words: str) -> None:
+    ended = Terminal()(*typed)
+    assert ended.exit_code == 2
+    assert words in " ".join(ended.stderr.split())
+
+
+@pytest.mark.parametrize("command", [[], ["spawn"], ["mcp"], ["mcp", "add"]])
+def test_help_is_a_command_too(command: list[str]) -> None:
+    asked, flagged = Terminal()("help", *command), Terminal()(*command, "--help")
+    assert (asked.exit_code, asked.stdout) == (0, flagged.stdout)
+
+
 def test_attach_becomes_tmux_on_the_exact_session_and_leaves_a_tmux_around_it_aside() -> None:
     terminal = Terminal()
     terminal.environment["TMUX"] = "/tmp/tmux-1/default,1,0"
@@ -546,6 +610,20 @@ def test_attach_becomes_tmux_on_the_exact_session_and_leaves_a_tmux_around_it_as
     assert ended.exception.command[:6] == ["tmux", "-S", f"{HOME}/tmux.sock", "attach-session", "-t", "=spec_1_1_1"]
     assert "TMUX" not in ended.exception.environment
     assert "Ctrl-b Ctrl-b d" in ended.stderr
+
+
+def test_attach_to_one_whose_agent_has_ended_says_so_before_and_how_it_starts_again() -> None:
+    reason = "the agent ended with exit status 3. Its last lines:\nboom"
+    crashed = info(name="crasher", status=Status.FAILED, reason=reason)
+    ended = Terminal(FakeClient(list=listing(crashed)))("attach", "crasher")
+    words = (
+        "crasher (spec_1_1_1): the agent ended with exit status 3, and nothing reads what you type. "
+        "`phalanx restart spec_1_1_1` starts it again."
+    )
+    assert isinstance(ended.exception, BecameError)
+    assert words in " ".join(ended.stderr.split())
+    assert "goes to the agent" not in ended.stderr
+    assert words in ended.exception.command[-1]
 
 
 def test_attach_does_not_send_to_a_restart_of_an_instance_that_was_terminated() -> None:

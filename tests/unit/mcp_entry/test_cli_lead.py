@@ -16,7 +16,7 @@ from supervisor.api import requests, results
 from supervisor.api.requests import Role
 from supervisor.settings import Settings
 from tests.fakes.gateway import FakeClient, described, info, listing, spawned
-from tests.fakes.terminal import HOME, BecameError, Terminal
+from tests.fakes.terminal import HOME, Terminal, program_ended
 
 DEMO = {"PHALANX_AGENT": "demo"}
 
@@ -44,9 +44,9 @@ def asked(of: Terminal) -> list[str]:
     return [verb for verb, _ in of.client.asked]
 
 
-def session(ended: Any) -> str:
-    assert isinstance(ended.exception, BecameError), ended.output
-    command: list[str] = ended.exception.command
+def session(of: Terminal) -> str:
+    """Into whose terminal ``phalanx lead`` went."""
+    (command,) = of.entered
     assert command[:3] == ["tmux", "-S", f"{HOME}/tmux.sock"]
     at = command.index("attach-session")
     target = command[at + 2]
@@ -57,8 +57,8 @@ def session(ended: Any) -> str:
 
 def test_it_starts_an_executive_without_a_message_in_the_directory_itself_and_goes_into_it(tmp_path: Path) -> None:
     at = terminal()
-    ended = at("lead", str(tmp_path), "--model", "opus", "--permissions", "plan", "--name", "boss")
-    assert session(ended) == "=exec_9"
+    at("lead", str(tmp_path), "--model", "opus", "--permissions", "plan", "--name", "boss")
+    assert session(at) == "=exec_9"
     assert isinstance(at.client, FakeClient)
     (request,) = [request for verb, request in at.client.asked if verb == "spawn"]
     assert isinstance(request, requests.SpawnRequest)
@@ -77,27 +77,31 @@ def test_it_starts_an_executive_without_a_message_in_the_directory_itself_and_go
 def test_where_one_runs_it_goes_into_that_one_and_starts_none(tmp_path: Path) -> None:
     at = terminal(lead("exec_1", tmp_path))
     ended = at("lead", str(tmp_path))
-    assert session(ended) == "=exec_1"
+    assert session(at) == "=exec_1"
     assert "spawn" not in asked(at)
     assert "exec_1 leads in" in ended.stderr
 
 
 def test_it_waits_for_one_that_another_call_is_just_starting(tmp_path: Path) -> None:
     at = terminal(lead("exec_1", tmp_path, Status.STARTING))
-    assert session(at("lead", str(tmp_path))) == "=exec_1"
+    at("lead", str(tmp_path))
+    assert session(at) == "=exec_1"
     assert asked(at) == ["describe", "wait", "list"]
 
 
 def test_a_lead_elsewhere_and_an_executive_with_a_task_are_not_taken_for_it(tmp_path: Path) -> None:
     elsewhere = lead("exec_1", tmp_path.parent)
     with_a_task = described("exec_2", role=Role.EXECUTIVE, work_dir=str(tmp_path.resolve()))
-    assert session(terminal(elsewhere, with_a_task)("lead", str(tmp_path))) == "=exec_9"
+    at = terminal(elsewhere, with_a_task)
+    at("lead", str(tmp_path))
+    assert session(at) == "=exec_9"
 
 
 def test_resume_goes_on_with_the_last_one_that_ended(tmp_path: Path) -> None:
     ended_ones = [lead(name, tmp_path, Status.FAILED, resumable=True) for name in ("exec_1", "exec_2")]
     at = terminal(*ended_ones)
-    assert session(at("lead", str(tmp_path), "--resume")) == "=exec_2"
+    at("lead", str(tmp_path), "--resume")
+    assert session(at) == "=exec_2"
     assert asked(at) == ["describe", "restart", "list"]
 
 
@@ -109,8 +113,9 @@ def test_resume_says_so_when_there_is_none(tmp_path: Path) -> None:
 
 
 def test_a_new_lead_beside_one_that_ended_says_how_to_go_on_with_that(tmp_path: Path) -> None:
-    ended = terminal(lead("exec_1", tmp_path, Status.STOPPED, resumable=True))("lead", str(tmp_path))
-    assert session(ended) == "=exec_9"
+    at = terminal(lead("exec_1", tmp_path, Status.STOPPED, resumable=True))
+    ended = at("lead", str(tmp_path))
+    assert session(at) == "=exec_9"
     assert "exec_1, has ended" in ended.stderr
 
 
@@ -153,7 +158,8 @@ def test_who_names_another_agent_than_the_running_team_has_is_told_that_it_does_
     at.environment["PATH"] = str(tmp_path)
     ended = at("lead", str(tmp_path))
     assert ended.exit_code == 1
-    assert "runs already, with claude as its agent" in " ".join(ended.stderr.split())
+    said = " ".join(ended.stderr.split())
+    assert "runs already, with claude as its agent. Your settings name demo: to change to it" in said
 
 
 def test_while_another_call_starts_one_in_the_same_directory_none_is_started_beside_it(
@@ -167,7 +173,8 @@ def test_while_another_call_starts_one_in_the_same_directory_none_is_started_bes
     assert (ended.exit_code, asked(at)) == (1, [])
     assert "Another `phalanx lead` is just starting" in ended.stderr
     first.release()
-    assert session(at("lead", str(tmp_path))) == "=exec_9"
+    at("lead", str(tmp_path))
+    assert session(at) == "=exec_9"
 
 
 def test_what_the_team_refuses_is_said_in_typed_words(tmp_path: Path) -> None:
@@ -183,5 +190,33 @@ def test_inside_a_tmux_it_says_by_which_keys_to_come_back(tmp_path: Path, enviro
     at = terminal()
     at.environment |= environment
     ended = at("lead", str(tmp_path))
-    assert session(ended) == "=exec_9"
+    assert session(at) == "=exec_9"
     assert ("Ctrl-b Ctrl-b d" in ended.stderr) is bool(environment)
+
+
+@pytest.mark.parametrize(("pane", "code"), [("1 1\n", 1), ("1 \n", 1), ("1 0\n", 0), ("0 \n", 0)])
+def test_a_claude_that_dies_at_once_ends_it_with_its_last_lines_and_one_that_was_left_or_ended_does_not(
+    tmp_path: Path, pane: str, code: int
+) -> None:
+    at = terminal()
+    at.programs["tmux"] = program_ended(pane)
+
+    async def look(*_: Any) -> results.ListResult:
+        reason = "the agent ended with exit status 1. Its last lines:\nLog in first"
+        return listing(info("exec_9", status=Status.FAILED, reason=reason) if at.entered else info("exec_9"))
+
+    assert isinstance(at.client, FakeClient)
+    at.client.replies["list"] = look
+    ended = at("lead", str(tmp_path))
+    assert (session(at), ended.exit_code) == ("=exec_9", code)
+    assert ("Log in first" in ended.stderr) is bool(code)
+    assert ("`phalanx terminate exec_9` ends it for good" in ended.stderr) is bool(code)
+
+
+def test_one_that_has_ended_before_its_terminal_is_reached_is_told_and_not_gone_into(tmp_path: Path) -> None:
+    at = terminal()
+    assert isinstance(at.client, FakeClient)
+    at.client.replies["list"] = listing(info("exec_9", status=Status.FAILED, reason="the agent ended. Its last lines:"))
+    ended = at("lead", str(tmp_path))
+    assert (ended.exit_code, at.entered) == (1, [])
+    assert "exec_9 has ended: the agent ended." in ended.stderr

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -185,6 +187,37 @@ def test_remove_takes_out_the_registration_and_the_rule_and_nothing_else(machine
     assert json.loads(settings.read_text()) == {"permissions": {"allow": ["Bash(ls)", f"{RULE}__list"]}}
     assert "is no longer registered" in said.stdout
     assert "is out of" in said.stdout
+
+
+class ClaudeOfProject(Machine):
+    """Its Claude Code keeps the servers of the project as the real one does."""
+
+    def _run(self, command: Sequence[str], environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+        if command[2] == "remove":
+            servers = json.loads(Path(".mcp.json").read_text())["mcpServers"]
+            del servers["phalanx"]
+            Path(".mcp.json").write_text(json.dumps({"mcpServers": servers}))
+        return super()._run(command, environment)
+
+
+@pytest.mark.parametrize("other", [{}, {"other": {"command": "x"}}])
+def test_remove_leaves_no_file_that_holds_nothing_and_all_others(
+    short_tmp: Path, monkeypatch: pytest.MonkeyPatch, other: dict[str, Any]
+) -> None:
+    monkeypatch.chdir(short_tmp)
+    machine = ClaudeOfProject(short_tmp, "claude")
+    assert machine("mcp", "add", "--scope", "project", "--allow").exit_code == 0
+    settings = Path(".claude/settings.json")
+    if other:
+        settings.write_text(json.dumps({"model": "opus", "permissions": {"allow": [RULE]}}))
+    Path(".mcp.json").write_text(json.dumps({"mcpServers": {**server(), **other}}))
+
+    assert machine("mcp", "remove", "--scope", "project").exit_code == 0
+
+    assert Path(".mcp.json").exists() is settings.exists() is bool(other)
+    if other:
+        assert json.loads(Path(".mcp.json").read_text()) == {"mcpServers": other}
+        assert json.loads(settings.read_text()) == {"model": "opus"}
 
 
 def test_remove_where_nothing_is_registered_says_so_and_needs_no_claude(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,9 @@ from actors.home import Home
 from actors.status import Status
 from mcp_entry.cli import team
 from supervisor.api import requests, results
+from supervisor.runtime import OnStep, TeamAddress
 from supervisor.settings import Settings
+from supervisor.team.file import TeamInfo, write_team
 from tests.fakes.gateway import REPLIES, FakeClient, collected, info, listing
 from tests.fakes.terminal import HOME, FakeRuntime, HalfARuntime, RunningRuntime, Terminal, program_ended
 
@@ -45,6 +48,20 @@ def test_up_of_a_team_that_runs_names_the_settings_that_it_does_not_know_yet(mon
     terminal.runtime = RunningRuntime
     assert "not for this team before `phalanx down` and `phalanx up`: agent, cache_size." in terminal("up").stdout
     assert json.loads(terminal("up", "--json").stdout)["waitingSettings"] == ["agent", "cache_size"]
+
+
+class InterruptedRuntime(FakeRuntime):
+    def up(self, environment: Mapping[str, str], on_step: OnStep) -> TeamAddress:
+        raise KeyboardInterrupt
+
+
+def test_who_stops_a_bring_up_hears_of_a_team_that_goes_on_only_where_one_was(tmp_path: Path) -> None:
+    terminal = Terminal()
+    terminal.runtime = InterruptedRuntime
+    assert terminal("up").stderr == "Stopped. What this command had started is ended again.\n"
+    home = Home(tmp_path)
+    write_team(home, TeamInfo(team_id="t1", version="1", started_at="now"))
+    assert "the team that was there before goes on." in terminal("up", "--home", str(home.root)).stderr
 
 
 def test_up_says_that_the_program_of_the_agents_is_missing(tmp_path: Path) -> None:

@@ -62,10 +62,9 @@ def test_a_wait_that_was_reached_names_those_that_need_attention() -> None:
     assert texts.how_it_ended(waited) == "Reached. Needs attention: spec_1_1_2."
 
 
-def test_who_works_in_the_worktree_of_a_spare_is_told_why_it_is_called_so() -> None:
-    own, spare = (spawned(working_directory=f"/home/worktrees/{name}") for name in ("spec_1_1_1", "spare_2"))
-    assert "spare" not in texts.of_spawn(own)
-    assert "/home/worktrees/spare_2, which keeps the name of the spare that it was." in texts.of_spawn(spare)
+def test_where_a_new_one_works_is_told_as_it_is() -> None:
+    spare = spawned(working_directory="/home/worktrees/spare_2")
+    assert texts.of_spawn(spare).endswith("branch phalanx/spec_1_1_1 in /home/worktrees/spare_2.")
 
 
 def test_a_malformed_operation_of_git_is_told_with_what_is_known_of_it() -> None:

@@ -71,6 +71,13 @@ def test_a_variable_that_is_only_nearly_ours_is_refused_with_what_was_meant(name
         check_variables([name, "PATH"])
 
 
+def test_where_it_is_plain_what_was_meant_all_that_is_known_is_not_told_too(home: Home) -> None:
+    with pytest.raises(SettingsError, match=r"Did you mean notify_command\?$"):
+        Settings.load(written(home, "notify_comand = 'x'"), {})
+    with pytest.raises(SettingsError, match=r"Known are: PHALANX_"):
+        check_variables(["PHALANX_SOMETHING_QUITE_DIFFERENT_XYZW"])
+
+
 def test_all_of_our_variables_and_those_of_others_are_taken() -> None:
     ours = {info.variable for info in describe()} | MARKS | {"PHALANX_DEMO_FAULTS"}
     check_variables([*ours, "PATH", "MAX_CONCURRENT_SPAWN", "PHALANXES"])
@@ -93,7 +100,8 @@ def test_allowed_directories_are_a_list_in_the_file_and_joined_in_the_environmen
         ("", {"PHALANX_AGENT": "gpt"}, ["PHALANX_AGENT", "gpt", "claude or demo"]),
         ("claude_command = ''", {}, ["claude_command", "on PATH"]),
         ("allowed_work_dirs = ['/ok', 'a/b']", {}, ["allowed_work_dirs[1]", "a/b", "absolute"]),
-        ("max_spawns = 3", {}, ["config.toml", "max_spawns", "max_concurrent_spawns", "message_batch_size", "env"]),
+        ("max_spawns = 3", {}, ["config.toml: max_spawns is", "Did you mean max_concurrent_spawns?"]),
+        ("zzz = 3", {}, ["zzz is no known setting", "Known are:", "message_batch_size", "env"]),
         ("MAX_CONCURRENT_SPAWNS = 3", {}, ["Did you mean max_concurrent_spawns?"]),
         ("x = [", {}, ["config.toml", "not TOML"]),
         ("env = {'-b' = 'x'}", {}, ["env.-b"]),
