@@ -28,7 +28,7 @@ from tests.standin.claude_home import make_claude_home, standin_environment
 _LEAD = "You lead a team of ten."
 _OVER = "All of it is merged."
 _PREFIX = "mcp__phalanx__"
-_PATIENCE_S = 200.0
+_PATIENCE_S = 400.0
 _POLL_S = 0.5
 _MERGE = (
     "for branch in $(git for-each-ref --format='%(refname:short)' refs/heads | grep -v '^main$'); "
