@@ -33,7 +33,7 @@ from mcp_entry.cli.output import one_line, plain
 from mcp_entry.top import columns, following, terminal
 from mcp_entry.top.conversation import conversation_strips, screen_strips, wrapped
 from mcp_entry.top.deciding import Decisions, NotDecidedError
-from mcp_entry.top.details import LayOut, LinesView, need_text, task_text, who_text
+from mcp_entry.top.details import FactsLine, LayOut, LinesView, need_text, task_text, who_facts
 from mcp_entry.top.following import Away
 from mcp_entry.top.needs import need_of
 from mcp_entry.top.rows import NEEDING, ListLine, Order, TeamRows
@@ -95,6 +95,7 @@ class TopApp(App[None]):
     #head, #keys, #who, #task, #writing-to, Titles {
         height: 1; width: 100%; text-wrap: nowrap; text-overflow: ellipsis;
     }
+    #keys.told { height: auto; max-height: 4; text-wrap: wrap; }
     #trouble { height: auto; max-height: 3; width: 100%; display: none; }
     #body { height: 1fr; }
     #list { width: 1fr; height: 45%; min-height: 5; }
@@ -173,7 +174,7 @@ class TopApp(App[None]):
                 yield Titles()
                 yield TeamTable()
             with Vertical(id="details"):
-                yield Static(id="who", markup=False)
+                yield FactsLine(id="who")
                 yield Static(id="task", markup=False)
                 yield LinesView(id="need", fits=True)
                 yield LinesView(id="preview", follows_end=True)
@@ -300,7 +301,7 @@ class TopApp(App[None]):
     def _draw_who(self) -> None:
         each = self._selected
         nobody = "Nothing is found." if self._filter else "No instance yet: `phalanx spawn` starts one."
-        self.query_one("#who", Static).update(who_text(each, self._wall_clock()) if each else nobody)
+        self.query_one(FactsLine).show(who_facts(each, self._wall_clock()) if each else [nobody])
         self.query_one("#task", Static).update(task_text(each) if each else "")
 
     def _draw_need(self) -> None:
@@ -571,7 +572,9 @@ class TopApp(App[None]):
         self._tell_keys()
 
     def _tell_keys(self) -> None:
-        self.query_one("#keys", Static).update(self._told or plain(_KEYS, "dim"))
+        line = self.query_one("#keys", Static)
+        line.set_class(self._told is not None, "told")
+        line.update(self._told or plain(_KEYS, "dim"))
 
 
 def _name(each: InstanceInfo) -> str:

@@ -108,7 +108,7 @@ def instance_row(line: ListLine, each: InstanceInfo, now: datetime.datetime, *, 
         STATUS: _status(each),
         FOR: Cell(age(each.since, now) if each.since else "", "dim"),
         UNREAD: Cell(str(each.unread or "")),
-        CONTEXT: Cell(_context(each)),
+        CONTEXT: Cell(context_used(each)),
         TOKENS: Cell(short_number(each.tokens.input + each.tokens.output + each.tokens.cache_creation)),
         MODEL: Cell(one_line(each.model or "", _LONGEST_CELL).removeprefix("claude-"), "dim"),
         DOING: Cell(one_line(_need(each) if needs else each.activity or "", _LONGEST_CELL)),
@@ -139,7 +139,8 @@ def _need(each: InstanceInfo) -> str:
     return need.reason or need.title
 
 
-def _context(each: InstanceInfo) -> str:
+def context_used(each: InstanceInfo) -> str:
+    """How full it is, or how much is in it where nobody knows what it holds; empty: not known."""
     if each.context_tokens is None:
         return ""
     if not each.context_window:

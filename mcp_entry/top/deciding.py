@@ -66,7 +66,7 @@ class Decisions:
         if not need.decidable:
             raise NotDecidedError("It asks for no permission.")
         if not end_was_in_view:
-            raise NotDecidedError("Only its first lines were in view. Scroll to its end first: Tab, then End, then a.")
+            raise NotDecidedError("Tab, then End, then a: a long call is allowed once its end was in view.")
         self._under_way = True
         return need.allowed()
 

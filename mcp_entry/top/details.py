@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime
 from collections.abc import Callable, Mapping, Sequence
 
+from rich.cells import cell_len
 from rich.text import Text
 from textual import events
 from textual.geometry import Size
@@ -18,7 +19,7 @@ from textual.widget import Widget
 
 from mcp_entry.cli.output import one_line, plain, visible
 from mcp_entry.cli.views import age
-from mcp_entry.top.columns import short_number
+from mcp_entry.top.columns import context_used
 from mcp_entry.top.needs import MOST_OPTIONS, Need
 from supervisor.api.results import InstanceInfo, called
 
@@ -98,25 +99,45 @@ class LinesView(ScrollView, can_focus=True):
         return Strip.blank(width) if strip is None else strip.crop_extend(x, x + width, None)
 
 
+class FactsLine(Widget):
+    """One line of facts. The last ones are left out whole where they do not fit: half a figure says another thing."""
+
+    def __init__(self, *, id: str) -> None:  # noqa: A002 - Textual's name
+        super().__init__(id=id)
+        self._facts: Sequence[str] = ()
+
+    def show(self, facts: Sequence[str]) -> None:
+        self._facts = facts
+        self.refresh()
+
+    def render(self) -> Text:
+        line = "".join(self._facts[:1])
+        for fact in self._facts[1:]:
+            longer = f"{line} · {fact}"
+            if cell_len(longer) > self.size.width:
+                break
+            line = longer
+        return plain(line, "bold")
+
+
 def _at(strips: Sequence[Strip], index: int) -> Strip | None:
     return strips[index] if 0 <= index < len(strips) else None
 
 
-def who_text(each: InstanceInfo, now: datetime.datetime) -> Text:
-    """Who it is and how it stands, on one line."""
+def who_facts(each: InstanceInfo, now: datetime.datetime) -> Sequence[str]:
+    """Who it is and how it stands, what matters most first."""
     since = f" for {age(each.since, now)}" if each.since else ""
-    used = short_number(each.context_tokens or 0)
-    of = f" of {short_number(each.context_window)}" if each.context_window else ""
+    used = context_used(each)
     facts = [
         called(each.instance_id, each.name),
         str(each.role),
         f"{each.status}{since}".replace("_", " "),
-        each.model or "",
-        f"context {used}{of}" if used else "",
         f"{each.unread} unread" if each.unread else "",
         f"{each.queued_messages} queued" if each.queued_messages else "",
+        f"context {used}" if used else "",
+        each.model or "",
     ]
-    return plain(one_line(" · ".join(fact.strip() for fact in facts if fact), _LONGEST), "bold")
+    return [one_line(fact, _LONGEST) for fact in facts if fact]
 
 
 def task_text(each: InstanceInfo) -> Text:

@@ -43,16 +43,16 @@ class ListLine:
 
 
 _STATES = (
+    Status.FAILED,
     Status.WAITING_PERMISSION,
     Status.WAITING_INPUT,
-    Status.FAILED,
     Status.RATE_LIMITED,
     Status.STARTING,
     Status.BUSY,
     Status.READY,
     Status.STOPPED,
 )
-"""In the order of a list by state."""
+"""In the order of a list by state, and of the head."""
 
 
 class TeamRows:
@@ -74,7 +74,9 @@ class TeamRows:
 
     @property
     def counts(self) -> Mapping[Status, int]:
-        return Counter(each.status for each in self.instances.values())
+        """Those that need somebody first."""
+        counted = Counter(each.status for each in self.instances.values())
+        return {status: counted[status] for status in _STATES if counted[status]}
 
     def listed(self, order: Order, words: str = "") -> Sequence[ListLine]:
         """``words``: only those in which each of these words is found, in any case."""

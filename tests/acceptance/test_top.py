@@ -120,7 +120,7 @@ async def test_a_terminal_of_80_by_24_shows_who_needs_somebody_the_team_and_the_
     person = await watches(people)
     screen = await person.until(lambda shown: "Do you want to proceed?" in shown, "the agent's screen")
     rows = ageless(screen)
-    assert rows[0] == "phalanx top  1 needs you  2 instances: 1 ready, 1 waiting permission"
+    assert rows[0] == "phalanx top  1 needs you  2 instances: 1 waiting permission, 1 ready"
     assert rows[1:7] == [
         "   NAME                   STATUS      FOR DOING",
         "NEEDS YOU 1",

@@ -124,6 +124,51 @@ async def test_another_size_of_the_terminal_is_taken_over() -> None:
         assert top.shown[-1] == top.selected == "spec_1_1_30"
 
 
+async def test_at_80_columns_the_head_names_those_that_failed_before_all_others() -> None:
+    team = LiveTeam(
+        *team_of(4),
+        info("spec_2", status=Status.BUSY),
+        asks("spec_3", "1"),
+        asks("spec_4", "2"),
+        info("spec_5", status=Status.FAILED, needs_attention=True),
+        info("spec_6", status=Status.RATE_LIMITED),
+        info("spec_7", status=Status.STOPPED),
+    )
+    async with watched(team) as top:
+        head = "phalanx top  3 need you  10 instances: 1 failed, 2 waiting permission, "
+        assert top.screen[0].startswith(head)
+
+
+async def test_what_is_told_is_told_to_its_end_at_80_columns() -> None:
+    words = "The team does not know how to do this. " * 4 + "`phalanx doctor` says why."
+    team = LiveTeam(*team_of(30))
+    team.client.replies["send"] = UnavailableError(words)
+    async with watched(team) as top:
+        await top.presses("s", *"hello", "enter")
+        await top.until(lambda: "shows what you wrote" in top.words("keys"))
+        await top.settles()
+        assert f"{words} s shows what you wrote." in " ".join(row.strip() for row in top.screen[-4:])
+        await top.presses("down")
+        assert top.screen[-1].startswith("a allow")
+        assert top.screen[-2] == ""
+
+
+async def test_a_fact_about_the_selected_one_is_left_out_whole_where_it_does_not_fit() -> None:
+    each = asks("spec_1_0_2", "1").model_copy(
+        update={
+            "name": "builder",
+            "model": "claude-opus-5-20261101",
+            "context_tokens": 40_000,
+            "context_window": 200_000,
+        }
+    )
+    facts = "builder (spec_1_0_2) · specialist · waiting permission for 5m · context 20%"
+    async with watched(LiveTeam(each)) as top:
+        assert facts in top.screen
+        await top.pilot.resize_terminal(120, 30)
+        await top.until(lambda: f"{facts} · claude-opus-5-20261101" in top.screen)
+
+
 async def test_an_empty_team_says_how_to_begin() -> None:
     async with watched(LiveTeam()) as top:
         await top.settles()
@@ -271,7 +316,7 @@ async def test_a_long_call_is_allowed_only_after_its_end_was_in_view() -> None:
     async with watched(team, (80, 24)) as top:
         await top.presses("a")
         assert top.asked("respond") == []
-        assert "Scroll to its end first" in top.words("keys")
+        assert top.words("keys").startswith("Tab, then End, then a")
         await top.presses("tab", "end")
         await top.until(lambda: any("rm -rf ~" in row for row in top.screen))
         await top.presses("home", "a")

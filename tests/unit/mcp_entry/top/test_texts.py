@@ -8,7 +8,7 @@ from rich.cells import cell_len
 from actors.status import Status
 from mcp_entry.top.columns import columns_in, instance_row, short_number
 from mcp_entry.top.conversation import conversation_strips, screen_strips, screen_text
-from mcp_entry.top.details import need_text, task_text, who_text
+from mcp_entry.top.details import need_text, task_text, who_facts
 from mcp_entry.top.needs import need_of
 from mcp_entry.top.rows import NEEDING, TEAM, ListLine
 from supervisor.api.results import Tokens
@@ -89,7 +89,7 @@ def test_no_text_of_an_agent_steers_the_terminal_or_is_markup() -> None:
     texts = [
         *(cell.text for _, cell in row.cells),
         need_text(need, {}).plain,
-        who_text(each, NOW).plain,
+        *who_facts(each, NOW),
         task_text(each).plain,
         *(strip.text for strip in conversation_strips([entry(EVIL), entry(EVIL, "tool_call", tool=EVIL)], 60)),
         *(strip.text for strip in screen_strips([EVIL])),
