@@ -35,7 +35,7 @@ from mcp_entry.top.conversation import conversation_strips, screen_strips, wrapp
 from mcp_entry.top.deciding import Decisions, NotDecidedError
 from mcp_entry.top.details import FactsLine, LayOut, LinesView, need_text, task_text, who_facts
 from mcp_entry.top.following import Away
-from mcp_entry.top.needs import need_of
+from mcp_entry.top.needs import command_name, need_of, next_step
 from mcp_entry.top.rows import NEEDING, ListLine, Order, TeamRows
 from mcp_entry.top.table import TeamTable, Titles
 from mcp_entry.top.writing import FilterLine, MessageArea
@@ -327,7 +327,7 @@ class TopApp(App[None]):
         if each is None or (self._shows_screen and each.status is Status.STOPPED):
             self._previewed = None
             self.workers.cancel_group(self, "preview")
-            again = f"It is stopped: `phalanx restart {_name(each)}` starts it. {_OTHER_VIEW}" if each else ""
+            again = f"It is stopped: {next_step(each)} {_OTHER_VIEW}" if each else ""
             self._show_words(again)
         elif self._shows_screen:
             self._follow_screen(each.instance_id)
@@ -546,7 +546,7 @@ class TopApp(App[None]):
             self._tell(f"tmux cannot be started: {error}.", "red")
             return
         if status:
-            self._tell(f"tmux ended with status {status}: `phalanx attach {_name(each)}` shows why.", "red")
+            self._tell(f"tmux ended with status {status}: `phalanx attach {command_name(each)}` shows why.", "red")
 
     def action_order(self) -> None:
         self._order = Order.STATE if self._order is Order.TREE else Order.TREE
@@ -575,11 +575,6 @@ class TopApp(App[None]):
         line = self.query_one("#keys", Static)
         line.set_class(self._told is not None, "told")
         line.update(self._told or plain(_KEYS, "dim"))
-
-
-def _name(each: InstanceInfo) -> str:
-    """By which commands know it."""
-    return each.name or each.instance_id
 
 
 def _whatever_the_width(strips: Sequence[Strip], width: int) -> Sequence[Strip]:

@@ -175,4 +175,6 @@ def need_text(need: Need, answers: Mapping[str, str]) -> Text:
         break
     if need.reason and not need.permission_id and not need.questions:
         lines.append(plain(need.reason))
+    if need.next_step:
+        lines.append(plain(need.next_step, "bold"))
     return Text("\n").join(lines)

@@ -428,13 +428,30 @@ async def test_n_says_when_nobody_needs_somebody() -> None:
         assert top.words("keys") == "Nobody needs you."
 
 
+async def test_one_that_failed_says_what_starts_it_again_also_to_who_would_allow_or_deny_it() -> None:
+    each = info(name="crasher", status=Status.FAILED, needs_attention=True, reason="Its agent ended with status 3.")
+    async with watched(LiveTeam(each)) as top:
+        assert top.words("need").splitlines() == [
+            "! crasher (spec_1_1_1) has failed",
+            "Its agent ended with status 3.",
+            "`phalanx restart crasher` starts it again.",
+        ]
+        for key in "ad":
+            await top.presses(key)
+            assert top.words("keys") == "It asks for no permission. `phalanx restart crasher` starts it again."
+
+
 async def test_who_failed_and_who_holds_a_message_says_why() -> None:
     team = LiveTeam(
         info("spec_1", status=Status.FAILED, needs_attention=True, reason="Its agent ended with status 1."),
         info("spec_2", needs_attention=True, held_messages=2, reason="a draft stands in the box: hello"),
     )
     async with watched(team) as top:
-        assert top.words("need").splitlines() == ["! spec_1 has failed", "Its agent ended with status 1."]
+        assert top.words("need").splitlines() == [
+            "! spec_1 has failed",
+            "Its agent ended with status 1.",
+            "`phalanx restart spec_1` starts it again.",
+        ]
         await top.presses("n")
         assert top.words("need").splitlines() == [
             "! spec_2 has 2 messages held back",
