@@ -185,7 +185,7 @@ class TopApp(App[None]):
     def on_mount(self) -> None:
         self.set_interval(AGES_S, self._draw_ages)
         self.app_resume_signal.subscribe(self, self._draw_all)
-        self._tell_keys()
+        self.watch(self.screen, "focused", self._tell_keys)
         self._follow_team()
 
     def on_resize(self, event: events.Resize) -> None:
@@ -446,7 +446,7 @@ class TopApp(App[None]):
         self._keep_draft()
         await self._open(
             MessageArea(each.instance_id, self._drafts.get(each.instance_id, "")),
-            f"To {self._who(each.instance_id)}: Enter sends, Ctrl-J begins a new line, Esc leaves",
+            f"To {self._who(each.instance_id)}",
         )
 
     async def action_filter(self) -> None:
@@ -454,7 +454,7 @@ class TopApp(App[None]):
             self.screen.set_focus(self._place)
             return
         self._keep_draft()
-        await self._open(FilterLine(self._filter), "Filter: Enter keeps it, Esc ends it")
+        await self._open(FilterLine(self._filter), "Filter")
 
     def action_no_filter(self) -> None:
         if self._filter:
@@ -574,7 +574,8 @@ class TopApp(App[None]):
     def _tell_keys(self) -> None:
         line = self.query_one("#keys", Static)
         line.set_class(self._told is not None, "told")
-        line.update(self._told or plain(_KEYS, "dim"))
+        keys = self.focused.KEYS if isinstance(self.focused, MessageArea | FilterLine) else _KEYS
+        line.update(self._told or plain(keys, "dim"))
 
 
 def _whatever_the_width(strips: Sequence[Strip], width: int) -> Sequence[Strip]:

@@ -474,6 +474,20 @@ async def test_a_message_is_sent_to_the_one_that_was_selected_when_it_was_begun(
         await top.until(lambda: "is submitted" in top.words("keys"))
 
 
+async def test_the_last_line_names_the_keys_of_the_place_that_one_writes_in_and_of_the_list_again() -> None:
+    async with watched(LiveTeam(*team_of(2))) as top:
+        keys = top.words("keys")
+        assert keys.startswith("a allow")
+        await top.presses("s")
+        assert top.words("keys") == "Enter send  Ctrl-J new line  Esc leave, it is kept  Tab to the list"
+        await top.presses("tab")
+        assert top.words("keys") == keys  # they act on the list by now
+        await top.presses("slash")
+        assert top.words("keys") == "Enter keep the filter  Esc end it  Tab to the list"
+        await top.presses("escape")
+        assert top.words("keys") == keys
+
+
 async def test_pasted_text_goes_in_whole_as_one_message() -> None:
     text = "first line\n\n  second: a d q /exit\n\tthird\n"
     async with watched(LiveTeam(*team_of(1))) as top:
