@@ -43,7 +43,7 @@ from supervisor.api.requests import ReadRequest, RespondRequest, SendRequest
 from supervisor.api.results import ChangesResult, ConversationEntry, InstanceInfo, called
 from supervisor.rpc.client import SupervisorClient
 
-AGES_S = 10.0
+AGES_S = 1.0
 _SETTLE_S = 0.1
 """Who moves through the list asks for no preview of those in between."""
 _READ_AGAIN_S = 0.3
@@ -84,6 +84,7 @@ class _Made:
     line: ListLine
     info: InstanceInfo
     needs_attention: bool
+    age: str
     row: columns.Row
 
 
@@ -147,6 +148,8 @@ class TopApp(App[None]):
         self._client = client
         self._way_into = way_into
         self._wall_clock = wall_clock
+        self._now = wall_clock()
+        """Of all ages that are shown, so that one thing has one age."""
         self._team = TeamRows()
         self._decisions = Decisions(clock)
         self._order = Order.TREE
@@ -183,7 +186,7 @@ class TopApp(App[None]):
         yield Static(_HELP, id="help", markup=False)
 
     def on_mount(self) -> None:
-        self.set_interval(AGES_S, self._draw_ages)
+        self.set_interval(AGES_S, self._draw_rows)
         self.app_resume_signal.subscribe(self, self._draw_all)
         self.watch(self.screen, "focused", self._tell_keys)
         self._follow_team()
@@ -267,10 +270,9 @@ class TopApp(App[None]):
         trouble.display = bool(words)
         trouble.update(plain("\n".join(words), "bold red" if self._away else "yellow"))
 
-    def _draw_rows(self, *, anew: bool = False) -> None:
-        """Makes only the rows anew whose instance has changed; ``anew``: all, for their ages."""
-        now, needing = self._wall_clock(), set(self._team.needing)
-        before = {} if anew else self._made
+    def _draw_rows(self) -> None:
+        """Makes only the rows anew whose instance or age has changed."""
+        self._now, needing = self._wall_clock(), set(self._team.needing)
         made: dict[tuple[str, str], _Made] = {}
         rows: list[columns.Row] = []
         for line in self._team.listed(self._order, self._filter):
@@ -278,16 +280,14 @@ class TopApp(App[None]):
                 rows.append(columns.heading_row(line))
                 continue
             info, needs = self._team.instances[line.instance_id], line.instance_id in needing
-            old = before.get(line.key)
-            if old is None or old.info is not info or (old.line, old.needs_attention) != (line, needs):
-                old = _Made(line, info, needs, columns.instance_row(line, info, now, needs_attention=needs))
+            age = columns.age_of(info, self._now)
+            old = self._made.get(line.key)
+            if old is None or old.info is not info or (old.line, old.needs_attention, old.age) != (line, needs, age):
+                old = _Made(line, info, needs, age, columns.instance_row(line, info, age, needs_attention=needs))
             made[line.key] = old
             rows.append(old.row)
         self._made = made
         self._table.show(rows)
-
-    def _draw_ages(self) -> None:
-        self._draw_rows(anew=True)
         self._draw_who()
 
     def _draw_selected(self) -> None:
@@ -301,7 +301,7 @@ class TopApp(App[None]):
     def _draw_who(self) -> None:
         each = self._selected
         nobody = "Nothing is found." if self._filter else "No instance yet: `phalanx spawn` starts one."
-        self.query_one(FactsLine).show(who_facts(each, self._wall_clock()) if each else [nobody])
+        self.query_one(FactsLine).show(who_facts(each, columns.age_of(each, self._now)) if each else [nobody])
         self.query_one("#task", Static).update(task_text(each) if each else "")
 
     def _draw_need(self) -> None:

@@ -98,7 +98,12 @@ def heading_row(line: ListLine) -> Row:
     return Row(line.key, heading=f"{words} {line.count}")
 
 
-def instance_row(line: ListLine, each: InstanceInfo, now: datetime.datetime, *, needs_attention: bool) -> Row:
+def age_of(each: InstanceInfo, now: datetime.datetime) -> str:
+    """For how long it has had its status; empty: not known."""
+    return age(each.since, now) if each.since else ""
+
+
+def instance_row(line: ListLine, each: InstanceInfo, age_words: str, *, needs_attention: bool) -> Row:
     name = each.name or each.instance_id
     needs = line.section == NEEDING
     cells = {
@@ -106,7 +111,7 @@ def instance_row(line: ListLine, each: InstanceInfo, now: datetime.datetime, *, 
         NAME: Cell("  " * line.depth + one_line(name, _LONGEST_CELL), "bold" if needs_attention else ""),
         ID: Cell(each.instance_id if each.name else "", "dim"),
         STATUS: _status(each),
-        FOR: Cell(age(each.since, now) if each.since else "", "dim"),
+        FOR: Cell(age_words, "dim"),
         UNREAD: Cell(str(each.unread or "")),
         CONTEXT: Cell(context_used(each)),
         TOKENS: Cell(short_number(each.tokens.input + each.tokens.output + each.tokens.cache_creation)),

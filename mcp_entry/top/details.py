@@ -6,7 +6,6 @@ added; who is at its end follows it.
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Callable, Mapping, Sequence
 
 from rich.cells import cell_len
@@ -18,7 +17,6 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from mcp_entry.cli.output import one_line, plain, visible
-from mcp_entry.cli.views import age
 from mcp_entry.top.columns import context_used
 from mcp_entry.top.needs import MOST_OPTIONS, Need
 from supervisor.api.results import InstanceInfo, called
@@ -107,8 +105,9 @@ class FactsLine(Widget):
         self._facts: Sequence[str] = ()
 
     def show(self, facts: Sequence[str]) -> None:
-        self._facts = facts
-        self.refresh()
+        if facts != self._facts:
+            self._facts = facts
+            self.refresh()
 
     def render(self) -> Text:
         line = "".join(self._facts[:1])
@@ -124,9 +123,9 @@ def _at(strips: Sequence[Strip], index: int) -> Strip | None:
     return strips[index] if 0 <= index < len(strips) else None
 
 
-def who_facts(each: InstanceInfo, now: datetime.datetime) -> Sequence[str]:
+def who_facts(each: InstanceInfo, age_words: str) -> Sequence[str]:
     """Who it is and how it stands, what matters most first."""
-    since = f" for {age(each.since, now)}" if each.since else ""
+    since = f" for {age_words}" if age_words else ""
     used = context_used(each)
     facts = [
         called(each.instance_id, each.name),

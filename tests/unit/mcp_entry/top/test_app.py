@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import datetime
+import re
 from typing import Any
 
 import pytest
@@ -167,6 +169,36 @@ async def test_a_fact_about_the_selected_one_is_left_out_whole_where_it_does_not
         assert facts in top.screen
         await top.pilot.resize_terminal(120, 30)
         await top.until(lambda: f"{facts} · claude-opus-5-20261101" in top.screen)
+
+
+def ages(top: Top) -> tuple[str, str]:
+    """Of the selected one: in the list, and in the details."""
+    (row,) = [row for row in top.table.shown if row.key == top.table.selected_key]
+    found = re.search(r" for (\w+)", top.words("who"))
+    return dict(row.cells)["FOR"].text, found[1] if found else ""
+
+
+async def test_one_thing_has_one_age_in_the_list_and_in_the_details_also_when_only_one_of_them_changes() -> None:
+    asked = asks("spec_1_1_9", "4be0").model_copy(update={"since": "2026-11-01T10:04:39.000+00:00"})
+    team = LiveTeam(*team_of(2), asked)
+    async with watched(team) as top:
+        assert ages(top) == ("21s", "21s")
+        team.now += datetime.timedelta(seconds=5)
+        await top.changes(info("spec_1_1_1", unread=1))
+        assert ages(top) == ("26s", "26s")
+        team.now += datetime.timedelta(seconds=1.4)
+        await top.presses("down", "up")
+        assert ages(top) in {("26s", "26s"), ("27s", "27s")}
+
+
+async def test_ages_go_on_from_second_to_second_while_nothing_happens() -> None:
+    asked = asks("spec_1_1_9", "4be0").model_copy(update={"since": "2026-11-01T10:04:39.000+00:00"})
+    team = LiveTeam(asked)
+    async with watched(team) as top:
+        for seconds in (22, 23):
+            team.now += datetime.timedelta(seconds=1)
+            async with asyncio.timeout(3):
+                await top.until(lambda seconds=seconds: ages(top) == (f"{seconds}s", f"{seconds}s"))  # type: ignore[misc]
 
 
 async def test_an_empty_team_says_how_to_begin() -> None:
