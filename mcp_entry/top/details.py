@@ -16,6 +16,7 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 from textual.widget import Widget
 
+from actors.status import ALIVE
 from mcp_entry.cli.output import one_line, plain, visible
 from mcp_entry.top.columns import context_used
 from mcp_entry.top.needs import MOST_OPTIONS, Need
@@ -142,7 +143,8 @@ def who_facts(each: InstanceInfo, age_words: str) -> Sequence[str]:
 def task_text(each: InstanceInfo) -> Text:
     """What it was asked last and where it works, on one line."""
     where = each.branch if each.branch and each.workspace_mode == "isolated" else each.working_directory
-    return plain(one_line(f"{each.task or 'no task yet'} · {where}", _LONGEST))
+    unknown = "no task yet" if each.status in ALIVE else "its last task is not known"
+    return plain(one_line(f"{each.task or unknown} · {where}", _LONGEST))
 
 
 def need_text(need: Need, answers: Mapping[str, str]) -> Text:
