@@ -41,7 +41,7 @@ def answered(each: InstanceInfo) -> InstanceInfo:
 async def test_those_that_need_somebody_come_first_and_the_first_one_is_selected_with_its_exact_input() -> None:
     team = LiveTeam(*team_of(3), asks("spec_1_1_9", "4be0", "rm -rf build\nls  "))
     async with watched(team) as top:
-        assert top.shown[:3] == ["NEEDS YOU 1", "spec_1_1_9", "TEAM 4"]
+        assert top.shown[:3] == ["NEEDS YOU 1", "spec_1_1_9", "TEAM 3"]
         assert top.selected == "spec_1_1_9"
         assert top.words("need").splitlines() == [
             "! spec_1_1_9 asks to use Bash   a allow  d deny",
@@ -308,6 +308,23 @@ async def test_at_the_top_those_that_newly_need_somebody_are_seen_and_the_select
         for number in range(43, 56):
             await top.changes(asks(f"spec_1_1_{number}", f"{number}"))
             assert top.selected in top.shown
+
+
+async def test_in_the_smallest_terminal_others_are_in_view_beside_three_that_need_somebody() -> None:
+    needing = [asks(f"spec_1_1_{number}", f"{number}") for number in (40, 41, 42)]
+    async with watched(LiveTeam(*team_of(20), *needing), (80, 24)) as top:
+        assert top.shown[:5] == ["NEEDS YOU 3", "spec_1_1_40", "spec_1_1_41", "spec_1_1_42", "TEAM 20"]
+        assert top.shown[5:8] == ["spec_1_1_1", "spec_1_1_2", "spec_1_1_3"]
+
+
+async def test_the_selected_one_stays_in_view_when_it_begins_to_need_somebody_and_when_it_is_answered() -> None:
+    async with watched(LiveTeam(*team_of(60))) as top:
+        await top.presses("end", *["up"] * 20)
+        selected = top.selected
+        for each in (asks(selected, "1"), answered(asks(selected, "1"))):
+            await top.changes(each)
+            assert top.selected == selected
+            assert selected in top.shown
 
 
 async def test_the_last_ones_are_shown_to_the_end_when_the_list_becomes_shorter() -> None:
