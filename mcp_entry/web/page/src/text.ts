@@ -68,8 +68,16 @@ export function shortModel(model: string): string {
   return model.replace(/^(?:[a-z]+\.)*claude-/, "").replace(/-\d{8}(?=$|[^\d])/, "");
 }
 
-const TO_THE_SECOND = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit" });
-const TO_THE_MINUTE = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
+// With the hours of the terminal's commands, whatever the language of the browser.
+const HOURS = { hour: "2-digit", minute: "2-digit", hourCycle: "h23" } as const;
+const TO_THE_SECOND = new Intl.DateTimeFormat(undefined, { ...HOURS, second: "2-digit" });
+const TO_THE_MINUTE = new Intl.DateTimeFormat(undefined, HOURS);
+const WITH_DATE = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium", hourCycle: "h23" });
+
+export function dateAndTime(iso: string): string {
+  const at = Date.parse(iso);
+  return Number.isNaN(at) ? iso : WITH_DATE.format(at);
+}
 
 export function clock(iso: string): string {
   const at = Date.parse(iso);
