@@ -1,6 +1,6 @@
 /** How text, times and numbers are shown; pure. All text of agents passes `visible`. */
 
-import type { Json } from "./wire.ts";
+import type { Json, StockFigures } from "./wire.ts";
 
 /** C0, DEL and C1 controls without newline and tab; characters that turn the direction of text; invisible ones. */
 const HIDDEN =
@@ -86,4 +86,10 @@ export function clock(iso: string): string {
 
 export function hour(atMs: number): string {
   return TO_THE_MINUTE.format(atMs);
+}
+
+/** How many spares there are. More than are wanted are there for a while after fewer are wanted. */
+export function spares({ ready, wanted, waitsFor }: StockFigures): string {
+  if (ready > wanted) return `${ready} ready, ${wanted} wanted`;
+  return `${ready} of ${wanted} ready${ready < wanted && waitsFor ? `, waits for ${waitsFor}` : ""}`;
 }
