@@ -155,6 +155,8 @@ class TopApp(App[None]):
         self._order = Order.TREE
         self._away = ""
         self._filter = ""
+        self._lines: Sequence[ListLine] = ()
+        """Of the list, as it was when the team or what is wanted of it last changed."""
         self._made: Mapping[tuple[str, str], _Made] = {}
         self._told: Text | None = None
         """In place of the keys until the next one is pressed."""
@@ -186,7 +188,7 @@ class TopApp(App[None]):
         yield Static(_HELP, id="help", markup=False)
 
     def on_mount(self) -> None:
-        self.set_interval(AGES_S, self._draw_rows)
+        self.set_interval(AGES_S, self._draw_ages)
         self.app_resume_signal.subscribe(self, self._draw_all)
         self.watch(self.screen, "focused", self._tell_keys)
         self._follow_team()
@@ -271,11 +273,15 @@ class TopApp(App[None]):
         trouble.update(plain("\n".join(words), "bold red" if self._away else "yellow"))
 
     def _draw_rows(self) -> None:
+        self._lines = self._team.listed(self._order, self._filter)
+        self._draw_ages()
+
+    def _draw_ages(self) -> None:
         """Makes only the rows anew whose instance or age has changed."""
         self._now, needing = self._wall_clock(), set(self._team.needing)
         made: dict[tuple[str, str], _Made] = {}
         rows: list[columns.Row] = []
-        for line in self._team.listed(self._order, self._filter):
+        for line in self._lines:
             if not line.instance_id:
                 rows.append(columns.heading_row(line))
                 continue
