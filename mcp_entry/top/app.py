@@ -43,7 +43,8 @@ from supervisor.api.requests import ReadRequest, RespondRequest, SendRequest
 from supervisor.api.results import ChangesResult, ConversationEntry, InstanceInfo, called
 from supervisor.rpc.client import SupervisorClient
 
-AGES_S = 1.0
+AGES_S = 2.0
+"""Each time costs about 10 ms of CPU, most of it Textual's own."""
 _SETTLE_S = 0.1
 """Who moves through the list asks for no preview of those in between."""
 _READ_AGAIN_S = 0.3

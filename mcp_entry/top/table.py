@@ -85,6 +85,8 @@ class TeamTable(ScrollView, can_focus=True):
 
     def show(self, rows: Sequence[Row]) -> None:
         """Draws these in place of the earlier ones."""
+        if rows == self._rows:
+            return  # as mostly, when only time has passed
         before, top = self._rows, self.top
         selected = self._new_selection(rows)
         new_top = self._new_top(rows, selected)
