@@ -327,7 +327,7 @@ def _figures(metrics: results.Metrics) -> Iterator[str]:
     )
     yield f"- state: {metrics.store.mode}, a write takes {seconds(metrics.store.write.avg)}"
     for name, stock in (("spare agents", metrics.pools.instances), ("spare worktrees", metrics.pools.worktrees)):
-        if stock.waits_for:
+        if stock.waits_for and stock.ready < stock.wanted:
             yield f"- {stock.ready} of {stock.wanted} {name} are ready; the others wait for {stock.waits_for}"
     yield from map(of_host, metrics.hosts)
 

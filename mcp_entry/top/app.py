@@ -33,9 +33,9 @@ from mcp_entry.cli.output import one_line, plain
 from mcp_entry.top import columns, following, terminal
 from mcp_entry.top.conversation import conversation_strips, screen_strips, wrapped
 from mcp_entry.top.deciding import Decisions, NotDecidedError
-from mcp_entry.top.details import LayOut, LinesView, need_text, task_text, who_text
+from mcp_entry.top.details import FactsLine, LayOut, LinesView, need_text, task_text, who_facts
 from mcp_entry.top.following import Away
-from mcp_entry.top.needs import need_of
+from mcp_entry.top.needs import command_name, need_of, next_step
 from mcp_entry.top.rows import NEEDING, ListLine, Order, TeamRows
 from mcp_entry.top.table import TeamTable, Titles
 from mcp_entry.top.writing import FilterLine, MessageArea
@@ -43,7 +43,8 @@ from supervisor.api.requests import ReadRequest, RespondRequest, SendRequest
 from supervisor.api.results import ChangesResult, ConversationEntry, InstanceInfo, called
 from supervisor.rpc.client import SupervisorClient
 
-AGES_S = 10.0
+AGES_S = 2.0
+"""Each time costs about 10 ms of CPU, most of it Textual's own."""
 _SETTLE_S = 0.1
 """Who moves through the list asks for no preview of those in between."""
 _READ_AGAIN_S = 0.3
@@ -84,6 +85,7 @@ class _Made:
     line: ListLine
     info: InstanceInfo
     needs_attention: bool
+    age: str
     row: columns.Row
 
 
@@ -95,6 +97,7 @@ class TopApp(App[None]):
     #head, #keys, #who, #task, #writing-to, Titles {
         height: 1; width: 100%; text-wrap: nowrap; text-overflow: ellipsis;
     }
+    #keys.told { height: auto; max-height: 4; text-wrap: wrap; }
     #trouble { height: auto; max-height: 3; width: 100%; display: none; }
     #body { height: 1fr; }
     #list { width: 1fr; height: 45%; min-height: 5; }
@@ -146,11 +149,15 @@ class TopApp(App[None]):
         self._client = client
         self._way_into = way_into
         self._wall_clock = wall_clock
+        self._now = wall_clock()
+        """Of all ages that are shown, so that one thing has one age."""
         self._team = TeamRows()
         self._decisions = Decisions(clock)
         self._order = Order.TREE
         self._away = ""
         self._filter = ""
+        self._lines: Sequence[ListLine] = ()
+        """Of the list, as it was when the team or what is wanted of it last changed."""
         self._made: Mapping[tuple[str, str], _Made] = {}
         self._told: Text | None = None
         """In place of the keys until the next one is pressed."""
@@ -173,7 +180,7 @@ class TopApp(App[None]):
                 yield Titles()
                 yield TeamTable()
             with Vertical(id="details"):
-                yield Static(id="who", markup=False)
+                yield FactsLine(id="who")
                 yield Static(id="task", markup=False)
                 yield LinesView(id="need", fits=True)
                 yield LinesView(id="preview", follows_end=True)
@@ -184,7 +191,7 @@ class TopApp(App[None]):
     def on_mount(self) -> None:
         self.set_interval(AGES_S, self._draw_ages)
         self.app_resume_signal.subscribe(self, self._draw_all)
-        self._tell_keys()
+        self.watch(self.screen, "focused", self._tell_keys)
         self._follow_team()
 
     def on_resize(self, event: events.Resize) -> None:
@@ -266,27 +273,28 @@ class TopApp(App[None]):
         trouble.display = bool(words)
         trouble.update(plain("\n".join(words), "bold red" if self._away else "yellow"))
 
-    def _draw_rows(self, *, anew: bool = False) -> None:
-        """Makes only the rows anew whose instance has changed; ``anew``: all, for their ages."""
-        now, needing = self._wall_clock(), set(self._team.needing)
-        before = {} if anew else self._made
+    def _draw_rows(self) -> None:
+        self._lines = self._team.listed(self._order, self._filter)
+        self._draw_ages()
+
+    def _draw_ages(self) -> None:
+        """Makes only the rows anew whose instance or age has changed."""
+        self._now, needing = self._wall_clock(), set(self._team.needing)
         made: dict[tuple[str, str], _Made] = {}
         rows: list[columns.Row] = []
-        for line in self._team.listed(self._order, self._filter):
+        for line in self._lines:
             if not line.instance_id:
                 rows.append(columns.heading_row(line))
                 continue
             info, needs = self._team.instances[line.instance_id], line.instance_id in needing
-            old = before.get(line.key)
-            if old is None or old.info is not info or (old.line, old.needs_attention) != (line, needs):
-                old = _Made(line, info, needs, columns.instance_row(line, info, now, needs_attention=needs))
+            age = columns.age_of(info, self._now)
+            old = self._made.get(line.key)
+            if old is None or old.info is not info or (old.line, old.needs_attention, old.age) != (line, needs, age):
+                old = _Made(line, info, needs, age, columns.instance_row(line, info, age, needs_attention=needs))
             made[line.key] = old
             rows.append(old.row)
         self._made = made
         self._table.show(rows)
-
-    def _draw_ages(self) -> None:
-        self._draw_rows(anew=True)
         self._draw_who()
 
     def _draw_selected(self) -> None:
@@ -300,7 +308,7 @@ class TopApp(App[None]):
     def _draw_who(self) -> None:
         each = self._selected
         nobody = "Nothing is found." if self._filter else "No instance yet: `phalanx spawn` starts one."
-        self.query_one("#who", Static).update(who_text(each, self._wall_clock()) if each else nobody)
+        self.query_one(FactsLine).show(who_facts(each, columns.age_of(each, self._now)) if each else [nobody])
         self.query_one("#task", Static).update(task_text(each) if each else "")
 
     def _draw_need(self) -> None:
@@ -326,7 +334,7 @@ class TopApp(App[None]):
         if each is None or (self._shows_screen and each.status is Status.STOPPED):
             self._previewed = None
             self.workers.cancel_group(self, "preview")
-            again = f"It is stopped: `phalanx restart {_name(each)}` starts it. {_OTHER_VIEW}" if each else ""
+            again = f"It is stopped: {next_step(each)} {_OTHER_VIEW}" if each else ""
             self._show_words(again)
         elif self._shows_screen:
             self._follow_screen(each.instance_id)
@@ -445,7 +453,7 @@ class TopApp(App[None]):
         self._keep_draft()
         await self._open(
             MessageArea(each.instance_id, self._drafts.get(each.instance_id, "")),
-            f"To {self._who(each.instance_id)}: Enter sends, Ctrl-J begins a new line, Esc leaves",
+            f"To {self._who(each.instance_id)}",
         )
 
     async def action_filter(self) -> None:
@@ -453,7 +461,7 @@ class TopApp(App[None]):
             self.screen.set_focus(self._place)
             return
         self._keep_draft()
-        await self._open(FilterLine(self._filter), "Filter: Enter keeps it, Esc ends it")
+        await self._open(FilterLine(self._filter), "Filter")
 
     def action_no_filter(self) -> None:
         if self._filter:
@@ -545,7 +553,7 @@ class TopApp(App[None]):
             self._tell(f"tmux cannot be started: {error}.", "red")
             return
         if status:
-            self._tell(f"tmux ended with status {status}: `phalanx attach {_name(each)}` shows why.", "red")
+            self._tell(f"tmux ended with status {status}: `phalanx attach {command_name(each)}` shows why.", "red")
 
     def action_order(self) -> None:
         self._order = Order.STATE if self._order is Order.TREE else Order.TREE
@@ -571,12 +579,10 @@ class TopApp(App[None]):
         self._tell_keys()
 
     def _tell_keys(self) -> None:
-        self.query_one("#keys", Static).update(self._told or plain(_KEYS, "dim"))
-
-
-def _name(each: InstanceInfo) -> str:
-    """By which commands know it."""
-    return each.name or each.instance_id
+        line = self.query_one("#keys", Static)
+        line.set_class(self._told is not None, "told")
+        keys = self.focused.KEYS if isinstance(self.focused, MessageArea | FilterLine) else _KEYS
+        line.update(self._told or plain(keys, "dim"))
 
 
 def _whatever_the_width(strips: Sequence[Strip], width: int) -> Sequence[Strip]:

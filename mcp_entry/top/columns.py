@@ -98,7 +98,12 @@ def heading_row(line: ListLine) -> Row:
     return Row(line.key, heading=f"{words} {line.count}")
 
 
-def instance_row(line: ListLine, each: InstanceInfo, now: datetime.datetime, *, needs_attention: bool) -> Row:
+def age_of(each: InstanceInfo, now: datetime.datetime) -> str:
+    """For how long it has had its status; empty: not known."""
+    return age(each.since, now) if each.since else ""
+
+
+def instance_row(line: ListLine, each: InstanceInfo, age_words: str, *, needs_attention: bool) -> Row:
     name = each.name or each.instance_id
     needs = line.section == NEEDING
     cells = {
@@ -106,9 +111,9 @@ def instance_row(line: ListLine, each: InstanceInfo, now: datetime.datetime, *, 
         NAME: Cell("  " * line.depth + one_line(name, _LONGEST_CELL), "bold" if needs_attention else ""),
         ID: Cell(each.instance_id if each.name else "", "dim"),
         STATUS: _status(each),
-        FOR: Cell(age(each.since, now) if each.since else "", "dim"),
+        FOR: Cell(age_words, "dim"),
         UNREAD: Cell(str(each.unread or "")),
-        CONTEXT: Cell(_context(each)),
+        CONTEXT: Cell(context_used(each)),
         TOKENS: Cell(short_number(each.tokens.input + each.tokens.output + each.tokens.cache_creation)),
         MODEL: Cell(one_line(each.model or "", _LONGEST_CELL).removeprefix("claude-"), "dim"),
         DOING: Cell(one_line(_need(each) if needs else each.activity or "", _LONGEST_CELL)),
@@ -139,7 +144,8 @@ def _need(each: InstanceInfo) -> str:
     return need.reason or need.title
 
 
-def _context(each: InstanceInfo) -> str:
+def context_used(each: InstanceInfo) -> str:
+    """How full it is, or how much is in it where nobody knows what it holds; empty: not known."""
     if each.context_tokens is None:
         return ""
     if not each.context_window:

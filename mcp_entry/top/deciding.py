@@ -64,16 +64,16 @@ class Decisions:
         if need.questions:
             raise NotDecidedError("It asks a question: choose an option by its number, or d denies.")
         if not need.decidable:
-            raise NotDecidedError("It asks for no permission.")
+            raise NotDecidedError(f"It asks for no permission. {need.next_step}".rstrip())
         if not end_was_in_view:
-            raise NotDecidedError("Only its first lines were in view. Scroll to its end first: Tab, then End, then a.")
+            raise NotDecidedError("Tab, then End, then a: a long call is allowed once its end was in view.")
         self._under_way = True
         return need.allowed()
 
     def deny(self) -> RespondRequest:
         need = self._decidable()
         if not need.decidable and not need.closable:
-            raise NotDecidedError("It asks for no permission.")
+            raise NotDecidedError(f"It asks for no permission. {need.next_step}".rstrip())
         self._under_way = True
         return need.denied()
 

@@ -6,9 +6,9 @@ added; who is at its end follows it.
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Callable, Mapping, Sequence
 
+from rich.cells import cell_len
 from rich.text import Text
 from textual import events
 from textual.geometry import Size
@@ -16,9 +16,9 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 from textual.widget import Widget
 
+from actors.status import ALIVE
 from mcp_entry.cli.output import one_line, plain, visible
-from mcp_entry.cli.views import age
-from mcp_entry.top.columns import short_number
+from mcp_entry.top.columns import context_used
 from mcp_entry.top.needs import MOST_OPTIONS, Need
 from supervisor.api.results import InstanceInfo, called
 
@@ -98,31 +98,53 @@ class LinesView(ScrollView, can_focus=True):
         return Strip.blank(width) if strip is None else strip.crop_extend(x, x + width, None)
 
 
+class FactsLine(Widget):
+    """One line of facts. The last ones are left out whole where they do not fit: half a figure says another thing."""
+
+    def __init__(self, *, id: str) -> None:  # noqa: A002 - Textual's name
+        super().__init__(id=id)
+        self._facts: Sequence[str] = ()
+
+    def show(self, facts: Sequence[str]) -> None:
+        if facts != self._facts:
+            self._facts = facts
+            self.refresh()
+
+    def render(self) -> Text:
+        line = "".join(self._facts[:1])
+        for fact in self._facts[1:]:
+            longer = f"{line} · {fact}"
+            if cell_len(longer) > self.size.width:
+                break
+            line = longer
+        return plain(line, "bold")
+
+
 def _at(strips: Sequence[Strip], index: int) -> Strip | None:
     return strips[index] if 0 <= index < len(strips) else None
 
 
-def who_text(each: InstanceInfo, now: datetime.datetime) -> Text:
-    """Who it is and how it stands, on one line."""
-    since = f" for {age(each.since, now)}" if each.since else ""
-    used = short_number(each.context_tokens or 0)
-    of = f" of {short_number(each.context_window)}" if each.context_window else ""
+def who_facts(each: InstanceInfo, age_words: str) -> Sequence[str]:
+    """Who it is and how it stands, what matters most first."""
+    since = f" for {age_words}" if age_words else ""
+    used = context_used(each)
     facts = [
         called(each.instance_id, each.name),
         str(each.role),
         f"{each.status}{since}".replace("_", " "),
-        each.model or "",
-        f"context {used}{of}" if used else "",
         f"{each.unread} unread" if each.unread else "",
         f"{each.queued_messages} queued" if each.queued_messages else "",
+        f"context {used}" if used else "",
+        each.model or "",
     ]
-    return plain(one_line(" · ".join(fact.strip() for fact in facts if fact), _LONGEST), "bold")
+    return [one_line(fact, _LONGEST) for fact in facts if fact]
 
 
 def task_text(each: InstanceInfo) -> Text:
     """What it was asked last and where it works, on one line."""
     where = each.branch if each.branch and each.workspace_mode == "isolated" else each.working_directory
-    return plain(one_line(f"{each.task or 'no task yet'} · {where}", _LONGEST))
+    unknown = "no task yet" if each.status in ALIVE else "its last task is not known"
+    return plain(one_line(f"{each.task or unknown} · {where}", _LONGEST))
 
 
 def need_text(need: Need, answers: Mapping[str, str]) -> Text:
@@ -154,4 +176,6 @@ def need_text(need: Need, answers: Mapping[str, str]) -> Text:
         break
     if need.reason and not need.permission_id and not need.questions:
         lines.append(plain(need.reason))
+    if need.next_step:
+        lines.append(plain(need.next_step, "bold"))
     return Text("\n").join(lines)

@@ -46,6 +46,8 @@ class Need:
     closable: bool = False
     """It takes deny alone, which closes it."""
     reason: str = ""
+    next_step: str = ""
+    """What helps where no answer does, as a sentence."""
 
     @property
     def identity(self) -> object:
@@ -97,7 +99,29 @@ def need_of(each: InstanceInfo, *, needs_attention: bool) -> Need | None:
         )
     if not needs_attention and not each.held_messages:
         return None
-    return Need(instance_id=each.instance_id, who=_who(each), title=_title(each), reason=each.reason or "")
+    return Need(
+        instance_id=each.instance_id,
+        who=_who(each),
+        title=_title(each),
+        reason=each.reason or "",
+        next_step=next_step(each),
+    )
+
+
+def next_step(each: InstanceInfo) -> str:
+    """What a person does about one that runs no more, or waits at its terminal; else empty."""
+    match each.status:
+        case Status.FAILED | Status.STOPPED:
+            return f"`phalanx restart {command_name(each)}` starts it again."
+        case Status.WAITING_INPUT:
+            return "Enter goes into its terminal."
+        case _:
+            return ""
+
+
+def command_name(each: InstanceInfo) -> str:
+    """By which commands know it."""
+    return each.name or each.instance_id
 
 
 def _request(each: InstanceInfo, asked: Permission) -> Need:

@@ -1,7 +1,8 @@
 """The team as ``phalanx top`` holds it, and the order in which it is listed. Pure.
 
 ``TeamRows.apply`` takes in each answer of the verb ``changes``. ``TeamRows.listed`` gives the lines of the list: first
-those that need somebody, then all, as a tree or by state, each with a key that stays the same while lines come and go.
+those that need somebody, then the others, as a tree or by state, each with a key that stays the same while lines come
+and go. Who leads others stands at the head of them in the tree in any case.
 """
 
 from __future__ import annotations
@@ -43,16 +44,16 @@ class ListLine:
 
 
 _STATES = (
+    Status.FAILED,
     Status.WAITING_PERMISSION,
     Status.WAITING_INPUT,
-    Status.FAILED,
     Status.RATE_LIMITED,
     Status.STARTING,
     Status.BUSY,
     Status.READY,
     Status.STOPPED,
 )
-"""In the order of a list by state."""
+"""In the order of a list by state, and of the head."""
 
 
 class TeamRows:
@@ -74,7 +75,9 @@ class TeamRows:
 
     @property
     def counts(self) -> Mapping[Status, int]:
-        return Counter(each.status for each in self.instances.values())
+        """Those that need somebody first."""
+        counted = Counter(each.status for each in self.instances.values())
+        return {status: counted[status] for status in _STATES if counted[status]}
 
     def listed(self, order: Order, words: str = "") -> Sequence[ListLine]:
         """``words``: only those in which each of these words is found, in any case."""
@@ -82,15 +85,19 @@ class TeamRows:
         needing = [ListLine(NEEDING, each) for each in self.needing if each in matching]
         parts = [_under_heading(NEEDING, needing)] if needing else []
         if order is Order.TREE:
-            parts.append(_under_heading(TEAM, [*self._tree(matching)]))
+            team = [*self._tree(matching)]
+            if team or not needing:
+                parts.append(_under_heading(TEAM, team))
         else:
+            others = matching.difference(self.needing)
             for status in _STATES:
-                found = [ListLine(status, each) for each in matching_in(self.instances, matching, status)]
+                found = [ListLine(status, each) for each in matching_in(self.instances, others, status)]
                 if found:
                     parts.append(_under_heading(status, found))
         return [line for part in parts for line in part]
 
     def _tree(self, matching: set[str]) -> Iterator[ListLine]:
+        needing = set(self.needing)
         below: dict[str, list[str]] = {}
         for each in self.instances.values():
             parent = each.parent_id if each.parent_id in self.instances else None
@@ -99,7 +106,7 @@ class TeamRows:
         while waiting:
             instance_id, depth = waiting.pop()
             shown = instance_id in matching
-            if shown:
+            if shown and (instance_id in below or instance_id not in needing):
                 yield ListLine(TEAM, instance_id, depth)
             waiting += [(each, depth + shown) for each in reversed(below.get(instance_id, []))]
 

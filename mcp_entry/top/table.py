@@ -2,7 +2,8 @@
 
 What a person looks at stays where it is on the screen while lines come and go above it: the selected line if it is in
 view, otherwise the first line in view. At the top of the list it stays at the top, so that who newly needs somebody is
-seen, as long as the selected line stays in view. A selection is an instance in a section, never a place in the list.
+seen, as long as the selected line stays in view. Where the selected instance goes to another section, the view goes
+with it. A selection is an instance in a section, never a place in the list.
 """
 
 from __future__ import annotations
@@ -84,6 +85,8 @@ class TeamTable(ScrollView, can_focus=True):
 
     def show(self, rows: Sequence[Row]) -> None:
         """Draws these in place of the earlier ones."""
+        if rows == self._rows:
+            return  # as mostly, when only time has passed
         before, top = self._rows, self.top
         selected = self._new_selection(rows)
         new_top = self._new_top(rows, selected)
@@ -129,7 +132,7 @@ class TeamTable(ScrollView, can_focus=True):
             if in_view and index is not None and index >= height:
                 return index - height + 1
             return 0
-        if in_view and was is not None and index is not None and selected == self._selected:
+        if in_view and was is not None and index is not None:
             return _within(index - (was - top), len(rows), height)
         places = {row.key: number for number, row in enumerate(rows)}
         for number in range(top, len(self._rows)):

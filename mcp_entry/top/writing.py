@@ -19,8 +19,9 @@ _PASTE_S = 0.05
 
 
 class MessageArea(TextArea):
-    """Enter sends; Ctrl-J begins a new line; Escape leaves. Posts ``Sent`` and ``Left``."""
+    """Posts ``Sent`` and ``Left``."""
 
+    KEYS: ClassVar[str] = "Enter send  Ctrl-J new line  Esc leave, it is kept  Tab to the list"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,ctrl+c", "leave", show=False, priority=True),
         Binding("ctrl+j", "new_line", show=False, priority=True),
@@ -74,8 +75,9 @@ class MessageArea(TextArea):
 
 
 class FilterLine(Input):
-    """The list follows each letter. Enter keeps the filter; Escape takes it away. Posts ``Left``."""
+    """The list follows each letter. Posts ``Left``."""
 
+    KEYS: ClassVar[str] = "Enter keep the filter  Esc end it  Tab to the list"
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,ctrl+c", "clear", show=False, priority=True)]
 
     class Left(Message):

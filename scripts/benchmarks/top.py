@@ -39,6 +39,8 @@ _STARTS = 7
 _SETTLE_S, _WATCHED_S = 3.0, 30.0
 _FIRST_SCREEN_LIMIT_S = 60.0
 _SIZES = ((80, 24), (200, 50))
+_DRAWN = f"TEAM {_INSTANCES - _NEEDING}".encode()
+"""Those that need somebody stand above the team."""
 
 
 class ModelledTeam:
@@ -119,7 +121,7 @@ def _top(home: Home, columns: int, rows: int) -> PtyPerson:
 
 async def _until_drawn(person: PtyPerson) -> None:
     async with asyncio.timeout(_FIRST_SCREEN_LIMIT_S):
-        while b"TEAM 100" not in person.seen:
+        while _DRAWN not in person.seen:
             if person.has_ended():
                 raise RuntimeError(f"phalanx top has ended: {person.seen.decode(errors='replace')}")
             await asyncio.sleep(0.005)
@@ -147,7 +149,7 @@ async def _measured(home: Home, team: ModelledTeam, columns: int, rows: int) -> 
     person = await asyncio.to_thread(_top, home, columns, rows)
     try:
         await _until_drawn(person)
-        for _ in range(2 * _NEEDING):  # to the first one that works, in the tree
+        for _ in range(_NEEDING):  # to the first one that works, in the tree
             person.type("\x1b[B")
         at_rest = await _percent(person.pid)
         memory = pss_mb(psutil.Process(person.pid))

@@ -37,7 +37,8 @@ class Queries:
     async def read(self, request: requests.ReadRequest) -> results.ReadResult:
         """Raises ``UnavailableError`` for the screen of an instance that has no actor; what was said can be read."""
         instance_id = request.instance_id
-        record = self._team.registry.get(instance_id).record
+        member = self._team.registry.get(instance_id)
+        record = member.record
         if request.source == "screen":
             screen = await self._team.links.port(instance_id).screen(request.lines)
             return results.ReadResult(instance_id=instance_id, source="screen", screen=screen)
@@ -48,6 +49,8 @@ class Queries:
             page = await self._team.links.port(instance_id).page(query)
         elif record.transcript_path:
             page = await self._host.page(record.agent, record.transcript_path, query)
+            if not page.more and not query.whole and not query.leaves_unread:
+                await self._team.mark_read(member)
         else:
             page = TranscriptPage(entries=(), cursor="", more=False)
         return views.read_result(instance_id, page, self._team.outbox.receipt)

@@ -1,7 +1,8 @@
 """The members of the team: the record of each instance, and what was last heard of it.
 
 All of this is in memory. ``Team.save`` changes a record and stores it; the last ``InstanceSnapshot`` is not stored,
-because it can be asked for again. Ids come from one counter of the team, so no two instances share one. An id tells the
+because it can be asked for again. Of one that has ended nobody can be asked, so its record keeps what it showed last
+(``LastSeen``). Ids come from one counter of the team, so no two instances share one. An id tells the
 role and the line above.
 """
 
@@ -12,7 +13,7 @@ import difflib
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
@@ -76,6 +77,26 @@ class Limits:
         told = given.given if given is not None else {}
         lists = {name: tuple(value) or None for name, value in told.items() if isinstance(value, list)}
         return replace(self, **{**told, **lists, **dict.fromkeys(lifted)})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LastSeen:
+    """What an instance showed when its agent ended; the fields are those of ``InstanceSnapshot``."""
+
+    unread: int = 0
+    context_tokens: int = 0
+    context_window: int | None = None
+    model: str = ""
+    task: str = ""
+    activity: str = ""
+    activity_at: str = ""
+
+    @classmethod
+    def of(cls, snapshot: InstanceSnapshot) -> LastSeen:
+        return cls(**{each.name: getattr(snapshot, each.name) for each in fields(cls)})
+
+    def shown_in(self, snapshot: InstanceSnapshot) -> InstanceSnapshot:
+        return replace(snapshot, **{each.name: getattr(self, each.name) for each in fields(self)})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,6 +168,8 @@ class InstanceRecord:
     left: str = ""
     """Where its work is, since it was terminated, that is on no branch: a ref, or the worktree that stayed."""
     transcript_path: str = ""
+    last_seen: LastSeen = field(default_factory=LastSeen)
+    """Of an agent that has ended; empty where it ended unseen, as with the power."""
     resumes: int = 0
     """How often in a row it was started again by itself; see ``lifecycle``."""
     resumed_at: float = 0.0
@@ -227,6 +250,7 @@ class RecordChanges(TypedDict, total=False):
     reason: str
     left: str
     transcript_path: str
+    last_seen: LastSeen
     resumes: int
     resumed_at: float
 
@@ -481,6 +505,8 @@ class Registry:
             reason=record.reason,
             transcript_path=record.transcript_path,
         )
+        if record.stage in _ENDED:
+            snapshot = record.last_seen.shown_in(snapshot)
         return self._take(Member(record, snapshot, ending=not record.wanted))
 
     def note_name(self, name: str) -> None:

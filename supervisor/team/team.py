@@ -15,6 +15,7 @@ from typing import Unpack
 
 from actors.agents.base import TokenUse
 from actors.concurrency import ChangeNotifier
+from actors.errors import StoreError, UnknownInstanceError
 from actors.instance.reports import InstanceSnapshot, Report
 from actors.status import ALIVE, IDLE, Status
 from supervisor.api.requests import EventKind
@@ -30,7 +31,7 @@ from supervisor.store.guards import PreservingStore
 from supervisor.team.limits import in_force
 from supervisor.team.links import InstanceLinks
 from supervisor.team.moving_trees import MovingTrees
-from supervisor.team.registry import InstanceRecord, InstanceStage, Member, RecordChanges, Registry
+from supervisor.team.registry import InstanceRecord, InstanceStage, LastSeen, Member, RecordChanges, Registry
 
 logger = logging.getLogger(__name__)
 
@@ -231,6 +232,7 @@ class Team:
             left=left,
             ended_at=time.time(),
             tokens=member.tokens_of_conversation,
+            last_seen=LastSeen.of(member.snapshot),
         )
         status = Status.STOPPED if stage is InstanceStage.STOPPED else Status.FAILED
         member.snapshot = replace(member.snapshot, status=status, since=time.time(), reason=reason, permission=None)
@@ -238,6 +240,17 @@ class Team:
         self.changed(member)
         if stage is InstanceStage.FAILED:
             self._has_failed(member)
+
+    async def mark_read(self, member: Member) -> None:
+        """What one that has ended had answered was read. If it cannot be stored, the next start has it as unread."""
+        if member.alive or not member.snapshot.unread:
+            return
+        member.snapshot = replace(member.snapshot, unread=0)
+        instance_id = member.record.instance_id
+        try:
+            await self.save(instance_id, last_seen=LastSeen.of(member.snapshot))
+        except (StoreError, UnknownInstanceError) as error:
+            logger.warning("that the answers of %s were read cannot be stored: %s", instance_id, error)
 
     async def tell_reason(self, member: Member, reason: str) -> None:
         """There is more to say about why it has failed. Raises ``StoreError``."""
@@ -327,6 +340,7 @@ def _changed(record: InstanceRecord, snapshot: InstanceSnapshot, *, limited: boo
         tokens=snapshot.tokens if more and at_rest else record.tokens,
         session_id=snapshot.session_id or record.session_id,
         transcript_path=snapshot.transcript_path or record.transcript_path,
+        last_seen=record.last_seen if snapshot.status in ALIVE else LastSeen.of(snapshot),
     )
     if record.stage in {InstanceStage.STARTING, InstanceStage.SPARE} or not record.wanted:
         return heard

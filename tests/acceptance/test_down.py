@@ -11,7 +11,7 @@ import pytest
 from actors.errors import PhalanxError
 from actors.marks import TEAM_MARK
 from actors.processes import processes_with
-from supervisor.api.requests import ListRequest, StatusRequest
+from supervisor.api.requests import ListRequest, ReadRequest, StatusRequest, WaitRequest
 from supervisor.api.results import SpawnResult
 from supervisor.rpc.client import SupervisorClient
 from supervisor.team.file import read_team
@@ -84,3 +84,33 @@ async def test_spawns_that_are_under_way_are_undone_and_nothing_is_alive_after_d
     assert {each.instance_id for each in listed.instances if each.status != "stopped"} == set()
     assert {path.name for path in team.home.instances.iterdir()} == there
     assert {path.name for path in team.home.worktrees.iterdir()} == there
+
+
+async def test_what_was_asked_and_what_nobody_has_read_is_still_known_of_those_who_ended_with_the_team(
+    team: Team,
+) -> None:
+    async with await team.connect() as client:
+        ids = [(await client.spawn(team.specialist(f"task {number}"))).instance_id for number in range(2)]
+        await client.wait(WaitRequest(instance_ids=ids))
+        before = {each.instance_id: each for each in (await client.list(ListRequest())).instances}
+    assert [(before[each].task, before[each].unread) for each in ids] == [("task 0", 1), ("task 1", 1)]
+
+    await _down_and_up(team)
+
+    async with await team.connect() as client:
+        after = {each.instance_id: each for each in (await client.list(ListRequest())).instances}
+        assert [after[each].status for each in ids] == ["stopped", "stopped"]
+        for name in ("task", "unread", "activity", "activity_at", "model", "context_tokens", "context_window"):
+            assert [getattr(after[each], name) for each in ids] == [getattr(before[each], name) for each in ids], name
+        await client.read(ReadRequest(instance_id=ids[0]))
+
+    await _down_and_up(team)
+
+    async with await team.connect() as client:
+        again = {each.instance_id: each for each in (await client.list(ListRequest())).instances}
+    assert [again[each].unread for each in ids] == [0, 1]
+
+
+async def _down_and_up(team: Team) -> None:
+    await asyncio.to_thread(team.runtime.down)
+    await asyncio.to_thread(team.runtime.up, team.environment)

@@ -127,6 +127,11 @@ async def test_all_of_it_goes_by_keyboard_and_nothing_is_allowed_that_has_no_foc
         if await card.evaluate("card => card === document.activeElement"):
             break
     await expect(card).to_be_focused()
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_role("region", name=f"Instance {worker}")).to_be_visible()
+    await page.keyboard.press("Escape")
+    await expect(page.locator("a.row-link:focus")).to_have_count(1)
+    await card.focus()
     await page.keyboard.press("a")
     await expect(card).to_have_count(0)
     await until_idle(lead, worker)

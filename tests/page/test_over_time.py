@@ -40,5 +40,7 @@ async def test_a_setting_is_changed_and_a_change_that_the_team_refuses_is_told(
 async def test_a_team_on_one_machine_shows_it_among_the_hosts(page: Page) -> None:
     await page.get_by_role("link", name="Hosts").click()
     await expect(page.get_by_role("heading", name="Hosts")).to_be_visible()
-    await expect(page.get_by_text("The team is on one machine.")).to_be_visible()
+    words = page.get_by_text("The team is on one machine.")
+    await expect(words).to_contain_text("PHALANX_RAY_ADDRESS")
+    assert "docs/" not in await words.inner_text()  # which a wheel does not have
     await expect(page.get_by_role("table", name="Machines").get_by_role("row")).to_have_count(2)

@@ -91,10 +91,16 @@ def test_an_order_of_spares_says_what_was_taken_and_what_is_not_there() -> None:
 
 
 def test_spares_that_are_not_there_yet_are_told_with_what_they_wait_for() -> None:
-    seen = performance()
-    waiting = StockFigures(ready=0, wanted=5, waits_for="the first instance to be spawned or resumed")
-    pools = seen.metrics.pools.model_copy(update={"instances": waiting})
-    seen = seen.model_copy(update={"metrics": seen.metrics.model_copy(update={"pools": pools})})
-    words = "wait for the first instance to be spawned or resumed"
-    assert f"0 of 5 spare agents are ready; the others {words}" in texts.of_get_performance(seen)
-    assert "waits" not in texts.of_get_performance(performance())
+    waits_for = "the first instance to be spawned or resumed"
+
+    def told(stock: StockFigures) -> str:
+        seen = performance()
+        pools = seen.metrics.pools.model_copy(update={"instances": stock})
+        return texts.of_get_performance(
+            seen.model_copy(update={"metrics": seen.metrics.model_copy(update={"pools": pools})})
+        )
+
+    waiting = told(StockFigures(ready=0, wanted=5, waits_for=waits_for))
+    assert f"0 of 5 spare agents are ready; the others wait for {waits_for}" in waiting
+    assert "spare agents" not in told(StockFigures(ready=2, wanted=1, waits_for=waits_for))
+    assert "wait for" not in texts.of_get_performance(performance())

@@ -1,6 +1,6 @@
 /** How text, times and numbers are shown; pure. All text of agents passes `visible`. */
 
-import type { Json } from "./wire.ts";
+import type { Json, StockFigures } from "./wire.ts";
 
 /** C0, DEL and C1 controls without newline and tab; characters that turn the direction of text; invisible ones. */
 const HIDDEN =
@@ -68,8 +68,16 @@ export function shortModel(model: string): string {
   return model.replace(/^(?:[a-z]+\.)*claude-/, "").replace(/-\d{8}(?=$|[^\d])/, "");
 }
 
-const TO_THE_SECOND = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit" });
-const TO_THE_MINUTE = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
+// With the hours of the terminal's commands, whatever the language of the browser.
+const HOURS = { hour: "2-digit", minute: "2-digit", hourCycle: "h23" } as const;
+const TO_THE_SECOND = new Intl.DateTimeFormat(undefined, { ...HOURS, second: "2-digit" });
+const TO_THE_MINUTE = new Intl.DateTimeFormat(undefined, HOURS);
+const WITH_DATE = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium", hourCycle: "h23" });
+
+export function dateAndTime(iso: string): string {
+  const at = Date.parse(iso);
+  return Number.isNaN(at) ? iso : WITH_DATE.format(at);
+}
 
 export function clock(iso: string): string {
   const at = Date.parse(iso);
@@ -78,4 +86,10 @@ export function clock(iso: string): string {
 
 export function hour(atMs: number): string {
   return TO_THE_MINUTE.format(atMs);
+}
+
+/** How many spares there are. More than are wanted are there for a while after fewer are wanted. */
+export function spares({ ready, wanted, waitsFor }: StockFigures): string {
+  if (ready > wanted) return `${ready} ready, ${wanted} wanted`;
+  return `${ready} of ${wanted} ready${ready < wanted && waitsFor ? `, waits for ${waitsFor}` : ""}`;
 }

@@ -3,7 +3,7 @@ import { test } from "node:test";
 
 import { bars, series } from "../src/history.ts";
 import { keyOf, keysOfText, refusalOf } from "../src/keys.ts";
-import { age, asText, milliseconds, oneLine, shortModel, shortNumber, visible } from "../src/text.ts";
+import { age, asText, clock, dateAndTime, hour, milliseconds, oneLine, shortModel, shortNumber, spares, visible } from "../src/text.ts";
 
 test("control characters are shown as symbols", () => {
   assert.equal(visible("a\u0000\u001b[31mb\u007f"), "a␀␛[31mb␡");
@@ -37,6 +37,20 @@ test("ages are told in their largest unit", () => {
   assert.equal(age("2026-11-01T10:30:00Z", now), "1h");
   assert.equal(age("2026-11-01T12:00:09Z", now), "0s");
   assert.equal(age("", now), "");
+});
+
+test("times have the hours of the terminal's commands in every language", () => {
+  const afternoon = new Date(2026, 10, 1, 16, 6, 7);
+  const midnight = new Date(2026, 10, 1, 0, 6, 7);
+  assert.deepEqual([hour(afternoon.getTime()), hour(midnight.getTime())], ["16:06", "00:06"]);
+  assert.equal(clock(afternoon.toISOString()), "16:06:07");
+  assert.match(dateAndTime(midnight.toISOString()), /2026.*\b00:06:07$/);
+});
+
+test("spares are counted in words that also fit more of them than are wanted", () => {
+  assert.equal(spares({ ready: 1, wanted: 1, waitsFor: null }), "1 of 1 ready");
+  assert.equal(spares({ ready: 0, wanted: 2, waitsFor: "memory" }), "0 of 2 ready, waits for memory");
+  assert.equal(spares({ ready: 2, wanted: 1, waitsFor: "memory" }), "2 ready, 1 wanted");
 });
 
 test("numbers are short and never round up to a unit too low", () => {

@@ -37,6 +37,7 @@ class LiveTeam:
         self._versions = itertools.count(1)
         self.client = FakeClient(changes=self._changes, screen=self._screen, read=self._read)
         self.clock = Clock()
+        self.now = NOW
 
     def change(self, *instances: InstanceInfo, gone: str = "") -> None:
         for each in instances:
@@ -148,7 +149,7 @@ class Top:
 async def watched(
     team: LiveTeam, size: tuple[int, int] = (80, 24), way_into: Callable[[InstanceInfo], WayInto] | None = None
 ) -> AsyncIterator[Top]:
-    app = TopApp(team.client, way_into or _no_way, clock=team.clock, wall_clock=lambda: NOW)
+    app = TopApp(team.client, way_into or _no_way, clock=team.clock, wall_clock=lambda: team.now)
     async with app.run_test(size=size) as pilot:
         top = Top(app, pilot, team)
         await top.until(lambda: bool(top.table.shown) or not team.instances)

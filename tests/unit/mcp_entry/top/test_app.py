@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import datetime
+import re
 from typing import Any
 
 import pytest
@@ -39,7 +41,7 @@ def answered(each: InstanceInfo) -> InstanceInfo:
 async def test_those_that_need_somebody_come_first_and_the_first_one_is_selected_with_its_exact_input() -> None:
     team = LiveTeam(*team_of(3), asks("spec_1_1_9", "4be0", "rm -rf build\nls  "))
     async with watched(team) as top:
-        assert top.shown[:3] == ["NEEDS YOU 1", "spec_1_1_9", "TEAM 4"]
+        assert top.shown[:3] == ["NEEDS YOU 1", "spec_1_1_9", "TEAM 3"]
         assert top.selected == "spec_1_1_9"
         assert top.words("need").splitlines() == [
             "! spec_1_1_9 asks to use Bash   a allow  d deny",
@@ -122,6 +124,80 @@ async def test_another_size_of_the_terminal_is_taken_over() -> None:
         assert len(top.shown) < 12
         await top.presses("end")
         assert top.shown[-1] == top.selected == "spec_1_1_30"
+
+
+async def test_at_80_columns_the_head_names_those_that_failed_before_all_others() -> None:
+    team = LiveTeam(
+        *team_of(4),
+        info("spec_2", status=Status.BUSY),
+        asks("spec_3", "1"),
+        asks("spec_4", "2"),
+        info("spec_5", status=Status.FAILED, needs_attention=True),
+        info("spec_6", status=Status.RATE_LIMITED),
+        info("spec_7", status=Status.STOPPED),
+    )
+    async with watched(team) as top:
+        head = "phalanx top  3 need you  10 instances: 1 failed, 2 waiting permission, "
+        assert top.screen[0].startswith(head)
+
+
+async def test_what_is_told_is_told_to_its_end_at_80_columns() -> None:
+    words = "The team does not know how to do this. " * 4 + "`phalanx doctor` says why."
+    team = LiveTeam(*team_of(30))
+    team.client.replies["send"] = UnavailableError(words)
+    async with watched(team) as top:
+        await top.presses("s", *"hello", "enter")
+        await top.until(lambda: "shows what you wrote" in top.words("keys"))
+        await top.settles()
+        assert f"{words} s shows what you wrote." in " ".join(row.strip() for row in top.screen[-4:])
+        await top.presses("down")
+        assert top.screen[-1].startswith("a allow")
+        assert top.screen[-2] == ""
+
+
+async def test_a_fact_about_the_selected_one_is_left_out_whole_where_it_does_not_fit() -> None:
+    each = asks("spec_1_0_2", "1").model_copy(
+        update={
+            "name": "builder",
+            "model": "claude-opus-5-20261101",
+            "context_tokens": 40_000,
+            "context_window": 200_000,
+        }
+    )
+    facts = "builder (spec_1_0_2) · specialist · waiting permission for 5m · context 20%"
+    async with watched(LiveTeam(each)) as top:
+        assert facts in top.screen
+        await top.pilot.resize_terminal(120, 30)
+        await top.until(lambda: f"{facts} · claude-opus-5-20261101" in top.screen)
+
+
+def ages(top: Top) -> tuple[str, str]:
+    """Of the selected one: in the list, and in the details."""
+    (row,) = [row for row in top.table.shown if row.key == top.table.selected_key]
+    found = re.search(r" for (\w+)", top.words("who"))
+    return dict(row.cells)["FOR"].text, found[1] if found else ""
+
+
+async def test_one_thing_has_one_age_in_the_list_and_in_the_details_also_when_only_one_of_them_changes() -> None:
+    asked = asks("spec_1_1_9", "4be0").model_copy(update={"since": "2026-11-01T10:04:39.000+00:00"})
+    team = LiveTeam(*team_of(2), asked)
+    async with watched(team) as top:
+        assert ages(top) == ("21s", "21s")
+        team.now += datetime.timedelta(seconds=5)
+        await top.changes(info("spec_1_1_1", unread=1))
+        assert ages(top) == ("26s", "26s")
+        team.now += datetime.timedelta(seconds=1.4)
+        await top.presses("down", "up")
+        assert ages(top) in {("26s", "26s"), ("27s", "27s")}
+
+
+async def test_ages_go_on_while_nothing_happens() -> None:
+    asked = asks("spec_1_1_9", "4be0").model_copy(update={"since": "2026-11-01T10:04:39.000+00:00"})
+    team = LiveTeam(asked)
+    async with watched(team) as top:
+        for seconds in (22, 23):
+            team.now += datetime.timedelta(seconds=1)
+            await top.until(lambda seconds=seconds: ages(top) == (f"{seconds}s", f"{seconds}s"))  # type: ignore[misc]
 
 
 async def test_an_empty_team_says_how_to_begin() -> None:
@@ -233,6 +309,23 @@ async def test_at_the_top_those_that_newly_need_somebody_are_seen_and_the_select
             assert top.selected in top.shown
 
 
+async def test_in_the_smallest_terminal_others_are_in_view_beside_three_that_need_somebody() -> None:
+    needing = [asks(f"spec_1_1_{number}", f"{number}") for number in (40, 41, 42)]
+    async with watched(LiveTeam(*team_of(20), *needing), (80, 24)) as top:
+        assert top.shown[:5] == ["NEEDS YOU 3", "spec_1_1_40", "spec_1_1_41", "spec_1_1_42", "TEAM 20"]
+        assert top.shown[5:8] == ["spec_1_1_1", "spec_1_1_2", "spec_1_1_3"]
+
+
+async def test_the_selected_one_stays_in_view_when_it_begins_to_need_somebody_and_when_it_is_answered() -> None:
+    async with watched(LiveTeam(*team_of(60))) as top:
+        await top.presses("end", *["up"] * 20)
+        selected = top.selected
+        for each in (asks(selected, "1"), answered(asks(selected, "1"))):
+            await top.changes(each)
+            assert top.selected == selected
+            assert selected in top.shown
+
+
 async def test_the_last_ones_are_shown_to_the_end_when_the_list_becomes_shorter() -> None:
     team = LiveTeam(*team_of(60))
     async with watched(team) as top:
@@ -271,7 +364,7 @@ async def test_a_long_call_is_allowed_only_after_its_end_was_in_view() -> None:
     async with watched(team, (80, 24)) as top:
         await top.presses("a")
         assert top.asked("respond") == []
-        assert "Scroll to its end first" in top.words("keys")
+        assert top.words("keys").startswith("Tab, then End, then a")
         await top.presses("tab", "end")
         await top.until(lambda: any("rm -rf ~" in row for row in top.screen))
         await top.presses("home", "a")
@@ -383,13 +476,30 @@ async def test_n_says_when_nobody_needs_somebody() -> None:
         assert top.words("keys") == "Nobody needs you."
 
 
+async def test_one_that_failed_says_what_starts_it_again_also_to_who_would_allow_or_deny_it() -> None:
+    each = info(name="crasher", status=Status.FAILED, needs_attention=True, reason="Its agent ended with status 3.")
+    async with watched(LiveTeam(each)) as top:
+        assert top.words("need").splitlines() == [
+            "! crasher (spec_1_1_1) has failed",
+            "Its agent ended with status 3.",
+            "`phalanx restart crasher` starts it again.",
+        ]
+        for key in "ad":
+            await top.presses(key)
+            assert top.words("keys") == "It asks for no permission. `phalanx restart crasher` starts it again."
+
+
 async def test_who_failed_and_who_holds_a_message_says_why() -> None:
     team = LiveTeam(
         info("spec_1", status=Status.FAILED, needs_attention=True, reason="Its agent ended with status 1."),
         info("spec_2", needs_attention=True, held_messages=2, reason="a draft stands in the box: hello"),
     )
     async with watched(team) as top:
-        assert top.words("need").splitlines() == ["! spec_1 has failed", "Its agent ended with status 1."]
+        assert top.words("need").splitlines() == [
+            "! spec_1 has failed",
+            "Its agent ended with status 1.",
+            "`phalanx restart spec_1` starts it again.",
+        ]
         await top.presses("n")
         assert top.words("need").splitlines() == [
             "! spec_2 has 2 messages held back",
@@ -410,6 +520,20 @@ async def test_a_message_is_sent_to_the_one_that_was_selected_when_it_was_begun(
         (request,) = top.asked("send")
         assert (request.instance_id, request.message) == ("spec_1_1_1", "a n q")
         await top.until(lambda: "is submitted" in top.words("keys"))
+
+
+async def test_the_last_line_names_the_keys_of_the_place_that_one_writes_in_and_of_the_list_again() -> None:
+    async with watched(LiveTeam(*team_of(2))) as top:
+        keys = top.words("keys")
+        assert keys.startswith("a allow")
+        await top.presses("s")
+        assert top.words("keys") == "Enter send  Ctrl-J new line  Esc leave, it is kept  Tab to the list"
+        await top.presses("tab")
+        assert top.words("keys") == keys  # they act on the list by now
+        await top.presses("slash")
+        assert top.words("keys") == "Enter keep the filter  Esc end it  Tab to the list"
+        await top.presses("escape")
+        assert top.words("keys") == keys
 
 
 async def test_pasted_text_goes_in_whole_as_one_message() -> None:

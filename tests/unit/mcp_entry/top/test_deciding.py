@@ -72,7 +72,7 @@ def test_a_request_is_allowed_and_denied_by_its_id() -> None:
 
 def test_a_call_whose_end_was_not_in_view_is_not_allowed_but_may_be_denied() -> None:
     decisions, _ = shown(asking(command="ls"))
-    with pytest.raises(NotDecidedError, match="Scroll to its end first"):
+    with pytest.raises(NotDecidedError, match="Tab, then End, then a"):
         decisions.allow(end_was_in_view=False)
     assert decisions.deny().decision == "deny"
 

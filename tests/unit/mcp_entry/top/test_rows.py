@@ -47,8 +47,9 @@ def test_a_complete_answer_leaves_nothing_of_an_earlier_one() -> None:
     assert (list(team.instances), team.needing) == (["spec_9"], [])
 
 
-def test_those_that_need_somebody_come_first_and_keep_their_place_in_the_tree() -> None:
-    lines = held(*TREE, asking("spec_1_1_2").model_copy(update={"parent_id": "mgr_1_1"})).listed(Order.TREE)
+def test_those_that_need_somebody_stand_first_and_once() -> None:
+    team = held(*TREE, asking("spec_1_1_2").model_copy(update={"parent_id": "mgr_1_1"}))
+    lines = team.listed(Order.TREE)
     assert [(line.section, line.instance_id, line.depth) for line in lines] == [
         (NEEDING, "", 0),
         (NEEDING, "spec_1_1_2", 0),
@@ -56,7 +57,20 @@ def test_those_that_need_somebody_come_first_and_keep_their_place_in_the_tree() 
         (TEAM, "exec_1", 0),
         (TEAM, "mgr_1_1", 1),
         (TEAM, "spec_1_1_1", 2),
-        (TEAM, "spec_1_1_2", 2),
+        (TEAM, "spec_0_0_1", 0),
+    ]
+    by_state = [line.instance_id for line in team.listed(Order.STATE) if line.instance_id]
+    assert by_state == ["spec_1_1_2", "spec_0_0_1", "exec_1", "spec_1_1_1", "mgr_1_1"]
+
+
+def test_one_that_needs_somebody_and_leads_others_stays_at_the_head_of_them_in_the_tree() -> None:
+    asks = asking("mgr_1_1").model_copy(update={"role": Role.MANAGER, "parent_id": "exec_1"})
+    lines = held(*TREE[:2], asks, *TREE[3:]).listed(Order.TREE)
+    assert [(line.section, line.instance_id, line.depth) for line in lines if line.instance_id] == [
+        (NEEDING, "mgr_1_1", 0),
+        (TEAM, "exec_1", 0),
+        (TEAM, "mgr_1_1", 1),
+        (TEAM, "spec_1_1_1", 2),
         (TEAM, "spec_0_0_1", 0),
     ]
 

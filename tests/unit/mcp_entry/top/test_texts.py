@@ -6,9 +6,9 @@ import pytest
 from rich.cells import cell_len
 
 from actors.status import Status
-from mcp_entry.top.columns import columns_in, instance_row, short_number
+from mcp_entry.top.columns import age_of, columns_in, instance_row, short_number
 from mcp_entry.top.conversation import conversation_strips, screen_strips, screen_text
-from mcp_entry.top.details import need_text, task_text, who_text
+from mcp_entry.top.details import need_text, task_text, who_facts
 from mcp_entry.top.needs import need_of
 from mcp_entry.top.rows import NEEDING, TEAM, ListLine
 from supervisor.api.results import Tokens
@@ -43,7 +43,7 @@ def test_a_row_tells_what_an_instance_does_and_what_it_has_used() -> None:
         tokens=Tokens(input=1_000, output=500, cache_creation=10_000, cache_read=9_999_999),
         unread=2,
     )
-    row = instance_row(ListLine(TEAM, "spec_1_1_1", depth=2), each, NOW, needs_attention=False)
+    row = instance_row(ListLine(TEAM, "spec_1_1_1", depth=2), each, age_of(each, NOW), needs_attention=False)
     shown = {title: cell.text for title, cell in row.cells}
     assert shown == {
         "": "",
@@ -61,13 +61,13 @@ def test_a_row_tells_what_an_instance_does_and_what_it_has_used() -> None:
 
 
 def test_one_without_a_name_is_called_by_its_id() -> None:
-    row = instance_row(ListLine(TEAM, "spec_1_1_1"), info(), NOW, needs_attention=False)
+    row = instance_row(ListLine(TEAM, "spec_1_1_1"), info(), "5m", needs_attention=False)
     shown = {title: cell.text for title, cell in row.cells}
     assert (shown["NAME"], shown["ID"]) == ("spec_1_1_1", "")
 
 
 def test_a_row_of_one_that_needs_somebody_tells_what_it_needs() -> None:
-    row = instance_row(ListLine(NEEDING, "spec_1_1_2"), asking(command="rm -rf build"), NOW, needs_attention=True)
+    row = instance_row(ListLine(NEEDING, "spec_1_1_2"), asking(command="rm -rf build"), "5m", needs_attention=True)
     assert dict(row.cells)["DOING"].text == "Bash: rm -rf build"
 
 
@@ -85,11 +85,11 @@ def test_no_text_of_an_agent_steers_the_terminal_or_is_markup() -> None:
     )
     need = need_of(each, needs_attention=True)
     assert need is not None
-    row = instance_row(ListLine(NEEDING, "spec_1_1_2"), each, NOW, needs_attention=True)
+    row = instance_row(ListLine(NEEDING, "spec_1_1_2"), each, age_of(each, NOW), needs_attention=True)
     texts = [
         *(cell.text for _, cell in row.cells),
         need_text(need, {}).plain,
-        who_text(each, NOW).plain,
+        *who_facts(each, age_of(each, NOW)),
         task_text(each).plain,
         *(strip.text for strip in conversation_strips([entry(EVIL), entry(EVIL, "tool_call", tool=EVIL)], 60)),
         *(strip.text for strip in screen_strips([EVIL])),

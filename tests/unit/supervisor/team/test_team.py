@@ -41,6 +41,55 @@ class Failures:
         self.told.append(member.record.reason)
 
 
+ENDED = InstanceSnapshot(status=Status.FAILED, since=5.0, task="the task", unread=2, model="demo", activity="Bash: ls")
+
+
+async def after_restart(store: MemoryStore) -> InstanceSnapshot:
+    """Of the first instance, as the next supervisor begins with it."""
+    team = Team(store)
+    await team.load()
+    return team.snapshot_of(FIRST)
+
+
+async def test_what_an_ended_instance_showed_last_is_known_after_a_restart() -> None:
+    store = MemoryStore()
+    team = Team(store)
+    await add_member(team)
+    await team.take_in(FIRST, Report(incarnation="first", sequence=1, snapshot=ENDED, receipts=()))
+    assert await after_restart(store) == ENDED
+
+
+async def test_what_was_read_of_an_ended_instance_is_not_unread_again_after_a_restart() -> None:
+    store = MemoryStore()
+    team = Team(store)
+    member = await add_member(team)
+    await team.take_in(FIRST, Report(incarnation="first", sequence=1, snapshot=ENDED, receipts=()))
+    await team.mark_read(member)
+    assert (await after_restart(store)).unread == member.snapshot.unread == 0
+
+
+async def test_that_it_was_read_is_known_until_the_next_start_where_it_cannot_be_stored() -> None:
+    store = MemoryStore()
+    team = Team(store)
+    member = await add_member(team)
+    await team.take_in(FIRST, Report(incarnation="first", sequence=1, snapshot=ENDED, receipts=()))
+    store.fails()
+    await team.mark_read(member)
+    assert member.snapshot.unread == 0
+
+
+async def test_an_agent_that_ended_unseen_shows_nothing_of_an_earlier_end() -> None:
+    store = MemoryStore()
+    team = Team(store)
+    await add_member(team)
+    await team.take_in(FIRST, Report(incarnation="first", sequence=1, snapshot=ENDED, receipts=()))
+    await team.save(FIRST, stage=InstanceStage.RUNNING)  # it was started again, and then the power went
+    later = Team(store)
+    await later.load()
+    await later.mark_ended(later.registry.get(FIRST), InstanceStage.FAILED, "the machine was restarted")
+    assert (await after_restart(store)).task == ""
+
+
 CHANGES = st.sampled_from(
     [
         {"host": "a"},

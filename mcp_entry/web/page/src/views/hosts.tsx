@@ -66,7 +66,10 @@ export function Hosts() {
       {error && <p class="warning">The hosts cannot be read: {error}</p>}
       {single && (
         <>
-          <p class="calm">The team is on one machine. docs/cluster.md says how it gets more of them.</p>
+          <p class="calm">
+            The team is on one machine. A team that is brought up with <code>PHALANX_RAY_ADDRESS</code> set uses all hosts
+            of the Ray cluster at that address.
+          </p>
           <Machines hosts={single} />
         </>
       )}

@@ -84,8 +84,18 @@ export class NeedCard extends Component<CardProps> {
 function Card({ row, need, brief = false }: CardProps) {
   const heading = useId();
   const card = useRef<HTMLElement>(null);
+  const openByEnter = (event: KeyboardEvent) => {
+    // In a field or on a button of the card Enter has a meaning of its own.
+    if (event.key === "Enter" && event.target === card.current) location.hash = hrefOf(row.instanceId);
+  };
   return (
-    <article ref={card} class={`need-card need-${need.kind}`} tabIndex={-1} aria-labelledby={heading}>
+    <article
+      ref={card}
+      class={`need-card need-${need.kind}`}
+      tabIndex={-1}
+      aria-labelledby={heading}
+      onKeyDown={openByEnter}
+    >
       <header>
         <StatusShape status={row.status} />
         <h3 id={heading}>

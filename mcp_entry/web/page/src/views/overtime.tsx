@@ -6,7 +6,7 @@ import { perMinute, series } from "../history.ts";
 import { usedTokens } from "../order.ts";
 import { call, inWords } from "../server.ts";
 import { attempt, hrefOf, nameOf, team } from "../store.ts";
-import { milliseconds, shortNumber } from "../text.ts";
+import { milliseconds, shortNumber, spares } from "../text.ts";
 import type { HistoryPoint, Latency, PerformanceResult, Recommendation } from "../wire.ts";
 import { Clock, Line } from "./parts.tsx";
 import { Machines } from "./machines.tsx";
@@ -239,11 +239,7 @@ function Figures({ result }: { result: PerformanceResult }) {
           />
           {Object.entries({ agents: pools.instances, worktrees: pools.worktrees, actors: pools.actors }).map(
             ([name, stock]) => (
-              <Figure
-                key={name}
-                name={`Spare ${name}`}
-                words={`${stock.ready} of ${stock.wanted} ready${stock.waitsFor ? `, waits for ${stock.waitsFor}` : ""}`}
-              />
+              <Figure key={name} name={`Spare ${name}`} words={spares(stock)} />
             ),
           )}
           <Figure name="State" words={`${store.mode}${store.warning ? `; ${store.warning}` : ""}`} />

@@ -19,7 +19,7 @@ const KEYS: readonly [string, string][] = [
   ["a", "allow the request that has the focus"],
   ["d", "deny it, with the reason that stands beside it"],
   ["j  k  ↓  ↑", "next and previous instance"],
-  ["Enter", "open it"],
+  ["Enter", "open the instance or request that has the focus"],
   ["/", "search"],
   ["Escape", "back"],
   ["?", "this help"],

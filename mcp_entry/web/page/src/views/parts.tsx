@@ -5,7 +5,7 @@ import type { ComponentChildren } from "preact";
 import { useId, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 
 import { nowMs } from "../store.ts";
-import { age, clock, count, oneLine, shortNumber, visible } from "../text.ts";
+import { age, clock, count, dateAndTime, oneLine, shortNumber, visible } from "../text.ts";
 import type { InstanceInfo, Status } from "../wire.ts";
 
 /** Text of an agent or user in a line: isolated, so that its direction turns nothing around it. */
@@ -108,7 +108,7 @@ export function StatusOf({ row }: { row: InstanceInfo }) {
 export function Age({ since }: { since: string | null | undefined }) {
   const words = useMemo(() => computed(() => age(since, nowMs.value)), [since]);
   return (
-    <time class="age" dateTime={since ?? undefined} title={since ? new Date(since).toLocaleString() : undefined}>
+    <time class="age" dateTime={since ?? undefined} title={since ? dateAndTime(since) : undefined}>
       {words}
     </time>
   );
@@ -116,7 +116,7 @@ export function Age({ since }: { since: string | null | undefined }) {
 
 export function Clock({ at }: { at: string }) {
   return (
-    <time class="age" dateTime={at} title={new Date(at).toLocaleString()}>
+    <time class="age" dateTime={at} title={dateAndTime(at)}>
       {clock(at)}
     </time>
   );
