@@ -220,6 +220,7 @@ class PtyPerson:
         os.close(program_side)
         self.seen = b""
         """The last of what was drawn, as it came."""
+        self._typed_at = 0.0
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
@@ -234,7 +235,10 @@ class PtyPerson:
         return self._program.pid
 
     def type(self, keys: str) -> None:
+        """A moment after what was typed before."""
+        time.sleep(max(0.0, self._typed_at + _APART_S - time.monotonic()))
         os.write(self._terminal, keys.encode())
+        self._typed_at = time.monotonic()
 
     def wheel(self, turns: int, column: int = 10, row: int = 10) -> None:
         """Turns the mouse's wheel at a place of the window: up for positive ``turns``, down for negative ones."""
@@ -252,7 +256,6 @@ class PtyPerson:
         deadline = time.monotonic() + _END_PATIENCE_S
         while not self.has_ended():
             assert time.monotonic() < deadline, "Ctrl-b d does not detach"
-            time.sleep(_APART_S)
             self.type(DETACH)
             with suppress(subprocess.TimeoutExpired):
                 self._program.wait(_PRESS_AGAIN_S)

@@ -49,7 +49,7 @@ class LeadScript:
     def go_on(self, messages: list[Json]) -> Json:
         """The step that is due. The first call is made again while this Claude Code connects to the server still."""
         answers = [found[-1] for message in messages if (found := tool_results(message))]
-        refused = sum("is still connecting" in answer for answer in answers)
+        refused = sum("is still connecting" in each or "No such tool available" in each for each in answers)
         return self.steps[min(len(answers) - refused, len(self.steps) - 1)](messages)
 
     def _last(self, messages: list[Json], name: str) -> Any:

@@ -18,7 +18,7 @@ from tests.integration.store.mirrors import KEYS, in_redis, in_step, make_mirror
 from tests.integration.store.proxy import Proxy, proxy
 from tests.integration.store.redis_server import RedisProcess, server
 
-SAVE_BOUND_S = 0.4
+SAVE_BOUND_S = 1.0
 """For the file, on a busy machine: Redis is not waited for."""
 
 

@@ -250,12 +250,13 @@ async def test_a_browser_that_does_not_read_gets_the_whole_state_later_and_nothi
 
 async def test_a_terminal_is_looked_at_for_as_long_as_somebody_looks(browser: Browser, verbs: ScriptedVerbs) -> None:
     asked: list[str | None] = []
-    left = asyncio.Event()
+    waits, left = asyncio.Event(), asyncio.Event()
 
     async def screen(request: Request, _caller: Caller) -> Result:
         assert isinstance(request, ScreenRequest)
         asked.append(request.after)
         if len(asked) > 3:
+            waits.set()
             try:
                 await asyncio.Event().wait()
             finally:
@@ -270,6 +271,8 @@ async def test_a_terminal_is_looked_at_for_as_long_as_somebody_looks(browser: Br
             shown = await heard(events, "screen")
             assert shown["version"] == f"v{number}"
             assert shown["lines"] == [HOSTILE]
+        async with asyncio.timeout(10):
+            await waits.wait()
     async with asyncio.timeout(10):
         await left.wait()
     assert asked == [None, "v1", "v2", "v3"]
