@@ -17,6 +17,8 @@ from actors.agents.claude_screen import read_screen
 from actors.tmux.client import TmuxClient
 from actors.tmux.pane import Pane
 from actors.tmux.server import TmuxServer
+from scripts.benchmarks.bench import Bench
+from tests.acceptance.team import Team
 
 _POLL_S = 0.002
 _PATIENCE_S = 60.0
@@ -73,6 +75,16 @@ class BareClaudes:
 
     def end(self, bare: BareClaude) -> None:
         self._server.close_session(f"bare-{bare.session[:8]}")
+
+
+async def bare_programs_s(bench: Bench, team: Team, count: int, *, at_once: int, look_s: float) -> float:
+    """Seconds until each of so many bare programs has its text, in a directory that is trusted, too."""
+    texts = [f"task {number} of the floor" for number in range(count)]
+    with (
+        bench.scratch() as scratch,
+        BareClaudes(bench.claude, scratch / "bare.sock", team.environment, look_s) as bare,
+    ):
+        return await bare.all_s(team.home.worktrees, texts, at_once=at_once)
 
 
 class BareClaude:

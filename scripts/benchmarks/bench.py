@@ -90,6 +90,21 @@ class Batch:
     from_pool: int
 
 
+async def until_idle(client: SupervisorClient, ids: Sequence[str], within_s: float) -> None:
+    """Raises ``RuntimeError`` when not all of them are by then."""
+    waited = await client.wait(requests.WaitRequest(instance_ids=list(ids), timeout_seconds=within_s))
+    if not waited.reached:
+        raise RuntimeError(f"not idle after {within_s:.0f} s: {waited.instances}")
+
+
+async def message_each(client: SupervisorClient, ids: Sequence[str], within_s: float) -> None:
+    """One call with a message for each; returns when all are proved. Raises ``RuntimeError`` when one is not."""
+    messages = [requests.BatchMessage(instance_id=one, message=f"Report, {one}.") for one in ids]
+    sent = await client.send_batch(requests.SendBatchRequest(messages=messages, wait=True, timeout_seconds=within_s))
+    if not sent.success:
+        raise RuntimeError(f"not all messages arrived: {[one.reason for one in sent.results if one.reason]}")
+
+
 async def start_batch(client: SupervisorClient, members: Sequence[requests.SpawnRequest]) -> Batch:
     """Raises ``RuntimeError`` unless all of them start."""
     request = requests.SpawnBatchRequest(instances=list(members))

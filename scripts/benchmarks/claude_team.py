@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import psutil
 
-from scripts.benchmarks.bare_claude import BareClaudes
-from scripts.benchmarks.bench import Bench, start_batch
+from scripts.benchmarks.bare_claude import bare_programs_s
+from scripts.benchmarks.bench import Bench, message_each, start_batch, until_idle
 from scripts.benchmarks.section import Part, Section
 from supervisor.api import requests
 from supervisor.rpc.client import SupervisorClient
@@ -31,25 +31,16 @@ of the machine is in use than before the batch.
 
 async def _answers_s(client: SupervisorClient, ids: list[str]) -> float:
     """Seconds from the call until each has answered one more message."""
-    await _idle(client, ids)
+    await until_idle(client, ids, _PATIENCE_S)
     before = {one: len(await _said(client, one)) for one in ids}
-    messages = [requests.BatchMessage(instance_id=one, message=f"Report, {one}.") for one in ids]
     begun = time.perf_counter()
-    sent = await client.send_batch(requests.SendBatchRequest(messages=messages, wait=True, timeout_seconds=_PATIENCE_S))
-    if not sent.success:
-        raise RuntimeError(f"not all messages arrived: {[one.reason for one in sent.results if one.reason]}")
-    await _idle(client, ids)
+    await message_each(client, ids, _PATIENCE_S)
+    await until_idle(client, ids, _PATIENCE_S)
     took_s = time.perf_counter() - begun
     silent = [one for one in ids if len(await _said(client, one)) <= before[one]]
     if silent:
         raise RuntimeError(f"without an answer: {', '.join(silent)}")
     return took_s
-
-
-async def _idle(client: SupervisorClient, ids: list[str]) -> None:
-    waited = await client.wait(requests.WaitRequest(instance_ids=ids, timeout_seconds=_PATIENCE_S))
-    if not waited.reached:
-        raise RuntimeError(f"not idle after {_PATIENCE_S:.0f} s: {waited.instances}")
 
 
 async def _said(client: SupervisorClient, instance_id: str) -> list[str]:
@@ -62,7 +53,7 @@ async def _one_by_one_s(client: SupervisorClient, team: Team) -> tuple[float, fl
     begun = time.perf_counter()
     ids = [(await client.spawn(team.specialist())).instance_id for _ in range(_FEW)]
     spawned_s = time.perf_counter() - begun
-    await _idle(client, ids)
+    await until_idle(client, ids, _PATIENCE_S)
     return spawned_s, sum([await _answers_s(client, [one]) for one in ids])
 
 
@@ -90,18 +81,8 @@ async def _at_once(bench: Bench, size: int, *, with_floor: bool) -> _AtOnce:
         floor_s = 0.0
         if with_floor:
             await asyncio.gather(*(client.terminate(requests.TerminateRequest(instance_id=one)) for one in batch.ids))
-            floor_s = await _floor_s(bench, team, size)
+            floor_s = await bare_programs_s(bench, team, size, at_once=size, look_s=_LOOK_S)
         return _AtOnce(started_s=batch.took_s, answered_s=answered_s, memory_gb=memory_gb, floor_s=floor_s)
-
-
-async def _floor_s(bench: Bench, team: Team, size: int) -> float:
-    """As many bare programs at once, in a directory that is trusted, too."""
-    texts = [f"task {number} of the floor" for number in range(size)]
-    with (
-        bench.scratch() as scratch,
-        BareClaudes(bench.claude, scratch / "bare.sock", team.environment, _LOOK_S) as bare,
-    ):
-        return await bare.all_s(team.home.worktrees, texts, at_once=size)
 
 
 async def _few(bench: Bench) -> tuple[tuple[str, ...], dict[str, list[float]]]:

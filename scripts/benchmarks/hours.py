@@ -24,7 +24,7 @@ import psutil
 
 from actors.home import Home
 from actors.messages import MessageStatus
-from scripts.benchmarks.bench import Bench, start_batch, timed
+from scripts.benchmarks.bench import Bench, start_batch, timed, until_idle
 from scripts.benchmarks.idle_team import AGENTS, processes_by_kind
 from scripts.benchmarks.peers.receiver import unanswered
 from scripts.benchmarks.processes import exact_cpu_s, pss_mb
@@ -128,7 +128,7 @@ class _Work:
         async for _ in self._ticks(_ANOTHER_EVERY_S, _ANOTHER_EVERY_S):
             seat = self.chance.choice(self.seats)
             async with seat.free:
-                await _idle(self.client, [seat.instance_id])
+                await until_idle(self.client, [seat.instance_id], _WITHIN_S)
                 await self.client.terminate(requests.TerminateRequest(instance_id=seat.instance_id))
                 spawned = await self.client.spawn(self.team.specialist())
                 seat.instance_id = spawned.instance_id
@@ -156,12 +156,6 @@ class _Work:
             self.looks.append(await asyncio.to_thread(_look, self.team.home))
             memory = self.looks[-1].figures[_MEMORY]
             say(f"{self.ends_at - time.monotonic():.0f} s left, {len(self.sent)} messages, {memory:.0f} MB")
-
-
-async def _idle(client: SupervisorClient, ids: Sequence[str]) -> None:
-    waited = await client.wait(requests.WaitRequest(instance_ids=list(ids), timeout_seconds=_WITHIN_S))
-    if not waited.reached:
-        raise RuntimeError(f"not idle after {_WITHIN_S:.0f} s: {waited.instances}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,7 +229,7 @@ async def _measure(bench: Bench) -> Section:
         begun = time.monotonic()
         work = _Work(client, team, [_Seat(each) for each in batch.ids], begun + bench.minutes * 60)
         await work.done(bench.say)
-        await _idle(client, [seat.instance_id for seat in work.seats])
+        await until_idle(client, [seat.instance_id for seat in work.seats], _WITHIN_S)
     _check(work.sent, asked.times)
     return _section(bench, work, begun, len(asked.conversations))
 

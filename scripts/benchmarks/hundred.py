@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import statistics
-import time
-from collections.abc import Sequence
 
 import psutil
 
-from scripts.benchmarks.bare_claude import BareClaudes
-from scripts.benchmarks.bench import Bench, start_batch, timed
+from scripts.benchmarks.bare_claude import bare_programs_s
+from scripts.benchmarks.bench import Bench, message_each, start_batch, timed, until_idle
 from scripts.benchmarks.section import Part, Section
 from supervisor.api import requests
-from supervisor.rpc.client import SupervisorClient
-from tests.acceptance.team import Team
 
 _SIZE = 100
 _AT_ONCE = 8
@@ -35,17 +31,17 @@ async def _measure(bench: Bench) -> Section:
         used = psutil.virtual_memory().used
         bench.say(f"{_SIZE} start, {_AT_ONCE} at a time")
         batch = await start_batch(client, [team.specialist()] * _SIZE)
-        await _idle(client, batch.ids)
+        await until_idle(client, batch.ids, _PATIENCE_S)
         memory_gb = (psutil.virtual_memory().used - used) / 1e9
         bench.say("one more message each")
-        message_s = await _message_s(client, batch.ids)
-        await _idle(client, batch.ids)
+        message_s = (await timed(message_each(client, batch.ids, _PATIENCE_S)))[0] / 1000
+        await until_idle(client, batch.ids, _PATIENCE_S)
         lists = [(await timed(client.list()))[0] for _ in range(_LISTS)]
         bench.say("they end")
         for at in range(0, _SIZE, _AT_ONCE):
             await client.terminate(requests.TerminateRequest(instance_ids=batch.ids[at : at + _AT_ONCE]))
         bench.say(f"{_SIZE} bare programs, {_AT_ONCE} at a time")
-        floor_s = await _floor_s(bench, team)
+        floor_s = await bare_programs_s(bench, team, _SIZE, at_once=_AT_ONCE, look_s=_LOOK_S)
     ratio = batch.took_s / floor_s
     list_ms = statistics.median(lists)
     return Section(
@@ -65,31 +61,6 @@ async def _measure(bench: Bench) -> Section:
         words=_WORDS,
         samples={"start, s": [batch.took_s], "floor, s": [floor_s], "message, s": [message_s], "list": lists},
     )
-
-
-async def _idle(client: SupervisorClient, ids: Sequence[str]) -> None:
-    waited = await client.wait(requests.WaitRequest(instance_ids=list(ids), timeout_seconds=_PATIENCE_S))
-    if not waited.reached:
-        raise RuntimeError(f"not idle after {_PATIENCE_S:.0f} s: {waited.instances}")
-
-
-async def _message_s(client: SupervisorClient, ids: Sequence[str]) -> float:
-    messages = [requests.BatchMessage(instance_id=one, message=f"Report, {one}.") for one in ids]
-    begun = time.perf_counter()
-    sent = await client.send_batch(requests.SendBatchRequest(messages=messages, wait=True, timeout_seconds=_PATIENCE_S))
-    took_s = time.perf_counter() - begun
-    if not sent.success:
-        raise RuntimeError(f"not all messages arrived: {[one.reason for one in sent.results if one.reason]}")
-    return took_s
-
-
-async def _floor_s(bench: Bench, team: Team) -> float:
-    texts = [f"task {number} of the floor" for number in range(_SIZE)]
-    with (
-        bench.scratch() as scratch,
-        BareClaudes(bench.claude, scratch / "bare.sock", team.environment, _LOOK_S) as bare,
-    ):
-        return await bare.all_s(team.home.worktrees, texts, at_once=_AT_ONCE)
 
 
 PART = Part(name="hundred", title="A hundred real Claudes", measure=_measure)
