@@ -8,8 +8,7 @@ from collections.abc import Sequence
 import typer
 
 from actors.errors import PhalanxError
-from actors.home import HOME_VARIABLE, home_from
-from mcp_entry.cli.session import system_context
+from mcp_entry.cli.session import home_meant, system_context
 from supervisor.api.verbs import TeamVerbs
 
 _PATIENCE_S = 0.3
@@ -30,8 +29,7 @@ def instances(context: typer.Context, incomplete: str) -> list[str]:
 async def _team(context: typer.Context) -> Sequence[tuple[str, str]]:
     """Id and name of each. Raises ``TimeoutError`` when the team does not answer at once."""
     outside = context.obj or system_context()
-    given = context.params.get("home")
-    home = home_from({**outside.environment, **({HOME_VARIABLE: str(given)} if given else {})})
+    home = home_meant(outside, context.params.get("home"))
     async with asyncio.timeout(_PATIENCE_S):
         client = await outside.connect(home)
         try:

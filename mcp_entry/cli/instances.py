@@ -240,14 +240,18 @@ def wait(
     Exits with 1 when the time ran out first, and with 3 when one of them cannot go on by itself. An instance whose
     message is held is not done.
     """
-    if bool(instance_ids) == whole_team:
-        raise InvalidRequestError("Name the instances to wait for, or give --all.")
+    _check_named("wait for", instance_ids, whole_team=whole_team)
     result = team.ask(TeamVerbs.wait, "waiting")
     team.show(result, views.of_wait(result, until, _now()))
     needed = any(each.needs_attention for each in result.instances)
     if result.reached:
         return NEEDS_ATTENTION if needed and until == "idle" else 0
     return NEEDS_ATTENTION if needed else 1
+
+
+def _check_named(what: str, instances: Sequence[str] | None, *, whole_team: bool) -> None:
+    if bool(instances) == whole_team:
+        raise InvalidRequestError(f"Name the instances to {what}, or give --all.")
 
 
 def respond(
@@ -282,8 +286,7 @@ def interrupt(
     whole_team: Annotated[bool, typer.Option("--all", help="All that are alive.")] = False,
 ) -> int:
     """Stop the current turns of instances; the instances stay. Exits with 1 when one was not interrupted."""
-    if bool(instances) == whole_team:
-        raise InvalidRequestError("Name the instances to interrupt, or give --all.")
+    _check_named("interrupt", instances, whole_team=whole_team)
     if not instances:
         listed = team.ask(TeamVerbs.list, "looking").instances
         instances = [each.instance_id for each in listed if each.status in ALIVE]
@@ -476,8 +479,7 @@ def terminate(
     cascade: Annotated[bool, typer.Option("--cascade", help="Also those that they lead.")] = False,
 ) -> int:
     """Stop instances for good. Work is never deleted: what is not merged stays."""
-    if bool(instances) == whole_team:
-        raise InvalidRequestError("Name the instances to terminate, or give --all.")
+    _check_named("terminate", instances, whole_team=whole_team)
     if not instances:
         instances = [each.instance_id for each in team.ask(TeamVerbs.list, "looking").instances]
     if not instances:

@@ -122,6 +122,12 @@ class TeamRuntime(Protocol):
     def state(self) -> TeamState: ...
 
 
+def home_meant(context: CommandContext, given: Path | None) -> Home:
+    """``given``: on the command line. Raises as ``home_from``."""
+    named = {HOME_VARIABLE: str(given)} if given else {}
+    return home_from({**context.environment, **named})
+
+
 def system_context() -> CommandContext:
     return CommandContext(
         environment=os.environ,
@@ -296,9 +302,7 @@ def _session(command: typer.Context, home: Path | None, *, as_json: bool) -> Ite
     context: CommandContext = command.obj or system_context()
     output = Output.to(sys.stdout, sys.stderr, as_json=as_json)
     try:
-        named = {HOME_VARIABLE: str(home)} if home else {}
-        home_of_team = home_from({**context.environment, **named})
-        session = CliSession(context=context, command=command, home=home_of_team, output=output)
+        session = CliSession(context=context, command=command, home=home_meant(context, home), output=output)
     except PhalanxError as error:
         raise _ended(output, error, _in_typed_words(str(error), _typed_words(command))) from None
     try:

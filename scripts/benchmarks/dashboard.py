@@ -25,7 +25,7 @@ from actors.marks import TEAM_MARK
 from mcp_entry.web.sign_in import make_link
 from scripts.benchmarks.bench import Bench
 from scripts.benchmarks.processes import cpu_percent, pss_mb
-from scripts.benchmarks.section import Part, Section
+from scripts.benchmarks.section import Part, Section, p95
 from supervisor.api.requests import Role
 from supervisor.api.results import InstanceInfo, Permission
 from supervisor.rpc.server import Gateway
@@ -232,8 +232,7 @@ async def _worked(page: Any, stage: _Stage) -> tuple[list[float], float]:
 
 
 def _ms(samples: Sequence[float]) -> tuple[str, str]:
-    most = sorted(samples)[int((len(samples) - 1) * 0.95)]
-    return f"{statistics.median(samples):.0f} ms", f"{most:.0f} ms"
+    return f"{statistics.median(samples):.0f} ms", f"{p95(samples):.0f} ms"
 
 
 PART = Part(name="dashboard", title="The page of a team of a hundred", measure=_measure)

@@ -13,6 +13,10 @@ from typing import Any
 from scripts.benchmarks.bench import Bench
 
 
+def p95(samples: Sequence[float]) -> float:
+    return sorted(samples)[int((len(samples) - 1) * 0.95)]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figure:
     """One row of the page. ``samples`` and ``floor`` are in ms; ``floor`` may be empty."""

@@ -26,7 +26,7 @@ from scripts.benchmarks import standin_hosts
 from scripts.benchmarks.bench import Bench, timed
 from scripts.benchmarks.dashboard import CHROMIUM, Look, page_served
 from scripts.benchmarks.processes import cpu_percent, exact_cpu_s, pss_mb
-from scripts.benchmarks.section import Part, Section
+from scripts.benchmarks.section import Part, Section, p95
 from supervisor.api import requests
 from supervisor.rpc.client import SupervisorClient
 from tests.cluster.cluster import cluster_of
@@ -76,8 +76,7 @@ async def _measure(bench: Bench) -> Section:
 def _shown(what: str, values: Sequence[float]) -> tuple[str, str]:
     """``what`` ends with the unit in brackets."""
     unit = what.rpartition("(")[2].rstrip(")")
-    p95 = sorted(values)[int((len(values) - 1) * 0.95)]
-    shown = [f"{value:,.{0 if value >= 100 else 1}f} {unit}" for value in (statistics.median(values), p95)]
+    shown = [f"{value:,.{0 if value >= 100 else 1}f} {unit}" for value in (statistics.median(values), p95(values))]
     return (shown[0], shown[1] if len(values) > 1 else "")
 
 

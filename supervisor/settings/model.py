@@ -11,7 +11,6 @@ on, and a fault in them harms no team that is coming back.
 
 from __future__ import annotations
 
-import difflib
 import json
 import logging
 import os
@@ -37,6 +36,7 @@ from supervisor.settings.sources import (
     SettingsSources,
     VariableValue,
     extra,
+    hint,
     number,
     read,
     read_tuned,
@@ -447,10 +447,8 @@ def check_variables(names: Iterable[str]) -> None:
 
 
 def _unknown(name: str, settings: Iterable[str]) -> str:
-    close = difflib.get_close_matches(name, sorted({*settings, *DEMO_VARIABLES}), n=1)
-    ours = sorted(name for name in settings if name.startswith(_OURS))
-    hint = f"Did you mean {close[0]}?" if close else f"Known are: {', '.join(ours)}."
-    return f"{name} is no known variable. {hint}"
+    ours = sorted(each for each in settings if each.startswith(_OURS))
+    return f"{name} is no known variable. {hint(name, sorted({*settings, *DEMO_VARIABLES}), ours)}"
 
 
 def keep_settings(home: Home, settings: Settings) -> None:

@@ -12,7 +12,7 @@ import json
 import os
 import reprlib
 import tomllib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -133,10 +133,14 @@ def _read_config(path: Path, model: type[BaseModel]) -> dict[str, Any]:
     return config
 
 
-def _unknown(key: str, path: Path, known: tuple[str, ...]) -> str:
-    close = difflib.get_close_matches(key.lower(), known, n=1)
-    hint = f"Did you mean {close[0]}?" if close else f"Known are: {', '.join(known)}."
-    return f"{path}: {key} is no known setting. {hint}"
+def _unknown(key: str, path: Path, known: Sequence[str]) -> str:
+    return f"{path}: {key} is no known setting. {hint(key.lower(), known, known)}"
+
+
+def hint(unknown: str, possible: Sequence[str], known: Sequence[str]) -> str:
+    """The nearest of the possible names; all known ones where none is near."""
+    close = difflib.get_close_matches(unknown, possible, n=1)
+    return f"Did you mean {close[0]}?" if close else f"Known are: {', '.join(known)}."
 
 
 def _in_words(
