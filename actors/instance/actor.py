@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any, cast
 
 from actors.agents.catalog import AgentCatalog
-from actors.instance.instance import Instance, InstanceConfig, WithoutRayImports
+from actors.instance.instance import Instance, InstanceConfig
 from actors.ray_client import ActorProxy, actor_class, actor_names, end_actor, make_actor, meet, on_host
 from actors.remote import remote_call
 
@@ -18,8 +18,7 @@ START_S = 120.0
 SlotsOf = Callable[[str], int]
 _PREFIX = "instance-"
 
-# Ray sends it by value, with the attribute.
-InstanceActor = actor_class(type("InstanceServer", (Instance,), {"without_ray_imports": WithoutRayImports()}))
+InstanceActor = actor_class(type("InstanceServer", (Instance,), {}))
 
 
 class InstanceProxy(ActorProxy):

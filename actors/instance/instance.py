@@ -13,13 +13,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import sys
 import time
 import uuid
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from actors.agents.base import Agent, Composer
 from actors.agents.catalog import AgentCatalog
@@ -570,22 +568,3 @@ class Instance:
         if self._current is None:
             raise UnavailableError(f"{self._config.instance_id} has not taken over its agent yet: try again.")
         return self._current
-
-
-class WithoutRayImports:
-    """Stops Ray from importing pydantic and starlette in the process of an instance.
-
-    Ray imports both, if they are installed, when a process first deserializes what it was given; each instance would
-    pay a tenth of its memory and of its start time for them. As a class attribute of an actor that is pickled by value,
-    this blocks the imports when the process deserializes the class, which is before it deserializes the arguments.
-    """
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _block_imports, ()
-
-
-def _block_imports() -> WithoutRayImports:
-    modules: dict[str, Any] = sys.modules
-    for name in ("pydantic", "starlette"):
-        modules.setdefault(name, None)  # makes an import fail, as if not installed
-    return WithoutRayImports()

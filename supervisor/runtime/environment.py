@@ -21,6 +21,7 @@ from actors.errors import SettingsError
 from actors.home import HOME_VARIABLE, Home, read_environment
 from actors.marks import TEAM_MARK, UMASK_MARK
 from actors.resting import REST_DIRECTORY
+from supervisor.ray_workers.worker import DIRECTORY as WORKERS_DIRECTORY
 from supervisor.settings import setting_variables
 
 TOKEN_VARIABLE = "RAY_AUTH_TOKEN_PATH"  # noqa: S105 - a path
@@ -104,6 +105,8 @@ RAY_SETTINGS: Mapping[str, str] = {
     # The raylet looks ten times a second at memory and disk, for objects that we hardly make.
     "RAY_raylet_check_gc_period_milliseconds": "1000",
     "RAY_local_fs_monitor_interval_ms": "1000",
+    # For so long Ray waits for a worker that was killed before it was known. A fork is known after a tenth of a second.
+    "RAY_worker_register_timeout_seconds": "12",
     "RAY_ROTATION_MAX_BYTES": "16000000",
     "RAY_ROTATION_BACKUP_COUNT": "1",
     # Ray's autoscaler would serve its metrics to everybody. It goes on without, when it is given no port.
@@ -211,6 +214,7 @@ def ray_environment(caller: Mapping[str, str], home: Home, team_id: str) -> dict
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
         TOKEN_VARIABLE: str(home.ray_token_file),
         REST_DIRECTORY: str(home.ray_directory),
+        WORKERS_DIRECTORY: str(home.ray_directory),
         TEAM_MARK: team_id,
     }
 

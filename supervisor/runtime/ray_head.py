@@ -35,6 +35,7 @@ from actors.processes import (
     no_signal_blocked,
     processes_with,
 )
+from supervisor.ray_workers.worker import PROGRAM_NAME, SERVER, STARTING_TITLE
 from supervisor.runtime.environment import TOKEN_VARIABLE
 
 LOG_NAME = "ray-head.log"
@@ -45,8 +46,9 @@ _SERVERS = frozenset({"gcs_server", "raylet"})
 _DASHBOARD = "dashboard/dashboard.py"
 _AGENTS = ("dashboard/agent.py", "runtime_env/agent/main.py")
 _AGENT_TITLES = ("ray::DashboardAgent", "ray::RuntimeEnvAgent")
-_WORKER = "workers/default_worker.py"
-_RETURNING_TITLES = ("ray::_Supervisor", "ray::supervisor", "ray::_Host", "ray::host")
+_RAYLET_VARIABLE = "RAY_RAYLET_PID"
+"""Ray's name for it, in the environment of what a raylet has started."""
+_RETURNING_TITLES = (STARTING_TITLE, "ray::_Supervisor", "ray::supervisor", "ray::_Host", "ray::host")
 """A worker has the actor's name until its constructor runs, and then that of its class."""
 _FIRST_WORDS = 6
 """Of a command line: in Ray's processes, later words are the command lines of other processes."""
@@ -76,7 +78,7 @@ def _command(home: Home) -> tuple[str, ...]:
 def ray_command(object_store_bytes: int, *options: str) -> tuple[str, ...]:
     """Ray's own start command, with what every Ray of ours is told."""
     return (
-        *(sys.executable, "-P", "-m", "ray.scripts.scripts", "start", *options),
+        *(sys.executable, "-P", "-m", "supervisor.ray_workers.ray_start", "start", *options),
         *("--include-log-monitor=false", "--disable-usage-stats"),
         f"--object-store-memory={object_store_bytes}",
         f"--num-cpus={min(len(os.sched_getaffinity(0)), _MOST_CPUS)}",
@@ -125,7 +127,6 @@ class HeadWatch:
         self._needed: dict[psutil.Process, str] = {}
         self._zombies_since: dict[psutil.Process, float] = {}
         self._agents_since: float | None = None
-        self._starting: set[psutil.Process] = set()
 
     def ended(self) -> str:
         """The name of an ended process without which this Ray is lost; empty while there is none."""
@@ -154,11 +155,6 @@ class HeadWatch:
         # The raylet starts all agents at once, so one that is missing by now ended before it was seen.
         if self._agents_since is not None and len(agents) < len(_AGENTS) and now - self._agents_since > _AGENTS_S:
             return "agent"
-        # For a minute the raylet takes a worker that ended before it registered for one that is still starting. It
-        # notices the end of a registered one, which has another title.
-        if any(not is_running(worker) for worker in self._starting):
-            return "worker"
-        self._starting = {each for each in below if any(word.endswith(_WORKER) for word in _words_of(each))}
         return ""
 
 
@@ -167,14 +163,15 @@ def returning(head_pid: int) -> list[int]:
     and while Ray itself still starts, head and agents."""
     with suppress(psutil.NoSuchProcess):
         raylets = [child for child in psutil.Process(head_pid).children() if name_of(child) == "raylet"]
-        workers = [(each, _words_of(each)) for raylet in raylets for each in _children_of(raylet)]
-        return [head_pid, *(each.pid for each, words in workers if any(_returns(word) for word in words))]
+        # Not only its children: workers outlive the fork server, which is their parent.
+        below = [each for raylet in raylets for each in processes_with(_RAYLET_VARIABLE, str(raylet.pid))]
+        return [head_pid, *(each.pid for each in below if any(map(_returns, _words_of(each))))]
     return []
 
 
 def _returns(word: str) -> bool:
     """Of workers and agents only those that have no title yet: later they work now and then for others."""
-    return word.endswith((_WORKER, *_AGENTS)) or word.startswith(_RETURNING_TITLES)
+    return word.endswith((PROGRAM_NAME, *_AGENTS)) or word == SERVER or word.startswith(_RETURNING_TITLES)
 
 
 def _name_of_server(child: psutil.Process) -> str:

@@ -20,7 +20,7 @@ SPARE_ACTORS = 2
 """Most that a team keeps: the default of its setting."""
 
 _ONE_EACH = (Kind.HEAD, Kind.GCS, Kind.RAYLET, Kind.SUPERVISOR, Kind.HOST, Kind.ENDPOINT, Kind.TMUX)
-_SOME = {Kind.RAY_AGENT: 3, Kind.IDLE_WORKER: 8}
+_SOME = {Kind.RAY_AGENT: 3, Kind.FORK_SERVER: 1, Kind.IDLE_WORKER: 8}
 """At most so many."""
 
 

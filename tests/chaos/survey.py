@@ -29,6 +29,7 @@ class Kind(StrEnum):
     GCS = "GCS"
     RAYLET = "raylet"
     RAY_AGENT = "agent of Ray"
+    FORK_SERVER = "fork server"
     IDLE_WORKER = "idle worker"
     SUPERVISOR = "supervisor"
     HOST = "host actor"
@@ -45,7 +46,7 @@ class Kind(StrEnum):
 
 RAY = frozenset(
     {
-        *(Kind.HEAD, Kind.GCS, Kind.RAYLET, Kind.RAY_AGENT, Kind.IDLE_WORKER),
+        *(Kind.HEAD, Kind.GCS, Kind.RAYLET, Kind.RAY_AGENT, Kind.FORK_SERVER, Kind.IDLE_WORKER),
         *(Kind.SUPERVISOR, Kind.HOST, Kind.INSTANCE),
     }
 )
@@ -56,18 +57,20 @@ _BY_TITLE = (
     ("ray::_Host", Kind.HOST),
     ("ray::InstanceServer", Kind.INSTANCE),
     ("ray::IDLE", Kind.IDLE_WORKER),
+    ("ray::starting", Kind.IDLE_WORKER),
     ("ray::DashboardAgent", Kind.RAY_AGENT),
     ("ray::RuntimeEnvAgent", Kind.RAY_AGENT),
     ("tmux: server", Kind.TMUX),
 )
 _BY_WORD = (
-    ("ray.scripts.scripts", Kind.HEAD),
+    ("ray_workers.ray_start", Kind.HEAD),
     ("/gcs_server", Kind.GCS),
     ("/raylet/raylet", Kind.RAYLET),
     ("dashboard/dashboard.py", Kind.RAY_AGENT),
     ("/dashboard/agent.py", Kind.RAY_AGENT),
     ("runtime_env/agent/main.py", Kind.RAY_AGENT),
-    ("/workers/default_worker.py", Kind.IDLE_WORKER),
+    ("ray_workers.fork_server", Kind.FORK_SERVER),
+    ("ray_workers/worker.py", Kind.IDLE_WORKER),
     ("supervisor.boot", Kind.BOOT),
     ("supervisor.runtime", Kind.BRING_UP),
     ("mcp_entry.web", Kind.ENDPOINT),
@@ -152,13 +155,19 @@ def _look(process: psutil.Process, home: Home, marks: Mapping[str, str]) -> Foun
         return Found(
             process=process,
             kind=kind,
-            parent=process.ppid(),
+            parent=_parent(process, environment),
             title=" ".join(command[:4])[:120] or process.name(),
             instance_id=instance.name if of_instance else _open_instance(process.pid, kind, home),
             client=environment.get(CLIENT_MARK, "") if kind is Kind.ENTRY else "",
         )
     except psutil.Error:
         return None
+
+
+def _parent(process: psutil.Process, environment: Mapping[str, str]) -> int:
+    """Of a worker that has outlived its fork server the raylet, as in its environment."""
+    parent = process.ppid()
+    return parent if parent > 1 else int(environment.get("RAY_RAYLET_PID", parent))
 
 
 def _is_below_tmux(process: psutil.Process) -> bool:
