@@ -150,9 +150,8 @@ class BringUp:
             if not parts.terminal:
                 team = replace(team, tmux_pid=self._start_terminal(team))
                 write_team(self._home, team)
-            # A Ray that runs may wait for something that ended before it was watched.
-            kept = parts.head and not team.joined
-            stall = StallDetector(lambda: [run.pid, *returning(team.head_pid)]) if kept else None
+            # Ray may wait for something that ended before it was watched, as a worker that Ray did not know yet.
+            stall = None if team.joined else StallDetector(lambda: [run.pid, *returning(team.head_pid)])
             return replace(team, ray_address=self._supervisor(run, lost, stall))
 
     def _failure(self, error: SupervisorLostError, tries: int) -> str:
@@ -237,7 +236,7 @@ class BringUp:
             if which := lost():
                 raise SupervisorLostError(f"Ray's {which} ended")
             if stall is not None and stall.hangs():
-                raise SupervisorLostError("nothing happens in the Ray that was there")
+                raise SupervisorLostError("nothing happens in Ray")
 
         self._on_step("starting the supervisor")
         address = run.address(BOOT_TIMEOUT_S + _BOOT_MARGIN_S, check)

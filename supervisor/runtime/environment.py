@@ -105,8 +105,6 @@ RAY_SETTINGS: Mapping[str, str] = {
     # The raylet looks ten times a second at memory and disk, for objects that we hardly make.
     "RAY_raylet_check_gc_period_milliseconds": "1000",
     "RAY_local_fs_monitor_interval_ms": "1000",
-    # For so long Ray waits for a worker that was killed before it was known. A fork is known after a tenth of a second.
-    "RAY_worker_register_timeout_seconds": "12",
     "RAY_ROTATION_MAX_BYTES": "16000000",
     "RAY_ROTATION_BACKUP_COUNT": "1",
     # Ray's autoscaler would serve its metrics to everybody. It goes on without, when it is given no port.

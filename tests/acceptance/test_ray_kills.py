@@ -32,6 +32,7 @@ AGENTS = 2
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(180 + 60 * COUNT)]
 FIRST = Plan(while_starting=True, kills=(Kill(victim=Victim.GCS, after_s=0.3), Kill(victim=Victim.GCS, after_s=1.0)))
 FEW = (
+    Plan(while_starting=True, kills=(Kill(victim=Victim.WORKER, after_s=0.0),)),
     Plan(while_starting=True, kills=(Kill(victim=Victim.RAYLET, after_s=0.2),)),
     Plan(while_starting=True, kills=(Kill(victim=Victim.ENVIRONMENT_AGENT, after_s=0.1),)),
     Plan(while_starting=False, kills=(Kill(victim=Victim.SUPERVISOR, after_s=0.0),) * 2),
