@@ -32,7 +32,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from actors.agents.base import Composer, Screen
+from actors.agents.base import Composer, Dialog, Screen
 from actors.instance.evidence import DraftMatch, quoted
 from actors.messages import MessageStatus
 
@@ -54,6 +54,7 @@ _CLEARS = 3
 CLEAR_AGAIN_S = 5.0
 """The key that clears the input box ends the agent when it comes again within a second; a screen may be that late."""
 _ENTERS = 8
+_DIALOG_CHARS = 80
 """So many Enters in a row; after that one each time the patience has passed."""
 
 
@@ -252,8 +253,7 @@ class Delivery:
         if self._interrupted:
             return self._after_interrupt(now)
         if screen.dialog or screen.composer is Composer.ABSENT:
-            words = "a dialog is up" if screen.dialog else "the agent's input box is not visible"
-            return self._hold(words, now, at_once=bool(screen.dialog))
+            return self._hold(_in_the_way(screen.dialog), now, at_once=bool(screen.dialog))
         if self._phase is _Phase.REFUSED:
             return self._after_refusal(saw, now)
         if screen.composer is Composer.EMPTY:
@@ -341,3 +341,10 @@ class Delivery:
     def _finish(self, status: MessageStatus, reason: str = "") -> Act:
         self._phase = _Phase.DONE
         return Finish(status, reason)
+
+
+def _in_the_way(dialog: Dialog | None) -> str:
+    if dialog is None:
+        return "the agent's input box is not visible"
+    which = dialog.kind or dialog.question.partition("\n")[0][:_DIALOG_CHARS]
+    return f"a dialog is up: {which}" if which else "a dialog is up"

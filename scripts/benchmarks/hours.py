@@ -120,7 +120,8 @@ class _Work:
                 )
                 took_ms, told = await timed(self.client.send(request))
                 if told.status is not MessageStatus.SUBMITTED:
-                    raise RuntimeError(f"{seat.instance_id} did not get a message: {told.status} {told.reason or ''}")
+                    shown = await self.client.read(requests.ReadRequest(instance_id=seat.instance_id, source="screen"))
+                    raise RuntimeError(f"{seat.instance_id} did not get a message: {told}\n{shown}")
                 self.sent.append(told.message_id or "")
                 self.took_ms.append(took_ms)
 

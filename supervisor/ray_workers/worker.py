@@ -20,7 +20,7 @@ SERVER = "supervisor.ray_workers.fork_server"
 """The module that is run as the server."""
 STARTING_TITLE = "ray::starting"
 """Of a fork that Ray does not know yet, in the list of processes."""
-_TRIES = 5
+_TRIES = 3
 
 
 def _start() -> None:
