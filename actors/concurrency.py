@@ -131,6 +131,16 @@ async def beside(work: Coroutine[Any, Any, _Result]) -> AsyncIterator[asyncio.Ta
         await asyncio.gather(task, return_exceptions=True)
 
 
+async def whole(work: Coroutine[Any, Any, _Result]) -> _Result:
+    """Who is cancelled meanwhile is so only when ``work`` has ended; a second time, at once."""
+    task = asyncio.create_task(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        raise
+
+
 async def begun(hold: AbstractAsyncContextManager[Any], work: Callable[[], Awaitable[_Result]]) -> _Result:
     """Does ``work`` inside of ``hold``. Who is cancelled meanwhile gives up waiting for ``hold``, but not the work."""
 

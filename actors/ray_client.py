@@ -19,6 +19,7 @@ import ray
 import ray.util
 from ray.exceptions import RayActorError, RayError, RayTaskError
 
+from actors.concurrency import whole
 from actors.errors import PhalanxError, UnavailableError
 from actors.nodes import SLOT
 from actors.remote import RemoteCall, remote_call, remote_methods, remote_parts
@@ -100,8 +101,12 @@ def on_host(address: str, slots: int = 0) -> dict[str, object]:
 
 
 async def make_actor(actor: Any, name: str, *arguments: object, **options: object) -> Any:
-    """``named_actor`` for an event loop. Raises ``UnavailableError`` when Ray does not answer."""
-    return await in_thread(lambda: named_actor(actor, name, *arguments, **options), f"Ray, asked for the actor {name},")
+    """``named_actor`` for an event loop. Raises ``UnavailableError`` when Ray does not answer.
+
+    Who is cancelled meanwhile waits for Ray's answer: an actor that is ended after that must not come to be later.
+    """
+    make = partial(named_actor, actor, name, *arguments, **options)
+    return await whole(in_thread(make, f"Ray, asked for the actor {name},"))
 
 
 async def find_actor(name: str) -> Any:

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from actors.errors import VersionError
 
-PROTOCOL = 1
+PROTOCOL = 2
 """Of client and supervisor. Raise it with every incompatible change of what they exchange."""
 AS_INSTANCE = "as_instance"
 """In place of the verb of a call that carries an instance's token; the verb itself stands beside it. A version that
 knows no tokens has no such verb and refuses it: it would ignore the token and do the call as the user's."""
-ACTOR_PROTOCOL = 7
+ACTOR_PROTOCOL = 8
 """Of supervisor and actor, likewise. Ray pickles a value with the name of its class and module, and one with slots as
 the list of its fields, so renaming or moving a class is an incompatible change, and so is another field of it."""
 RENEW = (

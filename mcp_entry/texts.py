@@ -18,7 +18,7 @@ _LONGEST_REASON = 200
 _MOST_FILES = 10
 _OUR_REFS = "refs/phalanx/"
 _PLAIN = frozenset({MessageStatus.ACCEPTED, MessageStatus.SUBMITTED})
-_SPARES = {"instances": "spare agents", "worktrees": "spare worktrees", "actors": "spare actors"}
+_SPARES = {"instances": "spare agents", "worktrees": "spare worktrees"}
 _ARTICLES = {"executive": "an", "manager": "a", "specialist": "a"}
 _UNITS = {"messageBatchDelay": " ms", "cacheTTL": " ms"}
 

@@ -30,7 +30,7 @@ from supervisor.metrics.metrics import MetricsRecorder
 from supervisor.metrics.monitor import Hosts, Monitor
 from supervisor.metrics.service import AlertLoop, HistoryStore, MetricsService
 from supervisor.metrics.token_meter import TokenMeter
-from supervisor.pool.makers import ActorMaker, AgentMaker, WorktreeMaker
+from supervisor.pool.makers import AgentMaker, WorktreeMaker
 from supervisor.pool.placement import SparePlacement, StaleSpareCleaner
 from supervisor.pool.service import OrderBook, Pools, this_boot
 from supervisor.ports import ClusterPort, InstanceFactory
@@ -116,7 +116,6 @@ def build_supervisor(
         placement,
         live_settings,
         OrderBook(PreservingStore(fenced, team.unreadable), this_boot()),
-        actors=ActorMaker(factory),
         agents=AgentMaker(
             home,
             host,
@@ -131,7 +130,6 @@ def build_supervisor(
         worktrees=WorktreeMaker(host, team, placement),
         cleaner=StaleSpareCleaner(team, placement),
         work_dirs=work_dirs,
-        spare_actors=settings.spare_actors,
         default_agent=settings.agent,
         timeout_s=settings.spawn_timeout_s,
     )
@@ -238,7 +236,7 @@ def build_supervisor(
             team, lifecycle, context_tokens=settings.recycle_context_tokens, tasks=settings.recycle_after_tasks
         ),
         notifier=notifier,
-        recovery=Recovery(team, host, factory, scheduler, adopter, rollback, lifecycle, pools.actors),
+        recovery=Recovery(team, host, factory, scheduler, adopter, rollback, lifecycle),
         services=(
             # First: who is held is known before any agent is followed.
             tokens,

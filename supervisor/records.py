@@ -14,6 +14,7 @@ from pydantic import TypeAdapter
 
 from actors.errors import PhalanxError
 from actors.messages import RECORD_VERSION, Message, Receipt, RecordVersionError
+from supervisor.api.results import SPARE_PREFIX
 from supervisor.metrics.metrics import TimeBucket
 from supervisor.store import keys
 from supervisor.team.registry import InstanceRecord
@@ -84,6 +85,11 @@ class Unreadable:
         """Instances whose record cannot be read: everything of theirs is left alone, too."""
         found = (key for key in self.keys if key.startswith(keys.INSTANCE_PREFIX))
         return tuple(key.removeprefix(keys.INSTANCE_PREFIX) for key in found)
+
+    def may_have(self, name: str) -> bool:
+        """Whether what has this name may be of one of them: what was a spare's keeps its name (``SPARE_PREFIX``)."""
+        ids = self.instance_ids
+        return name in ids or (bool(ids) and name.startswith(SPARE_PREFIX))
 
     @property
     def warning(self) -> str:

@@ -1,6 +1,6 @@
 """The Ray actors of instances: made, found and ended by name.
 
-An actor has a name of its own: it is made before anybody knows which instance it will follow, or for one that needs it.
+An actor has the name of whom it was made for, and keeps it when a spare agent becomes an instance's.
 """
 
 from __future__ import annotations

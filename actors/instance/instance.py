@@ -1,9 +1,9 @@
 """One instance: an agent in its tmux pane, with its inbox, as the supervisor sees it.
 
-``Instance`` is a plain class; ``actors.instance.actor`` puts each into a Ray actor of its own. The process is what
-costs, so actors are made before anybody knows for whom: an ``Instance`` is empty when it is made, and ``adopt`` says
-which agent to follow. The host has started the agent before, just now or days ago, so a restarted actor goes on where
-the last one stopped. Methods raise ``PhalanxError``; nothing here outlives the agent.
+``Instance`` is a plain class; ``actors.instance.actor`` puts each into a Ray actor of its own. That is started beside
+the agent, so an ``Instance`` is empty when it is made, and ``adopt`` says which agent to follow. The host has started
+the agent before, just now or days ago, so a restarted actor goes on where the last one stopped. Methods raise
+``PhalanxError``; nothing here outlives the agent.
 
 ``AgentSession`` holds the parts that follow one agent from adoption to its end; an ``Instance`` has one at a time. A
 loop of it that ends with an error ends the whole session: half of it would be deaf or mute without anybody noticing.
@@ -285,11 +285,6 @@ class Instance:
     async def meet(self, protocol: int) -> None:
         """Raises ``VersionError`` for a supervisor of another protocol."""
         check_protocol(protocol, "this actor", "the supervisor", ACTOR_PROTOCOL)
-
-    @remote(timeout_s=CALL_S)
-    async def vacant(self) -> bool:
-        """Whether it follows nobody so far."""
-        return self._vacant
 
     @remote(timeout_s=ADOPT_S, retry=True)
     async def adopt(self, config: InstanceConfig, pane_id: str, pid: int) -> str:

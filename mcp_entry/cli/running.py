@@ -217,7 +217,7 @@ def _queues(metrics: results.Metrics) -> Group:
     for name, queue in (("spawns", metrics.queues.spawn), ("git operations", metrics.queues.git)):
         shown.add_row(name, str(queue.running), str(queue.pending), str(queue.limit))
     pools = metrics.pools
-    stocks = (("spare agents", pools.instances), ("spare worktrees", pools.worktrees), ("spare actors", pools.actors))
+    stocks = (("spare agents", pools.instances), ("spare worktrees", pools.worktrees))
     for name, stock in stocks:
         shown.add_row(name, str(stock.ready), "", str(stock.wanted))
     waits = [plain(f"{name} wait for {stock.waits_for}", "dim") for name, stock in stocks if stock.waits_for]

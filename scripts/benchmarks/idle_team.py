@@ -31,7 +31,7 @@ _WATCHED_S = 60.0
 AGENTS = "the agents themselves"
 _OTHER = "other processes"
 _TITLES: Mapping[str, str] = {
-    "ray::InstanceServer": "instance actors, spare ones too",
+    "ray::InstanceServer": "instance actors, that of a spare agent too",
     "ray::_SupervisorServer": "supervisor",
     "ray::_HostServer": "host actor",
     "ray::DashboardAgent": "Ray's agents: dashboard, runtime environments",
@@ -49,7 +49,7 @@ _PROGRAMS: Mapping[str, str] = {
     "mcp_entry": "entry",
 }
 """Words of a command line, or the last parts of their paths."""
-_ACTORS = ("instance actors, spare ones too", "supervisor", "host actor")
+_ACTORS = ("instance actors, that of a spare agent too", "supervisor", "host actor")
 _WORDS = f"""
 {_SIZE} demo instances at their prompt and one entry that has called, watched for {_WATCHED_S:.0f} s, without Redis.
 Memory is the proportional share (PSS), CPU what the kernel counts for all threads; on a busy machine each time that a

@@ -22,8 +22,7 @@ _WORDS = """
 *floor* of spawn and message: Claude Code alone in a tmux session, started, typed into and entered with the fewest steps
 that work, until its own transcript holds the text. Claude Code shows what was pasted 50 to 100 ms later, reports it by
 its hook after Enter, and writes its transcript after that; a message counts as submitted when it stands there. Above
-the floor a spawn makes a worktree by three gits, writes its records, and starts the actor that follows the instance;
-the spare actor for the next spawn is started after the proof.
+the floor a spawn makes a worktree by three gits, writes its records, and starts the actor that follows the instance.
 """
 _SPAWN_PAIRS = 7
 _LISTS = 200

@@ -63,9 +63,6 @@ class StandInInstance(Instance):
         self._proofs: list[asyncio.Task[None]] = []
         self._turn: asyncio.Task[None] | None = None
 
-    async def vacant(self) -> bool:
-        return not self._instance_id
-
     async def adopt(self, config: InstanceConfig, pane_id: str, pid: int) -> str:
         if self._instance_id != config.instance_id:
             self._instance_id = config.instance_id
@@ -225,7 +222,7 @@ async def lead(home: Home, address: str) -> None:
     own = next(node for node in nodes if node.address == own_address())
     supervisor = build_supervisor(
         home,
-        Settings(max_concurrent_spawns=50, spare_actors=0, agent="demo"),
+        Settings(max_concurrent_spawns=50, agent="demo"),
         links[own.address],
         AgentCatalog(claude_command="claude", python=sys.executable),
         cluster,

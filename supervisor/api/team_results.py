@@ -334,7 +334,6 @@ class StockFigures(Result):
 class Pools(Result):
     instances: StockFigures
     worktrees: StockFigures
-    actors: StockFigures
 
 
 class StoreFigures(Result):

@@ -1,8 +1,8 @@
 """Places instances on the hosts of a cluster.
 
 ``HostScheduler`` holds the hosts, their slots and the links to them; the spawner, ``Lifecycle``, the pools,
-``Failover`` and ``Drainer`` ask it. It counts slots as Ray does: each actor takes one. Spare actors and spare agents
-take slots too, but give way to instances. ``choose`` is the pure rule.
+``Failover`` and ``Drainer`` ask it. It counts slots as Ray does: each actor takes one. Spare agents take slots too, but
+give way to instances. ``choose`` is the pure rule.
 """
 
 from __future__ import annotations
@@ -177,14 +177,11 @@ class HostScheduler:
         """Of each host, as it was seen last."""
         return {node.name: _slots(node) for node in self.seen}
 
-    def free_slots(self) -> Mapping[str, int]:
-        """Slots of each host that no instance and no spare agent takes; less than none: a spare gives way."""
-        used = self.used(spares=True)
-        return {name: slots - used[name] for name, slots in self.slots().items()}
-
     def slots_left(self, host: str) -> int:
-        """The free slots of one host (empty: this one); one as long as the host has not been seen."""
-        return self.free_slots().get(host or self.own, 1)
+        """Slots of one host (empty: this one) that no instance and no spare agent takes; less than none: a spare gives
+        way. One as long as the host has not been seen."""
+        name, slots = host or self.own, self.slots()
+        return slots[name] - self.used(spares=True)[name] if name in slots else 1
 
     @asynccontextmanager
     async def placed(

@@ -129,7 +129,7 @@ def _present(snapshot: TeamSnapshot, findings: Sequence[HealthFinding]) -> Itera
     yield _gauge("queue_limit", "Permits that there are.", ["queue"], {name: q.limit for name, q in queues.items()})
 
     pools = snapshot.pools
-    stocks = {("instances",): pools.instances, ("worktrees",): pools.worktrees, ("actors",): pools.actors}
+    stocks = {("instances",): pools.instances, ("worktrees",): pools.worktrees}
     yield _gauge("pool_ready", "Spares that are ready.", ["pool"], {name: one.ready for name, one in stocks.items()})
     yield _gauge(
         "pool_wanted", "Spares that there shall be.", ["pool"], {name: one.wanted for name, one in stocks.items()}

@@ -47,7 +47,6 @@ class HostPool:
 
     instances: int
     worktrees: int
-    actors: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +54,6 @@ class PoolSnapshot:
     instances: SpareCount = field(default_factory=SpareCount)
     """Agents at their prompt."""
     worktrees: SpareCount = field(default_factory=SpareCount)
-    actors: SpareCount = field(default_factory=SpareCount)
     hosts: Mapping[str, HostPool] = field(default_factory=dict)
     """By name; without any on one machine."""
 

@@ -32,7 +32,6 @@ def metrics(snapshot: TeamSnapshot) -> results.Metrics:
         pools=results.Pools(
             instances=_stock(snapshot.pools.instances),
             worktrees=_stock(snapshot.pools.worktrees),
-            actors=_stock(snapshot.pools.actors),
         ),
         store=results.StoreFigures(
             mode=snapshot.store.description,

@@ -1,1 +1,1 @@
-"""Spare actors, agents and worktrees, kept ready so that a spawn need not wait for them."""
+"""Spare agents and worktrees, kept ready so that a spawn need not wait for them."""

@@ -1,8 +1,5 @@
-"""What makes, checks and ends the three kinds of spares. ``Pool`` calls it, in the supervisor's event loop.
+"""What makes, checks and ends the two kinds of spares. ``Pool`` calls it, in the supervisor's event loop.
 
-- ``ActorMaker``: instance actors that follow no agent yet, because to start the process is what costs. ``ColdStart``
-  takes one for each instance; ``Recovery`` reports those that an earlier supervisor left. The key is the address of the
-  host, which stands in the actor's name; it is empty for the supervisor's own host.
 - ``WorktreeMaker``: worktrees that are checked out, and bound to an instance when it starts. The key is the directory
   that is worked on. They are known in memory only; ``StaleSpareCleaner`` removes those of an earlier supervisor.
 - ``AgentMaker``: agents at their prompt, each with a worktree, an actor and a record of its own. The key is that
@@ -17,7 +14,6 @@ import asyncio
 import hashlib
 import json
 import logging
-import secrets
 import time
 import uuid
 from collections.abc import Sequence
@@ -36,8 +32,7 @@ from actors.status import ALIVE, Status
 from actors.worktrees.model import Workspace
 from supervisor.api.requests import McpServers, PrewarmRequest, Role, SpawnRequest
 from supervisor.pool.placement import SparePlacement
-from supervisor.pool.pool import Pool, Spare, SpareMaker
-from supervisor.ports import InstanceFactory
+from supervisor.pool.pool import Spare, SpareMaker
 from supervisor.spawning.admission import MemoryAdmission, check_mode
 from supervisor.spawning.agent import agent_start, spare_prompt
 from supervisor.spawning.rollback import SpawnRollback
@@ -48,46 +43,10 @@ from supervisor.team.team import Team
 
 logger = logging.getLogger(__name__)
 
-PREFIX = "spare_"
-"""Of the names of spare actors; no instance's id begins so."""
-ActorPool = Pool[str, None]
 STUCK_S = 120.0
 """A spare that is not ready for so long is replaced. After a restart of the supervisor all are followed again only
 after a while."""
 _ASK_S = 10.0
-
-
-def spare_actor(name: str) -> Spare[str, None]:
-    address = name.partition("@")[2]
-    return Spare(name=name, key=address, host=address, content=None)
-
-
-class ActorMaker(SpareMaker[str, None]):
-    """A dead actor may be handed out: ``InstanceFactory.create`` with its name makes another in its place."""
-
-    what = "spare actor"
-
-    def __init__(self, factory: InstanceFactory) -> None:
-        self._factory = factory
-
-    def new_name(self, key: str) -> str:
-        return PREFIX + secrets.token_hex(4) + (f"@{key}" if key else "")
-
-    async def make(self, name: str, key: str) -> Spare[str, None]:
-        try:
-            await self._factory.create(name)
-        except PhalanxError:
-            if key:
-                await self._factory.destroy(name)
-            raise
-        return spare_actor(name)
-
-    async def recognise(self, spare: Spare[str, None]) -> str:
-        actor = await self._factory.create(spare.name)
-        return "" if await actor.vacant() else "it follows an agent that no instance has"
-
-    async def end(self, spare: Spare[str, None]) -> None:
-        await self._factory.destroy(spare.name)
 
 
 class WorktreeMaker(SpareMaker[Path, Workspace]):

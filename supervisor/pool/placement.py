@@ -70,16 +70,9 @@ class SparePlacement:
         return "" if self.linked else "the hosts, which are just coming back"
 
     @property
-    def names(self) -> Mapping[str, str]:
-        """The names of the hosts by address, which is empty for the supervisor's own; none on one machine."""
-        return {self._address(node): node.name for node in self._scheduler.seen} if self._scheduler else {}
-
-    def actor_room(self, most: int) -> Mapping[str, int]:
-        """How many spare actors each host may have, by its address."""
-        if self._scheduler is None:
-            return {"": most}
-        free = self._scheduler.free_slots()
-        return {self._address(node): min(most, free[node.name]) for node in self._scheduler.lasting()}
+    def names(self) -> frozenset[str]:
+        """The hosts as they were seen last; none on one machine."""
+        return self._scheduler.names if self._scheduler else frozenset()
 
     async def for_agent(self, agent: str) -> SparePlace:
         """Raises ``UnavailableError`` when no host has room. Register the spare there before the next await."""
@@ -106,10 +99,7 @@ class SparePlacement:
         node = most_free(nodes, used)
         if node is None:
             raise UnavailableError("No host has room for another spare just now.")
-        return SparePlace(host=node.name, address=self._address(node))
-
-    def _address(self, node: Node) -> str:
-        return "" if node.name == self.own else node.address
+        return SparePlace(host=node.name, address="" if node.name == self.own else node.address)
 
     def is_open(self, host: str) -> bool:
         """Whether spares there may be handed out."""

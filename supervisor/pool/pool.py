@@ -94,21 +94,17 @@ class Pool(Generic[Key, Content]):
         changes: ChangeNotifier,
         confirm: Callable[[], Awaitable[None]],
         *,
-        first_pause_s: float = PAUSE_S,
         unused_s: float = 0.0,
-        at_once: int = 0,
     ) -> None:
         """``changes``: announced at each change of the pool, and wakes it to check its spares. ``confirm`` raises
-        ``FencedError`` when another supervisor has the team. ``first_pause_s``: after one failure; longer after more.
-        ``unused_s``: how long unwanted spares stay after the last use of their key; those of one key only.
-        ``at_once``: how many are made at the same time; 0: as many as there are permits."""
+        ``FencedError`` when another supervisor has the team. ``unused_s``: how long unwanted spares stay after the last
+        use of their key; those of one key only."""
         self._maker = maker
         self._targets = targets
         self._permits = permits
         self._changes = changes
         self._confirm = confirm
         self._unused_s = unused_s
-        self._at_once = at_once
         self._spares: list[Spare[Key, Content]] = []
         """Oldest first."""
         self._being_checked: list[Spare[Key, Content]] = []
@@ -121,7 +117,7 @@ class Pool(Generic[Key, Content]):
         self._recognised = False
         self._used_at: dict[Key, float] = {}
         self._began_at = time.monotonic()
-        self._makes = RetrySchedule[Key](Backoff(first_pause_s, longest_s=PAUSE_S))
+        self._makes = RetrySchedule[Key](Backoff(PAUSE_S, longest_s=PAUSE_S))
         self._ends = RetrySchedule[str](Backoff(PAUSE_S, longest_s=_LONGEST_PAUSE_S))
         self._last_error = ""
         self._making = TaskSet(f"make a {maker.what}")
@@ -324,7 +320,7 @@ class Pool(Generic[Key, Content]):
 
     def _next(self, lacking: Mapping[Key, int]) -> Key | None:
         """The key of which one more is to be made now; None when there is none."""
-        if not self._recognised or (self._at_once and len(self._being_made) >= self._at_once):
+        if not self._recognised:
             return None
         now, pending = time.monotonic(), [*self._being_made.values(), *(spare.key for spare in self._being_checked)]
         for key, count in lacking.items():

@@ -1,9 +1,8 @@
-"""The three pools of a team, how many spares each shall have, and the verb ``prewarm_resources``.
+"""The two pools of a team, how many spares each shall have, and the verb ``prewarm_resources``.
 
-Spawns take spares from here. The targets are: of actors, the settings' number on each host, as far as it has slots; of
-agents, the settings' number of the kind that was last asked for, once the team is in use; of worktrees, the settings'
-number for each of the directories that were last worked on. Where more are ordered, there are as many; an order of none
-leaves those of the settings.
+Spawns take spares from here. The targets are: of agents, the settings' number of the kind that was last asked for, once
+the team is in use; of worktrees, the settings' number for each of the directories that were last worked on. Where more
+are ordered, there are as many; an order of none leaves those of the settings.
 
 An order holds until spawns have taken it, until ``phalanx down``, or until the machine reboots: after a reboot nobody
 has asked for it. ``OrderBook`` stores orders for a supervisor that comes back. The kind of agent that was last asked
@@ -21,14 +20,14 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from actors.concurrency import ChangeNotifier, TaskSet
+from actors.concurrency import TaskSet
 from actors.errors import FencedError, InvalidRequestError, PhalanxError, StoreError
 from actors.worktrees.model import Workspace
 from supervisor.api.requests import PrewarmRequest, SpawnRequest
 from supervisor.api.results import PrewarmResult
 from supervisor.api.verbs import Caller, Handler
 from supervisor.metrics.snapshot import HostPool, PoolSnapshot, SpareCount
-from supervisor.pool.makers import ActorMaker, ActorPool, AgentMaker, AgentSpec, WorktreeMaker, spare_agent
+from supervisor.pool.makers import AgentMaker, AgentSpec, WorktreeMaker, spare_agent
 from supervisor.pool.placement import SparePlacement, StaleSpareCleaner
 from supervisor.pool.pool import EVERY_S, Pool, Spare
 from supervisor.records import Unreadable, decode_plain, encode_plain
@@ -46,7 +45,6 @@ UNUSED_S = 1800.0
 DIRECTORIES = 4
 """How many of the directories that were last worked on have the settings' worktrees."""
 _STORE_AGAIN_S = 5.0
-_FIRST_PAUSE_S = 1.0
 _LONGEST_WAIT_S = 3600.0
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _NO_DIRECTORY = "the first spawn of an isolated instance: they are for the repositories that are worked on"
@@ -125,12 +123,10 @@ class Pools:
         live_settings: LiveSettings,
         book: OrderBook,
         *,
-        actors: ActorMaker,
         agents: AgentMaker,
         worktrees: WorktreeMaker,
         cleaner: StaleSpareCleaner,
         work_dirs: WorkDirPolicy,
-        spare_actors: int,
         default_agent: str,
         timeout_s: float,
     ) -> None:
@@ -152,15 +148,6 @@ class Pools:
         self._recent_dirs: list[Path] = []
         """The latest at the end."""
         self._tasks = TaskSet("keep the pools")
-        self.actors: ActorPool = Pool(
-            actors,
-            lambda: placement.actor_room(spare_actors),
-            permits,
-            ChangeNotifier(),
-            team.confirm,
-            first_pause_s=_FIRST_PAUSE_S,
-            at_once=1,
-        )
         shared = (permits, team.changes, team.confirm)
         self.agents = Pool(agents, self._agent_targets, *shared, unused_s=UNUSED_S)
         self.worktrees = Pool(worktrees, self._worktree_targets, *shared)
@@ -295,7 +282,7 @@ class Pools:
     def figures(self) -> PoolSnapshot:
         settings = self._settings.current
         size = settings.worktree_pool_size
-        agents, worktrees, actors = self.agents.hosts(), self.worktrees.hosts(), self.actors.hosts()
+        agents, worktrees = self.agents.hosts(), self.worktrees.hosts()
         return PoolSnapshot(
             instances=SpareCount(
                 ready=agents.total(),
@@ -307,11 +294,7 @@ class Pools:
                 wanted=max(size, self.worktrees.wanted().total()),
                 waits_for=self.worktrees.waits_for or ("" if self._recent_dirs or not size else _NO_DIRECTORY),
             ),
-            actors=SpareCount(ready=actors.total(), wanted=self.actors.wanted().total()),
-            hosts={
-                name: HostPool(instances=agents[name], worktrees=worktrees[name], actors=actors[address])
-                for address, name in self._placement.names.items()
-            },
+            hosts={name: HostPool(instances=agents[name], worktrees=worktrees[name]) for name in self._placement.names},
         )
 
     def _first_use(self) -> str:
@@ -324,7 +307,7 @@ class Pools:
         return ""
 
     async def begin(self) -> None:
-        """Raises ``StoreError``. Spare actors are kept once ``Recovery`` has reported those that are left."""
+        """Raises ``StoreError``."""
         orders = await self._book.load(self._team.unreadable)
         self._agent_maker.specs.update(orders.kinds)
         self._current = orders.current
@@ -336,7 +319,7 @@ class Pools:
         spares = self._team.registry.spares()
         self.agents.recognise(spare_agent(each) for each in spares if each.record.stage is InstanceStage.SPARE)
         self.worktrees.recognise(())
-        for pool in (self.actors, self.agents, self.worktrees):
+        for pool in (self.agents, self.worktrees):
             self._tasks.begin(pool.keep())
         for loop in (self._cleaner.keep(), self._keep_orders(), self._follow_hosts(), self._make_room()):
             self._tasks.begin(loop)
@@ -365,7 +348,7 @@ class Pools:
     async def _follow_hosts(self) -> None:
         while True:
             await self._placement.changes.next(None)
-            for pool in (self.actors, self.agents, self.worktrees):
+            for pool in (self.agents, self.worktrees):
                 pool.wake()
 
     async def _make_room(self) -> None:
@@ -377,7 +360,7 @@ class Pools:
     async def end(self) -> None:
         """Ready spares stay for the next supervisor."""
         await self._tasks.end()
-        for pool in (self.actors, self.agents, self.worktrees):
+        for pool in (self.agents, self.worktrees):
             await pool.end()
 
     async def give_up(self) -> None:

@@ -29,7 +29,7 @@ from actors.home import Home
 from actors.host.host import Host
 from actors.worktrees.model import OrphanWorktree, RemovalResult, Workspace
 from supervisor.api import requests, results
-from supervisor.api.results import SPARE_PREFIX, CollectedItem, public_error
+from supervisor.api.results import CollectedItem, public_error
 from supervisor.api.verbs import Caller, Handler
 from supervisor.team.lifecycle import Lifecycle, where_saved
 from supervisor.team.registry import InstanceRecord, Member
@@ -244,25 +244,17 @@ class GarbageCollector:
 
     def _worktrees(self) -> set[str]:
         """Names below the worktrees' root that belong to an instance, or may."""
-        return self._team.registry.worktree_names() | self._unreadable
+        return self._team.registry.worktree_names() | {*self._team.unreadable.instance_ids}
 
     def _has_place(self, name: str) -> bool:
         """Whether a private directory belongs, or may belong, to an instance."""
         places = {member.record.place for member in self._team.registry.everyone()}
-        return name in places or self._may_be_of_unreadable(name)
-
-    @property
-    def _unreadable(self) -> set[str]:
-        return set(self._team.unreadable.instance_ids)
+        return name in places or self._team.unreadable.may_have(name)
 
     def _is_taken(self, worktree: str) -> bool:
         """Whether it belongs to an instance by now. A spawn whose id was taken gets a worktree ``<id>-<number>``."""
         taken = worktree in self._worktrees() or worktree.partition("-")[0] in self._team.registry
-        return taken or self._may_be_of_unreadable(worktree)
-
-    def _may_be_of_unreadable(self, name: str) -> bool:
-        """An instance whose record cannot be read may have been a spare, and its files are named after that spare."""
-        return name in self._unreadable or (bool(self._unreadable) and name.startswith(SPARE_PREFIX))
+        return taken or self._team.unreadable.may_have(worktree)
 
 
 def _reported(step: GcStep, removal: RemovalResult) -> CollectedItem:

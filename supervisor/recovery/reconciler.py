@@ -77,7 +77,7 @@ def plan(
     followed: Collection[str],
     busy: Collection[str],
 ) -> tuple[Act, ...]:
-    """``followed`` and ``busy`` are instance ids; ``actors`` are names of actors, without those of the pool."""
+    """``followed`` and ``busy`` are instance ids; ``actors`` are names of actors."""
     sessions = {agent.session_name: agent for agent in agents}
     acts: list[Act] = []
     settled: set[str] = set(busy)

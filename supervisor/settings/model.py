@@ -138,14 +138,6 @@ class Settings(BaseModel):
         "Spare agents that are kept ready at their prompt where memory allows, of the kind that was spawned last; a "
         "Claude takes 140 MB. 0: none.",
     )
-    spare_actors: int = whole_number(
-        2,
-        "PHALANX_SPARE_ACTORS",
-        "processes",
-        0,
-        500,
-        "Spare processes kept ready to follow agents; each takes 40 MB and saves a spawn 0.4 s of CPU.",
-    )
     agent_memory_mb: int = whole_number(
         300,
         "PHALANX_AGENT_MEMORY_MB",

@@ -45,6 +45,11 @@ TUNABLE = (
 )
 """Settings that can be changed while the team runs."""
 _AUTO = "auto"
+_GONE: Mapping[str, str] = dict.fromkeys(
+    ("spare_actors", "PHALANX_SPARE_ACTORS"),
+    "Earlier versions had it: the processes that follow agents start so fast now that no spare ones are kept.",
+)
+"""Settings that there were, by their names and variables, with what to say of them."""
 HOW_TO_RESET = "`phalanx tune --reset` takes it back"
 
 
@@ -138,7 +143,9 @@ def _unknown(key: str, path: Path, known: Sequence[str]) -> str:
 
 
 def hint(unknown: str, possible: Sequence[str], known: Sequence[str]) -> str:
-    """The nearest of the possible names; all known ones where none is near."""
+    """Why it is gone, or the nearest of the possible names; all known ones where none is near."""
+    if unknown in _GONE:
+        return _GONE[unknown]
     close = difflib.get_close_matches(unknown, possible, n=1)
     return f"Did you mean {close[0]}?" if close else f"Known are: {', '.join(known)}."
 

@@ -358,18 +358,14 @@ class AgentStarter:
         self._scheduler = scheduler
 
     async def cold(self, member: Member, request: SpawnRequest, caller: Caller) -> StartedAgent:
-        """Starts actor and agent side by side, because each takes longer than the rest.
+        """Starts the actor beside all the rest: nobody needs it before the agent has started.
 
-        Stores the record before each step, so that a start cut off by a crash is finished or undone. Uses a spare actor
-        or worktree if there is one.
+        Stores the record before each step, so that a start cut off by a crash is finished or undone. Uses a spare
+        worktree if there is one.
         """
-        record = member.record
-        spare = self._pools.actors.take(record.actor.partition("@")[2])
-        if spare is not None:
-            self._team.registry.change_in_memory(record.instance_id, actor=spare.name)
-        await self._team.save(record.instance_id)
-        async with beside(self._adopter.actor(member.record)) as actor:
-            await self._give_workspace(member.record, request, caller)
+        record = await self._team.save(member.record.instance_id)
+        async with beside(self._adopter.actor(record)) as actor:
+            await self._give_workspace(record, request, caller)
             await self._prepare(member.record, request)
             first_message = await self._start(member, request, caller.sender)
             return StartedAgent(port=await actor, first_message=first_message)

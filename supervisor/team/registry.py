@@ -123,7 +123,7 @@ class InstanceRecord:
     labels: Mapping[str, str] = field(default_factory=dict)
     """Which its host must have, whichever it is; see ``cluster.scheduler``."""
     actor: str = ""
-    """The spare actor that it was given; empty: it has one of its own name. See ``actor_name``."""
+    """The name of its actor: on another host, or of the spare agent that it was made of. Empty: its own id."""
     spare: str = ""
     """The spare agent that it was made of; see ``place``."""
     token_hash: str = ""

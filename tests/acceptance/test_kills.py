@@ -22,7 +22,6 @@ from supervisor.settings import Settings
 from supervisor.team.file import read_team
 from tests.acceptance.bringing import OwnedBringUp
 from tests.acceptance.team import Team, anew, bring_up
-from tests.chaos.checks import SPARE_ACTORS
 from tests.processes import called, of_ray, tell
 
 pytestmark = pytest.mark.timeout(240)
@@ -88,7 +87,7 @@ async def test_whatever_is_killed_the_team_answers_again_and_its_agents_were_nev
         assert [each.instance_id for each in listed.instances] == [each.instance_id for each in spawned]
         assert all(is_running(agent) for agent in agents), name
         actors = called(of_ray(team.home), "ray::InstanceServer")
-        assert 2 <= len(actors) <= 2 + SPARE_ACTORS, name
+        assert len(actors) == 2, name
     print("seconds until the team answers again:", took)
     assert max(took.values()) < BACK_S
 

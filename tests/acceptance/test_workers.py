@@ -80,7 +80,7 @@ async def test_a_worker_has_the_code_that_is_installed_when_it_starts(team: Team
 
         os.utime(actors.instance.instance.__file__)
         async with asyncio.timeout(60):
-            while is_running(server):  # spare actors and idle workers are of the code before
+            while is_running(server):  # idle workers are of the code before
                 await client.spawn(team.specialist("hello again"))
 
         (newer,) = fork_servers(team.home)

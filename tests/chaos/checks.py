@@ -16,8 +16,6 @@ from tests.chaos.visits import DRAFT_MARK
 
 Problems = list[str]
 _SHOWN = 8
-SPARE_ACTORS = 2
-"""Most that a team keeps: the default of its setting."""
 
 _ONE_EACH = (Kind.HEAD, Kind.GCS, Kind.RAYLET, Kind.SUPERVISOR, Kind.HOST, Kind.ENDPOINT, Kind.TMUX)
 _SOME = {Kind.RAY_AGENT: 3, Kind.FORK_SERVER: 1, Kind.IDLE_WORKER: 8}
@@ -150,13 +148,13 @@ def no_agent_was_restarted(
 def registry_panes_and_actors_agree(
     ids: Collection[str], *, listed: Iterable[str], panes: Iterable[str], actors: Iterable[str]
 ) -> Problems:
-    """``actors``: the instance of each actor's process, empty where it could not be told, as of spares."""
+    """``actors``: the instance of each actor's process, empty where it could not be told."""
     problems = []
     for what, members in {"the list": listed, "the panes": panes, "the actors": actors}.items():
         counted = Counter(members)
         untold = counted.pop("", 0)
         surplus = sum(counted.values()) + untold - len(ids)
-        if not 0 <= surplus <= (SPARE_ACTORS if what == "the actors" else 0):
+        if surplus:
             problems.append(f"agreement: {what} are {len(ids) + surplus} instead of {len(ids)}")
         if foreign := counted.keys() - set(ids):
             problems.append(f"agreement: {what} hold {', '.join(sorted(foreign))}, which nobody spawned")
@@ -180,11 +178,10 @@ def no_orphan(found: Sequence[Found], instances: int, entries: int = 0) -> Probl
     the one head."""
     counted = Counter(each.kind for each in found)
     expected = {**dict.fromkeys(_ONE_EACH, 1), Kind.INSTANCE: instances, Kind.AGENT: instances}
-    spares = {Kind.INSTANCE: SPARE_ACTORS}
     problems = [
         f"processes: {counted[kind]} of the kind {kind} instead of {count}"
         for kind, count in expected.items()
-        if not count <= counted[kind] <= count + spares.get(kind, 0)
+        if counted[kind] != count
     ]
     problems += [
         f"processes: {counted[kind]} of the kind {kind}" for kind, most in _SOME.items() if counted[kind] > most

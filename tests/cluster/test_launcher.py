@@ -15,7 +15,6 @@ from supervisor import ray_node
 from tests.cluster.asking import (
     git,
     instance_hosts,
-    living_nodes,
     make_project,
     phalanx,
     programs_on,
@@ -72,9 +71,9 @@ def has_at(head: RigHost, ref: str, file: str, text: str) -> bool:
     return wait_until(lambda: git(head, "show", f"{ref}:{file}") == text, CARRIED_S)
 
 
-def assert_slots_are_taken_by_instances_and_spares(head: RigHost) -> None:
-    """One by each instance, and two on each host by spare actors; so Ray counts, soon."""
-    expected = len(instance_hosts(head)) + 2 * len(living_nodes(head))
+def assert_each_instance_takes_a_slot(head: RigHost) -> None:
+    """So Ray counts, soon."""
+    expected = len(instance_hosts(head))
     assert wait_until(lambda: taken_slots(head) == expected, CARRIED_S), (taken_slots(head), expected)
 
 
@@ -112,7 +111,7 @@ def test_instances_are_spread_and_their_work_comes_home_mergeable(rig: Rig, head
         git(head, "merge", "-q", "-m", "Merge", f"phalanx/{instance_id}")
         assert f"tmux -u -S {login_home()}/.phalanx" in programs_on(rig.hosts[number])
     git(head, "fsck", "--strict")
-    assert_slots_are_taken_by_instances_and_spares(head)
+    assert_each_instance_takes_a_slot(head)
 
 
 def why_on(head: RigHost, host: str) -> Mapping[str, str]:
@@ -231,7 +230,7 @@ def test_messages_arrive_on_other_hosts_and_unsaved_work_comes_home_at_intervals
 
     ended = phalanx(head, "terminate", instance_id)["terminated"][0]
     assert ended["workspaceRemoved"]
-    assert_slots_are_taken_by_instances_and_spares(head)
+    assert_each_instance_takes_a_slot(head)
     assert git(head, "show", f"{ended['savedRef']}:draft.txt") == "draft"
     assert rig.hosts[1].ssh("sh", "-c", f"ls -d {worktree} 2>/dev/null || echo gone").strip() == "gone"
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 
 from actors.errors import UnavailableError
@@ -20,9 +19,8 @@ READY = InstanceSnapshot(status=Status.READY, since=1.0)
 class FakeInstance(Instance):
     """An instance that keeps what it is given. ``trouble`` may raise in place of taking messages over."""
 
-    def __init__(self, trouble: Callable[[], None] = lambda: None, *, occupied: bool = False) -> None:
+    def __init__(self, trouble: Callable[[], None] = lambda: None) -> None:
         self._trouble = trouble
-        self._occupied = occupied
         self.gate = asyncio.Event()
         self.gate.set()
         self.configs: list[InstanceConfig] = []
@@ -41,9 +39,6 @@ class FakeInstance(Instance):
         """The number of the answer that each ask confirms."""
         self.waits_s: list[float] = []
         self.incarnation = "first"
-
-    async def vacant(self) -> bool:
-        return not self._occupied
 
     async def adopt(self, config: InstanceConfig, pane_id: str, pid: int) -> str:
         self.configs.append(config)
@@ -99,19 +94,15 @@ class FakeInstance(Instance):
 
 
 class FakeInstances:
-    """An ``InstanceFactory``. The actors in ``occupied`` follow an agent; none is made on the host ``silent``."""
+    """An ``InstanceFactory``."""
 
     def __init__(self, log: CallLog | None = None) -> None:
         self.log = log or CallLog()
         self.names: set[str] = set()
-        self.occupied: set[str] = set()
-        self.silent = "nowhere"
 
     async def create(self, name: str) -> Instance:
-        if name.endswith(self.silent):
-            raise UnavailableError("that host does not answer")
         self.names.add(name)
-        return FakeInstance(occupied=name in self.occupied)
+        return FakeInstance()
 
     async def running(self) -> tuple[str, ...]:
         return tuple(self.names)
@@ -119,10 +110,6 @@ class FakeInstances:
     async def destroy(self, name: str) -> None:
         self.log.call(f"destroy {name}")
         self.names.discard(name)
-
-    def by_address(self) -> dict[str, int]:
-        """How many there are on each host."""
-        return dict(sorted(Counter(name.partition("@")[2] for name in self.names).items()))
 
 
 class FakeListener:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
@@ -20,11 +20,11 @@ class FakePlacement(SparePlacement):
     """The hosts ``a``, which is the supervisor's own, ``b`` and ``c``. Spares go where fewest were placed."""
 
     own = "a"
-    names: Mapping[str, str] = {"": "a", "1": "b", "2": "c"}
+    names = frozenset("abc")
 
     def __init__(self) -> None:
         super().__init__(cast("Host", None), cast("MemoryAdmission", None), None)
-        self.hosts = {name: FakeHost(name) for name in self.names.values()}
+        self.hosts = {name: FakeHost(name) for name in sorted(self.names)}
         self.there = list(self.hosts)
         self.drained: set[str] = set()
         self.placed: Counter[str] = Counter()

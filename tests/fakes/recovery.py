@@ -6,10 +6,7 @@ import asyncio
 from typing import Any
 
 from actors.instance.instance import Instance
-from supervisor.pool.makers import ActorMaker, ActorPool
-from supervisor.pool.pool import Pool
 from supervisor.recovery.recovery import Recovery
-from supervisor.spawning.admission import FairSemaphore
 from supervisor.spawning.rollback import SpawnRollback
 from supervisor.team.adoption import Adopter
 from supervisor.team.registry import InstanceRecord, InstanceStage, Member
@@ -62,14 +59,9 @@ class RecoveryScene:
         self.host = FakeHost(log=self.log)
         self.instances = FakeInstances(self.log)
         self.adopter = FakeAdopter(self.team, self.log)
-        self.actor_pool: ActorPool = Pool(
-            ActorMaker(self.instances), dict, FairSemaphore(1), self.team.changes, self.team.confirm
-        )
         lifecycle: Any = _FakeLifecycle(self.team, self.log)
         rollback = SpawnRollback(self.team, self.host, self.instances)
-        self.recovery = Recovery(
-            self.team, self.host, self.instances, scheduler, self.adopter, rollback, lifecycle, self.actor_pool
-        )
+        self.recovery = Recovery(self.team, self.host, self.instances, scheduler, self.adopter, rollback, lifecycle)
 
     def add_agent(self, instance_id: str, pid: int = 7) -> None:
         """An agent that runs, and its actor."""

@@ -28,7 +28,7 @@ from actors.tmux.pane import PaneInfo
 from actors.worktrees.model import CopiedFile, OrphanWorktree, RemovalResult, Workspace, WorkspaceMode
 from supervisor.api.requests import Role, SpawnRequest
 from supervisor.api.verbs import Caller
-from supervisor.pool.makers import ActorMaker, AgentMaker, WorktreeMaker
+from supervisor.pool.makers import AgentMaker, WorktreeMaker
 from supervisor.pool.placement import SparePlacement, StaleSpareCleaner
 from supervisor.pool.service import OrderBook, Pools
 from supervisor.recovery.recovery import Recovery
@@ -81,9 +81,6 @@ class ModelledInstance(Instance):
         self._receipts: list[tuple[int, Receipt]] = []
         self._snapshot = InstanceSnapshot()
         self._changes = ChangeNotifier()
-
-    async def vacant(self) -> bool:
-        return not self._instance_id
 
     async def adopt(self, config: InstanceConfig, pane_id: str, pid: int) -> str:
         if (self._instance_id, self._pid) != (config.instance_id, pid):
@@ -327,7 +324,7 @@ class SupervisorRun:
         ports: Any = MachinePorts(machine)
         host: Any = _Killable(ports, "host", self)
         factory: Any = _Killable(ports, "Ray", self)
-        settings = Settings(spare_actors=0, prewarm_instances=0)
+        settings = Settings(prewarm_instances=0)
         self.permits = permits = FairSemaphore(CAP)
         memory = MemoryAdmission(host, CATALOG, 1, 0)
         store = FencedStore(_KillableStore(records, self))
@@ -347,12 +344,10 @@ class SupervisorRun:
             placement,
             live_settings,
             OrderBook(store, "this boot"),
-            actors=ActorMaker(factory),
             agents=AgentMaker(_HOME, host, team, adopter, rollback, memory, placement, 20.0),
             worktrees=WorktreeMaker(host, team, placement),
             cleaner=StaleSpareCleaner(team, placement),
             work_dirs=policy,
-            spare_actors=0,
             default_agent="demo",
             timeout_s=20.0,
         )
@@ -373,7 +368,7 @@ class SupervisorRun:
             timeout_s=20.0,
             allow_bypass=False,
         )
-        self.recovery = Recovery(team, host, factory, None, adopter, rollback, self.lifecycle, pools.actors)
+        self.recovery = Recovery(team, host, factory, None, adopter, rollback, self.lifecycle)
 
     def check(self) -> None:
         if self._dead:

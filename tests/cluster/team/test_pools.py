@@ -22,7 +22,7 @@ BACK_S = 180.0
 def team(head: RigHost) -> Iterator[RigHost]:
     """The head; its repository has got a commit since it was prepared for."""
     phalanx(head, "up")
-    assert wait_until(lambda: len(spares(head, "actors")) == 3, SOON_S)  # each has told what it has
+    assert wait_until(lambda: len(spares(head, "instances")) == 3, SOON_S)  # each has told what it has
     warm = phalanx(head, "prewarm", "--dir", ".", "--worktrees", "3", "3")
     assert (warm["success"], warm["instances"], warm["worktrees"]) == (True, 3, 3), warm
     git(head, "commit", "-q", "--allow-empty", "-m", "Later")
@@ -123,13 +123,13 @@ def test_a_host_whose_ray_is_killed_takes_its_spares_out_and_no_slot_is_lost(rig
 
     assert wait_until(lambda: third.name not in spares(team, "instances"), SOON_S)
     assert wait_until(lambda: sum(spares(team, "instances").values()) == 4, SOON_S), spares(team, "instances")
-    assert wait_until(lambda: third.name in spares(team, "actors"), BACK_S)
+    assert wait_until(lambda: third.name in spares(team, "instances"), BACK_S)
     assert wait_until(lambda: sessions(third) == set(), SOON_S), sessions(third)
     assert wait_until(lambda: third.ssh("ls", ".phalanx/worktrees").split() == [], 2 * SOON_S)
     assert wait_until(lambda: taken_slots(head) == in_use(team), SOON_S), (taken_slots(head), in_use(team))
 
 
 def in_use(head: RigHost) -> int:
-    """Slots, as the team counts: instances that live, and spares. A team before has left instances that do not."""
+    """Slots, as the team counts: of instances that live, and of spares. A team before has left some that do not."""
     living = [each for each in phalanx(head, "list")["instances"] if each["status"] not in ("stopped", "failed")]
-    return len(living) + sum(sum(spares(head, kind).values()) for kind in ("instances", "actors"))
+    return len(living) + sum(spares(head, "instances").values())

@@ -48,8 +48,7 @@ def settings(home: Home) -> Settings:
 
 def environment_of(home: Home) -> dict[str, str]:
     user = str(home.root.parent / "user")
-    more = {"PHALANX_SPAWN_TIMEOUT_S": "20", "PHALANX_SPARE_ACTORS": "0"}
-    return shell_environment(home, HOME=user, PHALANX_AGENT="demo", **more)
+    return shell_environment(home, HOME=user, PHALANX_AGENT="demo", PHALANX_SPAWN_TIMEOUT_S="20")
 
 
 @pytest.fixture

@@ -27,7 +27,6 @@ from actors.tmux.server import TmuxServer
 from supervisor.api.requests import Request, StatusRequest
 from supervisor.api.verbs import Caller
 from supervisor.build import build_supervisor
-from supervisor.pool.makers import ActorPool
 from supervisor.recovery.recovery import Recovery
 from supervisor.settings import Settings
 from supervisor.store.base import StateStore
@@ -178,10 +177,6 @@ class SupervisorRun:
     def recovery(self) -> Recovery:
         return self.supervisor._recovery
 
-    @property
-    def actor_pool(self) -> ActorPool:
-        return self.recovery._actor_pool
-
     def own(self, task: asyncio.Task[Any]) -> None:
         self._tasks.append(task)
 
@@ -307,7 +302,7 @@ async def disagreements(team: RestartableTeam, run: SupervisorRun) -> list[str]:
             {_token_kept(team, records[one].place) for one in alive},
             {records[one].token_hash for one in alive},
         ),
-        "actors of nobody": (set(team.actors.instances) - actors - run.actor_pool.names, set()),
+        "actors of nobody": (set(team.actors.instances) - actors, set()),
         "directories": ({entry.name for entry in team.home.instances.iterdir()}, {r.place for r in records.values()}),
         "worktrees": ({entry.name for entry in team.home.worktrees.iterdir()}, kept_names | spare_worktrees),
         "branches": (set(branches), kept_branches),

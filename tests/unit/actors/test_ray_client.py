@@ -20,10 +20,11 @@ from actors.host.host import Host
 from actors.instance.actor import InstanceProxy
 from actors.instance.inbox import BatchLimits
 from actors.instance.instance import Instance, InstanceConfig
-from actors.ray_client import ActorProxy, actor_class, meet
+from actors.ray_client import ActorProxy, actor_class, make_actor, meet
 from actors.remote import remote, remote_methods
 from actors.transfer.service import TransferService
 from actors.versions import ACTOR_PROTOCOL, PROTOCOL, check_protocol
+from tests.fakes.clock import turns
 
 
 class Depot:
@@ -215,7 +216,7 @@ async def test_a_host_is_asked_for_its_name_once(actor: Actor) -> None:
 
 
 async def test_an_actor_is_called_by_its_own_name_until_it_is_that_of_an_instance(actor: Actor, tmp_path: Path) -> None:
-    for name in ("vacant", "tune"):
+    for name in ("expect_end", "tune"):
         actor.is_away(name, times=1)
     proxy = InstanceProxy("spare_1", actor)
     config = InstanceConfig(
@@ -228,7 +229,7 @@ async def test_an_actor_is_called_by_its_own_name_until_it_is_that_of_an_instanc
     )
 
     with pytest.raises(UnavailableError, match="The actor of spare_1 is not running"):
-        await proxy.vacant()
+        await proxy.expect_end()
     assert await proxy.adopt(config, "%1", 1) == "adopt"
     with pytest.raises(UnavailableError, match="The actor of spec_0_0_1 is not running"):
         await proxy.tune(config.limits)
@@ -246,6 +247,32 @@ async def test_an_actor_meets_only_a_supervisor_of_its_own_protocol() -> None:
     await instance.meet(ACTOR_PROTOCOL)
     with pytest.raises(VersionError, match="the supervisor and this actor"):
         await instance.meet(ACTOR_PROTOCOL + 1)
+
+
+async def test_whoever_gives_up_an_actor_that_is_just_being_made_goes_on_when_it_is_there_to_be_ended(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked, may_answer = asyncio.Event(), asyncio.Event()
+
+    async def ray_answers(make: Callable[[], object], what: str) -> object:
+        asked.set()
+        await may_answer.wait()
+        return make()
+
+    made: list[str] = []
+    monkeypatch.setattr(ray_client, "in_thread", ray_answers)
+    monkeypatch.setattr(ray_client, "named_actor", lambda actor, name: made.append(name))
+    making = asyncio.create_task(make_actor(None, "instance-spec_0_0_1"))
+    await asked.wait()
+    making.cancel()
+    await turns()
+    assert not making.done()
+
+    may_answer.set()
+
+    with pytest.raises(asyncio.CancelledError):
+        await making
+    assert made == ["instance-spec_0_0_1"]
 
 
 async def test_an_actor_of_before_protocols_had_numbers_is_noticed() -> None:

@@ -281,7 +281,7 @@ export interface PerformanceResult {
     git: { total: number; failed: number; retries: number; avgTime: number; time: Latency; wait: Latency };
     cache: { size: number; limit: number; hits: number; misses: number; hitRate: number };
     queues: { spawn: QueueFigures; git: QueueFigures };
-    pools: { instances: StockFigures; worktrees: StockFigures; actors: StockFigures };
+    pools: { instances: StockFigures; worktrees: StockFigures };
     store: { mode: string; warning?: string | null; write: Latency };
     calls: Latency;
     hosts: HostFigures[];

@@ -11,21 +11,16 @@ from typing import Any
 
 import pytest
 
-from actors.concurrency import ChangeNotifier
 from actors.errors import InvalidRequestError, UnavailableError
 from actors.home import Home
 from actors.status import Status
 from actors.worktrees.model import Workspace
 from supervisor.api.requests import SpawnRequest
 from supervisor.pool.makers import (
-    PREFIX,
     STUCK_S,
-    ActorMaker,
-    ActorPool,
     AgentMaker,
     AgentSpec,
     WorktreeMaker,
-    spare_actor,
     spare_agent,
 )
 from supervisor.pool.pool import PAUSE_S, Pool, Spare
@@ -35,95 +30,13 @@ from supervisor.store import keys
 from supervisor.team.registry import InstanceStage, Member
 from supervisor.team.team import Team
 from tests.fakes.hosts import workspace
-from tests.fakes.instances import FakeInstance, FakeInstances, FakeListener
+from tests.fakes.instances import FakeInstance, FakeListener
 from tests.fakes.pools import FakePlacement, maintained
 from tests.fakes.store import MemoryStore
 from tests.fakes.team import add_member
 
 PROJECT = Path("/project")
 WORKER = "10.0.0.2"
-
-
-class ActorScene:
-    """A pool of actors with as many on each host as ``rooms`` says, by its address."""
-
-    def __init__(self) -> None:
-        self.factory = FakeInstances()
-        self.rooms = {"": 2}
-        self.pool: ActorPool = Pool(
-            ActorMaker(self.factory), lambda: self.rooms, FairSemaphore(5), ChangeNotifier(), self.confirm, at_once=1
-        )
-
-    async def confirm(self) -> None:
-        """No other supervisor has the team."""
-
-    async def begin(self, *found: str) -> None:
-        self.factory.names.update(found)
-        self.pool.recognise(map(spare_actor, found))
-        await asyncio.sleep(1)
-
-    async def make_room(self, **rooms: int) -> None:
-        """``here`` and ``worker``."""
-        self.rooms = {{"here": "", "worker": WORKER}[host]: most for host, most in rooms.items()}
-        self.pool.wake()
-        await asyncio.sleep(1)
-
-
-@pytest.fixture
-async def actors() -> AsyncIterator[ActorScene]:
-    made = ActorScene()
-    async with maintained(made.pool):
-        yield made
-
-
-async def test_the_pool_of_actors_is_filled_and_refilled_after_a_take(actors: ActorScene) -> None:
-    await actors.begin()
-    assert len(actors.pool.ready()) == len(actors.factory.names) == 2
-    taken = actors.pool.take("")
-    assert taken is not None
-    await asyncio.sleep(1)
-    assert taken.name not in actors.pool.names
-    assert (len(actors.pool.ready()), len(actors.factory.names)) == (2, 3)
-
-
-async def test_actors_that_are_found_are_kept_but_for_those_too_many_and_those_with_an_agent_that_no_instance_has(
-    actors: ActorScene,
-) -> None:
-    found = [f"{PREFIX}{number}" for number in range(4)]
-    actors.factory.occupied.add(found[0])
-    await actors.begin(*found)
-    assert actors.pool.names == actors.factory.names < set(found[1:])
-    assert len(actors.pool.ready()) == 2
-
-
-async def test_each_host_has_actors_of_its_own_and_a_spawn_gets_one_from_there(actors: ActorScene) -> None:
-    actors.rooms = {"": 2, WORKER: 1}
-    await actors.begin(f"{PREFIX}ab@{WORKER}")
-    assert actors.factory.by_address() == {"": 2, WORKER: 1}
-    taken = [actors.pool.take(WORKER) for _ in range(2)]
-    assert [each and each.name for each in taken] == [f"{PREFIX}ab@{WORKER}", None]
-    await asyncio.sleep(1)
-    assert actors.factory.by_address() == {"": 2, WORKER: 2}
-
-
-async def test_spare_actors_give_way_where_instances_need_their_slots_and_go_with_a_lost_host(
-    actors: ActorScene,
-) -> None:
-    actors.rooms = {"": 2, WORKER: 2}
-    await actors.begin()
-    await actors.make_room(here=-1, worker=1)
-    assert actors.factory.by_address() == {WORKER: 1}
-    await actors.make_room()
-    assert actors.factory.by_address() == {}
-
-
-async def test_a_host_that_makes_no_actor_keeps_no_other_from_its_spares(actors: ActorScene) -> None:
-    actors.rooms, actors.factory.silent = {"": 2, WORKER: 2}, WORKER
-    await actors.begin()
-    assert actors.factory.by_address() == {"": 2}
-    actors.pool.take("")
-    await asyncio.sleep(1)
-    assert len(actors.pool.ready("")) == 2
 
 
 class WorktreeScene:

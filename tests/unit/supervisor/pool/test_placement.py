@@ -95,16 +95,6 @@ async def test_spare_worktrees_are_spread_by_themselves(scene: Scene) -> None:
     assert sorted(there) == ["head", "head", "worker", "worker"]
 
 
-async def test_spare_actors_have_the_room_that_instances_spare_agents_and_promises_leave(scene: Scene) -> None:
-    await scene.look(HEAD, WORKER, CLOUD)
-    await scene.add(1, "head")
-    await scene.make(2)
-    assert scene.placement.actor_room(99) == {"": 2, "at worker": 2}
-    assert scene.placement.actor_room(1) == {"": 1, "at worker": 1}
-    scene.scheduler.drained = {"head"}
-    assert scene.placement.actor_room(99) == {"at worker": 2}
-
-
 async def test_a_host_is_open_while_it_is_there_and_not_drained(scene: Scene) -> None:
     assert scene.state("worker") == "waited for"
     await scene.look(HEAD, WORKER)

@@ -116,21 +116,21 @@ async def test_the_host_that_is_wanted_most_comes_first_and_one_that_is_not_allo
     assert [each and each.host for each in taken] == ["a", None, "b"]
 
 
-async def test_no_more_are_made_at_once_than_allowed_and_none_while_a_caller_spawns() -> None:
-    async with running(at_once=1) as scene:
-        scene.targets = {"x": 3}
-        async with scene.permits.hold("lead"):
-            scene.pool.wake()
-            await asyncio.sleep(60)
-            assert scene.names() == []
-            assert scene.pool.waits_for == "spawns of callers, which come first: 1 run, 0 wait"
-        await asyncio.sleep(0.5)
-        assert scene.pool.waits_for == "3 that are being made"
-        assert len(scene.pool.names) == 1, "what is being made is the pool's own"
-        await asyncio.sleep(10)
-        assert len(scene.names()) == 3
-        assert scene.most_at_once == 1
-        assert scene.pool.waits_for == ""
+async def test_no_more_are_made_at_once_than_the_cap_allows_and_none_while_a_caller_spawns(scene: Scene) -> None:
+    scene.permits.resize(2)
+    scene.targets = {"x": 3}
+    async with scene.permits.hold("lead"):
+        scene.pool.wake()
+        await asyncio.sleep(60)
+        assert scene.names() == []
+        assert scene.pool.waits_for == "spawns of callers, which come first: 1 run, 0 wait"
+    await asyncio.sleep(0.5)
+    assert scene.pool.waits_for == "3 that are being made"
+    assert len(scene.pool.names) == 3, "what is being made is the pool's own"
+    await asyncio.sleep(10)
+    assert len(scene.names()) == 3
+    assert scene.most_at_once == 1, "one place stays free for a caller"
+    assert scene.pool.waits_for == ""
 
 
 async def test_nothing_is_made_before_it_is_known_what_an_earlier_supervisor_has_left() -> None:

@@ -70,12 +70,10 @@ class Scene(SpareMaker[str, Member]):
             hosts,
             self.live,
             OrderBook(store, boot),
-            actors=this,
             agents=this,
             worktrees=WorktreeMaker(this, self.team, hosts),
             cleaner=StaleSpareCleaner(self.team, hosts),
             work_dirs=this,
-            spare_actors=0,
             default_agent="demo",
             timeout_s=20.0,
         )

@@ -133,9 +133,19 @@ async def test_an_actor_without_an_agent_goes_and_an_end_that_nobody_saw_is_note
 
 async def test_what_a_session_or_an_actor_belongs_to_nobody_is_ended(scene: RecoveryScene) -> None:
     scene.add_agent(SECOND)
-    scene.instances.names.add("spec_0_0_3")
+    scene.instances.names |= {"spec_0_0_3", "spare_4@10.0.0.2", "spare_0f3a"}
     assert await scene.recovery.reconcile()
-    assert sorted(scene.log.calls) == ["destroy spec_0_0_2", "destroy spec_0_0_3", "end spec_0_0_2"]
+    ended = [SECOND, "spec_0_0_3", "spare_4@10.0.0.2", "spare_0f3a"]
+    assert sorted(scene.log.calls) == sorted([*(f"destroy {each}" for each in ended), "end spec_0_0_2"])
+
+
+async def test_an_actor_stays_that_may_be_of_an_instance_whose_record_cannot_be_read(scene: RecoveryScene) -> None:
+    """That may be on another host, or have been a spare."""
+    scene.team.unreadable.keys.append(f"instance/{FIRST}")
+    its = {FIRST, f"{FIRST}@10.0.0.2", "spare_4@10.0.0.2"}
+    scene.instances.names |= {*its, SECOND}
+    assert await scene.recovery.reconcile()
+    assert scene.instances.names == its
 
 
 async def with_two(scene: RecoveryScene, first: str) -> None:

@@ -78,6 +78,13 @@ def test_where_it_is_plain_what_was_meant_all_that_is_known_is_not_told_too(home
         check_variables(["PHALANX_SOMETHING_QUITE_DIFFERENT_XYZW"])
 
 
+def test_a_setting_that_there_was_is_refused_with_why_it_is_gone(home: Home) -> None:
+    with pytest.raises(SettingsError, match=r"PHALANX_SPARE_ACTORS is no known variable\. Earlier versions had it: "):
+        check_variables(["PHALANX_SPARE_ACTORS"])
+    with pytest.raises(SettingsError, match=r"spare_actors is no known setting\. Earlier versions had it: "):
+        Settings.load(written(home, "spare_actors = 2"), {})
+
+
 def test_all_of_our_variables_and_those_of_others_are_taken() -> None:
     ours = {info.variable for info in describe()} | MARKS | {"PHALANX_DEMO_FAULTS"}
     check_variables([*ours, "PATH", "MAX_CONCURRENT_SPAWN", "PHALANXES"])

@@ -36,7 +36,7 @@ from supervisor.team.team import Team
 from tests.fakes.hosts import FakeCluster, FakeHost, workspace
 from tests.fakes.instances import READY, FakeInstance, FakeListener
 from tests.fakes.store import MemoryStore
-from tests.fakes.supervisor import CAP, WORK_DIR, Machine, SupervisorRun
+from tests.fakes.supervisor import CAP, WORK_DIR, Machine, MachinePorts, ModelledInstance, SupervisorRun
 from tests.fakes.team import FIRST, record
 
 SPARE = "spare_1"
@@ -330,6 +330,27 @@ async def test_an_instance_that_a_person_begins_gets_no_message_and_is_there_whe
     assert (started.stage, started.attended) == (InstanceStage.RUNNING, True)
     assert run.machine.conversations == {}
     assert await run.spawner.spawn(LEAD, Caller(sender="operator")) == started
+
+
+async def test_the_actor_is_made_while_the_workspace_is_made_and_the_agent_started(
+    run: SupervisorRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = asyncio.Event()
+
+    async def create_workspace(_: object, instance_id: str, work_dir: Path, mode: str) -> Workspace:
+        await asked.wait()
+        return Workspace(mode="shared", directory=work_dir)
+
+    async def create(_: object, name: str) -> ModelledInstance:
+        asked.set()
+        await until_an_agent_runs(run)
+        return run.machine.actors.setdefault(name, ModelledInstance(run.machine))
+
+    monkeypatch.setattr(MachinePorts, "create_workspace", create_workspace)
+    monkeypatch.setattr(MachinePorts, "create", create)
+    started = await run.spawn("r")
+    assert started.stage is InstanceStage.RUNNING
+    assert list(run.machine.actors) == [started.actor_name]
 
 
 async def test_an_agent_that_ends_at_its_start_is_undone_also_without_a_message(run: SupervisorRun) -> None:

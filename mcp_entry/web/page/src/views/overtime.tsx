@@ -237,11 +237,8 @@ function Figures({ result }: { result: PerformanceResult }) {
             name="Cache"
             words={`${Math.round(100 * cache.hitRate)} % hits (${cache.hits} of ${cache.hits + cache.misses}), ${cache.size} of ${cache.limit} kept`}
           />
-          {Object.entries({ agents: pools.instances, worktrees: pools.worktrees, actors: pools.actors }).map(
-            ([name, stock]) => (
-              <Figure key={name} name={`Spare ${name}`} words={spares(stock)} />
-            ),
-          )}
+          <Figure name="Spare agents" words={spares(pools.instances)} />
+          <Figure name="Spare worktrees" words={spares(pools.worktrees)} />
           <Figure name="State" words={`${store.mode}${store.warning ? `; ${store.warning}` : ""}`} />
         </tbody>
       </table>
