@@ -18,13 +18,14 @@ import socket
 import sys
 from contextlib import suppress
 from importlib import import_module
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import ray
 from ray._private import worker as ray_worker
 from ray._private.workers import default_worker
 
-from supervisor.ray_workers.worker import STARTING_TITLE
+from supervisor.ray_workers.worker import STARTING_TITLE, remove_files
 
 _SHARED = ("actors.instance.instance", "actors.host.host", "supervisor.build")
 """Not the actor classes made of them: to make one, Ray takes a random id, and every fork would go on with the same."""
@@ -48,7 +49,7 @@ def serve(listener: socket.socket, raylet: int) -> _Request | None:
     for module in _BY_RAY:
         with suppress(ImportError):
             import_module(module)
-    _check_forks_differ()
+    _check_may_fork()
     gc.collect()
     gc.freeze()  # or a collection in a worker would write to the memory of all, and make it its own
     paths = [path for each in list(sys.modules.values()) if (path := getattr(each, "__dict__", {}).get("__file__"))]
@@ -60,7 +61,10 @@ def serve(listener: socket.socket, raylet: int) -> _Request | None:
     either.register(raylet_ends, select.POLLIN)
     while True:
         ready = dict(either.poll())
-        if raylet_ends in ready or [_written(path) for path in paths] != written:
+        if raylet_ends in ready:
+            remove_files(str(listener.getsockname()))
+            return None
+        if [_written(path) for path in paths] != written:
             return None
         connection, _ = listener.accept()
         with suppress(OSError, EOFError, ValueError):
@@ -73,8 +77,11 @@ def serve(listener: socket.socket, raylet: int) -> _Request | None:
         connection.close()
 
 
-def _check_forks_differ() -> None:
-    """Raises ``RuntimeError`` when Ray has begun with its random numbers: two workers would make the same ids."""
+def _check_may_fork() -> None:
+    """Raises ``RuntimeError`` when a fork would lack threads, or when Ray has begun with its random numbers, so that
+    two workers would make the same ids."""
+    if len([*Path("/proc/self/task").iterdir()]) > 1:
+        raise RuntimeError("what was imported has started a thread")
     first, second = _id_of_fork(), _id_of_fork()
     if first == second:
         raise RuntimeError(f"two forks made the same id, {first!r}")

@@ -20,7 +20,10 @@ SERVER = "supervisor.ray_workers.fork_server"
 """The module that is run as the server."""
 STARTING_TITLE = "ray::starting"
 """Of a fork that Ray does not know yet, in the list of processes."""
+_LOCK = ".lock"
 _TRIES = 3
+_ANSWER_S = 20.0
+"""A fork is known after a tenth of a second; the server may have to import first, and the machine to wait."""
 
 
 def _start() -> None:
@@ -43,18 +46,19 @@ def _server_of(raylet: int) -> _socket.socket:
     """A connection to the server, which is started if there is none. Raises ``OSError``."""
     path = f"{os.environ[DIRECTORY]}/workers-{raylet}"
     connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
+    connection.settimeout(_ANSWER_S)
     try:
         connection.connect(path)
-    except OSError:
+    except (FileNotFoundError, ConnectionRefusedError):
         pass
     else:
         return connection
-    lock = os.open(f"{path}.lock", os.O_CREAT | os.O_RDWR, 0o600)
+    lock = os.open(path + _LOCK, os.O_CREAT | os.O_RDWR, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
         try:
             connection.connect(path)
-        except OSError:
+        except (FileNotFoundError, ConnectionRefusedError):
             _become_server_beside_this(path, raylet)
             connection.connect(path)
     finally:
@@ -73,6 +77,13 @@ def _become_server_beside_this(path: str, raylet: int) -> None:
         os.set_inheritable(listener.fileno(), True)
         os.execv(sys.executable, [sys.executable, "-P", "-m", SERVER, str(listener.fileno()), str(raylet)])  # noqa: S606
     listener.close()
+
+
+def remove_files(path: str) -> None:
+    """Of a server at this path whose raylet has ended."""
+    for each in (path, path + _LOCK):
+        if os.path.exists(each):  # noqa: PTH110
+            os.unlink(each)  # noqa: PTH108
 
 
 def _become_worker() -> None:

@@ -1,4 +1,4 @@
-"""What the start of a worker does without a server, and what keeps two workers from making the same ids."""
+"""What the start of a worker does without a server, and what keeps a server from forking."""
 
 from __future__ import annotations
 
@@ -7,11 +7,23 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import supervisor.ray_workers
 from supervisor.ray_workers.worker import DIRECTORY, PROGRAM_NAME
 
 PROGRAM = Path(supervisor.ray_workers.__file__).parent.parent / PROGRAM_NAME
 _LIMIT_S = 60.0
+_CHECK = """
+import os, threading, ray
+from supervisor.ray_workers import fork_server
+{before}
+try:
+    fork_server._check_may_fork()
+except RuntimeError as error:
+    print(error, flush=True)
+os._exit(0)
+"""
 
 
 def run(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -22,19 +34,24 @@ def run(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_where_no_server_can_be_reached_the_process_becomes_the_worker_that_ray_wanted(tmp_path: Path) -> None:
-    for where in ({}, {DIRECTORY: str(tmp_path / "missing")}):
-        ended = run(str(PROGRAM), "--unknown-to-ray", **where)
+@pytest.mark.parametrize("set_to", [{}, {DIRECTORY: "/missing"}])
+def test_where_no_server_can_be_reached_the_process_becomes_the_worker_that_ray_wanted(set_to: dict[str, str]) -> None:
+    ended = run(str(PROGRAM), "--unknown-to-ray", **set_to)
 
-        assert "No process of the fork server" in ended.stderr
-        assert "default_worker.py: error" in ended.stderr  # its parser has read these words
+    assert "No process of the fork server" in ended.stderr
+    assert "default_worker.py: error" in ended.stderr  # its parser has read these words
 
 
-def test_a_server_whose_forks_would_make_the_same_ids_serves_nobody() -> None:
-    serve = "import ray; {}; from supervisor.ray_workers import fork_server as its; its._check_forks_differ()"
+@pytest.mark.parametrize(
+    ("before", "said"),
+    [
+        ("", ""),
+        ("ray.ObjectRef.from_random()", "two forks made the same id"),
+        ("threading.Timer(60, id).start()", "has started a thread"),
+    ],
+)
+def test_a_server_whose_forks_would_not_be_whole_or_would_be_the_same_does_not_fork(before: str, said: str) -> None:
+    ended = run("-c", _CHECK.format(before=before))
 
-    assert run("-c", serve.format("pass")).returncode == 0
-    ended = run("-c", serve.format("ray.ObjectRef.from_random()"))
-
-    assert ended.returncode == 1
-    assert "two forks made the same id" in ended.stderr
+    assert (ended.returncode, bool(ended.stdout)) == (0, bool(said)), ended.stderr
+    assert said in ended.stdout
