@@ -26,7 +26,7 @@ FIRST_S = 10.0
 """Before the first rest: the actor is being made."""
 AWAKE_S = 0.5
 """After a knock: other calls often follow."""
-REST_S = 0.5
+REST_S = 2.0
 _PASS_S = 0.005
 """Between two rests. What has come meanwhile is handled before Ray asks again."""
 
