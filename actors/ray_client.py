@@ -248,8 +248,8 @@ class ActorProxy:
         loop = asyncio.get_running_loop()
 
         def begin() -> Awaitable[Any]:
-            knock(self._name_in_ray)
             made: Awaitable[Any] = getattr(self._actor, self._prefix + name).remote(*arguments, **named)
+            knock(self._name_in_ray)
             return made
 
         if call.retry:

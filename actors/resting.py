@@ -21,7 +21,7 @@ from contextlib import suppress
 from types import FrameType
 
 REST_DIRECTORY = "PHALANX_REST_DIRECTORY"
-"""Environment variable of Ray's processes: a private directory that is emptied before their Ray starts."""
+"""Environment variable of Ray's processes: a directory below a private one, emptied before their Ray starts."""
 FIRST_S = 10.0
 """Before the first rest: the actor is being made."""
 AWAKE_S = 0.5

@@ -13,8 +13,9 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-LOOKS = 45
-"""In a row; the caller looks ten times a second at most, so 4.5 s on a machine at rest."""
+LOOKS = 60
+"""In a row; the caller looks ten times a second at most, so 6 s on a machine at rest: more than a start waits for Redis
+or for the lock of the store."""
 _SHARE = 0.25
 """Of the processor time of a look, which reads the state of all processes of the machine and takes 6 ms or more. An
 idle process of Ray takes 0.8 ms between two looks; one at work takes about as much as the look or more, since both

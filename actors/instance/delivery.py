@@ -54,8 +54,8 @@ _CLEARS = 3
 CLEAR_AGAIN_S = 5.0
 """The key that clears the input box ends the agent when it comes again within a second; a screen may be that late."""
 _ENTERS = 8
-_DIALOG_CHARS = 80
 """So many Enters in a row; after that one each time the patience has passed."""
+_DIALOG_CHARS = 80
 
 
 @dataclass(frozen=True, slots=True)

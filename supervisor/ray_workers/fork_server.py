@@ -25,7 +25,7 @@ import ray
 from ray._private import worker as ray_worker
 from ray._private.workers import default_worker
 
-from supervisor.ray_workers.worker import STARTING_TITLE, remove_files
+from supervisor.ray_workers.worker import GIVEN_UP, STARTING_TITLE, remove_files
 
 _SHARED = ("actors.instance.instance", "actors.host.host", "supervisor.build")
 """Not the actor classes made of them: to make one, Ray takes a random id, and every fork would go on with the same."""
@@ -43,7 +43,13 @@ class _Request(NamedTuple):
 
 
 def serve(listener: socket.socket, raylet: int) -> _Request | None:
-    """In a worker what was asked; None when the raylet has ended or the code is another."""
+    """In a worker what was asked; None when the raylet has ended or the code is another.
+
+    Raises ``OSError`` and ``RuntimeError`` where it cannot fork; then each worker starts by itself.
+    """
+    raylet_ends = os.pidfd_open(raylet)
+    if Path(f"/proc/{raylet}/comm").read_text().strip() != "raylet":
+        return None
     for module in _SHARED:
         import_module(module)
     for module in _BY_RAY:
@@ -55,7 +61,6 @@ def serve(listener: socket.socket, raylet: int) -> _Request | None:
     paths = [path for each in list(sys.modules.values()) if (path := getattr(each, "__dict__", {}).get("__file__"))]
     written = [_written(path) for path in paths]
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the system reaps the workers
-    raylet_ends = os.pidfd_open(raylet)
     either = select.poll()
     either.register(listener, select.POLLIN)
     either.register(raylet_ends, select.POLLIN)
@@ -69,7 +74,7 @@ def serve(listener: socket.socket, raylet: int) -> _Request | None:
         connection, _ = listener.accept()
         with suppress(OSError, EOFError, ValueError):
             request = _read(connection)
-            if os.fork() == 0:
+            if _is_wanted(request) and os.fork() == 0:
                 listener.close()
                 os.close(raylet_ends)
                 signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -109,16 +114,36 @@ def _written(path: str) -> int:
 def _read(client: socket.socket) -> _Request:
     """Raises ``OSError``, ``EOFError`` or ``ValueError``."""
     client.settimeout(_CLIENT_S)
-    with client.makefile("rb") as stream:
-        length = int.from_bytes(stream.read(4), "big")
-        words, environment = marshal.loads(stream.read(length))  # noqa: S302 - the socket is the user's own
+    length = int.from_bytes(_bytes_of(client, 4), "big")
+    words, environment = marshal.loads(_bytes_of(client, length))  # noqa: S302 - the socket is the user's own
     return _Request(client, words, environment)
+
+
+def _bytes_of(client: socket.socket, count: int) -> bytes:
+    """Not one more: what follows is not read here."""
+    got = b""
+    while len(got) < count:
+        if not (more := client.recv(count - len(got))):
+            raise EOFError
+        got += more
+    return got
+
+
+def _is_wanted(request: _Request) -> bool:
+    """Whether who asked has not said that it starts the worker itself. One that was killed said nothing."""
+    request.client.setblocking(False)
+    try:
+        return request.client.recv(1, socket.MSG_PEEK) != GIVEN_UP
+    except BlockingIOError:
+        return True
 
 
 def _be_worker(request: _Request) -> None:
     connect = ray_worker.connect
 
     def connect_and_tell(*arguments: Any, **named: Any) -> None:
+        if not _is_wanted(request):
+            raise SystemExit("who asked for this worker starts it itself")
         connect(*arguments, **named)
         with suppress(OSError), request.client as client:
             client.send(b"k")

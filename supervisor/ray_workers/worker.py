@@ -13,21 +13,25 @@ import os
 import sys
 
 DIRECTORY = "PHALANX_WORKERS_DIRECTORY"
-"""Environment variable of Ray's processes: a private directory for the server's socket."""
+"""Environment variable of Ray's processes: a directory below a private one, for the server's socket."""
 PROGRAM_NAME = "ray_workers/worker.py"
 """The end of the path of this file."""
 SERVER = "supervisor.ray_workers.fork_server"
 """The module that is run as the server."""
 STARTING_TITLE = "ray::starting"
 """Of a fork that Ray does not know yet, in the list of processes."""
+RAYLET_VARIABLE = "RAY_RAYLET_PID"
+"""Ray's name for it, in the environment of what a raylet has started."""
+GIVEN_UP = b"x"
+"""Sent after a request of which nothing is expected any more."""
 _LOCK = ".lock"
-_TRIES = 3
+_TRIES = 2
 _ANSWER_S = 20.0
 """A fork is known after a tenth of a second; the server may have to import first, and the machine to wait."""
 
 
 def _start() -> None:
-    raylet = os.getppid()
+    raylet = int(os.environ[RAYLET_VARIABLE])
     request = marshal.dumps([sys.argv[1:], dict(os.environb)])
     for _ in range(_TRIES):
         server = _server_of(raylet)
@@ -35,8 +39,11 @@ def _start() -> None:
             server.sendall(len(request).to_bytes(4, "big") + request)
             if server.recv(1):
                 return
-        except OSError:
+        except (ConnectionResetError, BrokenPipeError):
             pass  # the server has ended: the next try starts another
+        except TimeoutError:
+            server.send(GIVEN_UP)
+            raise
         finally:
             server.close()
     raise OSError("no worker came up")
@@ -87,6 +94,7 @@ def remove_files(path: str) -> None:
 
 
 def _become_worker() -> None:
+    os.setpgid(0, 0)  # Ray kills the group of a worker that has ended; this may be in that of the server
     # -P: the directory of this file is not where modules are looked for
     os.execv(sys.executable, [sys.executable, "-P", "-m", "ray._private.workers.default_worker", *sys.argv[1:]])  # noqa: S606
 
@@ -94,6 +102,6 @@ def _become_worker() -> None:
 if __name__ == "__main__":
     try:
         _start()
-    except (OSError, KeyError) as error:
+    except (OSError, KeyError, ValueError) as error:
         print(f"No process of the fork server: {error}", file=sys.stderr)
         _become_worker()

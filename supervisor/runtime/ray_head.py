@@ -35,7 +35,7 @@ from actors.processes import (
     no_signal_blocked,
     processes_with,
 )
-from supervisor.ray_workers.worker import PROGRAM_NAME, SERVER, STARTING_TITLE
+from supervisor.ray_workers.worker import PROGRAM_NAME, RAYLET_VARIABLE, SERVER, STARTING_TITLE
 from supervisor.runtime.environment import TOKEN_VARIABLE
 
 LOG_NAME = "ray-head.log"
@@ -46,8 +46,8 @@ _SERVERS = frozenset({"gcs_server", "raylet"})
 _DASHBOARD = "dashboard/dashboard.py"
 _AGENTS = ("dashboard/agent.py", "runtime_env/agent/main.py")
 _AGENT_TITLES = ("ray::DashboardAgent", "ray::RuntimeEnvAgent")
-_RAYLET_VARIABLE = "RAY_RAYLET_PID"
-"""Ray's name for it, in the environment of what a raylet has started."""
+_WORKERS = (PROGRAM_NAME, SERVER, "workers/default_worker.py", "workers.default_worker")
+"""How a worker begins: by the fork server, or without it by Ray's own program."""
 _RETURNING_TITLES = (STARTING_TITLE, "ray::_Supervisor", "ray::supervisor", "ray::_Host", "ray::host")
 """A worker has the actor's name until its constructor runs, and then that of its class."""
 _FIRST_WORDS = 6
@@ -159,19 +159,20 @@ class HeadWatch:
 
 
 def returning(head_pid: int) -> list[int]:
-    """The processes of a head on which a supervisor's return depends: supervisor, host, workers that may become these,
-    and while Ray itself still starts, head and agents."""
+    """The processes of a head on which a supervisor's return depends: head, servers, supervisor, host, workers that may
+    become these, and while Ray itself still starts, its agents."""
     with suppress(psutil.NoSuchProcess):
-        raylets = [child for child in psutil.Process(head_pid).children() if name_of(child) == "raylet"]
+        servers = [child for child in psutil.Process(head_pid).children() if name_of(child) in _SERVERS]
         # Not only its children: workers outlive the fork server, which is their parent.
-        below = [each for raylet in raylets for each in processes_with(_RAYLET_VARIABLE, str(raylet.pid))]
-        return [head_pid, *(each.pid for each in below if any(map(_returns, _words_of(each))))]
+        below = [each for server in servers for each in processes_with(RAYLET_VARIABLE, str(server.pid))]
+        found = [*servers, *(each for each in below if any(map(_returns, _words_of(each))))]
+        return [head_pid, *(each.pid for each in found)]
     return []
 
 
 def _returns(word: str) -> bool:
     """Of workers and agents only those that have no title yet: later they work now and then for others."""
-    return word.endswith((PROGRAM_NAME, *_AGENTS)) or word == SERVER or word.startswith(_RETURNING_TITLES)
+    return word.endswith((*_WORKERS, *_AGENTS)) or word.startswith(_RETURNING_TITLES)
 
 
 def _name_of_server(child: psutil.Process) -> str:

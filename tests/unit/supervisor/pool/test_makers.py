@@ -1,4 +1,4 @@
-"""The three kinds of spares: what each is for, which are good, and what is left of one that is ended."""
+"""The two kinds of spares: what each is for, which are good, and what is left of one that is ended."""
 
 from __future__ import annotations
 
