@@ -28,7 +28,7 @@ from actors.home import Home, home_from, led_node_from
 from actors.marks import NODE_MARK, UMASK_MARK
 from actors.nodes import HOST_LABEL, SLOT, slots_for
 from actors.processes import allow_many_files, end_all_found, own_umask, processes_with
-from supervisor.ray_workers.worker import DIRECTORY as WORKERS_DIRECTORY
+from supervisor.ray_processes.worker import DIRECTORY as WORKERS_DIRECTORY
 from supervisor.runtime import Runtime
 from supervisor.runtime.environment import TOKEN_FILE, agent_environment, cluster_environment
 from supervisor.runtime.ray_head import HeadWatch, ray_command, start_detached

@@ -42,9 +42,8 @@ _TITLES: Mapping[str, str] = {
 _PROGRAMS: Mapping[str, str] = {
     "gcs_server": "Ray's control store (GCS)",
     "raylet": "raylet",
-    "supervisor.ray_workers.ray_start": "Ray's start command, which waits",
-    "supervisor.ray_workers.fork_server": "fork server of Ray's workers",
-    "dashboard.py": "Ray's dashboard process, switched off",
+    "head_wait.py": "Ray's head, which waits",
+    "supervisor.ray_processes.fork_server": "fork server of Ray's workers",
     "mcp_entry.web": "endpoint",
     "mcp_entry": "entry",
 }

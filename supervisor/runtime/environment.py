@@ -21,7 +21,7 @@ from actors.errors import SettingsError
 from actors.home import HOME_VARIABLE, Home, read_environment
 from actors.marks import TEAM_MARK, UMASK_MARK
 from actors.resting import REST_DIRECTORY
-from supervisor.ray_workers.worker import DIRECTORY as WORKERS_DIRECTORY
+from supervisor.ray_processes.worker import DIRECTORY as WORKERS_DIRECTORY
 from supervisor.settings import setting_variables
 
 TOKEN_VARIABLE = "RAY_AUTH_TOKEN_PATH"  # noqa: S105 - a path

@@ -35,7 +35,7 @@ from actors.processes import (
     no_signal_blocked,
     processes_with,
 )
-from supervisor.ray_workers.worker import PROGRAM_NAME, RAYLET_VARIABLE, SERVER, STARTING_TITLE
+from supervisor.ray_processes.worker import PROGRAM_NAME, RAYLET_VARIABLE, SERVER, STARTING_TITLE
 from supervisor.runtime.environment import TOKEN_VARIABLE
 
 LOG_NAME = "ray-head.log"
@@ -43,7 +43,6 @@ _OBJECT_STORE_BYTES = 80_000_000
 _MOST_CPUS = 8
 """Ray keeps as many idle workers as it is told CPUs, and starts as many at once; our actors ask for no CPU."""
 _SERVERS = frozenset({"gcs_server", "raylet"})
-_DASHBOARD = "dashboard/dashboard.py"
 _AGENTS = ("dashboard/agent.py", "runtime_env/agent/main.py")
 _AGENT_TITLES = ("ray::DashboardAgent", "ray::RuntimeEnvAgent")
 _WORKERS = (PROGRAM_NAME, SERVER, "workers/default_worker.py", "workers.default_worker")
@@ -78,7 +77,7 @@ def _command(home: Home) -> tuple[str, ...]:
 def ray_command(object_store_bytes: int, *options: str) -> tuple[str, ...]:
     """Ray's own start command, with what every Ray of ours is told."""
     return (
-        *(sys.executable, "-P", "-m", "supervisor.ray_workers.ray_start", "start", *options),
+        *(sys.executable, "-P", "-m", "supervisor.ray_processes.ray_start", "start", *options),
         *("--include-log-monitor=false", "--disable-usage-stats"),
         f"--object-store-memory={object_store_bytes}",
         f"--num-cpus={min(len(os.sched_getaffinity(0)), _MOST_CPUS)}",
@@ -105,8 +104,8 @@ def _remove_session(home: Home) -> None:
 
 
 def is_head(pid: int, team_id: str) -> bool:
-    """Whether ``pid`` is the head of the team, with all servers of Ray. A head that lost a server is of no use: it ends
-    within a second, or never if the server ended in an orderly way."""
+    """Whether ``pid`` is the head of the team, with all servers of Ray. A head that lost a server is of no use: it ends,
+    but not at once while Ray still starts."""
     try:
         process = psutil.Process(pid)
         if not is_running(process) or mark_of(process, TEAM_MARK) != team_id or _session(process) != pid:
@@ -146,7 +145,7 @@ class HeadWatch:
         self._zombies_since = {child: before.get(child, now) for child in children if not is_running(child)}
         if any(now - since > _REAPED_S for since in self._zombies_since.values()):
             return "server"
-        self._needed.update({child: name for child in children if (name := _name_of_server(child))})
+        self._needed.update({child: name for child in children if (name := name_of(child)) in _SERVERS})
         below = [each for child in children if name_of(child) == "raylet" for each in _children_of(child)]
         agents = [each for each in below if _is_agent(each)]
         self._needed.update(dict.fromkeys(agents, "agent"))
@@ -173,14 +172,6 @@ def returning(head_pid: int) -> list[int]:
 def _returns(word: str) -> bool:
     """Of workers and agents only those that have no title yet: later they work now and then for others."""
     return word.endswith((*_WORKERS, *_AGENTS)) or word.startswith(_RETURNING_TITLES)
-
-
-def _name_of_server(child: psutil.Process) -> str:
-    """Empty for another child of the head."""
-    name = name_of(child)
-    if name in _SERVERS:
-        return name
-    return "dashboard" if any(_DASHBOARD in word for word in _words_of(child)) else ""
 
 
 def _is_agent(child: psutil.Process) -> bool:

@@ -14,7 +14,7 @@ import actors.instance.instance
 from actors.home import Home
 from actors.processes import is_running
 from supervisor.api.requests import SendRequest
-from supervisor.ray_workers.worker import SERVER
+from supervisor.ray_processes.worker import SERVER
 from tests.acceptance.team import Team, anew, bring_up
 from tests.processes import called, command_of, ends, of_ray, tell
 

@@ -18,7 +18,7 @@ Problems = list[str]
 _SHOWN = 8
 
 _ONE_EACH = (Kind.HEAD, Kind.GCS, Kind.RAYLET, Kind.SUPERVISOR, Kind.HOST, Kind.ENDPOINT, Kind.TMUX)
-_SOME = {Kind.RAY_AGENT: 3, Kind.FORK_SERVER: 1, Kind.IDLE_WORKER: 8}
+_SOME = {Kind.RAY_AGENT: 2, Kind.FORK_SERVER: 1, Kind.IDLE_WORKER: 8}
 """At most so many."""
 
 

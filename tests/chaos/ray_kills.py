@@ -39,14 +39,14 @@ class Victim(StrEnum):
 
     BRING_UP = "supervisor.runtime"
     BOOT = "supervisor.boot"
-    HEAD = "ray_workers.ray_start"
+    HEAD = "ray_processes.ray_start"
+    HEAD_WAITS = "ray_processes/head_wait.py"
     GCS = "/gcs_server"
-    DASHBOARD = "dashboard/dashboard.py"
     RAYLET = "/raylet/raylet"
     NODE_AGENT = "/dashboard/agent.py"
     ENVIRONMENT_AGENT = "runtime_env/agent/main.py"
-    FORK_SERVER = "ray_workers.fork_server"
-    WORKER = "ray_workers/worker.py"
+    FORK_SERVER = "ray_processes.fork_server"
+    WORKER = "ray_processes/worker.py"
     SUPERVISOR = "ray::_Supervisor"
     SUPERVISOR_BEGINS = "ray::supervisor:"
     HOST = "ray::_Host"
@@ -54,7 +54,7 @@ class Victim(StrEnum):
 
 
 STARTING = tuple(Victim)
-RUNNING = tuple(each for each in Victim if each not in (Victim.BRING_UP, Victim.BOOT))
+RUNNING = tuple(each for each in Victim if each not in (Victim.BRING_UP, Victim.BOOT, Victim.HEAD))
 _TITLES = {"ray::DashboardAgent": Victim.NODE_AGENT, "ray::RuntimeEnvAgent": Victim.ENVIRONMENT_AGENT}
 
 

@@ -63,14 +63,14 @@ _BY_TITLE = (
     ("tmux: server", Kind.TMUX),
 )
 _BY_WORD = (
-    ("ray_workers.ray_start", Kind.HEAD),
+    ("ray_processes.ray_start", Kind.HEAD),
+    ("ray_processes/head_wait.py", Kind.HEAD),
     ("/gcs_server", Kind.GCS),
     ("/raylet/raylet", Kind.RAYLET),
-    ("dashboard/dashboard.py", Kind.RAY_AGENT),
     ("/dashboard/agent.py", Kind.RAY_AGENT),
     ("runtime_env/agent/main.py", Kind.RAY_AGENT),
-    ("ray_workers.fork_server", Kind.FORK_SERVER),
-    ("ray_workers/worker.py", Kind.IDLE_WORKER),
+    ("ray_processes.fork_server", Kind.FORK_SERVER),
+    ("ray_processes/worker.py", Kind.IDLE_WORKER),
     ("supervisor.boot", Kind.BOOT),
     ("supervisor.runtime", Kind.BRING_UP),
     ("mcp_entry.web", Kind.ENDPOINT),

@@ -90,8 +90,8 @@ def test_only_the_doors_import_ray() -> None:
         "actors/host/cluster.py",
         "supervisor/boot.py",
         "supervisor/leaving.py",
-        "supervisor/ray_workers/fork_server.py",
-        "supervisor/ray_workers/ray_start.py",
+        "supervisor/ray_processes/fork_server.py",
+        "supervisor/ray_processes/ray_start.py",
         "supervisor/stop_other_nodes.py",
     }
 

@@ -344,7 +344,7 @@ def test_a_team_that_is_busy_with_nothing_is_found() -> None:
         (["ray::_HostServer.agents"], "ray::_HostServe", Kind.HOST),
         (["ray::InstanceServer.reports"], "ray::InstanceServer", Kind.INSTANCE),
         (["ray::IDLE"], "ray::IDLE", Kind.IDLE_WORKER),
-        (["python", "-P", "-m", "supervisor.ray_workers.ray_start", "start", "--head"], "python", Kind.HEAD),
+        (["python", "-P", "-m", "supervisor.ray_processes.ray_start", "start", "--head"], "python", Kind.HEAD),
         (["/x/ray/core/src/ray/gcs/gcs_server", "--log_dir=/tmp"], "gcs_server", Kind.GCS),
         (["/x/ray/core/src/ray/raylet/raylet", "--a"], "raylet", Kind.RAYLET),
         (["python", "-P", "-m", "supervisor.boot", "--home", "/h"], "python", Kind.BOOT),

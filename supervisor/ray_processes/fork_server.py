@@ -25,7 +25,7 @@ import ray
 from ray._private import worker as ray_worker
 from ray._private.workers import default_worker
 
-from supervisor.ray_workers.worker import GIVEN_UP, STARTING_TITLE, remove_files
+from supervisor.ray_processes.worker import GIVEN_UP, STARTING_TITLE, remove_files
 
 _SHARED = ("actors.instance.instance", "actors.host.host", "supervisor.build")
 """Not the actor classes made of them: to make one, Ray takes a random id, and every fork would go on with the same."""

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-import supervisor.ray_workers
-from supervisor.ray_workers.worker import DIRECTORY, PROGRAM_NAME
+import supervisor.ray_processes
+from supervisor.ray_processes.worker import DIRECTORY, PROGRAM_NAME
 
-PROGRAM = Path(supervisor.ray_workers.__file__).parent.parent / PROGRAM_NAME
+PROGRAM = Path(supervisor.ray_processes.__file__).parent.parent / PROGRAM_NAME
 _LIMIT_S = 60.0
 _CHECK = """
 import os, threading, ray
-from supervisor.ray_workers import fork_server
+from supervisor.ray_processes import fork_server
 {before}
 try:
     fork_server._check_may_fork()

@@ -14,9 +14,9 @@ import sys
 
 DIRECTORY = "PHALANX_WORKERS_DIRECTORY"
 """Environment variable of Ray's processes: a directory below a private one, for the server's socket."""
-PROGRAM_NAME = "ray_workers/worker.py"
+PROGRAM_NAME = "ray_processes/worker.py"
 """The end of the path of this file."""
-SERVER = "supervisor.ray_workers.fork_server"
+SERVER = "supervisor.ray_processes.fork_server"
 """The module that is run as the server."""
 STARTING_TITLE = "ray::starting"
 """Of a fork that Ray does not know yet, in the list of processes."""
