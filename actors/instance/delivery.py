@@ -46,6 +46,8 @@ person had stashed, a second one would submit."""
 LONGEST_LOOK_S = 1.0
 REDRAW_S = 1.0
 """For so long what stands in the way may only be a screen that is being drawn anew."""
+DIALOG_S = 0.3
+"""So long a half-drawn screen may look like a dialog, as after a person has resized the terminal."""
 TAKEN_S = 5.0
 """For so long what an event has reported may still stand in the box: Claude clears it when all hooks have ended."""
 INTERRUPTED_S = 2.0
@@ -224,7 +226,7 @@ class Delivery:
                 self._phase = _Phase.DONE
                 return NotLanded(reason)
             case Barred(reason, may_pass):
-                return self._hold(reason, now, at_once=not may_pass)
+                return self._hold(reason, now, after_s=REDRAW_S if may_pass else 0.0)
             case Refused(reason):
                 self._refusal = reason
                 return self._enter(_Phase.REFUSED, now, 0.0)
@@ -253,7 +255,7 @@ class Delivery:
         if self._interrupted:
             return self._after_interrupt(now)
         if screen.dialog or screen.composer is Composer.ABSENT:
-            return self._hold(_in_the_way(screen.dialog), now, at_once=bool(screen.dialog))
+            return self._hold(_in_the_way(screen.dialog), now, after_s=DIALOG_S if screen.dialog else REDRAW_S)
         if self._phase is _Phase.REFUSED:
             return self._after_refusal(saw, now)
         if screen.composer is Composer.EMPTY:
@@ -322,10 +324,10 @@ class Delivery:
             return self._look_again()
         return self._finish(MessageStatus.FAILED, "the turn was stopped before the agent had written it down")
 
-    def _hold(self, words: str, now: float, *, at_once: bool = False) -> Act:
+    def _hold(self, words: str, now: float, *, after_s: float = REDRAW_S) -> Act:
         self._waited_since = now
         self._in_the_way_since = now if self._in_the_way_since is None else self._in_the_way_since
-        lasting = at_once or now - self._in_the_way_since >= REDRAW_S
+        lasting = now - self._in_the_way_since >= after_s
         return self._look_again(held=words if lasting else "")
 
     def _enter(self, phase: _Phase, now: float, look_s: float) -> Act:
