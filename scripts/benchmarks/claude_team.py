@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import psutil
 
-from scripts.benchmarks.bare_claude import bare_programs_s
+from scripts.benchmarks.bare_claude import bare_programs
 from scripts.benchmarks.bench import Bench, message_each, start_batch, until_idle
 from scripts.benchmarks.section import Part, Section
 from supervisor.api import requests
@@ -81,7 +81,7 @@ async def _at_once(bench: Bench, size: int, *, with_floor: bool) -> _AtOnce:
         floor_s = 0.0
         if with_floor:
             await asyncio.gather(*(client.terminate(requests.TerminateRequest(instance_id=one)) for one in batch.ids))
-            floor_s = await bare_programs_s(bench, team, size, at_once=size, look_s=_LOOK_S)
+            floor_s = (await bare_programs(bench, team, size, at_once=size, look_s=_LOOK_S)).first_s
         return _AtOnce(started_s=batch.took_s, answered_s=answered_s, memory_gb=memory_gb, floor_s=floor_s)
 
 

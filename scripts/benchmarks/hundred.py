@@ -6,7 +6,7 @@ import statistics
 
 import psutil
 
-from scripts.benchmarks.bare_claude import bare_programs_s
+from scripts.benchmarks.bare_claude import bare_programs
 from scripts.benchmarks.bench import Bench, message_each, start_batch, timed, until_idle
 from scripts.benchmarks.section import Part, Section
 from supervisor.api import requests
@@ -20,7 +20,8 @@ _WORDS = f"""
 {_SIZE} of the real program against a stand-in of the API on this machine, {_AT_ONCE} starts at a time, from the call
 until the first message of the last one is proved. *floor*: as many bare programs afterwards, as many at a time, each
 in a tmux and typed into with the fewest steps that work, until its transcript holds its text; they all run at the end,
-too. *one more message each*: of one call that waits, until the last is proved. *memory*: how much more of the machine
+too. *one more message each*: of one call that waits, until the last is proved; of the floor, typed into all at once.
+*memory*: how much more of the machine
 is in use than before. A member or a message that is missing fails the run.
 """
 
@@ -41,8 +42,7 @@ async def _measure(bench: Bench) -> Section:
         for at in range(0, _SIZE, _AT_ONCE):
             await client.terminate(requests.TerminateRequest(instance_ids=batch.ids[at : at + _AT_ONCE]))
         bench.say(f"{_SIZE} bare programs, {_AT_ONCE} at a time")
-        floor_s = await bare_programs_s(bench, team, _SIZE, at_once=_AT_ONCE, look_s=_LOOK_S)
-    ratio = batch.took_s / floor_s
+        floor = await bare_programs(bench, team, _SIZE, at_once=_AT_ONCE, look_s=_LOOK_S)
     list_ms = statistics.median(lists)
     return Section(
         columns=("what", "measured", "floor", "ratio", "aim"),
@@ -50,16 +50,27 @@ async def _measure(bench: Bench) -> Section:
             (
                 f"all {_SIZE} have their first message",
                 f"{batch.took_s:.0f} s",
-                f"{floor_s:.0f} s",
-                f"{ratio:.2f}",
+                f"{floor.first_s:.0f} s",
+                f"{batch.took_s / floor.first_s:.2f}",
                 "≤ 1.3",
             ),
-            ("one more message each", f"{message_s:.1f} s", "", "", "≤ 20 s"),
+            (
+                "one more message each",
+                f"{message_s:.1f} s",
+                f"{floor.more_s:.1f} s",
+                f"{message_s / floor.more_s:.2f}",
+                "≤ 20 s",
+            ),
             ("`list`", f"{list_ms:.1f} ms", "", "", "≤ 15 ms"),
             ("memory", f"{memory_gb:.1f} GB", "", "", ""),
         ],
         words=_WORDS,
-        samples={"start, s": [batch.took_s], "floor, s": [floor_s], "message, s": [message_s], "list": lists},
+        samples={
+            "start, s": [batch.took_s],
+            "floor, s": [floor.first_s, floor.more_s],
+            "message, s": [message_s],
+            "list": lists,
+        },
     )
 
 
