@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from actors.errors import VersionError
 
-PROTOCOL = 2
+PROTOCOL = 1
 """Of client and supervisor. Raise it with every incompatible change of what they exchange."""
 AS_INSTANCE = "as_instance"
 """In place of the verb of a call that carries an instance's token; the verb itself stands beside it. A version that

@@ -12,13 +12,19 @@ import pytest
 
 BIN = Path(sys.executable).parent
 STOPPED = 130
-# An entry point is reached after the interpreter's own start, which no program can guard.
-_WHEN_LAUNCHED = "import mcp_entry.launch as launch; print(flush=True); launch.{}()"
+# An entry point is guarded from its first act on: nothing can be guarded before that.
+_WHEN_GUARDED = """
+import signal
+import mcp_entry.launch as launch
+guard = signal.signal
+signal.signal = lambda *given: (guard(*given), print(flush=True))[0]
+launch.{}()
+"""
 
 
 def interrupted(program: str, after_s: float) -> tuple[int, bytes]:
-    """The exit status and what was said when it is interrupted this long after its entry point was reached."""
-    command: Sequence[str] = (sys.executable, "-c", _WHEN_LAUNCHED.format(program), "--help")
+    """The exit status and what was said when it is interrupted this long after its entry point has its guard."""
+    command: Sequence[str] = (sys.executable, "-c", _WHEN_GUARDED.format(program), "--help")
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None
         process.stdout.readline()
