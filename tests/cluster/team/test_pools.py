@@ -22,7 +22,7 @@ BACK_S = 180.0
 def team(head: RigHost) -> Iterator[RigHost]:
     """The head; its repository has got a commit since it was prepared for."""
     phalanx(head, "up")
-    assert wait_until(lambda: len(spares(head, "instances")) == 3, SOON_S)  # each has told what it has
+    assert wait_until(lambda: [each["status"] for each in phalanx(head, "hosts")["hosts"]] == ["up"] * 3, SOON_S)
     warm = phalanx(head, "prewarm", "--dir", ".", "--worktrees", "3", "3")
     assert (warm["success"], warm["instances"], warm["worktrees"]) == (True, 3, 3), warm
     git(head, "commit", "-q", "--allow-empty", "-m", "Later")
