@@ -104,8 +104,8 @@ def _remove_session(home: Home) -> None:
 
 
 def is_head(pid: int, team_id: str) -> bool:
-    """Whether ``pid`` is the head of the team, with all servers of Ray. A head that lost a server is of no use: it ends,
-    but not at once while Ray still starts."""
+    """Whether ``pid`` is the head of the team, with all servers of Ray. A head that lost a server is of no use: it ends
+    at once, or somewhat later while Ray still starts."""
     try:
         process = psutil.Process(pid)
         if not is_running(process) or mark_of(process, TEAM_MARK) != team_id or _session(process) != pid:
