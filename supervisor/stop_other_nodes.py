@@ -20,10 +20,19 @@ ASKED_S = 20.0
 
 @ray.remote(num_cpus=0, max_retries=0)
 def _stop_here() -> None:
-    """Detached, because the process that ends Ray must not be below it."""
+    """Detached, because the process that ends Ray must not be below it, nor for a moment in the group of this worker,
+    which Ray kills when this has returned."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     command = ("setsid", "--fork", sys.executable, "-P", "-m", "supervisor.ray_node", "stop")
-    subprocess.run(command, env=environment, cwd="/", stdin=subprocess.DEVNULL, timeout=ASKED_S, check=True)
+    subprocess.run(
+        command,
+        env=environment,
+        cwd="/",
+        stdin=subprocess.DEVNULL,
+        timeout=ASKED_S,
+        check=True,
+        start_new_session=True,
+    )
 
 
 def main(arguments: Sequence[str]) -> int:
