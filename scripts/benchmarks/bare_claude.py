@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Self
 
@@ -73,26 +73,18 @@ class BareClaudes:
         self._server.close_session(f"bare-{bare.session[:8]}")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BareTimes:
-    """Seconds until each has its first text, and until each that is idle again has one more."""
-
-    first_s: float
-    more_s: float
-
-
-async def bare_programs(bench: Bench, team: Team, count: int, *, at_once: int, look_s: float) -> BareTimes:
-    """So many bare programs, in a directory that is trusted, too."""
+@asynccontextmanager
+async def bare_programs(
+    bench: Bench, team: Team, count: int, *, at_once: int, look_s: float
+) -> AsyncIterator[tuple[float, list[BareClaude]]]:
+    """So many bare programs in a directory that is trusted, too, and the seconds until each had its first text."""
     texts = [f"task {number} of the floor" for number in range(count)]
     with (
         bench.scratch() as scratch,
         BareClaudes(bench.claude, scratch / "bare.sock", team.environment, look_s) as bare,
     ):
         first_ms, everyone = await timed(bare.with_texts(team.home.worktrees, texts, at_once=at_once))
-        await asyncio.gather(*(each.idle() for each in everyone))
-        more = (each.message(f"one more {text}") for each, text in zip(everyone, texts, strict=True))
-        more_ms, _ = await timed(asyncio.gather(*more))
-        return BareTimes(first_s=first_ms / 1000, more_s=more_ms / 1000)
+        yield first_ms / 1000, everyone
 
 
 class BareClaude:

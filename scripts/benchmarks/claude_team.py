@@ -81,7 +81,8 @@ async def _at_once(bench: Bench, size: int, *, with_floor: bool) -> _AtOnce:
         floor_s = 0.0
         if with_floor:
             await asyncio.gather(*(client.terminate(requests.TerminateRequest(instance_id=one)) for one in batch.ids))
-            floor_s = (await bare_programs(bench, team, size, at_once=size, look_s=_LOOK_S)).first_s
+            async with bare_programs(bench, team, size, at_once=size, look_s=_LOOK_S) as (floor_s, _):
+                pass
         return _AtOnce(started_s=batch.took_s, answered_s=answered_s, memory_gb=memory_gb, floor_s=floor_s)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import statistics
 
 import psutil
@@ -21,8 +22,7 @@ _WORDS = f"""
 until the first message of the last one is proved. *floor*: as many bare programs afterwards, as many at a time, each
 in a tmux and typed into with the fewest steps that work, until its transcript holds its text; they all run at the end,
 too. *one more message each*: of one call that waits, until the last is proved; of the floor, typed into all at once.
-*memory*: how much more of the machine
-is in use than before. A member or a message that is missing fails the run.
+*memory*: how much more of the machine is in use than before. A member or a message that is missing fails the run.
 """
 
 
@@ -42,7 +42,10 @@ async def _measure(bench: Bench) -> Section:
         for at in range(0, _SIZE, _AT_ONCE):
             await client.terminate(requests.TerminateRequest(instance_ids=batch.ids[at : at + _AT_ONCE]))
         bench.say(f"{_SIZE} bare programs, {_AT_ONCE} at a time")
-        floor = await bare_programs(bench, team, _SIZE, at_once=_AT_ONCE, look_s=_LOOK_S)
+        async with bare_programs(bench, team, _SIZE, at_once=_AT_ONCE, look_s=_LOOK_S) as (floor_s, everyone):
+            await asyncio.gather(*(each.idle() for each in everyone))
+            more = (each.message(f"one more, {number}") for number, each in enumerate(everyone))
+            floor_message_s = (await timed(asyncio.gather(*more)))[0] / 1000
     list_ms = statistics.median(lists)
     return Section(
         columns=("what", "measured", "floor", "ratio", "aim"),
@@ -50,15 +53,15 @@ async def _measure(bench: Bench) -> Section:
             (
                 f"all {_SIZE} have their first message",
                 f"{batch.took_s:.0f} s",
-                f"{floor.first_s:.0f} s",
-                f"{batch.took_s / floor.first_s:.2f}",
+                f"{floor_s:.0f} s",
+                f"{batch.took_s / floor_s:.2f}",
                 "≤ 1.3",
             ),
             (
                 "one more message each",
                 f"{message_s:.1f} s",
-                f"{floor.more_s:.1f} s",
-                f"{message_s / floor.more_s:.2f}",
+                f"{floor_message_s:.1f} s",
+                f"{message_s / floor_message_s:.2f}",
                 "≤ 20 s",
             ),
             ("`list`", f"{list_ms:.1f} ms", "", "", "≤ 15 ms"),
@@ -67,7 +70,7 @@ async def _measure(bench: Bench) -> Section:
         words=_WORDS,
         samples={
             "start, s": [batch.took_s],
-            "floor, s": [floor.first_s, floor.more_s],
+            "floor, s": [floor_s, floor_message_s],
             "message, s": [message_s],
             "list": lists,
         },

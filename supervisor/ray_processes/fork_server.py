@@ -25,7 +25,7 @@ import ray
 from ray._private import worker as ray_worker
 from ray._private.workers import default_worker
 
-from supervisor.ray_processes.worker import GIVEN_UP, STARTING_TITLE, remove_files
+from supervisor.ray_processes.worker import GIVEN_UP, LOCK, STARTING_TITLE, remove
 
 _SHARED = ("actors.instance.instance", "actors.host.host", "supervisor.build")
 """Not the actor classes made of them: to make one, Ray takes a random id, and every fork would go on with the same."""
@@ -67,7 +67,9 @@ def serve(listener: socket.socket, raylet: int) -> _Request | None:
     while True:
         ready = dict(either.poll())
         if raylet_ends in ready:
-            remove_files(str(listener.getsockname()))
+            socket_path = str(listener.getsockname())
+            remove(socket_path)
+            remove(socket_path + LOCK)
             return None
         if [_written(path) for path in paths] != written:
             return None

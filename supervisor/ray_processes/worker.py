@@ -24,7 +24,8 @@ RAYLET_VARIABLE = "RAY_RAYLET_PID"
 """Ray's name for it, in the environment of what a raylet has started."""
 GIVEN_UP = b"x"
 """Sent after a request of which nothing is expected any more."""
-_LOCK = ".lock"
+LOCK = ".lock"
+"""Follows the path of the socket."""
 _TRIES = 2
 _ANSWER_S = 20.0
 """A fork is known after a tenth of a second; the server may have to import first, and the machine to wait."""
@@ -60,7 +61,7 @@ def _server_of(raylet: int) -> _socket.socket:
         pass
     else:
         return connection
-    lock = os.open(path + _LOCK, os.O_CREAT | os.O_RDWR, 0o600)
+    lock = os.open(path + LOCK, os.O_CREAT | os.O_RDWR, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
         try:
@@ -75,8 +76,7 @@ def _server_of(raylet: int) -> _socket.socket:
 
 def _become_server_beside_this(path: str, raylet: int) -> None:
     """Returns in a child; this process becomes the server, and so stays the raylet's child."""
-    if os.path.exists(path):  # noqa: PTH110
-        os.unlink(path)  # noqa: PTH108 - of a server that was killed
+    remove(path)  # of a server that was killed
     listener = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
     listener.bind(path)
     listener.listen(_socket.SOMAXCONN)
@@ -86,11 +86,9 @@ def _become_server_beside_this(path: str, raylet: int) -> None:
     listener.close()
 
 
-def remove_files(path: str) -> None:
-    """Of a server at this path whose raylet has ended."""
-    for each in (path, path + _LOCK):
-        if os.path.exists(each):  # noqa: PTH110
-            os.unlink(each)  # noqa: PTH108
+def remove(path: str) -> None:
+    if os.path.exists(path):  # noqa: PTH110
+        os.unlink(path)  # noqa: PTH108
 
 
 def _become_worker() -> None:
