@@ -55,11 +55,11 @@ Memory is the proportional share (PSS), CPU what the kernel counts for all threa
 thread wakes costs more. *Ray alone*: its processes and as many bare actors as the team has actors, in an environment
 with nothing but Ray, watched at the same time.
 
-What bounds memory is Ray: with as many bare actors it takes more than the aim, and 18 of the processes are Python with
-Ray imported. Fewer arenas and earlier trimming of malloc brought 0.3 MB a process, imports that are put off 1.1 MB.
-Ray's head needs its start command, dashboard process and agents: without one of them it ends. What bounds CPU: each
-actor wakes fifty times a second for Ray's calls (a quarter of a second each in five threads) and objects (ten times a
-second), which no setting changes; that it looks for signals a hundred times a second is what `actors/resting.py` ends.
+What bounds memory is Ray: each actor is a worker of Ray with some 20 threads. Its imports are shared, because workers
+are forks of one process, and its dashboard's process is left out; its two agents stay, without one of them it ends.
+What bounds CPU: each actor wakes fifty times a second for Ray's calls (a quarter of a second each in five threads) and
+objects (ten times a second), which no setting changes; that it looks for signals a hundred times a second is what
+`actors/resting.py` ends.
 """
 
 
