@@ -23,7 +23,12 @@ from actors.agents.names import AgentName
 from actors.errors import InvalidRequestError
 from actors.marks import TEAM_SERVER
 
-_TOOL_EVENTS = frozenset({"PermissionRequest", "PostToolUse", "PostToolUseFailure"})
+_MATCHERS: Mapping[str, str] = {
+    **dict.fromkeys(("PermissionRequest", "PostToolUse", "PostToolUseFailure"), "*"),
+    # Not the two that come although it waits for nothing but its next turn: each idle agent would run a program.
+    "Notification": "^(?!idle_prompt$|auth_success$)",
+}
+"""Of tools, and of kinds of notification."""
 _PERMISSION_TIMEOUT_S = 2_000_000
 """23 days; a timer of Claude Code's runtime overflows, and fires at once, a little above 24."""
 _MODE_SETTINGS: dict[str, dict[str, object]] = {
@@ -186,7 +191,8 @@ def _hooks(python: str, instance_directory: Path) -> dict[str, object]:
         run: dict[str, object] = {"type": "command", "command": f"{command} {event}"}
         if event == "PermissionRequest":
             run["timeout"] = _PERMISSION_TIMEOUT_S
-        hooks[event] = [{"matcher": "*", "hooks": [run]} if event in _TOOL_EVENTS else {"hooks": [run]}]
+        matcher = _MATCHERS.get(event)
+        hooks[event] = [{"matcher": matcher, "hooks": [run]} if matcher else {"hooks": [run]}]
     return hooks
 
 

@@ -47,8 +47,6 @@ _TEXT_KEYS = {
     EventKind.ATTENTION: ("message",),
     EventKind.SESSION_ENDED: ("reason",),
 }
-_NOBODY_IS_NEEDED = frozenset({"idle_prompt", "auth_success"})
-"""Notifications that come although the agent waits for nothing but its next turn."""
 _NO_WORK = frozenset({"shell", "bash", "monitor"})
 """Tasks in the background that may run for ever, as a server does."""
 
@@ -86,7 +84,7 @@ def read_event(line: bytes) -> AgentEvent | None:
     """See ``Agent.read_event``."""
     data = _parse(line)
     kind = EVENT_KINDS.get(_text(data, "hook_event_name"))
-    if kind is None or data.get("notification_type") in _NOBODY_IS_NEEDED:
+    if kind is None:
         return None
     at = float(data.get("phalanx_at", 0.0))
     text = next((text for key in _TEXT_KEYS.get(kind, ()) if (text := _text(data, key))), "")

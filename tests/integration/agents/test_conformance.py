@@ -14,6 +14,7 @@ import pytest
 
 from actors.agents.base import AgentEvent, Composer, EntryKind, EventKind
 from actors.agents.permissions import answer, release
+from actors.agents.spool import SPOOL_NAME
 from tests.integration.agents.rig import ClaudeRig, DemoRig, until
 from tests.standin.wrapping import as_each_version_keeps_it, unwrapped
 
@@ -116,6 +117,21 @@ async def test_what_a_user_s_rule_always_asks_for_runs_when_it_is_allowed_and_as
 
     assert claude.has_run("touch allowed")
     assert len(claude.events(EventKind.PERMISSION_REQUESTED)) == 1
+
+
+@pytest.mark.real_claude
+async def test_an_agent_that_waits_for_nothing_but_its_next_turn_runs_no_hook_of_ours(claude: ClaudeRig) -> None:
+    told = claude.user_file("told", "")
+    runs = {"type": "command", "command": f"echo idle >> {told}"}
+    claude.user_file("settings.json", {"hooks": {"Notification": [{"hooks": [runs]}]}})
+    config = told.parents[1] / ".claude.json"
+    config.write_text(json.dumps({**json.loads(config.read_text()), "messageIdleNotifThresholdMs": 200}))
+    await claude.ready()
+    await has_answered(claude, "[x]\nhello")
+
+    await until(told.read_text)
+    await has_answered(claude, "[x]\nhello again")
+    assert b"idle_prompt" not in (claude.instance_directory / SPOOL_NAME).read_bytes()
 
 
 async def test_a_denied_tool_does_not_run_and_the_agent_learns_why(rig: AnyRig) -> None:

@@ -101,7 +101,6 @@ def answered(kind: EntryKind, words: str, **fields: Any) -> ConversationItem:
         (hooked("SessionEnd", reason="other"), event(EventKind.SESSION_ENDED, text="other")),
         (hooked("PreToolUse", **BASH), None),
         (hooked("SomethingNew"), None),
-        (hooked("Notification", notification_type="idle_prompt", message="waiting for your input"), None),
         (b'{"phalanx_launch":true}', None),
     ],
 )
