@@ -45,6 +45,7 @@ async def _measure(bench: Bench) -> Section:
         bench.say("they end")
         for at in range(0, _SIZE, _AT_ONCE):
             await client.terminate(requests.TerminateRequest(instance_ids=batch.ids[at : at + _AT_ONCE]))
+        await bench.memory_given_back()
         bench.say(f"{_SIZE} bare programs, {_AT_ONCE} at a time")
         async with bare_programs(bench, team, _SIZE, at_once=_AT_ONCE, look_s=_LOOK_S) as (floor_s, everyone):
             for each in everyone:
