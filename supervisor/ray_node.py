@@ -28,6 +28,7 @@ from actors.home import Home, home_from, led_node_from
 from actors.marks import NODE_MARK, UMASK_MARK
 from actors.nodes import HOST_LABEL, SLOT, slots_for
 from actors.processes import allow_many_files, end_all_found, own_umask, processes_with
+from supervisor.ray_processes.worker import DIRECTORY as WORKERS_DIRECTORY
 from supervisor.runtime import Runtime
 from supervisor.runtime.environment import TOKEN_FILE, agent_environment, cluster_environment
 from supervisor.runtime.ray_head import HeadWatch, ray_command, start_detached
@@ -211,7 +212,6 @@ def start_command(
     """
     names = ",".join(filter(None, (f"{HOST_LABEL}={socket.gethostname()}", labels)))
     return ray_command(
-        "ray.scripts.scripts",
         _OBJECT_STORE_BYTES,
         *([f"--address={head_address}"] if head_address else _head_options(home, autoscaling_config)),
         *(f"{option}={port}" for option, port in NODE_PORTS.items()),
@@ -231,7 +231,8 @@ def _head_options(home: Home, autoscaling_config: Path | None) -> Sequence[str]:
 def node_environment(given: Mapping[str, str], home: Home) -> dict[str, str]:
     """The environment of Ray and its workers: that of a cluster, and what the launcher tells them."""
     of_launcher = {name: value for name, value in given.items() if name.startswith(_LAUNCHER_PREFIXES)}
-    return {**cluster_environment(given, home), **of_launcher, NODE_MARK: str(home.root)}
+    own = {NODE_MARK: str(home.root), WORKERS_DIRECTORY: str(home.node_directory)}
+    return {**cluster_environment(given, home), **of_launcher, **own}
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -22,6 +22,10 @@ STARTING_TITLE = "ray::starting"
 """Of a fork that Ray does not know yet, in the list of processes."""
 RAYLET_VARIABLE = "RAY_RAYLET_PID"
 """Ray's name for it, in the environment of what a raylet has started."""
+_JOB_VARIABLE = "RAY_JOB_ID"
+"""Ray's name for it. Ray reads it when it is imported, so all forks of a server have the same."""
+_ANY_JOB = "ffffffff"
+"""Ray's own word for none. It gives such a worker to whatever job wants one."""
 GIVEN_UP = b"x"
 """Sent after a request of which nothing is expected any more."""
 LOCK = ".lock"
@@ -82,6 +86,7 @@ def _become_server_beside_this(path: str, raylet: int) -> None:
     listener.listen(_socket.SOMAXCONN)
     if os.fork():
         os.set_inheritable(listener.fileno(), True)
+        os.environ[_JOB_VARIABLE] = _ANY_JOB
         os.execv(sys.executable, [sys.executable, "-P", "-m", SERVER, str(listener.fileno()), str(raylet)])  # noqa: S606
     listener.close()
 

@@ -67,7 +67,6 @@ def start_head(home: Home, environment: Mapping[str, str]) -> subprocess.Popen[b
 
 def _command(home: Home) -> tuple[str, ...]:
     return ray_command(
-        "supervisor.ray_processes.ray_start",
         _OBJECT_STORE_BYTES,
         *("--head", "--block", "--include-dashboard=false", "--no-monitor", f"--temp-dir={home.ray_directory}"),
         *("--port=0", "--min-worker-port=0", "--max-worker-port=0", "--dashboard-agent-listen-port=0"),
@@ -75,10 +74,10 @@ def _command(home: Home) -> tuple[str, ...]:
     )
 
 
-def ray_command(module: str, object_store_bytes: int, *options: str) -> tuple[str, ...]:
-    """Ray's start command, which the module runs, with what every Ray of ours is told."""
+def ray_command(object_store_bytes: int, *options: str) -> tuple[str, ...]:
+    """Ray's own start command, with what every Ray of ours is told."""
     return (
-        *(sys.executable, "-P", "-m", module, "start", *options),
+        *(sys.executable, "-P", "-m", "supervisor.ray_processes.ray_start", "start", *options),
         *("--include-log-monitor=false", "--disable-usage-stats"),
         f"--object-store-memory={object_store_bytes}",
         f"--num-cpus={min(len(os.sched_getaffinity(0)), _MOST_CPUS)}",
