@@ -72,6 +72,8 @@ SETTLE_S = 10.0
 """A paste of any size shows within 0.2 s and is reported within 0.4 s of Enter, or the agent is seen at work: an input
 box that stays empty and idle for so long without proof holds nothing of a paste."""
 _SETTLE_BYTES_PER_S = 100_000
+_LONGEST_PAUSE_S = 5.0
+"""Between two looks, of which the first may have been slow."""
 
 
 class Deliverer:
@@ -363,6 +365,21 @@ def _in_vain(times: int) -> str:
     return "" if times < 2 else f"it was pasted {times} times, but did not stay in the agent's input box"
 
 
+class LookClock:
+    """Seconds, of which those do not count in which nothing could be seen: while the machine was suspended or stalled
+    all stood still, and what was typed before is on its way."""
+
+    def __init__(self) -> None:
+        self._seconds = 0.0
+        self._read_at = time.monotonic()
+
+    def read(self) -> float:
+        now = time.monotonic()
+        self._seconds += min(now - self._read_at, _LONGEST_PAUSE_S)
+        self._read_at = now
+        return self._seconds
+
+
 class DeliveryRunner:
     """Performs on a pane the acts of one delivery and feeds back their outcome, until the delivery ends.
 
@@ -394,6 +411,7 @@ class DeliveryRunner:
         self._parts = parts_of(paste)
         self._ids = ids_in(paste)
         self._delivery = Delivery(PATIENCE_S, SETTLE_S + len(paste.encode()) / _SETTLE_BYTES_PER_S, attach)
+        self._clock = LookClock()
         self._schedule: LookSchedule | None = None
         self._growth = GrowthWatch(self._read_transcript)
         self._interrupted = False
@@ -418,7 +436,7 @@ class DeliveryRunner:
 
     async def resume(self) -> End:
         """For a batch that was pasted before."""
-        return await self._perform(self._delivery.resume(time.monotonic()), None)
+        return await self._perform(self._delivery.resume(self._clock.read()), None)
 
     async def _perform(self, act: Act, after: LastKey | None) -> End:
         async with AsyncExitStack() as keys:
@@ -440,7 +458,7 @@ class DeliveryRunner:
                     elif isinstance(act, Look):
                         held = act.held
                     stimulus = await self._do(act)
-                    act = self._delivery.handle(stimulus, time.monotonic())
+                    act = self._delivery.handle(stimulus, self._clock.read())
                     at_work = isinstance(stimulus, Saw) and stimulus.screen.busy
                     if typing and isinstance(act, Look) and (act.held or self._delivery.taken or at_work):
                         await keys.aclose()

@@ -19,6 +19,7 @@ After ``PaneGoneError`` or ``ValueError`` nothing was typed and nothing will be.
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import re
 import signal
@@ -41,6 +42,10 @@ COLUMNS, ROWS = 200, 50
 """The size of an unattached window, or one column more: room for whole dialogs."""
 _WIDER = "@phalanx_wider"
 _LOCAL_MODES = 3
+_NO_BYTES = bytes(4)
+"""The answer to FIONREAD where nothing waits."""
+_UNREAD_S = 5.0
+"""A text of 1 MB is read sooner, and a program that works reads between two pieces of its work."""
 Key = Literal["Enter", "Escape", "C-c", "Up", "Down", "Shift-Tab"]
 _KEY_BYTES: Final[dict[Key, str]] = {
     "Enter": "0d",
@@ -173,6 +178,7 @@ class Pane:
         self._terminal = ""
         self._typed = 0
         self._typed_at = 0.0
+        self._unread_since: float | None = None
 
     async def capture(self, *, history_lines: int = 0, styled: bool = False) -> str:
         """The screen's lines, joined by newlines, after up to ``history_lines`` that have scrolled off. A program that
@@ -180,7 +186,7 @@ class Pane:
 
         When ``styled``, lines have their SGR sequences, and a sequence that positions the cursor comes last: a program
         may hide its cursor, but leaves it where the next character would go. The row is 0, which no screen has, while
-        the program reads no keys (see ``PaneState.stopped``).
+        the program reads no keys (see ``PaneState.stopped``), and when it has not read what was typed for 5 seconds.
         """
         if styled:
             return (await self.look())[0]
@@ -194,9 +200,16 @@ class Pane:
         answer = await self._tmux.run(*self._if_there, *look, "capture-pane", "-p", "-e", "-t", self._id)
         seen, _, text = answer.partition("\n")
         clients, pressed_at, column, row, dead, terminal = seen.split(":", 5)
-        stopped = dead != "1" and is_stopped(terminal)
+        stopped = dead != "1" and self._reads_no_keys(terminal)
         place = "0;0" if stopped else f"{int(row or 0) + 1};{int(column or 0) + 1}"
         return text.removesuffix("\n") + f"\x1b[{place}H", _last_key(f"{clients}:{pressed_at}", *typed)
+
+    def _reads_no_keys(self, terminal: str) -> bool:
+        """Also where a program is starved, or stopped by a signal: it shows an old screen, with keys on their way."""
+        collects_lines, unread = input_of(terminal)
+        now = time.monotonic()
+        self._unread_since = (now if self._unread_since is None else self._unread_since) if unread else None
+        return collects_lines or (self._unread_since is not None and now - self._unread_since >= _UNREAD_S)
 
     async def view(self) -> tuple[PaneView, str]:
         """The screen for people to look at, and the same as ``look`` gives it to a program that still runs."""
@@ -333,7 +346,7 @@ class Pane:
             exit_status=_exit_status(status, ended_by),
             in_mode=modes not in {"", "0"},
             created_s=int(created_s or 0),
-            stopped=dead != "1" and is_stopped(terminal),
+            stopped=dead != "1" and input_of(terminal)[0],
         )
 
     @property
@@ -456,12 +469,14 @@ def own_size(target: str = "") -> str:
     )
 
 
-def is_stopped(terminal: str) -> bool:
-    """Whether the terminal collects lines, so that no program reads its keys; False where that is unknown."""
+def input_of(terminal: str) -> tuple[bool, bool]:
+    """Whether the terminal collects lines, so that no program reads its keys, and whether any wait there to be read.
+    False where that is unknown."""
     with suppress(OSError, termios.error):
         descriptor = os.open(terminal, os.O_RDONLY | os.O_NOCTTY | os.O_NONBLOCK)
         try:
-            return bool(termios.tcgetattr(descriptor)[_LOCAL_MODES] & termios.ICANON)
+            unread = fcntl.ioctl(descriptor, termios.FIONREAD, _NO_BYTES)
+            return bool(termios.tcgetattr(descriptor)[_LOCAL_MODES] & termios.ICANON), unread != _NO_BYTES
         finally:
             os.close(descriptor)
-    return False
+    return False, False

@@ -28,7 +28,7 @@ member or a message that is missing fails the run.
 
 All wait for the same cores, so the ratio is that of CPU: the bare program takes 2 s to start and 0.2 s for a message.
 Above it Claude Code connects to the tools of the team and runs a program of ours at its start, with each message and at
-the end of each turn, makes a worktree by three gits, and each idle instance has an actor that Ray wakes.
+the end of each turn; a worktree is made by three gits; and an actor follows each, which Ray wakes also when it is idle.
 """
 
 

@@ -39,6 +39,10 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         return self._virtual.now
 
+    def skip(self, seconds: float) -> None:
+        """As when the machine was suspended for so long."""
+        self._virtual.now += seconds
+
     def run_in_executor(
         self, executor: Executor | None, func: Callable[[Unpack[_Given]], _Result], *args: *_Given
     ) -> asyncio.Future[_Result]:

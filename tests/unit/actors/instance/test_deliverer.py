@@ -25,6 +25,7 @@ from actors.tmux.pane import LastKey
 from supervisor.cluster.scheduler import FENCE_S
 from supervisor.team.adoption import LEASE_S
 from supervisor.team.links import POLL_S
+from tests.fakes.clock import VirtualTimeLoop
 from tests.fakes.deliverer import DRAFT, EMPTY, DelivererScene, message
 
 DIALOG = Screen(composer=Composer.ABSENT, dialog=Dialog(kind="permission"))
@@ -345,6 +346,28 @@ async def test_enter_waits_until_the_screen_would_show_what_a_person_has_typed_s
     await rig.receipt("a", SUBMITTED)
     assert rig.pane.pressed == ["Enter"]
     assert time.time() >= rig.pane.last_pressed.at + 2.0
+
+
+async def test_a_paste_that_is_not_drawn_yet_when_a_stalled_machine_goes_on_is_waited_for(
+    rig: DelivererScene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stalled = False
+
+    async def look() -> tuple[Screen, LastKey]:
+        nonlocal stalled
+        if stalled:
+            rig.show(rig.pane.pasted[-1])
+        elif rig.pane.pasted:
+            stalled = True
+            cast("VirtualTimeLoop", asyncio.get_running_loop()).skip(600.0)
+        return rig.observer.screen, rig.pane.last_pressed
+
+    paste_shows(rig, EMPTY)
+    monkeypatch.setattr(rig.observer, "look_before_typing", look)
+    rig.offer("a")
+    await asyncio.sleep(0.1)
+    await rig.receipt("a", SUBMITTED)
+    assert (len(rig.pane.pasted), rig.pane.pressed) == (1, ["Enter"])
 
 
 def paste_shows(rig: DelivererScene, screen: Screen) -> None:
