@@ -80,7 +80,7 @@ class ClaudeText(Floor):
     cannot: ClassVar[Mapping[str, str]] = dict.fromkeys(
         ("fan", "texts", "dialog", "kill", "memory", "cpu"), "as the floor"
     )
-    does_not: ClassVar[tuple[str, ...]] = ("as the floor",)
+    does_not: ClassVar[tuple[str, ...]] = ("do more than the floor",)
     command_has_the_text = True
 
 
