@@ -28,7 +28,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 from actors.errors import PaneGoneError, TerminalError
 from actors.inotify import WRITTEN, Inotify
@@ -206,10 +206,12 @@ class Pane:
 
     def _reads_no_keys(self, terminal: str) -> bool:
         """Also where a program is starved, or stopped by a signal: it shows an old screen, with keys on their way."""
-        collects_lines, unread = input_of(terminal)
-        now = time.monotonic()
-        self._unread_since = (now if self._unread_since is None else self._unread_since) if unread else None
-        return collects_lines or (self._unread_since is not None and now - self._unread_since >= _UNREAD_S)
+        found, now = _input_of(terminal), time.monotonic()
+        if not found.unread:
+            self._unread_since = None
+        elif self._unread_since is None:
+            self._unread_since = now
+        return found.collects_lines or (self._unread_since is not None and now - self._unread_since >= _UNREAD_S)
 
     async def view(self) -> tuple[PaneView, str]:
         """The screen for people to look at, and the same as ``look`` gives it to a program that still runs."""
@@ -346,7 +348,7 @@ class Pane:
             exit_status=_exit_status(status, ended_by),
             in_mode=modes not in {"", "0"},
             created_s=int(created_s or 0),
-            stopped=dead != "1" and input_of(terminal)[0],
+            stopped=dead != "1" and _input_of(terminal).collects_lines,
         )
 
     @property
@@ -469,14 +471,21 @@ def own_size(target: str = "") -> str:
     )
 
 
-def input_of(terminal: str) -> tuple[bool, bool]:
-    """Whether the terminal collects lines, so that no program reads its keys, and whether any wait there to be read.
-    False where that is unknown."""
+class _Input(NamedTuple):
+    """Of a terminal. False where it is unknown."""
+
+    collects_lines: bool = False
+    """So no program reads its keys."""
+    unread: bool = False
+    """Keys wait there to be read."""
+
+
+def _input_of(terminal: str) -> _Input:
     with suppress(OSError, termios.error):
         descriptor = os.open(terminal, os.O_RDONLY | os.O_NOCTTY | os.O_NONBLOCK)
         try:
-            unread = fcntl.ioctl(descriptor, termios.FIONREAD, _NO_BYTES)
-            return bool(termios.tcgetattr(descriptor)[_LOCAL_MODES] & termios.ICANON), unread != _NO_BYTES
+            unread = fcntl.ioctl(descriptor, termios.FIONREAD, _NO_BYTES) != _NO_BYTES
+            return _Input(bool(termios.tcgetattr(descriptor)[_LOCAL_MODES] & termios.ICANON), unread)
         finally:
             os.close(descriptor)
-    return False, False
+    return _Input()

@@ -17,7 +17,7 @@ from actors.agents.claude_screen import read_screen
 from actors.tmux.client import TmuxClient
 from actors.tmux.pane import Pane
 from actors.tmux.server import TmuxServer
-from scripts.benchmarks.bench import Bench, timed
+from scripts.benchmarks.bench import Bench, few_at_once, timed
 from tests.acceptance.team import Team
 
 _POLL_S = 0.002
@@ -59,15 +59,13 @@ class BareClaudes:
 
     async def with_texts(self, directory: Path, texts: Sequence[str], *, at_once: int) -> list[BareClaude]:
         """One for each text, which it has by then; as many start at a time."""
-        turn = asyncio.Semaphore(at_once)
 
         async def one(text: str) -> BareClaude:
-            async with turn:
-                bare = await self.start(directory)
-                await bare.message(text)
-                return bare
+            bare = await self.start(directory)
+            await bare.message(text)
+            return bare
 
-        return await asyncio.gather(*map(one, texts))
+        return await few_at_once(at_once, one, texts)
 
     def end(self, bare: BareClaude) -> None:
         self._server.close_session(f"bare-{bare.session[:8]}")

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +28,7 @@ CLAUDE, OLDEST_CLAUDE = (
 MESSAGES = 200
 MINUTES = 60.0
 _GIVEN_BACK_S = 45.0
+_Given = TypeVar("_Given")
 _Result = TypeVar("_Result")
 console = Console(stderr=True, highlight=False)
 
@@ -47,8 +48,7 @@ class Bench:
     async def memory_given_back(self) -> None:
         """To await between two programs that take much memory, or the second one has it cheaper.
 
-        A virtual machine may give what is free back to its host after some seconds, and to get it again takes time: on
-        one of 24 GB 0.7 s of CPU for a GB that it still has, 8 s for one that it has given back.
+        A virtual machine may give what is free back to its host after some seconds, and pays with CPU to get it again.
         """
         self.say(f"what was freed is given back, {_GIVEN_BACK_S:.0f} s")
         await asyncio.sleep(_GIVEN_BACK_S)
@@ -89,6 +89,19 @@ async def timed(work: Awaitable[_Result]) -> tuple[float, _Result]:
     begun = time.perf_counter()
     result = await work
     return (time.perf_counter() - begun) * 1000, result
+
+
+async def few_at_once(
+    at_once: int, work: Callable[[_Given], Awaitable[_Result]], given: Iterable[_Given]
+) -> list[_Result]:
+    """What ``work`` makes of each, in their order."""
+    turn = asyncio.Semaphore(at_once)
+
+    async def one(each: _Given) -> _Result:
+        async with turn:
+            return await work(each)
+
+    return await asyncio.gather(*map(one, given))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,7 +23,7 @@ import psutil
 from actors.home import Home
 from mcp_entry.web.sign_in import make_link
 from scripts.benchmarks import standin_hosts
-from scripts.benchmarks.bench import Bench, timed
+from scripts.benchmarks.bench import Bench, few_at_once, timed
 from scripts.benchmarks.dashboard import CHROMIUM, Look, page_served
 from scripts.benchmarks.processes import cpu_percent, exact_cpu_s, pss_mb
 from scripts.benchmarks.section import Part, Section, p95
@@ -152,14 +152,8 @@ async def _spawn(team: _Team) -> list[str]:
 
 async def _messages(team: _Team, ids: Sequence[str]) -> None:
     """One more to each."""
-    turn = asyncio.Semaphore(_AT_ONCE)
-
-    async def one(instance_id: str) -> float:
-        async with turn:
-            return await team.send(instance_id)
-
     before, begun = exact_cpu_s(team.supervisor), time.monotonic()
-    took = await asyncio.gather(*map(one, ids))
+    took = await few_at_once(_AT_ONCE, team.send, ids)
     team.note(f"a message to each, {_AT_ONCE} at once, call to proof (ms)", *took)
     team.note("all of them (s)", time.monotonic() - begun)
     team.note("CPU of the supervisor for one (ms)", (exact_cpu_s(team.supervisor) - before) / len(ids) * 1000)
