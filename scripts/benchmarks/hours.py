@@ -179,7 +179,7 @@ def _look(home: Home) -> _Look:
     cpu_s: defaultdict[str, dict[psutil.Process, float]] = defaultdict(dict)
     for kind, group in groups.items():
         for process in group:
-            with suppress(psutil.NoSuchProcess, FileNotFoundError):
+            with suppress(psutil.NoSuchProcess):
                 cpu_s[kind][process] = exact_cpu_s(process)
                 memory_mb = pss_mb(process)
                 figures[_MEMORY] += memory_mb

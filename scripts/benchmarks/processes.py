@@ -58,9 +58,16 @@ def _cpu_s(process: psutil.Process) -> float:
 
 
 def exact_cpu_s(process: psutil.Process) -> float:
-    """Of one process, from a counter of nanoseconds: an idle one uses less than one tick of the other counters."""
-    threads = Path(f"/proc/{process.pid}/task").iterdir()
-    return sum(int((thread / "schedstat").read_text().split()[0]) for thread in threads) / 1e9
+    """Of the threads of one process, from a counter of nanoseconds: an idle one uses less than one tick of the other
+    counters. Raises ``psutil.NoSuchProcess`` when it has ended."""
+    nanoseconds = 0
+    try:
+        for thread in Path(f"/proc/{process.pid}/task").iterdir():
+            with suppress(FileNotFoundError, ProcessLookupError):  # this thread ends just now
+                nanoseconds += int((thread / "schedstat").read_text().split()[0])
+    except (FileNotFoundError, ProcessLookupError):
+        raise psutil.NoSuchProcess(process.pid) from None
+    return nanoseconds / 1e9
 
 
 async def cpu_percent(process: psutil.Process, work: Awaitable[object]) -> float:
