@@ -69,6 +69,10 @@ class Home:
     git_socket = _Below("git.sock")
     """The host actor serves the supervisor's git calls on it."""
     tmux_socket = _Below("tmux.sock")
+    command_socket = _Below("commands.sock")
+    """The command server runs short commands here; see ``mcp_entry.cli.command_server``."""
+    command_lock_file = _Below("commands.lock")
+    """Held (flock) by the command server."""
     ray_directory = _Below("ray/t")
     """In a private directory, because Ray makes its own directories readable for everybody, whatever the umask."""
     ray_token_file = _Below("ray-token")

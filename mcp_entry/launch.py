@@ -1,7 +1,8 @@
 """The entry points of ``phalanx`` and ``phalanx-mcp``: what must hold before anything else is imported.
 
 To import the rest takes a tenth of a second or more. Ctrl-C in that time ends the process with 130 and without a
-traceback, so this module imports almost nothing itself.
+traceback, so this module imports almost nothing itself. A short command imports the rest only where no command server
+runs it.
 """
 
 from __future__ import annotations
@@ -18,21 +19,33 @@ STOPPED = 130
 
 def phalanx() -> None:
     """The command line."""
-    _run("mcp_entry.cli.app")
+    ends_by_ctrl_c = _guard()
+    command_call = import_module("mcp_entry.cli.command_call")
+    if (status := command_call.run(sys.argv)) is not None:
+        sys.exit(status)
+    try:
+        _run("mcp_entry.cli.app", ends_by_ctrl_c=ends_by_ctrl_c)
+    finally:
+        command_call.start(sys.argv)
 
 
 def phalanx_mcp() -> None:
     """The MCP server of a lead."""
-    _run("mcp_entry.__main__")
+    _run("mcp_entry.__main__", ends_by_ctrl_c=_guard())
 
 
-def _run(module: str) -> None:
+def _guard() -> bool:
+    """From now on Ctrl-C ends this process at once, unless it is in a shell's background. Returns whether."""
+    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        return False
+    signal.signal(signal.SIGINT, _stop)
+    # The interpreter resets handlers while it ends, and would then die of a signal after all was done.
+    atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)
+    return True
+
+
+def _run(module: str, *, ends_by_ctrl_c: bool) -> None:
     """Calls ``main`` of the module."""
-    ends_by_ctrl_c = signal.getsignal(signal.SIGINT) is signal.default_int_handler  # not so in a shell's background
-    if ends_by_ctrl_c:
-        signal.signal(signal.SIGINT, _stop)
-        # The interpreter resets handlers while it ends, and would then die of a signal after all was done.
-        atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)
     if fault := import_module("mcp_entry.own_packages").fault():
         sys.exit(f"Phalanx cannot start: {fault}")
     main = import_module(module).main

@@ -93,6 +93,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         "other nodes": _module("supervisor.stop_other_nodes"),
         "entry": _module("mcp_entry.__main__"),
         "endpoint": _module("mcp_entry.web.__main__"),
+        "served command": _module("mcp_entry.launch, mcp_entry.cli.command_call"),
         "phalanx --help": Kind(_HELP),
         "everyday command": Kind(_EVERYDAY),
         "command": _module("mcp_entry.cli.team"),

@@ -10,7 +10,7 @@ from mcp_entry.cli.lazy import LazyCommand, LazyGroup
 from supervisor.versions import VERSION
 
 
-class _Commands(LazyGroup):
+class Commands(LazyGroup):
     declared = (
         *map(
             LazyCommand,
@@ -62,7 +62,7 @@ class _FileCommands(LazyGroup):
 
 app = typer.Typer(
     name="phalanx",
-    cls=_Commands,
+    cls=Commands,
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -92,4 +92,4 @@ def options(
 
 
 def main() -> None:
-    app()
+    app(prog_name=app.info.name)

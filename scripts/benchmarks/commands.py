@@ -21,13 +21,14 @@ _WORDS = """
 The programs are started as a shell starts them, one after another, each pair of ours and its floor in turn. *floor* of
 what types nothing, and of a message to a demo agent: a Python that does nothing. *floor* of a message to Claude: the
 bare program in a tmux session, pasted into and entered, until its own transcript holds the text. `send --wait` ends
-when the message is proved to be in the conversation. What it takes beyond the message itself (see the part above) is
-the start of Python, of the parser of the command line and of the checks of what is sent and received: a command loads
-what it asks of the team and no more, which a test holds.
+when the message is proved to be in the conversation. A short command runs in a fork of the command server, which the
+first one left behind (the first pair of each row does not count), and else loads the command line itself.
 """
 _PAIRS = 15
 _LIMIT_S = 60.0
 _SIZE = 20
+_BY_ITSELF = {"PYTHONIOENCODING": "utf-8"}
+"""A command server runs only commands of programs whose Python is set as its own."""
 PHALANX = str(Path(sys.executable).with_name("phalanx"))
 
 
@@ -41,6 +42,7 @@ async def _measure(bench: Bench) -> Section:
             await _figure("`phalanx --version`", ["--version"], environment),
             await _figure("`phalanx --help`", ["--help"], environment, aim="≤ 150 ms"),
             await _figure(f"`phalanx list` of {_SIZE} instances", ["list"], environment, aim="≤ 250 ms"),
+            await _figure("the same without a command server", ["list"], {**environment, **_BY_ITSELF}),
             await _figure("`phalanx status`", ["status"], environment),
             await _send_to_demo(ids[0], environment),
         ]

@@ -6,15 +6,13 @@ import asyncio
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from actors.home import Home
-from actors.sockets import pack, read_frame
+from tests.integration.mcp_entry.gateway import team_that_answers
 
 PHALANX = str(Path(sys.executable).with_name("phalanx"))
 
@@ -40,23 +38,6 @@ TEAM: list[dict[str, Any]] = [
     {"instanceId": "spec_0_0_1", "name": "parser"},
     {"instanceId": "spec_0_0_2", "name": None},
 ]
-
-
-@asynccontextmanager
-async def team_that_answers(home: Home, instances: list[dict[str, Any]] | None) -> AsyncIterator[None]:
-    """``instances``: None for one that takes calls and answers none."""
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while frame := await read_frame(reader):
-            if "id" in frame and instances is not None:
-                writer.write(pack({"id": frame["id"], "result": {"instances": instances}}))
-            elif "hello" in frame:
-                writer.write(pack({"hello": {"version": frame["hello"]["version"], "protocol": 1}}))
-        writer.close()
-
-    home.root.mkdir(parents=True)
-    async with await asyncio.start_unix_server(serve, home.gateway_socket):
-        yield
 
 
 async def offered(home: Home, typed: str) -> list[str]:
@@ -86,7 +67,7 @@ async def test_instances_are_offered_by_name_and_by_an_id_that_was_begun(
     short_tmp: Path, typed: str, expected: list[str]
 ) -> None:
     home = Home(short_tmp / "home")
-    async with team_that_answers(home, TEAM):
+    async with team_that_answers(home, {"list": {"instances": TEAM}}):
         assert await offered(home, typed) == expected
 
 
@@ -95,5 +76,5 @@ async def test_nobody_is_offered_and_nothing_said_where_no_team_runs_or_it_does_
 ) -> None:
     home = Home(short_tmp / "home")
     assert await offered(home, "phalanx attach ") == []
-    async with team_that_answers(home, None):
+    async with team_that_answers(home, {}):
         assert await offered(home, "phalanx attach ") == []

@@ -1,0 +1,289 @@
+"""Short commands beside a command server do what they would do by themselves, only sooner."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+import mcp_entry
+from actors.home import Home, home_from
+from actors.marks import INSTANCE_MARK
+from mcp_entry.cli import command_call
+from mcp_entry.cli.command_server import CommandServer
+from mcp_entry.launch import STOPPED
+from supervisor.api.results import Result
+from tests.fakes.gateway import REPLIES
+from tests.integration.mcp_entry.gateway import team_that_answers
+
+PHALANX = str(Path(sys.executable).with_name("phalanx"))
+LIMIT_S = 30.0
+# What is loaded where nobody else runs the command.
+_HEAVY = "typer"
+_IMPORTS_TOLD = (sys.executable, "-X", "importtime", PHALANX)
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    status: int
+    output: str
+    errors: str
+
+    @property
+    def loaded_by_itself(self) -> bool:
+        """Whether the program itself has loaded the command line, as ``-X importtime`` tells."""
+        return _HEAVY in self.errors
+
+
+@dataclass(slots=True)
+class Shell:
+    """A shell whose ``PHALANX_HOME`` is that of a team."""
+
+    home: Home
+    calls: list[dict[str, Any]]
+    variables: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {**os.environ, "PHALANX_HOME": str(self.home.root), **self.variables}
+
+    @property
+    def verbs(self) -> list[str]:
+        return [each["verb"] for each in self.calls]
+
+    async def start(self, *words: str, program: Iterable[str] = (PHALANX,)) -> asyncio.subprocess.Process:
+        pipe = subprocess.PIPE
+        return await asyncio.create_subprocess_exec(
+            *program, *words, env=self.environment, stdin=pipe, stdout=pipe, stderr=pipe, cwd=self.home.root
+        )
+
+    async def run(self, *words: str, program: Iterable[str] = (PHALANX,), typed: bytes = b"") -> Said:
+        process = await self.start(*words, program=program)
+        output, errors = await asyncio.wait_for(process.communicate(typed), LIMIT_S)
+        return Said(process.returncode or 0, output.decode(), errors.decode())
+
+    async def runs_by_itself(self, *words: str) -> bool:
+        return (await self.run(*words, program=_IMPORTS_TOLD)).loaded_by_itself
+
+    async def beside_a_server(self) -> psutil.Process:
+        """Runs a first command. Returns the server that it leaves behind, when that takes commands."""
+        await self.run("list")
+        await until(self.home.command_socket.exists)
+        return self.server()
+
+    def server(self) -> psutil.Process:
+        (server,) = servers_of(self.home)
+        return server
+
+
+def servers_of(home: Home) -> list[psutil.Process]:
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            words = process.cmdline()
+            ours = process.environ().get("PHALANX_HOME") == str(home.root)
+            if ours and words[-1:] == ["mcp_entry.cli.command_server"] and process.ppid() != os.getpid():
+                found.append(process)
+    return [each for each in found if each.ppid() not in {other.pid for other in found}]
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(LIMIT_S):
+        while not holds():  # noqa: ASYNC110 - processes, no flag of ours
+            await asyncio.sleep(0.01)
+
+
+def answer(verb: str) -> dict[str, Any]:
+    reply = REPLIES[verb]
+    assert isinstance(reply, Result)
+    return reply.model_dump(mode="json", by_alias=True)
+
+
+@pytest.fixture
+async def shell(short_tmp: Path) -> AsyncIterator[Shell]:
+    answers = {verb: answer(verb) for verb in ("list", "send", "status")}
+    home = Home(short_tmp / "home")
+    async with team_that_answers(home, answers) as calls:
+        yield Shell(home, calls)
+    await until(lambda: not servers_of(home))
+
+
+async def test_a_first_command_leaves_a_server_that_runs_the_next_with_the_same_words_and_status(shell: Shell) -> None:
+    commands = (["list"], ["list", "--json"], ["send", "worker", "Go on."], ["list", "--what"], ["send"], ["status"])
+    alone = []
+    for each in commands:
+        alone.append(await shell.run(*each))
+        for server in servers_of(shell.home):
+            server.kill()
+        await until(lambda: not servers_of(shell.home))
+    await shell.beside_a_server()
+    assert [await shell.run(*each) for each in commands] == alone
+    assert not await shell.runs_by_itself("list")
+
+
+async def test_a_served_command_has_the_caller_s_input_files_directory_and_environment(shell: Shell) -> None:
+    await shell.beside_a_server()
+    await shell.run("send", "worker", "-", typed="from a pipe, ü".encode())
+    (shell.home.root / "text").write_text("from a file")
+    await shell.run("send", "worker", "--file", "text")
+    texts = [each["params"]["message"] for each in shell.calls if each["verb"] == "send"]
+    assert texts == ["from a pipe, ü", "from a file"]
+    widths = []
+    for columns in ("60", "100"):
+        shell.variables["COLUMNS"] = columns
+        widths.append(max(map(len, (await shell.run("send", "--help")).output.splitlines())))
+    assert widths[0] <= 60 < widths[1] <= 100
+
+
+async def test_what_a_shell_asks_to_complete_is_answered_by_the_server_too(shell: Shell) -> None:
+    await shell.beside_a_server()
+    shell.variables.update(COMP_WORDS="phalanx send s", COMP_CWORD="2", _PHALANX_COMPLETE="complete_bash")
+    assert not await shell.runs_by_itself()
+    assert (await shell.run()).output.split() == ["spec_1_1_2", "spec_1_1_1"]
+
+
+async def test_ctrl_c_ends_a_served_command_with_its_words(shell: Shell) -> None:
+    server = await shell.beside_a_server()
+    waiting = await shell.start("wait", "worker")
+    await until(lambda: "wait" in shell.verbs)
+    waiting.send_signal(signal.SIGINT)
+    _, errors = await asyncio.wait_for(waiting.communicate(), LIMIT_S)
+    assert waiting.returncode == STOPPED
+    assert b"Stopped waiting" in errors
+    assert not server.children()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL, signal.SIGHUP])
+async def test_a_served_command_ends_with_its_caller_however_that_ends(shell: Shell, number: signal.Signals) -> None:
+    server = await shell.beside_a_server()
+    waiting = await shell.start("wait", "worker")
+    await until(lambda: "wait" in shell.verbs)
+    (worker,) = server.children()
+    waiting.send_signal(number)
+    assert await asyncio.wait_for(waiting.wait(), LIMIT_S) == -number
+    await until(lambda: not worker.is_running())
+    assert server.is_running()
+
+
+async def test_a_caller_whose_worker_is_killed_says_so(shell: Shell) -> None:
+    server = await shell.beside_a_server()
+    waiting = await shell.start("wait", "worker")
+    await until(lambda: "wait" in shell.verbs)
+    server.children()[0].kill()
+    _, errors = await asyncio.wait_for(waiting.communicate(), LIMIT_S)
+    assert waiting.returncode == 1
+    assert b"ended from outside" in errors
+
+
+async def test_a_command_whose_output_nobody_reads_ends_without_a_traceback(shell: Shell) -> None:
+    await shell.beside_a_server()
+    piped = f"{PHALANX} list --json | true"
+    process = await asyncio.create_subprocess_exec(
+        "bash", "-o", "pipefail", "-c", piped, env=shell.environment, stderr=subprocess.PIPE
+    )
+    _, errors = await asyncio.wait_for(process.communicate(), LIMIT_S)
+    assert b"Traceback" not in errors
+
+
+async def test_many_at_once_are_all_served_and_leave_one_server(shell: Shell) -> None:
+    await asyncio.gather(*(shell.run("list") for _ in range(6)))
+    await until(shell.home.command_socket.exists)
+    shell.calls.clear()
+    said = await asyncio.gather(*(shell.run("list") for _ in range(20)))
+    assert {each.status for each in said} == {0}
+    assert len(shell.calls) == 20
+    await until(lambda: len(servers_of(shell.home)) == 1)
+
+
+async def test_a_suspended_server_is_not_in_the_way_and_does_nothing_afterwards(shell: Shell) -> None:
+    server = await shell.beside_a_server()
+    shell.calls.clear()
+    server.suspend()
+    assert await shell.runs_by_itself("send", "worker", "Once.")
+    server.resume()
+    assert not await shell.runs_by_itself("list")
+    assert shell.verbs.count("send") == 1
+
+
+async def test_it_ends_with_the_supervisor(short_tmp: Path) -> None:
+    home = Home(short_tmp / "home")
+    async with team_that_answers(home, {"list": answer("list")}) as calls:
+        server = await Shell(home, calls).beside_a_server()
+    await until(lambda: not server.is_running())
+    assert not home.command_socket.exists()
+
+
+async def test_it_ends_when_nobody_has_run_a_command_for_long(shell: Shell) -> None:
+    serve = "import sys; from pathlib import Path; from actors.home import Home\n"
+    serve += "from mcp_entry.cli.command_server import CommandServer\n"
+    serve += "CommandServer(Home(Path(sys.argv[1])), idle_s=0.3).serve()"
+    serving = await shell.start("-c", serve, str(shell.home.root), program=(sys.executable,))
+    assert await asyncio.wait_for(serving.wait(), LIMIT_S) == 0
+    assert not shell.home.command_socket.exists()
+
+
+async def test_after_an_upgrade_nobody_gets_the_older_version(shell: Shell) -> None:
+    server = await shell.beside_a_server()
+    file = Path(mcp_entry.__file__)
+    before = file.stat()
+    os.utime(file, (before.st_atime, before.st_mtime + 1))
+    try:
+        assert await shell.runs_by_itself("list")
+    finally:
+        os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    await until(lambda: not server.is_running())
+
+
+async def test_a_program_that_treats_text_in_another_way_runs_by_itself(shell: Shell) -> None:
+    await shell.beside_a_server()
+    shell.variables["PYTHONIOENCODING"] = "latin-1"
+    assert await shell.runs_by_itself("list")
+
+
+async def test_a_file_that_only_the_caller_has_is_read_by_the_caller(shell: Shell) -> None:
+    await shell.beside_a_server()
+    substituted = f"{PHALANX} send worker --file <(echo from a substitution)"
+    process = await asyncio.create_subprocess_exec("bash", "-c", substituted, env=shell.environment)
+    await asyncio.wait_for(process.wait(), LIMIT_S)
+    (sent,) = [each["params"]["message"] for each in shell.calls if each["verb"] == "send"]
+    assert sent.strip() == "from a substitution"
+
+
+@pytest.mark.parametrize("words", [["--version"], ["list", "--help"]])
+async def test_where_no_team_runs_nothing_is_left_behind(short_tmp: Path, words: list[str]) -> None:
+    shell = Shell(Home(short_tmp / "home"), [])
+    shell.home.root.mkdir()
+    await shell.run(*words)
+    assert list(shell.home.root.iterdir()) == []
+
+
+async def test_what_an_instance_starts_leaves_no_server(shell: Shell) -> None:
+    shell.variables[INSTANCE_MARK] = "/somewhere"
+    await shell.run("list")
+    assert servers_of(shell.home) == []
+
+
+@pytest.mark.parametrize("given", ["", "/srv/team", "team", "~/team", "~", "/srv/../team/"])
+def test_both_halves_mean_the_same_home(given: str) -> None:
+    environment = {"HOME": os.environ["HOME"], "PHALANX_HOME": given}
+    assert command_call._socket_path(environment) == str(home_from(environment).command_socket)
+
+
+async def test_a_second_server_leaves_the_first_alone(shell: Shell) -> None:
+    server = await shell.beside_a_server()
+    began = time.monotonic()
+    await asyncio.to_thread(CommandServer(shell.home).serve)
+    assert time.monotonic() - began < LIMIT_S
+    assert server.is_running()
+    assert not await shell.runs_by_itself("list")
