@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 
 import psutil
 
-from scripts.benchmarks.peers.peer import CALL_S, WORDS, Peer, PeerError, Place, claudes, kill_all
+from scripts.benchmarks.peers.peer import CALL_S, Peer, PeerError, Place, claudes, kill_all, shortened
 
 _UP_S = 60.0
 _POLL_S = 0.05
@@ -115,7 +115,7 @@ class Cao(Peer):
         finally:
             connection.close()
         if answer.status >= HTTPStatus.BAD_REQUEST:
-            raise PeerError(f"{answer.status} {said[:WORDS]}")
+            raise PeerError(f"{answer.status} {shortened(said)}")
         return json.loads(said or "null")
 
 

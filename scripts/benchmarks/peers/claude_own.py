@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 
 import psutil
 
-from scripts.benchmarks.peers.peer import CALL_S, WORDS, Peer, PeerError, Place, claudes, kill_all
+from scripts.benchmarks.peers.peer import CALL_S, Peer, PeerError, Place, claudes, kill_all, shortened
 from tests.standin.api import ApiStandIn
 
 _ATTACHES_S = 3.0
@@ -49,7 +49,7 @@ class Lead:
             raise PeerError("its lead does not answer")
         for words, failed in results:
             if failed:
-                raise PeerError(words[:WORDS])
+                raise PeerError(shortened(words))
         return [words for words, _ in results]
 
     def _turn(self, text: str) -> list[tuple[str, bool]]:

@@ -11,6 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
+import textwrap
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -30,7 +31,7 @@ CALL_S = 90.0
 """The longest that a call of a peer may take."""
 _INSTALL_S = 600.0
 _GRACE_S = 2.0
-WORDS = 120
+_LONGEST_WORDS = 160
 """Most characters of what a peer said that go to the table."""
 _NEWEST_PYTHONS = ("python3.13", "python3.12", "python3.11")
 _SETTINGS = '{"permissions": {"defaultMode": "default"}, "disableAutoMode": "disable"}'
@@ -220,8 +221,13 @@ def _newest_python() -> str:
 
 
 def _last_words(said: str) -> str:
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
-    return lines[-1][:WORDS] if lines else ""
+    lines = [line for line in said.splitlines() if line.strip()]
+    return shortened(lines[-1]) if lines else ""
+
+
+def shortened(said: str) -> str:
+    """What a peer said, for a cell of a table."""
+    return textwrap.shorten(said, _LONGEST_WORDS, placeholder=" …")
 
 
 def _add_to_json(path: Path, more: Mapping[str, object]) -> None:

@@ -189,7 +189,8 @@ def _cost(bout: Bout) -> None:
     time.sleep(_WATCH_S)
     used = 100 * (_cpu_s(beside) - before) / _WATCH_S
     memory = sum(_memory_mb(process) for process in beside)
-    words = f"{memory:.0f} MB in {len(beside)} processes"
+    noun = "process" if len(beside) == 1 else "processes"
+    words = f"{memory:.0f} MB in {len(beside)} {noun}"
     bout.findings["memory"] = Finding(words=words, samples=(memory,), score=memory)
     bout.findings["cpu"] = Finding(words=f"{used:.1f} %", samples=(used,), score=used)
 
