@@ -15,10 +15,10 @@ from actors.sockets import pack, read_frame
 async def team_that_answers(home: Home, answers: Mapping[str, Any]) -> AsyncIterator[list[dict[str, Any]]]:
     """``answers``: the results of calls by their verbs; a call of another verb is never answered. Yields the calls."""
     calls: list[dict[str, Any]] = []
-    clients: set[asyncio.StreamWriter] = set()
+    clients: dict[asyncio.StreamWriter, asyncio.Task[None] | None] = {}
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        clients.add(writer)
+        clients[writer] = asyncio.current_task()
         while frame := await read_frame(reader):
             if "id" in frame:
                 calls.append(frame)
@@ -33,3 +33,4 @@ async def team_that_answers(home: Home, answers: Mapping[str, Any]) -> AsyncIter
         yield calls
         for each in clients:
             each.close()
+        await asyncio.gather(*filter(None, clients.values()))
