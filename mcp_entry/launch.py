@@ -25,8 +25,10 @@ def phalanx() -> None:
         sys.exit(status)
     try:
         _run("mcp_entry.cli.app", ends_by_ctrl_c=ends_by_ctrl_c)
-    finally:
-        command_call.start(sys.argv)
+    except SystemExit as end:
+        if not end.code:
+            command_call.start(sys.argv)
+        raise
 
 
 def phalanx_mcp() -> None:

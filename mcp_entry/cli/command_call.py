@@ -3,34 +3,39 @@
 ``launch`` calls ``run`` before it loads anything else, because to load the command line takes longer than most commands
 run. Only the standard library, and of that little.
 
-Promises: what the server runs behaves as if it ran in this process, also at Ctrl-C, at the end of this process, and in
-what a shell sees of it. A command runs once, here or there: ``run`` gives None only while nothing has begun. Neither
-half ever talks to another user's process, to one of another version, or to one beyond the border of a container.
+Promises: what the server runs behaves as if it ran in this process, also at Ctrl-C and Ctrl-Z, at the end of this
+process, and in what a shell sees of it. A command runs once, here or there: ``run`` gives None only while nothing has
+begun. The server runs nothing for another user, of another version, or beyond the border of a container.
 """
 
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import socket
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 
 from mcp_entry.launch import STOPPED
 
-SERVED = ("status", "spawn", "send", "read", "list", "wait", "respond", "interrupt", "hosts", "perf")
-"""Commands that ask the team and leave the terminal to the user."""
-COMPLETION = "_PHALANX_COMPLETE"
-"""Set where a shell asks what could be typed next."""
+SERVED = ("status", "send", "read", "list", "wait", "respond", "interrupt", "hosts", "perf")
+"""Commands that only ask the team, and mostly for a moment."""
+BEGUN = "begun"
 SOCKET_NAME = "commands.sock"
+_COMPLETION = "_PHALANX_COMPLETE"
+"""Set where a shell asks what could be typed next."""
+_HOME_VARIABLE, _DEFAULT_HOME = "PHALANX_HOME", "~/.phalanx"
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))  # noqa: PTH100, PTH120 - pathlib takes longer to load than all of this
-_ENVIRONMENT_OF_HOME = "PHALANX_HOME"
-_DEFAULT_HOME = "~/.phalanx"
+_PROGRAM = "import sys; sys.path.append(sys.argv[1]); from mcp_entry.cli.command_server import main; main()"
 _PATIENCE_S = 0.5
 """Longest wait for a server to take a command. One that is suspended must not be in the way."""
 _LENGTH_BYTES = 4
+_STANDARD = (0, 1, 2)
 _OF_THIS_PROCESS = ("/dev/", "/proc/")
 """An argument with such a path means a file that only this process has, such as ``<(...)`` of a shell."""
+_LIMITS = (resource.RLIMIT_CPU, resource.RLIMIT_FSIZE, resource.RLIMIT_AS, resource.RLIMIT_NOFILE)
 
 
 def run(arguments: Sequence[str]) -> int | None:
@@ -38,96 +43,154 @@ def run(arguments: Sequence[str]) -> int | None:
 
     None where no server takes it; then nothing was done.
     """
-    if not is_served(arguments, os.environ):
+    if not _is_served(arguments):
         return None
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as server:
-        server.settimeout(_PATIENCE_S)
-        try:
-            server.connect(_socket_path(os.environ))
+    try:
+        with _connected() as server:
             if peer_of(server)[1] != os.geteuid():
                 return None
             worker, seen_as, *program = receive(server)
             if seen_as != str(os.getpid()) or program != program_of(os.environ):
                 return None
-            server.settimeout(None)
-            variables = [f"{name}={value}" for name, value in os.environ.items()]
-            words = [os.getcwd(), str(len(arguments)), *arguments, *variables]  # noqa: PTH109 - as above
-            send(server, words, files=(0, 1, 2))
-        except (OSError, ValueError):
-            return None
-        return _status_from(server, int(worker))
-
-
-def is_served(arguments: Sequence[str], environment: Mapping[str, str]) -> bool:
-    if any(path in word for word in arguments[1:] for path in _OF_THIS_PROCESS):
-        return False
-    return COMPLETION in environment or (len(arguments) > 1 and arguments[1] in SERVED)
-
-
-def _status_from(server: socket.socket, worker: int) -> int:
-    """Waits for the end of the worker, the process that runs the command. The first Ctrl-C ends the command, which may
-    have words for it; a second one only this process."""
-
-    def pass_on(_number: int, _frame: object) -> None:
-        signal.signal(signal.SIGINT, lambda *_: os._exit(STOPPED))
-        os.kill(worker, signal.SIGINT)
-
-    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # as it is in a shell's background
-        signal.signal(signal.SIGINT, pass_on)
-    try:
-        (status,) = receive(server)
+            return _run_by(server, int(worker), arguments)
     except (OSError, ValueError):
-        sys.stderr.write("The process that ran the command was ended from outside. What it had begun may be done.\n")
-        return 1
-    return int(status)
+        return None
+
+
+def _is_served(arguments: Sequence[str]) -> bool:
+    words = arguments[1:]
+    if any(path in word for word in words for path in _OF_THIS_PROCESS) or "--follow" in words:
+        return False
+    if "-" in words and os.isatty(0):
+        return False  # who reads a terminal must be in its foreground
+    return bool(os.environ.get(_COMPLETION)) or words[:1] in [[each] for each in SERVED]
+
+
+def _connected() -> socket.socket:
+    """Raises ``OSError`` where no server listens."""
+    server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        server.settimeout(_PATIENCE_S)
+        server.connect(_socket_path(os.environ))
+    except BaseException:
+        server.close()
+        raise
+    return server
+
+
+def _run_by(server: socket.socket, worker: int, arguments: Sequence[str]) -> int | None:
+    """As ``run``. ``worker``: the process that runs the command. Raises ``OSError`` and ``ValueError`` before that."""
+    variables = [f"{name}={value}" for name, value in os.environ.items() if name]
+    words = [os.getcwd(), str(len(arguments)), *arguments, *variables]  # noqa: PTH109 - as above
+    with _signals_passed_on(worker) as interrupts:
+        server.settimeout(None)
+        send(server, words, files=_STANDARD)
+        begun = False
+        try:
+            begun = receive(server) == [BEGUN]
+            return int(receive(server)[0])
+        except (OSError, ValueError):
+            if interrupts:
+                return STOPPED
+            if not begun:
+                return None
+    sys.stderr.write("The process that ran the command was ended from outside. What it had begun may be done.\n")
+    return 1
+
+
+@contextmanager
+def _signals_passed_on(worker: int) -> Iterator[Sequence[int]]:
+    """Ctrl-C ends the worker, which may have words for it, and a second one this process, too. Ctrl-Z stops both until
+    the shell goes on with this one. Gives one item for each Ctrl-C."""
+    interrupts: list[int] = []
+
+    def interrupt(_number: int, _frame: object) -> None:
+        interrupts.append(worker)
+        if len(interrupts) > 1:
+            os._exit(STOPPED)
+        _tell(worker, signal.SIGINT)
+
+    def stop(number: int, _frame: object) -> None:
+        _tell(worker, signal.SIGSTOP)
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+        signal.signal(number, stop)
+        _tell(worker, signal.SIGCONT)
+
+    handlers = {signal.SIGINT: interrupt, signal.SIGTSTP: stop}
+    before = {number: signal.getsignal(number) for number in handlers}
+    # A shell's background ignores Ctrl-C, and who has no shell Ctrl-Z.
+    passed_on = [number for number in handlers if before[number] is not signal.SIG_IGN]
+    for number in passed_on:
+        signal.signal(number, handlers[number])
+    try:
+        yield interrupts
+    finally:
+        for number in passed_on:
+            signal.signal(number, before[number])
+
+
+def _tell(worker: int, number: signal.Signals) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(worker, number)
 
 
 def start(arguments: Sequence[str]) -> None:
-    """Starts the command server where a team runs and the command that was just run was one that it serves.
+    """Starts the command server, where there is none and the command that was just run well was one that it serves.
 
-    Call it after a command has run here, because it loads more than ``run``. It never fails: a command without a server
-    only takes longer.
+    A command without a server only takes longer, so nothing is said when it cannot be started.
     """
-    if not is_served(arguments, os.environ) or not sys.platform.startswith("linux"):
+    if not _is_served(arguments) or not sys.platform.startswith("linux"):
         return
     import subprocess  # noqa: PLC0415 - the command that ran has loaded it
+    import time  # noqa: PLC0415 - likewise
 
-    from actors.home import home_from  # noqa: PLC0415 - ``launch`` checks first whether that package is ours
+    from actors.files import FileLock  # noqa: PLC0415 - ``launch`` checks first whether that package is ours
+    from actors.home import home_from  # noqa: PLC0415 - likewise
     from actors.marks import MARKS  # noqa: PLC0415 - likewise
 
-    if MARKS & os.environ.keys() or not home_from(os.environ).gateway_socket.exists():
+    if MARKS & os.environ.keys():
         return  # what an instance starts ends with the instance
-    if _answers():
-        return  # it is of another program, or suspended
-    command = [sys.executable, "-m", "mcp_entry.cli.command_server"]
-    nowhere = subprocess.DEVNULL
-    try:
-        subprocess.Popen(command, cwd=ROOT, stdin=nowhere, stdout=nowhere, stderr=nowhere, start_new_session=True)
-    except OSError:
-        return
-
-
-def _answers() -> bool:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as server:
-        try:
-            server.connect(_socket_path(os.environ))
-        except OSError:
-            return False
-    return True
+    with suppress(OSError, RuntimeError):
+        home = home_from(os.environ)
+        if home.root.stat().st_uid != os.geteuid() or not home.gateway_socket.exists():
+            return
+        lock = FileLock(home.command_lock_file)
+        if not lock.try_acquire():
+            return
+        held = lock.descriptor
+        words = [ROOT, str(held), str(time.time_ns())]
+        server = subprocess.Popen(
+            [sys.executable, "-P", "-c", _PROGRAM, *words],
+            cwd="/",
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            pass_fds=[held],
+            start_new_session=True,
+        )
+        server.returncode = 0  # nobody waits for it
+        lock.release()
 
 
 def _socket_path(environment: Mapping[str, str]) -> str:
     """``Home.command_socket``, without what it takes to load that."""
-    home = os.path.expanduser(environment.get(_ENVIRONMENT_OF_HOME) or _DEFAULT_HOME)  # noqa: PTH111 - as above
+    home = os.path.expanduser(environment.get(_HOME_VARIABLE) or _DEFAULT_HOME)  # noqa: PTH111 - as above
     return os.path.join(os.path.abspath(home), SOCKET_NAME)  # noqa: PTH100, PTH118 - as above
 
 
 def program_of(environment: Mapping[str, str]) -> list[str]:
-    """What must be the same in two processes for one to run commands of the other: the program and its encodings."""
-    streams = (sys.stdin, sys.stdout, sys.stderr)
-    treats = [f"{each.encoding} {each.errors}" if each is not None else "closed" for each in streams]
+    """What must be the same in two processes for one to run commands of the other: the program, its encodings, what it
+    may read, which files it sees, and its limits."""
     python = sorted(f"{name}={value}" for name, value in environment.items() if name.startswith("PYTHON"))
-    return [ROOT, sys.executable, sys.version, sys.getfilesystemencoding(), *treats, *python]
+    root = os.stat("/")  # noqa: PTH116 - as above
+    sees = [os.readlink("/proc/self/ns/mnt"), root.st_dev, root.st_ino]  # noqa: PTH115 - as above
+    may = [os.getgid(), sorted(os.getgroups()), os.nice(0), [resource.getrlimit(each) for each in _LIMITS]]
+    treats = [
+        (each.encoding, each.errors, getattr(each, "write_through", None)) if each is not None else None
+        for each in (sys.stdin, sys.stdout, sys.stderr)
+    ]
+    return [ROOT, sys.executable, sys.version, sys.getfilesystemencoding(), repr((sees, may, treats, python))]
 
 
 def peer_of(connection: socket.socket) -> tuple[int, int]:
@@ -154,9 +217,9 @@ def receive(connection: socket.socket, files: list[int] | None = None) -> list[s
     if files is None:
         head = connection.recv(_LENGTH_BYTES, socket.MSG_WAITALL)
     else:
-        head, received, _, _ = socket.recv_fds(connection, _LENGTH_BYTES, 3, socket.MSG_WAITALL)
+        head, received, _, _ = socket.recv_fds(connection, _LENGTH_BYTES, len(_STANDARD), socket.MSG_WAITALL)
         files.extend(received)
-    if len(head) < _LENGTH_BYTES:
+    if len(head) < _LENGTH_BYTES or (files is not None and len(files) != len(_STANDARD)):
         raise ValueError
     left = int.from_bytes(head, "big")
     body = bytearray()

@@ -7,6 +7,7 @@ command as the caller would have. On its socket, which only the user can reach, 
     caller                                worker
                                           its process, the caller's as it sees it, its program
     directory, number of arguments, arguments, environment, with stdin, stdout and stderr
+                                          that the command begins
                                           the exit status
 
 Promises: it ends with the team's supervisor, after ``IDLE_S`` without a command, and when a file of the program has
@@ -17,6 +18,7 @@ from __future__ import annotations
 
 import fcntl
 import gc
+import io
 import os
 import select
 import signal
@@ -24,15 +26,14 @@ import socket
 import sys
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import NoReturn, TextIO, cast
 
-from actors.files import FileLock
 from actors.home import Home, home_from
 from actors.sockets import listen, pack
-from mcp_entry.cli.app import Commands, main
-from mcp_entry.cli.command_call import SERVED, peer_of, program_of, receive, send
+from mcp_entry.cli import app
+from mcp_entry.cli.command_call import BEGUN, SERVED, peer_of, program_of, receive, send
 from mcp_entry.cli.lazy import loaded
 from mcp_entry.launch import STOPPED
 from supervisor.api.verbs import TeamVerbs
@@ -40,11 +41,10 @@ from supervisor.api.verbs import TeamVerbs
 IDLE_S = 300.0
 _PATIENCE_S = 5.0
 """Longest wait for a caller's message, and for the supervisor to take a connection."""
-_CLOSED_PIPE = 120
-"""The exit status of a Python whose output nobody reads."""
+_NOT_WRITTEN = 120
+"""The exit status of a Python that cannot write what it has to say at its end."""
 _VERBS = (
     TeamVerbs.status,
-    TeamVerbs.spawn,
     TeamVerbs.send,
     TeamVerbs.read,
     TeamVerbs.list,
@@ -57,64 +57,68 @@ _VERBS = (
 """What the served commands call."""
 
 
-class CommandServer:
-    def __init__(self, home: Home, idle_s: float = IDLE_S) -> None:
-        self._home = home
-        self._idle_s = idle_s
-        self._files: Mapping[str, int] = {}
-
-    def serve(self) -> None:
-        """Runs commands until there is a reason to end. Returns at once where another server runs or no team does.
-
-        Raises ``SettingsError`` when no socket can be made.
-        """
-        lock = FileLock(self._home.command_lock_file)
-        if not lock.try_acquire():
-            return
-        try:
-            with self._supervisor() as supervisor:
-                _load()
-                self._files = _changes_of_loaded_files()
-                signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the workers
-                with listen(self._home.command_socket) as listener:
-                    try:
-                        self._serve(listener, supervisor)
-                    finally:
-                        self._home.command_socket.unlink(missing_ok=True)
-        except OSError:
-            return
-        finally:
-            lock.release()
-
-    def _supervisor(self) -> socket.socket:
-        """A connection by which the end of the supervisor is seen. Raises ``OSError``."""
-        supervisor = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        try:
-            supervisor.settimeout(_PATIENCE_S)
-            supervisor.connect(str(self._home.gateway_socket))
-            supervisor.sendall(pack({"hello": {"sender": "commands"}}))
-        except BaseException:
-            supervisor.close()
-            raise
-        return supervisor
-
-    def _serve(self, listener: socket.socket, supervisor: socket.socket) -> None:
-        while True:
-            ready, _, _ = select.select([listener, supervisor], [], [], self._idle_s)
-            if listener not in ready or supervisor in ready or self._files != _changes_of(self._files):
-                return
-            caller, _ = listener.accept()
-            with caller:
-                if peer_of(caller)[1] == os.geteuid() and os.fork() == 0:
-                    listener.close()
-                    supervisor.close()
-                    _work(caller)
+def main() -> None:
+    """What ``command_call.start`` runs: it is given the open file that is locked, and the time of the start."""
+    _, held, started_ns = sys.argv[1:]
+    serve(home_from(os.environ), int(held), int(started_ns))
 
 
-def _work(caller: socket.socket) -> NoReturn:
-    """Runs one command in this process, which ends with it."""
+def serve(home: Home, lock: int, started_ns: int, idle_s: float = IDLE_S) -> None:
+    """Runs commands until there is a reason to end; at once where no team runs.
+
+    ``lock``: the open file by whose lock nobody starts a second server. ``started_ns``: since when files of the program
+    may have been loaded. Raises ``SettingsError`` when no socket can be made.
+    """
+    with suppress(OSError), _supervisor(home) as supervisor:
+        _load()
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the workers
+        with listen(home.command_socket) as listener:
+            made = home.command_socket.stat()
+            while not _must_end(listener, supervisor, started_ns, idle_s):
+                caller, _ = listener.accept()
+                with caller:
+                    if peer_of(caller)[1] == os.geteuid() and os.fork() == 0:
+                        _work(caller, [listener.fileno(), supervisor.fileno(), lock])
+            if os.path.samestat(home.command_socket.stat(), made):
+                home.command_socket.unlink()
+
+
+def _supervisor(home: Home) -> socket.socket:
+    """A connection by which the end of the supervisor is seen. Raises ``OSError``."""
+    supervisor = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        supervisor.settimeout(_PATIENCE_S)
+        supervisor.connect(str(home.gateway_socket))
+        supervisor.sendall(pack({"hello": {"sender": "commands"}}))
+    except BaseException:
+        supervisor.close()
+        raise
+    return supervisor
+
+
+def _must_end(listener: socket.socket, supervisor: socket.socket, started_ns: int, idle_s: float) -> bool:
+    """Waits for a caller, or a reason to end."""
+    ready, _, _ = select.select([listener, supervisor], [], [], idle_s)
+    return listener not in ready or supervisor in ready or _is_outdated(started_ns)
+
+
+def _is_outdated(started_ns: int) -> bool:
+    """Whether a file that was loaded has changed since then, or has gone."""
+    files = {getattr(module, "__file__", None) for module in sys.modules.values()}
+    try:
+        return any(os.stat(file).st_ctime_ns > started_ns for file in files if file)  # noqa: PTH116 - of 500 files
+    except OSError:
+        return True
+
+
+def _work(caller: socket.socket, of_the_server: Sequence[int]) -> NoReturn:
+    """Runs one command in this process, which ends with it. ``of_the_server``: files that it does not need."""
+    try:
+        for file in of_the_server:
+            os.close(file)
+        for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
+            signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, {signal.SIGINT})  # until it can be answered
         caller.settimeout(_PATIENCE_S)
         send(caller, [str(os.getpid()), str(peer_of(caller)[0]), *program_of(os.environ)])
         files: list[int] = []
@@ -122,6 +126,7 @@ def _work(caller: socket.socket) -> NoReturn:
         arguments, variables = words[: int(count)], words[int(count) :]
         _end_with(caller)
         _become(directory, arguments, dict(each.split("=", 1) for each in variables), files)
+        send(caller, [BEGUN])
         send(caller, [str(_run())])
     except (OSError, ValueError):  # the caller has gone, or found that this is another program
         pass
@@ -130,20 +135,24 @@ def _work(caller: socket.socket) -> NoReturn:
 
 
 def _end_with(caller: socket.socket) -> None:
-    """From now on the end of the caller, who says nothing more, ends this process as a SIGTERM does."""
+    """From now on the end of the caller, who says nothing more, ends this process as a SIGTERM does.
+
+    The kernel tells of it by a SIGCONT, which reaches a process that its caller has stopped, too.
+    """
 
     def look(*_signal: object) -> None:
-        if select.select([caller], [], [], 0)[0]:  # the kernel may also be late to tell of what was read already
+        if select.select([caller], [], [], 0)[0]:  # it may be told late of what was read already, or go on
             os.kill(os.getpid(), signal.SIGTERM)
 
     caller.settimeout(None)
-    signal.signal(signal.SIGIO, look)
+    signal.signal(signal.SIGCONT, look)
     fcntl.fcntl(caller, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(caller, fcntl.F_SETSIG, signal.SIGCONT)
     fcntl.fcntl(caller, fcntl.F_SETFL, fcntl.fcntl(caller, fcntl.F_GETFL) | os.O_ASYNC)
     look()  # it may have gone before it was watched
 
 
-def _become(directory: str, arguments: list[str], environment: Mapping[str, str], files: list[int]) -> None:
+def _become(directory: str, arguments: list[str], environment: Mapping[str, str], files: Sequence[int]) -> None:
     """Takes over what a process is started with. Raises ``OSError``."""
     os.chdir(directory)
     for number, file in enumerate(files):
@@ -158,19 +167,29 @@ def _become(directory: str, arguments: list[str], environment: Mapping[str, str]
     sys.stderr = _opened(2, sys.stderr, "w", by_line=True)
 
 
-def _opened(file: int, stream: TextIO, mode: str, *, by_line: bool = False) -> TextIO:
-    """A stream like this one, for a file that was exchanged."""
-    buffering = 1 if by_line or os.isatty(file) else -1
-    opened = open(file, mode, buffering, stream.encoding, stream.errors, closefd=False)  # noqa: SIM115 - for good
-    return cast("TextIO", opened)
+def _opened(file: int, like: TextIO, mode: str, *, by_line: bool = False) -> TextIO:
+    """A stream like another one, for a file that was exchanged."""
+    stream = cast("io.TextIOWrapper", like)
+    unbuffered = mode == "w" and stream.write_through
+    return io.TextIOWrapper(
+        open(file, f"{mode}b", buffering=0 if unbuffered else -1, closefd=False),
+        encoding=stream.encoding,
+        errors=stream.errors,
+        line_buffering=by_line or os.isatty(file),
+        write_through=stream.write_through,
+    )
 
 
 def _run() -> int:
-    """Runs the command line. Returns its exit status, as the interpreter would give it."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    """Runs the command line. Returns its exit status, and says what cannot be written, as the interpreter does."""
     status = 0
     try:
-        main()
+        try:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+            app.main()
+        finally:
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     except SystemExit as end:
         status = int(end.code or 0)
     except KeyboardInterrupt:
@@ -180,29 +199,15 @@ def _run() -> int:
         status = 1
     try:
         sys.stdout.flush()
-        sys.stderr.flush()
-    except OSError:
-        return _CLOSED_PIPE
+    except OSError as error:
+        sys.stderr.write(f"Exception ignored in: {sys.stdout!r}\n{type(error).__name__}: {error}\n")
+        status = _NOT_WRITTEN
     return status
-
-
-def _changes_of_loaded_files() -> Mapping[str, int]:
-    files = {getattr(module, "__file__", None) for module in sys.modules.values()}
-    return _changes_of({file: 0 for file in files if file})
-
-
-def _changes_of(files: Mapping[str, int]) -> Mapping[str, int]:
-    """When each was last changed, in nanoseconds; 0 for one that is not there."""
-    changes = dict.fromkeys(files, 0)
-    for file in files:
-        with suppress(OSError):
-            changes[file] = os.stat(file).st_mtime_ns  # noqa: PTH116 - 500 files at each command
-    return changes
 
 
 def _load() -> None:
     """Loads what the served commands load when they run, and builds the checks of what they ask and are answered."""
-    for command in Commands.declared:
+    for command in app.Commands.declared:
         if command.name in SERVED:
             loaded(command)
     for verb in _VERBS:
@@ -210,7 +215,3 @@ def _load() -> None:
         verb.result.model_rebuild()
     gc.collect()
     gc.freeze()  # what all workers share is not copied when they collect
-
-
-if __name__ == "__main__":
-    CommandServer(home_from(os.environ)).serve()
