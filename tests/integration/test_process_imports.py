@@ -58,8 +58,8 @@ _HOOK = f"{_LAUNCHER} fcntl select"
 NEARLY_FREE: Mapping[str, str] = {
     "hook": _HOOK,
     "launcher": _LAUNCHER,
-    "served command": f"{_LAUNCHER} array atexit collections contextlib enum errno functools importlib itertools keyword "
-    "math operator pwd reprlib resource select selectors signal site socket types warnings",
+    "served command": f"{_LAUNCHER} array atexit collections contextlib enum errno functools importlib itertools "
+    "keyword math operator pwd reprlib resource select selectors signal site socket types warnings",
     "demo agent": f"{_HOOK} collections contextlib copyreg enum errno fnmatch functools heapq ipaddress itertools json "
     "keyword ntpath operator pathlib platform re reprlib shlex signal termios tty types typing unicodedata urllib uuid "
     "warnings",
