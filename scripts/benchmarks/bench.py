@@ -27,7 +27,6 @@ CLAUDE, OLDEST_CLAUDE = (
 """The newest version that is supported, which all parts run, and the oldest."""
 MESSAGES = 200
 MINUTES = 60.0
-_GIVEN_BACK_S = 45.0
 _Given = TypeVar("_Given")
 _Result = TypeVar("_Result")
 console = Console(stderr=True, highlight=False)
@@ -44,14 +43,6 @@ class Bench:
     def say(self, what: str) -> None:
         """Shows the current step on stderr."""
         console.print(f"  {what} …", markup=False)
-
-    async def memory_given_back(self) -> None:
-        """To await between two programs that take much memory, or the second one has it cheaper.
-
-        A virtual machine may give what is free back to its host after some seconds, and pays with CPU to get it again.
-        """
-        self.say(f"what was freed is given back, {_GIVEN_BACK_S:.0f} s")
-        await asyncio.sleep(_GIVEN_BACK_S)
 
     @contextmanager
     def scratch(self) -> Iterator[Path]:
