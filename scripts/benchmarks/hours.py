@@ -52,7 +52,8 @@ handed over to a fresh conversation after {_TASKS_OF_ONE}. Every {_ANOTHER_EVERY
 started, from the pool where it has one. Every {_PERSON_EVERY_S:.0f} s a person attaches to one of them, resizes the
 terminal and leaves after {_PERSON_STAYS_S:.0f} s. Each message counts from the call to its proof, and has to be asked
 of a model once, or the run fails. *at first* and *at last* are means over a sixth of the run, the first after
-another sixth for warming up. Memory is the proportional share (PSS), CPU that of all processes but the agents.
+another sixth for warming up. Memory is the proportional share (PSS), CPU that of all processes but the agents. Files,
+logs and store grow until 200 instances have ended: what they leave is kept for a day, but not of more.
 """
 
 
