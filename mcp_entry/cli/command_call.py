@@ -29,7 +29,7 @@ _COMPLETION = "_PHALANX_COMPLETE"
 _HOME_VARIABLE, _DEFAULT_HOME = "PHALANX_HOME", "~/.phalanx"
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))  # noqa: PTH100, PTH120 - pathlib takes longer to load than all of this
 _PROGRAM = "import sys; sys.path.append(sys.argv[1]); from mcp_entry.cli.command_server import main; main()"
-_PATIENCE_S = 0.5
+_PATIENCE_S = 1.0
 """Longest wait for a server to take a command. One that is suspended must not be in the way."""
 _LENGTH_BYTES = 4
 _STANDARD = (0, 1, 2)
