@@ -58,10 +58,12 @@ class BareClaudes:
         return bare
 
     async def with_texts(self, directory: Path, texts: Sequence[str], *, at_once: int) -> list[BareClaude]:
-        """One for each text, which it has by then; as many start at a time."""
+        """One for each text, which it has by then, in a directory of its own in this one; as many start at a time."""
 
         async def one(text: str) -> BareClaude:
-            bare = await self.start(directory)
+            own = directory / str(uuid.uuid4())
+            own.mkdir()
+            bare = await self.start(own)
             await bare.message(text)
             return bare
 
@@ -75,7 +77,7 @@ class BareClaudes:
 async def bare_programs(
     bench: Bench, team: Team, count: int, *, at_once: int, look_s: float
 ) -> AsyncIterator[tuple[float, list[BareClaude]]]:
-    """So many bare programs in a directory that is trusted, too, and the seconds until each had its first text."""
+    """So many bare programs, each in a trusted directory, too, and the seconds until each had its first text."""
     texts = [f"task {number} of the floor" for number in range(count)]
     with (
         bench.scratch() as scratch,

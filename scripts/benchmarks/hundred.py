@@ -20,8 +20,9 @@ _PATIENCE_S = 600.0
 _WORDS = f"""
 {_SIZE} of the real program against a stand-in of the API on this machine, {_AT_ONCE} starts at a time, from the call
 until the first message of the last one is proved. *floor*: as many bare programs afterwards, as many at a time, each
-in a tmux and typed into with the fewest steps that work, until its transcript holds its text; they all run at the end,
-too. *one more message each*: of one call that waits, until the last is proved; of the floor, as many at a time, because
+in a tmux and a directory of its own (Claude Code keeps a list of directories, which all programs of a user write and
+read) and typed into with the fewest steps that work, until its transcript holds its text; they all run at the end, too.
+*one more message each*: of one call that waits, until the last is proved; of the floor, as many at a time, because
 looks at a hundred would take the cores from them. *memory*: how much more of the machine is in use than before. Both
 get memory that the machine already has: where it is a virtual one, its host gives new memory at up to ten seconds of
 CPU a GB. A member or a message that is missing fails the run.
