@@ -23,7 +23,6 @@ from mcp_entry.launch import STOPPED
 SERVED = ("status", "send", "read", "list", "wait", "respond", "interrupt", "hosts", "perf")
 """Commands that only ask the team, and mostly for a moment."""
 BEGUN = "begun"
-SOCKET_NAME = "commands.sock"
 _COMPLETION = "_PHALANX_COMPLETE"
 """Set where a shell asks what could be typed next."""
 _HOME_VARIABLE, _DEFAULT_HOME = "PHALANX_HOME", "~/.phalanx"
@@ -46,7 +45,7 @@ def run(arguments: Sequence[str]) -> int | None:
     if not _is_served(arguments):
         return None
     try:
-        with _connected() as server:
+        with connected(_socket_path(os.environ), _PATIENCE_S) as server:
             if peer_of(server)[1] != os.geteuid():
                 return None
             worker, seen_as, *program = receive(server)
@@ -66,16 +65,16 @@ def _is_served(arguments: Sequence[str]) -> bool:
     return bool(os.environ.get(_COMPLETION)) or words[:1] in [[each] for each in SERVED]
 
 
-def _connected() -> socket.socket:
-    """Raises ``OSError`` where no server listens."""
-    server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+def connected(path: str, patience_s: float) -> socket.socket:
+    """A connection whose calls take no longer. Raises ``OSError`` where nobody listens."""
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        server.settimeout(_PATIENCE_S)
-        server.connect(_socket_path(os.environ))
+        connection.settimeout(patience_s)
+        connection.connect(path)
     except BaseException:
-        server.close()
+        connection.close()
         raise
-    return server
+    return connection
 
 
 def _run_by(server: socket.socket, worker: int, arguments: Sequence[str]) -> int | None:
@@ -176,7 +175,7 @@ def start(arguments: Sequence[str]) -> None:
 def _socket_path(environment: Mapping[str, str]) -> str:
     """``Home.command_socket``, without what it takes to load that."""
     home = os.path.expanduser(environment.get(_HOME_VARIABLE) or _DEFAULT_HOME)  # noqa: PTH111 - as above
-    return os.path.join(os.path.abspath(home), SOCKET_NAME)  # noqa: PTH100, PTH118 - as above
+    return os.path.join(os.path.abspath(home), "commands.sock")  # noqa: PTH100, PTH118 - as above
 
 
 def program_of(environment: Mapping[str, str]) -> list[str]:

@@ -33,7 +33,7 @@ from typing import NoReturn, TextIO, cast
 from actors.home import Home, home_from
 from actors.sockets import listen, pack
 from mcp_entry.cli import app
-from mcp_entry.cli.command_call import BEGUN, SERVED, peer_of, program_of, receive, send
+from mcp_entry.cli.command_call import BEGUN, SERVED, connected, peer_of, program_of, receive, send
 from mcp_entry.cli.lazy import loaded
 from mcp_entry.launch import STOPPED
 from supervisor.api.verbs import TeamVerbs
@@ -69,7 +69,9 @@ def serve(home: Home, lock: int, started_ns: int, idle_s: float = IDLE_S) -> Non
     ``lock``: the open file by whose lock nobody starts a second server. ``started_ns``: since when files of the program
     may have been loaded. Raises ``SettingsError`` when no socket can be made.
     """
-    with suppress(OSError), _supervisor(home) as supervisor:
+    # By the connection to the supervisor its end is seen.
+    with suppress(OSError), connected(str(home.gateway_socket), _PATIENCE_S) as supervisor:
+        supervisor.sendall(pack({"hello": {"sender": "commands"}}))
         _load()
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the workers
         with listen(home.command_socket) as listener:
@@ -81,19 +83,6 @@ def serve(home: Home, lock: int, started_ns: int, idle_s: float = IDLE_S) -> Non
                         _work(caller, [listener.fileno(), supervisor.fileno(), lock])
             if os.path.samestat(home.command_socket.stat(), made):
                 home.command_socket.unlink()
-
-
-def _supervisor(home: Home) -> socket.socket:
-    """A connection by which the end of the supervisor is seen. Raises ``OSError``."""
-    supervisor = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        supervisor.settimeout(_PATIENCE_S)
-        supervisor.connect(str(home.gateway_socket))
-        supervisor.sendall(pack({"hello": {"sender": "commands"}}))
-    except BaseException:
-        supervisor.close()
-        raise
-    return supervisor
 
 
 def _must_end(listener: socket.socket, supervisor: socket.socket, started_ns: int, idle_s: float) -> bool:
