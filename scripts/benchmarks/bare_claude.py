@@ -57,13 +57,18 @@ class BareClaudes:
         await bare.shows(lambda screen: screen.composer is not Composer.ABSENT)
         return bare
 
-    async def with_texts(self, directory: Path, texts: Sequence[str], *, at_once: int) -> list[BareClaude]:
-        """One for each text, which it has by then, in a directory of its own in this one; as many start at a time."""
+    async def with_texts(
+        self, directory: Path, texts: Sequence[str], *, at_once: int, options_of: Path | None = None
+    ) -> list[BareClaude]:
+        """One for each text, which it has by then, in a directory of its own in this one; as many start at a time.
+
+        ``options_of``: private directory of a member of a team, whose tools and hooks they get.
+        """
 
         async def one(text: str) -> BareClaude:
             own = directory / str(uuid.uuid4())
             own.mkdir()
-            bare = await self.start(own)
+            bare = await self.start(own, *(_options(options_of, own) if options_of else ()))
             await bare.message(text)
             return bare
 
@@ -75,16 +80,28 @@ class BareClaudes:
 
 @asynccontextmanager
 async def bare_programs(
-    bench: Bench, team: Team, count: int, *, at_once: int, look_s: float
+    bench: Bench, team: Team, count: int, *, at_once: int, look_s: float, options_of: str = ""
 ) -> AsyncIterator[tuple[float, list[BareClaude]]]:
-    """So many bare programs, each in a trusted directory, too, and the seconds until each had its first text."""
+    """So many bare programs, each in a trusted directory, too, and the seconds until each had its first text.
+
+    ``options_of``: id of an instance, whose tools and hooks they get.
+    """
+    member = team.home.instance_directory(options_of) if options_of else None
     texts = [f"task {number} of the floor" for number in range(count)]
     with (
         bench.scratch() as scratch,
         BareClaudes(bench.claude, scratch / "bare.sock", team.environment, look_s) as bare,
     ):
-        first_ms, everyone = await timed(bare.with_texts(team.home.worktrees, texts, at_once=at_once))
+        texts_there = bare.with_texts(team.home.worktrees, texts, at_once=at_once, options_of=member)
+        first_ms, everyone = await timed(texts_there)
         yield first_ms / 1000, everyone
+
+
+def _options(member: Path, own: Path) -> tuple[str, ...]:
+    """Of a program with the member's tools, whose hooks write into a directory of its own."""
+    settings = own / "settings.json"
+    settings.write_text((member / settings.name).read_text().replace(str(member), str(own)))
+    return "--settings", str(settings), "--mcp-config", str(member / "mcp.json")
 
 
 class BareClaude:
