@@ -8,6 +8,7 @@ import math
 import os
 import platform
 import subprocess
+import timeit
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -36,7 +37,8 @@ A run fails when a result is not proved at the receiver.
 
 {plots}
 - [All tables of `scripts/bench`](performance/details.md), and how each was measured. `scripts/bench` makes them anew
-  with the figures of your machine. Times drift with what else a machine does; ratios are taken within one run.
+  with the figures of your machine. Times drift with what else a machine and, of a virtual one, its
+  host does; ratios are taken within one run.
 - [A team that leads itself](performance/leading.md): what its tools cost, and how soon a lead is told.
 - [A team of a thousand](performance/thousand.md), by stand-ins of agents, and [how far a team scales](scale.md).
 - [What the redraw of the code changed](performance/redraw.md).
@@ -147,9 +149,17 @@ def machine(claude_version: str) -> str:
     return (
         f"Machine: {os.cpu_count()} cores, {memory_gb:.0f} GB, {platform.system()} {platform.machine()}; "
         f"Python {platform.python_version()}, Ray {version('ray')}, mcp {version('mcp')}, {tmux}, git {git}, "
-        f"Claude Code {claude_version}; load average {os.getloadavg()[0]:.1f} at the start{share}; "
+        f"Claude Code {claude_version}; load average {os.getloadavg()[0]:.1f} and {_million_turns_a_second():.0f} "
+        f"million turns of a Python loop a second at the start{share}; "
         f"{datetime.now(UTC):%Y-%m-%d}."
     )
+
+
+def _million_turns_a_second() -> float:
+    """How fast a core is now: that of a virtual machine gets slower with what its host does beside it."""
+    turns = 2_000_000
+    took_s = min(timeit.repeat("pass", number=turns, repeat=5))
+    return turns / took_s / 1e6
 
 
 def _draw(plot: Plot, path: Path) -> None:
