@@ -24,7 +24,7 @@ from tests.acceptance.bringing import OwnedBringUp
 from tests.acceptance.team import Team, anew, bring_up
 from tests.processes import called, of_ray, tell
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = [pytest.mark.kills, pytest.mark.timeout(240)]
 BACK_S = 60.0
 """Generous: two cores of a busy machine."""
 

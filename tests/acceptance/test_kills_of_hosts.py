@@ -20,7 +20,7 @@ from supervisor.api.requests import ListRequest, SendRequest, TerminateRequest
 from tests.acceptance.team import Team
 from tests.processes import called, of_ray, tell
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = [pytest.mark.kills, pytest.mark.timeout(240)]
 
 
 @pytest.fixture

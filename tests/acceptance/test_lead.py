@@ -28,7 +28,7 @@ from tests.projects import git, make_repository, shell_environment
 from tests.standin.api import ApiStandIn, Json, text_block, tool_block, tool_results
 from tests.standin.claude_home import make_claude_home, standin_environment
 
-pytestmark = [pytest.mark.real_claude, pytest.mark.timeout(300), pytest.mark.each_version]
+pytestmark = [pytest.mark.real_claude, pytest.mark.timeout(300)]
 TEAM_UP_S = 180.0
 DONE_S = 120.0
 

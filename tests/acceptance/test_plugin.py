@@ -156,7 +156,6 @@ def test_it_is_valid_and_can_be_installed_from_the_repository(short_tmp: Path, c
     plugin_command(claude_command, user, "uninstall", PLUGIN)
 
 
-@pytest.mark.each_version
 async def test_a_session_has_the_tools_the_skill_and_the_commands(
     team: Team, short_tmp: Path, claude_command: Path
 ) -> None:

@@ -24,7 +24,7 @@ from tests.acceptance.team import Team, bring_up
 from tests.standin.api import ApiStandIn
 from tests.standin.claude_home import make_claude_home, standin_environment
 
-pytestmark = [pytest.mark.real_claude, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.kills, pytest.mark.real_claude, pytest.mark.timeout(240)]
 BACK_S = 90.0
 """Generous: two cores of a busy machine."""
 _POLL_S = 0.2

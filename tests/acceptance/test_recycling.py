@@ -27,7 +27,7 @@ from tests.acceptance.team import Team
 from tests.processes import called, of_ray, tell
 from tests.standin.api import Answer, ApiStandIn, Json, text_block, turn_text
 
-pytestmark = [pytest.mark.real_claude, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.kills, pytest.mark.real_claude, pytest.mark.timeout(900)]
 
 PATIENCE_S = 180.0
 _QUICK = 10

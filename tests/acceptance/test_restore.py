@@ -23,7 +23,7 @@ from tests.integration.store.mirrors import in_redis, until
 from tests.integration.store.redis_server import RedisProcess, server
 from tests.processes import of_ray, tell
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = [pytest.mark.kills, pytest.mark.timeout(240)]
 PASSWORD = "s3cret"
 
 

@@ -89,7 +89,6 @@ async def test_rows_go_on_over_the_death_of_the_supervisor_and_are_what_list_say
 
 
 @pytest.mark.real_claude
-@pytest.mark.each_version
 async def test_a_tool_of_claude_code_is_shown_while_it_runs_and_a_person_takes_the_terminal_over(
     claude: SupervisorClient, claude_team: Team
 ) -> None:

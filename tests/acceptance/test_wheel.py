@@ -70,7 +70,7 @@ def test_a_wheel_needs_no_checkout_for_the_demo(
     ).stdout.startswith(str(site))
 
 
-@pytest.mark.parametrize("ours_first", [True, False])
+@pytest.mark.parametrize("ours_first", [pytest.param(True, marks=pytest.mark.long), False])
 def test_a_foreign_supervisor_in_the_same_environment_is_refused_by_name_whichever_came_first(
     wheel: str, bin_directory: Path, ours_first: bool
 ) -> None:

@@ -20,6 +20,8 @@ from tests.integration.agents.rig import until
 from tests.integration.agents.succession import BLOCKED, LONG, SHORT, SUBMITTED, Team, message
 from tests.standin.wrapping import unwrapped
 
+pytestmark = pytest.mark.kills
+
 
 @pytest.mark.parametrize("moment", MOMENTS)
 async def test_a_long_text_that_a_killed_actor_was_typing_arrives_exactly_once(team: Team, moment: str) -> None:

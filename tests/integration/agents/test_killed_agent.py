@@ -17,6 +17,8 @@ from actors.status import Status
 from tests.integration.agents.rig import until
 from tests.integration.agents.succession import SUBMITTED, AnyRig, Team, message
 
+pytestmark = pytest.mark.kills
+
 
 async def test_what_a_killed_agent_had_not_written_down_is_delivered_to_its_next_life(
     team: Team, monkeypatch: pytest.MonkeyPatch

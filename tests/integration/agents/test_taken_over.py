@@ -15,6 +15,8 @@ from actors.status import Status
 from tests.integration.agents.rig import until
 from tests.integration.agents.succession import SHORT, SUBMITTED, Team
 
+pytestmark = pytest.mark.kills
+
 
 async def test_an_actor_that_is_there_already_is_not_disturbed(team: Team) -> None:
     await team.start()

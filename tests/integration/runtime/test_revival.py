@@ -28,7 +28,7 @@ from tests.integration.runtime.conftest import STANDIN, eventually, team_of
 from tests.integration.runtime.standin_supervisor import slow_start_file
 from tests.processes import called, environment_of, of_ray, session_of, tell, title_of
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = [pytest.mark.kills, pytest.mark.timeout(180)]
 BACK_S = 60.0
 REVIVE_S = 90.0
 """Generous: two cores of a busy machine. They tell coming back from not coming back and measure nothing."""

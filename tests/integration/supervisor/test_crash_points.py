@@ -36,6 +36,8 @@ from tests.integration.supervisor.calls import (
 from tests.integration.supervisor.runs import RestartableTeam, SupervisorRun, disagreements
 from tests.projects import git
 
+pytestmark = pytest.mark.kills
+
 AT_ONCE = 4
 ENOUGH = 40
 Play = Callable[[RestartableTeam, int], Coroutine[None, None, bool]]

@@ -39,6 +39,8 @@ from tests.integration.supervisor.runs import RestartableTeam, SupervisorRun, di
 from tests.integration.supervisor.test_crash_points import both, through_all_moments
 from tests.launches import command_of
 
+pytestmark = pytest.mark.kills
+
 
 async def recycle(run: SupervisorRun, instance_id: str) -> results.RecycleResult:
     found = await run.call("recycle", requests.RecycleRequest(instance_id=instance_id))
