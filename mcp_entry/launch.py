@@ -11,6 +11,7 @@ import atexit
 import os
 import signal
 import sys
+import warnings
 from importlib import import_module
 
 STOPPED = 130
@@ -61,7 +62,15 @@ def _run(module: str, *, ends_by_ctrl_c: bool) -> None:
         finally:
             signal.signal(signal.SIGINT, _stop)
     except KeyboardInterrupt:
+        say_nothing_more()
         sys.exit(STOPPED)
+
+
+def say_nothing_more() -> None:
+    """Ctrl-C has cut off what was going on: an event loop that is half made, and work that nobody will await, are taken
+    apart without a word."""
+    sys.unraisablehook = lambda _what: None
+    warnings.simplefilter("ignore")
 
 
 def _stop(_number: int, _frame: object) -> None:

@@ -35,7 +35,7 @@ from actors.sockets import listen, pack
 from mcp_entry.cli import app
 from mcp_entry.cli.command_call import BEGUN, SERVED, connected, peer_of, program_of, receive, send
 from mcp_entry.cli.lazy import loaded
-from mcp_entry.launch import STOPPED
+from mcp_entry.launch import STOPPED, say_nothing_more
 from supervisor.api.verbs import TeamVerbs
 
 IDLE_S = 300.0
@@ -182,6 +182,7 @@ def _run() -> int:
     except SystemExit as end:
         status = int(end.code or 0)
     except KeyboardInterrupt:
+        say_nothing_more()
         status = STOPPED
     except Exception:  # noqa: BLE001 - as the interpreter does
         traceback.print_exc()

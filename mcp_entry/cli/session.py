@@ -29,7 +29,7 @@ from actors.errors import InvalidRequestError, PhalanxError, to_wire
 from actors.home import HOME_VARIABLE, Home, home_from, leader_of
 from mcp_entry.cli.naming import holds_an_id, sentence_with_names, with_names
 from mcp_entry.cli.output import Output, plain
-from mcp_entry.launch import STOPPED
+from mcp_entry.launch import STOPPED, say_nothing_more
 from supervisor.api.results import Result
 from supervisor.api.validation import parse
 from supervisor.api.verbs import VERBS, ProgressCallback, RequestT, ResultT, Tally, TeamVerbs, Verb
@@ -278,6 +278,7 @@ class CliSession:
         try:
             yield
         except KeyboardInterrupt:
+            say_nothing_more()
             self.output.say(words)
             raise typer.Exit(STOPPED) from None
 

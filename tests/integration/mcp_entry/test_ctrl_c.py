@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 BIN = Path(sys.executable).parent
+ROOT = Path(__file__).resolve().parents[3]
 STOPPED = 130
 # An entry point is guarded from its first act on: nothing can be guarded before that.
 _WHEN_GUARDED = """
@@ -42,6 +44,21 @@ def test_it_ends_as_shells_expect_and_without_a_traceback(program: str, after_s:
     code, said = interrupted(program, after_s)
     assert said == b""
     assert code in (STOPPED, 0)
+
+
+def test_nothing_is_said_of_work_that_it_has_cut_off(short_tmp: Path) -> None:
+    cut_off = """
+import asyncio
+def interrupted(work, **_):
+    raise KeyboardInterrupt
+asyncio.run = interrupted
+from mcp_entry.cli.app import main
+main()
+"""
+    command = [sys.executable, "-c", cut_off, "list"]
+    variables = {"PATH": os.environ["PATH"], "PHALANX_HOME": str(short_tmp)}
+    ended = subprocess.run(command, env=variables, cwd=ROOT, capture_output=True, timeout=60, check=False)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (STOPPED, b"", b"Stopped.\n")
 
 
 def test_one_in_the_background_of_a_shell_goes_on_ignoring_it() -> None:
