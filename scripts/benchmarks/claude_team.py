@@ -88,13 +88,8 @@ async def _at_once(bench: Bench, memory: HeldMemory, size: int, *, with_floor: b
         if with_floor:
             one, *others = batch.ids  # whose tools the bare programs get
             await client.terminate(requests.TerminateRequest(instance_ids=others))
-            await memory.until_all_is_held()
-            async with bare_programs(bench, team, size, at_once=size, look_s=_LOOK_S) as (floor_s, _):
-                pass
-            await memory.until_all_is_held()
-            equipped = bare_programs(bench, team, size, at_once=size, look_s=_LOOK_S, options_of=one)
-            async with equipped as (equipped_s, _):
-                pass
+            floor_s = await _floor_s(bench, memory, team, size)
+            equipped_s = await _floor_s(bench, memory, team, size, options_of=one)
         return _AtOnce(
             started_s=batch.took_s,
             answered_s=answered_s,
@@ -102,6 +97,12 @@ async def _at_once(bench: Bench, memory: HeldMemory, size: int, *, with_floor: b
             floor_s=floor_s,
             equipped_s=equipped_s,
         )
+
+
+async def _floor_s(bench: Bench, memory: HeldMemory, team: Team, size: int, *, options_of: str = "") -> float:
+    await memory.until_all_is_held()
+    async with bare_programs(bench, team, size, at_once=size, look_s=_LOOK_S, options_of=options_of) as (took_s, _):
+        return took_s
 
 
 async def _few(bench: Bench, memory: HeldMemory) -> tuple[list[tuple[str, ...]], dict[str, list[float]]]:

@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 BIN = Path(sys.executable).parent
-ROOT = Path(__file__).resolve().parents[3]
 STOPPED = 130
 # An entry point is guarded from its first act on: nothing can be guarded before that.
 _WHEN_GUARDED = """
@@ -57,7 +56,7 @@ main()
 """
     command = [sys.executable, "-c", cut_off, "list"]
     variables = {"PATH": os.environ["PATH"], "PHALANX_HOME": str(short_tmp)}
-    ended = subprocess.run(command, env=variables, cwd=ROOT, capture_output=True, timeout=60, check=False)
+    ended = subprocess.run(command, env=variables, capture_output=True, timeout=60, check=False)
     assert (ended.returncode, ended.stdout, ended.stderr) == (STOPPED, b"", b"Stopped.\n")
 
 
